@@ -1,0 +1,3 @@
+from mmtui.cli import main
+
+main()

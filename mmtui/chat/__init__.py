@@ -1,0 +1,1 @@
+"""The domain of a chat, without a user interface."""

@@ -1,0 +1,1 @@
+"""Image, speech and text in, tokens out. No user interface, no training."""

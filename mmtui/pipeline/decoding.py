@@ -1,0 +1,51 @@
+"""Token ids -> text that can be shown at once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tokenizers.decoders import DecodeStream
+
+
+class TextStream:
+    """Gives out text as soon as it is certain.
+
+    A character comes out whole or not at all; white space at either end of the answer and
+    whatever may turn out to be one of the `stops` is held back. `ended`: a stop was written.
+    """
+
+    def __init__(self, tokenizer: Any, stops: Sequence[str]) -> None:
+        self._tokenizer = tokenizer.backend_tokenizer
+        self._stream = DecodeStream(skip_special_tokens=True)
+        self._stops = stops
+        self._held = ""
+        self._begun = False
+        self.ended = False
+
+    def push(self, token: int) -> str:
+        self._held += self._stream.step(self._tokenizer, token) or ""
+        for stop in self._stops:
+            before, found, _ = self._held.partition(stop)
+            if found:
+                self._held, self.ended = before, True
+                return self.flush()
+        return self._give(len(self._held) - self._beginning_of_a_stop())
+
+    def flush(self) -> str:
+        """What was held back, at the end of the answer."""
+        return self._give(len(self._held))
+
+    def _give(self, end: int) -> str:
+        if not self._begun:
+            stripped = self._held.lstrip()
+            end -= len(self._held) - len(stripped)
+            self._held = stripped
+        text = self._held[: max(end, 0)].rstrip()
+        self._held = self._held[len(text) :]
+        self._begun = self._begun or bool(text)
+        return text
+
+    def _beginning_of_a_stop(self) -> int:
+        return max(
+            (n for stop in self._stops for n in range(1, len(stop)) if self._held.endswith(stop[:n])),
+            default=0,
+        )

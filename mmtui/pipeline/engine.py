@@ -1,0 +1,142 @@
+"""Prefill and decode with a KV cache that is kept between turns."""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmtui.pipeline.language import LanguageModel
+from mmtui.pipeline.multimodal import Position, embed
+from mmtui.pipeline.sampling import Sampler
+
+# `torch.backends.mkldnn.flags` also sets a flag of Intel's GPUs, and warns where there is none.
+warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")
+
+
+@dataclass
+class Cache:
+    """Keys and values of the positions `held`, in order."""
+
+    held: list[Position] = field(default_factory=list)
+    values: Any = None  # transformers.Cache
+
+
+class Engine:
+    """Decodes with a causal LM, feeding it embeddings; batch 1 keeps its cache."""
+
+    def __init__(self, language: LanguageModel) -> None:
+        self._language = language
+        self._kept = Cache()
+
+    def cached(self, sequence: Sequence[Position]) -> int:
+        """How many leading positions of `sequence` a `stream` would not compute again."""
+        common = 0
+        for held, wanted in zip(self._kept.held, sequence, strict=False):
+            if held != wanted:
+                break
+            common += 1
+        return min(common, len(sequence) - 1)  # the last is fed anew: its logits are needed
+
+    @torch.inference_mode()
+    def stream(
+        self,
+        sequence: Sequence[Position],
+        features: Mapping[str, Tensor],
+        sampler: Sampler,
+    ) -> Iterator[int]:
+        """Token after token, without end: the caller stops, at any token.
+
+        `features` are the projected patch features of the pictures in `sequence`.
+        """
+        cache = self._reusable(self.cached(sequence))
+        self._kept = Cache()  # a prefill that is interrupted leaves nothing half-filled
+        new = sequence[len(cache.held) :]
+        inputs, _ = embed([new], self._language.embedding, features)
+        logits = self._forward(inputs, cache.values)
+        cache.held.extend(new)
+        self._kept = cache
+        while True:
+            token = int(sampler(logits))
+            yield token
+            self._kept = Cache()
+            step = self._language.embedding(torch.tensor([[token]], device=inputs.device))
+            logits = self._forward(step, cache.values)
+            cache.held.append(token)
+            self._kept = cache
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        sequences: Sequence[Sequence[Position]],
+        features: Mapping[str, Tensor],
+        sampler: Sampler,
+        max_tokens: int,
+        stop_ids: frozenset[int],
+    ) -> list[list[int]]:
+        """Answers to a batch of prompts, each without its stop token. Keeps no cache."""
+        embedding = self._language.embedding
+        inputs, mask = embed(sequences, embedding, features, side="left")
+        at = (mask.cumsum(-1) - 1).clamp(min=0)
+        cache = self._new_cache()
+        logits = self._forward(inputs, cache, mask, at)
+        answers: list[list[int]] = [[] for _ in sequences]
+        open_rows = set(range(len(sequences)))
+        for _ in range(max_tokens):
+            tokens = sampler(logits)
+            for row in list(open_rows):
+                token = int(tokens[row])
+                if token in stop_ids:
+                    open_rows.remove(row)
+                else:
+                    answers[row].append(token)
+            if not open_rows:
+                break
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+            at = at[:, -1:] + 1
+            logits = self._forward(embedding(tokens[:, None]), cache, mask, at)
+        return answers
+
+    def _reusable(self, common: int) -> Cache:
+        """The kept cache cut to its first `common` positions, or a new one if it can't be cut."""
+        cache = self._kept
+        if common and common < len(cache.held):
+            try:
+                cache.values.crop(common)
+            except (AttributeError, NotImplementedError, ValueError):
+                common = 0  # sliding windows and recurrent states can't be cut
+        if not common:
+            return Cache(values=self._new_cache())
+        del cache.held[common:]
+        return cache
+
+    def _new_cache(self) -> Any:
+        from transformers import DynamicCache
+
+        return DynamicCache(config=self._language.model.config)
+
+    def _forward(
+        self, inputs: Tensor, cache: Any, mask: Tensor | None = None, at: Tensor | None = None
+    ) -> Tensor:
+        """Logits (batch, vocabulary) of the last position, in fp32; `cache` grows."""
+        with self._fast_vectors() if inputs.shape[:2].numel() == 1 else nullcontext():
+            output = self._language.model(
+                inputs_embeds=inputs,
+                attention_mask=mask,
+                position_ids=at,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+        logits: Tensor = output.logits[:, -1].float()
+        return logits
+
+    def _fast_vectors(self) -> AbstractContextManager[None]:
+        """On a CPU, oneDNN multiplies a single bf16 row at half the speed of torch's own kernel."""
+        if self._language.device.type != "cpu" or self._language.precision != "bf16":
+            return nullcontext()
+        context: AbstractContextManager[None] = torch.backends.mkldnn.flags(enabled=False)
+        return context

@@ -1,0 +1,276 @@
+"""The causal language model: its weights, its precision, its adapter."""
+
+import ctypes
+import json
+import pickle
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from torch import nn
+
+from mmtui.errors import InputError, MissingError, MmtuiError
+from mmtui.pipeline.assets import Report, silent
+from mmtui.pipeline.spec import Precision
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A transformers causal LM in eval mode, and what generation must know of it."""
+
+    model: Any  # transformers.PreTrainedModel
+    tokenizer: Any  # transformers.PreTrainedTokenizerFast
+    precision: Precision
+    stop_ids: frozenset[int]
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.embedding.weight.device
+        return device
+
+    @property
+    def embedding(self) -> nn.Embedding:
+        embedding: nn.Embedding = self.model.get_input_embeddings()
+        return embedding
+
+    @property
+    def hidden(self) -> int:
+        return self.embedding.embedding_dim
+
+    @property
+    def context(self) -> int:
+        """The most positions that the model was made for."""
+        return int(getattr(self.model.config, "max_position_embeddings", 2048))
+
+
+def default_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load(
+    folder: Path,
+    *,
+    precision: Precision = "auto",
+    adapter: Path | None = None,
+    device: torch.device | None = None,
+    report: Report = silent,
+) -> LanguageModel:
+    """Load a Hugging Face directory with safetensors weights, and a PEFT adapter over it.
+
+    An adapter is merged into fp32 and bf16 weights and kept beside 4-bit ones. Raises
+    InputError for a directory that holds no model we can load, MmtuiError for fp16 Phi.
+    """
+    auto = _transformers()
+    device = device or default_device()
+    try:
+        config = auto.AutoConfig.from_pretrained(folder, local_files_only=True)
+        tokenizer = auto.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder} holds no language model that transformers knows") from error
+    if not tokenizer.is_fast:
+        raise InputError(f"the tokenizer in {folder} has no tokenizer.json")
+    files = _weight_files(folder)
+    if precision == "auto":
+        precision = _choose_precision(files, device)
+    if precision == "fp16" and config.model_type == "phi":
+        raise MmtuiError(
+            "Phi can't run in fp16: its activations overflow and the answers are noise",
+            'set "precision" in spec.json to bf16, fp32 or nf4',
+        )
+    if precision == "nf4" and device.type == "cpu":
+        _return_freed_memory()
+    model = _skeleton(auto, config, precision)
+    _fill(model, folder, files, _DTYPES[precision], device, report)
+    if adapter is not None:
+        model = _adapt(model, adapter, merge=precision != "nf4")
+    model.eval().requires_grad_(False)
+    return LanguageModel(model, tokenizer, precision, _eos(folder, config, tokenizer))
+
+
+_DTYPES = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "nf4": torch.bfloat16,  # of what stays unquantized, and of the computation
+}
+
+
+def _transformers() -> Any:
+    # `transformers.generation` imports scikit-learn if it can, for an assistant model that
+    # we never use: a second of every start.
+    import transformers.utils.import_utils as import_utils
+
+    if "sklearn" not in sys.modules:
+        import_utils._sklearn_available = False
+    import transformers
+
+    return transformers
+
+
+def _weight_files(folder: Path) -> dict[str, Path]:
+    """Tensor name -> safetensors file."""
+    from safetensors import SafetensorError, safe_open
+
+    shards = sorted(folder.glob("model*.safetensors"))
+    if not shards:
+        raise InputError(
+            f"{folder} has no safetensors weights", "pickled weights are never loaded"
+        )
+    names: dict[str, Path] = {}
+    for shard in shards:
+        try:
+            with safe_open(shard, framework="pt") as tensors:
+                names |= dict.fromkeys(tensors.keys(), shard)
+        except (SafetensorError, OSError) as error:
+            raise InputError(f"{shard} is damaged: {error}", "fetch it again") from error
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        try:
+            expected = json.loads(index.read_bytes())["weight_map"].keys()
+        except (ValueError, KeyError, AttributeError) as error:
+            raise InputError(f"{index} is damaged", "fetch it again") from error
+        if missing := expected - names.keys():
+            raise MissingError(f"{folder} lacks {len(missing)} tensors", "fetch it again")
+    return names
+
+
+def _choose_precision(files: dict[str, Path], device: torch.device) -> Precision:
+    """bf16, or 4-bit where bf16 would not fit; fp32 on a GPU that can't do bf16."""
+    shards = set(files.values())
+    half = sum(shard.stat().st_size for shard in shards)  # nearly all models come in 16 bits
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if not torch.cuda.is_bf16_supported(including_emulation=False):
+            return "fp32" if 2 * half < 0.9 * free else "nf4"
+    else:
+        free = psutil.virtual_memory().available
+    return "bf16" if half + 1e9 < free else "nf4"
+
+
+def _skeleton(auto: Any, config: Any, precision: Precision) -> Any:
+    """The model without memory for its parameters; buffers (rotary tables) are real."""
+    from transformers.integrations.accelerate import init_empty_weights
+
+    config.dtype = _DTYPES[precision]
+    try:
+        with init_empty_weights():
+            model = auto.AutoModelForCausalLM.from_config(config)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{config.model_type} is no causal language model: {error}") from error
+    if precision == "nf4":
+        from transformers import BitsAndBytesConfig
+        from transformers.integrations import replace_with_bnb_linear
+
+        model = replace_with_bnb_linear(
+            model,
+            modules_to_not_convert=["lm_head"],
+            quantization_config=BitsAndBytesConfig(
+                load_in_4bit=True,
+                bnb_4bit_quant_type="nf4",
+                bnb_4bit_use_double_quant=True,
+                bnb_4bit_compute_dtype=torch.bfloat16,
+            ),
+        )
+        model.is_loaded_in_4bit = True  # what PEFT asks, to put its 4-bit layers over ours
+    return model
+
+
+def _fill(
+    model: Any,
+    folder: Path,
+    files: dict[str, Path],
+    dtype: torch.dtype,
+    device: torch.device,
+    report: Report,
+) -> None:
+    """Read, cast and quantize one tensor at a time.
+
+    A file is opened anew for each tensor: as long as it is open, all that was read of it
+    counts as resident memory, and Phi-2 would need 10 GiB to load instead of 6.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    missing = []
+    prefix = f"{model.base_model_prefix}."
+    parameters = dict(model.named_parameters())
+    persistent = dict.fromkeys(model.state_dict())  # not the tables that are computed anew
+    buffers = {name: buffer for name, buffer in model.named_buffers() if name in persistent}
+    for number, (name, empty) in enumerate((parameters | buffers).items()):
+        report("loading the language model", number, len(parameters))
+        stored = name if name in files else name.removeprefix(prefix)
+        if stored not in files:
+            missing.append(name)
+            continue
+        try:
+            with safe_open(files[stored], framework="pt") as tensors:
+                tensor = tensors.get_tensor(stored)
+                if tensor.shape != getattr(empty, "full_shape", empty.shape):
+                    raise InputError(f"{stored} in {folder} is {tuple(tensor.shape)}, not {tuple(empty.shape)}")
+                _put(model, name, tensor, dtype, device)
+                del tensor
+        except SafetensorError as error:
+            raise InputError(f"{files[stored]} is damaged: {error}", "fetch it again") from error
+    model.tie_weights()
+    model.to(device)
+    if still := [name for name in missing if model.get_parameter(name).is_meta]:
+        raise InputError(f"{folder} lacks the weights {', '.join(still[:3])}")
+
+
+def _put(
+    model: nn.Module, name: str, tensor: torch.Tensor, dtype: torch.dtype, device: torch.device
+) -> None:
+    parent, _, leaf = name.rpartition(".")
+    module = model.get_submodule(parent)
+    if leaf == "weight" and type(module).__name__ == "Linear4bit":
+        from bitsandbytes.nn import Params4bit
+
+        # Quantized from the stored type: casting first only takes longer.
+        module.weight = Params4bit(
+            tensor, requires_grad=False, quant_type="nf4", compress_statistics=True, module=module
+        ).to(device)
+        module.weight.quant_state.dtype = dtype
+        return
+    mapped = tensor.data_ptr()
+    tensor = tensor.to(device, dtype if tensor.is_floating_point() else None)
+    if tensor.data_ptr() == mapped:  # it still lies in the file
+        tensor = tensor.clone()
+    if leaf in module._buffers:
+        module._buffers[leaf] = tensor
+    else:
+        setattr(module, leaf, nn.Parameter(tensor, requires_grad=False))
+
+
+def _return_freed_memory() -> None:
+    """Have glibc give freed tensors back to the system.
+
+    Once a large block was freed, glibc serves blocks of up to 32 MB from a heap that
+    fragments: the temporary tensors of quantizing Phi-2 leave 1.4 GiB behind.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        threshold_option, four_mib = -3, 4 << 20  # M_MMAP_THRESHOLD, mallopt(3)
+        libc.mallopt(threshold_option, four_mib)
+
+
+def _adapt(model: Any, adapter: Path, merge: bool) -> Any:
+    from peft import PeftModel
+
+    if not (adapter / "adapter_model.safetensors").exists():
+        raise InputError(f"{adapter} has no adapter_model.safetensors")
+    try:
+        adapted = PeftModel.from_pretrained(model, str(adapter))
+    except (ValueError, KeyError, TypeError, RuntimeError, OSError, pickle.PickleError) as error:
+        raise InputError(f"the adapter in {adapter} does not fit: {error}") from error
+    return adapted.merge_and_unload() if merge else adapted
+
+
+def _eos(folder: Path, config: Any, tokenizer: Any) -> frozenset[int]:
+    """Every end token that the model, its generation settings or its tokenizer name."""
+    found = [config.eos_token_id, tokenizer.eos_token_id]
+    settings = folder / "generation_config.json"
+    if settings.exists():
+        found.append(json.loads(settings.read_bytes()).get("eos_token_id"))
+    flat = [token for ids in found for token in (ids if isinstance(ids, list) else [ids])]
+    return frozenset(token for token in flat if isinstance(token, int))

@@ -1,0 +1,57 @@
+"""The one multimodal forward: image slots in a token sequence become patch features."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from mmtui.pipeline.images import Picture
+from mmtui.pipeline.prompt import Prompt
+
+# What one position of a sequence holds: a token, or the n-th patch of a picture.
+Position = int | tuple[str, int]
+
+
+def positions(prompt: Prompt, patches: int) -> list[Position]:
+    """A prompt with every image slot opened into its patches: what a KV cache is keyed by."""
+    opened: list[Position] = []
+    for part in prompt:
+        if isinstance(part, Picture):
+            opened.extend((part.sha256, patch) for patch in range(patches))
+        else:
+            opened.append(part)
+    return opened
+
+
+def embed(
+    sequences: Sequence[Sequence[Position]],
+    embedding: nn.Embedding,
+    features: Mapping[str, Tensor],
+    side: Literal["left", "right"] = "right",
+) -> tuple[Tensor, Tensor]:
+    """The inputs of a causal LM for sequences of different lengths.
+
+    `features` are the projected patch features (patches, hidden) of each picture by its
+    sha256. Returns inputs_embeds (batch, length, hidden), padded with zeros on `side`, and
+    the attention mask (batch, length). Gradients flow to the features.
+    """
+    rows = [_embed_row(sequence, embedding, features) for sequence in sequences]
+    inputs = pad_sequence(rows, batch_first=True, padding_side=side)
+    ones = [torch.ones(len(row), dtype=torch.long, device=inputs.device) for row in rows]
+    return inputs, pad_sequence(ones, batch_first=True, padding_side=side)
+
+
+def _embed_row(
+    sequence: Sequence[Position], embedding: nn.Embedding, features: Mapping[str, Tensor]
+) -> Tensor:
+    device, dtype = embedding.weight.device, embedding.weight.dtype
+    tokens = [part if isinstance(part, int) else 0 for part in sequence]
+    row = embedding(torch.tensor(tokens, device=device))
+    slots = [(at, part) for at, part in enumerate(sequence) if not isinstance(part, int)]
+    if not slots:
+        return row
+    patches = torch.stack([features[sha256][patch] for _, (sha256, patch) in slots])
+    at = torch.tensor([at for at, _ in slots], device=device)
+    return row.index_copy(0, at, patches.to(device, dtype))

@@ -1,0 +1,116 @@
+"""Turns of a conversation -> token ids and image slots. Only here chat templates are known."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Literal
+
+from mmtui.errors import MmtuiError
+from mmtui.pipeline.images import Picture
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one side said: text and pictures, in order."""
+
+    role: Role
+    content: tuple[str | Picture, ...]
+
+
+# A prompt: token ids, and a slot for each picture, which its patch features fill.
+Prompt = list[int | Picture]
+
+_SLOT = "\ue000"  # of the private use area: stands for a picture while a template is rendered
+
+# For models without a chat template: the question-answer form that Phi-2 was trained on.
+_PLAIN_TEMPLATE = """\
+{%- for message in messages -%}
+{%- if message.role == 'system' -%}{{ message.content + '\\n' }}
+{%- elif message.role == 'user' -%}{{ 'Instruct: ' + message.content + '\\nOutput:' }}
+{%- else -%}{{ ' ' + message.content + '\\n' }}{%- endif -%}
+{%- endfor -%}"""
+
+
+class ChatFormat:
+    """The chat template of a tokenizer, with image slots, proof against forged turn markers.
+
+    `turn_ids` and `turn_text` are what begins the next turn: a model that writes one of
+    them has finished its answer.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._template = tokenizer.chat_template or _PLAIN_TEMPLATE
+        self._bos = [] if tokenizer.chat_template else tokenizer("").input_ids[:1]
+        self._special = [
+            token.content for token in tokenizer.added_tokens_decoder.values() if token.special
+        ]
+        after = self._after_an_answer()
+        special_ids = set(tokenizer.all_special_ids) | {
+            index for index, token in tokenizer.added_tokens_decoder.items() if token.special
+        }
+        self.turn_ids = frozenset(self._tokens(after)) & special_ids
+        self.turn_text = () if self.turn_ids or not after.strip() else (after.rstrip(),)
+
+    def encode(self, turns: Sequence[Turn]) -> Prompt:
+        """The prompt for the assistant's next answer."""
+        pictures = [part for turn in turns for part in turn.content if isinstance(part, Picture)]
+        pieces = self._render(self._messages(turns)).split(_SLOT)
+        if len(pieces) != len(pictures) + 1:
+            raise MmtuiError("the chat template of this model drops pictures")
+        slots: list[list[int | Picture]] = [[picture] for picture in pictures] + [[]]
+        tokens = [self._tokens(piece) for piece in pieces]
+        return [*self._bos, *chain(*chain(*zip(tokens, slots, strict=True)))]
+
+    def _messages(self, turns: Sequence[Turn]) -> list[dict[str, str]]:
+        return [{"role": turn.role, "content": self._content(turn)} for turn in turns]
+
+    def _content(self, turn: Turn) -> str:
+        content = ""
+        for part in turn.content:
+            if isinstance(part, Picture):
+                content += _SLOT
+            else:
+                text = self._inert(part).strip()
+                content += "\n" + text if content and text else text
+        return content
+
+    def _inert(self, text: str) -> str:
+        """Text in which no special token can be written: a zero-width space breaks it."""
+        text = text.replace(_SLOT, "")
+        for token in self._special:
+            text = text.replace(token, f"{token[0]}\u200b{token[1:]}")
+        return text
+
+    def _render(self, messages: list[dict[str, str]], answer: bool = True) -> str:
+        from jinja2 import TemplateError
+
+        try:
+            return self._apply(messages, answer)
+        except TemplateError as error:
+            if messages[0]["role"] != "system" or len(messages) < 2:
+                raise MmtuiError(f"the chat template of this model fails: {error}") from error
+        # The template knows no system role: it goes before the first question.
+        system, first, *rest = messages
+        merged = {**first, "content": f"{system['content']}\n\n{first['content']}"}
+        return self._render([merged, *rest], answer)
+
+    def _apply(self, messages: list[dict[str, str]], answer: bool) -> str:
+        text: str = self._tokenizer.apply_chat_template(
+            messages, chat_template=self._template, tokenize=False, add_generation_prompt=answer
+        )
+        return text
+
+    def _after_an_answer(self) -> str:
+        """What the template writes between an answer and the next question."""
+        roles = ("user", "assistant", "user")
+        messages = [{"role": role, "content": _SLOT} for role in roles]
+        pieces = self._render(messages, answer=False).split(_SLOT)
+        return pieces[2] if len(pieces) == 4 else ""
+
+    def _tokens(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False).input_ids
+        return ids
+

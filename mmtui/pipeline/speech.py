@@ -1,0 +1,75 @@
+"""Speech -> text, by WhisperX."""
+
+import contextlib
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmtui.errors import InputError
+from mmtui.pipeline.sound import RATE, Clip
+from mmtui.pipeline.spec import SpeechSpec
+
+# A clip whose loudest 50 ms are quieter than this holds no speech: -60 dB of full scale, the
+# level of a quiet room on a muted microphone. Whisper would invent words.
+SILENCE_RMS = 1e-3
+
+
+@dataclass(frozen=True)
+class Transcript:
+    text: str  # "" where nobody speaks
+    language: str | None
+    seconds: float
+
+
+class SpeechModel:
+    """A WhisperX pipeline over a CTranslate2 folder: voice detection, then recognition."""
+
+    def __init__(self, spec: SpeechSpec, folder: Path, device: str) -> None:
+        """Raises InputError if the folder holds no Whisper model."""
+        os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "false")  # telemetry, on by default
+        with _quiet():
+            import whisperx
+
+            try:
+                self._pipeline: Any = whisperx.load_model(
+                    str(folder),
+                    device,
+                    compute_type="int8" if device == "cpu" else "float16",
+                    language=spec.language,
+                    vad_method="pyannote",  # its weights are in the package; silero's are fetched
+                    local_files_only=True,
+                    threads=os.cpu_count() or 1,
+                )
+            except (RuntimeError, OSError, ValueError) as error:
+                raise InputError(f"{folder} holds no Whisper model: {error}") from error
+
+    def transcribe(self, clip: Clip) -> Transcript:
+        """`clip` is mono at 16 kHz."""
+        with _quiet():
+            result = self._pipeline.transcribe(clip, batch_size=1)
+        text = " ".join(segment["text"].strip() for segment in result["segments"]).strip()
+        return Transcript(text, result["language"], len(clip) / RATE)
+
+
+def is_silent(clip: Clip) -> bool:
+    window = RATE // 20
+    padded = np.pad(clip, (0, -len(clip) % window)).reshape(-1, window)
+    loudest = np.sqrt(np.square(padded.astype(np.float64)).mean(axis=1)).max()
+    return bool(loudest < SILENCE_RMS)
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    """whisperx and pyannote print and log to the user's terminal; stdout must stay ours."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        logging.disable(disabled)

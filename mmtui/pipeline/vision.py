@@ -1,0 +1,129 @@
+"""The frozen vision tower: pictures -> patch features (batch, patches, width)."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from mmtui.errors import InputError
+from mmtui.pipeline.spec import VisionSpec
+
+
+class VisionTower(nn.Module):
+    """An open_clip image tower, frozen and in eval mode, with its preprocessing."""
+
+    def __init__(self, spec: VisionSpec, weights: Path) -> None:
+        """Raises InputError if the weights are not those of the spec's architecture."""
+        super().__init__()
+        from open_clip.transform import PreprocessCfg, image_transform_v2
+
+        self.spec = spec
+        self.preprocess = image_transform_v2(
+            PreprocessCfg(
+                size=spec.image_size,
+                mean=spec.mean,
+                std=spec.std,
+                interpolation="bicubic",
+                resize_mode="shortest",
+            ),
+            is_train=False,
+        )
+        load = _load_open_clip if spec.architecture == "open_clip" else _load_timm
+        self.visual = load(spec, weights).eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "VisionTower":  # noqa: ARG002
+        return self  # frozen: batch norm and dropout never switch
+
+    @torch.no_grad()
+    def encode(self, images: list[Image.Image]) -> Tensor:
+        """RGB pictures -> (len(images), patches, width), in fp32."""
+        device = next(self.visual.parameters()).device
+        pixels = torch.stack([self.preprocess(image) for image in images]).to(device)
+        features = self._features(pixels)
+        expected = (len(images), self.spec.patches, self.spec.width)
+        if features.shape != expected:
+            raise InputError(
+                f"the tower gives {tuple(features.shape[1:])} patch features,"
+                f" the spec says {expected[1:]}"
+            )
+        return features
+
+    def _features(self, pixels: Tensor) -> Tensor:
+        if not hasattr(self.visual, "trunk"):  # open_clip's own ViT: (pooled, tokens)
+            tokens: Tensor = self.visual(pixels)[1]
+            return tokens
+        features: Tensor = self.visual.trunk.forward_features(pixels)
+        if features.ndim == 4:  # a CNN: (batch, width, rows, columns)
+            return features.flatten(2).transpose(1, 2)
+        return features[:, self.visual.trunk.num_prefix_tokens :]
+
+
+def _load_open_clip(spec: VisionSpec, weights: Path) -> nn.Module:
+    """Only the image side of the CLIP model in the folder `weights`."""
+    import open_clip
+
+    try:
+        model: Any = open_clip.create_model(f"local-dir:{weights}", output_dict=False)
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise InputError(f"{weights} holds no open_clip model: {error}") from error
+    visual: nn.Module = model.visual
+    if not hasattr(visual, "trunk"):
+        visual.output_tokens = True  # patch tokens beside the pooled one, after ln_post
+    return visual
+
+
+def _load_timm(spec: VisionSpec, weights: Path) -> nn.Module:
+    from open_clip.timm_model import TimmModel
+
+    visual: nn.Module = TimmModel(spec.architecture, embed_dim=0, pool="", proj="none")
+    trunk: Any = visual.trunk
+    try:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+        state = _timm_names(state, [len(stage) for stage in trunk.blocks])
+        trunk.load_state_dict(state)
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
+        raise InputError(f"{weights} are no weights of {spec.architecture}: {error}") from error
+    return visual
+
+
+_EFFICIENTNET = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
+_PLAIN_BLOCK = {
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn1",
+    "_project_conv": "conv_pw",
+    "_bn2": "bn2",
+}
+_EXPANDING_BLOCK = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+
+
+def _timm_names(state: dict[str, Tensor], depths: list[int]) -> dict[str, Tensor]:
+    """Rename the tensors of an EfficientNet of lukemelas' PyTorch port to timm's names.
+
+    That port counts its blocks from the first to the last, timm per stage: `depths` are
+    the numbers of blocks. The classifier is left out. A name that fits no rule raises
+    KeyError; a missing or misshapen tensor is found by `load_state_dict`.
+    """
+    places = [f"blocks.{stage}.{i}" for stage, depth in enumerate(depths) for i in range(depth)]
+    renamed = {}
+    for name, tensor in state.items():
+        if name.startswith("_fc."):
+            continue
+        if block := re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name):
+            number, layer, leaf = block.groups()
+            expands = f"_blocks.{number}._expand_conv.weight" in state
+            layers = _EXPANDING_BLOCK if expands else _PLAIN_BLOCK
+            renamed[f"{places[int(number)]}.{layers[layer]}.{leaf}"] = tensor
+        else:
+            layer, leaf = name.split(".")
+            renamed[f"{_EFFICIENTNET[layer]}.{leaf}"] = tensor
+    return renamed
