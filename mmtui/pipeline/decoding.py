@@ -46,6 +46,11 @@ class TextStream:
 
     def _beginning_of_a_stop(self) -> int:
         return max(
-            (n for stop in self._stops for n in range(1, len(stop)) if self._held.endswith(stop[:n])),
+            (
+                n
+                for stop in self._stops
+                for n in range(1, len(stop))
+                if self._held.endswith(stop[:n])
+            ),
             default=0,
         )

@@ -101,7 +101,7 @@ _DTYPES = {
 def _transformers() -> Any:
     # `transformers.generation` imports scikit-learn if it can, for an assistant model that
     # we never use: a second of every start.
-    import transformers.utils.import_utils as import_utils
+    from transformers.utils import import_utils
 
     if "sklearn" not in sys.modules:
         import_utils._sklearn_available = False
@@ -116,9 +116,7 @@ def _weight_files(folder: Path) -> dict[str, Path]:
 
     shards = sorted(folder.glob("model*.safetensors"))
     if not shards:
-        raise InputError(
-            f"{folder} has no safetensors weights", "pickled weights are never loaded"
-        )
+        raise InputError(f"{folder} has no safetensors weights", "pickled weights are never loaded")
     names: dict[str, Path] = {}
     for shard in shards:
         try:
@@ -208,11 +206,14 @@ def _fill(
             with safe_open(files[stored], framework="pt") as tensors:
                 tensor = tensors.get_tensor(stored)
                 if tensor.shape != getattr(empty, "full_shape", empty.shape):
-                    raise InputError(f"{stored} in {folder} is {tuple(tensor.shape)}, not {tuple(empty.shape)}")
+                    raise InputError(
+                        f"{stored} in {folder} is {tuple(tensor.shape)}, not {tuple(empty.shape)}"
+                    )
                 _put(model, name, tensor, dtype, device)
                 del tensor
         except SafetensorError as error:
             raise InputError(f"{files[stored]} is damaged: {error}", "fetch it again") from error
+    report("loading the language model", 1, 1)
     model.tie_weights()
     model.to(device)
     if still := [name for name in missing if model.get_parameter(name).is_meta]:
@@ -223,7 +224,7 @@ def _put(
     model: nn.Module, name: str, tensor: torch.Tensor, dtype: torch.dtype, device: torch.device
 ) -> None:
     parent, _, leaf = name.rpartition(".")
-    module = model.get_submodule(parent)
+    module: Any = model.get_submodule(parent)
     if leaf == "weight" and type(module).__name__ == "Linear4bit":
         from bitsandbytes.nn import Params4bit
 

@@ -48,7 +48,7 @@ def _embed_row(
 ) -> Tensor:
     device, dtype = embedding.weight.device, embedding.weight.dtype
     tokens = [part if isinstance(part, int) else 0 for part in sequence]
-    row = embedding(torch.tensor(tokens, device=device))
+    row: Tensor = embedding(torch.tensor(tokens, device=device))
     slots = [(at, part) for at, part in enumerate(sequence) if not isinstance(part, int)]
     if not slots:
         return row

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Literal
 
 from mmtui.errors import MmtuiError
@@ -60,9 +59,10 @@ class ChatFormat:
         pieces = self._render(self._messages(turns)).split(_SLOT)
         if len(pieces) != len(pictures) + 1:
             raise MmtuiError("the chat template of this model drops pictures")
-        slots: list[list[int | Picture]] = [[picture] for picture in pictures] + [[]]
-        tokens = [self._tokens(piece) for piece in pieces]
-        return [*self._bos, *chain(*chain(*zip(tokens, slots, strict=True)))]
+        prompt: Prompt = [*self._bos, *self._tokens(pieces[0])]
+        for picture, piece in zip(pictures, pieces[1:], strict=True):
+            prompt += [picture, *self._tokens(piece)]
+        return prompt
 
     def _messages(self, turns: Sequence[Turn]) -> list[dict[str, str]]:
         return [{"role": turn.role, "content": self._content(turn)} for turn in turns]
@@ -113,4 +113,3 @@ class ChatFormat:
     def _tokens(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False).input_ids
         return ids
-

@@ -15,6 +15,9 @@ class Sampling:
     seed: int | None = None
 
 
+GREEDY = Sampling()
+
+
 class Sampler:
     """Draws on the CPU, so that a seed gives the same answer on every device."""
 

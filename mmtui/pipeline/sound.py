@@ -50,4 +50,5 @@ def decode(file: BinaryIO) -> Clip:
     clip = np.concatenate([*pieces, np.zeros(0, np.float32)])[:limit]
     if not len(clip):
         raise InputError("the recording is empty")
-    return np.nan_to_num(clip).clip(-1, 1)
+    clean: Clip = np.clip(np.nan_to_num(clip), -1, 1)
+    return clean

@@ -1,5 +1,6 @@
 """The frozen vision tower: pictures -> patch features (batch, patches, width)."""
 
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,11 @@ class VisionTower(nn.Module):
             ),
             is_train=False,
         )
-        load = _load_open_clip if spec.architecture == "open_clip" else _load_timm
-        self.visual = load(spec, weights).eval().requires_grad_(False)
+        if spec.architecture == "open_clip":
+            visual = _load_open_clip(weights)
+        else:
+            visual = _load_timm(spec.architecture, weights)
+        self.visual: Any = visual.eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> "VisionTower":  # noqa: ARG002
         return self  # frozen: batch norm and dropout never switch
@@ -61,7 +65,7 @@ class VisionTower(nn.Module):
         return features[:, self.visual.trunk.num_prefix_tokens :]
 
 
-def _load_open_clip(spec: VisionSpec, weights: Path) -> nn.Module:
+def _load_open_clip(weights: Path) -> nn.Module:
     """Only the image side of the CLIP model in the folder `weights`."""
     import open_clip
 
@@ -69,23 +73,27 @@ def _load_open_clip(spec: VisionSpec, weights: Path) -> nn.Module:
         model: Any = open_clip.create_model(f"local-dir:{weights}", output_dict=False)
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise InputError(f"{weights} holds no open_clip model: {error}") from error
+    if not hasattr(model.visual, "trunk"):
+        model.visual.output_tokens = True  # patch tokens beside the pooled one, after ln_post
     visual: nn.Module = model.visual
-    if not hasattr(visual, "trunk"):
-        visual.output_tokens = True  # patch tokens beside the pooled one, after ln_post
     return visual
 
 
-def _load_timm(spec: VisionSpec, weights: Path) -> nn.Module:
+# What torch.load and load_state_dict raise for files that are not, or not wholly, what they say.
+_DAMAGE = (OSError, RuntimeError, ValueError, KeyError, IndexError, EOFError, pickle.PickleError)
+
+
+def _load_timm(architecture: str, weights: Path) -> nn.Module:
     from open_clip.timm_model import TimmModel
 
-    visual: nn.Module = TimmModel(spec.architecture, embed_dim=0, pool="", proj="none")
+    visual: nn.Module = TimmModel(architecture, embed_dim=0, pool="", proj="none")
     trunk: Any = visual.trunk
     try:
         state = torch.load(weights, map_location="cpu", weights_only=True)
         state = _timm_names(state, [len(stage) for stage in trunk.blocks])
         trunk.load_state_dict(state)
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError) as error:
-        raise InputError(f"{weights} are no weights of {spec.architecture}: {error}") from error
+    except _DAMAGE as error:
+        raise InputError(f"{weights} are no weights of {architecture}: {error}") from error
     return visual
 
 

@@ -1,0 +1,68 @@
+"""Files that a user attaches: opened with care, decoded, or refused with a reason."""
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from mmtui.errors import InputError
+from mmtui.pipeline import images, sound
+from mmtui.pipeline.images import Picture
+from mmtui.pipeline.sound import Clip
+
+MAX_IMAGE_BYTES = 256_000_000
+
+
+def read_picture(path: Path) -> Picture:
+    """Raises InputError, naming the file, for what is no usable picture."""
+    with _open(path) as file:
+        return picture(file, str(path))
+
+
+def picture(file: BinaryIO, name: str) -> Picture:
+    """A picture from an open file. `name` is what errors call it."""
+    data = file.read(MAX_IMAGE_BYTES + 1)
+    if len(data) > MAX_IMAGE_BYTES:
+        raise InputError(f"{name}: more than {MAX_IMAGE_BYTES / 1e6:.0f} MB are no picture")
+    if not data:
+        raise InputError(f"{name}: the file is empty")
+    try:
+        return images.decode(data)
+    except InputError as error:
+        raise InputError(f"{name}: {error}", error.hint) from error
+
+
+def read_clip(path: Path) -> Clip:
+    """The first 15 s. Raises InputError, naming the file, for what is no usable recording."""
+    with _open(path) as file:
+        try:
+            return sound.decode(file)
+        except InputError as error:
+            raise InputError(f"{path}: {error}", error.hint) from error
+
+
+def _open(path: Path) -> BinaryIO:
+    """Open a regular file. What is opened is what was checked, and a FIFO does not block."""
+    try:
+        descriptor = os.open(
+            path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        )
+    except IsADirectoryError:
+        raise InputError(f"{path}: this is a folder", "name a file in it") from None
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"{path}: can't be read: {reason}") from None
+    file = os.fdopen(descriptor, "rb")
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        file.close()
+        raise InputError(f"{path}: this is {_kind(mode)}", "name an ordinary file")
+    return file
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "a pipe" if stat.S_ISFIFO(mode) else "a device or a socket"

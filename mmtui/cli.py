@@ -1,0 +1,364 @@
+"""Every `mmtui` command. What is heavy is imported by the command that needs it."""
+
+import errno
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import click
+import typer
+
+import mmtui
+from mmtui.chat.text import one_line, printable
+from mmtui.errors import InputError, MmtuiError, UsageError
+from mmtui.progress import reporting
+
+if TYPE_CHECKING:
+    from mmtui.pipeline.assistant import Assistant, Reply
+    from mmtui.pipeline.checkpoint import Checkpoint
+    from mmtui.pipeline.images import Picture
+    from mmtui.pipeline.prompt import Turn
+    from mmtui.pipeline.sampling import Sampling
+    from mmtui.pipeline.speech import Transcript
+
+app = typer.Typer(
+    name="mmtui",
+    help="A terminal chat that sees, hears and answers, on your own machine.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ModelOption = Annotated[
+    str,
+    typer.Option("--model", metavar="M", help="A preset, a checkpoint folder or hf:OWNER/NAME."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+MAX_QUESTION_BYTES = 10_000_000
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"mmtui {mmtui.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[  # noqa: ARG001
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and warnings.")] = False,
+) -> None:
+    if debug:
+        os.environ["MMTUI_DEBUG"] = "1"
+    else:
+        _silence_libraries()
+
+
+@app.command()
+def ask(
+    question: Annotated[
+        str | None, typer.Argument(metavar="[QUESTION]", help="Read from stdin if it is left out.")
+    ] = None,
+    image: Annotated[
+        list[str] | None,
+        typer.Option("--image", metavar="P", help="A picture; may be repeated. - reads stdin."),
+    ] = None,
+    audio: Annotated[
+        Path | None, typer.Option("--audio", metavar="P", help="Speech; its first 15 s are heard.")
+    ] = None,
+    model: ModelOption = "auto",
+    system: Annotated[
+        str | None, typer.Option("--system", metavar="S", help="A system prompt.")
+    ] = None,
+    max_tokens: Annotated[
+        int, typer.Option("--max-tokens", metavar="N", min=1, help="Length limit of the answer.")
+    ] = 512,
+    temperature: Annotated[
+        float, typer.Option("--temperature", metavar="T", min=0, help="0 takes the likeliest word.")
+    ] = 0.0,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="Makes chance repeatable.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask one question, about pictures or by voice if you like; the answer streams out."""
+    from mmtui.chat import attachments
+
+    names = image or []
+    if names.count("-") > 1:
+        raise UsageError("--image - may be given once: there is one stdin")
+    question = _question(question, pictures=names, by_voice=audio is not None)
+    pictures = [_picture(name) for name in names]
+    clip = attachments.read_clip(audio) if audio is not None else None
+
+    from mmtui.pipeline.assistant import Assistant
+    from mmtui.pipeline.prompt import Turn
+    from mmtui.pipeline.sampling import Sampling
+
+    with reporting() as report:
+        checkpoint = _find(model)
+        assistant = Assistant(checkpoint, report)
+        if pictures:
+            assistant.check_sight()
+        transcript = None
+        if clip is not None:
+            transcript = _speech_found(assistant.transcribe(clip), audio)
+            _note(f"heard: {transcript.text}")
+        load_s = assistant.load(pictures=bool(pictures))
+        spoken = [transcript.text] if transcript else []
+        text = "\n".join([*spoken, question] if question else spoken)
+        turns = [Turn("system", (system,))] if system else []
+        turns.append(Turn("user", (*pictures, text)))
+        reply = _stream(assistant, turns, Sampling(temperature, seed=seed), max_tokens, as_json)
+    if as_json:
+        shown = zip(names, pictures, strict=True)
+        tokens = assistant.tokens_per_picture()
+        _print_json(
+            {
+                "answer": reply.text,
+                "transcript": transcript.text if transcript else None,
+                "model": checkpoint.spec.name,
+                "engine": "torch",
+                "images": [
+                    {"path": name, "sha256": picture.sha256, "tokens": tokens}
+                    for name, picture in shown
+                ],
+                "usage": {
+                    "prompt_tokens": reply.prompt_tokens,
+                    "cached_tokens": reply.cached_tokens,
+                    "completion_tokens": reply.completion_tokens,
+                },
+                "timing": {
+                    "load_s": load_s,
+                    "first_token_s": reply.first_token_s,
+                    "decode_tokens_per_s": reply.decode_tokens_per_s,
+                },
+                "stop_reason": reply.stop_reason,
+            }
+        )
+    if reply.stop_reason == "cancelled":
+        raise KeyboardInterrupt
+
+
+@app.command()
+def transcribe(
+    audio: Annotated[Path, typer.Argument(metavar="AUDIO", help="Its first 15 s are heard.")],
+    model: ModelOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Speech to text."""
+    from mmtui.chat import attachments
+
+    clip = attachments.read_clip(audio)
+
+    from mmtui.pipeline.assistant import Assistant
+
+    with reporting() as report:
+        transcript = _speech_found(Assistant(_find(model), report).transcribe(clip), audio)
+    if as_json:
+        _print_json(vars(transcript))
+    else:
+        print(printable(transcript.text))
+
+
+@app.command()
+def pull(
+    model: Annotated[str, typer.Argument(metavar="[MODEL]")] = "auto",
+) -> None:
+    """Fetch everything a model needs, so that it works without a network afterwards."""
+    from mmtui.pipeline import assets
+    from mmtui.pipeline.assistant import prepare
+
+    with reporting() as report:
+        checkpoint = _find(model)
+        for role, asset in checkpoint.spec.assets.items():
+            path = prepare(asset, report)
+            print(one_line(f"{role:9} {asset.uri}\n          {path}").replace("\\n", "\n"))
+    print(f"{checkpoint.spec.name} is ready; the cache is {assets.cache_dir()}")
+
+
+@app.command()
+def models(as_json: JsonOption = False) -> None:
+    """The presets: what is on this machine, and what would be fetched."""
+    from mmtui.doctor import inventory
+
+    presets = inventory()
+    if as_json:
+        _print_json(presets)
+        return
+    for preset in presets:
+        sight = "sees" if preset["sees"] else "no trained projector: reads and hears"
+        print(f"{preset['name']} ({sight})")
+        for part in preset["parts"]:
+            state = "here" if part["path"] else f"{part['download'] / 1e6:,.0f} MB to fetch"
+            print(one_line(f"  {part['role']:9} {state:18} {part['uri']}"))
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Check this machine: what works, and the cure for what does not."""
+    from mmtui.doctor import examine
+
+    findings = list(examine())
+    if as_json:
+        _print_json([vars(finding) for finding in findings])
+    else:
+        for finding in findings:
+            mark = {"ok": "ok  ", "note": "note", "bad": "BAD "}[finding.state]
+            print(one_line(f"{mark}  {finding.name:12} {finding.detail}"))
+            if finding.cure:
+                print(one_line(f"      {'':12} cure: {finding.cure}"))
+    if any(finding.state == "bad" for finding in findings):
+        raise typer.Exit(1)
+
+
+def main() -> NoReturn:
+    """The entry point: every error leaves as one line, a hint and the contract's exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `mmtui ask ... | head` ends quietly
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that half-done work is cleared
+    try:
+        app(standalone_mode=False)
+        code = 0
+    except click.exceptions.Exit as leave:
+        code = leave.exit_code
+    except click.exceptions.NoArgsIsHelpError as wanted:
+        print(wanted.format_message())
+        code = 2
+    except click.ClickException as error:
+        code = _fail(UsageError(error.format_message(), _usage_hint(error)))
+    except MmtuiError as error:
+        code = _fail(error)
+    except (KeyboardInterrupt, click.Abort):
+        print("interrupted", file=sys.stderr)
+        code = 130
+    except MemoryError as error:
+        code = _fail(
+            MmtuiError("out of memory", "close other programs, or use --model smol"), error
+        )
+    except OSError as error:
+        full = error.errno == errno.ENOSPC
+        code = _fail(MmtuiError(str(error), "free some disk space" if full else None), error)
+    except Exception as error:  # the last resort: a bug is one line too, unless --debug
+        told = f"{type(error).__name__}: {error}"
+        code = _fail(MmtuiError(told, "this is a bug; `mmtui --debug ...` shows where"), error)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    try:
+        sys.stdout.flush()
+    except OSError as error:  # stdout is a full disk or a closed pipe
+        print(f"error: the output can't be written: {error.strerror}", file=sys.stderr)
+        os._exit(1)
+    sys.exit(code)
+
+
+def _fail(error: MmtuiError, cause: BaseException | None = None) -> int:
+    if os.environ.get("MMTUI_DEBUG"):
+        import traceback
+
+        traceback.print_exception(cause or error)
+    sys.stdout.flush()
+    print(f"error: {one_line(str(error))}", file=sys.stderr)
+    if error.hint:
+        print(f"hint: {one_line(error.hint)}", file=sys.stderr)
+    return error.exit_code
+
+
+def _usage_hint(error: click.ClickException) -> str:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return f"{context.command_path if context else 'mmtui'} --help"
+
+
+def _silence_libraries() -> None:
+    """Warnings of libraries are for their developers; progress bars here are our own."""
+    import logging
+    import warnings
+
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _question(typed: str | None, pictures: list[str], by_voice: bool) -> str:
+    """The typed question, or what stdin holds, or what a picture alone asks for."""
+    if typed is None and not by_voice and "-" not in pictures and not sys.stdin.isatty():
+        piped = sys.stdin.buffer.read(MAX_QUESTION_BYTES + 1)
+        if len(piped) > MAX_QUESTION_BYTES:
+            raise UsageError("the question on stdin is longer than 10 MB")
+        typed = piped.decode(errors="replace")
+    if typed and typed.strip():
+        return typed
+    if by_voice:
+        return ""
+    if pictures:
+        return "Describe this picture." if len(pictures) == 1 else "Describe these pictures."
+    raise UsageError("there is no question", 'mmtui ask "What is the capital of France?"')
+
+
+def _picture(name: str) -> "Picture":
+    from mmtui.chat import attachments
+
+    if name != "-":
+        return attachments.read_picture(Path(name))
+    if sys.stdin.isatty():
+        raise UsageError("--image - reads a picture from stdin", "mmtui ask --image - < photo.jpg")
+    return attachments.picture(sys.stdin.buffer, "stdin")
+
+
+def _find(model: str) -> "Checkpoint":
+    from mmtui.pipeline import checkpoint
+
+    found = checkpoint.find(model)
+    if model == "auto" and not os.environ.get("MMTUI_MODEL"):
+        other = "" if found.spec.name == "phi2" else "; phi2 and a projector for it are not here"
+        _note(f"model: {found.spec.name}{other}")
+    return found
+
+
+def _speech_found(transcript: "Transcript", audio: Path | None) -> "Transcript":
+    if not transcript.text:
+        raise InputError(f"{audio}: no speech found", "speak louder, or closer to the microphone")
+    return transcript
+
+
+def _stream(
+    assistant: "Assistant", turns: "list[Turn]", sampling: "Sampling", limit: int, silent: bool
+) -> "Reply":
+    """Print the answer as it comes. Ctrl-C ends it between two tokens, and keeps it."""
+    stopped = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopped
+        stopped = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second one does not wait
+
+    previous = signal.signal(signal.SIGINT, stop)
+    try:
+        for event in assistant.reply(turns, sampling, limit, lambda: stopped):
+            if not isinstance(event, str):
+                reply = event
+            elif not silent:
+                print(printable(event), end="", flush=True)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    if not silent:
+        print(flush=True)
+    return reply
+
+
+def _note(text: str) -> None:
+    print(one_line(text), file=sys.stderr, flush=True)
+
+
+def _print_json(document: Any) -> None:
+    print(json.dumps(document, indent=2))  # ASCII: exact, and inert in a terminal

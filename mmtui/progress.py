@@ -1,0 +1,59 @@
+"""Long steps on stderr: a bar with an ETA in a terminal, one line per step elsewhere."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from mmtui.pipeline.assets import Report
+
+
+class _Bar:
+    def __init__(self) -> None:
+        self._step = ""
+        self._bar: Progress | None = None
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        if step != self._step:
+            self._begin(step)
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=done, total=total)
+        if done >= total:
+            self.stop()
+
+    def stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        self._step, self._bar = "", None
+
+    def _begin(self, step: str) -> None:
+        self.stop()
+        self._step = step
+        if not sys.stderr.isatty():
+            print(f"{step} ...", file=sys.stderr, flush=True)
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._bar.add_task(step, total=None)
+        self._bar.start()
+
+
+@contextmanager
+def reporting() -> "Iterator[Report]":
+    bar = _Bar()
+    try:
+        yield bar
+    finally:
+        bar.stop()
