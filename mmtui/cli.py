@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-import click
 import typer
 
 import mmtui
@@ -22,12 +21,12 @@ if TYPE_CHECKING:
     from mmtui.pipeline.images import Picture
     from mmtui.pipeline.prompt import Turn
     from mmtui.pipeline.sampling import Sampling
+    from mmtui.pipeline.sound import Clip
     from mmtui.pipeline.speech import Transcript
 
 app = typer.Typer(
     name="mmtui",
     help="A terminal chat that sees, hears and answers, on your own machine.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -46,8 +45,9 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _root(
+    context: typer.Context,
     version: Annotated[  # noqa: ARG001
         bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version.")
     ] = False,
@@ -57,6 +57,8 @@ def _root(
         os.environ["MMTUI_DEBUG"] = "1"
     else:
         _silence_libraries()
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @app.command()
@@ -87,14 +89,12 @@ def ask(
     as_json: JsonOption = False,
 ) -> None:
     """Ask one question, about pictures or by voice if you like; the answer streams out."""
-    from mmtui.chat import attachments
-
     names = image or []
     if names.count("-") > 1:
         raise UsageError("--image - may be given once: there is one stdin")
     question = _question(question, pictures=names, by_voice=audio is not None)
     pictures = [_picture(name) for name in names]
-    clip = attachments.read_clip(audio) if audio is not None else None
+    clip = _clip(audio) if audio is not None else None
 
     from mmtui.pipeline.assistant import Assistant
     from mmtui.pipeline.prompt import Turn
@@ -152,9 +152,7 @@ def transcribe(
     as_json: JsonOption = False,
 ) -> None:
     """Speech to text."""
-    from mmtui.chat import attachments
-
-    clip = attachments.read_clip(audio)
+    clip = _clip(audio)
 
     from mmtui.pipeline.assistant import Assistant
 
@@ -225,19 +223,14 @@ def main() -> NoReturn:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `mmtui ask ... | head` ends quietly
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that half-done work is cleared
     try:
-        app(standalone_mode=False)
-        code = 0
-    except click.exceptions.Exit as leave:
-        code = leave.exit_code
-    except click.exceptions.NoArgsIsHelpError as wanted:
-        print(wanted.format_message())
-        code = 2
-    except click.ClickException as error:
-        code = _fail(UsageError(error.format_message(), _usage_hint(error)))
+        code = app(standalone_mode=False) or 0  # typer returns the code of an Exit
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "mmtui"
+        code = _fail(UsageError(error.format_message(), f"{command} --help"))
     except MmtuiError as error:
         code = _fail(error)
-    except (KeyboardInterrupt, click.Abort):
-        print("interrupted", file=sys.stderr)
+    except (KeyboardInterrupt, typer.Abort):
         code = 130
     except MemoryError as error:
         code = _fail(
@@ -249,16 +242,20 @@ def main() -> NoReturn:
     except Exception as error:  # the last resort: a bug is one line too, unless --debug
         told = f"{type(error).__name__}: {error}"
         code = _fail(MmtuiError(told, "this is a bug; `mmtui --debug ...` shows where"), error)
+    if code == 130:
+        print("interrupted", file=sys.stderr)
     _leave(code)
 
 
 def _leave(code: int) -> NoReturn:
+    """Flush and go. Tearing torch down would take another half second, for nothing."""
     try:
         sys.stdout.flush()
-    except OSError as error:  # stdout is a full disk or a closed pipe
+    except OSError as error:  # stdout is a full disk
         print(f"error: the output can't be written: {error.strerror}", file=sys.stderr)
-        os._exit(1)
-    sys.exit(code)
+        code = 1
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _fail(error: MmtuiError, cause: BaseException | None = None) -> int:
@@ -271,11 +268,6 @@ def _fail(error: MmtuiError, cause: BaseException | None = None) -> int:
     if error.hint:
         print(f"hint: {one_line(error.hint)}", file=sys.stderr)
     return error.exit_code
-
-
-def _usage_hint(error: click.ClickException) -> str:
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    return f"{context.command_path if context else 'mmtui'} --help"
 
 
 def _silence_libraries() -> None:
@@ -313,6 +305,12 @@ def _picture(name: str) -> "Picture":
     if sys.stdin.isatty():
         raise UsageError("--image - reads a picture from stdin", "mmtui ask --image - < photo.jpg")
     return attachments.picture(sys.stdin.buffer, "stdin")
+
+
+def _clip(path: Path) -> "Clip":
+    from mmtui.chat import attachments
+
+    return attachments.read_clip(path)
 
 
 def _find(model: str) -> "Checkpoint":

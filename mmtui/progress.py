@@ -1,6 +1,7 @@
 """Long steps on stderr: a bar with an ETA in a terminal, one line per step elsewhere."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -10,10 +11,13 @@ if TYPE_CHECKING:
 
     from mmtui.pipeline.assets import Report
 
+LONG_S = 2.0  # where there is no terminal, a step is worth a line if it takes longer
+
 
 class _Bar:
     def __init__(self) -> None:
         self._step = ""
+        self._began = 0.0
         self._bar: Progress | None = None
 
     def __call__(self, step: str, done: int, total: int) -> None:
@@ -21,6 +25,9 @@ class _Bar:
             self._begin(step)
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=done, total=total)
+        elif self._began and time.monotonic() - self._began > LONG_S:
+            print(f"{step} ...", file=sys.stderr, flush=True)
+            self._began = 0.0
         if done >= total:
             self.stop()
 
@@ -33,7 +40,7 @@ class _Bar:
         self.stop()
         self._step = step
         if not sys.stderr.isatty():
-            print(f"{step} ...", file=sys.stderr, flush=True)
+            self._began = time.monotonic()
             return
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

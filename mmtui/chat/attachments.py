@@ -47,19 +47,16 @@ def _open(path: Path) -> BinaryIO:
         descriptor = os.open(
             path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         )
-    except IsADirectoryError:
-        raise InputError(f"{path}: this is a folder", "name a file in it") from None
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"{path}: can't be read: {reason}") from None
-    file = os.fdopen(descriptor, "rb")
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
-        file.close()
+        os.close(descriptor)
         raise InputError(f"{path}: this is {_kind(mode)}", "name an ordinary file")
-    return file
+    return os.fdopen(descriptor, "rb")
 
 
 def _kind(mode: int) -> str:

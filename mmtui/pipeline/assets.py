@@ -188,13 +188,13 @@ def _pip_download(requirement: str, size: int, work: Path, report: Report) -> No
                 status = pip.wait(timeout=0.1)
                 break
             except subprocess.TimeoutExpired:
-                report(step, min(bytes_below(work), size), size)
+                report(step, min(bytes_below(work), size - 1), size)
     finally:
         pip.kill()
         pip.wait()
     said = log.read_text(errors="replace")
+    report(step, size, size)
     if status == 0:
-        report(step, size, size)
         return
     if "No space left" in said or f"[Errno {errno.ENOSPC}]" in said:
         raise OSError(errno.ENOSPC, "No space left on device")

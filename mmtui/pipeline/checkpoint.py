@@ -8,7 +8,6 @@ import dataclasses
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +102,9 @@ def write(
     from safetensors.torch import save_file
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    old = folder.with_name(f"{aside.name}.old")
+    aside.mkdir()
     try:
         if projector is not None:
             save_file(dict(projector), aside / PROJECTOR)
@@ -117,12 +118,9 @@ def write(
         complete = dataclasses.replace(spec, parts=tuple(pins))
         (aside / SPEC).write_text(json.dumps(complete.to_json(), indent=2) + "\n")
         if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-            folder.replace(old / folder.name)
-            aside.replace(folder)
-            shutil.rmtree(old)
-        else:
-            aside.replace(folder)
+            folder.replace(old)
+        aside.replace(folder)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

@@ -32,15 +32,11 @@ def decode(data: bytes) -> Picture:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
             width, height = image.size
             if width * height > MAX_PIXELS:
-                raise InputError(
-                    f"the picture has {width * height / 1e6:.0f} megapixels;"
-                    f" {MAX_PIXELS / 1e6:.0f} are the limit",
-                    "scale it down; the model sees a few hundred pixels anyway",
-                )
+                raise _too_large(f"{width * height / 1e6:.0f}")
             image.load()  # of an animation, the first frame
             return Picture(hashlib.sha256(data).hexdigest(), _upright_rgb(image))
     except Image.DecompressionBombError as error:
-        raise InputError("the picture is a decompression bomb") from error
+        raise _too_large("over 179") from error  # Pillow's own limit, met before ours
     except UnidentifiedImageError as error:
         raise InputError(
             "this is not a picture that mmtui can read",
@@ -51,6 +47,13 @@ def decode(data: bytes) -> Picture:
     # Pillow's decoders raise nearly anything on damaged files; each means the same to the user.
     except Exception as error:
         raise InputError(f"the picture is damaged: {error}") from error
+
+
+def _too_large(megapixels: str) -> InputError:
+    return InputError(
+        f"the picture has {megapixels} megapixels; {MAX_PIXELS // 1_000_000} are the limit",
+        "scale it down; the model sees a few hundred pixels anyway",
+    )
 
 
 def _register_heif() -> None:

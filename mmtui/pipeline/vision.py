@@ -45,7 +45,7 @@ class VisionTower(nn.Module):
     def encode(self, images: list[Image.Image]) -> Tensor:
         """RGB pictures -> (len(images), patches, width), in fp32."""
         device = next(self.visual.parameters()).device
-        pixels = torch.stack([self.preprocess(image) for image in images]).to(device)
+        pixels = torch.stack([self.preprocess(_middle(image)) for image in images]).to(device)
         features = self._features(pixels)
         expected = (len(images), self.spec.patches, self.spec.width)
         if features.shape != expected:
@@ -63,6 +63,17 @@ class VisionTower(nn.Module):
         if features.ndim == 4:  # a CNN: (batch, width, rows, columns)
             return features.flatten(2).transpose(1, 2)
         return features[:, self.visual.trunk.num_prefix_tokens :]
+
+
+def _middle(image: Image.Image) -> Image.Image:
+    """The part of a very long picture from which the crop at the centre is taken.
+
+    Resizing a strip of one pixel by millions as a whole would take all memory.
+    """
+    short = min(image.size)
+    width, height = (min(side, 2 * short) for side in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
 def _load_open_clip(weights: Path) -> nn.Module:

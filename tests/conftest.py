@@ -1,0 +1,143 @@
+"""Small models in the file layouts of the real ones, and the real data where it is."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PhiConfig,
+    PhiForCausalLM,
+    PreTrainedTokenizerFast,
+)
+
+from mmtui.errors import MissingError
+from mmtui.pipeline import assets, checkpoint
+from mmtui.pipeline.images import Picture
+
+SHARED = Path(__file__).parents[1].parent / "shared" / "data"
+CHATML = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+TINY = {"vocab_size": 320, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3}
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    if not SHARED.exists():
+        pytest.skip(f"the shared data is not here ({SHARED})")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama with grouped heads and a chat template, weights random."""
+    torch.manual_seed(1)
+    folder = tmp_path_factory.mktemp("llama")
+    config = LlamaConfig(
+        **TINY, num_attention_heads=4, num_key_value_heads=2, eos_token_id=2, tie_word_embeddings=True
+    )
+    _spread(LlamaForCausalLM(config)).save_pretrained(folder)
+    _tokenizer(CHATML).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_phi(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Phi, whose tokenizer has no chat template, in shards, weights random."""
+    torch.manual_seed(2)
+    folder = tmp_path_factory.mktemp("phi")
+    config = PhiConfig(**TINY, num_attention_heads=4, partial_rotary_factor=0.4, eos_token_id=0)
+    _spread(PhiForCausalLM(config)).save_pretrained(folder, max_shard_size="200KB")
+    _tokenizer(None).save_pretrained(folder)
+    return folder
+
+
+def _spread(model: torch.nn.Module) -> torch.nn.Module:
+    """Larger weights, so that logits differ enough for greedy tokens to be certain."""
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.2)
+    return model.eval()
+
+
+def _tokenizer(template: str | None) -> PreTrainedTokenizerFast:
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(["What is in this picture? A dog and a cat are in it."] * 9, trainer)
+    eos = special[2] if template else special[0]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=eos, pad_token=special[0], chat_template=template
+    )
+
+
+@pytest.fixture
+def picture() -> Picture:
+    return Picture("a" * 64, Image.new("RGB", (80, 60), "red"))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of our own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return assets.cache_dir()
+
+
+@pytest.fixture(scope="session")
+def smol() -> checkpoint.Checkpoint:
+    """The real embedded model, all its weights in the user's cache; fetched once if need be."""
+    found = checkpoint.find("smol")
+    try:
+        for asset in found.spec.assets.values():
+            assets.fetch(asset)
+    except MissingError as error:
+        pytest.skip(f"the weights of smol are not here, and can't be fetched: {error}")
+    return found
+
+
+class Run:
+    """What a finished `mmtui` left behind."""
+
+    def __init__(self, process: "subprocess.CompletedProcess[bytes]") -> None:
+        self.code = process.returncode
+        self.out = process.stdout.decode()
+        self.err = process.stderr.decode()
+
+    @property
+    def json(self) -> dict:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def mmtui():
+    """Runs the installed command."""
+
+    def run(*arguments: object, stdin: bytes | None = b"", env: dict | None = None) -> Run:
+        command = [Path(sys.executable).with_name("mmtui"), *map(os.fspath, map(str, arguments))]
+        process = subprocess.run(
+            command,
+            input=stdin,
+            capture_output=True,
+            env={**os.environ, **(env or {})},
+            timeout=300,
+            check=False,
+        )
+        return Run(process)
+
+    return run

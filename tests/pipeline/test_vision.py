@@ -1,0 +1,184 @@
+"""Both towers through open_clip, in the layouts of the real weights."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from mmtui.errors import InputError
+from mmtui.pipeline import assets, images
+from mmtui.pipeline.spec import Asset, VisionSpec
+from mmtui.pipeline.vision import VisionTower
+
+CLIP = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 64, "layers": 3, "width": 128, "patch_size": 16},
+    "text_cfg": {"context_length": 8, "vocab_size": 64, "width": 64, "heads": 2, "layers": 1},
+}
+
+
+def spec_of(architecture: str, size: int, patches: int, width: int) -> VisionSpec:
+    half = (0.5, 0.5, 0.5)
+    return VisionSpec(Asset("here"), architecture, size, half, half, patches, width)
+
+
+def noise(width: int = 90, height: int = 70) -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small CLIP, in the layout of the hub's open_clip repositories."""
+    folder = tmp_path_factory.mktemp("clip")
+    torch.manual_seed(0)
+    model = open_clip.CLIP(**CLIP)
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    preprocess = {"mean": [0.5] * 3, "std": [0.5] * 3}
+    config = {"model_cfg": CLIP, "preprocess_cfg": preprocess}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_clip_tokens_are_the_last_layer_after_ln_post_without_class_token(clip):
+    tower = VisionTower(spec_of("open_clip", 64, 16, 128), clip)
+    features = tower.encode([noise(), noise(64, 200)])
+    assert features.shape == (2, 16, 128)
+
+    visual = tower.visual
+    with torch.no_grad():
+        before = visual.forward_intermediates(
+            tower.preprocess(noise())[None], indices=1, output_fmt="NLC"
+        )["image_intermediates"][-1]
+        expected = visual.ln_post(before)
+    torch.testing.assert_close(features[:1], expected)
+    assert not torch.allclose(features[:1], before, atol=0.1)
+
+
+def test_the_tower_is_frozen_whatever_its_owner_does(clip):
+    tower = VisionTower(spec_of("open_clip", 64, 16, 128), clip)
+    torch.nn.Sequential(tower).train()
+    assert not tower.visual.training
+    assert not any(parameter.requires_grad for parameter in tower.parameters())
+
+
+def test_a_batch_is_its_pictures(clip):
+    tower = VisionTower(spec_of("open_clip", 64, 16, 128), clip)
+    pictures = [noise(), noise(200, 64), noise(64, 64)]
+    alone = torch.cat([tower.encode([picture]) for picture in pictures])
+    torch.testing.assert_close(tower.encode(pictures), alone, atol=1e-5, rtol=1e-5)
+
+
+def test_a_strip_is_cropped_before_it_is_resized(clip):
+    tower = VisionTower(spec_of("open_clip", 64, 16, 128), clip)
+    assert tower.encode([Image.new("RGB", (1, 60_000_000))]).isfinite().all()
+    wide = noise(1024, 128)
+    whole = tower.preprocess(wide)
+    middle = tower.preprocess(wide.crop((384, 0, 640, 128)))
+    torch.testing.assert_close(middle, whole, atol=0.02, rtol=0)
+
+
+def ported_name(name: str, depths: list[int], expands: bool) -> str:
+    """timm's name of a tensor -> that of the PyTorch port; written apart from the code."""
+    if not name.startswith("blocks."):
+        for ours, theirs in (("conv_stem", "_conv_stem"), ("conv_head", "_conv_head")):
+            name = name.replace(ours, theirs)
+        name = name.replace("bn2.", "_bn1.") if name.startswith("bn2") else name
+        name = name.replace("bn1.", "_bn0.") if name.startswith("bn1") else name
+        return name.replace("classifier", "_fc")
+    _, stage, index, layer, leaf = name.split(".")
+    number = sum(depths[: int(stage)]) + int(index)
+    wide = ["conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3"]
+    flat = ["conv_dw", "bn1", "conv_pw", "bn2"]
+    there = ["_expand_conv", "_bn0", "_depthwise_conv", "_bn1", "_project_conv", "_bn2"]
+    layer = dict(zip(wide, there, strict=True) if expands else zip(flat, there[2:], strict=True))[layer]
+    return f"_blocks.{number}.{layer}.{leaf}"
+
+
+@pytest.fixture(scope="module")
+def efficientnet() -> torch.nn.Module:
+    torch.manual_seed(0)
+    model = timm.create_model("tf_efficientnet_lite2")
+    for buffer in model.buffers():
+        if buffer.is_floating_point():
+            buffer.uniform_(0.5, 1.5)
+    return model.eval()
+
+
+def test_efficientnet_tensors_of_the_port_arrive_by_name(efficientnet, tmp_path):
+    depths = [len(stage) for stage in efficientnet.blocks]
+    names = list(efficientnet.state_dict())
+    state = {}
+    for name in reversed(names):  # the order must not matter
+        block = name.split(".")[:3]
+        expands = ".".join([*block, "conv_pwl", "weight"]) in names
+        state[ported_name(name, depths, expands)] = efficientnet.state_dict()[name]
+    weights = tmp_path / "efficientnet.pth"
+    torch.save(state, weights)
+    tower = VisionTower(spec_of("tf_efficientnet_lite2", 260, 81, 1280), weights)
+    with torch.no_grad():
+        expected = efficientnet.forward_features(tower.preprocess(noise())[None])
+    features = tower.encode([noise()])
+    torch.testing.assert_close(features, expected.flatten(2).transpose(1, 2))
+
+
+@pytest.mark.parametrize("damage", ["a tensor is missing", "a tensor is misshapen", "cut off"])
+def test_weights_that_do_not_fit_are_refused(efficientnet, tmp_path, damage, smol):
+    asset = smol.spec.vision.weights
+    state = torch.load(assets.locate(asset), weights_only=True)
+    weights = tmp_path / "weights.pth"
+    if damage == "a tensor is missing":
+        del state["_blocks.7._bn1.bias"]
+    if damage == "a tensor is misshapen":
+        state["_conv_stem.weight"] = torch.zeros(1, 2)
+    torch.save(state, weights)
+    if damage == "cut off":
+        weights.write_bytes(weights.read_bytes()[:100_000])
+    with pytest.raises(InputError, match="no weights of tf_efficientnet_lite2"):
+        VisionTower(smol.spec.vision, weights)
+
+
+def test_pickled_code_is_not_run(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "ran",))
+
+    weights = tmp_path / "evil.pth"
+    torch.save({"_conv_stem.weight": Evil()}, weights)
+    with pytest.raises(InputError):
+        VisionTower(spec_of("tf_efficientnet_lite2", 260, 81, 1280), weights)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_spec_of_another_shape_is_refused(smol):
+    spec = dataclasses.replace(smol.spec.vision, patches=49)
+    tower = VisionTower(spec, assets.locate(spec.weights))
+    with pytest.raises(InputError, match=r"\(81, 1280\).*\(49, 1280\)"):
+        tower.encode([noise()])
+
+
+def test_the_real_tower_knows_imagenet_photos(smol, shared):
+    """Its own classifier over its patch features: only right weights and pixels do that."""
+    spec = smol.spec.vision
+    path = assets.locate(spec.weights)
+    tower = VisionTower(spec, path)
+    head = torch.load(path, weights_only=True)
+    names = timm.data.ImageNetInfo()
+    layout = json.loads((shared / "labels/annotations/captions_train2017.json").read_bytes())
+    captions = {a["image_id"]: a["caption"].lower() for a in layout["annotations"]}
+    chosen = [i for i in layout["images"] if "imagenet" in i["source"].lower()][:120]
+    hits = 0
+    for image in chosen:
+        data = (shared / "labels/train2017" / image["file_name"]).read_bytes()
+        pooled = tower.encode([images.decode(data).image]).mean(1)
+        index = (pooled @ head["_fc.weight"].T + head["_fc.bias"]).argmax().item()
+        synonyms = names.index_to_description(index).lower().split(", ")
+        hits += any(word in captions[image["id"]] for word in synonyms)
+    assert hits / len(chosen) > 0.7
