@@ -72,7 +72,7 @@ def workspace(name: str, needed: int) -> Iterator[Path]:
     """A fresh folder in the cache that one process at a time has, gone afterwards.
 
     Leftovers of a killed process are cleared. Raises MmtuiError if fewer than `needed`
-    bytes are free, or when the disk fills up.
+    bytes are free or when the disk fills up, MissingError if the cache can't be written.
     """
     root = cache_dir()
     work = root / "work" / name
@@ -90,11 +90,9 @@ def workspace(name: str, needed: int) -> Iterator[Path]:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise _disk_full(root, needed) from error
-        if isinstance(error, PermissionError) or error.errno == errno.EROFS:
-            raise MissingError(
-                f"the cache can't be written: {error}", f"make {root} writable"
-            ) from error
-        raise
+        raise MissingError(
+            f"the cache can't be written: {error}", f"make {root} writable"
+        ) from error
 
 
 def intact(path: Path, pin: Pin) -> bool:

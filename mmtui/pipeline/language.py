@@ -66,8 +66,8 @@ def load(
     auto = _transformers()
     device = device or default_device()
     try:
-        config = auto.AutoConfig.from_pretrained(folder, local_files_only=True)
-        tokenizer = auto.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        config = auto.AutoConfig.from_pretrained(folder, **_OFFLINE)
+        tokenizer = auto.AutoTokenizer.from_pretrained(folder, **_OFFLINE)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{folder} holds no language model that transformers knows") from error
     if not tokenizer.is_fast:
@@ -90,6 +90,8 @@ def load(
     return LanguageModel(model, tokenizer, precision, _eos(folder, config, tokenizer))
 
 
+# Said outright: unsaid, transformers asks a user in a terminal whether to run a model's code.
+_OFFLINE = {"local_files_only": True, "trust_remote_code": False}
 _DTYPES = {
     "fp32": torch.float32,
     "bf16": torch.bfloat16,
@@ -157,7 +159,7 @@ def _skeleton(auto: Any, config: Any, precision: Precision) -> Any:
     config.dtype = _DTYPES[precision]
     try:
         with init_empty_weights():
-            model = auto.AutoModelForCausalLM.from_config(config)
+            model = auto.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{config.model_type} is no causal language model: {error}") from error
     if precision == "nf4":

@@ -3,6 +3,7 @@
 from typing import BinaryIO
 
 import av
+import av.logging
 import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ RATE = 16_000  # Hz, what Whisper hears
 LIMIT_S = 15.0
 # Containers that hold their sound themselves: no playlists, which name other files and hosts.
 _FORMATS = "wav,w64,aiff,flac,mp3,mov,mp4,m4a,ogg,matroska,webm,aac,amr,caf,au,asf,avi,mpegts"
+
+av.logging.set_level(av.logging.PANIC)  # what a decoder thinks of a damaged file is not news
 
 Clip = NDArray[np.float32]
 
