@@ -32,6 +32,8 @@ class SpeechModel:
     def __init__(self, spec: SpeechSpec, folder: Path, device: str) -> None:
         """Raises InputError if the folder holds no Whisper model."""
         os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "false")  # telemetry, on by default
+        # Half of the cores: CTranslate2 shares torch's OpenMP, which from more threads than
+        # cores on lets them sleep between any two steps, and the answer comes at half speed.
         with _quiet():
             import whisperx
 
@@ -43,7 +45,7 @@ class SpeechModel:
                     language=spec.language,
                     vad_method="pyannote",  # its weights are in the package; silero's are fetched
                     local_files_only=True,
-                    threads=os.cpu_count() or 1,
+                    threads=max(1, (os.cpu_count() or 2) // 2),
                 )
             except (RuntimeError, OSError, ValueError) as error:
                 raise InputError(f"{folder} holds no Whisper model: {error}") from error

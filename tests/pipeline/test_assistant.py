@@ -1,0 +1,105 @@
+"""The facade over small models and over the real one."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from mmtui.errors import MissingError, UsageError
+from mmtui.pipeline import checkpoint
+from mmtui.pipeline.assistant import Assistant, Reply
+from mmtui.pipeline.prompt import Turn
+from mmtui.pipeline.spec import Asset, LanguageSpec, ModelSpec
+
+
+def ask(assistant: Assistant, *turns: Turn, **options) -> tuple[list[str], Reply]:
+    *pieces, reply = assistant.reply(turns, **options)
+    assert "".join(pieces) == reply.text
+    return pieces, reply
+
+
+def user(*content) -> Turn:
+    return Turn("user", content)
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_llama, smol, tmp_path_factory) -> checkpoint.Checkpoint:
+    """A small language model behind the real tower, with a projector of chance."""
+    spec = ModelSpec("tiny", LanguageSpec(Asset(str(tiny_llama)), "fp32"), smol.spec.vision)
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(64, 1280, generator=generator) * 0.05
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    checkpoint.write(folder, spec, {"weight": weight, "bias": torch.zeros(64)})
+    return checkpoint.read(folder)
+
+
+def test_a_second_question_about_the_same_picture_sees_and_prefills_only_what_is_new(tiny, picture):
+    assistant = Assistant(tiny)
+    _, first = ask(assistant, user(picture, "What is this?"), max_tokens=9)
+    assert first.cached_tokens == 0
+    assert first.prompt_tokens > 81
+    history = [user(picture, "What is this?"), Turn("assistant", (first.text,))]
+    _, second = ask(assistant, *history, user("And its colour?"), max_tokens=9)
+    assert second.cached_tokens >= first.prompt_tokens
+    _, fresh = ask(Assistant(tiny), *history, user("And its colour?"), max_tokens=9)
+    assert fresh.cached_tokens == 0 and fresh.text == second.text
+
+
+def test_pictures_change_the_answer(tiny, picture):
+    from PIL import Image
+
+    from mmtui.pipeline.images import Picture
+
+    other = Picture("b" * 64, Image.effect_noise((99, 99), 100).convert("RGB"))
+    answers = {ask(Assistant(tiny), user(p, "What?"), max_tokens=9)[1].text for p in (picture, other)}
+    assert len(answers) == 2
+
+
+def test_it_ends_at_the_limit_of_tokens_and_at_cancel(tiny):
+    _, reply = ask(Assistant(tiny), user("Go on"), max_tokens=4)
+    assert (reply.stop_reason, reply.completion_tokens) == ("length", 4)
+    asked = iter([False, False, False, True])
+    _, reply = ask(Assistant(tiny), user("Go on"), cancelled=lambda: next(asked))
+    assert (reply.stop_reason, reply.completion_tokens) == ("cancelled", 3)
+
+
+def test_a_conversation_longer_than_the_context_says_by_how_much(tiny):
+    assistant = Assistant(tiny)
+    context = assistant._language.context
+    _, short = ask(assistant, user("z"), max_tokens=1)  # each z is a token
+    left = context - short.prompt_tokens
+    with pytest.raises(UsageError, match=rf"{context + 5} tokens long, 6 too many for tiny"):
+        ask(assistant, user("z" * (left + 6)))
+    _, full = ask(assistant, user("z" * (left - 2)), max_tokens=99)
+    assert full.prompt_tokens + full.completion_tokens <= context
+
+
+def test_a_model_that_can_t_see_says_what_to_train_before_it_loads(smol, picture):
+    blind = Assistant(dataclasses.replace(smol, projector=None))
+    with pytest.raises(MissingError, match="smol can't see yet") as told:
+        ask(blind, user(picture, "What is this?"))
+    assert "mmtrain align --model smol" in told.value.hint
+    assert "_language" not in vars(blind)
+    eyeless = dataclasses.replace(smol.spec, vision=None)
+    with pytest.raises(MissingError, match="no vision tower"):
+        ask(Assistant(checkpoint.Checkpoint(eyeless)), user(picture, "?"))
+
+
+@pytest.fixture(scope="module")
+def real(smol) -> Assistant:
+    return Assistant(smol)
+
+
+def test_smol_knows_paris_and_stops_by_itself(real):
+    pieces, reply = ask(real, user("What is the capital of France?"))
+    assert "Paris" in reply.text
+    assert reply.stop_reason == "stop"
+    assert len(pieces) > 3
+    assert "<|" not in reply.text
+
+
+def test_smol_follows_a_system_prompt(real):
+    asked = user("Greet me.")
+    _, plain = ask(real, asked, max_tokens=20)
+    _, pirate = ask(real, Turn("system", ("You are a pirate.",)), asked, max_tokens=20)
+    assert plain.text != pirate.text

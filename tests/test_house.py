@@ -1,0 +1,71 @@
+"""The rules of the house: which way imports point, what a start loads, how large modules are."""
+
+import ast
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import mmtui
+
+ROOT = Path(mmtui.__file__).parent
+HEAVY = {"torch", "transformers", "textual", "whisperx", "open_clip", "timm", "peft", "numpy", "PIL"}
+ABOVE = {
+    "mmtui/errors.py": ("mmtui.",),
+    "mmtui/pipeline": ("mmtui.chat", "mmtui.cli", "mmtui.tui", "mmtui.doctor", "mmtui.progress", "mmtrain"),
+    "mmtui/chat": ("mmtui.cli", "mmtui.tui", "mmtui.doctor", "mmtui.progress", "mmtrain"),
+}
+MODULES = sorted(ROOT.rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT.parent)))
+def test_imports_point_down_and_modules_stay_small(path):
+    place = str(path.relative_to(ROOT.parent))
+    for below, above in ABOVE.items():
+        if place.startswith(below):
+            assert not [name for name in imported(path) if name.startswith(above)]
+    assert len(path.read_text().splitlines()) <= 400
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["ask", "--help"], ["--version"], ["ask", "--bad"]])
+def test_nothing_heavy_is_loaded_where_it_is_not_needed(arguments):
+    code = (
+        "import sys, json, os, atexit; leave = os._exit\n"
+        "def told(code): print(json.dumps(sorted(sys.modules)), file=sys.stderr); leave(code)\n"
+        f"os._exit = told; sys.argv = ['mmtui', *{arguments!r}]\n"
+        "from mmtui.cli import main; main()"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    loaded = {name.split(".")[0] for name in json.loads(run.stderr.splitlines()[-1])}
+    assert "mmtui" in loaded
+    assert not loaded & HEAVY
+
+
+def test_help_is_as_quick_as_its_libraries():
+    """Within 1.5 times of importing typer and rich alone; the best of several runs of each."""
+
+    def quickest(command: list[str]) -> float:
+        took = []
+        for _ in range(7):
+            began = time.perf_counter()
+            subprocess.run(command, capture_output=True, check=True)
+            took.append(time.perf_counter() - began)
+        return min(took)
+
+    bare = quickest([sys.executable, "-c", "import typer, rich"])
+    ours = quickest([str(Path(sys.executable).with_name("mmtui")), "--help"])
+    print(f"--help: {ours / bare:.2f} times a bare import of typer and rich")
+    assert ours < 1.5 * bare
