@@ -43,7 +43,11 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(1)
     folder = tmp_path_factory.mktemp("llama")
     config = LlamaConfig(
-        **TINY, num_attention_heads=4, num_key_value_heads=2, eos_token_id=2, tie_word_embeddings=True
+        **TINY,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        eos_token_id=2,
+        tie_word_embeddings=True,
     )
     _spread(LlamaForCausalLM(config)).save_pretrained(folder)
     _tokenizer(CHATML).save_pretrained(folder)
@@ -80,7 +84,9 @@ def _tokenizer(template: str | None) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(["What is in this picture? A dog and a cat are in it."] * 9, trainer)
+    tokenizer.train_from_iterator(
+        ["What is in this picture? A dog and a cat are in it."] * 9, trainer
+    )
     eos = special[2] if template else special[0]
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=eos, pad_token=special[0], chat_template=template

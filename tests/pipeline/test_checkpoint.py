@@ -85,7 +85,10 @@ def test_a_damaged_part_is_named(tmp_path, spec, adapter, part, damage):
         (lambda spec: {k: v for k, v in spec.items() if k != "version"}, "version None"),
         (lambda spec: spec | {"name": 3}, "malformed: name"),
         (lambda spec: {k: v for k, v in spec.items() if k != "language"}, "malformed: language"),
-        (lambda spec: spec | {"parts": [{"name": "../../etc/passwd", "size": 1, "sha256": ""}]}, "leads out"),
+        (
+            lambda spec: spec | {"parts": [{"name": "../../etc/passwd", "size": 1, "sha256": ""}]},
+            "leads out",
+        ),
         (lambda spec: spec | {"language": spec["language"] | {"precision": "fp8"}}, "precision"),
         (lambda spec: [spec], "malformed"),
     ],

@@ -44,7 +44,9 @@ def adapter(folder: Path, tmp_path: Path) -> Path:
     return tmp_path / "adapter"
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
+)
 def test_loads_what_transformers_loads(folder, precision, dtype):
     ours = language.load(folder, precision=precision)
     theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
@@ -119,7 +121,9 @@ def test_hub_weights_without_the_prefix_of_the_head_model(tiny_llama, tmp_path):
     model = GPT2LMHeadModel(GPT2Config(vocab_size=320, n_embd=32, n_layer=2, n_head=2)).eval()
     model.transformer.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(config | {"architectures": ["GPT2LMHeadModel"]}))
+    (tmp_path / "config.json").write_text(
+        json.dumps(config | {"architectures": ["GPT2LMHeadModel"]})
+    )
     for file in tiny_llama.glob("*token*"):
         shutil.copy(file, tmp_path)
     loaded = language.load(tmp_path, precision="fp32")

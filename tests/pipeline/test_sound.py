@@ -25,7 +25,9 @@ def encoded(sound: np.ndarray, rate: int, container: str, codec: str) -> bytes:
         stream = output.add_stream(codec, rate=rate, layout=layout, options=options)
         frame = av.AudioFrame.from_ndarray(sound, format="fltp", layout=layout)
         frame.sample_rate = rate
-        resampler = av.AudioResampler(stream.format, layout, rate, frame_size=stream.frame_size or 1024)
+        resampler = av.AudioResampler(
+            stream.format, layout, rate, frame_size=stream.frame_size or 1024
+        )
         for piece in [*resampler.resample(frame), *resampler.resample(None)]:
             output.mux(stream.encode(piece))
         output.mux(stream.encode(None))

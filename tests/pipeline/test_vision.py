@@ -98,7 +98,9 @@ def ported_name(name: str, depths: list[int], expands: bool) -> str:
     wide = ["conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3"]
     flat = ["conv_dw", "bn1", "conv_pw", "bn2"]
     there = ["_expand_conv", "_bn0", "_depthwise_conv", "_bn1", "_project_conv", "_bn2"]
-    layer = dict(zip(wide, there, strict=True) if expands else zip(flat, there[2:], strict=True))[layer]
+    layer = dict(zip(wide, there, strict=True) if expands else zip(flat, there[2:], strict=True))[
+        layer
+    ]
     return f"_blocks.{number}.{layer}.{leaf}"
 
 
@@ -130,7 +132,7 @@ def test_efficientnet_tensors_of_the_port_arrive_by_name(efficientnet, tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["a tensor is missing", "a tensor is misshapen", "cut off"])
-def test_weights_that_do_not_fit_are_refused(efficientnet, tmp_path, damage, smol):
+def test_weights_that_do_not_fit_are_refused(tmp_path, damage, smol):
     asset = smol.spec.vision.weights
     state = torch.load(assets.locate(asset), weights_only=True)
     weights = tmp_path / "weights.pth"
