@@ -1,18 +1,17 @@
 """Every `mmtui` command. What is heavy is imported by the command that needs it."""
 
-import errno
 import json
 import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
 import mmtui
 from mmtui.chat.text import one_line, printable
-from mmtui.errors import InputError, MmtuiError, UsageError
+from mmtui.errors import InputError, UsageError
 from mmtui.progress import reporting
 
 if TYPE_CHECKING:
@@ -84,7 +83,8 @@ def ask(
         float, typer.Option("--temperature", metavar="T", min=0, help="0 takes the likeliest word.")
     ] = 0.0,
     seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", help="Makes chance repeatable.")
+        int | None,
+        typer.Option("--seed", metavar="N", min=0, max=2**63 - 1, help="Makes chance repeatable."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -215,61 +215,6 @@ def doctor(as_json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
-def main() -> NoReturn:
-    """The entry point: every error leaves as one line, a hint and the contract's exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `mmtui ask ... | head` ends quietly
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that half-done work is cleared
-    try:
-        code = app(standalone_mode=False) or 0  # typer returns the code of an Exit
-    except typer.TyperException as error:
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context else "mmtui"
-        code = _fail(UsageError(error.format_message(), f"{command} --help"))
-    except MmtuiError as error:
-        code = _fail(error)
-    except (KeyboardInterrupt, typer.Abort):
-        code = 130
-    except MemoryError as error:
-        code = _fail(
-            MmtuiError("out of memory", "close other programs, or use --model smol"), error
-        )
-    except OSError as error:
-        full = error.errno == errno.ENOSPC
-        code = _fail(MmtuiError(str(error), "free some disk space" if full else None), error)
-    except Exception as error:  # the last resort: a bug is one line too, unless --debug
-        told = f"{type(error).__name__}: {error}"
-        code = _fail(MmtuiError(told, "this is a bug; `mmtui --debug ...` shows where"), error)
-    if code == 130:
-        print("interrupted", file=sys.stderr)
-    _leave(code)
-
-
-def _leave(code: int) -> NoReturn:
-    """Flush and go. Tearing torch down would take another half second, for nothing."""
-    try:
-        sys.stdout.flush()
-    except OSError as error:  # stdout is a full disk
-        print(f"error: the output can't be written: {error.strerror}", file=sys.stderr)
-        code = 1
-    sys.stderr.flush()
-    os._exit(code)
-
-
-def _fail(error: MmtuiError, cause: BaseException | None = None) -> int:
-    if os.environ.get("MMTUI_DEBUG"):
-        import traceback
-
-        traceback.print_exception(cause or error)
-    sys.stdout.flush()
-    print(f"error: {one_line(str(error))}", file=sys.stderr)
-    if error.hint:
-        print(f"hint: {one_line(error.hint)}", file=sys.stderr)
-    return error.exit_code
-
-
 def _silence_libraries() -> None:
     """Warnings of libraries are for their developers; progress bars here are our own."""
     import logging
@@ -281,10 +226,18 @@ def _silence_libraries() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
+def _piped() -> BinaryIO | None:
+    """What is piped in; None at a keyboard."""
+    if sys.stdin is None or sys.stdin.isatty():
+        return None
+    return sys.stdin.buffer
+
+
 def _question(typed: str | None, pictures: list[str], by_voice: bool) -> str:
     """The typed question, or what stdin holds, or what a picture alone asks for."""
-    if typed is None and not by_voice and "-" not in pictures and not sys.stdin.isatty():
-        piped = sys.stdin.buffer.read(MAX_QUESTION_BYTES + 1)
+    stdin_is_free = not by_voice and "-" not in pictures
+    if typed is None and stdin_is_free and (pipe := _piped()) is not None:
+        piped = pipe.read(MAX_QUESTION_BYTES + 1)
         if len(piped) > MAX_QUESTION_BYTES:
             raise UsageError("the question on stdin is longer than 10 MB")
         typed = piped.decode(errors="replace")
@@ -302,9 +255,9 @@ def _picture(name: str) -> "Picture":
 
     if name != "-":
         return attachments.read_picture(Path(name))
-    if sys.stdin.isatty():
+    if (pipe := _piped()) is None:
         raise UsageError("--image - reads a picture from stdin", "mmtui ask --image - < photo.jpg")
-    return attachments.picture(sys.stdin.buffer, "stdin")
+    return attachments.picture(pipe, "stdin")
 
 
 def _clip(path: Path) -> "Clip":

