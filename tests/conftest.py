@@ -4,11 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import open_clip
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     LlamaConfig,
@@ -27,6 +30,11 @@ CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+CLIP = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 64, "layers": 3, "width": 128, "patch_size": 16},
+    "text_cfg": {"context_length": 8, "vocab_size": 64, "width": 64, "heads": 2, "layers": 1},
+}
 TINY = {"vocab_size": 320, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3}
 
 
@@ -91,6 +99,28 @@ def _tokenizer(template: str | None) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=eos, pad_token=special[0], chat_template=template
     )
+
+
+@pytest.fixture(scope="session")
+def store_clip() -> Callable[..., Path]:
+    """Makes a CLIP of chance, in the layout of the hub's open_clip repositories."""
+
+    def store(folder: Path, **changed: dict) -> Path:
+        torch.manual_seed(0)
+        settings = CLIP | changed
+        state = open_clip.CLIP(**settings).state_dict()
+        save_file(state, folder / "open_clip_model.safetensors")
+        preprocess = {"mean": [0.5] * 3, "std": [0.5] * 3}
+        config = {"model_cfg": settings, "preprocess_cfg": preprocess}
+        (folder / "open_clip_config.json").write_text(json.dumps(config))
+        return folder
+
+    return store
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(store_clip: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return store_clip(tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture

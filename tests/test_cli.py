@@ -1,5 +1,6 @@
 """The installed `mmtui`, as users and scripts run it."""
 
+import dataclasses
 import json
 import os
 import pty
@@ -121,6 +122,42 @@ def test_plain_models_of_the_hub_read_but_do_not_see(mmtui, tiny_phi, tmp_path, 
     run = mmtui("ask", "--model", "hf:someone/phi", "--image", photo, "Hi", env=env)
     assert_told(run, 3, "hf:someone/phi reads and hears, but has no vision tower")
     assert_told(mmtui("ask", "--model", "hf:some/other", "Hi", env=env), 3, "not on this machine")
+
+
+def test_a_model_of_phi2_s_shape_sees_with_all_its_parts_from_the_hub(
+    mmtui, tiny_phi, tiny_clip, tmp_path, photo
+):
+    for name, files in (("language", tiny_phi), ("vision", tiny_clip)):
+        entry = tmp_path / "hub" / f"models--someone--{name}"
+        (entry / "refs").mkdir(parents=True)
+        (entry / "refs" / "main").write_text("a" * 40)
+        shutil.copytree(files, entry / "snapshots" / ("a" * 40))
+    phi2 = checkpoint.find("phi2").spec
+    only = phi2.vision.weights.only
+    spec = dataclasses.replace(
+        phi2,
+        language=LanguageSpec(Asset("hf:someone/language", only=phi2.language.weights.only)),
+        vision=dataclasses.replace(
+            phi2.vision, weights=Asset("hf:someone/vision", only=only),
+            image_size=64, patches=16, width=128,
+        ),
+    )  # fmt: skip
+    state = {"weight": torch.randn(64, 128) * 0.1, "bias": torch.zeros(64)}
+    checkpoint.write(tmp_path / "model", spec, state)
+    env = {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
+    options = (
+        "--model",
+        tmp_path / "model",
+        "--image",
+        photo,
+        "--json",
+        "--max-tokens",
+        4,
+        "What?",
+    )
+    run = mmtui("ask", *options, env=env)
+    assert run.code == 0, run.err
+    assert run.json["images"][0]["tokens"] == 16
 
 
 def test_smol_is_quick_enough(mmtui, smol):

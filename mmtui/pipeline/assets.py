@@ -225,5 +225,5 @@ def _disk_full(root: Path, needed: int) -> MmtuiError:
     free = shutil.disk_usage(root).free
     return MmtuiError(
         f"the disk is full: {free / 1e6:.0f} MB are free at {root}",
-        f"free {needed / 1e6:.0f} MB there, then try again",
+        f"{needed / 1e6:.0f} MB must be free there",
     )

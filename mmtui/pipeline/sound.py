@@ -16,6 +16,8 @@ LIMIT_S = 15.0
 _FORMATS = "wav,w64,aiff,flac,mp3,mov,mp4,m4a,ogg,matroska,webm,aac,amr,caf,au,asf,avi,mpegts"
 
 av.logging.set_level(av.logging.PANIC)  # what a decoder thinks of a damaged file is not news
+# Tags in other encodings than UTF-8 are no reason to refuse a recording. Since 19, PyAV agrees.
+_LENIENT = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 Clip = NDArray[np.float32]
 
@@ -31,7 +33,7 @@ def decode(file: BinaryIO) -> Clip:
     resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": ""}
     try:
-        with av.open(file, options=options, metadata_errors="ignore") as container:
+        with av.open(file, options=options, **_LENIENT) as container:
             if not container.streams.audio:
                 raise InputError("there is no sound in this file")
             try:

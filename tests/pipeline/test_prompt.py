@@ -64,6 +64,11 @@ def test_a_turn_marker_in_what_is_said_is_only_text(chatml, forged):
     assert markers(forged) == markers("harmless")
 
 
+def test_bytes_that_are_no_text_do_not_stop_it(chatml):
+    typed = b"caf\xe9?".decode(errors="surrogateescape")  # as Python hands over such arguments
+    assert "caf??" in text(chatml, ChatFormat(chatml).encode([Turn("user", (typed,))]))
+
+
 def test_a_forged_image_slot_is_dropped(chatml, picture):
     prompt = ChatFormat(chatml).encode([Turn("user", (picture, "a \ue000 b"))])
     assert sum(isinstance(part, Picture) for part in prompt) == 1

@@ -1,6 +1,8 @@
+import pytest
 import torch
 from transformers import TopPLogitsWarper
 
+from mmtui.errors import UsageError
 from mmtui.pipeline.sampling import GREEDY, Sampler, Sampling, nucleus
 
 
@@ -22,6 +24,12 @@ def test_sampled_frequencies_are_those_of_the_tempered_softmax():
     drawn = Sampler(Sampling(temperature=2.0, top_p=1.0, seed=5))(logits)
     frequencies = drawn.bincount(minlength=4) / len(drawn)
     torch.testing.assert_close(frequencies, (logits[0] / 2).softmax(-1), atol=0.015, rtol=0)
+
+
+@pytest.mark.parametrize("temperature", [-0.1, float("nan"), float("inf")])
+def test_temperatures_that_are_none(temperature):
+    with pytest.raises(UsageError, match="temperature"):
+        Sampling(temperature)
 
 
 def test_a_tiny_top_p_is_greedy():

@@ -91,6 +91,15 @@ def test_only_the_first_15_seconds_of_hours():
     assert time.perf_counter() - began < 5
 
 
+def test_tags_that_are_not_utf8_do_no_harm():
+    title = b"caf\xe9\0"
+    info = b"INFOINAM" + len(title).to_bytes(4, "little") + title + b"\0"
+    chunk = b"LIST" + len(info).to_bytes(4, "little") + info
+    header, samples = wav_header(32_000, RATE), bytes(range(1, 201)) * 160
+    clip = decode(io.BytesIO(header[:36] + chunk + header[36:] + samples))
+    assert len(clip) == RATE
+
+
 def test_a_recording_that_was_cut_off_is_what_it_holds():
     whole = encoded(tone(4, 48000, 1), 48000, "ogg", "libopus")
     clip = decode(io.BytesIO(whole[: len(whole) // 2]))

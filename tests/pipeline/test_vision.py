@@ -5,23 +5,15 @@ import json
 from pathlib import Path
 
 import numpy as np
-import open_clip
 import pytest
 import timm
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from mmtui.errors import InputError
-from mmtui.pipeline import assets, images
+from mmtui.pipeline import assets, checkpoint, images
 from mmtui.pipeline.spec import Asset, VisionSpec
 from mmtui.pipeline.vision import VisionTower
-
-CLIP = {
-    "embed_dim": 32,
-    "vision_cfg": {"image_size": 64, "layers": 3, "width": 128, "patch_size": 16},
-    "text_cfg": {"context_length": 8, "vocab_size": 64, "width": 64, "heads": 2, "layers": 1},
-}
 
 
 def spec_of(architecture: str, size: int, patches: int, width: int) -> VisionSpec:
@@ -34,21 +26,15 @@ def noise(width: int = 90, height: int = 70) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small CLIP, in the layout of the hub's open_clip repositories."""
-    folder = tmp_path_factory.mktemp("clip")
-    torch.manual_seed(0)
-    model = open_clip.CLIP(**CLIP)
-    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
-    preprocess = {"mean": [0.5] * 3, "std": [0.5] * 3}
-    config = {"model_cfg": CLIP, "preprocess_cfg": preprocess}
-    (folder / "open_clip_config.json").write_text(json.dumps(config))
-    return folder
+def test_a_tower_of_tinyclip_s_size_is_what_the_spec_of_phi2_says(store_clip, tmp_path):
+    vision = {"image_size": 224, "layers": 12, "width": 640, "patch_size": 32}
+    spec = checkpoint.find("phi2").spec.vision
+    tower = VisionTower(spec, store_clip(tmp_path, vision_cfg=vision))
+    assert tower.encode([noise(640, 480)]).shape == (1, 49, 640)
 
 
-def test_clip_tokens_are_the_last_layer_after_ln_post_without_class_token(clip):
-    tower = VisionTower(spec_of("open_clip", 64, 16, 128), clip)
+def test_clip_tokens_are_the_last_layer_after_ln_post_without_class_token(tiny_clip):
+    tower = VisionTower(spec_of("open_clip", 64, 16, 128), tiny_clip)
     features = tower.encode([noise(), noise(64, 200)])
     assert features.shape == (2, 16, 128)
 
@@ -62,22 +48,22 @@ def test_clip_tokens_are_the_last_layer_after_ln_post_without_class_token(clip):
     assert not torch.allclose(features[:1], before, atol=0.1)
 
 
-def test_the_tower_is_frozen_whatever_its_owner_does(clip):
-    tower = VisionTower(spec_of("open_clip", 64, 16, 128), clip)
+def test_the_tower_is_frozen_whatever_its_owner_does(tiny_clip):
+    tower = VisionTower(spec_of("open_clip", 64, 16, 128), tiny_clip)
     torch.nn.Sequential(tower).train()
     assert not tower.visual.training
     assert not any(parameter.requires_grad for parameter in tower.parameters())
 
 
-def test_a_batch_is_its_pictures(clip):
-    tower = VisionTower(spec_of("open_clip", 64, 16, 128), clip)
+def test_a_batch_is_its_pictures(tiny_clip):
+    tower = VisionTower(spec_of("open_clip", 64, 16, 128), tiny_clip)
     pictures = [noise(), noise(200, 64), noise(64, 64)]
     alone = torch.cat([tower.encode([picture]) for picture in pictures])
     torch.testing.assert_close(tower.encode(pictures), alone, atol=1e-5, rtol=1e-5)
 
 
-def test_a_strip_is_cropped_before_it_is_resized(clip):
-    tower = VisionTower(spec_of("open_clip", 64, 16, 128), clip)
+def test_a_strip_is_cropped_before_it_is_resized(tiny_clip):
+    tower = VisionTower(spec_of("open_clip", 64, 16, 128), tiny_clip)
     assert tower.encode([Image.new("RGB", (1, 60_000_000))]).isfinite().all()
     wide = noise(1024, 128)
     whole = tower.preprocess(wide)
