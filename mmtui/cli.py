@@ -95,12 +95,11 @@ def ask(
     question = _question(question, pictures=names, by_voice=audio is not None)
     pictures = [_picture(name) for name in names]
     clip = _clip(audio) if audio is not None else None
-
-    from mmtui.pipeline.assistant import Assistant
-    from mmtui.pipeline.prompt import Turn
-    from mmtui.pipeline.sampling import Sampling
-
     with reporting() as report:
+        from mmtui.pipeline.assistant import Assistant
+        from mmtui.pipeline.prompt import Turn
+        from mmtui.pipeline.sampling import Sampling
+
         checkpoint = _find(model)
         assistant = Assistant(checkpoint, report)
         if pictures:
@@ -153,10 +152,9 @@ def transcribe(
 ) -> None:
     """Speech to text."""
     clip = _clip(audio)
-
-    from mmtui.pipeline.assistant import Assistant
-
     with reporting() as report:
+        from mmtui.pipeline.assistant import Assistant
+
         transcript = _speech_found(Assistant(_find(model), report).transcribe(clip), audio)
     if as_json:
         _print_json(vars(transcript))
@@ -169,10 +167,10 @@ def pull(
     model: Annotated[str, typer.Argument(metavar="[MODEL]")] = "auto",
 ) -> None:
     """Fetch everything a model needs, so that it works without a network afterwards."""
-    from mmtui.pipeline import assets
-    from mmtui.pipeline.assistant import prepare
-
     with reporting() as report:
+        from mmtui.pipeline import assets
+        from mmtui.pipeline.assistant import prepare
+
         checkpoint = _find(model)
         for role, asset in checkpoint.spec.assets.items():
             path = prepare(asset, report)

@@ -24,11 +24,11 @@ class _Bar:
         if step != self._step:
             self._begin(step)
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=done, total=total)
-        elif self._began and time.monotonic() - self._began > LONG_S:
+            self._bar.update(self._bar.task_ids[0], completed=done, total=total or None)
+        elif total and self._began and time.monotonic() - self._began > LONG_S:
             print(f"{step} ...", file=sys.stderr, flush=True)
             self._began = 0.0
-        if done >= total:
+        if 0 < total <= done:
             self.stop()
 
     def stop(self) -> None:
@@ -59,7 +59,9 @@ class _Bar:
 
 @contextmanager
 def reporting() -> "Iterator[Report]":
+    """A Report to pass down. Shows at once that something begins: torch takes a while."""
     bar = _Bar()
+    bar("starting", 0, 0)
     try:
         yield bar
     finally:

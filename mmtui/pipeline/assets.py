@@ -25,7 +25,7 @@ _PYPI = re.compile(r"pypi:(?P<package>\w[\w.-]*)==(?P<version>\w[\w.+!-]*)/(?P<p
 
 
 class Report(Protocol):
-    """Told how far a long step is: `done` of `total`, in bytes."""
+    """Told how far a long step is: `done` of `total`; a total of 0 is not known."""
 
     def __call__(self, step: str, done: int, total: int) -> None: ...
 
