@@ -2,23 +2,28 @@
 
 import errno
 import os
+import re
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from mmtui.errors import MmtuiError
 
 
+# torch has no exception of its own for the memory of the CPU.
+_OUT_OF_MEMORY = re.compile("OutOfMemoryError|can't allocate memory|not enough memory")
+
+
 def main() -> NoReturn:
     """Run the command line. Small until `cli` is imported, so that Ctrl-C is quiet at once."""
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # nothing has begun yet
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that half-done work is cleared
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `mmtui ask ... | head` ends quietly
+    nowhere = Path(os.devnull).open("w")  # noqa: SIM115 - for `>&-`, where there is no stream
+    sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     import typer
 
     from mmtui.cli import app
@@ -35,14 +40,18 @@ def main() -> NoReturn:
         code = _fail(error)
     except (KeyboardInterrupt, typer.Abort):
         code = 130
-    except MemoryError:
-        code = _fail(MmtuiError("out of memory", "close other programs, or use --model smol"))
+    except BrokenPipeError:  # `mmtui ask ... | head` ends quietly
+        os._exit(1)
     except OSError as error:
         hint = "free some disk space" if error.errno == errno.ENOSPC else None
         code = _fail(MmtuiError(str(error), hint))
     except Exception as error:  # the last resort: a bug is one line too, unless --debug
-        told = f"{type(error).__name__}: {error}"
-        code = _fail(MmtuiError(told, "this is a bug; `mmtui --debug ...` shows where"))
+        if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(f"{error!r}"):
+            told = MmtuiError("out of memory", "close other programs, or use --model smol")
+        else:
+            hint = "this is a bug; `mmtui --debug ...` shows where"
+            told = MmtuiError(f"{type(error).__name__}: {error}", hint)
+        code = _fail(told)
     if code == 130:
         print("interrupted", file=sys.stderr)
     _leave(code)
@@ -64,13 +73,13 @@ def _fail(error: "MmtuiError") -> int:
 def _leave(code: int) -> NoReturn:
     """Flush and go. Tearing torch down would take another half second, for nothing."""
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = 1
     except OSError as error:  # stdout is a full disk
         print(f"error: the output can't be written: {error.strerror}", file=sys.stderr)
         code = 1
-    if sys.stderr is not None:
-        sys.stderr.flush()
+    sys.stderr.flush()
     os._exit(code)
 
 

@@ -63,7 +63,7 @@ def _root(
 @app.command()
 def ask(
     question: Annotated[
-        str | None, typer.Argument(metavar="[QUESTION]", help="Read from stdin if it is left out.")
+        str | None, typer.Argument(metavar="[QUESTION]", help="Left out: read from stdin.")
     ] = None,
     image: Annotated[
         list[str] | None,
@@ -100,6 +100,7 @@ def ask(
         from mmtui.pipeline.prompt import Turn
         from mmtui.pipeline.sampling import Sampling
 
+        sampling = Sampling(temperature, seed=seed)
         checkpoint = _find(model)
         assistant = Assistant(checkpoint, report)
         if pictures:
@@ -113,7 +114,7 @@ def ask(
         text = "\n".join([*spoken, question] if question else spoken)
         turns = [Turn("system", (system,))] if system else []
         turns.append(Turn("user", (*pictures, text)))
-        reply = _stream(assistant, turns, Sampling(temperature, seed=seed), max_tokens, as_json)
+        reply = _stream(assistant, turns, sampling, max_tokens, as_json)
     if as_json:
         shown = zip(names, pictures, strict=True)
         tokens = assistant.tokens_per_picture()
@@ -172,10 +173,12 @@ def pull(
         from mmtui.pipeline.assistant import prepare
 
         checkpoint = _find(model)
-        for role, asset in checkpoint.spec.assets.items():
-            path = prepare(asset, report)
-            print(one_line(f"{role:9} {asset.uri}\n          {path}").replace("\\n", "\n"))
-    print(f"{checkpoint.spec.name} is ready; the cache is {assets.cache_dir()}")
+        parts = checkpoint.spec.assets
+        paths = {role: prepare(asset, report) for role, asset in parts.items()}
+    for role, path in paths.items():
+        print(one_line(f"{role:9} {parts[role].uri}"))
+        print(one_line(f"{'':9} {path}"))
+    print(one_line(f"{checkpoint.spec.name} is ready; the cache is {assets.cache_dir()}"))
 
 
 @app.command()

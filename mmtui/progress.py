@@ -52,6 +52,7 @@ class _Bar:
             TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
+            redirect_stdout=False,  # rich would send it to stderr
         )
         self._bar.add_task(step, total=None)
         self._bar.start()

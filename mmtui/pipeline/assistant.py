@@ -38,8 +38,8 @@ class Reply:
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
-    first_token_s: float
-    decode_tokens_per_s: float | None  # None for answers of one token
+    first_token_s: float | None  # None if it was cancelled before
+    decode_tokens_per_s: float | None  # None for a single token
 
 
 def prepare(asset: Asset, report: Report = silent) -> Path:
@@ -102,8 +102,9 @@ class Assistant:
     ) -> Iterator[str | Reply]:
         """The pieces of the answer as they are certain, then one Reply.
 
-        `cancelled` is asked before each token. Raises UsageError if the conversation does
-        not fit into the model's context, MissingError for pictures it can't see.
+        `cancelled` is asked before each token and each piece of a long prompt. Raises
+        UsageError if the conversation does not fit into the model's context, MissingError
+        for pictures it can't see.
         """
         pictures = [part for turn in turns for part in turn.content if isinstance(part, Picture)]
         self.load(pictures=bool(pictures))
@@ -121,16 +122,17 @@ class Assistant:
         stream = TextStream(self._language.tokenizer, self._format.turn_text)
         stops = self._language.stop_ids | self._format.turn_ids
         said: list[str] = []
-        count, first, last = 0, 0.0, 0.0
+        times: list[float] = []  # when each token came, a stop token included
+        count = 0
         reason: Literal["stop", "length", "cancelled"] = "length"
         tokens = self._engine.stream(sequence, features, Sampler(sampling))
-        for _ in range(min(max_tokens, room)):
+        while count < min(max_tokens, room):
             if cancelled():
                 reason = "cancelled"
                 break
-            token = next(tokens)
-            last = time.perf_counter()
-            first = first or last
+            if (token := next(tokens)) is None:
+                continue
+            times.append(time.perf_counter())
             if token in stops:
                 reason = "stop"
                 break
@@ -150,8 +152,10 @@ class Assistant:
             prompt_tokens=len(sequence),
             cached_tokens=cached,
             completion_tokens=count,
-            first_token_s=first - began,
-            decode_tokens_per_s=(count - 1) / (last - first) if count > 1 else None,
+            first_token_s=times[0] - began if times else None,
+            decode_tokens_per_s=(
+                (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else None
+            ),
         )
 
     def _see(self, pictures: list[Picture]) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 SPEC, PROJECTOR, ADAPTER = "spec.json", "projector.safetensors", "adapter"
 SHIPPED = Path(mmtui.__file__).parent / "models"
 PRESETS = ("phi2", "smol")
-_HUB_LANGUAGE_FILES = ("*.json", "*.safetensors", "*.jinja", "*.txt", "tokenizer.model")
+_HUB_LANGUAGE_FILES = (
+    "config.json", "tokenizer.json", "model*.safetensors", "*.json", "*.jinja", "*.txt",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,9 @@ def find(model: str) -> Checkpoint:
     Raises UsageError for a name of nothing, InputError for a folder that is no checkpoint.
     """
     if model == "auto":
-        model = os.environ.get("MMTUI_MODEL") or ("phi2" if _is_ready("phi2") else "smol")
+        model = os.environ.get("MMTUI_MODEL") or "auto"
+    if model == "auto":
+        model = "phi2" if _is_ready("phi2") else "smol"
     if model in PRESETS:
         trained = _user_models() / model
         return read(trained if trained.exists() else SHIPPED / model)
@@ -54,8 +59,9 @@ def find(model: str) -> Checkpoint:
         language = Asset(model, only=_HUB_LANGUAGE_FILES)
         speech = read(SHIPPED / "smol").spec.speech
         return Checkpoint(ModelSpec(model, LanguageSpec(language), speech=speech))
-    if Path(model).is_dir():
-        return read(Path(model))
+    with suppress(OSError):  # a name too long for a path
+        if Path(model).is_dir():
+            return read(Path(model))
     raise UsageError(
         f"there is no model {model}",
         f"--model takes {' or '.join(PRESETS)}, a checkpoint folder, or hf:OWNER/NAME",
@@ -97,17 +103,18 @@ def write(
 ) -> None:
     """Make the checkpoint `folder` of a projector's state and a PEFT adapter's folder.
 
-    It appears whole, or not at all. An earlier checkpoint of that name is replaced.
+    It appears whole, or not at all. An earlier checkpoint of that name is replaced; raises
+    UsageError if the folder holds anything else.
     """
-    from safetensors.torch import save_file
-
+    if folder.exists() and {path.name for path in folder.iterdir()} - {SPEC, PROJECTOR, ADAPTER}:
+        raise UsageError(f"{folder} holds other files than a checkpoint's", "name another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = folder.with_name(f".{folder.name}.{os.getpid()}")
     old = folder.with_name(f"{aside.name}.old")
     aside.mkdir()
     try:
         if projector is not None:
-            save_file(dict(projector), aside / PROJECTOR)
+            assets.save_tensors(projector, aside / PROJECTOR)
         if adapter is not None:
             shutil.copytree(adapter, aside / ADAPTER)
         pins = [
@@ -121,6 +128,10 @@ def write(
             folder.replace(old)
         aside.replace(folder)
         shutil.rmtree(old, ignore_errors=True)
+    except OSError:
+        if old.exists() and not folder.exists():
+            old.replace(folder)
+        raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

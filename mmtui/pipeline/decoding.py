@@ -35,13 +35,11 @@ class TextStream:
         return self._give(len(self._held))
 
     def _give(self, end: int) -> str:
+        text = self._held[:end].rstrip()
+        self._held = self._held[len(text) :] if text else self._held
         if not self._begun:
-            stripped = self._held.lstrip()
-            end -= len(self._held) - len(stripped)
-            self._held = stripped
-        text = self._held[: max(end, 0)].rstrip()
-        self._held = self._held[len(text) :]
-        self._begun = self._begun or bool(text)
+            text = text.lstrip()
+            self._begun = bool(text)
         return text
 
     def _beginning_of_a_stop(self) -> int:

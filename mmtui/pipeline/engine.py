@@ -9,12 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmtui.errors import MmtuiError
 from mmtui.pipeline.language import LanguageModel
 from mmtui.pipeline.multimodal import Position, embed
 from mmtui.pipeline.sampling import Sampler
 
 # `torch.backends.mkldnn.flags` also sets a flag of Intel's GPUs, and warns where there is none.
 warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")
+
+PREFILL_CHUNK = 128  # positions; a piece takes seconds with a large model on a CPU
 
 
 @dataclass
@@ -47,26 +50,21 @@ class Engine:
         sequence: Sequence[Position],
         features: Mapping[str, Tensor],
         sampler: Sampler,
-    ) -> Iterator[int]:
+    ) -> Iterator[int | None]:
         """Token after token, without end: the caller stops, at any token.
 
-        `features` are the projected patch features of the pictures in `sequence`.
+        A long prompt is read in pieces; None stands between them, so that the caller may
+        stop there too. `features` are the projected patch features of the pictures.
         """
-        cache = self._reusable(self.cached(sequence))
-        self._kept = Cache()  # a prefill that is interrupted leaves nothing half-filled
-        new = sequence[len(cache.held) :]
-        inputs, _ = embed([new], self._language.embedding, features)
-        logits = self._forward(inputs, cache.values)
-        cache.held.extend(new)
-        self._kept = cache
+        self._kept = self._reusable(self.cached(sequence))
+        while rest := sequence[len(self._kept.held) :]:
+            logits = self._feed(rest[:PREFILL_CHUNK], features)
+            if len(rest) > PREFILL_CHUNK:
+                yield None
         while True:
             token = int(sampler(logits))
             yield token
-            self._kept = Cache()
-            step = self._language.embedding(torch.tensor([[token]], device=inputs.device))
-            logits = self._forward(step, cache.values)
-            cache.held.append(token)
-            self._kept = cache
+            logits = self._feed([token], {})
 
     @torch.inference_mode()
     def generate(
@@ -100,6 +98,15 @@ class Engine:
             logits = self._forward(embedding(tokens[:, None]), cache, mask, at)
         return answers
 
+    def _feed(self, new: Sequence[Position], features: Mapping[str, Tensor]) -> Tensor:
+        """Logits after `new`, which the kept cache then holds; it is lost if this fails."""
+        cache, self._kept = self._kept, Cache()
+        inputs, _ = embed([new], self._language.embedding, features)
+        logits = self._forward(inputs, cache.values)
+        cache.held.extend(new)
+        self._kept = cache
+        return logits
+
     def _reusable(self, common: int) -> Cache:
         """The kept cache cut to its first `common` positions, or a new one if it can't be cut."""
         cache = self._kept
@@ -122,17 +129,29 @@ class Engine:
         self, inputs: Tensor, cache: Any, mask: Tensor | None = None, at: Tensor | None = None
     ) -> Tensor:
         """Logits (batch, vocabulary) of the last position, in fp32; `cache` grows."""
-        with self._fast_vectors() if inputs.shape[:2].numel() == 1 else nullcontext():
-            output = self._language.model(
-                inputs_embeds=inputs,
-                attention_mask=mask,
-                position_ids=at,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
+        length = cache.get_seq_length() + inputs.shape[1]
+        try:
+            with self._fast_vectors() if inputs.shape[:2].numel() == 1 else nullcontext():
+                output = self._language.model(
+                    inputs_embeds=inputs,
+                    attention_mask=mask,
+                    position_ids=at,
+                    past_key_values=cache,
+                    use_cache=True,
+                    logits_to_keep=1,
+                )
+        except (TypeError, ValueError, AttributeError) as error:
+            raise self._unsupported() from error
+        if cache.get_seq_length() != length:  # recurrent models ignore it, and would forget
+            raise self._unsupported()
         logits: Tensor = output.logits[:, -1].float()
         return logits
+
+    def _unsupported(self) -> MmtuiError:
+        return MmtuiError(
+            f"models of the kind {self._language.model.config.model_type} are not supported",
+            "take a decoder with attention and a key-value cache, as Llama, Qwen, Phi or Gemma",
+        )
 
     def _fast_vectors(self) -> AbstractContextManager[None]:
         """On a CPU, oneDNN multiplies a single bf16 row at half the speed of torch's own kernel."""

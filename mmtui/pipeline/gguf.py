@@ -27,6 +27,7 @@ _LAYER = {
     "ffn_down": "mlp.down_proj",
 }
 _ENDS = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
+REVISION = 1  # of this conversion; a change here makes everyone convert anew
 _CONTROL = 3  # llama.cpp's token type of special tokens
 
 
@@ -35,7 +36,7 @@ def convert(source: Path, digest: str, report: Report = assets.silent) -> Path:
 
     Raises InputError if the file is not a GGUF that we understand.
     """
-    name = f"{source.stem}-{digest[:12]}"
+    name = f"{source.stem}-{digest[:12]}-{REVISION}"
     target = assets.cache_dir() / "converted" / name
     if _is_intact(target):
         return target
@@ -63,7 +64,6 @@ def _write(source: Path, folder: Path, report: Report) -> None:
     import torch
     from gguf import GGUFReader
     from gguf.quants import dequantize
-    from safetensors.torch import save_file
 
     try:
         reader = GGUFReader(source)
@@ -87,7 +87,7 @@ def _write(source: Path, folder: Path, report: Report) -> None:
             array = pairs.transpose(1, 2).reshape(rows, columns)
         weights[f"{name}.weight"] = array.to(torch.bfloat16).contiguous()
         done += int(tensor.n_bytes)
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assets.save_tensors(weights, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(_config(facts, "lm_head.weight" in weights)))
     _tokenizer(facts, folder)
     report("unpacking the language model (once)", total, total)

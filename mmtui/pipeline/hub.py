@@ -1,24 +1,23 @@
 """`hf:` assets: repositories in the Hugging Face cache, which other tools share."""
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 from mmtui.errors import MissingError
+from mmtui.pipeline.spec import Pin
+
+Intact = Callable[[Path, Pin], bool]
 
 
-def locate(repository: str, only: tuple[str, ...]) -> Path | None:
-    """The newest local snapshot, if it is whole. Never uses the network."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        folder = Path(snapshot_download(repository, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError):
-        return None
-    return folder if _is_whole(folder, only) else None
+def locate(repository: str, only: tuple[str, ...], intact: Intact) -> Path | None:
+    """The newest local snapshot, if it is whole and undamaged. Never uses the network."""
+    folder = _snapshot(repository)
+    return folder if folder and _is_whole(folder, only) and _is_intact(folder, intact) else None
 
 
-def fetch(repository: str, only: tuple[str, ...]) -> Path:
+def fetch(repository: str, only: tuple[str, ...], intact: Intact) -> Path:
     """Fetches the files that match the patterns `only`. Raises MissingError."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -29,8 +28,17 @@ def fetch(repository: str, only: tuple[str, ...]) -> Path:
     )
     from requests import RequestException
 
+    here = _snapshot(repository)
+    damaged = here is not None and not _is_intact(here, intact)
     try:
-        folder = Path(snapshot_download(repository, allow_patterns=list(only)))
+        folder = Path(
+            snapshot_download(
+                repository,
+                allow_patterns=list(only),
+                ignore_patterns=["*/*"],  # other forms of the same weights
+                force_download=damaged,
+            )
+        )
     except GatedRepoError as error:
         raise MissingError(
             f"hf:{repository} asks for an accepted licence", "accept it on its page, then log in"
@@ -44,19 +52,30 @@ def fetch(repository: str, only: tuple[str, ...]) -> Path:
             f"hf:{repository} is not on this machine, and its hub can't be reached",
             "try again with a network (and without HF_HUB_OFFLINE), or use --model smol",
         ) from error
-    if not _is_whole(folder, only):
+    if not _is_whole(folder, only) or not _is_intact(folder, intact):
         raise MissingError(
-            f"hf:{repository} is not whole, or has no weights in safetensors form",
+            f"hf:{repository} is damaged, not whole, or has no weights in safetensors form",
             "fetch it again with a network; pickled weights are never loaded",
         )
     return folder
 
 
+def _snapshot(repository: str) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repository, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None
+
+
 def _is_whole(folder: Path, only: tuple[str, ...]) -> bool:
-    """Whether the weights are there: a file for each pattern of them, each shard of an index."""
-    weights = [pattern for pattern in only if pattern.endswith((".safetensors", ".bin"))]
-    if not all(any(folder.glob(pattern)) for pattern in weights):
-        return False
+    """Whether each file that is named is there, weights of each pattern, shards of an index."""
+    for pattern in only:
+        needed = "*" not in pattern or pattern.endswith((".safetensors", ".bin"))
+        if needed and not any(folder.glob(pattern)):
+            return False
     for index in folder.glob("*.index.json"):
         try:
             shards = set(json.loads(index.read_bytes())["weight_map"].values())
@@ -65,3 +84,13 @@ def _is_whole(folder: Path, only: tuple[str, ...]) -> bool:
         if not all((folder / shard).exists() for shard in shards):
             return False
     return True
+
+
+def _is_intact(folder: Path, intact: Intact) -> bool:
+    """Large files are links to blobs that are named by their SHA-256."""
+    blobs = {path.resolve() for path in folder.iterdir() if path.is_symlink()}
+    hashed = [blob for blob in blobs if re.fullmatch("[0-9a-f]{64}", blob.name)]
+    return all(
+        blob.exists() and intact(blob, Pin(blob.name, blob.stat().st_size, blob.name))
+        for blob in hashed
+    )

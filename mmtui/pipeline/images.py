@@ -25,11 +25,12 @@ class Picture:
 
 def decode(data: bytes) -> Picture:
     """Raises InputError for what is no image, is damaged or is too large."""
-    _register_heif()
+    _register_formats()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # DecompressionBombWarning: the limit below is ours
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            known = [name for name in FORMATS if name in Image.OPEN]  # builds differ
+            image = Image.open(io.BytesIO(data), formats=known)
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise _too_large(f"{width * height / 1e6:.0f}")
@@ -56,10 +57,11 @@ def _too_large(megapixels: str) -> InputError:
     )
 
 
-def _register_heif() -> None:
+def _register_formats() -> None:
     import pi_heif
 
     pi_heif.register_heif_opener()
+    Image.init()
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
@@ -78,14 +80,14 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Grey of 16 bits is divided by 257; 32 bits and floats have no scale: stretched."""
-    values = np.asarray(image).astype(np.float64)
+    values = np.asarray(image)
     if image.mode.startswith("I;16") or (image.mode == "I" and 255 < values.max() <= 65535):
-        low, high = 0.0, 65535.0
-    else:
-        values = np.nan_to_num(values)
-        low, high = float(values.min()), float(values.max())
-    scaled = (values - low) * (255.0 / max(high - low, 1e-9))
-    return Image.fromarray(np.clip(scaled + 0.5, 0, 255).astype(np.uint8))
+        return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    values = np.nan_to_num(values.astype(np.float32))
+    low, high = float(values.min()), float(values.max())
+    values -= low
+    values *= 255.0 / max(high - low, 1e-9)
+    return Image.fromarray(np.rint(values, out=values).astype(np.uint8))
 
 
 def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:

@@ -2,7 +2,6 @@
 
 import ctypes
 import json
-import pickle
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +67,7 @@ def load(
     try:
         config = auto.AutoConfig.from_pretrained(folder, **_OFFLINE)
         tokenizer = auto.AutoTokenizer.from_pretrained(folder, **_OFFLINE)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # transformers raises nearly anything on damaged files
         raise InputError(f"{folder} holds no language model that transformers knows") from error
     if not tokenizer.is_fast:
         raise InputError(f"the tokenizer in {folder} has no tokenizer.json")
@@ -160,8 +159,10 @@ def _skeleton(auto: Any, config: Any, precision: Precision) -> Any:
     try:
         with init_empty_weights():
             model = auto.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{config.model_type} is no causal language model: {error}") from error
+    except Exception as error:  # a config may hold any nonsense
+        raise InputError(
+            f"this {config.model_type} is no causal language model: {error}"
+        ) from error
     if precision == "nf4":
         from transformers import BitsAndBytesConfig
         from transformers.integrations import replace_with_bnb_linear
@@ -260,14 +261,22 @@ def _return_freed_memory() -> None:
 
 
 def _adapt(model: Any, adapter: Path, merge: bool) -> Any:
-    from peft import PeftModel
+    from peft import PeftConfig, PeftModel, get_peft_model_state_dict
+    from safetensors import safe_open
 
-    if not (adapter / "adapter_model.safetensors").exists():
+    weights = adapter / "adapter_model.safetensors"
+    if not weights.exists():
         raise InputError(f"{adapter} has no adapter_model.safetensors")
     try:
+        kind = PeftConfig.from_pretrained(str(adapter)).peft_type
         adapted = PeftModel.from_pretrained(model, str(adapter))
-    except (ValueError, KeyError, TypeError, RuntimeError, OSError, pickle.PickleError) as error:
+        with safe_open(weights, framework="pt") as tensors:
+            stray = set(tensors.keys()) ^ get_peft_model_state_dict(adapted).keys()
+    except Exception as error:  # PEFT raises nearly anything on what does not fit
         raise InputError(f"the adapter in {adapter} does not fit: {error}") from error
+    if kind != "LORA" or stray:  # PEFT itself ignores tensors that have no place
+        what = f"{min(stray)} has no place" if stray else f"{kind} is no LoRA"
+        raise InputError(f"the adapter in {adapter} does not fit: {what}")
     return adapted.merge_and_unload() if merge else adapted
 
 
@@ -276,6 +285,9 @@ def _eos(folder: Path, config: Any, tokenizer: Any) -> frozenset[int]:
     found = [config.eos_token_id, tokenizer.eos_token_id]
     settings = folder / "generation_config.json"
     if settings.exists():
-        found.append(json.loads(settings.read_bytes()).get("eos_token_id"))
+        try:
+            found.append(json.loads(settings.read_bytes()).get("eos_token_id"))
+        except (ValueError, AttributeError) as error:
+            raise InputError(f"{settings} is damaged", "fetch it again") from error
     flat = [token for ids in found for token in (ids if isinstance(ids, list) else [ids])]
     return frozenset(token for token in flat if isinstance(token, int))

@@ -33,7 +33,9 @@ _PLAIN_TEMPLATE = """\
 
 
 class ChatFormat:
-    """The chat template of a tokenizer, with image slots, proof against forged turn markers.
+    """The chat template of a tokenizer, with image slots.
+
+    Turn markers that are special tokens can't be forged by what is said in a turn.
 
     `turn_ids` and `turn_text` are what begins the next turn: a model that writes one of
     them has finished its answer.
@@ -41,8 +43,11 @@ class ChatFormat:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._template = tokenizer.chat_template or _PLAIN_TEMPLATE
-        self._bos = [] if tokenizer.chat_template else tokenizer("").input_ids[:1]
+        template = tokenizer.chat_template
+        if isinstance(template, dict):  # several, by name
+            template = template.get("default")
+        self._template = template or _PLAIN_TEMPLATE
+        self._bos = [] if template else tokenizer("").input_ids[:1]
         self._special = [
             token.content for token in tokenizer.added_tokens_decoder.values() if token.special
         ]
@@ -85,11 +90,9 @@ class ChatFormat:
         return text
 
     def _render(self, messages: list[dict[str, str]], answer: bool = True) -> str:
-        from jinja2 import TemplateError
-
         try:
             return self._apply(messages, answer)
-        except TemplateError as error:
+        except Exception as error:  # a template is a program: it raises what it likes
             if messages[0]["role"] != "system" or len(messages) < 2:
                 raise MmtuiError(f"the chat template of this model fails: {error}") from error
         # The template knows no system role: it goes before the first question.

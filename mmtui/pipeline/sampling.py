@@ -39,7 +39,9 @@ class Sampler:
         """(batch, vocabulary) -> (batch,) on the device of the logits."""
         if self._sampling.temperature == 0:
             return logits.argmax(-1)
-        probabilities = (logits.cpu().float() / self._sampling.temperature).softmax(-1)
+        logits_64 = logits.cpu().double()
+        below_best = logits_64 - logits_64.amax(-1, keepdim=True)  # 0 stays 0 at any temperature
+        probabilities = (below_best / self._sampling.temperature).softmax(-1)
         kept = nucleus(probabilities, self._sampling.top_p)
         return torch.multinomial(kept, 1, generator=self._generator)[:, 0].to(logits.device)
 

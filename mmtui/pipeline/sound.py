@@ -1,6 +1,7 @@
 """Bytes of an audio file -> the first 15 s, as mono float32 at 16 kHz."""
 
-from typing import BinaryIO
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO
 
 import av
 import av.logging
@@ -25,35 +26,62 @@ Clip = NDArray[np.float32]
 def decode(file: BinaryIO) -> Clip:
     """(samples,) in [-1, 1], at most 15 s. No more of the file is decoded than that.
 
-    Raises InputError for what has no sound or is damaged at its beginning.
+    What is damaged is left out, as a player would. Raises InputError if nothing remains.
     """
     limit = int(LIMIT_S * RATE)
     pieces: list[Clip] = []
-    length = 0
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": ""}
     try:
         with av.open(file, options=options, **_LENIENT) as container:
             if not container.streams.audio:
                 raise InputError("there is no sound in this file")
-            try:
-                for frame in container.decode(container.streams.audio[0]):
-                    for resampled in resampler.resample(frame):
-                        pieces.append(resampled.to_ndarray()[0])
-                        length += len(pieces[-1])
-                    if length >= limit:
-                        break
-            except FFmpegError:
-                if not length:  # a recording that was cut off is as good as what it holds
-                    raise
-            pieces.extend(rest.to_ndarray()[0] for rest in resampler.resample(None))
+            length = 0
+            for piece in _resampled(_frames(container)):
+                pieces.append(piece)
+                length += len(piece)
+                if length >= limit:
+                    break
     except (FFmpegError, ValueError, UnicodeDecodeError) as error:
-        raise InputError(
-            "this is not a recording that mmtui can read",
-            "wav, flac, mp3, m4a, ogg, opus, webm and other common formats work",
-        ) from error
-    clip = np.concatenate([*pieces, np.zeros(0, np.float32)])[:limit]
+        if not pieces:
+            raise InputError(
+                "this is not a recording that mmtui can read",
+                "wav, flac, mp3, m4a, ogg, opus, webm and other common formats work",
+            ) from error
+    clip: Clip = np.concatenate([*pieces, np.zeros(0, np.float32)])[:limit]
     if not len(clip):
         raise InputError("the recording is empty")
-    clean: Clip = np.clip(np.nan_to_num(clip), -1, 1)
-    return clean
+    return np.clip(np.nan_to_num(clip), -1, 1, out=clip)
+
+
+def _frames(container: Any) -> Iterator[Any]:
+    damaged: FFmpegError | None = None
+    found = False
+    for packet in container.demux(container.streams.audio[0]):
+        try:
+            frames = packet.decode()
+        except FFmpegError as error:
+            damaged = error
+            continue
+        for frame in frames:
+            found = True
+            yield frame
+    if damaged is not None and not found:
+        raise damaged
+
+
+def _resampled(frames: Iterable[Any]) -> Iterator[Clip]:
+    """Mono at 16 kHz; a stream may change its rate and its channels on the way."""
+    kind: tuple[str, str, int] | None = None
+    resampler: Any = None
+    for frame in frames:
+        if kind != (kind := (frame.format.name, frame.layout.name, frame.sample_rate)):
+            if resampler is not None:
+                yield from _arrays(resampler.resample(None))
+            resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
+        yield from _arrays(resampler.resample(frame))
+    if resampler is not None:
+        yield from _arrays(resampler.resample(None))
+
+
+def _arrays(frames: Iterable[Any]) -> Iterator[Clip]:
+    return (frame.to_ndarray()[0] for frame in frames)

@@ -57,8 +57,9 @@ class VisionSpec:
     """A frozen image tower that open_clip loads.
 
     `architecture` is "open_clip" (the weights are a directory in open_clip's layout) or
-    the name of a timm model whose checkpoint the weights are. Pictures are resized so that
-    the shorter side is `image_size` pixels, cropped at the centre, and normalized.
+    timm's name of an EfficientNet (the weights are lukemelas' PyTorch port of it). Pictures
+    are resized so that the shorter side is `image_size` pixels, cropped at the centre, and
+    normalized.
     The features are those of the last layer after its final normalization (`ln_post` of a
     CLIP tower), without class token: `patches` vectors of `width`.
     """

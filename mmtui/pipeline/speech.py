@@ -59,6 +59,8 @@ class SpeechModel:
 
 
 def is_silent(clip: Clip) -> bool:
+    if not len(clip):
+        return True
     window = RATE // 20
     padded = np.pad(clip, (0, -len(clip) % window)).reshape(-1, window)
     loudest = np.sqrt(np.square(padded.astype(np.float64)).mean(axis=1)).max()
@@ -69,7 +71,7 @@ def is_silent(clip: Clip) -> bool:
 def _quiet() -> Any:
     """whisperx and pyannote print and log to the user's terminal; stdout must stay ours."""
     disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(max(disabled, logging.WARNING))
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield

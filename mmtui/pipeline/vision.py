@@ -1,6 +1,5 @@
 """The frozen vision tower: pictures -> patch features (batch, patches, width)."""
 
-import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -80,9 +79,11 @@ def _load_open_clip(weights: Path) -> nn.Module:
     """Only the image side of the CLIP model in the folder `weights`."""
     import open_clip
 
+    if not (weights / "open_clip_model.safetensors").exists():  # open_clip would go on without
+        raise InputError(f"{weights} has no open_clip_model.safetensors")
     try:
         model: Any = open_clip.create_model(f"local-dir:{weights}", output_dict=False)
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
+    except Exception as error:  # a config may hold any nonsense
         raise InputError(f"{weights} holds no open_clip model: {error}") from error
     if not hasattr(model.visual, "trunk"):
         model.visual.output_tokens = True  # patch tokens beside the pooled one, after ln_post
@@ -90,20 +91,15 @@ def _load_open_clip(weights: Path) -> nn.Module:
     return visual
 
 
-# What torch.load and load_state_dict raise for files that are not, or not wholly, what they say.
-_DAMAGE = (OSError, RuntimeError, ValueError, KeyError, IndexError, EOFError, pickle.PickleError)
-
-
 def _load_timm(architecture: str, weights: Path) -> nn.Module:
     from open_clip.timm_model import TimmModel
 
-    visual: nn.Module = TimmModel(architecture, embed_dim=0, pool="", proj="none")
-    trunk: Any = visual.trunk
     try:
+        visual: nn.Module = TimmModel(architecture, embed_dim=0, pool="", proj="none")
+        trunk: Any = visual.trunk
         state = torch.load(weights, map_location="cpu", weights_only=True)
-        state = _timm_names(state, [len(stage) for stage in trunk.blocks])
-        trunk.load_state_dict(state)
-    except _DAMAGE as error:
+        trunk.load_state_dict(_timm_names(state, [len(stage) for stage in trunk.blocks]))
+    except Exception as error:  # of unknown names, damaged files, tensors that do not fit
         raise InputError(f"{weights} are no weights of {architecture}: {error}") from error
     return visual
 

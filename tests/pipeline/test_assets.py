@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mmtui.errors import InputError, MissingError, MmtuiError
+from mmtui.errors import MissingError, MmtuiError
 from mmtui.pipeline import assets
 from mmtui.pipeline.spec import Asset, Pin
 
@@ -53,7 +53,7 @@ def index(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_folder_and_a_file_are_fetched_once(index):
     steps = []
     folder = assets.fetch(FOLDER, lambda *step: steps.append(step))
-    assert {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix != ".seal"} == FILES
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == FILES
     assert steps[0][1:] == (0, 200_000) and steps[-1][1:] == (200_000, 200_000)
     path = assets.fetch(FILE)
     assert path.read_bytes() == FILES["weights.bin"]
@@ -79,11 +79,11 @@ def test_a_damaged_cache_entry_is_found_and_fetched_again(index, damage):
 
 def test_another_file_than_the_pinned_one_is_never_kept(index):
     other = Asset(FOLDER.uri, pins(**{"config.json": b"[]"}), FOLDER.only, FOLDER.download)
-    with pytest.raises(InputError, match="expected SHA-256"):
+    with pytest.raises(MissingError, match="expected SHA-256"):
         assets.fetch(other)
     assert assets.locate(other) is None
     missing = Asset(FOLDER.uri, pins(**{"more.txt": b"?"}), FOLDER.only, FOLDER.download)
-    with pytest.raises(InputError, match="lacks what it should hold"):
+    with pytest.raises(MissingError, match="lacks what it should hold"):
         assets.fetch(missing)
 
 

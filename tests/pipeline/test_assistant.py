@@ -63,6 +63,8 @@ def test_it_ends_at_the_limit_of_tokens_and_at_cancel(tiny):
     asked = iter([False, False, False, True])
     _, reply = ask(Assistant(tiny), user("Go on"), cancelled=lambda: next(asked))
     assert (reply.stop_reason, reply.completion_tokens) == ("cancelled", 3)
+    _, reply = ask(Assistant(tiny), user("Go on"), cancelled=lambda: True)
+    assert (reply.stop_reason, reply.first_token_s, reply.text) == ("cancelled", None, "")
 
 
 def test_a_conversation_longer_than_the_context_says_by_how_much(tiny):

@@ -55,6 +55,21 @@ def test_writing_replaces_a_checkpoint_as_a_whole(tmp_path, spec, adapter):
     assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["spec.json"]
 
 
+def test_a_folder_with_anything_else_in_it_is_left_alone(tmp_path, spec):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "thesis.txt").write_text("years")
+    with pytest.raises(UsageError, match="holds other files"):
+        checkpoint.write(tmp_path / "m", spec, STATE)
+    assert (tmp_path / "m" / "thesis.txt").read_text() == "years"
+
+
+def test_reading_leaves_nothing_behind_that_a_copy_would_carry(tmp_path, spec, adapter):
+    checkpoint.write(tmp_path / "m", spec, STATE, adapter)
+    before = sorted(tmp_path.rglob("*"))
+    checkpoint.read(tmp_path / "m")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_failed_write_leaves_the_earlier_one_whole(tmp_path, spec, adapter):
     checkpoint.write(tmp_path / "m", spec, STATE)
     with pytest.raises(FileNotFoundError):

@@ -44,6 +44,12 @@ def test_a_stop_text_ends_the_answer_and_never_shows(tokenizer):
     assert "".join(said) == "Paris."
 
 
+def test_a_stop_text_may_be_all_there_is(tokenizer):
+    said, ended = pieces(tokenizer, "\nInstruct: more", ("\nInstruct:",))
+    assert ended
+    assert "".join(said) == ""
+
+
 def test_the_beginning_of_a_stop_that_is_none_is_given_out(tokenizer):
     said, ended = pieces(tokenizer, "a\nInstruments", ("\nInstruct:",))
     assert not ended

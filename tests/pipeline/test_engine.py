@@ -1,11 +1,14 @@
 """Parity with transformers' own `generate`, and what the kept cache saves."""
 
+from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
+from mmtui.errors import MmtuiError
+from mmtui.pipeline import engine as engine_module
 from mmtui.pipeline import language
 from mmtui.pipeline.engine import Engine
 from mmtui.pipeline.images import Picture
@@ -64,7 +67,8 @@ def reference(model: language.LanguageModel, sequence, features) -> list[int]:
 
 def taken(engine: Engine, sequence, features, count: int = NEW) -> list[int]:
     tokens = engine.stream(sequence, features, Sampler(GREEDY))
-    return [next(tokens) for _ in range(count)]
+    given = (token for token in tokens if token is not None)  # None: between pieces of a prompt
+    return list(islice(given, count))
 
 
 @pytest.mark.parametrize("pictures", [0, 1, 3])
@@ -131,6 +135,36 @@ def test_another_picture_in_the_same_place_is_not_taken_from_the_cache(model):
     slot = next(i for i, p in enumerate(first) if not isinstance(p, int))
     assert engine.cached(other) == slot
     assert taken(engine, other, features) == taken(Engine(model), other, features)
+
+
+def test_a_prompt_read_in_pieces_is_the_same_prompt_and_may_be_left_between_them(
+    model, monkeypatch
+):
+    sequence = prompts(model, 3)[5]
+    features = features_of([sequence], model.hidden)
+    expected = reference(model, sequence, features)
+    monkeypatch.setattr(engine_module, "PREFILL_CHUNK", 7)
+    engine = Engine(model)
+    assert taken(engine, sequence, features) == expected
+
+    engine = Engine(model)
+    stream = engine.stream(sequence, features, Sampler(GREEDY))
+    assert [next(stream) for _ in range(3)] == [None] * 3
+    stream.close()
+    assert engine.cached(sequence) == 21
+    assert taken(engine, sequence, features) == expected
+
+
+def test_models_that_forget_are_refused():
+    """A recurrent model ignores the cache that it is given: its answers would be garbage."""
+    from transformers import MambaConfig, MambaForCausalLM
+
+    mamba = MambaForCausalLM(
+        MambaConfig(vocab_size=64, hidden_size=16, num_hidden_layers=1, state_size=4)
+    ).eval()
+    forgetful = language.LanguageModel(mamba, None, "fp32", frozenset())
+    with pytest.raises(MmtuiError, match="kind mamba are not supported"):
+        next(Engine(forgetful).stream([1, 2, 3], {}, Sampler(GREEDY)))
 
 
 def test_an_abandoned_stream_leaves_a_cache_that_is_right(model):

@@ -43,17 +43,47 @@ def test_a_repository_without_all_its_shards_is_not_whole(hub, tiny_phi):
     next(folder.glob("*.safetensors")).unlink()
     asset = language("someone/phi")
     assert assets.locate(asset) is None
-    with pytest.raises(MissingError, match="someone/phi is not whole"):
+    with pytest.raises(MissingError, match="someone/phi is damaged, not whole"):
         assets.fetch(asset)
+
+
+def link_blobs(hub: Path, folder: Path) -> Path:
+    """Turn the large files of a snapshot into links to blobs, as a download leaves them."""
+    blobs = folder.parents[1] / "blobs"
+    blobs.mkdir()
+    for path in folder.glob("*.safetensors"):
+        blob = blobs / assets.sha256(path)
+        path.rename(blob)
+        path.symlink_to(blob)
+    return blob
+
+
+def test_a_damaged_download_is_found_by_its_hash(hub, tiny_llama):
+    folder = store(hub, "someone/llama", tiny_llama)
+    blob = link_blobs(hub, folder)
+    asset = language("someone/llama")
+    assert assets.locate(asset) == folder
+    good = blob.read_bytes()
+    blob.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    assert assets.locate(asset) is None
+    with pytest.raises(MissingError):  # offline: can't be fetched again
+        assets.fetch(asset)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
+def test_a_repository_without_all_it_takes_is_not_whole(hub, tiny_llama, name):
+    (store(hub, "someone/llama", tiny_llama) / name).unlink()
+    assert assets.locate(language("someone/llama")) is None
 
 
 def test_pickled_weights_do_not_count(hub, tmp_path):
     files = tmp_path / "files"
     files.mkdir()
     (files / "config.json").write_text("{}")
+    (files / "tokenizer.json").write_text("{}")
     (files / "pytorch_model.bin").write_bytes(b"pickle")
     store(hub, "someone/old", files)
-    with pytest.raises(MissingError, match="no weights in safetensors form") as told:
+    with pytest.raises(MissingError, match="or has no weights in safetensors form") as told:
         assets.fetch(language("someone/old"))
     assert "pickled" in told.value.hint
 

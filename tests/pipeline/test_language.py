@@ -182,6 +182,31 @@ def test_an_adapter_of_another_model_is_told(tiny_llama, tiny_phi, tmp_path):
         language.load(tiny_llama, precision="fp32", adapter=tmp_path / "a")
 
 
+def test_an_adapter_with_tensors_that_have_no_place_is_told(folder, adapter):
+    weights = adapter / "adapter_model.safetensors"
+    renamed = {name.replace("self_attn", "attn"): t for name, t in load_file(weights).items()}
+    save_file(renamed, weights)
+    with pytest.raises(InputError, match="has no place"):
+        language.load(folder, precision="fp32", adapter=adapter)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"num_attention_heads": 0}, {"hidden_size": -4}, {"num_hidden_layers": "x"}],
+)
+def test_a_config_of_nonsense_is_told(copy, change):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(InputError):
+        language.load(copy)
+
+
+def test_damaged_generation_settings_are_told(copy):
+    (copy / "generation_config.json").write_text("{")
+    with pytest.raises(InputError, match=r"generation_config.json is damaged"):
+        language.load(copy)
+
+
 def test_code_that_comes_with_a_model_is_not_run(copy, tmp_path):
     config = json.loads((copy / "config.json").read_text())
     config["model_type"] = "evil"

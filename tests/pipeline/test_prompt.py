@@ -89,8 +89,16 @@ def test_a_template_without_system_role_gets_it_with_the_first_question(chatml):
     assert "user\nBe brief.\n\nHello there<|im_end|>" in text(tokenizer, prompt)
 
 
+def test_of_several_templates_the_default_one(chatml):
+    tokenizer = AutoTokenizer.from_pretrained(chatml.name_or_path)
+    expected = ChatFormat(tokenizer).encode(TURNS)
+    tokenizer.chat_template = {"tool_use": "{{ 1 / 0 }}", "default": tokenizer.chat_template}
+    assert ChatFormat(tokenizer).encode(TURNS) == expected
+
+
 def test_a_template_that_refuses_everything_is_one_clear_error(chatml):
     tokenizer = AutoTokenizer.from_pretrained(chatml.name_or_path)
-    tokenizer.chat_template = "{{ raise_exception('never') }}"
-    with pytest.raises(MmtuiError, match="chat template of this model fails: never"):
-        ChatFormat(tokenizer)
+    for template, says in (("{{ raise_exception('never') }}", "never"), ("{{ 1 / 0 }}", "zero")):
+        tokenizer.chat_template = template
+        with pytest.raises(MmtuiError, match=f"chat template of this model fails: .*{says}"):
+            ChatFormat(tokenizer)

@@ -26,6 +26,14 @@ def test_sampled_frequencies_are_those_of_the_tempered_softmax():
     torch.testing.assert_close(frequencies, (logits[0] / 2).softmax(-1), atol=0.015, rtol=0)
 
 
+@pytest.mark.parametrize("temperature", [1e-3, 1e-38, 1e-45, 1e30])
+def test_any_temperature_gives_a_token(temperature):
+    logits = torch.randn(5, 40) * 20
+    drawn = Sampler(Sampling(temperature, seed=0))(logits)
+    if temperature < 1:
+        assert torch.equal(drawn, logits.argmax(-1))
+
+
 @pytest.mark.parametrize("temperature", [-0.1, float("nan"), float("inf")])
 def test_temperatures_that_are_none(temperature):
     with pytest.raises(UsageError, match="temperature"):

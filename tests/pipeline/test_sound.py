@@ -100,6 +100,23 @@ def test_tags_that_are_not_utf8_do_no_harm():
     assert len(clip) == RATE
 
 
+@pytest.mark.parametrize(
+    ("container", "codec"), [("mp3", "libmp3lame"), ("mp4", "aac"), ("adts", "aac")]
+)
+def test_damage_in_the_middle_costs_no_more_than_itself(container, codec):
+    sound = np.random.default_rng(0).normal(0, 0.1, (1, 44_100 * 8)).astype(np.float32)
+    data = bytearray(encoded(sound, 44_100, container, codec))
+    at = len(data) * 3 // 10
+    data[at : at + 300] = bytes(range(256)) + bytes(44)
+    assert len(decode(io.BytesIO(bytes(data)))) / RATE > 7
+
+
+def test_a_stream_may_change_its_rate_and_channels():
+    data = encoded(tone(2, 22_050, 1), 22_050, "adts", "aac")
+    data += encoded(tone(2, 44_100, 2), 44_100, "adts", "aac")
+    assert len(decode(io.BytesIO(data))) / RATE > 3.5
+
+
 def test_a_recording_that_was_cut_off_is_what_it_holds():
     whole = encoded(tone(4, 48000, 1), 48000, "ogg", "libopus")
     clip = decode(io.BytesIO(whole[: len(whole) // 2]))

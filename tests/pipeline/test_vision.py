@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,29 @@ def test_weights_that_do_not_fit_are_refused(tmp_path, damage, smol):
         weights.write_bytes(weights.read_bytes()[:100_000])
     with pytest.raises(InputError, match="no weights of tf_efficientnet_lite2"):
         VisionTower(smol.spec.vision, weights)
+
+
+def test_a_clip_folder_without_weights_is_not_made_up(tiny_clip, tmp_path):
+    shutil.copy(tiny_clip / "open_clip_config.json", tmp_path)
+    with pytest.raises(InputError, match=r"no open_clip_model.safetensors"):
+        VisionTower(spec_of("open_clip", 64, 16, 128), tmp_path)
+
+
+def test_a_clip_whose_tower_is_timm_s(store_clip, tmp_path):
+    tower_cfg = {"timm_model_name": "vit_tiny_patch16_224", "timm_pool": "token", "image_size": 224}
+    store_clip(tmp_path, vision_cfg={**tower_cfg, "timm_proj": "linear"})
+    tower = VisionTower(spec_of("open_clip", 224, 196, 192), tmp_path)
+    features = tower.encode([noise()])
+    with torch.no_grad():
+        expected = tower.visual.trunk.forward_features(tower.preprocess(noise())[None])
+    torch.testing.assert_close(features, expected[:, 1:])
+
+
+@pytest.mark.parametrize("architecture", ["nonsense", "vit_tiny_patch16_224"])
+def test_architectures_that_are_none_of_ours(smol, architecture):
+    spec = dataclasses.replace(smol.spec.vision, architecture=architecture)
+    with pytest.raises(InputError, match=f"no weights of {architecture}"):
+        VisionTower(spec, assets.locate(spec.weights))
 
 
 def test_pickled_code_is_not_run(tmp_path):
