@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 # torch has no exception of its own for the memory of the CPU.
+_interrupted = False
 _OUT_OF_MEMORY = re.compile("OutOfMemoryError|can't allocate memory|not enough memory")
 
 
@@ -29,7 +30,7 @@ def main() -> NoReturn:
     from mmtui.cli import app
     from mmtui.errors import MmtuiError, UsageError
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         code = app(standalone_mode=False) or 0  # typer returns the code of an Exit
     except typer.TyperException as error:
@@ -57,7 +58,15 @@ def main() -> NoReturn:
     _leave(code)
 
 
+def _interrupt(*_: object) -> NoReturn:
+    global _interrupted  # noqa: PLW0603 - a signal handler has nowhere else to put it
+    _interrupted = True
+    raise KeyboardInterrupt
+
+
 def _fail(error: "MmtuiError") -> int:
+    if _interrupted:  # within an import, Ctrl-C can come out as nearly any exception
+        return 130
     from mmtui.chat.text import one_line
 
     if os.environ.get("MMTUI_DEBUG"):

@@ -292,7 +292,7 @@ def _stream(
     def stop(*_: object) -> None:
         nonlocal stopped
         stopped = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # a second one does not wait
+        signal.signal(signal.SIGINT, previous)  # a second one does not wait
 
     previous = signal.signal(signal.SIGINT, stop)
     try:

@@ -206,4 +206,4 @@ class Assistant:
     def _speech(self) -> SpeechModel:
         assert self._spec.speech is not None
         folder = assets.fetch(self._spec.speech.weights, self._report)
-        return SpeechModel(self._spec.speech, folder, language.default_device().type)
+        return SpeechModel(self._spec.speech, folder)

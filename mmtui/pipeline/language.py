@@ -45,10 +45,6 @@ class LanguageModel:
         return int(getattr(self.model.config, "max_position_embeddings", 2048))
 
 
-def default_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def load(
     folder: Path,
     *,
@@ -63,7 +59,7 @@ def load(
     InputError for a directory that holds no model we can load, MmtuiError for fp16 Phi.
     """
     auto = _transformers()
-    device = device or default_device()
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         config = auto.AutoConfig.from_pretrained(folder, **_OFFLINE)
         tokenizer = auto.AutoTokenizer.from_pretrained(folder, **_OFFLINE)
@@ -220,7 +216,8 @@ def _fill(
             raise InputError(f"{files[stored]} is damaged: {error}", "fetch it again") from error
     report("loading the language model", 1, 1)
     model.tie_weights()
-    if still := [name for name in missing if model.get_parameter(name).is_meta]:
+    empty_still = {name for name, tensor in model.named_parameters() if tensor.is_meta}
+    if still := [name for name in missing if name in empty_still]:
         raise InputError(f"{folder} lacks the weights {', '.join(still[:3])}")
     model.to(device)
 

@@ -47,7 +47,8 @@ class ChatFormat:
         if isinstance(template, dict):  # several, by name
             template = template.get("default")
         self._template = template or _PLAIN_TEMPLATE
-        self._bos = [] if template else tokenizer("").input_ids[:1]
+        first = tokenizer("").input_ids[:1]  # a template writes its own
+        self._bos = first if first == [tokenizer.bos_token_id] and not template else []
         self._special = [
             token.content for token in tokenizer.added_tokens_decoder.values() if token.special
         ]

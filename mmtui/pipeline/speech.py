@@ -27,9 +27,13 @@ class Transcript:
 
 
 class SpeechModel:
-    """A WhisperX pipeline over a CTranslate2 folder: voice detection, then recognition."""
+    """A WhisperX pipeline over a CTranslate2 folder: voice detection, then recognition.
 
-    def __init__(self, spec: SpeechSpec, folder: Path, device: str) -> None:
+    On the CPU, also where there is a GPU: 15 s take a second, and its memory is the
+    language model's.
+    """
+
+    def __init__(self, spec: SpeechSpec, folder: Path) -> None:
         """Raises InputError if the folder holds no Whisper model."""
         os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "false")  # telemetry, on by default
         # Half of the cores: CTranslate2 shares torch's OpenMP, which from more threads than
@@ -40,8 +44,8 @@ class SpeechModel:
             try:
                 self._pipeline: Any = whisperx.load_model(
                     str(folder),
-                    device,
-                    compute_type="int8" if device == "cpu" else "float16",
+                    "cpu",
+                    compute_type="int8",
                     language=spec.language,
                     vad_method="pyannote",  # its weights are in the package; silero's are fetched
                     local_files_only=True,
