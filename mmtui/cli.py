@@ -88,7 +88,11 @@ def ask(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask one question, about pictures or by voice if you like; the answer streams out."""
+    """Ask one question; the answer streams out.
+
+    Pictures and a spoken question may come with it. --model auto, the default, is $MMTUI_MODEL
+    if that is set; else phi2 if it is on this machine; else smol.
+    """
     names = image or []
     if names.count("-") > 1:
         raise UsageError("--image - may be given once: there is one stdin")
@@ -141,6 +145,8 @@ def ask(
                 "stop_reason": reply.stop_reason,
             }
         )
+    elif reply.stop_reason == "length":
+        _note(f"stopped after {reply.completion_tokens} tokens; --max-tokens allows more")
     if reply.stop_reason == "cancelled":
         raise KeyboardInterrupt
 
@@ -167,7 +173,10 @@ def transcribe(
 def pull(
     model: Annotated[str, typer.Argument(metavar="[MODEL]")] = "auto",
 ) -> None:
-    """Fetch everything a model needs, so that it works without a network afterwards."""
+    """Fetch all that a model needs.
+
+    It works without a network afterwards.
+    """
     with reporting() as report:
         from mmtui.pipeline import assets
         from mmtui.pipeline.assistant import prepare
@@ -183,7 +192,7 @@ def pull(
 
 @app.command()
 def models(as_json: JsonOption = False) -> None:
-    """The presets: what is on this machine, and what would be fetched."""
+    """Tell what is here and what to fetch."""
     from mmtui.doctor import inventory
 
     presets = inventory()
@@ -200,7 +209,7 @@ def models(as_json: JsonOption = False) -> None:
 
 @app.command()
 def doctor(as_json: JsonOption = False) -> None:
-    """Check this machine: what works, and the cure for what does not."""
+    """Check this machine, and tell cures."""
     from mmtui.doctor import examine
 
     findings = list(examine())
@@ -209,9 +218,9 @@ def doctor(as_json: JsonOption = False) -> None:
     else:
         for finding in findings:
             mark = {"ok": "ok  ", "note": "note", "bad": "BAD "}[finding.state]
-            print(one_line(f"{mark}  {finding.name:12} {finding.detail}"))
+            print(one_line(f"{mark}  {finding.name:13} {finding.detail}"))
             if finding.cure:
-                print(one_line(f"      {'':12} cure: {finding.cure}"))
+                print(one_line(f"      {'':13} cure: {finding.cure}"))
     if any(finding.state == "bad" for finding in findings):
         raise typer.Exit(1)
 
@@ -248,7 +257,7 @@ def _question(typed: str | None, pictures: list[str], by_voice: bool) -> str:
         return ""
     if pictures:
         return "Describe this picture." if len(pictures) == 1 else "Describe these pictures."
-    raise UsageError("there is no question", 'mmtui ask "What is the capital of France?"')
+    raise UsageError("there is no question", 'type or pipe it: mmtui ask "Why is the sky blue?"')
 
 
 def _picture(name: str) -> "Picture":
@@ -263,8 +272,12 @@ def _picture(name: str) -> "Picture":
 
 def _clip(path: Path) -> "Clip":
     from mmtui.chat import attachments
+    from mmtui.pipeline.sound import LIMIT_S, RATE
 
-    return attachments.read_clip(path)
+    clip = attachments.read_clip(path)
+    if len(clip) >= LIMIT_S * RATE:
+        _note(f"only the first {LIMIT_S:.0f} s are heard")
+    return clip
 
 
 def _find(model: str) -> "Checkpoint":
@@ -279,7 +292,9 @@ def _find(model: str) -> "Checkpoint":
 
 def _speech_found(transcript: "Transcript", audio: Path | None) -> "Transcript":
     if not transcript.text:
-        raise InputError(f"{audio}: no speech found", "speak louder, or closer to the microphone")
+        raise InputError(
+            f"{audio}: no speech found", "it may be too quiet, or hold more noise than voice"
+        )
     return transcript
 
 

@@ -225,6 +225,8 @@ def test_a_file_that_may_not_be_read(mmtui, photo):
 
 
 def test_recordings_that_are_none(mmtui, tmp_path, smol):
+    (tmp_path / "empty.wav").touch()
+    assert_told(mmtui("transcribe", tmp_path / "empty.wav"), 4, "empty.wav: the file is empty")
     (tmp_path / "x.mp3").write_bytes(b"no sound here")
     assert_told(mmtui("transcribe", tmp_path / "x.mp3"), 4, "x.mp3: this is not a recording")
     import wave
@@ -466,6 +468,17 @@ def test_transcribe(mmtui, smol, shared):
     assert list(told) == ["text", "language", "seconds"]
     assert (told["text"], told["language"]) == (run.out.strip(), "en")
     assert 8 < told["seconds"] < 9
+
+
+def test_limits_that_were_met_are_told(mmtui, smol, tmp_path):
+    run = mmtui("ask", "--max-tokens", 3, "Tell me a story.")
+    assert run.code == 0 and run.err.splitlines()[-1].startswith("stopped after 3 tokens")
+    import wave
+
+    with wave.open(str(tmp_path / "long.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(bytes(16_000 * 2 * 20))
+    assert "only the first 15 s are heard" in mmtui("transcribe", tmp_path / "long.wav").err
 
 
 def test_models_tells_what_is_here_and_what_is_not(mmtui, smol, tmp_path):

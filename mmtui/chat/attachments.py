@@ -52,10 +52,13 @@ def _open(path: Path) -> BinaryIO:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"{path}: can't be read: {reason}") from None
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise InputError(f"{path}: this is {_kind(mode)}", "name an ordinary file")
+        raise InputError(f"{path}: this is {_kind(status.st_mode)}", "name an ordinary file")
+    if not status.st_size:
+        os.close(descriptor)
+        raise InputError(f"{path}: the file is empty")
     return os.fdopen(descriptor, "rb")
 
 

@@ -78,8 +78,8 @@ class Assistant:
         if self._checkpoint.projector is None:
             raise MissingError(
                 f"{name} can't see yet: its projector is not trained",
-                f"train one: `mmtrain align --model {name} --data COCO --out DIR`,"
-                " then ask with --model DIR",
+                "use a checkpoint that has one, --model DIR; `mmtrain align --model"
+                f" {name}` makes it, and comes with the next version of mmtui",
             )
 
     def transcribe(self, clip: Clip) -> Transcript:

@@ -60,11 +60,11 @@ def find(model: str) -> Checkpoint:
         speech = read(SHIPPED / "smol").spec.speech
         return Checkpoint(ModelSpec(model, LanguageSpec(language), speech=speech))
     with suppress(OSError):  # a name too long for a path
-        if Path(model).is_dir():
+        if model and Path(model).is_dir():
             return read(Path(model))
     raise UsageError(
         f"there is no model {model}",
-        f"--model takes {' or '.join(PRESETS)}, a checkpoint folder, or hf:OWNER/NAME",
+        f"a model is {' or '.join(PRESETS)}, a checkpoint folder, or hf:OWNER/NAME",
     )
 
 

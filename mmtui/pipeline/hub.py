@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from mmtui.errors import MissingError
+from mmtui.errors import MissingError, UsageError
 from mmtui.pipeline.spec import Pin
 
 Intact = Callable[[Path, Pin], bool]
@@ -18,7 +18,10 @@ def locate(repository: str, only: tuple[str, ...], intact: Intact) -> Path | Non
 
 
 def fetch(repository: str, only: tuple[str, ...], intact: Intact) -> Path:
-    """Fetches the files that match the patterns `only`. Raises MissingError."""
+    """Fetches the files that match the patterns `only`.
+
+    Raises MissingError if that fails, UsageError for what is no name.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -46,11 +49,11 @@ def fetch(repository: str, only: tuple[str, ...], intact: Intact) -> Path:
     except RepositoryNotFoundError as error:
         raise MissingError(f"the hub has no model {repository}", "check the name") from error
     except HFValidationError as error:
-        raise MissingError(f"hf:{repository} names no repository", "hf:OWNER/NAME") from error
+        raise UsageError(f"hf:{repository} names no repository", "hf:OWNER/NAME") from error
     except (LocalEntryNotFoundError, RequestException) as error:
         raise MissingError(
             f"hf:{repository} is not on this machine, and its hub can't be reached",
-            "try again with a network (and without HF_HUB_OFFLINE), or use --model smol",
+            "try again with a network (and without HF_HUB_OFFLINE), or use smol",
         ) from error
     if not _is_whole(folder, only) or not _is_intact(folder, intact):
         raise MissingError(

@@ -18,7 +18,7 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf"):
-            raise UsageError(f"the temperature is {self.temperature}; it must be 0 or more")
+            raise UsageError(f"the temperature is {self.temperature}; it takes a number, 0 or more")
 
 
 GREEDY = Sampling()

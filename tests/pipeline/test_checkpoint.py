@@ -125,6 +125,9 @@ def test_a_half_written_spec_is_told(tmp_path):
 def test_names_of_nothing(tmp_path):
     with pytest.raises(InputError, match=r"no checkpoint: spec.json"):
         checkpoint.find(str(tmp_path))
+    for name in ("", "x" * 5000):
+        with pytest.raises(UsageError, match="no model"):
+            checkpoint.find(name)
     with pytest.raises(UsageError, match="no model gpt5") as told:
         checkpoint.find("gpt5")
     assert "smol" in told.value.hint

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from mmtui.errors import MissingError
+from mmtui.errors import MissingError, UsageError
 from mmtui.pipeline import assets, checkpoint
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -98,7 +98,7 @@ def test_what_is_not_here_and_can_t_be_fetched(hub):
 
 @pytest.mark.parametrize("name", ["", "a/b/c", "-x-/..", "no spaces/here"])
 def test_what_is_no_name(hub, name):
-    with pytest.raises(MissingError, match="names no repository"):
+    with pytest.raises(UsageError, match="names no repository"):
         assets.fetch(language(name))
 
 
