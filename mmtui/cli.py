@@ -11,6 +11,7 @@ import typer
 
 import mmtui
 from mmtui.chat.text import one_line, printable
+from mmtui.entry import silence_libraries
 from mmtui.errors import InputError, UsageError
 from mmtui.progress import reporting
 
@@ -55,7 +56,7 @@ def _root(
     if debug:
         os.environ["MMTUI_DEBUG"] = "1"
     else:
-        _silence_libraries()
+        silence_libraries()
     if context.invoked_subcommand is None:
         print(context.get_help())
 
@@ -223,17 +224,6 @@ def doctor(as_json: JsonOption = False) -> None:
                 print(one_line(f"      {'':13} cure: {finding.cure}"))
     if any(finding.state == "bad" for finding in findings):
         raise typer.Exit(1)
-
-
-def _silence_libraries() -> None:
-    """Warnings of libraries are for their developers; progress bars here are our own."""
-    import logging
-    import warnings
-
-    warnings.simplefilter("ignore")
-    logging.disable(logging.CRITICAL)
-    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def _piped() -> BinaryIO | None:

@@ -1,4 +1,4 @@
-"""A checkpoint: a folder with spec.json, projector.safetensors and adapter/.
+"""A checkpoint: a folder with spec.json, projector.safetensors, adapter/, language/.
 
 The presets are checkpoints that ship in `mmtui/models`, or that the user trained and put
 in the data directory under the name of the preset.
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import mmtui
@@ -22,7 +23,7 @@ from mmtui.pipeline.spec import Asset, LanguageSpec, ModelSpec, Pin
 if TYPE_CHECKING:
     from torch import Tensor
 
-SPEC, PROJECTOR, ADAPTER = "spec.json", "projector.safetensors", "adapter"
+SPEC, PROJECTOR, ADAPTER, LANGUAGE = "spec.json", "projector.safetensors", "adapter", "language"
 SHIPPED = Path(mmtui.__file__).parent / "models"
 PRESETS = ("phi2", "smol")
 _HUB_LANGUAGE_FILES = (
@@ -86,6 +87,14 @@ def read(folder: Path) -> Checkpoint:
             raise InputError(
                 f"{folder}: {pin.name} is missing or damaged", "copy or train the checkpoint again"
             )
+    spec = dataclasses.replace(
+        spec,
+        **{
+            role: dataclasses.replace(part, weights=_resolved(part.weights, folder))
+            for role in ("language", "vision", "speech")
+            if (part := getattr(spec, role)) is not None
+        },
+    )
     names = {pin.name for pin in spec.parts}
     has_adapter = any(name.startswith(f"{ADAPTER}/") for name in names)
     return Checkpoint(
@@ -100,23 +109,25 @@ def write(
     spec: ModelSpec,
     projector: "Mapping[str, Tensor] | None" = None,
     adapter: Path | None = None,
+    language: Path | None = None,
 ) -> None:
-    """Make the checkpoint `folder` of a projector's state and a PEFT adapter's folder.
+    """Make the checkpoint `folder` of a projector's state and the folders of a PEFT adapter and
+    of a language model.
 
-    It appears whole, or not at all. An earlier checkpoint of that name is replaced; raises
-    UsageError if the folder holds anything else.
+    Its parts are made aside and renamed, spec.json last: a part of another age than spec.json
+    is told by `read`. Other files in the folder are left alone.
     """
-    if folder.exists() and {path.name for path in folder.iterdir()} - {SPEC, PROJECTOR, ADAPTER}:
-        raise UsageError(f"{folder} holds other files than a checkpoint's", "name another folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    old = folder.with_name(f"{aside.name}.old")
-    aside.mkdir()
-    try:
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder, prefix=".new-", ignore_cleanup_errors=True) as name:
+        aside = Path(name)
         if projector is not None:
             assets.save_tensors(projector, aside / PROJECTOR)
         if adapter is not None:
             shutil.copytree(adapter, aside / ADAPTER)
+        if language is not None:
+            shutil.copytree(language, aside / LANGUAGE)
+            weights = dataclasses.replace(spec.language, weights=Asset(LANGUAGE))
+            spec = dataclasses.replace(spec, language=weights)
         pins = [
             Pin(path.relative_to(aside).as_posix(), path.stat().st_size, assets.sha256(path))
             for path in sorted(aside.rglob("*"))
@@ -124,16 +135,25 @@ def write(
         ]
         complete = dataclasses.replace(spec, parts=tuple(pins))
         (aside / SPEC).write_text(json.dumps(complete.to_json(), indent=2) + "\n")
-        if folder.exists():
-            folder.replace(old)
-        aside.replace(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError:
-        if old.exists() and not folder.exists():
-            old.replace(folder)
-        raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        for part in (PROJECTOR, ADAPTER, LANGUAGE, SPEC):
+            _exchange(aside / part, folder / part)
+
+
+def _exchange(new: Path, place: Path) -> None:
+    """Put `new` in its place, or clear the place if there is none."""
+    if place.is_dir():
+        place.replace(new.with_name(f"old-{place.name}"))
+    else:
+        place.unlink(missing_ok=True)
+    if new.exists():
+        new.replace(place)
+
+
+def _resolved(asset: Asset, folder: Path) -> Asset:
+    """With the path of a relative local asset seen from the checkpoint's folder."""
+    if asset.uri.startswith(("hf:", "pypi:")):
+        return asset
+    return dataclasses.replace(asset, uri=str(folder.resolve() / Path(asset.uri).expanduser()))
 
 
 def _is_ready(preset: str) -> bool:

@@ -1,6 +1,7 @@
 """The one multimodal forward: image slots in a token sequence become patch features."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Literal
 
 import torch
@@ -49,9 +50,15 @@ def _embed_row(
     device, dtype = embedding.weight.device, embedding.weight.dtype
     tokens = [part if isinstance(part, int) else 0 for part in sequence]
     row: Tensor = embedding(torch.tensor(tokens, device=device))
-    slots = [(at, part) for at, part in enumerate(sequence) if not isinstance(part, int)]
-    if not slots:
-        return row
-    patches = torch.stack([features[sha256][patch] for _, (sha256, patch) in slots])
-    at = torch.tensor([at for at, _ in slots], device=device)
-    return row.index_copy(0, at, patches.to(device, dtype))
+    for sha256, at, patches in _runs(sequence):
+        values = features[sha256][torch.tensor(patches, device=features[sha256].device)]
+        row = row.index_copy(0, torch.tensor(at, device=device), values.to(device, dtype))
+    return row
+
+
+def _runs(sequence: Sequence[Position]) -> Iterator[tuple[str, list[int], list[int]]]:
+    """For each picture in a row: its sha256, the places of its patches, and their numbers."""
+    slots = [(at, *part) for at, part in enumerate(sequence) if not isinstance(part, int)]
+    for sha256, run in groupby(slots, key=lambda slot: slot[1]):
+        at, _, patches = zip(*run, strict=True)
+        yield sha256, list(at), list(patches)

@@ -1,6 +1,7 @@
 """The trained map from patch features (batch, patches, width) to (batch, patches, hidden)."""
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError
@@ -9,31 +10,47 @@ from torch import nn
 
 from mmtui.errors import InputError
 
+Kind = Literal["linear", "mlp"]
+Projector = nn.Linear | nn.Sequential
 
-class Projector(nn.Linear):
-    """One linear layer, as in the original LLaVA (arXiv:2304.08485)."""
 
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__(width, hidden)
+def make(kind: Kind, width: int, hidden: int) -> Projector:
+    """`linear` as in the original LLaVA (arXiv:2304.08485), or `mlp`: two layers and GELU.
+
+    The inner layer of the MLP is twice as wide as the language model, so that it can begin as
+    any linear map: GELU(x) - GELU(-x) = x.
+    """
+    if kind == "linear":
+        return nn.Linear(width, hidden)
+    return nn.Sequential(nn.Linear(width, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, hidden))
+
+
+def kind_of(path: Path) -> Kind:
+    """Raises InputError if the file is damaged."""
+    return "linear" if "weight" in _read(path) else "mlp"
 
 
 def load(path: Path, width: int, hidden: int) -> Projector:
-    """An fp32 projector in eval mode.
+    """An fp32 projector in eval mode, of the kind that the file holds.
 
     Raises InputError if the file is damaged or does not fit between tower and model.
     """
-    try:
-        state = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is damaged: {error}") from error
-    expected = {"weight": (hidden, width), "bias": (hidden,)}
+    state = _read(path)
+    with torch.device("meta"):
+        projector = make(kind_of(path), width, hidden)
+    expected = {name: tuple(tensor.shape) for name, tensor in projector.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if found != expected:
         raise InputError(
             f"{path} holds {found}; between this tower and this language model it takes {expected}",
             "the checkpoint belongs to another model",
         )
-    with torch.device("meta"):
-        projector = Projector(width, hidden)
     projector.load_state_dict({name: state[name].float() for name in expected}, assign=True)
     return projector.eval().requires_grad_(False)
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is damaged: {error}") from error

@@ -21,6 +21,8 @@ class Turn:
 # A prompt: token ids, and a slot for each picture, which its patch features fill.
 Prompt = list[int | Picture]
 
+IGNORE = -100  # a target that is not trained; what torch's losses skip by default
+
 _SLOT = "\ue000"  # of the private use area: stands for a picture while a template is rendered
 
 # For models without a chat template: the question-answer form that Phi-2 was trained on.
@@ -57,18 +59,51 @@ class ChatFormat:
             index for index, token in tokenizer.added_tokens_decoder.items() if token.special
         }
         self.turn_ids = frozenset(self._tokens(after)) & special_ids
+        ends = [token for token in self._tokens(after) if token in special_ids]
+        self._end: int = ends[0] if ends else tokenizer.eos_token_id
         self.turn_text = () if self.turn_ids or not after.strip() else (after.rstrip(),)
 
     def encode(self, turns: Sequence[Turn]) -> Prompt:
         """The prompt for the assistant's next answer."""
-        pictures = [part for turn in turns for part in turn.content if isinstance(part, Picture)]
-        pieces = self._render(self._messages(turns)).split(_SLOT)
+        return [*self._bos, *self._fill(self._render(self._messages(turns)), _pictures(turns))]
+
+    def encode_dialogue(self, turns: Sequence[Turn]) -> tuple[Prompt, list[int]]:
+        """A dialogue to learn from, and what is to be predicted after each of its parts.
+
+        Targets are the assistant's answers, each with its end; elsewhere they are IGNORE. What
+        comes before an answer is split into tokens as `encode` does it. Raises MmtuiError for a
+        template under which an answer can't be told from the rest.
+        """
+        messages, pictures = self._messages(turns), _pictures(turns)
+        whole = self._render(messages, answer=False)
+        prompt: Prompt = list(self._bos)
+        targets = [IGNORE] * len(prompt)
+        at = 0
+        for number, turn in enumerate(turns):
+            if turn.role != "assistant":
+                continue
+            before = self._render(messages[:number])
+            answer = messages[number]["content"]
+            begin = whole.find(answer, len(before))
+            if not answer or begin < 0 or not whole.startswith(before):
+                raise MmtuiError("the chat template of this model does not show where answers are")
+            slots = whole[at : len(before)].count(_SLOT)
+            asked = self._fill(whole[at : len(before)], pictures[:slots])
+            del pictures[:slots]
+            at = begin + len(answer)
+            said = self._tokens(whole[len(before) : at])
+            prompt += [*asked, *said]
+            targets += [IGNORE] * (len(asked) - 1) + [*said, self._end]
+        return prompt, targets
+
+    def _fill(self, text: str, pictures: list[Picture]) -> Prompt:
+        pieces = text.split(_SLOT)
         if len(pieces) != len(pictures) + 1:
             raise MmtuiError("the chat template of this model drops pictures")
-        prompt: Prompt = [*self._bos, *self._tokens(pieces[0])]
+        filled: Prompt = [*self._tokens(pieces[0])]
         for picture, piece in zip(pictures, pieces[1:], strict=True):
-            prompt += [picture, *self._tokens(piece)]
-        return prompt
+            filled += [picture, *self._tokens(piece)]
+        return filled
 
     def _messages(self, turns: Sequence[Turn]) -> list[dict[str, str]]:
         return [{"role": turn.role, "content": self._content(turn)} for turn in turns]
@@ -117,3 +152,7 @@ class ChatFormat:
     def _tokens(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False).input_ids
         return ids
+
+
+def _pictures(turns: Sequence[Turn]) -> list[Picture]:
+    return [part for turn in turns for part in turn.content if isinstance(part, Picture)]

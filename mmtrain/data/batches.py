@@ -1,0 +1,142 @@
+"""Examples -> batches: token sequences with image slots, targets, and patch features."""
+
+import random
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from mmtrain.data.examples import Example
+from mmtrain.data.features import FeatureStore, View
+from mmtui.errors import InputError
+from mmtui.pipeline.images import Picture
+from mmtui.pipeline.multimodal import Position, positions
+from mmtui.pipeline.prompt import IGNORE, ChatFormat, Turn
+
+NO_PIXELS = Image.new("RGB", (1, 1))  # of a picture whose features come from the store
+
+
+@dataclass
+class Batch:
+    """Dialogues, padded on the right.
+
+    `targets` (batch, length): the token to predict after each position, or IGNORE.
+    `features` (pictures, patches, width): of the pictures `keys`.
+    """
+
+    sequences: list[list[Position]]
+    targets: Tensor
+    features: Tensor
+    keys: list[str]
+
+
+class Dataset(Protocol):
+    """What the loop asks of data. `lengths` are in any unit: they group batches."""
+
+    lengths: list[int]
+
+    def batch(self, indexes: list[int], step: int, /) -> Any: ...
+
+    def names(self, indexes: list[int]) -> list[str]: ...
+
+
+class Dialogues:
+    """Examples as batches for a language model and its tower.
+
+    `shape` is (patches, width). A dialogue longer than `limit` positions loses its last turns.
+    Of several `views`, one is drawn for each example and step.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        chat: ChatFormat,
+        store: FeatureStore | None,
+        shape: tuple[int, int],
+        limit: int,
+        views: Sequence[View] = ("plain",),
+    ) -> None:
+        self.examples = list(examples)
+        self._chat, self._store, self._shape, self._limit = chat, store, shape, limit
+        self._views = views
+        patches = shape[0]
+        # Four characters are about a token.
+        self.lengths = [e.characters // 4 + patches * len(e.pictures) for e in examples]
+
+    @property
+    def pictures(self) -> list[Path]:
+        return [picture for example in self.examples for picture in example.pictures]
+
+    def drop(self, unusable: Collection[Path]) -> int:
+        """Leave out the examples with such a picture; returns how many they are."""
+        kept = [
+            (example, length)
+            for example, length in zip(self.examples, self.lengths, strict=True)
+            if not any(picture in unusable for picture in example.pictures)
+        ]
+        dropped = len(self.examples) - len(kept)
+        self.examples = [example for example, _ in kept]
+        self.lengths = [length for _, length in kept]
+        return dropped
+
+    def names(self, indexes: list[int]) -> list[str]:
+        return [self.examples[index].name for index in indexes]
+
+    def batch(self, indexes: list[int], step: int = 0, /) -> Batch:
+        self._encode(indexes)
+        drawn = [random.Random(f"{step} {index}").choice(self._views) for index in indexes]
+        rows = [self._row(self.examples[i], view) for i, view in zip(indexes, drawn, strict=True)]
+        keys = dict.fromkeys(part[0] for row, _ in rows for part in row if isinstance(part, tuple))
+        features = [self._store[key] for key in keys] if self._store else []
+        return Batch(
+            [row for row, _ in rows],
+            pad_sequence(
+                [torch.tensor(targets) for _, targets in rows],
+                batch_first=True,
+                padding_value=IGNORE,
+            ),
+            torch.stack(features) if features else torch.empty(0, *self._shape),
+            list(keys),
+        )
+
+    def _encode(self, indexes: list[int]) -> None:
+        """A dry run comes here before all images are encoded."""
+        pictures = [picture for index in indexes for picture in self.examples[index].pictures]
+        if pictures and self._store is not None:
+            for reason in self._store.ensure(pictures, self._views).values():
+                raise reason
+
+    def _row(self, example: Example, view: View) -> tuple[list[Position], list[int]]:
+        """A dialogue's positions and targets, both (length,)."""
+        patches = self._shape[0]
+        turns = [Turn(role, tuple(self._part(p, view) for p in content)) for role, content in example.turns]
+        while True:
+            prompt, targets = self._chat.encode_dialogue(turns)
+            opened = positions(prompt, patches)
+            if len(opened) <= self._limit:
+                break
+            if len(turns) < 4:  # a system turn, a question, an answer: cut the answer
+                opened = opened[: self._limit]
+                break
+            turns = turns[:-2]
+        spread: list[int] = []
+        for part, target in zip(prompt, targets, strict=True):
+            spread += [target] if isinstance(part, int) else [IGNORE] * (patches - 1) + [target]
+        spread = spread[: len(opened)]
+        if all(target == IGNORE for target in spread):
+            raise InputError(
+                f"{example.name} has no trained token within {self._limit} tokens",
+                "raise --max-length, or shorten its question",
+            )
+        return opened, spread
+
+    def _part(self, part: str | Path, view: View) -> str | Picture:
+        if isinstance(part, str):
+            return part
+        assert self._store is not None
+        return Picture(self._store.key(part, view), NO_PIXELS)

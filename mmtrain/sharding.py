@@ -1,0 +1,45 @@
+"""Trained parameters and the optimizer's state, whole, whether or not they are sharded (FSDP)."""
+
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_state_dict,
+    set_state_dict,
+)
+
+from mmtrain.model import restore, trained_state
+
+
+def gather(accelerator: Accelerator, module: nn.Module, optimizer: Any) -> tuple[dict[str, Tensor], Any]:
+    """Whole on the main process; all processes must call it."""
+    if accelerator.distributed_type != DistributedType.FSDP:
+        return trained_state(accelerator.unwrap_model(module)), optimizer.state_dict()
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+    trained, moments = get_state_dict(module, optimizer.optimizer, options=options)
+    return dict(trained), moments
+
+
+def scatter(
+    accelerator: Accelerator,
+    module: nn.Module,
+    optimizer: Any,
+    trained: dict[str, Tensor],
+    moments: Any,
+) -> None:
+    """The inverse of `gather`. Raises KeyError, RuntimeError or ValueError for another model's."""
+    if accelerator.distributed_type != DistributedType.FSDP:
+        restore(accelerator.unwrap_model(module), trained)
+        optimizer.load_state_dict(moments)
+        return
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+    set_state_dict(
+        module,
+        optimizer.optimizer,
+        model_state_dict=trained,
+        optim_state_dict=moments,
+        options=options,
+    )

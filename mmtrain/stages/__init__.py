@@ -1,0 +1,1 @@
+"""One module per stage: what is trained, on which batches, with which loss."""

@@ -1,0 +1,54 @@
+"""align: the projector alone learns; tower and language model are frozen."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from accelerate import Accelerator
+from torch import Tensor
+
+from mmtrain import starts
+from mmtrain.data.examples import Split
+from mmtrain.data.features import View
+from mmtrain.model import VisionLanguage
+from mmtrain.parts import Parts, needs_sight
+from mmtrain.stage import Stage
+from mmtrain.stages import sight
+from mmtrain.starts import Start
+from mmtui.pipeline import checkpoint
+from mmtui.pipeline.projector import Kind
+
+
+def build(
+    parts: Parts,
+    split: Split,
+    *,
+    kind: Kind,
+    start: Start,
+    limit: int,
+    views: Sequence[View],
+    accelerator: Accelerator,
+    say: Callable[[str], None],
+) -> Stage:
+    """Each example is one teacher-forced pass; the loss is on the answers, each with its end."""
+    vision = needs_sight(parts.checkpoint)
+    train, validation = sight.datasets(parts, split, limit, views)
+    count = starts.RIDGE_IMAGES if start == "ridge" else sight.SAMPLES
+    features, captions = sight.sample_features(parts, split.train, count)
+    projector = starts.projector(start, kind, vision, parts.language, features, captions)
+    module = VisionLanguage(parts.language.model, projector.to(accelerator.device))
+    trained = parts.checkpoint
+
+    def export(folder: Path, state: dict[str, Tensor]) -> None:
+        weights = {name.removeprefix("projector."): tensor for name, tensor in state.items()}
+        checkpoint.write(folder, trained.spec, weights, adapter=trained.adapter)
+
+    return Stage(
+        "align",
+        module,
+        in_training_mode=False,
+        train=train,
+        validation=validation,
+        export=export,
+        samples=sight.sampler(parts, projector, validation),
+        prepare=sight.encoder(parts, train, validation, views, accelerator, say),
+    )

@@ -1,0 +1,115 @@
+"""finetune: the projector, and LoRA over the frozen language model, 4-bit or not."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from accelerate import Accelerator
+from torch import Tensor
+
+from mmtrain.data.examples import Split
+from mmtrain.data.features import View
+from mmtrain.model import VisionLanguage
+from mmtrain.parts import Parts, needs_sight
+from mmtrain.stage import Stage
+from mmtrain.stages import sight
+from mmtui.errors import MissingError
+from mmtui.pipeline import checkpoint, projector
+
+Quantize = Literal["nf4", "none"]
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters (arXiv:2106.09685) on every linear layer but the head.
+
+    For Phi these are q_proj, k_proj, v_proj, dense, fc1 and fc2.
+    """
+
+    rank: int
+    alpha: int
+    dropout: float
+
+
+def build(
+    parts: Parts,
+    split: Split,
+    *,
+    lora: Lora,
+    checkpointing: bool,
+    limit: int,
+    views: Sequence[View],
+    accelerator: Accelerator,
+    say: Callable[[str], None],
+) -> Stage:
+    """`parts` are loaded without the checkpoint's adapter; if it has one, that learns on.
+
+    The loss is on the assistant's tokens only.
+    """
+    vision = needs_sight(parts.checkpoint)
+    if parts.checkpoint.projector is None:
+        raise MissingError(
+            f"{parts.checkpoint.spec.name} has no projector to finetune",
+            "run `mmtrain align` first, then `mmtrain finetune --from` its folder",
+        )
+    train, validation = sight.datasets(parts, split, limit, views)
+    seeing = projector.load(parts.checkpoint.projector, vision.width, parts.language.hidden)
+    seeing.requires_grad_(True).to(accelerator.device)
+    adapted = _adapt(parts, lora, checkpointing)
+    module = VisionLanguage(parts.language.model, seeing)
+    spec = parts.checkpoint.spec
+
+    def export(folder: Path, state: dict[str, Tensor]) -> None:
+        weights = {
+            name.removeprefix("projector."): tensor
+            for name, tensor in state.items()
+            if name.startswith("projector.")
+        }
+        with TemporaryDirectory() as adapter:
+            adapted.save_pretrained(adapter, save_embedding_layers=False)
+            (Path(adapter) / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+            checkpoint.write(folder, spec, weights, adapter=Path(adapter))
+
+    return Stage(
+        "finetune",
+        module,
+        in_training_mode=True,
+        train=train,
+        validation=validation,
+        export=export,
+        samples=sight.sampler(parts, seeing, validation),
+        prepare=sight.encoder(parts, train, validation, views, accelerator, say),
+    )
+
+
+def _adapt(parts: Parts, lora: Lora, checkpointing: bool) -> Any:
+    """Puts trainable adapters into the language model; returns PEFT's view of it."""
+    from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+
+    model = parts.language.model
+    settings = {"use_reentrant": False}  # the other kind needs inputs that have gradients
+    if parts.language.precision == "nf4":
+        model = prepare_model_for_kbit_training(model, checkpointing, settings)
+    elif checkpointing:
+        model.gradient_checkpointing_enable(settings)
+    if parts.checkpoint.adapter is not None:
+        adapted = PeftModel.from_pretrained(
+            model, str(parts.checkpoint.adapter), is_trainable=True
+        )
+        return _anonymous(adapted)
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules="all-linear",
+    )
+    return _anonymous(get_peft_model(model, config))
+
+
+def _anonymous(adapted: Any) -> Any:
+    """Without the path of this machine's language model, which PEFT would write down."""
+    adapted.active_peft_config.base_model_name_or_path = None
+    return adapted

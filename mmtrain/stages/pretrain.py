@@ -1,0 +1,85 @@
+"""pretrain: a Phi language model from random weights, on packed text."""
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from accelerate import Accelerator
+from torch import Tensor
+
+from mmtrain.data.packing import Blocks, Packed
+from mmtrain.model import CausalText
+from mmtrain.stage import Stage
+from mmtui.errors import InputError
+from mmtui.pipeline import checkpoint
+from mmtui.pipeline.spec import Asset, LanguageSpec, ModelSpec
+
+# phi-2 as in its config.json on the hub; the others are the same in small.
+SIZES: dict[str, dict[str, Any]] = {
+    "phi-2": {
+        "hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 32,
+        "num_attention_heads": 32, "partial_rotary_factor": 0.4, "vocab_size": 51200,
+    },
+    "170m": {
+        "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
+        "num_attention_heads": 12, "partial_rotary_factor": 0.4, "vocab_size": 51200,
+    },
+    "nano": {
+        "hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 4,
+        "num_attention_heads": 4, "partial_rotary_factor": 0.5, "vocab_size": 8192,
+    },
+}  # fmt: skip
+CONTEXT = 2048
+
+
+def config(size: str) -> Any:
+    """A PhiConfig: one of SIZES, or a JSON file in the form of a hub model's config.json."""
+    from transformers import PhiConfig
+
+    if size in SIZES:
+        return PhiConfig(**SIZES[size], max_position_embeddings=CONTEXT)
+    try:
+        settings = json.loads(Path(size).read_bytes())
+        if settings.get("model_type", "phi") != "phi":
+            raise ValueError(f"model_type is {settings['model_type']!r}, not 'phi'")
+        return PhiConfig(**settings)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{size} is no size and no config of a Phi: {error}", f"--size {'|'.join(SIZES)}"
+        ) from error
+
+
+def build(
+    shape: Any, tokenizer: Any, packed: Packed, block: int, base: ModelSpec, accelerator: Accelerator
+) -> Stage:
+    """`base` gives the tower and the speech model of the checkpoint that comes out."""
+    from transformers import PhiForCausalLM
+
+    shape.vocab_size = max(len(tokenizer), shape.vocab_size)
+    shape.bos_token_id = shape.eos_token_id = tokenizer.eos_token_id
+    if block > shape.max_position_embeddings:
+        raise InputError(f"a block of {block} is longer than the context of the model")
+    train, validation = Blocks(packed.train, block), Blocks(packed.validation, block)
+    if not train.lengths:
+        raise InputError(f"{len(packed.train):,} tokens are less than a block of {block}", "lower --block")
+    language: Any = PhiForCausalLM(shape)
+    spec = ModelSpec(
+        "pretrained", LanguageSpec(Asset(checkpoint.LANGUAGE)), base.vision, base.speech
+    )
+
+    def export(folder: Path, state: dict[str, Tensor]) -> None:
+        weights = {name.removeprefix("language."): tensor for name, tensor in state.items()}
+        with TemporaryDirectory(dir=folder, prefix=".language-") as place:
+            language.save_pretrained(place, state_dict=weights)
+            tokenizer.save_pretrained(place)
+            checkpoint.write(folder, spec, language=Path(place))
+
+    return Stage(
+        "pretrain",
+        CausalText(language).to(accelerator.device),
+        in_training_mode=True,
+        train=train,
+        validation=validation,
+        export=export,
+    )

@@ -1,0 +1,122 @@
+"""What align and finetune share: dialogues with pictures, their features, their samples."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from mmtrain.answering import Answerer
+from mmtrain.data.batches import Dialogues
+from mmtrain.data.examples import Example, Split
+from mmtrain.data.features import View
+from mmtrain.parts import Parts
+from mmtrain.stage import Sample
+from mmtui.errors import InputError
+from mmtui.pipeline.projector import Projector
+
+BROKEN_SHARE = 0.01  # of the images: more is no accident
+SAMPLES = 8
+
+
+def datasets(
+    parts: Parts, split: Split, limit: int, views: Sequence[View]
+) -> tuple[Dialogues, Dialogues]:
+    """Training and validation data. Raises InputError if there is nothing to train on."""
+    if not split.train:
+        raise InputError("there is no example to train on")
+    limit = min(limit, parts.language.context)
+    return (
+        Dialogues(split.train, parts.chat, parts.store, parts.shape, limit, views),
+        Dialogues(split.validation, parts.chat, parts.store, parts.shape, limit),
+    )
+
+
+def encoder(
+    parts: Parts,
+    train: Dialogues,
+    validation: Dialogues,
+    views: Sequence[View],
+    accelerator: Accelerator,
+    say: Callable[[str], None],
+) -> Callable[[], None]:
+    """Encodes all images, each process its share, and leaves out the few that are broken.
+
+    Raises InputError if they are more than a few.
+    """
+
+    def encode() -> None:
+        files = list(dict.fromkeys([*train.pictures, *validation.pictures]))
+        if not files or parts.store is None:
+            return
+        parts.store.ensure(files[accelerator.process_index :: accelerator.num_processes], views)
+        accelerator.wait_for_everyone()
+        broken = parts.store.ensure(files, views)
+        if len(broken) > BROKEN_SHARE * len(files):
+            path, reason = next(iter(broken.items()))
+            raise InputError(
+                f"{len(broken):,} of {len(files):,} images are broken, as {path.name}: {reason}",
+                "`mmtrain data check` on the data lists them",
+            )
+        if broken:
+            dropped = train.drop(broken) + validation.drop(broken)
+            say(f"{len(broken):,} broken images are left out, and {dropped:,} examples with them")
+
+    return encode
+
+
+def sampler(
+    parts: Parts, projector: Projector, validation: Dialogues
+) -> Callable[[], list[Sample]]:
+    """Answers about the first pictures of the validation data, always the same."""
+    seen = set()
+    chosen: list[Example] = []
+    for example in validation.examples:
+        if example.pictures and example.pictures[0] not in seen and len(chosen) < SAMPLES:
+            seen.add(example.pictures[0])
+            chosen.append(example)
+    answerer = Answerer(parts.language, projector, parts.chat, parts.store, parts.shape[0])
+
+    def say() -> list[Sample]:
+        usable = [e for e in chosen if e in validation.examples]
+        if not usable:
+            return []
+        if parts.store is not None:
+            parts.store.ensure([picture for example in usable for picture in example.pictures])
+        answers = answerer.answer([e.turns[: _first_answer(e)] for e in usable], batch=SAMPLES)
+        return [_sample(e, answer) for e, answer in zip(usable, answers, strict=True)]
+
+    return say
+
+
+def sample_features(
+    parts: Parts, examples: list[Example], count: int
+) -> tuple[torch.Tensor, list[str]]:
+    """Features (images, patches, width) of the first pictures, and what is said of each."""
+    assert parts.store is not None
+    said: dict[Path, str] = {}
+    for example in examples:
+        if example.pictures:
+            said.setdefault(example.pictures[0], str(example.turns[_first_answer(example)][1][0]))
+        if len(said) == count:
+            break
+    if not said:
+        raise InputError("no example has a picture", "the projector is trained on pictures")
+    files = list(said)
+    broken = parts.store.ensure(files)
+    good = [file for file in files if file not in broken]
+    if not good:
+        raise next(iter(broken.values()))
+    features = torch.stack([parts.store[parts.store.key(file)] for file in good])
+    return features, [said[file] for file in good]
+
+
+def _first_answer(example: Example) -> int:
+    return next(n for n, (role, _) in enumerate(example.turns) if role == "assistant")
+
+
+def _sample(example: Example, answer: str) -> Sample:
+    at = _first_answer(example)
+    question = " ".join(part for part in example.turns[at - 1][1] if isinstance(part, str))
+    reference = str(example.turns[at][1][0])
+    return Sample(example.name, example.pictures[0], question.strip(), answer, reference)

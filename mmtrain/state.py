@@ -1,0 +1,79 @@
+"""The state of a run: written aside and renamed, sealed with hashes, the last few kept."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mmtui.pipeline import assets
+
+KEPT = 2
+SEAL = "seal.json"
+
+
+def folder(out: Path, step: int) -> Path:
+    return out / "state" / f"{step:08}"
+
+
+def begin(out: Path, step: int) -> Path:
+    """An empty folder aside, to be filled by all processes and then sealed by one."""
+    aside = out / "state" / f".{step:08}"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    return aside
+
+
+def seal(out: Path, step: int) -> None:
+    """Name what is in the folder aside, and give it its place; old states go."""
+    aside, place = out / "state" / f".{step:08}", folder(out, step)
+    hashes = {file.name: assets.sha256(file) for file in sorted(aside.iterdir())}
+    (aside / SEAL).write_text(json.dumps(hashes, indent=2))
+    shutil.rmtree(place, ignore_errors=True)
+    aside.rename(place)
+    for old in _all(out)[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def newest(out: Path, warn: Callable[[str], None]) -> tuple[int, Path] | None:
+    """The step and folder of the newest whole state; damaged ones are named to `warn`."""
+    for place in reversed(_all(out)):
+        if _is_whole(place):
+            return int(place.name), place
+        warn(f"{place} is damaged; the state before it is taken")
+    return None
+
+
+def save_tensors(place: Path, name: str, tensors: dict[str, Tensor]) -> None:
+    assets.save_tensors({key: value.contiguous() for key, value in tensors.items()}, place / name)
+
+
+def load_tensors(place: Path, name: str) -> dict[str, Tensor]:
+    return load_file(place / name)
+
+
+def save_object(place: Path, name: str, value: Any) -> None:
+    """An optimizer's state and the like: plain containers, numbers and tensors."""
+    with (place / name).open("wb") as file:
+        torch.save(value, file)
+
+
+def load_object(place: Path, name: str) -> Any:
+    return torch.load(place / name, map_location="cpu", weights_only=True)
+
+
+def _all(out: Path) -> list[Path]:
+    return sorted(path for path in (out / "state").glob("[0-9]*") if path.name.isdigit())
+
+
+def _is_whole(place: Path) -> bool:
+    try:
+        hashes = json.loads((place / SEAL).read_bytes())
+        return all(assets.sha256(place / name) == digest for name, digest in hashes.items())
+    except (OSError, ValueError, AttributeError, SafetensorError):
+        return False

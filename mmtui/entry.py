@@ -1,0 +1,107 @@
+"""The boundary of a command: every error leaves as one line, a hint and the contract's exit code."""
+
+import errno
+import os
+import re
+import signal
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from mmtui.errors import MmtuiError
+
+
+# torch has no exception of its own for the memory of the CPU.
+_interrupted = False
+_OUT_OF_MEMORY = re.compile("OutOfMemoryError|can't allocate memory|not enough memory")
+
+
+def run(package: str) -> NoReturn:
+    """Run a package's command line, `app` in its `cli`.
+
+    Small until that is imported, so that Ctrl-C is quiet at once.
+    """
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # nothing has begun yet
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that half-done work is cleared
+    nowhere = Path(os.devnull).open("w")  # noqa: SIM115 - for `>&-`, where there is no stream
+    sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    import typer
+
+    app = import_module(f"{package}.cli").app
+    from mmtui.errors import MmtuiError, UsageError
+
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        code = app(standalone_mode=False) or 0  # typer returns the code of an Exit
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else package
+        code = _fail(UsageError(error.format_message(), f"{command} --help"))
+    except MmtuiError as error:
+        code = _fail(error)
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    except BrokenPipeError:  # `mmtui ask ... | head` ends quietly
+        os._exit(1)
+    except OSError as error:
+        hint = "free some disk space" if error.errno == errno.ENOSPC else None
+        code = _fail(MmtuiError(str(error), hint))
+    except Exception as error:  # the last resort: a bug is one line too, unless --debug
+        if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(f"{error!r}"):
+            told = MmtuiError("out of memory", "close other programs, or use --model smol")
+        else:
+            hint = f"this is a bug; `{package} --debug ...` shows where"
+            told = MmtuiError(f"{type(error).__name__}: {error}", hint)
+        code = _fail(told)
+    if code == 130:
+        print("interrupted", file=sys.stderr)
+    _leave(code)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    global _interrupted  # noqa: PLW0603 - a signal handler has nowhere else to put it
+    _interrupted = True
+    raise KeyboardInterrupt
+
+
+def _fail(error: "MmtuiError") -> int:
+    if _interrupted:  # within an import, Ctrl-C can come out as nearly any exception
+        return 130
+    from mmtui.chat.text import one_line
+
+    if os.environ.get("MMTUI_DEBUG"):
+        import traceback
+
+        traceback.print_exc()
+    print(f"error: {one_line(str(error))}", file=sys.stderr)
+    if error.hint:
+        print(f"hint: {one_line(error.hint)}", file=sys.stderr)
+    return error.exit_code
+
+
+def _leave(code: int) -> NoReturn:
+    """Flush and go. Tearing torch down would take another half second, for nothing."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = 1
+    except OSError as error:  # stdout is a full disk
+        print(f"error: the output can't be written: {error.strerror}", file=sys.stderr)
+        code = 1
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def silence_libraries() -> None:
+    """Warnings of libraries are for their developers; progress bars here are our own."""
+    import logging
+    import warnings
+
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
