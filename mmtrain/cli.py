@@ -1,6 +1,5 @@
 """Every `mmtrain` command. What is heavy is imported by the command that needs it."""
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -8,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 import mmtui
+from mmtrain.data.cli import app as data_app
+from mmtrain.evaluation.cli import app as eval_app
+from mmtui.chat.text import one_line
 from mmtui.entry import silence_libraries
 from mmtui.errors import UsageError
 from mmtui.progress import reporting
@@ -22,10 +24,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
 )
-data_app = typer.Typer(help="Make, check and fetch data.", rich_markup_mode=None, no_args_is_help=True)
-eval_app = typer.Typer(
-    help="Score a model on data that it never saw.", rich_markup_mode=None, no_args_is_help=True
-)
 app.add_typer(data_app, name="data")
 app.add_typer(eval_app, name="eval")
 
@@ -33,7 +31,9 @@ Data = Annotated[
     list[Path] | None,
     typer.Option("--data", metavar="PATH", help="Data; may be repeated. Else $MMTRAIN_DATA."),
 ]
-Model = Annotated[str, typer.Option("--model", metavar="M", help="A preset or a checkpoint folder.")]
+Model = Annotated[
+    str, typer.Option("--model", metavar="M", help="A preset or a checkpoint folder.")
+]
 Steps = Annotated[int, typer.Option("--steps", metavar="N", min=1, help="Steps of the optimizer.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Default: runs/STAGE.")]
 Resume = Annotated[
@@ -70,7 +70,6 @@ MaxLength = Annotated[
     int, typer.Option("--max-length", metavar="N", min=8, help="Longest dialogue, in tokens.")
 ]
 Mirror = Annotated[bool, typer.Option("--mirror", help="Half of the pictures left to right.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 def _version(wanted: bool) -> None:
@@ -99,7 +98,9 @@ def pretrain(
     size: Annotated[
         str, typer.Option("--size", metavar="phi-2|170m|nano|FILE", help="Or a config.json.")
     ] = "nano",
-    block: Annotated[int, typer.Option("--block", metavar="N", min=8, help="Tokens in a row.")] = 256,
+    block: Annotated[
+        int, typer.Option("--block", metavar="N", min=8, help="Tokens in a row.")
+    ] = 256,
     validation: Annotated[
         list[Path] | None,
         typer.Option("--validation", metavar="PATH", help="Else one document in 100."),
@@ -252,7 +253,20 @@ def plot(
     from mmtrain.plotting import plot as draw
 
     draw(runs, out)
-    print(out)
+    print(one_line(str(out)))
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="OUT", help="The folder of a run.")],
+    destination: Annotated[
+        str, typer.Argument(metavar="DIR|PRESET", help="phi2 or smol: yours from now on.")
+    ],
+) -> None:
+    """Copy a run's model, without its state and in half the bytes."""
+    from mmtrain.exporting import export as write
+
+    print(one_line(str(write(run, destination))))
 
 
 def _common(
@@ -284,7 +298,3 @@ def _where(
 
 def _views(mirror: bool) -> Any:
     return ("plain", "mirrored") if mirror else ("plain",)
-
-
-def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=2))

@@ -26,7 +26,6 @@ from mmtui.pipeline import assets, checkpoint
 from mmtui.pipeline.assets import Report
 from mmtui.pipeline.projector import Kind
 
-
 PHI2_TOKENS = 50295
 
 
@@ -145,10 +144,10 @@ def _run(
     )
     screen = Screen(name, common.options.steps, speaks=accelerator.is_main_process)
     settings = _plain(
-        {
-            "stage": name, "model": common.model, "data": common.data, "precision": precision,
-            "processes": accelerator.num_processes, **asdict(common.options), **extra,
-        }  # fmt: skip
+        {"stage": name, "model": common.model, "data": common.data, "precision": precision}
+        | {"processes": accelerator.num_processes}
+        | asdict(common.options)
+        | extra
     )
     resumed = None
     if not where.dry_run:

@@ -15,7 +15,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from mmtrain import optimizers, plotting, sheets, sharding, state
+from mmtrain import optimizers, plotting, sharding, sheets, state
 from mmtrain.data.order import Order, share
 from mmtrain.metrics import Metrics
 from mmtrain.model import positions_of, trained_tokens
@@ -42,13 +42,16 @@ class Loop:
         self._module, self._optimizer = accelerator.prepare(stage.module, optimizer)
         self._module.train(stage.in_training_mode)
         self._saved_at = 0
-        # Dropout differs between processes; a resumed run takes these from its state.
-        torch.manual_seed(options.seed + accelerator.process_index)
 
     def check(self) -> None:
         """The pre-flight; raises MmtuiError if the run will not fit."""
         preflight(
-            self._stage, self._options, self._module, self._optimizer, self._accelerator, self._screen
+            self._stage,
+            self._options,
+            self._module,
+            self._optimizer,
+            self._accelerator,
+            self._screen,
         )
 
     def run(self, resumed: tuple[int, Path] | None = None) -> None:
@@ -57,6 +60,8 @@ class Loop:
         options = self._options
         window = options.batch * options.accumulation * self._accelerator.num_processes
         self._order = Order(self._stage.train.lengths, window, options.seed)
+        # Dropout differs between processes; a resumed run takes its chance from its state.
+        torch.manual_seed(options.seed + self._accelerator.process_index)
         start = self._load(*resumed) if resumed else 0
         self._saved_at = start
         self._metrics = Metrics(self._out, start) if self._accelerator.is_main_process else None
@@ -120,7 +125,13 @@ class Loop:
         self._optimizer.step()
         self._optimizer.zero_grad()
         rates = {group["name"]: group["lr"] for group in self._optimizer.param_groups}
-        line = {"step": step + 1, "loss": mean, "gradient_norm": norm, "tokens": tokens, "lr": rates}
+        line = {
+            "step": step + 1,
+            "loss": mean,
+            "gradient_norm": norm,
+            "tokens": tokens,
+            "lr": rates,
+        }
         self._log(line)
         self._screen.step(line, positions / (time.perf_counter() - began))
         return bool(stop)
@@ -145,7 +156,9 @@ class Loop:
         batches += [[]] * (-len(batches) % accelerator.num_processes)
         self._module.eval()
         sums = torch.zeros(2, dtype=torch.float64, device=accelerator.device)
-        for number, indexes in enumerate(batches[accelerator.process_index :: accelerator.num_processes]):
+        for number, indexes in enumerate(
+            batches[accelerator.process_index :: accelerator.num_processes]
+        ):
             self._screen.validating(number * accelerator.num_processes, len(batches))
             # All take part in each forward: sharded parameters are gathered in it.
             batch = data.batch(indexes or chosen[:1], 0)
@@ -191,8 +204,9 @@ class Loop:
                 raise
             raise MmtuiError(
                 f"the disk is full: step {step} can't be saved; the state of step"
-                f" {self._saved_at} is whole" if self._saved_at else
-                f"the disk is full: step {step} can't be saved",
+                f" {self._saved_at} is whole"
+                if self._saved_at
+                else f"the disk is full: step {step} can't be saved",
                 "free some space, then --resume auto",
             ) from error
         accelerator.wait_for_everyone()
@@ -224,7 +238,7 @@ def _interruption() -> Iterator[Any]:
     """Ctrl-C and SIGTERM ask to stop after the step; a second Ctrl-C does not wait."""
     asked = False
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def ask(number: int, _: FrameType | None) -> None:
         nonlocal asked
         if asked and number == signal.SIGINT:
             raise KeyboardInterrupt

@@ -18,7 +18,7 @@ def room(device: torch.device) -> int:
 
 def used(device: torch.device) -> int:
     if device.type == "cuda":
-        return torch.cuda.memory_allocated(device)
+        return int(torch.cuda.memory_allocated(device))
     return int(psutil.Process().memory_info().rss)
 
 

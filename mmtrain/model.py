@@ -29,7 +29,9 @@ class VisionLanguage(nn.Module):
         embedding = self.language.get_input_embeddings()
         inputs, _ = embed(batch.sequences, embedding, dict(zip(batch.keys, pictures, strict=True)))
         loss = summed_loss(self.language, batch.targets.to(inputs.device), inputs_embeds=inputs)
-        return loss + 0.0 * pictures.sum()  # a batch without pictures has a gradient too: zero
+        # A batch without pictures has a gradient too: zero.
+        total: Tensor = loss + 0.0 * pictures.sum()
+        return total
 
 
 class CausalText(nn.Module):

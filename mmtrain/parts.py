@@ -2,17 +2,19 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import psutil
 import torch
 
+from mmtrain.answering import Answerer
 from mmtrain.data.features import FeatureStore
 from mmtrain.stage import Precision
 from mmtui.errors import MissingError
-from mmtui.pipeline import assets, checkpoint, language
+from mmtui.pipeline import assets, checkpoint, language, projector
 from mmtui.pipeline import spec as specs
 from mmtui.pipeline.assets import Report
-from mmtui.pipeline.assistant import prepare
+from mmtui.pipeline.assistant import Assistant, prepare
 from mmtui.pipeline.checkpoint import Checkpoint
 from mmtui.pipeline.language import LanguageModel
 from mmtui.pipeline.prompt import ChatFormat
@@ -86,6 +88,31 @@ def scoring_precision(found: Checkpoint, report: Report) -> specs.Precision:
     return "fp32" if 2 * size < 0.6 * psutil.virtual_memory().available else "auto"
 
 
+def to_score(model: str, report: Report) -> Parts:
+    """A model to evaluate, on the best device."""
+    found = find(model)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return load(found, scoring_precision(found, report), device, report)
+
+
+def that_answers(model: str, report: Report) -> tuple[Parts, Answerer]:
+    """A model to evaluate on pictures. Raises MissingError if it has not learnt to see."""
+    Assistant(find(model)).check_sight()
+    parts = to_score(model, report)
+    assert parts.vision and parts.checkpoint.projector
+    seeing = projector.load(parts.checkpoint.projector, parts.vision.width, parts.language.hidden)
+    seeing.to(parts.language.device)
+    return parts, Answerer(parts.language, seeing, parts.chat, parts.store, parts.shape[0])
+
+
+def tokenizer_of(found: Checkpoint, report: Report) -> Any:
+    """Its tokenizer alone."""
+    from transformers import AutoTokenizer
+
+    folder = prepare(found.spec.language.weights, report)
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
 def needs_sight(found: Checkpoint) -> VisionSpec:
     if found.spec.vision is None:
         raise MissingError(f"{found.spec.name} has no vision tower", "--model smol, or phi2")
@@ -98,6 +125,7 @@ def _store(vision: VisionSpec | None, device: torch.device, report: Report) -> F
 
     @cache
     def tower() -> VisionTower:
-        return VisionTower(vision, assets.fetch(vision.weights, report)).to(device)
+        with torch.random.fork_rng():  # making it draws weights, and it is not always made
+            return VisionTower(vision, assets.fetch(vision.weights, report)).to(device)
 
     return FeatureStore(vision, tower, report)

@@ -20,8 +20,15 @@ def plot(runs: list[Path], file: Path) -> None:
         if trained:
             steps, losses = zip(*trained, strict=True)
             axes.plot(steps, losses, color=colour, alpha=0.25, linewidth=0.6)
-            axes.plot(steps, list(metrics.smoothed(list(losses))), color=colour, label=f"{name}train, smoothed")
-        held = [(line["step"], line["validation_loss"]) for line in lines if "validation_loss" in line]
+            axes.plot(
+                steps,
+                list(metrics.smoothed(list(losses))),
+                color=colour,
+                label=f"{name}train, smoothed",
+            )
+        held = [
+            (line["step"], line["validation_loss"]) for line in lines if "validation_loss" in line
+        ]
         if held:
             steps, losses = zip(*held, strict=True)
             axes.plot(steps, losses, "o--", color=colour, markersize=4, label=f"{name}validation")

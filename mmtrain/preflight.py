@@ -42,9 +42,10 @@ def preflight(
     epochs = options.steps * window / max(len(stage.train.lengths), 1)
     for line in [
         *_parameters(module),
-        f"examples     {len(stage.train.lengths):,} to train on, {len(stage.validation.lengths):,} held out",
-        f"steps        {options.steps:,} of {window} examples, about {tokens:,.0f} trained tokens each:"
-        f" {epochs:.2f} epochs",
+        f"examples     {len(stage.train.lengths):,} to train on,"
+        f" {len(stage.validation.lengths):,} held out",
+        f"steps        {options.steps:,} of {window} examples,"
+        f" about {tokens:,.0f} trained tokens each: {epochs:.2f} epochs",
         f"memory       about {_gib(needed)} more, of {_gib(room)} on {device}",
     ]:
         screen.say(line)
@@ -142,12 +143,12 @@ def _activation_bytes(module: nn.Module, positions: int, labelled: int) -> int:
     language: Any = dict(_parts(module))["language"]
     config = language.config
     inner = getattr(config, "intermediate_size", 4 * config.hidden_size)
-    width = 2 if torch.is_autocast_enabled() else next(language.parameters()).element_size()
-    layer = positions * (16 * config.hidden_size + 3 * inner) * max(width, 2)
-    layers = config.num_hidden_layers
+    width = max(next(language.parameters()).element_size(), 2)  # 4-bit weights compute in 16
+    layer = positions * (16 * config.hidden_size + 3 * inner) * width
+    kept = config.num_hidden_layers * layer
     if getattr(language, "is_gradient_checkpointing", False) and language.training:
-        return layer + layers * positions * config.hidden_size * 2 + labelled * config.vocab_size * 10
-    return layers * layer + labelled * config.vocab_size * 10
+        kept = layer + config.num_hidden_layers * positions * config.hidden_size * width
+    return int(kept + labelled * config.vocab_size * 10)
 
 
 def _gib(size: float) -> str:

@@ -34,7 +34,9 @@ def resumable(
     try:
         begun = json.loads((out / FILE).read_bytes())
     except (OSError, ValueError) as error:
-        raise InputError(f"{out / FILE} is damaged: {error}", "begin a new run, --out DIR") from error
+        raise InputError(
+            f"{out / FILE} is damaged: {error}", "begin a new run, --out DIR"
+        ) from error
     changed = [
         f"{key} was {begun.get(key)!r}, is {settings.get(key)!r}"
         for key in sorted(begun.keys() | settings.keys())

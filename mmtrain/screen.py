@@ -50,11 +50,14 @@ class Screen:
         rates = " ".join(f"{name} {rate:.1e}" for name, rate in line["lr"].items())
         figures = (
             f"loss {self._mean / self._weight:.3f}{self._validation} · {tokens_per_s:,.0f} tokens/s"
-            f" · lr {rates} · gradient {line['gradient_norm']:.2f} · peak {memory.peak() / 2**30:.1f} GiB"
+            f" · lr {rates} · gradient {line['gradient_norm']:.2f}"
+            f" · peak {memory.peak() / 2**30:.1f} GiB"
         )
         if self._bar is not None:
             self._bar.start()
-            self._bar.update(self._bar.task_ids[0], completed=line["step"], figures=one_line(figures))
+            self._bar.update(
+                self._bar.task_ids[0], completed=line["step"], figures=one_line(figures)
+            )
         elif line["step"] == self._steps or time.monotonic() - self._last > LINE_EVERY_S:
             self._last = time.monotonic()
             self.say(f"step {line['step']:,} of {self._steps:,} · {figures}")

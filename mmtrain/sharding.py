@@ -1,6 +1,6 @@
 """Trained parameters and the optimizer's state, whole, whether or not they are sharded (FSDP)."""
 
-from typing import Any
+from typing import Any, cast
 
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
@@ -14,13 +14,15 @@ from torch.distributed.checkpoint.state_dict import (
 from mmtrain.model import restore, trained_state
 
 
-def gather(accelerator: Accelerator, module: nn.Module, optimizer: Any) -> tuple[dict[str, Tensor], Any]:
+def gather(
+    accelerator: Accelerator, module: nn.Module, optimizer: Any
+) -> tuple[dict[str, Tensor], Any]:
     """Whole on the main process; all processes must call it."""
     if accelerator.distributed_type != DistributedType.FSDP:
         return trained_state(accelerator.unwrap_model(module)), optimizer.state_dict()
     options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
     trained, moments = get_state_dict(module, optimizer.optimizer, options=options)
-    return dict(trained), moments
+    return cast("dict[str, Tensor]", trained), moments
 
 
 def scatter(
@@ -39,7 +41,7 @@ def scatter(
     set_state_dict(
         module,
         optimizer.optimizer,
-        model_state_dict=trained,
+        model_state_dict=cast("Any", trained),
         optim_state_dict=moments,
         options=options,
     )

@@ -9,8 +9,8 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from mmtrain.stage import Sample
+from mmtui.chat import attachments
 from mmtui.errors import InputError
-from mmtui.pipeline import images
 
 CELL, TEXT, COLUMNS = 220, 96, 4
 
@@ -43,7 +43,7 @@ def log(out: Path, step: int, samples: list[Sample]) -> None:
 
 def _thumbnail(picture: Path) -> Image.Image | None:
     try:
-        image = images.decode(picture.read_bytes()).image
-    except (OSError, InputError):
+        image = attachments.read_picture(picture).image
+    except InputError:
         return None
     return ImageOps.fit(image, (CELL, CELL))

@@ -112,7 +112,7 @@ def _clip_concepts(folder: str, names: list[str]) -> Tensor:
         means = nn.functional.normalize(model.encode_text(texts), dim=1)
         projection: Tensor = model.visual.proj  # (width, embedding)
     except (AttributeError, RuntimeError, IndexError, OSError, ValueError) as error:
-        raise MissingError(f"this CLIP model's text side can't be used: {error}", "--init ridge") from error
+        raise MissingError(
+            f"this CLIP model's text side can't be used: {error}", "--init ridge"
+        ) from error
     return (means - means.mean(0)) @ projection.T
-
-

@@ -1,11 +1,10 @@
 """Every `mmtui` command. What is heavy is imported by the command that needs it."""
 
-import json
 import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -13,7 +12,7 @@ import mmtui
 from mmtui.chat.text import one_line, printable
 from mmtui.entry import silence_libraries
 from mmtui.errors import InputError, UsageError
-from mmtui.progress import reporting
+from mmtui.progress import print_json, reporting
 
 if TYPE_CHECKING:
     from mmtui.pipeline.assistant import Assistant, Reply
@@ -123,7 +122,7 @@ def ask(
     if as_json:
         shown = zip(names, pictures, strict=True)
         tokens = assistant.tokens_per_picture()
-        _print_json(
+        print_json(
             {
                 "answer": reply.text,
                 "transcript": transcript.text if transcript else None,
@@ -165,7 +164,7 @@ def transcribe(
 
         transcript = _speech_found(Assistant(_find(model), report).transcribe(clip), audio)
     if as_json:
-        _print_json(vars(transcript))
+        print_json(vars(transcript))
     else:
         print(printable(transcript.text))
 
@@ -198,7 +197,7 @@ def models(as_json: JsonOption = False) -> None:
 
     presets = inventory()
     if as_json:
-        _print_json(presets)
+        print_json(presets)
         return
     for preset in presets:
         sight = "sees" if preset["sees"] else "no trained projector: reads and hears"
@@ -215,7 +214,7 @@ def doctor(as_json: JsonOption = False) -> None:
 
     findings = list(examine())
     if as_json:
-        _print_json([vars(finding) for finding in findings])
+        print_json([vars(finding) for finding in findings])
     else:
         for finding in findings:
             mark = {"ok": "ok  ", "note": "note", "bad": "BAD "}[finding.state]
@@ -315,7 +314,3 @@ def _stream(
 
 def _note(text: str) -> None:
     print(one_line(text), file=sys.stderr, flush=True)
-
-
-def _print_json(document: Any) -> None:
-    print(json.dumps(document, indent=2))  # ASCII: exact, and inert in a terminal

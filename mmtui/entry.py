@@ -1,4 +1,4 @@
-"""The boundary of a command: every error leaves as one line, a hint and the contract's exit code."""
+"""The boundary of a command: an error leaves as one line, a hint and the contract's exit code."""
 
 import errno
 import os

@@ -1,10 +1,11 @@
 """Long steps on stderr: a bar with an ETA in a terminal, one line per step elsewhere."""
 
+import json
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -67,3 +68,8 @@ def reporting() -> "Iterator[Report]":
         yield bar
     finally:
         bar.stop()
+
+
+def print_json(document: Any) -> None:
+    """The one document of `--json`. ASCII: exact, and inert in a terminal."""
+    print(json.dumps(document, indent=2))

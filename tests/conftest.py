@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import open_clip
@@ -163,17 +164,24 @@ class Run:
 @pytest.fixture
 def mmtui():
     """Runs the installed command."""
+    return partial(_run, "mmtui")
 
-    def run(*arguments: object, stdin: bytes | None = b"", env: dict | None = None) -> Run:
-        command = [Path(sys.executable).with_name("mmtui"), *map(os.fspath, map(str, arguments))]
-        process = subprocess.run(
-            command,
-            input=stdin,
-            capture_output=True,
-            env={**os.environ, **(env or {})},
-            timeout=300,
-            check=False,
-        )
-        return Run(process)
 
-    return run
+@pytest.fixture
+def mmtrain():
+    """Runs the installed command."""
+    return partial(_run, "mmtrain")
+
+
+def _run(
+    command: str, *arguments: object, stdin: bytes | None = b"", env: dict | None = None
+) -> Run:
+    process = subprocess.run(
+        [Path(sys.executable).with_name(command), *map(os.fspath, map(str, arguments))],
+        input=stdin,
+        capture_output=True,
+        env={**os.environ, **(env or {})},
+        timeout=300,
+        check=False,
+    )
+    return Run(process)

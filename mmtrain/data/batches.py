@@ -114,7 +114,10 @@ class Dialogues:
     def _row(self, example: Example, view: View) -> tuple[list[Position], list[int]]:
         """A dialogue's positions and targets, both (length,)."""
         patches = self._shape[0]
-        turns = [Turn(role, tuple(self._part(p, view) for p in content)) for role, content in example.turns]
+        turns = [
+            Turn(role, tuple(self._part(p, view) for p in content))
+            for role, content in example.turns
+        ]
         while True:
             prompt, targets = self._chat.encode_dialogue(turns)
             opened = positions(prompt, patches)

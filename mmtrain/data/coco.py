@@ -79,7 +79,9 @@ def captioned(annotations: Path, notes: list[str]) -> list[Captioned]:
         else:
             empty += 1
     named = [image for image in data.images if captions[image.id]]
-    there = [image for image in named if _plain(image.file_name) and (folder / image.file_name).is_file()]
+    there = [
+        image for image in named if _plain(image.file_name) and (folder / image.file_name).is_file()
+    ]
     missing = len(named) - len(there)
     if not named:
         raise InputError(f"{annotations} holds no caption of its images")
@@ -89,7 +91,9 @@ def captioned(annotations: Path, notes: list[str]) -> list[Captioned]:
             "put them there, or run `mmtrain data check` on the folder",
         )
     if missing:
-        notes.append(f"{annotations.name}: {missing:,} images are missing; their captions are skipped")
+        notes.append(
+            f"{annotations.name}: {missing:,} images are missing; their captions are skipped"
+        )
     if empty:
         notes.append(f"{annotations.name}: {empty:,} empty captions are skipped")
     return [Captioned(folder / i.file_name, tuple(captions[i.id])) for i in there]

@@ -25,7 +25,9 @@ class Example:
     @property
     def characters(self) -> int:
         """Its length without pictures: enough to group examples by length."""
-        return sum(len(part) for _, content in self.turns for part in content if isinstance(part, str))
+        return sum(
+            len(part) for _, content in self.turns for part in content if isinstance(part, str)
+        )
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from PIL import Image, ImageOps
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from mmtui.chat import attachments
 from mmtui.errors import InputError
-from mmtui.pipeline import assets, images
+from mmtui.pipeline import assets
 from mmtui.pipeline.assets import Report
 from mmtui.pipeline.spec import Asset, VisionSpec
 from mmtui.pipeline.vision import VisionTower
@@ -67,7 +68,9 @@ class FeatureStore:
         do not depend on which others were missing.
         """
         wanted = list(dict.fromkeys(files))
-        if all(self._hashes.knows(f) and self.key(f, v) in self._rows for f in wanted for v in views):
+        if all(
+            self._hashes.knows(f) and self.key(f, v) in self._rows for f in wanted for v in views
+        ):
             return {}
         broken: dict[Path, InputError] = {}
         with ThreadPoolExecutor() as pool:
@@ -84,9 +87,11 @@ class FeatureStore:
                 for at in range(start, min(start + SHARD, len(todo)), BATCH):
                     self._report("encoding images", at, len(todo))
                     batch = todo[at : min(at + BATCH, start + SHARD)]
-                    decoded = list(pool.map(_decode, [task for _, task in batch]))
+                    opened = list(
+                        pool.map(decoded, *zip(*[task for _, task in batch], strict=True))
+                    )
                     good = {}
-                    for (key, (file, _)), image in zip(batch, decoded, strict=True):
+                    for (key, (file, _)), image in zip(batch, opened, strict=True):
                         if isinstance(image, InputError):
                             broken[file] = image
                         else:
@@ -122,7 +127,7 @@ class FeatureStore:
             if path in self._shards:
                 continue
             try:
-                opened = safe_open(path, framework="pt")
+                opened: Any = safe_open(path, framework="pt")
                 keys = json.loads(opened.metadata()["keys"])
                 rows = opened.get_slice("features")
                 assert rows.get_shape() == [len(keys), *self._width]
@@ -184,12 +189,10 @@ def _sha256(file: Path) -> str:
         return hashlib.sha256(os.fsencode(file.absolute())).hexdigest()
 
 
-def _decode(task: tuple[Path, View]) -> Image.Image | InputError:
-    file, view = task
+def decoded(file: Path, view: View = "plain") -> Image.Image | InputError:
+    """A view of the picture in a file, or why there is none."""
     try:
-        image = images.decode(file.read_bytes()).image
-    except OSError as error:
-        return InputError(f"{file} can't be read: {error.strerror}")
+        image = attachments.read_picture(file).image
     except InputError as error:
         return error
     return ImageOps.mirror(image) if view == "mirrored" else image

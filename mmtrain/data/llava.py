@@ -4,6 +4,7 @@ Format and data: https://huggingface.co/datasets/liuhaotian/LLaVA-Instruct-150K
 """
 
 import json
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, Field, ValidationError
@@ -14,7 +15,8 @@ from mmtui.pipeline.prompt import Role
 
 _MARK = "<image>"
 _ROLES: dict[str, Role] = {
-    "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system",
+    "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant",
+    "system": "system",
 }  # fmt: skip
 
 
@@ -65,7 +67,9 @@ def read(path: Path, images: Path | None = None) -> Split:
         raise InputError(f"{file} can't be read as JSON: {error}") from error
     if not isinstance(rows, list):
         raise InputError(f"{file} is no LLaVA-Instruct data: it must be a list of rows")
-    folders = [images] if images else [file.parent / "images", file.parent / "train2017", file.parent]
+    folders = (
+        [images] if images else [file.parent / "images", file.parent / "train2017", file.parent]
+    )
     examples, missing, odd = [], 0, []
     for number, row in enumerate(rows):
         try:
@@ -117,7 +121,7 @@ def _example(row: _Row, number: int, folders: list[Path]) -> Example:
 
 def _check(turns: list[tuple[Role, Content]]) -> None:
     spoken = [role for role, _ in turns if role != "system"]
-    if spoken[:2] != ["user", "assistant"] or any(a == b for a, b in zip(spoken, spoken[1:], strict=False)):
+    if spoken[:2] != ["user", "assistant"] or any(a == b for a, b in pairwise(spoken)):
         raise _OddRowError("human and gpt do not take turns")
     if any(role == "system" for role, _ in turns[1:]):
         raise _OddRowError("a system turn that is not the first")

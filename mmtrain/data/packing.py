@@ -64,7 +64,9 @@ def pack(files: list[Path], held_out: list[Path], tokenizer: Any, report: Report
                 place.parent.mkdir(parents=True, exist_ok=True)
                 work.rename(place)
     facts = json.loads((place / "facts.json").read_bytes())
-    train, validation = (_mapped(place / f"{part}.bin", facts["dtype"]) for part in ("train", "held"))
+    train, validation = (
+        _mapped(place / f"{part}.bin", facts["dtype"]) for part in ("train", "held")
+    )
     return Packed(train, validation, facts["documents"], facts["notes"])
 
 
@@ -107,7 +109,9 @@ def _digest(value: Any) -> str:
 
 
 def _is_held_out(text: str) -> bool:
-    return int.from_bytes(hashlib.sha256(text.encode(errors="replace")).digest()[:4]) % HELD_OUT == 0
+    return (
+        int.from_bytes(hashlib.sha256(text.encode(errors="replace")).digest()[:4]) % HELD_OUT == 0
+    )
 
 
 def _mapped(path: Path, dtype: str) -> "np.ndarray[Any, Any]":

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 from mmtui.errors import InputError
 
@@ -17,8 +17,10 @@ def files(path: Path) -> list[Path]:
     """The files that a file, a folder or a pattern names. Raises InputError if there is none."""
     if path.is_file():
         return [path]
-    pattern = path.rglob("*") if path.is_dir() else Path(path.anchor or ".").glob(
-        str(path.relative_to(path.anchor))
+    pattern = (
+        path.rglob("*")
+        if path.is_dir()
+        else Path(path.anchor or ".").glob(str(path.relative_to(path.anchor)))
     )
     found = sorted(file for file in pattern if file.is_file() and file.name.endswith(SUFFIXES))
     if not found:
@@ -47,9 +49,9 @@ def documents(paths: list[Path], odd: list[str] | None = None) -> Iterator[str]:
 
 
 def _lines(path: Path, stack: ExitStack) -> Iterator[str]:
-    file: IO[bytes] = stack.enter_context(path.open("rb"))
+    file: Any = stack.enter_context(path.open("rb"))
     if path.suffix == ".gz":
-        file = stack.enter_context(gzip.open(file))
+        file = stack.enter_context(gzip.GzipFile(fileobj=file))
     elif path.suffix == ".zst":
         import zstandard
 

@@ -14,9 +14,12 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
+from mmtui.pipeline.assets import Report, silent
+
 COLOURS = {
     "red": (214, 40, 40), "green": (42, 157, 80), "blue": (38, 84, 200), "yellow": (245, 200, 40),
-    "purple": (130, 60, 170), "orange": (240, 130, 30), "black": (30, 30, 30), "pink": (240, 130, 190),
+    "purple": (130, 60, 170), "orange": (240, 130, 30), "black": (30, 30, 30),
+    "pink": (240, 130, 190),
 }  # fmt: skip
 SHAPES = ("circle", "square", "triangle", "star")
 SIZES = {"small": 0.16, "large": 0.34}  # of the picture's side
@@ -42,15 +45,20 @@ class Thing:
         return f"{self.size} {self.colour} {self.shape}"
 
 
-def generate(out: Path, count: int, seed: int) -> None:
+def generate(out: Path, count: int, seed: int, report: Report = silent) -> None:
     """Write `count` images, a tenth of them for validation, and all that is said of them."""
     held = max(count // 10, 1)
     texts: list[str] = []
+    drawn = 0
     for split, numbers in (("train2017", range(held, count)), ("val2017", range(held))):
-        scenes = {f"{number:012}.png": _scene(random.Random(f"{seed} {number}")) for number in numbers}
+        scenes = {
+            f"{number:012}.png": _scene(random.Random(f"{seed} {number}")) for number in numbers
+        }
         folder = out / split
         folder.mkdir(parents=True, exist_ok=True)
         for name, (things, ground) in scenes.items():
+            report("drawing shapes", drawn, count)
+            drawn += 1
             _draw(things, ground).save(folder / name)
         _write(out / "annotations" / f"captions_{split}.json", _coco(scenes))
         texts += [caption for things, _ in scenes.values() for caption in _captions(things)]
@@ -58,6 +66,7 @@ def generate(out: Path, count: int, seed: int) -> None:
             _vqa(out, scenes)
         else:
             _write(out / "llava_instruct.json", _llava(scenes))
+    report("drawing shapes", count, count)
     random.Random(seed).shuffle(texts)
     documents = [" ".join(texts[at : at + 20]) for at in range(0, len(texts), 20)]
     lines = [json.dumps({"text": document, "meta": {"source": "shapes"}}) for document in documents]
@@ -97,7 +106,10 @@ def _captions(things: list[Thing]) -> list[str]:
         ]
     if len({thing.name for thing in things}) == 1:
         number = NUMBERS[len(things)]
-        return [f"{number.capitalize()} {first.name}s.", f"There are {number} {first.colour} {first.shape}s."]
+        return [
+            f"{number.capitalize()} {first.name}s.",
+            f"There are {number} {first.colour} {first.shape}s.",
+        ]
     second = things[1]
     return [
         f"A {first.name} {_relation(first, second)} a {second.name}.",
@@ -116,13 +128,18 @@ def _questions(things: list[Thing]) -> list[tuple[str, str]]:
     first = things[0]
     number = NUMBERS[len(things)]
     if len({thing.name for thing in things}) == 1:
+        shape = _plural(first.shape, things)
+        verb = "is" if len(things) == 1 else "are"
         asked = [
-            (f"What colour {'is' if len(things) == 1 else 'are'} the {_plural(first.shape, things)}?", first.colour),
-            ("What shape is there?" if len(things) == 1 else "What shapes are there?", _plural(first.shape, things)),
+            (f"What colour {verb} the {shape}?", first.colour),
+            (f"What {_plural('shape', things)} {verb} there?", shape),
             (f"How many {first.shape}s are there?", number),
         ]
         if len(things) == 1:
-            asked += [(f"Where is the {first.shape}?", first.place), ("Is it small or large?", first.size)]
+            asked += [
+                (f"Where is the {first.shape}?", first.place),
+                ("Is it small or large?", first.size),
+            ]
         return [(question, f"{answer.capitalize()}.") for question, answer in asked]
     second = things[1]
     asked = []
@@ -131,7 +148,10 @@ def _questions(things: list[Thing]) -> list[tuple[str, str]]:
             (f"What colour is the {thing.shape}?", thing.colour),
             (f"What shape is {thing.colour}?", thing.shape),
             (f"Where is the {thing.shape}?", thing.place),
-            (f"What is {_relation(other, thing)} the {thing.shape}?", f"the {other.colour} {other.shape}"),
+            (
+                f"What is {_relation(other, thing)} the {thing.shape}?",
+                f"the {other.colour} {other.shape}",
+            ),
         ]
     return [(question, f"{answer.capitalize()}.") for question, answer in asked]
 
@@ -165,13 +185,15 @@ def _star(x: float, y: float, radius: float) -> list[tuple[float, float]]:
 
     radii = [radius if corner % 2 == 0 else 0.42 * radius for corner in range(10)]
     return [
-        (x + r * sin(corner * pi / 5), y - r * cos(corner * pi / 5)) for corner, r in enumerate(radii)
+        (x + r * sin(corner * pi / 5), y - r * cos(corner * pi / 5))
+        for corner, r in enumerate(radii)
     ]
 
 
 def _coco(scenes: dict[str, Scene]) -> dict[str, Any]:
     images = [
-        {"id": int(Path(name).stem), "file_name": name, "width": SIDE, "height": SIDE} for name in scenes
+        {"id": int(Path(name).stem), "file_name": name, "width": SIDE, "height": SIDE}
+        for name in scenes
     ]
     said = [
         (int(Path(name).stem), caption)
@@ -179,9 +201,14 @@ def _coco(scenes: dict[str, Scene]) -> dict[str, Any]:
         for caption in _captions(things)
     ]
     annotations = [
-        {"id": number, "image_id": image, "caption": caption} for number, (image, caption) in enumerate(said)
+        {"id": number, "image_id": image, "caption": caption}
+        for number, (image, caption) in enumerate(said)
     ]
-    return {"info": {"description": "synthetic shapes"}, "images": images, "annotations": annotations}
+    return {
+        "info": {"description": "synthetic shapes"},
+        "images": images,
+        "annotations": annotations,
+    }
 
 
 def _llava(scenes: dict[str, Scene]) -> list[dict[str, Any]]:

@@ -21,15 +21,17 @@ def dialogues(
     InputError for a path that holds neither.
     """
     if given:
-        return _told(merge(_read(path, images) for path in given), say)
-    prefers = (coco, llava) if stage == "align" else (llava, coco)
+        return _told(merge(_read(p, images, stage == "align") for p in given), say)
+    captions_first = stage == "align"
     if root := os.environ.get("MMTRAIN_DATA"):
-        for layout in prefers:
-            if layout.is_layout(Path(root)):
-                say(f"data: {root}, from MMTRAIN_DATA")
-                return _told(layout.read(Path(root)), say)
-    folder = _synthetic(say)
-    return prefers[0].read(folder)
+        try:
+            split = _read(Path(root), images, captions_first)
+        except InputError as error:
+            say(f"MMTRAIN_DATA can't be used: {error}")
+        else:
+            say(f"data: {root}, from MMTRAIN_DATA")
+            return _told(split, say)
+    return _read(_synthetic(say), None, captions_first)
 
 
 def text(given: list[Path], say: Callable[[str], None]) -> list[Path]:
@@ -47,12 +49,13 @@ def text(given: list[Path], say: Callable[[str], None]) -> list[Path]:
     return redpajama.files(_synthetic(say))
 
 
-def _read(path: Path, images: Path | None) -> Split:
+def _read(path: Path, images: Path | None, captions_first: bool = True) -> Split:
     if not path.exists():
         raise InputError(f"{path} does not exist")
-    if coco.is_layout(path):
+    has_captions, has_rows = coco.is_layout(path), llava.is_layout(path)
+    if has_captions and (captions_first or not has_rows):
         return coco.read(path)
-    if llava.is_layout(path):
+    if has_rows:
         return llava.read(path, images)
     raise InputError(
         f"{path} holds no data that mmtrain knows",
@@ -69,8 +72,8 @@ def _told(split: Split, say: Callable[[str], None]) -> Split:
 
 def _synthetic(say: Callable[[str], None]) -> Path:
     folder = assets.cache_dir() / "shapes"
-    say("NO REAL DATA: training on synthetic coloured shapes. Name yours with --data or MMTRAIN_DATA;")
-    say("`mmtrain data coco2017 --out DIR` tells how to get COCO.")
+    say("NO REAL DATA: training on synthetic coloured shapes. Name yours with --data or")
+    say("MMTRAIN_DATA; `mmtrain data coco2017 --out DIR` tells how to get COCO.")
     if not (folder / shapes.DONE).exists():
         shapes.generate(folder, SHAPES, seed=0)
     return folder

@@ -95,9 +95,7 @@ def _adapt(parts: Parts, lora: Lora, checkpointing: bool) -> Any:
     elif checkpointing:
         model.gradient_checkpointing_enable(settings)
     if parts.checkpoint.adapter is not None:
-        adapted = PeftModel.from_pretrained(
-            model, str(parts.checkpoint.adapter), is_trainable=True
-        )
+        adapted = PeftModel.from_pretrained(model, str(parts.checkpoint.adapter), is_trainable=True)
         return _anonymous(adapted)
     config = LoraConfig(
         task_type="CAUSAL_LM",

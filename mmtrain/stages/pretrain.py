@@ -51,7 +51,12 @@ def config(size: str) -> Any:
 
 
 def build(
-    shape: Any, tokenizer: Any, packed: Packed, block: int, base: ModelSpec, accelerator: Accelerator
+    shape: Any,
+    tokenizer: Any,
+    packed: Packed,
+    block: int,
+    base: ModelSpec,
+    accelerator: Accelerator,
 ) -> Stage:
     """`base` gives the tower and the speech model of the checkpoint that comes out."""
     from transformers import PhiForCausalLM
@@ -62,7 +67,9 @@ def build(
         raise InputError(f"a block of {block} is longer than the context of the model")
     train, validation = Blocks(packed.train, block), Blocks(packed.validation, block)
     if not train.lengths:
-        raise InputError(f"{len(packed.train):,} tokens are less than a block of {block}", "lower --block")
+        raise InputError(
+            f"{len(packed.train):,} tokens are less than a block of {block}", "lower --block"
+        )
     language: Any = PhiForCausalLM(shape)
     spec = ModelSpec(
         "pretrained", LanguageSpec(Asset(checkpoint.LANGUAGE)), base.vision, base.speech

@@ -54,7 +54,7 @@ def find(model: str) -> Checkpoint:
     if model == "auto":
         model = "phi2" if _is_ready("phi2") else "smol"
     if model in PRESETS:
-        trained = _user_models() / model
+        trained = user_models() / model
         return read(trained if trained.exists() else SHIPPED / model)
     if model.startswith("hf:"):
         language = Asset(model, only=_HUB_LANGUAGE_FILES)
@@ -166,7 +166,7 @@ def _is_ready(preset: str) -> bool:
     return checkpoint.sees and all(part and assets.locate(part.weights) for part in parts)
 
 
-def _user_models() -> Path:
+def user_models() -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("mmtui") / "models"

@@ -66,11 +66,11 @@ class VisionTower(nn.Module):
 
 
 def _pool(features: Tensor, patches: int) -> Tensor:
-    """(batch, n * n, width) -> (batch, patches, width): neighbours averaged, if both are squares."""
+    """(batch, n * n, width) -> (batch, patches, width): the mean of neighbours, for squares."""
     rows, wanted = math.isqrt(features.shape[1]), math.isqrt(patches)
     if patches >= features.shape[1] or rows**2 != features.shape[1] or wanted**2 != patches:
         return features
-    grid = features.transpose(1, 2).unflatten(2, (rows, rows))
+    grid = features.transpose(1, 2).reshape(len(features), -1, rows, rows)
     return nn.functional.adaptive_avg_pool2d(grid, wanted).flatten(2).transpose(1, 2)
 
 

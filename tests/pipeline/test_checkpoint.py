@@ -55,12 +55,23 @@ def test_writing_replaces_a_checkpoint_as_a_whole(tmp_path, spec, adapter):
     assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["spec.json"]
 
 
-def test_a_folder_with_anything_else_in_it_is_left_alone(tmp_path, spec):
+def test_what_else_is_in_the_folder_is_left_alone(tmp_path, spec):
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "thesis.txt").write_text("years")
-    with pytest.raises(UsageError, match="holds other files"):
-        checkpoint.write(tmp_path / "m", spec, STATE)
+    checkpoint.write(tmp_path / "m", spec, STATE)
+    checkpoint.write(tmp_path / "m", spec)
     assert (tmp_path / "m" / "thesis.txt").read_text() == "years"
+    assert {path.name for path in (tmp_path / "m").iterdir()} == {"spec.json", "thesis.txt"}
+
+
+def test_a_language_model_of_its_own_is_found_wherever_the_folder_lies(tmp_path, spec, tiny_phi):
+    checkpoint.write(tmp_path / "m", spec, language=tiny_phi)
+    (tmp_path / "m").rename(tmp_path / "moved")
+    weights = checkpoint.read(tmp_path / "moved").spec.language.weights
+    assert Path(weights.uri) == tmp_path / "moved" / "language"
+    (tmp_path / "moved" / "language" / "config.json").write_text("{}")
+    with pytest.raises(InputError, match=r"language/config.json is missing or damaged"):
+        checkpoint.read(tmp_path / "moved")
 
 
 def test_reading_leaves_nothing_behind_that_a_copy_would_carry(tmp_path, spec, adapter):
@@ -141,7 +152,7 @@ def test_a_projector_of_another_model_is_refused(tmp_path, spec):
 
 def test_the_presets_have_parts_of_the_designed_shapes():
     smol, phi2 = (checkpoint.find(name).spec for name in ("smol", "phi2"))
-    assert (smol.vision.patches, smol.vision.width) == (81, 1280)
+    assert (smol.vision.patches, smol.vision.width) == (25, 1280)
     assert (phi2.vision.patches, phi2.vision.width) == (49, 640)
     for asset in smol.assets.values():
         assert asset.pins and asset.download and asset.uri.startswith("pypi:")

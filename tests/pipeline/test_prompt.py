@@ -1,9 +1,11 @@
+from itertools import groupby
+
 import pytest
 from transformers import AutoTokenizer
 
 from mmtui.errors import MmtuiError
 from mmtui.pipeline.images import Picture
-from mmtui.pipeline.prompt import ChatFormat, Turn
+from mmtui.pipeline.prompt import IGNORE, ChatFormat, Turn
 
 TURNS = [
     Turn("system", ("Be brief.",)),
@@ -102,3 +104,44 @@ def test_a_template_that_refuses_everything_is_one_clear_error(chatml):
         tokenizer.chat_template = template
         with pytest.raises(MmtuiError, match=f"chat template of this model fails: .*{says}"):
             ChatFormat(tokenizer)
+
+
+def learnt(tokenizer, prompt, targets) -> list[str]:
+    """What is predicted, run after run."""
+    assert len(prompt) == len(targets)
+    runs = groupby(targets, key=lambda target: target != IGNORE)
+    return [tokenizer.decode(list(run)) for is_answer, run in runs if is_answer]
+
+
+def test_only_answers_and_their_ends_are_learnt(chatml, plain, picture):
+    turns = [
+        Turn("system", ("Be brief.",)),
+        Turn("user", (picture, "What is it?")),
+        Turn("assistant", ("A cat.",)),
+        Turn("user", ("And", picture)),
+        Turn("assistant", ("A dog is a dog.",)),
+    ]
+    ends = {chatml: "<|im_end|>", plain: "<|endoftext|>"}
+    for tokenizer, end in ends.items():
+        prompt, targets = ChatFormat(tokenizer).encode_dialogue(turns)
+        space = " " if tokenizer is plain else ""
+        said = learnt(tokenizer, prompt, targets)
+        assert said == [f"{space}A cat.{end}", f"{space}A dog is a dog.{end}"]
+        assert sum(isinstance(part, Picture) for part in prompt) == 2
+
+
+def test_a_question_is_learnt_from_as_it_is_asked(chatml, plain, picture):
+    """Training sees the very tokens that inference will."""
+    turns = [Turn("user", (picture, "What is it?")), Turn("assistant", ("A cat.",))]
+    for tokenizer in (chatml, plain):
+        form = ChatFormat(tokenizer)
+        asked, (prompt, targets) = form.encode(turns[:1]), form.encode_dialogue(turns)
+        assert prompt[: len(asked)] == asked
+        assert targets[len(asked) - 1 : -1] == prompt[len(asked) :]
+
+
+def test_a_template_that_hides_answers_is_told(chatml):
+    tokenizer = AutoTokenizer.from_pretrained(chatml.name_or_path)
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content | upper }}{% endfor %}"
+    with pytest.raises(MmtuiError, match="does not show where answers are"):
+        ChatFormat(tokenizer).encode_dialogue(TURNS[:3])
