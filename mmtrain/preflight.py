@@ -97,7 +97,7 @@ def _forward_and_backward(
     module.zero_grad()
     if not torch.isfinite(loss):
         raise MmtuiError(f"the loss of the first batch is {loss}", "the weights may be damaged")
-    return float(loss)
+    return float(loss.detach())
 
 
 def _parameters(module: nn.Module) -> list[str]:

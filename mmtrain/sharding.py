@@ -10,6 +10,7 @@ from torch.distributed.checkpoint.state_dict import (
     get_state_dict,
     set_state_dict,
 )
+from torch.distributed.tensor import DTensor
 
 from mmtrain.model import restore, trained_state
 
@@ -45,3 +46,8 @@ def scatter(
         optim_state_dict=moments,
         options=options,
     )
+
+
+def whole(value: Tensor) -> float:
+    """A number of which each process may have a part."""
+    return float(value.full_tensor() if isinstance(value, DTensor) else value)

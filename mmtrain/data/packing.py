@@ -52,7 +52,8 @@ class Blocks:
 def pack(files: list[Path], held_out: list[Path], tokenizer: Any, report: Report) -> Packed:
     """Tokenize once; the result is kept in the cache, for these files and this tokenizer.
 
-    `held_out` are the files that validate; if there is none, one document in HELD_OUT does.
+    `held_out` are the files that validate; if there is none, one document in HELD_OUT does,
+    and the first.
     """
     settings = tokenizer.backend_tokenizer.to_str()
     place = assets.cache_dir() / "tokens" / _digest([_stamps(files), _stamps(held_out), settings])
@@ -88,13 +89,18 @@ def _tokenize(
                 # In parallel: Rust threads, one for each core.
                 encoded = fast.encode_batch_fast(texts, add_special_tokens=False)
                 for text, encoding in zip(texts, encoded, strict=True):
-                    validates = source is held_out or (not held_out and _is_held_out(text))
+                    is_first = not counts["held"] and not counts["train"]
+                    drawn = not held_out and (is_first or _is_drawn(text))
+                    validates = source is held_out or drawn
                     part, file = ("held", held) if validates else ("train", train)
                     counts[part] += 1
                     file.write(np.array([*encoding.ids, end], dtype).tobytes())
     report("tokenizing", total, total)
     if not counts["train"]:
-        raise InputError(f"{files[0]} holds no text", 'each line must be JSON with a "text"')
+        raise InputError(
+            f"{files[0]} holds no text to train on, or a single document",
+            'each line must be JSON with a "text"',
+        )
     notes = [f"{len(odd):,} lines hold no text and are skipped, as {odd[0]}"] if odd else []
     facts = {"dtype": dtype.name, "documents": counts["train"], "notes": notes}
     (work / "facts.json").write_text(json.dumps(facts))
@@ -108,7 +114,7 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:32]
 
 
-def _is_held_out(text: str) -> bool:
+def _is_drawn(text: str) -> bool:
     return (
         int.from_bytes(hashlib.sha256(text.encode(errors="replace")).digest()[:4]) % HELD_OUT == 0
     )
