@@ -46,7 +46,9 @@ Accumulation = Annotated[
     int, typer.Option("--accumulation", metavar="N", min=1, help="Batches that make a step.")
 ]
 Rate = Annotated[float, typer.Option("--lr", metavar="X", min=0, help="Peak learning rate.")]
-Warmup = Annotated[int, typer.Option("--warmup", metavar="N", min=0, help="A tenth of the run at most.")]
+Warmup = Annotated[
+    int, typer.Option("--warmup", metavar="N", min=0, help="A tenth of the run at most.")
+]
 Decay = Annotated[float, typer.Option("--weight-decay", metavar="X", min=0, help="Of matrices.")]
 Clip = Annotated[float, typer.Option("--clip", metavar="X", min=0, help="Longest gradient.")]
 Optimizer = Annotated[
@@ -278,8 +280,8 @@ def _common(
     from mmtrain.stage import Options
 
     options = Options(
-        steps, batch, accumulation, rates, min(warmup, steps // 10), decay, clip, optimizer, seed, eval_every,
-        save_every, val_limit,
+        steps, batch, accumulation, rates, min(warmup, steps // 10), decay, clip, optimizer,
+        seed, eval_every, save_every, val_limit,
     )  # fmt: skip
     return Common(data or [], model, precision, options)
 

@@ -118,9 +118,7 @@ class Loop:
                 # DDP averages over processes; the mean is over the tokens of all of them.
                 accelerator.backward(loss * (accelerator.num_processes / tokens))
             summed += loss.detach()
-        norm = sharding.whole(
-            accelerator.clip_grad_norm_(module.parameters(), self._options.clip)
-        )
+        norm = sharding.whole(accelerator.clip_grad_norm_(module.parameters(), self._options.clip))
         mean = float(accelerator.reduce(summed, "sum")) / tokens
         if not math.isfinite(mean) or not math.isfinite(norm):
             raise self._trouble(step, f"loss {mean}, gradient norm {norm}")

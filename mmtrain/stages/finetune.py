@@ -57,7 +57,7 @@ def build(
     train, validation = sight.datasets(parts, split, limit, views)
     seeing = projector.load(parts.checkpoint.projector, vision.width, parts.language.hidden)
     seeing.requires_grad_(True).to(accelerator.device)
-    adapted = _adapt(parts, lora, checkpointing)
+    adapted = adapt(parts, lora, checkpointing)
     module = VisionLanguage(parts.language.model, seeing)
     spec = parts.checkpoint.spec
 
@@ -84,13 +84,18 @@ def build(
     )
 
 
-def _adapt(parts: Parts, lora: Lora, checkpointing: bool) -> Any:
+def adapt(parts: Parts, lora: Lora, checkpointing: bool) -> Any:
     """Puts trainable adapters into the language model; returns PEFT's view of it."""
+    from bitsandbytes.nn import Linear4bit
     from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 
     model = parts.language.model
     settings = {"use_reentrant": False}  # the other kind needs inputs that have gradients
     if parts.language.precision == "nf4":
+        for layer in model.modules():
+            if isinstance(layer, Linear4bit):
+                # On CPUs it would pack its weights when it validates; then nothing trains any more.
+                layer.support_avx512bf16_for_cpu = False
         model = prepare_model_for_kbit_training(model, checkpointing, settings)
     elif checkpointing:
         model.gradient_checkpointing_enable(settings)

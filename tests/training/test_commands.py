@@ -174,7 +174,7 @@ def test_checkpointing_changes_memory_not_the_run(
         assert run.code == 0, run.err
         results.append([json.loads(line) for line in (out / "metrics.jsonl").open()])
     for plain, checkpointed in zip(*results, strict=True):
-        assert checkpointed.get("loss") == pytest.approx(plain.get("loss"), rel=1e-4)
+        assert checkpointed.get("loss", 0) == pytest.approx(plain.get("loss", 0), rel=1e-4)
     assert checkpoint.read(tmp_path / "out1").adapter is not None
 
 

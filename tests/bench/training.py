@@ -1,0 +1,204 @@
+"""align against the loop that it replaces, finetune against transformers.Trainer.
+
+    python tests/bench/training.py --data ../shared/data
+
+Each measurement is a process of its own, on the same batches, weights, threads and dtype; two
+rounds, the faster of each. Prints one JSON document. The baselines:
+
+- "original": align as the first version of this project did it. The tower runs on each batch;
+  each caption token takes a full forward without cache, whose likeliest token is fed back.
+- "trainer": transformers.Trainer over the same LoRA and projector, with features computed
+  beforehand as ours, and the model's own loss over all positions.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmtrain import memory, optimizers, parts
+from mmtrain.data import coco, llava
+from mmtrain.data.batches import Batch, Dialogues
+from mmtrain.data.examples import Example
+from mmtrain.data.features import decoded
+from mmtrain.model import VisionLanguage
+from mmtrain.stages.finetune import Lora, adapt
+from mmtui.pipeline import assets, checkpoint
+from mmtui.pipeline.assets import silent
+from mmtui.pipeline.multimodal import embed
+from mmtui.pipeline.prompt import IGNORE
+from mmtui.pipeline.vision import VisionTower
+
+WARM, COUNTED, LONGEST = 1, 4, 34
+CPU = torch.device("cpu")
+CASES = {
+    "align, original, batch 2": ("original", 2),
+    "align, ours, batch 2": ("align", 2),
+    "align, ours, batch 16": ("align", 16),
+    "finetune, trainer, batch 8": ("trainer", 8),
+    "finetune, ours, batch 8": ("finetune", 8),
+}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("--data", type=Path, required=True)
+    options.add_argument("--case")
+    arguments = options.parse_args()
+    if arguments.case:
+        print(json.dumps(measure(*CASES[arguments.case], arguments.data)))
+        return
+    found: dict[str, Any] = {}
+    for _ in range(2):
+        for case in CASES:
+            command = [sys.executable, __file__, "--data", arguments.data, "--case", case]
+            output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            result = json.loads(output.splitlines()[-1])
+            if case not in found or result["steps_per_s"] > found[case]["steps_per_s"]:
+                found[case] = result
+            print(case, result, file=sys.stderr)
+    original, two, sixteen, trainer, ours = (found[case] for case in CASES)
+    ratios = {
+        "align, steps/s, batch 2": two["steps_per_s"] / original["steps_per_s"],
+        "align, samples/s, batch 16": sixteen["samples_per_s"] / original["samples_per_s"],
+        "align, peak memory, batch 2": two["peak_gib"] / original["peak_gib"],
+        "finetune, samples/s": ours["samples_per_s"] / trainer["samples_per_s"],
+        "finetune, peak memory": ours["peak_gib"] / trainer["peak_gib"],
+    }
+    machine = {"threads": torch.get_num_threads(), "torch": torch.__version__}
+    print(json.dumps({"ratios": ratios, "cases": found, "machine": machine}, indent=2))
+
+
+def measure(kind: str, size: int, data: Path) -> dict[str, float]:
+    torch.manual_seed(0)
+    loaded = parts.load(checkpoint.find("smol"), "bf16", CPU, silent)
+    module = VisionLanguage(
+        loaded.language.model, nn.Linear(loaded.shape[1], loaded.language.hidden)
+    )
+    if kind in ("original", "align"):
+        examples = coco.read(data / "captions").train
+        short = [e for e in examples if len(_caption(loaded, e)) < LONGEST]
+        chosen = short[:: len(short) // (size * (WARM + COUNTED))]
+    else:
+        chosen = llava.read(data / "instruct").train
+        adapt(loaded, Lora(16, 16, 0.0), checkpointing=False)
+    chosen = chosen[: size * (WARM + COUNTED)]
+    dataset = Dialogues(chosen, loaded.chat, loaded.store, loaded.shape, 1024)
+    assert loaded.store is not None
+    loaded.store.ensure(dataset.pictures)
+    batches = [list(range(at, at + size)) for at in range(0, len(chosen), size)]
+    memory.reset_peak()
+    times = _trainer(module, dataset, batches) if kind == "trainer" else []
+    if kind != "trainer":
+        tower = _tower(loaded) if kind == "original" else None
+        rates = {"projector": 1e-4, "language": 1e-4}
+        optimizer = optimizers.build("adamw", module, rates, 0.0, CPU)
+        for indexes in batches:
+            began = time.perf_counter()
+            if tower is None:
+                batch = dataset.batch(indexes)
+                with torch.autocast("cpu", torch.bfloat16):
+                    loss = module(batch) / (batch.targets != IGNORE).sum()
+            else:
+                loss = _original(loaded, module, tower, [chosen[index] for index in indexes])
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            times.append(time.perf_counter() - began)
+    took = sum(times[WARM:]) / len(times[WARM:])
+    return {
+        "steps_per_s": 1 / took,
+        "samples_per_s": size / took,
+        "peak_gib": memory.peak() / 2**30,
+    }
+
+
+def _original(
+    loaded: parts.Parts, module: VisionLanguage, tower: VisionTower, examples: list[Example]
+) -> Tensor:
+    """A full forward for each caption token; the likeliest token is fed back."""
+    images = [decoded(example.pictures[0]) for example in examples]
+    with torch.autocast("cpu", torch.bfloat16):
+        seen = module.projector(tower.encode(images))  # type: ignore[arg-type]
+    captions = [_caption(loaded, example) for example in examples]
+    length = max(map(len, captions))
+    targets = torch.full((len(examples), length), IGNORE)
+    for row, caption in enumerate(captions):
+        targets[row, : len(caption)] = torch.tensor(caption)
+    table = loaded.language.embedding
+    keys = [str(row) for row in range(len(examples))]
+    prompts = [[(key, patch) for patch in range(seen.shape[1])] for key in keys]
+    inputs, _ = embed(prompts, table, dict(zip(keys, seen, strict=True)))
+    logits = []
+    for _ in range(length):
+        step = loaded.language.model(inputs_embeds=inputs, use_cache=False).logits[:, -1]
+        logits.append(step)
+        inputs = torch.cat([inputs, table(step.argmax(-1))[:, None]], dim=1)
+    every = torch.stack(logits, dim=1).float()
+    return nn.functional.cross_entropy(every.flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
+
+
+class _WithLabels(nn.Module):
+    """The usual form: embeddings in, the model's own loss over all positions out."""
+
+    def __init__(self, module: VisionLanguage) -> None:
+        super().__init__()
+        self.inner = module
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        language, projector = self.inner.language, self.inner.projector
+        pictures = dict(zip(batch.keys, projector(batch.features.float()), strict=True))
+        inputs, mask = embed(batch.sequences, language.get_input_embeddings(), pictures)
+        labels = nn.functional.pad(batch.targets[:, :-1], (1, 0), value=IGNORE)
+        loss = language(inputs_embeds=inputs, attention_mask=mask, labels=labels).loss
+        return {"loss": loss}
+
+
+def _trainer(module: VisionLanguage, dataset: Dialogues, batches: list[list[int]]) -> list[float]:
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+
+    stamps: list[float] = []
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            stamps.append(time.perf_counter())
+
+        def on_train_end(self, *_: Any, **__: Any) -> None:
+            stamps.append(time.perf_counter())
+
+    settings = TrainingArguments(
+        output_dir="unused", per_device_train_batch_size=1, max_steps=len(batches), bf16=True,
+        use_cpu=True, report_to=[], save_strategy="no", logging_strategy="no", learning_rate=1e-4,
+        remove_unused_columns=False, disable_tqdm=True, optim="adamw_torch",
+    )  # fmt: skip
+    trainer = Trainer(
+        _WithLabels(module),
+        settings,
+        train_dataset=batches,
+        data_collator=lambda rows: {"batch": dataset.batch(rows[0])},
+        callbacks=[Clock()],
+    )
+    trainer.train()
+    return [b - a for a, b in pairwise(stamps)]
+
+
+def _caption(loaded: parts.Parts, example: Example) -> list[int]:
+    text = str(example.turns[-1][1][0])
+    ids: list[int] = loaded.language.tokenizer(text).input_ids
+    return [*ids, loaded.language.tokenizer.eos_token_id]
+
+
+def _tower(loaded: parts.Parts) -> VisionTower:
+    assert loaded.vision is not None
+    return VisionTower(loaded.vision, assets.fetch(loaded.vision.weights))
+
+
+if __name__ == "__main__":
+    main()
