@@ -1,6 +1,7 @@
 """Every `mmtrain` command. What is heavy is imported by the command that needs it."""
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,7 +16,10 @@ from mmtui.errors import UsageError
 from mmtui.progress import reporting
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from mmtrain.launch import Common, Where
+    from mmtui.pipeline.assets import Report
 
 app = typer.Typer(
     name="mmtrain",
@@ -131,7 +135,7 @@ def pretrain(
         clip, optimizer, seed, eval_every, save_every, val_limit,
     )  # fmt: skip
     where = _where("pretrain", out, resume, dry_run, track)
-    with reporting() as report:
+    with _reporting() as report:
         from mmtrain.launch import run_pretrain
 
         run_pretrain(common, where, size, block, validation or [], report)
@@ -174,7 +178,7 @@ def align(
         weight_decay, clip, optimizer, seed, eval_every, save_every, val_limit,
     )  # fmt: skip
     where = _where("align", out, resume, dry_run, track)
-    with reporting() as report:
+    with _reporting() as report:
         from mmtrain.launch import run_align
 
         run_align(common, where, projector, init, max_length, _views(mirror), report)
@@ -235,7 +239,7 @@ def finetune(
         weight_decay, clip, optimizer, seed, eval_every, save_every, val_limit,
     )  # fmt: skip
     where = _where("finetune", out, resume, dry_run, track)
-    with reporting() as report:
+    with _reporting() as report:
         from mmtrain.launch import run_finetune
         from mmtrain.stages.finetune import Lora
 
@@ -269,6 +273,15 @@ def export(
     from mmtrain.exporting import export as write
 
     print(one_line(str(write(run, destination))))
+
+
+def _reporting() -> "AbstractContextManager[Report]":
+    """A bar in one of the processes that make a run; the others are silent."""
+    if os.environ.get("RANK", "0") == "0":
+        return reporting()
+    from mmtui.pipeline.assets import silent
+
+    return nullcontext(silent)
 
 
 def _common(

@@ -64,7 +64,14 @@ def run_pretrain(
             screen.say(f"note: {note}")
         return pretrain.build(shape, tokenizer, packed, block, base.spec, accelerator)
 
-    _run("pretrain", common, where, {"size": size, "block": block, "held_out": held_out}, build)
+    _run(
+        "pretrain",
+        common,
+        where,
+        {"size": size, "block": block, "held_out": held_out},
+        build,
+        report,
+    )
 
 
 def run_align(
@@ -89,7 +96,7 @@ def run_align(
         )  # fmt: skip
 
     extra = {"projector": kind, "init": start, "max_length": limit, "views": views}
-    _run("align", common, where, extra, build)
+    _run("align", common, where, extra, build, report)
 
 
 def run_finetune(
@@ -124,7 +131,7 @@ def run_finetune(
         **asdict(lora), "quantize": quantize, "checkpointing": checkpointing,
         "images": images, "max_length": limit, "views": views,
     }  # fmt: skip
-    _run("finetune", common, where, extra, build)
+    _run("finetune", common, where, extra, build, report)
 
 
 def _run(
@@ -133,6 +140,7 @@ def _run(
     where: Where,
     extra: dict[str, Any],
     build: Callable[[Accelerator, Screen], Stage],
+    report: Report,
 ) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = loading.training_precision(common.precision, device)
@@ -159,6 +167,7 @@ def _run(
     if where.track:
         accelerator.init_trackers("mmtrain", {k: str(v) for k, v in settings.items()})
     loop = Loop(stage, common.options, where.out, accelerator, screen)
+    report("starting", 1, 1)  # the bar of the run takes over
     loop.check()
     if not where.dry_run:
         if accelerator.is_main_process:

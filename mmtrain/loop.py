@@ -196,17 +196,17 @@ class Loop:
             accelerator.wait_for_everyone()
             if accelerator.is_main_process:
                 state.seal(self._out, step)
+            self._saved_at = step
+            if accelerator.is_main_process:
                 self._stage.export(self._out, trained)
                 plotting.plot([self._out], self._out / "loss.png")
-            self._saved_at = step
         except OSError as error:
+            state.discard(self._out, step)
             if error.errno != errno.ENOSPC:
                 raise
             raise MmtuiError(
-                f"the disk is full: step {step} can't be saved; the state of step"
-                f" {self._saved_at} is whole"
-                if self._saved_at
-                else f"the disk is full: step {step} can't be saved",
+                f"the disk is full: step {step} can't be saved;"
+                f" the last whole state is that of step {self._saved_at}",
                 "free some space, then --resume auto",
             ) from error
         accelerator.wait_for_everyone()

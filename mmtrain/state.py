@@ -1,5 +1,6 @@
 """The state of a run: written aside and renamed, sealed with hashes, the last few kept."""
 
+import errno
 import json
 import shutil
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from torch import Tensor
 from mmtui.pipeline import assets
 
 KEPT = 2
+NEARLY_FULL = 1 << 20
 SEAL = "seal.json"
 
 
@@ -27,6 +29,11 @@ def begin(out: Path, step: int) -> Path:
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     return aside
+
+
+def discard(out: Path, step: int) -> None:
+    """Give the room of a state that could not be saved back."""
+    shutil.rmtree(out / "state" / f".{step:08}", ignore_errors=True)
 
 
 def seal(out: Path, step: int) -> None:
@@ -59,8 +66,12 @@ def load_tensors(place: Path, name: str) -> dict[str, Tensor]:
 
 def save_object(place: Path, name: str, value: Any) -> None:
     """An optimizer's state and the like: plain containers, numbers and tensors."""
-    with (place / name).open("wb") as file:
-        torch.save(value, file)
+    try:
+        torch.save(value, place / name)
+    except RuntimeError as error:  # what torch makes of a full disk
+        if shutil.disk_usage(place).free > NEARLY_FULL:
+            raise
+        raise OSError(errno.ENOSPC, "No space left on device", str(place / name)) from error
 
 
 def load_object(place: Path, name: str) -> Any:

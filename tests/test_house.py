@@ -34,8 +34,13 @@ ABOVE = {
         "mmtrain",
     ),
     "mmtui/chat": ("mmtui.cli", "mmtui.tui", "mmtui.doctor", "mmtui.progress", "mmtrain"),
+    "mmtui": ("mmtrain",),
+    "mmtrain": ("mmtui.cli", "mmtui.tui", "mmtui.doctor"),
+    "mmtrain/data": ("mmtrain.stages", "mmtrain.loop", "mmtrain.launch", "mmtrain.evaluation"),
+    "mmtrain/stages": ("mmtrain.loop", "mmtrain.launch", "mmtrain.evaluation"),
+    "mmtrain/evaluation": ("mmtrain.stages", "mmtrain.loop", "mmtrain.launch"),
 }
-MODULES = sorted(ROOT.rglob("*.py"))
+MODULES = sorted([*ROOT.rglob("*.py"), *ROOT.with_name("mmtrain").rglob("*.py")])
 
 
 def imported(path: Path) -> set[str]:
@@ -58,18 +63,28 @@ def test_imports_point_down_and_modules_stay_small(path):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["ask", "--help"], ["--version"], ["ask", "--bad"]]
+    ("package", "arguments"),
+    [
+        ("mmtui", ["--help"]),
+        ("mmtui", ["ask", "--help"]),
+        ("mmtui", ["--version"]),
+        ("mmtui", ["ask", "--bad"]),
+        ("mmtrain", ["--help"]),
+        ("mmtrain", ["align", "--help"]),
+        ("mmtrain", ["eval", "vqa", "--bad"]),
+        ("mmtrain", ["data", "--help"]),
+    ],
 )
-def test_nothing_heavy_is_loaded_where_it_is_not_needed(arguments):
+def test_nothing_heavy_is_loaded_where_it_is_not_needed(package, arguments):
     code = (
         "import sys, json, os, atexit; leave = os._exit\n"
         "def told(code): print(json.dumps(sorted(sys.modules)), file=sys.stderr); leave(code)\n"
-        f"os._exit = told; sys.argv = ['mmtui', *{arguments!r}]\n"
-        "from mmtui.__main__ import main; main()"
+        f"os._exit = told; sys.argv = [{package!r}, *{arguments!r}]\n"
+        f"from {package}.__main__ import main; main()"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     loaded = {name.split(".")[0] for name in json.loads(run.stderr.splitlines()[-1])}
-    assert "mmtui" in loaded
+    assert package in loaded
     assert not loaded & HEAVY
 
 

@@ -1,6 +1,7 @@
 """Questions about pictures: exact match and VQA accuracy, after the usual normalization."""
 
 import re
+from collections import defaultdict
 from pathlib import Path
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -32,6 +33,7 @@ _NUMBERS = dict(
         strict=True,
     )
 )
+COMMON = 20  # questions of a kind that is told by itself
 _ARTICLES = {"a", "an", "the"}
 _CONTRACTIONS = {
     word.replace("'", ""): word
@@ -112,8 +114,19 @@ def evaluate(
         "questions": count,
         "exact_match": exact / count,
         "vqa_accuracy": accuracy / count,
+        **_by_kind(predictions),
     }
     return Scores(values, predictions)
+
+
+def _by_kind(predictions: list[Prediction]) -> dict[str, float]:
+    """The accuracy by the first two words of the questions, where they are common."""
+    kinds = defaultdict(list)
+    for prediction in predictions:
+        words = (prediction.question or "").lower().split()
+        kinds[" ".join(words[:2])].append(prediction.score)
+    common = {kind: scores for kind, scores in kinds.items() if len(scores) >= COMMON}
+    return {f'"{kind} ..."': sum(common[kind]) / len(common[kind]) for kind in sorted(common)}
 
 
 def vqa_accuracy(matches: list[bool]) -> float:

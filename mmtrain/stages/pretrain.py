@@ -11,7 +11,7 @@ from torch import Tensor
 from mmtrain.data.packing import Blocks, Packed
 from mmtrain.model import CausalText
 from mmtrain.stage import Stage
-from mmtui.errors import InputError
+from mmtui.errors import InputError, UsageError
 from mmtui.pipeline import checkpoint
 from mmtui.pipeline.spec import Asset, LanguageSpec, ModelSpec
 
@@ -64,7 +64,10 @@ def build(
     shape.vocab_size = max(len(tokenizer), shape.vocab_size)
     shape.bos_token_id = shape.eos_token_id = tokenizer.eos_token_id
     if block > shape.max_position_embeddings:
-        raise InputError(f"a block of {block} is longer than the context of the model")
+        context = shape.max_position_embeddings
+        raise UsageError(
+            f"a block of {block} is longer than this model's {context}", f"--block {context}"
+        )
     train, validation = Blocks(packed.train, block), Blocks(packed.validation, block)
     if not train.lengths:
         raise InputError(

@@ -78,8 +78,7 @@ class Assistant:
         if self._checkpoint.projector is None:
             raise MissingError(
                 f"{name} can't see yet: its projector is not trained",
-                "use a checkpoint that has one, --model DIR; `mmtrain align --model"
-                f" {name}` makes it, and comes with the next version of mmtui",
+                f"`mmtrain align --model {name}` trains one; then --model takes its folder",
             )
 
     def transcribe(self, clip: Clip) -> Transcript:

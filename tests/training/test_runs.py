@@ -193,3 +193,27 @@ def test_eight_batches_of_one_are_one_batch_of_eight_and_two_processes(
     ours = load_file(at_once / "projector.safetensors")
     for name, tensor in load_file(shared / "projector.safetensors").items():
         assert (tensor - ours[name]).abs().max() < 1e-4
+
+
+def test_a_full_disk_is_told_and_the_state_before_is_whole(
+    mmtrain, tiny_model, shapes_data, session_cache, tmp_path
+):
+    """The file system of the run has room for its first steps, then for no more."""
+    out = tmp_path / "out"
+    arguments = ["--model", tiny_model, "--data", shapes_data, "--out", out, *ALIGN]
+    whole = tmp_path / "whole"
+    align(mmtrain, tiny_model, shapes_data, whole, session_cache)
+    subprocess.run(["mkdir", out], check=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=620k", "tmpfs", out], check=False)
+    if mounted.returncode:
+        pytest.skip("a small file system can only be mounted by root")
+    try:
+        run = mmtrain("align", *arguments, env=session_cache)
+        assert run.code == 1, run.err
+        assert "the disk is full" in run.err and "Traceback" not in run.err, run.err
+        subprocess.run(["mount", "-o", "remount,size=50m", out], check=True)
+        run = mmtrain("align", *arguments, "--resume", "auto", env=session_cache)
+        assert run.code == 0, run.err
+        assert losses(out) == losses(whole)
+    finally:
+        subprocess.run(["umount", out], check=True)
