@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 
 from mmtrain import parts as loading
-from mmtrain import runs
+from mmtrain import runs, state
 from mmtrain.data import packing, redpajama, sources
 from mmtrain.data.features import View
 from mmtrain.loop import Loop
@@ -157,9 +157,7 @@ def _run(
         | asdict(common.options)
         | extra
     )
-    resumed = None
-    if not where.dry_run:
-        resumed = runs.resumable(where.out, where.resume, settings, screen.say)
+    goes_on = not where.dry_run and runs.check(where.out, where.resume, settings)
     random.seed(common.options.seed)
     np.random.seed(common.options.seed % 2**32)
     torch.manual_seed(common.options.seed)
@@ -170,14 +168,15 @@ def _run(
     report("starting", 1, 1)  # the bar of the run takes over
     loop.check()
     if not where.dry_run:
-        if accelerator.is_main_process:
-            runs.begin(where.out, settings)
+        lock = runs.claim(where.out, settings) if accelerator.is_main_process else None
         accelerator.wait_for_everyone()
         try:
-            loop.run(resumed)
+            loop.run(state.newest(where.out, screen.say) if goes_on else None)
         finally:
             screen.close()
             accelerator.end_training()
+            if lock is not None:
+                lock.release()
         screen.say(f"done; the model is in {where.out}")
 
 

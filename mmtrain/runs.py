@@ -1,20 +1,18 @@
-"""The folder of a run: new, or resumed with the settings that it began with."""
+"""The folder of a run: new, or resumed with the settings that it began with; one at a time."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mmtrain import state
+from filelock import FileLock, Timeout
+
 from mmtui.errors import InputError, UsageError
 
 FILE = "run.json"
 
 
-def resumable(
-    out: Path, resume: str | None, settings: dict[str, Any], warn: Callable[[str], None]
-) -> tuple[int, Path] | None:
-    """The state from which the run in `out` goes on; None for one that begins.
+def check(out: Path, resume: str | None, settings: dict[str, Any]) -> bool:
+    """Whether the run in `out` goes on, rather than begins.
 
     Raises UsageError for a folder that holds something already, or a run of other settings.
     """
@@ -26,11 +24,11 @@ def resumable(
                 f"{out} holds {'a run' if is_run else 'files'} already",
                 hint if is_run else "name another --out",
             )
-        return None
+        return False
     if not (out / FILE).exists():
         if resume != "auto":
             raise UsageError(f"{out} holds no run", "leave --resume out to begin one")
-        return None
+        return False
     try:
         begun = json.loads((out / FILE).read_bytes())
     except (OSError, ValueError) as error:
@@ -47,9 +45,19 @@ def resumable(
             f"the run in {out} began with other settings: {'; '.join(changed[:3])}",
             "a run resumes with what it began with; begin a new one, --out DIR",
         )
-    return state.newest(out, warn)
+    return True
 
 
-def begin(out: Path, settings: dict[str, Any]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
+def claim(out: Path, settings: dict[str, Any]) -> FileLock:
+    """Make the folder of a run this process's own, as long as it lives and holds the lock.
+
+    Raises UsageError if another process trains there.
+    """
+    (out / "state").mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / "state" / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UsageError(f"another process trains in {out}", "name another --out") from error
     (out / FILE).write_text(json.dumps(settings, indent=2) + "\n")
+    return lock

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from safetensors.torch import load_file
 
 BIN = Path(sys.executable).parent
@@ -106,7 +107,7 @@ def test_a_stopped_run_saves_and_resumes(
     run.send_signal(number)
     assert run.wait(timeout=100) == 130
     assert "--resume auto goes on" in run.stderr.read()
-    saved = max(int(path.name) for path in (out / "state").iterdir())
+    saved = max(int(path.name) for path in (out / "state").glob("[0-9]*"))
     assert metrics_of(out)[-1]["step"] == saved < 12
     run = start([*finetune_arguments, "--resume", str(out)], session_cache)
     assert run.wait(timeout=200) == 0, run.stderr.read()
@@ -127,16 +128,21 @@ def test_a_damaged_state_falls_back_to_the_one_before(
     same(out, uninterrupted)
 
 
+def test_a_run_belongs_to_one_process(finetune_arguments, uninterrupted, session_cache):
+    with FileLock(uninterrupted / "state" / ".lock"):
+        run = start([*finetune_arguments, "--resume", str(uninterrupted)], session_cache)
+        assert run.wait(timeout=100) == 2
+    assert f"another process trains in {uninterrupted}" in run.stderr.read()
+
+
 def test_a_finished_run_has_what_the_contract_says(uninterrupted, mmtui):
     names = {path.name for path in uninterrupted.iterdir()}
     assert names == {
         "spec.json", "projector.safetensors", "adapter", "metrics.jsonl", "loss.png", "run.json",
         "samples", "state",
     }  # fmt: skip
-    assert sorted(path.name for path in (uninterrupted / "state").iterdir()) == [
-        "00000009",
-        "00000012",
-    ]
+    states = sorted(path.name for path in (uninterrupted / "state").glob("[0-9]*"))
+    assert states == ["00000009", "00000012"]
     steps = [line["step"] for line in metrics_of(uninterrupted) if "loss" in line]
     assert steps == list(range(1, 13))
     evaluated = [line["step"] for line in metrics_of(uninterrupted) if "validation_loss" in line]
