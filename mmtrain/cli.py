@@ -31,6 +31,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(eval_app, name="eval")
 
+ALIGNED = Path("runs/align")  # where a bare `align` leaves its model, a bare `finetune` begins
 Data = Annotated[
     list[Path] | None,
     typer.Option("--data", metavar="PATH", help="Data; may be repeated. Else $MMTRAIN_DATA."),
@@ -54,7 +55,9 @@ Warmup = Annotated[
     int, typer.Option("--warmup", metavar="N", min=0, help="A tenth of the run at most.")
 ]
 Decay = Annotated[float, typer.Option("--weight-decay", metavar="X", min=0, help="Of matrices.")]
-Clip = Annotated[float, typer.Option("--clip", metavar="X", min=0, help="Longest gradient.")]
+Clip = Annotated[
+    float, typer.Option("--clip", metavar="X", min=0, help="Longest gradient; 0: any.")
+]
 Optimizer = Annotated[
     Literal["auto", "adamw", "adam8bit", "paged-adam8bit"],
     typer.Option("--optimizer", help="auto: 8-bit Adam on a GPU, AdamW elsewhere."),
@@ -151,7 +154,7 @@ def align(
     init: Annotated[
         Literal["concepts", "ridge", "random"],
         typer.Option("--init", help="Where the projector begins."),
-    ] = "concepts",
+    ] = "ridge",
     steps: Steps = 2000,
     out: Out = None,
     resume: Resume = None,
@@ -188,7 +191,10 @@ def align(
 def finetune(
     data: Data = None,
     from_: Annotated[
-        Path | None, typer.Option("--from", metavar="DIR", help="The checkpoint to begin with.")
+        Path | None,
+        typer.Option(
+            "--from", metavar="DIR", help="The checkpoint to begin with; default: runs/align."
+        ),
     ] = None,
     model: Model = "auto",
     images: Annotated[
@@ -232,6 +238,8 @@ def finetune(
 ) -> None:
     """The projector and LoRA over the language model, on dialogues (LLaVA-Instruct)."""
     rates = {"projector": projector_lr, "language": lora_lr}
+    if from_ is None and model == "auto" and ALIGNED.is_dir():
+        from_ = ALIGNED
     if from_ is not None and not from_.is_dir():
         raise UsageError(f"{from_} is no folder", "--from takes what `mmtrain align` wrote")
     common = _common(

@@ -1,15 +1,17 @@
 """From the options of a stage's command to a run of the loop."""
 
+import hashlib
 import json
-import random
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
 
 from mmtrain import parts as loading
 from mmtrain import runs, state
@@ -21,7 +23,7 @@ from mmtrain.stage import Options, Precision, Stage
 from mmtrain.stages import align, finetune, pretrain
 from mmtrain.stages.finetune import Lora, Quantize
 from mmtrain.starts import Start
-from mmtui.errors import MissingError
+from mmtui.errors import MissingError, UsageError
 from mmtui.pipeline import assets, checkpoint
 from mmtui.pipeline.assets import Report
 from mmtui.pipeline.projector import Kind
@@ -56,8 +58,10 @@ def run_pretrain(
         shape = pretrain.config(size)
         base = loading.find(common.model)
         with accelerator.main_process_first():
-            files = sources.text(common.data, screen.say)
             validation = [file for path in held_out for file in redpajama.files(path)]
+            held = {file.resolve() for file in validation}
+            named = sources.text(common.data, screen.say)
+            files = [file for file in named if file.resolve() not in held]
             tokenizer = _tokenizer(files, shape.vocab_size, report)
             packed = packing.pack(files, validation, tokenizer, report)
         for note in packed.notes:
@@ -113,9 +117,9 @@ def run_finetune(
     def build(accelerator: Accelerator, screen: Screen) -> Stage:
         found = loading.find(common.model)
         if found.projector is None:
-            raise MissingError(
-                f"{found.spec.name} has no projector to finetune",
-                "run `mmtrain align` first, then `mmtrain finetune --from` its folder",
+            screen.say(
+                f"NOT ALIGNED: {found.spec.name} has no projector, it begins from captions; after"
+                " `mmtrain align`, --from its folder, it learns more"
             )
         with accelerator.main_process_first():
             split = sources.dialogues(common.data, "finetune", images, screen.say)
@@ -144,7 +148,12 @@ def _run(
 ) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = loading.training_precision(common.precision, device)
+    if where.track and find_spec(where.track) is None:
+        raise MissingError(f"{where.track} is not installed", f"pip install {where.track}")
+    # One process may tokenize or encode for hours while the others wait.
+    patience = InitProcessGroupKwargs(timeout=timedelta(days=2))
     accelerator = Accelerator(
+        kwargs_handlers=[patience],
         mixed_precision="bf16" if precision == "bf16" else "no",
         log_with=where.track,
         project_dir=where.out,
@@ -152,24 +161,36 @@ def _run(
     )
     screen = Screen(name, common.options.steps, speaks=accelerator.is_main_process)
     settings = _plain(
-        {"stage": name, "model": common.model, "data": common.data, "precision": precision}
+        {
+            "stage": name,
+            "model": common.model,
+            "data": [p.resolve() for p in common.data],
+            "precision": precision,
+        }
         | {"processes": accelerator.num_processes}
         | asdict(common.options)
         | extra
     )
     goes_on = not where.dry_run and runs.check(where.out, where.resume, settings)
-    random.seed(common.options.seed)
-    np.random.seed(common.options.seed % 2**32)
     torch.manual_seed(common.options.seed)
     stage = build(accelerator, screen)
-    if where.track:
-        accelerator.init_trackers("mmtrain", {k: str(v) for k, v in settings.items()})
     loop = Loop(stage, common.options, where.out, accelerator, screen)
+    if not where.dry_run:
+        stage.prepare()
+        settings["examples"] = _digest(stage)
+        if goes_on:
+            runs.compare(where.out, settings)
     report("starting", 1, 1)  # the bar of the run takes over
     loop.check()
     if not where.dry_run:
         lock = runs.claim(where.out, settings) if accelerator.is_main_process else None
         accelerator.wait_for_everyone()
+        if not (where.out / runs.FILE).exists():
+            raise UsageError(
+                f"{where.out} is not one folder for all processes", "--out on a shared file system"
+            )
+        if where.track:
+            accelerator.init_trackers("mmtrain", {k: str(v) for k, v in settings.items()})
         try:
             loop.run(state.newest(where.out, screen.say) if goes_on else None)
         finally:
@@ -178,6 +199,13 @@ def _run(
             if lock is not None:
                 lock.release()
         screen.say(f"done; the model is in {where.out}")
+
+
+def _digest(stage: Stage) -> str:
+    """Of which examples there are, in which order: a resumed run must find the same."""
+    names = stage.train.names(list(range(len(stage.train.lengths))))
+    facts = json.dumps([names, stage.train.lengths])
+    return hashlib.sha256(facts.encode()).hexdigest()
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:

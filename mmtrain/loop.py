@@ -1,6 +1,5 @@
 """The one training loop, on accelerate: any stage, one process or many, exactly resumable."""
 
-import errno
 import math
 import signal
 import time
@@ -13,6 +12,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from torch import Tensor
 
 from mmtrain import optimizers, plotting, sharding, sheets, state
@@ -22,7 +22,7 @@ from mmtrain.model import positions_of, trained_tokens
 from mmtrain.preflight import preflight
 from mmtrain.screen import Screen
 from mmtrain.stage import Options, Stage
-from mmtui.errors import InputError, MmtuiError
+from mmtui.errors import InputError, MmtuiError, UsageError
 
 TRAINED, OPTIMIZER = "trained.safetensors", "optimizer.pt"
 
@@ -35,13 +35,22 @@ class Loop:
     ) -> None:
         self._stage, self._options, self._out = stage, options, out
         self._accelerator, self._screen = accelerator, screen
+        is_sharded = accelerator.distributed_type == DistributedType.FSDP
+        if is_sharded and stage.samples is not None:
+            raise UsageError(f"{stage.name} can't be sharded", "launch it without FSDP")
         optimizer = optimizers.build(
-            options.optimizer, stage.module, options.rates, options.decay, accelerator.device
+            options.optimizer,
+            stage.module,
+            options.rates,
+            options.decay,
+            accelerator.device,
+            is_sharded,
         )
         stage.module.train(stage.in_training_mode)
         self._module, self._optimizer = accelerator.prepare(stage.module, optimizer)
         self._module.train(stage.in_training_mode)
         self._saved_at = 0
+        self._metrics: Metrics | None = None  # in the main process
 
     def check(self) -> None:
         """The pre-flight; raises MmtuiError if the run will not fit."""
@@ -56,7 +65,6 @@ class Loop:
 
     def run(self, resumed: tuple[int, Path] | None = None) -> None:
         """Raises KeyboardInterrupt after SIGINT or SIGTERM, when the state is saved."""
-        self._stage.prepare()
         options = self._options
         window = options.batch * options.accumulation * self._accelerator.num_processes
         self._order = Order(self._stage.train.lengths, window, options.seed)
@@ -64,7 +72,9 @@ class Loop:
         torch.manual_seed(options.seed + self._accelerator.process_index)
         start = self._load(*resumed) if resumed else 0
         self._saved_at = start
-        self._metrics = Metrics(self._out, start) if self._accelerator.is_main_process else None
+        if self._accelerator.is_main_process:
+            self._metrics = Metrics(self._out, start if resumed else -1)
+        self._clock = time.perf_counter()
         if not resumed:
             self._evaluate(0)
         with _interruption() as interrupted, ThreadPoolExecutor(1) as loader:
@@ -97,7 +107,6 @@ class Loop:
 
     def _step(self, step: int, batches: list[Any], interrupted: bool) -> bool:
         """One step of the optimizer. Whether any process was asked to stop."""
-        began = time.perf_counter()
         accelerator, module = self._accelerator, self._module
         counted = torch.tensor(
             [
@@ -118,7 +127,9 @@ class Loop:
                 # DDP averages over processes; the mean is over the tokens of all of them.
                 accelerator.backward(loss * (accelerator.num_processes / tokens))
             summed += loss.detach()
-        norm = sharding.whole(accelerator.clip_grad_norm_(module.parameters(), self._options.clip))
+        norm = sharding.whole(
+            accelerator.clip_grad_norm_(module.parameters(), self._options.clip or math.inf)
+        )
         mean = float(accelerator.reduce(summed, "sum")) / tokens
         if not math.isfinite(mean) or not math.isfinite(norm):
             raise self._trouble(step, f"loss {mean}, gradient norm {norm}")
@@ -133,7 +144,9 @@ class Loop:
             "lr": rates,
         }
         self._log(line)
-        self._screen.step(line, positions / (time.perf_counter() - began))
+        now = time.perf_counter()
+        self._screen.step(line, positions / (now - self._clock))
+        self._clock = now
         return bool(stop)
 
     def _trouble(self, step: int, what: str) -> MmtuiError:
@@ -187,7 +200,7 @@ class Loop:
             if accelerator.is_main_process:
                 state.begin(self._out, step)
             accelerator.wait_for_everyone()
-            aside = self._out / "state" / f".{step:08}"
+            aside = state.aside(self._out, step)
             trained, moments = sharding.gather(accelerator, self._module, self._optimizer)
             state.save_object(aside, f"random-{accelerator.process_index}.pt", _random_state())
             if accelerator.is_main_process:
@@ -200,9 +213,9 @@ class Loop:
             if accelerator.is_main_process:
                 self._stage.export(self._out, trained)
                 plotting.plot([self._out], self._out / "loss.png")
-        except OSError as error:
+        except Exception as error:
             state.discard(self._out, step)
-            if error.errno != errno.ENOSPC:
+            if not state.says_full(error):
                 raise
             raise MmtuiError(
                 f"the disk is full: step {step} can't be saved;"
@@ -221,8 +234,10 @@ class Loop:
         except (OSError, KeyError, RuntimeError, ValueError) as error:
             raise InputError(f"{place} does not fit this run: {error}") from error
         torch.set_rng_state(random["cpu"])
-        if torch.cuda.is_available():
+        if torch.cuda.is_available() and "cuda" in random:
             torch.cuda.set_rng_state(random["cuda"])
+        if accelerator.is_main_process:  # a kill may have come between the state and the model
+            self._stage.export(self._out, trained)
         return step
 
 

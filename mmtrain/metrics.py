@@ -16,12 +16,14 @@ SMOOTHING = 0.98
 
 
 class Metrics:
-    """Appends lines; those after `step` are cut off when a run resumes there."""
+    """Appends lines; those after `step` are cut off when a run resumes there (-1: it begins)."""
 
     def __init__(self, out: Path, step: int) -> None:
         self._path = out / FILE
         kept = [line for line in _lines(self._path) if _step(line) <= step]
-        self._path.write_text("".join(line + "\n" for line in kept))
+        aside = self._path.with_name(f".{FILE}")
+        aside.write_text("".join(line + "\n" for line in kept))
+        aside.replace(self._path)
 
     def add(self, line: dict[str, Any]) -> None:
         with self._path.open("a") as file:

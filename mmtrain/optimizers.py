@@ -6,18 +6,26 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from mmtui.errors import UsageError
+
 Name = Literal["auto", "adamw", "adam8bit", "paged-adam8bit"]
 FLOOR = 0.1  # of the peak: where the cosine ends
 BETAS = (0.9, 0.95)
 
 
 def build(
-    name: Name, module: nn.Module, rates: dict[str, float], decay: float, device: torch.device
+    name: Name,
+    module: nn.Module,
+    rates: dict[str, float],
+    decay: float,
+    device: torch.device,
+    is_sharded: bool = False,
 ) -> torch.optim.Optimizer:
     """An optimizer of the trained parameters: one group for each of `rates`.
 
     A group's name is the first part of its parameters' names. `auto` is bitsandbytes' 8-bit
-    Adam on a GPU, AdamW elsewhere. Vectors (biases, norms) do not decay.
+    Adam on a GPU, AdamW elsewhere and where parameters are sharded (FSDP), which 8-bit
+    optimizers can't be: UsageError. Vectors (biases, norms) do not decay.
     """
     groups: list[dict[str, Any]] = []
     for group, rate in rates.items():
@@ -31,7 +39,9 @@ def build(
             if chosen:
                 settings = {"name": group, "peak": rate, "lr": rate}
                 groups.append({"params": chosen, "weight_decay": decays * decay, **settings})
-    if name == "adamw" or (name == "auto" and device.type != "cuda"):
+    if is_sharded and "8bit" in name:
+        raise UsageError("8-bit optimizers can't be sharded", "--optimizer adamw")
+    if name == "adamw" or (name == "auto" and (is_sharded or device.type != "cuda")):
         return torch.optim.AdamW(groups, betas=BETAS)
     from bitsandbytes import optim
 

@@ -39,7 +39,7 @@ class Parts:
 
 
 def find(model: str) -> Checkpoint:
-    """As mmtui's, but `auto` is phi2 only where its weights and a GPU are, else smol."""
+    """What to train: as mmtui's, but `auto` is phi2 where its weights and a GPU are, else smol."""
     if model != "auto":
         return checkpoint.find(model)
     phi2 = checkpoint.find("phi2")
@@ -73,8 +73,9 @@ def training_precision(wanted: Precision, device: torch.device) -> Precision:
         return wanted
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    fast = device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return "bf16" if fast else "fp32"
+    mkldnn: Any = torch.backends.mkldnn
+    on_cpu = device.type == "cpu" and mkldnn.is_available()
+    return "bf16" if on_cpu and torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
 
 
 def scoring_precision(found: Checkpoint, report: Report) -> specs.Precision:
@@ -90,14 +91,14 @@ def scoring_precision(found: Checkpoint, report: Report) -> specs.Precision:
 
 def to_score(model: str, report: Report) -> Parts:
     """A model to evaluate, on the best device."""
-    found = find(model)
+    found = checkpoint.find(model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return load(found, scoring_precision(found, report), device, report)
 
 
 def that_answers(model: str, report: Report) -> tuple[Parts, Answerer]:
     """A model to evaluate on pictures. Raises MissingError if it has not learnt to see."""
-    Assistant(find(model)).check_sight()
+    Assistant(checkpoint.find(model)).check_sight()
     parts = to_score(model, report)
     assert parts.vision and parts.checkpoint.projector
     seeing = projector.load(parts.checkpoint.projector, parts.vision.width, parts.language.hidden)

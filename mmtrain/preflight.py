@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from mmtrain import memory
 from mmtrain.data.order import Order, share
@@ -15,7 +16,12 @@ from mmtrain.screen import Screen
 from mmtrain.stage import Options, Stage
 from mmtui.errors import InputError, MmtuiError
 
-CURES = "lower --batch and raise --accumulation, lower --max-length, or take --quantize nf4"
+CURES = {
+    "pretrain": "lower --batch and raise --accumulation, or lower --block or --size",
+    "align": "lower --batch and raise --accumulation, or lower --max-length",
+    "finetune": "lower --batch and raise --accumulation, or take --checkpointing, --quantize nf4"
+    " or a lower --max-length",
+}
 
 
 def preflight(
@@ -51,13 +57,12 @@ def preflight(
         screen.say(line)
     if needed > room:
         raise MmtuiError(
-            f"this run needs about {_gib(needed)} more memory, and {_gib(room)} are free", CURES
+            f"this run needs about {_gib(needed)} more memory, and {_gib(room)} are free",
+            CURES[stage.name],
         )
     memory.reset_peak()
     before = memory.used(device)
-    random = torch.random.get_rng_state()
     with torch.random.fork_rng():
-        torch.random.set_rng_state(random)
         for batch in batches:
             loss = _forward_and_backward(module, batch, accelerator, stage)
     used = memory.peak() - before
@@ -84,10 +89,10 @@ def _forward_and_backward(
         loss = module(batch) / trained_tokens(batch)
         accelerator.backward(loss)
     except torch.cuda.OutOfMemoryError as error:
-        raise MmtuiError("two batches do not fit into this GPU", CURES) from error
+        raise MmtuiError("two batches do not fit into this GPU", CURES[stage.name]) from error
     except RuntimeError as error:
         if "memory" in str(error):
-            raise MmtuiError("two batches do not fit into memory", CURES) from error
+            raise MmtuiError("two batches do not fit into memory", CURES[stage.name]) from error
         if "shape" in str(error) or "size" in str(error):
             raise InputError(
                 f"{stage.name}: the parts of the model do not fit together: {error}",
@@ -126,7 +131,7 @@ def _fixed_bytes(module: nn.Module, optimizer: torch.optim.Optimizer) -> int:
     """What training adds to the weights, which are there already: gradients and moments."""
     per_parameter = bytes_per_parameter(optimizer)
     return sum(
-        p.numel() * (p.element_size() + per_parameter)
+        (p.to_local() if isinstance(p, DTensor) else p).numel() * (p.element_size() + per_parameter)
         for p in module.parameters()
         if p.requires_grad
     )

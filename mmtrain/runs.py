@@ -1,6 +1,7 @@
 """The folder of a run: new, or resumed with the settings that it began with; one at a time."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,23 @@ def check(out: Path, resume: str | None, settings: dict[str, Any]) -> bool:
 
     Raises UsageError for a folder that holds something already, or a run of other settings.
     """
-    if resume is None:
+    is_run = (out / FILE).exists()
+    if resume not in (None, "auto") and not is_run:
+        raise UsageError(f"{out} holds no run", "leave --resume out to begin one")
+    if resume is None or not is_run:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            is_run = (out / FILE).exists()
             hint = f"go on with --resume {out}, or name another --out"
             raise UsageError(
                 f"{out} holds {'a run' if is_run else 'files'} already",
                 hint if is_run else "name another --out",
             )
         return False
-    if not (out / FILE).exists():
-        if resume != "auto":
-            raise UsageError(f"{out} holds no run", "leave --resume out to begin one")
-        return False
+    compare(out, settings)
+    return True
+
+
+def compare(out: Path, settings: dict[str, Any]) -> None:
+    """Raises UsageError if the run in `out` began with other values of these settings."""
     try:
         begun = json.loads((out / FILE).read_bytes())
     except (OSError, ValueError) as error:
@@ -37,15 +42,14 @@ def check(out: Path, resume: str | None, settings: dict[str, Any]) -> bool:
         ) from error
     changed = [
         f"{key} was {begun.get(key)!r}, is {settings.get(key)!r}"
-        for key in sorted(begun.keys() | settings.keys())
-        if begun.get(key) != settings.get(key)
+        for key in sorted(settings)
+        if begun.get(key) != settings[key]
     ]
     if changed:
         raise UsageError(
             f"the run in {out} began with other settings: {'; '.join(changed[:3])}",
             "a run resumes with what it began with; begin a new one, --out DIR",
         )
-    return True
 
 
 def claim(out: Path, settings: dict[str, Any]) -> FileLock:
@@ -59,5 +63,8 @@ def claim(out: Path, settings: dict[str, Any]) -> FileLock:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise UsageError(f"another process trains in {out}", "name another --out") from error
-    (out / FILE).write_text(json.dumps(settings, indent=2) + "\n")
+    for left in [*out.glob(".new-*"), *out.glob(".language-*"), *out.glob("state/.0*")]:
+        shutil.rmtree(left, ignore_errors=True)  # of a run that was killed while it saved
+    if not (out / FILE).exists():
+        (out / FILE).write_text(json.dumps(settings, indent=2) + "\n")
     return lock

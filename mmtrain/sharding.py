@@ -42,7 +42,7 @@ def scatter(
     set_state_dict(
         module,
         optimizer.optimizer,
-        model_state_dict=cast("Any", trained),
+        model_state_dict=cast("Any", dict(trained)),  # torch puts the shards into it
         optim_state_dict=moments,
         options=options,
     )

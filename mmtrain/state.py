@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -19,30 +18,28 @@ NEARLY_FULL = 1 << 20
 SEAL = "seal.json"
 
 
-def folder(out: Path, step: int) -> Path:
-    return out / "state" / f"{step:08}"
+def aside(out: Path, step: int) -> Path:
+    """Where a state is written, by all processes, before it is sealed by one."""
+    return out / "state" / f".{step:08}"
 
 
-def begin(out: Path, step: int) -> Path:
-    """An empty folder aside, to be filled by all processes and then sealed by one."""
-    aside = out / "state" / f".{step:08}"
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    return aside
+def begin(out: Path, step: int) -> None:
+    discard(out, step)
+    aside(out, step).mkdir(parents=True)
 
 
 def discard(out: Path, step: int) -> None:
     """Give the room of a state that could not be saved back."""
-    shutil.rmtree(out / "state" / f".{step:08}", ignore_errors=True)
+    shutil.rmtree(aside(out, step), ignore_errors=True)
 
 
 def seal(out: Path, step: int) -> None:
     """Name what is in the folder aside, and give it its place; old states go."""
-    aside, place = out / "state" / f".{step:08}", folder(out, step)
-    hashes = {file.name: assets.sha256(file) for file in sorted(aside.iterdir())}
-    (aside / SEAL).write_text(json.dumps(hashes, indent=2))
+    written, place = aside(out, step), out / "state" / f"{step:08}"
+    hashes = {file.name: assets.sha256(file) for file in sorted(written.iterdir())}
+    (written / SEAL).write_text(json.dumps(hashes, indent=2))
     shutil.rmtree(place, ignore_errors=True)
-    aside.rename(place)
+    written.rename(place)
     for old in _all(out)[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
 
@@ -53,11 +50,19 @@ def newest(out: Path, warn: Callable[[str], None]) -> tuple[int, Path] | None:
         if _is_whole(place):
             return int(place.name), place
         warn(f"{place} is damaged; the state before it is taken")
+    warn(f"{out} has no whole state: the run begins anew")
     return None
 
 
 def save_tensors(place: Path, name: str, tensors: dict[str, Tensor]) -> None:
     assets.save_tensors({key: value.contiguous() for key, value in tensors.items()}, place / name)
+
+
+def says_full(error: BaseException) -> bool:
+    """Whether something failed for want of disk space, whichever library says so."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return True
+    return "No space left" in str(error) or f"os error {errno.ENOSPC}" in str(error)
 
 
 def load_tensors(place: Path, name: str) -> dict[str, Tensor]:
@@ -68,14 +73,16 @@ def save_object(place: Path, name: str, value: Any) -> None:
     """An optimizer's state and the like: plain containers, numbers and tensors."""
     try:
         torch.save(value, place / name)
-    except RuntimeError as error:  # what torch makes of a full disk
-        if shutil.disk_usage(place).free > NEARLY_FULL:
-            raise
-        raise OSError(errno.ENOSPC, "No space left on device", str(place / name)) from error
+    except RuntimeError as error:  # what torch makes of a full disk, or of anything else
+        raise OSError(errno.ENOSPC if _is_full(place) else errno.EIO, str(error)) from error
 
 
 def load_object(place: Path, name: str) -> Any:
     return torch.load(place / name, map_location="cpu", weights_only=True)
+
+
+def _is_full(place: Path) -> bool:
+    return shutil.disk_usage(place).free < NEARLY_FULL
 
 
 def _all(out: Path) -> list[Path]:
@@ -86,5 +93,5 @@ def _is_whole(place: Path) -> bool:
     try:
         hashes = json.loads((place / SEAL).read_bytes())
         return all(assets.sha256(place / name) == digest for name, digest in hashes.items())
-    except (OSError, ValueError, AttributeError, SafetensorError):
+    except (OSError, ValueError, AttributeError):
         return False

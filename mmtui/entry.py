@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from mmtui.errors import MmtuiError
 
 
-# torch has no exception of its own for the memory of the CPU.
 _interrupted = False
+# torch has no exception of its own for the memory of the CPU.
 _OUT_OF_MEMORY = re.compile("OutOfMemoryError|can't allocate memory|not enough memory")
 
 

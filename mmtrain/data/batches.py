@@ -18,6 +18,7 @@ from mmtui.pipeline.images import Picture
 from mmtui.pipeline.multimodal import Position, positions
 from mmtui.pipeline.prompt import IGNORE, ChatFormat, Turn
 
+TEMPLATE = 64  # tokens that a chat template may put around a dialogue
 NO_PIXELS = Image.new("RGB", (1, 1))  # of a picture whose features come from the store
 
 
@@ -82,6 +83,25 @@ class Dialogues:
         dropped = len(self.examples) - len(kept)
         self.examples = [example for example, _ in kept]
         self.lengths = [length for _, length in kept]
+        return dropped
+
+    def drop_untrainable(self) -> int:
+        """Leave out what has no answer within the limit; returns how many they are.
+
+        A token is a character at least, so that most examples need no look.
+        """
+        kept = []
+        for index, example in enumerate(self.examples):
+            most = example.characters + self._shape[0] * len(example.pictures) + TEMPLATE
+            if most > self._limit:
+                try:
+                    self._row(example, "plain")
+                except InputError:
+                    continue
+            kept.append(index)
+        dropped = len(self.examples) - len(kept)
+        self.examples = [self.examples[index] for index in kept]
+        self.lengths = [self.lengths[index] for index in kept]
         return dropped
 
     def names(self, indexes: list[int]) -> list[str]:

@@ -54,12 +54,12 @@ def _dialogues(split: Split, tokenizer: Any, report: Report) -> dict[str, Any]:
 
 
 def _text(path: Path, tokenizer: Any, report: Report) -> dict[str, Any]:
-    odd: list[str] = []
+    odd = redpajama.Odd()
     files = redpajama.files(path)
     lengths, size = [], 0
     report("reading", 0, 0)
     for text in redpajama.documents(files, odd):
-        size += len(text.encode(errors="replace"))
+        size += len(text.encode())
         lengths.append(len(tokenizer(text, add_special_tokens=False).input_ids))
     if not lengths:
         raise InputError(f"{path} holds no text", 'each line must be JSON with a "text"')
@@ -67,8 +67,8 @@ def _text(path: Path, tokenizer: Any, report: Report) -> dict[str, Any]:
         "files": len(files),
         "documents": len(lengths),
         "bytes": size,
-        "odd_lines": len(odd),
-        "odd": odd[:NAMED],
+        "odd_lines": odd.count,
+        "first_odd_line": odd.first,
         "total_tokens": sum(lengths),
         "tokens": _spread(lengths),
     }

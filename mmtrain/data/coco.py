@@ -88,7 +88,7 @@ def captioned(annotations: Path, notes: list[str]) -> list[Captioned]:
     if missing > MISSING_SHARE * len(named):
         raise InputError(
             f"{missing:,} of the {len(named):,} images of {annotations.name} are not in {folder}",
-            "put them there, or run `mmtrain data check` on the folder",
+            "put them there; COCO's archives unpack to train2017/ and val2017/ beside annotations/",
         )
     if missing:
         notes.append(

@@ -55,7 +55,7 @@ def fetch(
     the host can't be reached; MmtuiError on a full disk or a wrong checksum.
     """
     out.mkdir(parents=True, exist_ok=True)
-    wanted = [archive for archive in archives if not (out / archive.makes).exists()]
+    wanted = [a for a in archives if (out / a.name).exists() or not (out / a.makes).exists()]
     needed = 2 * sum(archive.size for archive in wanted)
     if shutil.disk_usage(out).free < needed:
         raise MmtuiError(

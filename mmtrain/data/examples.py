@@ -59,9 +59,14 @@ def hold_out(items: Sequence[T], key: Callable[[T], str]) -> tuple[list[T], list
 
 
 def merge(splits: Iterable[Split]) -> Split:
+    """All of them; what has a picture that validates anywhere is not trained on."""
     parts = list(splits)
-    return Split(
-        [example for part in parts for example in part.train],
-        [example for part in parts for example in part.validation],
-        [note for part in parts for note in part.notes],
-    )
+    validation = [example for part in parts for example in part.validation]
+    held = {picture.resolve() for example in validation for picture in example.pictures}
+    train = [
+        example
+        for part in parts
+        for example in part.train
+        if held.isdisjoint(picture.resolve() for picture in example.pictures)
+    ]
+    return Split(train, validation, [note for part in parts for note in part.notes])

@@ -7,6 +7,7 @@ import sqlite3
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -55,10 +56,6 @@ class FeatureStore:
         features: Tensor = shard[row]
         return features
 
-    def bytes_needed(self, count: int) -> int:
-        """On disk, for so many images."""
-        return count * self._width[0] * self._width[1] * 2
-
     def ensure(
         self, files: Iterable[Path], views: Sequence[View] = ("plain",)
     ) -> dict[Path, InputError]:
@@ -72,7 +69,8 @@ class FeatureStore:
             self._hashes.knows(f) and self.key(f, v) in self._rows for f in wanted for v in views
         ):
             return {}
-        broken: dict[Path, InputError] = {}
+        self._open_shards()  # of other processes
+        bad: dict[str, InputError] = {}
         with ThreadPoolExecutor() as pool:
             self._hashes.learn(wanted, pool)
             missing = {
@@ -91,9 +89,9 @@ class FeatureStore:
                         pool.map(decoded, *zip(*[task for _, task in batch], strict=True))
                     )
                     good = {}
-                    for (key, (file, _)), image in zip(batch, opened, strict=True):
+                    for (key, _), image in zip(batch, opened, strict=True):
                         if isinstance(image, InputError):
-                            broken[file] = image
+                            bad[key] = image
                         else:
                             good[key] = image
                     if good:
@@ -103,7 +101,8 @@ class FeatureStore:
         if todo:
             self._report("encoding images", len(todo), len(todo))
             self._open_shards()
-        return broken
+        reasons = ((file, bad.get(self.key(file, view))) for file in wanted for view in views)
+        return {file: reason for file, reason in reasons if reason is not None}
 
     def _encode(self, pictures: dict[str, Image.Image]) -> dict[str, Tensor]:
         filled = [*pictures.values()]
@@ -130,8 +129,9 @@ class FeatureStore:
                 opened: Any = safe_open(path, framework="pt")
                 keys = json.loads(opened.metadata()["keys"])
                 rows = opened.get_slice("features")
-                assert rows.get_shape() == [len(keys), *self._width]
-            except (SafetensorError, OSError, ValueError, KeyError, TypeError, AssertionError):
+                if rows.get_shape() != [len(keys), *self._width]:
+                    raise ValueError(rows.get_shape())
+            except (SafetensorError, OSError, ValueError, KeyError, TypeError):
                 path.unlink(missing_ok=True)  # cut off by a full disk or a crash: computed again
                 continue
             self._shards[path] = opened
@@ -142,8 +142,11 @@ class _Hashes:
     """SHA-256 of files, remembered as long as size and time of change are the same."""
 
     def __init__(self, path: Path) -> None:
-        self._database = sqlite3.connect(path, timeout=60, isolation_level=None)
-        self._database.execute("CREATE TABLE IF NOT EXISTS files (path PRIMARY KEY, stamp, sha256)")
+        try:
+            self._database = _database(path)
+        except sqlite3.DatabaseError:  # damaged: it only saves time
+            path.unlink(missing_ok=True)
+            self._database = _database(path)
         self._known: dict[Path, str] = {}
 
     def __getitem__(self, file: Path) -> str:
@@ -169,9 +172,15 @@ class _Hashes:
         for (file, stamp), digest in zip(unknown, digests, strict=True):
             self._known[file] = digest
             rows.append((os.fsencode(file.absolute()), stamp, digest))
-        self._database.execute("BEGIN")
-        self._database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", rows)
-        self._database.execute("COMMIT")
+        with suppress(sqlite3.OperationalError):  # a full disk: hashed again next time
+            self._database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", rows)
+            self._database.commit()
+
+
+def _database(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=60)
+    database.execute("CREATE TABLE IF NOT EXISTS files (path PRIMARY KEY, stamp, sha256)")
+    return database
 
 
 def _stamp(file: Path) -> str:

@@ -76,7 +76,7 @@ def _tokenize(
 ) -> None:
     dtype = np.dtype("uint16" if len(tokenizer) <= 1 << 16 else "uint32")
     fast, end = tokenizer.backend_tokenizer, tokenizer.eos_token_id
-    odd: list[str] = []
+    odd = redpajama.Odd()
     counts = {"train": 0, "held": 0}
     sizes = {file: file.stat().st_size for file in files + held_out}
     done, total = 0, sum(sizes.values())
@@ -101,7 +101,9 @@ def _tokenize(
             f"{files[0]} holds no text to train on, or a single document",
             'each line must be JSON with a "text"',
         )
-    notes = [f"{len(odd):,} lines hold no text and are skipped, as {odd[0]}"] if odd else []
+    notes = (
+        [f"{odd.count:,} lines hold no text and are skipped, as {odd.first}"] if odd.count else []
+    )
     facts = {"dtype": dtype.name, "documents": counts["train"], "notes": notes}
     (work / "facts.json").write_text(json.dumps(facts))
 
@@ -115,9 +117,7 @@ def _digest(value: Any) -> str:
 
 
 def _is_drawn(text: str) -> bool:
-    return (
-        int.from_bytes(hashlib.sha256(text.encode(errors="replace")).digest()[:4]) % HELD_OUT == 0
-    )
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) % HELD_OUT == 0
 
 
 def _mapped(path: Path, dtype: str) -> "np.ndarray[Any, Any]":

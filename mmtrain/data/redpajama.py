@@ -3,8 +3,10 @@
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +32,18 @@ def files(path: Path) -> list[Path]:
     return found
 
 
-def documents(paths: list[Path], odd: list[str] | None = None) -> Iterator[str]:
+@dataclass
+class Odd:
+    """Lines that hold no text: how many, and the first of them."""
+
+    count: int = 0
+    first: str = ""
+
+
+def documents(paths: list[Path], odd: Odd | None = None) -> Iterator[str]:
     """The texts, one after the other; never a whole file in memory.
 
-    Lines that hold no text are named in `odd`. Raises InputError for a file that can't be read.
+    Lines that hold no text are counted in `odd`. Raises InputError for a file that can't be read.
     """
     for path in paths:
         try:
@@ -43,8 +53,9 @@ def documents(paths: list[Path], odd: list[str] | None = None) -> Iterator[str]:
                     if text is not None:
                         yield text
                     elif odd is not None and line.strip():
-                        odd.append(f"{path.name}:{number}")
-        except (OSError, EOFError, _zstd_error()) as error:
+                        odd.count += 1
+                        odd.first = odd.first or f"{path.name}:{number}"
+        except (OSError, EOFError, zlib.error, _zstd_error()) as error:
             raise InputError(f"{path} can't be read: {error}") from error
 
 
@@ -64,7 +75,9 @@ def _text(line: str) -> str | None:
         text = json.loads(line)["text"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    return text if isinstance(text, str) and text.strip() else None
+    if not isinstance(text, str) or not text.strip():
+        return None
+    return text.encode(errors="replace").decode()  # no lone surrogates, which JSON allows
 
 
 def _zstd_error() -> type[Exception]:

@@ -30,7 +30,6 @@ PLACES = {
 GROUNDS = ((255, 255, 255), (235, 235, 228), (222, 232, 240))
 NUMBERS = ("no", "one", "two", "three", "four")
 SIDE = 224
-DONE = "text.jsonl"  # what is written last
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def generate(out: Path, count: int, seed: int, report: Report = silent) -> None:
     random.Random(seed).shuffle(texts)
     documents = [" ".join(texts[at : at + 20]) for at in range(0, len(texts), 20)]
     lines = [json.dumps({"text": document, "meta": {"source": "shapes"}}) for document in documents]
-    (out / DONE).write_text("".join(line + "\n" for line in lines))
+    (out / "text.jsonl").write_text("".join(line + "\n" for line in lines))
 
 
 Scene = tuple[list[Thing], tuple[int, int, int]]

@@ -30,8 +30,8 @@ def dialogues(
             say(f"MMTRAIN_DATA can't be used: {error}")
         else:
             say(f"data: {root}, from MMTRAIN_DATA")
-            return _told(split, say)
-    return _read(_synthetic(say), None, captions_first)
+            return _told(merge([split]), say)
+    return merge([_read(_synthetic(say), None, captions_first)])
 
 
 def text(given: list[Path], say: Callable[[str], None]) -> list[Path]:
@@ -71,9 +71,12 @@ def _told(split: Split, say: Callable[[str], None]) -> Split:
 
 
 def _synthetic(say: Callable[[str], None]) -> Path:
-    folder = assets.cache_dir() / "shapes"
     say("NO REAL DATA: training on synthetic coloured shapes. Name yours with --data or")
     say("MMTRAIN_DATA; `mmtrain data coco2017 --out DIR` tells how to get COCO.")
-    if not (folder / shapes.DONE).exists():
-        shapes.generate(folder, SHAPES, seed=0)
+    folder = assets.cache_dir() / "shapes"
+    if not folder.exists():
+        with assets.workspace("shapes", needed=50_000_000) as work:
+            if not folder.exists():  # another process may have been faster
+                shapes.generate(work, SHAPES, seed=0)
+                work.rename(folder)
     return folder

@@ -82,8 +82,8 @@ def speech(
     """The word error rate, on sound files beside transcripts.tsv."""
     with reporting() as report:
         from mmtrain.evaluation import speech as task
-        from mmtrain.parts import find
         from mmtui.pipeline.assistant import Assistant
+        from mmtui.pipeline.checkpoint import find
 
         scores = task.evaluate(Assistant(find(model), report), data, limit, report)
     _tell(scores, predictions, None, as_json)
@@ -109,13 +109,14 @@ def text(
 def _tell(scores: "Scores", predictions: Path | None, sheet: Path | None, as_json: bool) -> None:
     from mmtrain.evaluation.scores import write_predictions, write_sheet
 
+    if as_json:
+        print_json(scores.values)
+    else:
+        for name, value in scores.values.items():
+            shown = f"{value:,.4f}" if isinstance(value, float) else f"{value:,}"
+            print(f"{one_line(name):22} {shown}")
     if predictions is not None:
         write_predictions(scores.predictions, predictions)
     if sheet is not None:
         write_sheet(scores.predictions, sheet)
         print(one_line(f"the best and the worst are in {sheet}"), file=sys.stderr)
-    if as_json:
-        print_json(scores.values)
-        return
-    for name, value in scores.values.items():
-        print(f"{name:22} {value:,.4f}" if isinstance(value, float) else f"{name:22} {value:,}")

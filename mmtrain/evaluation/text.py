@@ -47,7 +47,7 @@ def evaluate(parts: Parts, data: Path, limit: int | None, batch: int, report: Re
             loss += float(summed_loss(language.model, on, input_ids=inputs.to(language.device)))
             tokens += int((targets != IGNORE).sum())
     report("reading", len(rows), len(rows))
-    size = sum(len(text.encode(errors="replace")) for text in documents)
+    size = sum(len(text.encode()) for text in documents)
     values: dict[str, float | int] = {
         "documents": len(documents),
         "tokens": tokens,

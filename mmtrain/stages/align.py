@@ -33,7 +33,8 @@ def build(
     vision = needs_sight(parts.checkpoint)
     train, validation = sight.datasets(parts, split, limit, views)
     count = starts.RIDGE_IMAGES if start == "ridge" else sight.SAMPLES
-    features, captions = sight.sample_features(parts, split.train, count)
+    with accelerator.main_process_first():
+        features, captions = sight.sample_features(parts, split.train, count)
     projector = starts.projector(start, kind, vision, parts.language, features, captions)
     module = VisionLanguage(parts.language.model, projector.to(accelerator.device))
     trained = parts.checkpoint

@@ -9,14 +9,17 @@ from typing import Any, Literal
 from accelerate import Accelerator
 from torch import Tensor
 
+from mmtrain import starts
 from mmtrain.data.examples import Split
 from mmtrain.data.features import View
 from mmtrain.model import VisionLanguage
 from mmtrain.parts import Parts, needs_sight
 from mmtrain.stage import Stage
 from mmtrain.stages import sight
-from mmtui.errors import MissingError
+from mmtui.errors import InputError
 from mmtui.pipeline import checkpoint, projector
+from mmtui.pipeline.projector import Projector
+from mmtui.pipeline.spec import VisionSpec
 
 Quantize = Literal["nf4", "none"]
 
@@ -49,13 +52,8 @@ def build(
     The loss is on the assistant's tokens only.
     """
     vision = needs_sight(parts.checkpoint)
-    if parts.checkpoint.projector is None:
-        raise MissingError(
-            f"{parts.checkpoint.spec.name} has no projector to finetune",
-            "run `mmtrain align` first, then `mmtrain finetune --from` its folder",
-        )
     train, validation = sight.datasets(parts, split, limit, views)
-    seeing = projector.load(parts.checkpoint.projector, vision.width, parts.language.hidden)
+    seeing = _projector(parts, split, vision, accelerator)
     seeing.requires_grad_(True).to(accelerator.device)
     adapted = adapt(parts, lora, checkpointing)
     module = VisionLanguage(parts.language.model, seeing)
@@ -84,6 +82,17 @@ def build(
     )
 
 
+def _projector(
+    parts: Parts, split: Split, vision: VisionSpec, accelerator: Accelerator
+) -> Projector:
+    """The checkpoint's; of a model that was never aligned, one that only begins well."""
+    if parts.checkpoint.projector is not None:
+        return projector.load(parts.checkpoint.projector, vision.width, parts.language.hidden)
+    with accelerator.main_process_first():
+        features, captions = sight.sample_features(parts, split.train, starts.RIDGE_IMAGES)
+    return starts.projector("ridge", "linear", vision, parts.language, features, captions)
+
+
 def adapt(parts: Parts, lora: Lora, checkpointing: bool) -> Any:
     """Puts trainable adapters into the language model; returns PEFT's view of it."""
     from bitsandbytes.nn import Linear4bit
@@ -100,7 +109,12 @@ def adapt(parts: Parts, lora: Lora, checkpointing: bool) -> Any:
     elif checkpointing:
         model.gradient_checkpointing_enable(settings)
     if parts.checkpoint.adapter is not None:
-        adapted = PeftModel.from_pretrained(model, str(parts.checkpoint.adapter), is_trainable=True)
+        try:
+            adapted = PeftModel.from_pretrained(
+                model, str(parts.checkpoint.adapter), is_trainable=True
+            )
+        except Exception as error:  # PEFT raises nearly anything on what does not fit
+            raise InputError(f"the adapter of this checkpoint does not fit: {error}") from error
         return _anonymous(adapted)
     config = LoraConfig(
         task_type="CAUSAL_LM",

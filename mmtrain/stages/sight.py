@@ -47,7 +47,7 @@ def encoder(
 
     def encode() -> None:
         files = list(dict.fromkeys([*train.pictures, *validation.pictures]))
-        if not files or parts.store is None:
+        if parts.store is None:
             return
         parts.store.ensure(files[accelerator.process_index :: accelerator.num_processes], views)
         accelerator.wait_for_everyone()
@@ -61,6 +61,10 @@ def encoder(
         if broken:
             dropped = train.drop(broken) + validation.drop(broken)
             say(f"{len(broken):,} broken images are left out, and {dropped:,} examples with them")
+        if long := train.drop_untrainable() + validation.drop_untrainable():
+            say(f"{long:,} examples are left out, whose answers begin after --max-length")
+        if not train.examples:
+            raise InputError("no example is left to train on", "raise --max-length")
 
     return encode
 

@@ -125,7 +125,7 @@ def write(
         if adapter is not None:
             shutil.copytree(adapter, aside / ADAPTER)
         if language is not None:
-            shutil.copytree(language, aside / LANGUAGE)
+            shutil.copytree(language, aside / LANGUAGE, copy_function=_link)
             weights = dataclasses.replace(spec.language, weights=Asset(LANGUAGE))
             spec = dataclasses.replace(spec, language=weights)
         pins = [
@@ -137,6 +137,14 @@ def write(
         (aside / SPEC).write_text(json.dumps(complete.to_json(), indent=2) + "\n")
         for part in (PROJECTOR, ADAPTER, LANGUAGE, SPEC):
             _exchange(aside / part, folder / part)
+
+
+def _link(source: str, place: str) -> None:
+    """A copy that takes no room, where the file system can."""
+    try:
+        os.link(source, place)
+    except OSError:
+        shutil.copy2(source, place)
 
 
 def _exchange(new: Path, place: Path) -> None:

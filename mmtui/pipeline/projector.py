@@ -25,19 +25,17 @@ def make(kind: Kind, width: int, hidden: int) -> Projector:
     return nn.Sequential(nn.Linear(width, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, hidden))
 
 
-def kind_of(path: Path) -> Kind:
-    """Raises InputError if the file is damaged."""
-    return "linear" if "weight" in _read(path) else "mlp"
-
-
 def load(path: Path, width: int, hidden: int) -> Projector:
     """An fp32 projector in eval mode, of the kind that the file holds.
 
     Raises InputError if the file is damaged or does not fit between tower and model.
     """
-    state = _read(path)
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is damaged: {error}") from error
     with torch.device("meta"):
-        projector = make(kind_of(path), width, hidden)
+        projector = make("linear" if "weight" in state else "mlp", width, hidden)
     expected = {name: tuple(tensor.shape) for name, tensor in projector.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if found != expected:
@@ -47,10 +45,3 @@ def load(path: Path, width: int, hidden: int) -> Projector:
         )
     projector.load_state_dict({name: state[name].float() for name in expected}, assign=True)
     return projector.eval().requires_grad_(False)
-
-
-def _read(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is damaged: {error}") from error
