@@ -123,35 +123,37 @@ def _relation(first: Thing, second: Thing) -> str:
     return "above" if y < other_y else "below"
 
 
-def _questions(things: list[Thing]) -> list[tuple[str, str]]:
-    first = things[0]
-    number = NUMBERS[len(things)]
+def _questions(things: list[Thing], chance: random.Random) -> list[tuple[str, str]]:
+    """Questions in an order in which no question tells the answer to a later one.
+
+    Else a model would learn to read the dialogue, not to look.
+    """
+    first, count = things[0], NUMBERS[len(things)]
     if len({thing.name for thing in things}) == 1:
-        shape = _plural(first.shape, things)
+        them, shape = ("it", "shape") if len(things) == 1 else ("they", "shapes")
         verb = "is" if len(things) == 1 else "are"
         asked = [
-            (f"What colour {verb} the {shape}?", first.colour),
-            (f"What {_plural('shape', things)} {verb} there?", shape),
-            (f"How many {first.shape}s are there?", number),
+            (f"What colour {verb} {them}?", first.colour),
+            (f"What {shape} {verb} there?", _plural(first.shape, things)),
+            (f"Small or large, what {verb} {them}?", first.size),
+            ("How many are there?", count),
         ]
         if len(things) == 1:
-            asked += [
-                (f"Where is the {first.shape}?", first.place),
-                ("Is it small or large?", first.size),
-            ]
-        return [(question, f"{answer.capitalize()}.") for question, answer in asked]
-    second = things[1]
-    asked = []
-    for thing, other in ((first, second), (second, first)):
-        asked += [
-            (f"What colour is the {thing.shape}?", thing.colour),
-            (f"What shape is {thing.colour}?", thing.shape),
-            (f"Where is the {thing.shape}?", thing.place),
-            (
-                f"What is {_relation(other, thing)} the {thing.shape}?",
-                f"the {other.colour} {other.shape}",
-            ),
+            asked.append(("Where is it?", first.place))
+        chance.shuffle(asked)
+    else:
+        second = things[1]
+        known, sought = (first, second) if chance.random() < 0.5 else (second, first)
+        asked = [
+            (f"What colour is the {known.shape}?", known.colour),
+            (f"What shape is {sought.colour}?", sought.shape),
         ]
+        chance.shuffle(asked)
+        asked.append((f"Where is the {sought.shape}?", sought.place))
+        relation = _relation(known, sought)
+        asked.append(
+            (f"What is {relation} the {sought.shape}?", f"the {known.colour} {known.shape}")
+        )
     return [(question, f"{answer.capitalize()}.") for question, answer in asked]
 
 
@@ -214,7 +216,7 @@ def _llava(scenes: dict[str, Scene]) -> list[dict[str, Any]]:
     rows = []
     for name, (things, _) in scenes.items():
         said: list[dict[str, str]] = []
-        for question, answer in _questions(things):
+        for question, answer in _questions(things, random.Random(name)):
             mark = "" if said else "<image>\n"
             said += [{"from": "human", "value": mark + question}, {"from": "gpt", "value": answer}]
         rows.append({"id": Path(name).stem, "image": name, "conversations": said})
@@ -229,7 +231,7 @@ def _vqa(out: Path, scenes: dict[str, Scene]) -> None:
     rows = [
         {"image": name, "question": question, "answer": answer.rstrip(".").lower()}
         for name, (things, _) in scenes.items()
-        for question, answer in _questions(things)
+        for question, answer in _questions(things, random.Random(name))
     ]
     _write(out / "vqa" / "questions.json", rows)
 

@@ -26,8 +26,8 @@ SIZES: dict[str, dict[str, Any]] = {
         "num_attention_heads": 12, "partial_rotary_factor": 0.4, "vocab_size": 51200,
     },
     "nano": {
-        "hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 4,
-        "num_attention_heads": 4, "partial_rotary_factor": 0.5, "vocab_size": 8192,
+        "hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 4,
+        "num_attention_heads": 4, "partial_rotary_factor": 0.5, "vocab_size": 4096,
     },
 }  # fmt: skip
 CONTEXT = 2048
