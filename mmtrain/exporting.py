@@ -28,6 +28,9 @@ def export(run: Path, destination: str) -> Path:
         raise UsageError(f"{place} holds other files", "name another folder")
     language = Path(found.spec.language.weights.uri)
     with TemporaryDirectory() as name:
+        own = Path(name) / LANGUAGE if language.name == LANGUAGE and language.is_dir() else None
+        if own is not None:
+            shutil.copytree(language, own)
         adapter = Path(name) / checkpoint.ADAPTER if found.adapter else None
         if found.adapter and adapter:
             shutil.copytree(found.adapter, adapter)
@@ -37,7 +40,7 @@ def export(run: Path, destination: str) -> Path:
             found.spec,
             projector=_half(found.projector) if found.projector else None,
             adapter=adapter,
-            language=language if language.name == LANGUAGE and language.is_dir() else None,
+            language=own,
         )
     return place
 

@@ -111,8 +111,9 @@ def write(
     adapter: Path | None = None,
     language: Path | None = None,
 ) -> None:
-    """Make the checkpoint `folder` of a projector's state and the folders of a PEFT adapter and
-    of a language model.
+    """Make the checkpoint `folder` of a projector's state and the folder of a PEFT adapter.
+
+    The folder of a language model is moved there: a copy may not fit.
 
     Its parts are made aside and renamed, spec.json last: a part of another age than spec.json
     is told by `read`. Other files in the folder are left alone.
@@ -125,7 +126,7 @@ def write(
         if adapter is not None:
             shutil.copytree(adapter, aside / ADAPTER)
         if language is not None:
-            shutil.copytree(language, aside / LANGUAGE, copy_function=_link)
+            shutil.move(language, aside / LANGUAGE)
             weights = dataclasses.replace(spec.language, weights=Asset(LANGUAGE))
             spec = dataclasses.replace(spec, language=weights)
         pins = [
@@ -137,14 +138,6 @@ def write(
         (aside / SPEC).write_text(json.dumps(complete.to_json(), indent=2) + "\n")
         for part in (PROJECTOR, ADAPTER, LANGUAGE, SPEC):
             _exchange(aside / part, folder / part)
-
-
-def _link(source: str, place: str) -> None:
-    """A copy that takes no room, where the file system can."""
-    try:
-        os.link(source, place)
-    except OSError:
-        shutil.copy2(source, place)
 
 
 def _exchange(new: Path, place: Path) -> None:

@@ -65,7 +65,8 @@ def test_what_else_is_in_the_folder_is_left_alone(tmp_path, spec):
 
 
 def test_a_language_model_of_its_own_is_found_wherever_the_folder_lies(tmp_path, spec, tiny_phi):
-    checkpoint.write(tmp_path / "m", spec, language=tiny_phi)
+    shutil.copytree(tiny_phi, tmp_path / "phi")
+    checkpoint.write(tmp_path / "m", spec, language=tmp_path / "phi")
     (tmp_path / "m").rename(tmp_path / "moved")
     weights = checkpoint.read(tmp_path / "moved").spec.language.weights
     assert Path(weights.uri) == tmp_path / "moved" / "language"

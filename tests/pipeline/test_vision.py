@@ -170,9 +170,9 @@ def test_pickled_code_is_not_run(tmp_path):
 
 
 def test_a_spec_of_another_shape_is_refused(smol):
-    spec = dataclasses.replace(smol.spec.vision, patches=49)
+    spec = dataclasses.replace(smol.spec.vision, patches=100)
     tower = VisionTower(spec, assets.locate(spec.weights))
-    with pytest.raises(InputError, match=r"\(81, 1280\).*\(49, 1280\)"):
+    with pytest.raises(InputError, match=r"\(81, 1280\).*\(100, 1280\)"):
         tower.encode([noise()])
 
 
@@ -194,3 +194,15 @@ def test_the_real_tower_knows_imagenet_photos(smol, shared):
         synonyms = names.index_to_description(index).lower().split(", ")
         hits += any(word in captions[image["id"]] for word in synonyms)
     assert hits / len(chosen) > 0.7
+
+
+def test_fewer_patches_are_the_means_of_their_neighbours(smol):
+    """9 x 9 averaged to 3 x 3 is the mean of blocks; 5 x 5 is what the preset takes."""
+    image = noise()
+    whole = dataclasses.replace(smol.spec.vision, patches=81)
+    few = dataclasses.replace(smol.spec.vision, patches=9)
+    weights = assets.locate(whole.weights)
+    grid = VisionTower(whole, weights).encode([image]).reshape(3, 3, 3, 3, 1280)
+    expected = grid.mean(dim=(1, 3)).reshape(9, 1280)
+    assert torch.allclose(VisionTower(few, weights).encode([image])[0], expected, atol=1e-5)
+    assert VisionTower(smol.spec.vision, weights).encode([image]).shape == (1, 25, 1280)
