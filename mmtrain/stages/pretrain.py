@@ -68,6 +68,7 @@ def build(
         raise UsageError(
             f"a block of {block} is longer than this model's {context}", f"--block {context}"
         )
+    shape.max_position_embeddings = block  # of positions beyond it learns nothing
     train, validation = Blocks(packed.train, block), Blocks(packed.validation, block)
     if not train.lengths:
         raise InputError(

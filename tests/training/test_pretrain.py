@@ -17,7 +17,7 @@ NANO = {
     "num_attention_heads": 4, "partial_rotary_factor": 0.5, "vocab_size": 400,
     "max_position_embeddings": 128,
 }  # fmt: skip
-RUN = ("--block", 32, "--steps", 8, "--eval-every", 4, "--save-every", 4, "--precision", "fp32")
+RUN = ("--block", 64, "--steps", 8, "--eval-every", 4, "--save-every", 4, "--precision", "fp32")
 
 
 @pytest.fixture(scope="module")
