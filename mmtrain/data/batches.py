@@ -75,15 +75,13 @@ class Dialogues:
 
     def drop(self, unusable: Collection[Path]) -> int:
         """Leave out the examples with such a picture; returns how many they are."""
-        kept = [
-            (example, length)
-            for example, length in zip(self.examples, self.lengths, strict=True)
-            if not any(picture in unusable for picture in example.pictures)
-        ]
-        dropped = len(self.examples) - len(kept)
-        self.examples = [example for example, _ in kept]
-        self.lengths = [length for _, length in kept]
-        return dropped
+        return self._keep(
+            [
+                index
+                for index, example in enumerate(self.examples)
+                if not any(picture in unusable for picture in example.pictures)
+            ]
+        )
 
     def drop_untrainable(self) -> int:
         """Leave out what has no answer within the limit; returns how many they are.
@@ -99,9 +97,12 @@ class Dialogues:
                 except InputError:
                     continue
             kept.append(index)
-        dropped = len(self.examples) - len(kept)
-        self.examples = [self.examples[index] for index in kept]
-        self.lengths = [self.lengths[index] for index in kept]
+        return self._keep(kept)
+
+    def _keep(self, indexes: list[int]) -> int:
+        dropped = len(self.examples) - len(indexes)
+        self.examples = [self.examples[index] for index in indexes]
+        self.lengths = [self.lengths[index] for index in indexes]
         return dropped
 
     def names(self, indexes: list[int]) -> list[str]:
@@ -128,8 +129,7 @@ class Dialogues:
         """A dry run comes here before all images are encoded."""
         pictures = [picture for index in indexes for picture in self.examples[index].pictures]
         if pictures and self._store is not None:
-            for reason in self._store.ensure(pictures, self._views).values():
-                raise reason
+            self._store.require(pictures, self._views)
 
     def _row(self, example: Example, view: View) -> tuple[list[Position], list[int]]:
         """A dialogue's positions and targets, both (length,)."""

@@ -48,8 +48,8 @@ def read(root: Path) -> Split:
     """
     files = sorted((root / "annotations").glob("captions_*.json"))
     notes: list[str] = []
-    train = [c for f in files if not _validates(f) for c in captioned(f, notes)]
-    validation = [c for f in files if _validates(f) for c in captioned(f, notes)]
+    train = [c for f in files if not validates(f) for c in captioned(f, notes)]
+    validation = [c for f in files if validates(f) for c in captioned(f, notes)]
     if not train:
         raise InputError(f"{root / 'annotations'} has no captions_train*.json")
     if validation:
@@ -57,7 +57,7 @@ def read(root: Path) -> Split:
         train = [item for item in train if item.image not in seen]
     else:
         train, validation = hold_out(train, lambda item: item.image.name)
-    return Split(_examples(train), _examples(validation), notes)
+    return Split(examples_of(train), examples_of(validation), notes)
 
 
 def captioned(annotations: Path, notes: list[str]) -> list[Captioned]:
@@ -99,7 +99,7 @@ def captioned(annotations: Path, notes: list[str]) -> list[Captioned]:
     return [Captioned(folder / i.file_name, tuple(captions[i.id])) for i in there]
 
 
-def _validates(file: Path) -> bool:
+def validates(file: Path) -> bool:
     return file.stem.startswith("captions_val")
 
 
@@ -108,7 +108,7 @@ def _plain(name: str) -> bool:
     return not path.is_absolute() and ".." not in path.parts
 
 
-def _examples(images: list[Captioned]) -> list[Example]:
+def examples_of(images: list[Captioned]) -> list[Example]:
     return [
         Example(
             f"{item.image.name}#{number}",

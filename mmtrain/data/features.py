@@ -104,6 +104,11 @@ class FeatureStore:
         reasons = ((file, bad.get(self.key(file, view))) for file in wanted for view in views)
         return {file: reason for file, reason in reasons if reason is not None}
 
+    def require(self, files: Iterable[Path], views: Sequence[View] = ("plain",)) -> None:
+        """As `ensure`, but raises the InputError of the first file that is no image."""
+        for reason in self.ensure(files, views).values():
+            raise reason
+
     def _encode(self, pictures: dict[str, Image.Image]) -> dict[str, Tensor]:
         filled = [*pictures.values()]
         filled += [filled[-1]] * (BATCH - len(filled))

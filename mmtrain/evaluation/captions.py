@@ -9,7 +9,6 @@ from mmtrain.answering import Answerer
 from mmtrain.data import coco
 from mmtrain.data.batches import Dialogues
 from mmtrain.data.coco import QUESTION, Captioned
-from mmtrain.data.examples import Example
 from mmtrain.evaluation.scores import Prediction, Scores
 from mmtrain.model import VisionLanguage, trained_tokens
 from mmtrain.parts import Parts
@@ -81,7 +80,7 @@ def words(text: str) -> str:
 def _items(data: Path) -> list[Captioned]:
     """Of the validation annotations; of all if there are none."""
     files = sorted((data / "annotations").glob("captions_*.json"))
-    chosen = [file for file in files if file.stem.startswith("captions_val")] or files
+    chosen = [file for file in files if coco.validates(file)] or files
     if not chosen:
         raise InputError(
             f"{data} holds no captions to score",
@@ -92,19 +91,14 @@ def _items(data: Path) -> list[Captioned]:
 
 def _usable(items: list[Captioned], parts: Parts) -> list[Captioned]:
     assert parts.store is not None
-    for reason in parts.store.ensure([item.image for item in items]).values():
-        raise reason
+    parts.store.require([item.image for item in items])
     return items
 
 
 def _loss(
     parts: Parts, answerer: Answerer, items: list[Captioned], batch: int, report: Report
 ) -> float:
-    examples = [
-        Example(item.image.name, (("user", (item.image, QUESTION)), ("assistant", (caption,))))
-        for item in items
-        for caption in item.captions
-    ]
+    examples = coco.examples_of(items)
     data = Dialogues(examples, parts.chat, parts.store, parts.shape, parts.language.context)
     module = VisionLanguage(parts.language.model, answerer.projector)
     order = sorted(range(len(examples)), key=data.lengths.__getitem__)

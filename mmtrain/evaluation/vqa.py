@@ -94,8 +94,7 @@ def evaluate(
     items = _read(data)[:limit]
     pictures = [data / "images" / item.image for item in items]
     assert parts.store is not None
-    for reason in parts.store.ensure(pictures).values():
-        raise reason
+    parts.store.require(pictures)
     questions = [
         [("user", (picture, item.question))] for picture, item in zip(pictures, items, strict=True)
     ]

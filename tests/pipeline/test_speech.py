@@ -4,26 +4,16 @@ import time
 import wave
 from pathlib import Path
 
-import jiwer
 import numpy as np
 import pytest
 import whisperx
 
+from mmtrain.evaluation.speech import error_rate
 from mmtui.chat.attachments import read_clip
 from mmtui.pipeline import assets
 from mmtui.pipeline.assistant import Assistant
 from mmtui.pipeline.sound import RATE
 from mmtui.pipeline.speech import is_silent
-
-WORDS = jiwer.Compose(
-    [
-        jiwer.ToLowerCase(),
-        jiwer.SubstituteRegexes({r"[^\w\s']": " "}),
-        jiwer.RemoveMultipleSpaces(),
-        jiwer.Strip(),
-        jiwer.ReduceToListOfListOfWords(),
-    ]
-)
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +25,6 @@ def assistant(smol) -> Assistant:
 def clips(shared: Path) -> dict[Path, str]:
     lines = (shared / "speech" / "transcripts.tsv").read_text().splitlines()
     return {shared / "speech" / name: text for name, text in (line.split("\t") for line in lines)}
-
-
-def error_rate(heard: list[str], said: list[str]) -> float:
-    return jiwer.wer(said, heard, reference_transform=WORDS, hypothesis_transform=WORDS)
 
 
 def test_word_error_rate_is_no_worse_than_whisperx_called_directly(assistant, smol, clips):
