@@ -11,6 +11,7 @@ from mmtui.pipeline import assets
 from mmtui.pipeline.language import LanguageModel
 from mmtui.pipeline.projector import Kind, Projector, make
 from mmtui.pipeline.spec import VisionSpec
+from mmtui.pipeline.vision import classifier, directions
 
 Start = Literal["concepts", "ridge", "random"]
 RIDGE_IMAGES = 2000
@@ -26,7 +27,7 @@ def projector(
 ) -> Projector:
     """A projector to train, whose outputs are as long as the model's own embeddings.
 
-    `features` (images, patches, width) are some of the training images; `captions` says one
+    `features` (images, tokens, width) are some of the training images; `captions` says one
     thing about each.
     """
     hidden, table = language.hidden, language.embedding.weight.detach().float().cpu()
@@ -36,10 +37,17 @@ def projector(
             concepts, names = _concepts(spec)
             meanings = _meanings(names, language, table)
             # What all names share says nothing: it goes into the bias.
-            linear.weight.copy_((meanings - meanings.mean(0)).T @ concepts)
+            linear.weight.copy_(_centred(meanings).T @ concepts)
         elif start == "ridge":
-            weight = _ridge(features.float().mean(1), _meanings(captions, language, table))
-            linear.weight.copy_(weight)
+            patches = features[:, : spec.patches].float()
+            seen, meant = _centred(patches.mean(1)), _meanings(captions, language, table)
+            meant = _centred(meant)
+            if spec.concepts:  # they are to mean their names
+                concepts, names = _concepts(spec)
+                length = patches.mean(1).norm(dim=1).mean()
+                seen = torch.cat([seen, length * nn.functional.normalize(concepts, dim=1)])
+                meant = torch.cat([meant, _centred(_meanings(names, language, table))])
+            linear.weight.copy_(_ridge(seen, meant))
         linear.bias.zero_()
         said = linear(features.float().flatten(0, 1))
         linear.bias.copy_(-said.mean(0))
@@ -68,8 +76,12 @@ def _meanings(texts: Iterable[str], language: LanguageModel, table: Tensor) -> T
     return torch.stack([table[row].mean(0) for row in ids])
 
 
+def _centred(rows: Tensor) -> Tensor:
+    return rows - rows.mean(0)
+
+
 def _ridge(seen: Tensor, meant: Tensor) -> Tensor:
-    """(hidden, width): from an image's mean feature to its caption's mean embedding.
+    """(hidden, width): from what is seen to what is meant by it, both without their means.
 
     The penalty is the one with the least leave-one-out error (Hoerl and Kennard, 1970).
     """
@@ -78,7 +90,7 @@ def _ridge(seen: Tensor, meant: Tensor) -> Tensor:
     if len(seen) < 10:
         raise MmtuiError(f"{len(seen)} images are too few for a ridge start", "--init random")
     model = RidgeCV(alphas=[10.0**power for power in range(-3, 7)])
-    model.fit((seen - seen.mean(0)).numpy(), (meant - meant.mean(0)).numpy())
+    model.fit(seen.numpy(), meant.numpy())
     return torch.from_numpy(model.coef_).float()
 
 
@@ -95,11 +107,10 @@ def _concepts(spec: VisionSpec) -> tuple[Tensor, list[str]]:
     weights = assets.fetch(spec.weights)
     if spec.architecture == "open_clip":
         return _clip_concepts(str(weights), names), names
-    state = torch.load(weights, map_location="cpu", weights_only=True)
-    classifier = state.get("_fc.weight")
-    if classifier is None or len(classifier) != len(names):
-        raise MissingError("this tower has no classifier of ImageNet", "--init ridge")
-    return classifier - classifier.mean(0), names
+    classes, _ = classifier(weights)
+    if len(classes) != len(names):
+        raise MissingError("this tower's classifier is not one of ImageNet", "--init ridge")
+    return directions(classes), names
 
 
 def _clip_concepts(folder: str, names: list[str]) -> Tensor:

@@ -1,5 +1,6 @@
 """`mmtrain data`: make, check and fetch data."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,11 +24,63 @@ def shapes(
     """Coloured shapes, with captions, dialogues, questions and text, for trying every stage."""
     from mmtrain.data.shapes import generate
 
-    if out.exists() and any(out.iterdir()):
-        raise UsageError(f"{out} is not empty", "name a new folder")
+    _must_be_new(out)
     with reporting() as report:
         generate(out, images, seed, report)
     print(one_line(str(out)))
+
+
+@app.command()
+def mix(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder.")],
+    captions: Annotated[
+        list[Path] | None,
+        typer.Option("--captions", metavar="DIR", help="COCO layout; captions or labels."),
+    ] = None,
+    dialogues: Annotated[
+        list[Path] | None,
+        typer.Option("--dialogues", metavar="PATH", help="LLaVA-Instruct, with pictures or not."),
+    ] = None,
+    text: Annotated[
+        list[Path] | None, typer.Option("--text", metavar="PATH", help="RedPajama text.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", min=0, help="Decides what is asked.")
+    ] = 0,
+) -> None:
+    """One set of dialogues out of captions, labels, dialogues and text, with tests beside it.
+
+    All three may be repeated. A COCO set whose captions say "A photo of a ..." is one of labels.
+    """
+    if not captions and not dialogues:
+        raise UsageError("there are no pictures to ask about", "name --captions or --dialogues")
+    _must_be_new(out)
+    with reporting() as report:
+        from mmtrain.data.mix import mix as make
+
+        notes = make(captions or [], dialogues or [], text or [], out, seed, report)
+    for note in notes:
+        print(one_line(f"note: {note}"), file=sys.stderr)
+    print(one_line(str(out)))
+
+
+@app.command()
+def chats(
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A .json to be.")],
+    model: Annotated[
+        str, typer.Option("--model", metavar="M", help="Whose answers, without its adapter.")
+    ] = "smol",
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Questions.")] = 400,
+    batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="At once.")] = 16,
+) -> None:
+    """What a plain language model answers to plain questions, for finetune to keep."""
+    if out.suffix != ".json":
+        raise UsageError(f"{out} is no .json", "the file is LLaVA-Instruct JSON")
+    with reporting() as report:
+        from mmtrain.data.chats import write
+
+        count = write(model, out, limit, batch, report)
+    print(one_line(f"{out}: {count} answers"))
 
 
 @app.command()
@@ -64,6 +117,11 @@ def coco2017(
 
         fetch(out, report)
     print(one_line(f"{out} is ready: mmtrain align --data {out}"))
+
+
+def _must_be_new(folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir()):
+        raise UsageError(f"{folder} is not empty", "name a new folder")
 
 
 def _shown(value: Any) -> str:

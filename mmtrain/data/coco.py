@@ -40,10 +40,24 @@ def is_layout(root: Path) -> bool:
     return any((root / "annotations").glob("captions_*.json"))
 
 
-def read(root: Path) -> Split:
-    """Every caption an example, asked for by QUESTION.
+@dataclass(frozen=True)
+class CaptionSplit:
+    """As `Split`, by image."""
 
-    captions_val*.json validates; where there is none, a tenth of the images is held out.
+    train: list[Captioned]
+    validation: list[Captioned]
+    notes: list[str]
+
+
+def read(root: Path) -> Split:
+    """Every caption an example, asked for by QUESTION; split and errors are those of `split`."""
+    found = split(root)
+    return Split(examples_of(found.train), examples_of(found.validation), found.notes)
+
+
+def split(root: Path) -> CaptionSplit:
+    """captions_val*.json validates; where there is none, a tenth of the images is held out.
+
     Raises InputError for JSON that is not COCO's, and for images that are not there.
     """
     files = sorted((root / "annotations").glob("captions_*.json"))
@@ -57,7 +71,7 @@ def read(root: Path) -> Split:
         train = [item for item in train if item.image not in seen]
     else:
         train, validation = hold_out(train, lambda item: item.image.name)
-    return Split(examples_of(train), examples_of(validation), notes)
+    return CaptionSplit(train, validation, notes)
 
 
 def captioned(annotations: Path, notes: list[str]) -> list[Captioned]:

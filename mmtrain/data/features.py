@@ -38,7 +38,7 @@ class FeatureStore:
 
     def __init__(self, spec: VisionSpec, tower: Callable[[], VisionTower], report: Report) -> None:
         self._tower, self._report = tower, report
-        self._width = (spec.patches, spec.width)
+        self._shape = (spec.tokens, spec.width)
         self._folder = assets.cache_dir() / "features" / _fingerprint(spec)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._hashes = _Hashes(assets.cache_dir() / "features" / "files.sqlite")
@@ -134,7 +134,7 @@ class FeatureStore:
                 opened: Any = safe_open(path, framework="pt")
                 keys = json.loads(opened.metadata()["keys"])
                 rows = opened.get_slice("features")
-                if rows.get_shape() != [len(keys), *self._width]:
+                if rows.get_shape() != [len(keys), *self._shape]:
                     raise ValueError(rows.get_shape())
             except (SafetensorError, OSError, ValueError, KeyError, TypeError):
                 path.unlink(missing_ok=True)  # cut off by a full disk or a crash: computed again

@@ -44,23 +44,39 @@ def is_layout(path: Path) -> bool:
 
 
 def file_in(path: Path) -> Path | None:
-    """The JSON file that `path` is, or the only list of rows in the folder `path`."""
+    """The JSON file that `path` is, or the only list of rows to train on in the folder `path`."""
     if path.suffix == ".json" and path.is_file():
         return path
-    found = [file for file in sorted(path.glob("*.json")) if _begins_a_list(file)]
+    found = [f for f in sorted(path.glob("*.json")) if not validates(f) and _begins_a_list(f)]
     return found[0] if len(found) == 1 else None
 
 
-def read(path: Path, images: Path | None = None) -> Split:
-    """The rows of a file, each an example; a tenth is held out, split by image.
+def validates(file: Path) -> bool:
+    return file.stem.endswith("_val")
 
-    Images are looked for in `images`, or in images/, train2017/ and beside the file. Rows
-    whose image is missing, and odd ones, are counted and skipped. Raises InputError if the
-    file is no list of rows, or no row is left.
+
+def read(path: Path, images: Path | None = None) -> Split:
+    """The rows of a file, each an example.
+
+    Those of NAME_val.json beside NAME.json validate; where there is none, a tenth is held out,
+    split by image. Images are looked for in `images`, or in images/, train2017/ and beside the
+    file. Rows whose image is missing, and odd ones, are counted and skipped. Raises InputError
+    if the file is no list of rows, or no row is left.
     """
     file = file_in(path)
     if file is None:
         raise InputError(f"{path} holds no LLaVA-Instruct JSON, or several")
+    train, notes = _rows(file, images)
+    beside = file.with_stem(f"{file.stem}_val")
+    if beside.is_file():
+        validation, more = _rows(beside, images)
+        return Split(train, validation, notes + more)
+    train, validation = hold_out(train, _key)
+    return Split(train, validation, notes)
+
+
+def _rows(file: Path, images: Path | None) -> tuple[list[Example], list[str]]:
+    """The examples of one file, and notes of what was skipped."""
     try:
         rows = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
@@ -85,8 +101,7 @@ def read(path: Path, images: Path | None = None) -> Split:
         notes.append(f"{file.name}: {len(odd):,} odd rows are skipped, as {odd[0]}")
     if not examples:
         raise InputError(f"{file} has no row to train on", "; ".join(notes) or "it is empty")
-    train, validation = hold_out(examples, _key)
-    return Split(train, validation, notes)
+    return examples, notes
 
 
 def _begins_a_list(file: Path) -> bool:

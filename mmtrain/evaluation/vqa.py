@@ -1,4 +1,4 @@
-"""Questions about pictures: exact match and VQA accuracy, after the usual normalization."""
+"""Questions about pictures: exact match, mention and VQA accuracy, normalized as usual."""
 
 import re
 from collections import defaultdict
@@ -99,11 +99,12 @@ def evaluate(
         [("user", (picture, item.question))] for picture, item in zip(pictures, items, strict=True)
     ]
     said = answerer.answer(questions, batch, report=report)  # type: ignore[arg-type]
-    predictions, exact, accuracy = [], 0.0, 0.0
+    predictions, exact, mentioned, accuracy = [], 0, 0, 0.0
     for number, (item, picture, answer) in enumerate(zip(items, pictures, said, strict=True)):
         references = item.answers or [item.answer or ""]
         matches = [normalized(answer) == normalized(reference) for reference in references]
         exact += any(matches)
+        mentioned += any(f" {normalized(r)} " in f" {normalized(answer)} " for r in references)
         score = vqa_accuracy(matches)
         accuracy += score
         name = f"{item.image}#{number}"
@@ -112,6 +113,7 @@ def evaluate(
     values: dict[str, float | int] = {
         "questions": count,
         "exact_match": exact / count,
+        "mentioned": mentioned / count,
         "vqa_accuracy": accuracy / count,
         **_by_kind(predictions),
     }

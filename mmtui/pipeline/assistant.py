@@ -90,7 +90,7 @@ class Assistant:
         return self._speech.transcribe(clip)
 
     def tokens_per_picture(self) -> int:
-        return self._spec.vision.patches if self._spec.vision else 0
+        return self._spec.vision.tokens if self._spec.vision else 0
 
     def reply(
         self,
