@@ -93,7 +93,7 @@ def run_align(
         with accelerator.main_process_first():
             split = sources.dialogues(common.data, "align", None, screen.say)
         precision = loading.training_precision(common.precision, accelerator.device)
-        parts = loading.load(found, precision, accelerator.device, report)
+        parts = loading.load(found, precision, accelerator.device, report, adapted=False)
         return align.build(
             parts, split, kind=kind, start=start, limit=limit, views=views,
             accelerator=accelerator, say=screen.say,

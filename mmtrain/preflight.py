@@ -1,5 +1,7 @@
 """Before the first step: what will be trained, what it takes, and whether it fits."""
 
+import time
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -43,7 +45,7 @@ def preflight(
     positions = max(map(positions_of, batches))
     device = accelerator.device
     fixed = _fixed_bytes(module, optimizer.optimizer)
-    needed = fixed + _activation_bytes(module, positions, max(map(trained_tokens, batches)))
+    needed = fixed + activation_bytes(module, positions, max(map(trained_tokens, batches)))
     room = memory.room(device)
     epochs = options.steps * window / max(len(stage.train.lengths), 1)
     for line in [
@@ -64,9 +66,13 @@ def preflight(
     before = memory.used(device)
     with torch.random.fork_rng():
         for batch in batches:
+            began = time.perf_counter()
             loss = _forward_and_backward(module, batch, accelerator, stage)
+            took = time.perf_counter() - began
     used = memory.peak() - before
     screen.say(f"two batches  loss {loss:.3f} per token, {_gib(used)} of memory used for them")
+    whole = timedelta(seconds=round(took * options.accumulation * options.steps))
+    screen.say(f"time         about {whole}, as long as the second of them took")
 
 
 def _two_batches(stage: Stage, options: Options, accelerator: Accelerator) -> list[Any]:
@@ -100,6 +106,8 @@ def _forward_and_backward(
             ) from error
         raise
     module.zero_grad()
+    if accelerator.device.type == "cuda":
+        torch.cuda.synchronize(accelerator.device)  # it is timed
     if not torch.isfinite(loss):
         raise MmtuiError(f"the loss of the first batch is {loss}", "the weights may be damaged")
     return float(loss.detach())
@@ -137,7 +145,7 @@ def _fixed_bytes(module: nn.Module, optimizer: torch.optim.Optimizer) -> int:
     )
 
 
-def _activation_bytes(module: nn.Module, positions: int, labelled: int) -> int:
+def activation_bytes(module: nn.Module, positions: int, labelled: int) -> int:
     """Of a forward and backward over a batch.
 
     A layer keeps about 16 vectors of the hidden size and 3 of the inner one for each

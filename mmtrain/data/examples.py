@@ -41,6 +41,13 @@ class Split:
     validation: list[Example]
     notes: list[str] = field(default_factory=list)
 
+    def with_pictures(self) -> "Split":
+        train, validation = (
+            [example for example in part if example.pictures]
+            for part in (self.train, self.validation)
+        )
+        return Split(train, validation, self.notes)
+
 
 T = TypeVar("T")
 

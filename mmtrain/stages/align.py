@@ -29,19 +29,24 @@ def build(
     accelerator: Accelerator,
     say: Callable[[str], None],
 ) -> Stage:
-    """Each example is one teacher-forced pass; the loss is on the answers, each with its end."""
+    """Each example is one teacher-forced pass; the loss is on the answers, each with its end.
+
+    A new projector begins, whatever the checkpoint has: `parts` are loaded without its adapter,
+    which learnt to read another.
+    """
     vision = needs_sight(parts.checkpoint)
+    split = split.with_pictures()  # nothing else trains a projector
     train, validation = sight.datasets(parts, split, limit, views)
     count = starts.RIDGE_IMAGES if start == "ridge" else sight.SAMPLES
     with accelerator.main_process_first():
         features, captions = sight.sample_features(parts, split.train, count)
     projector = starts.projector(start, kind, vision, parts.language, features, captions)
     module = VisionLanguage(parts.language.model, projector.to(accelerator.device))
-    trained = parts.checkpoint
+    spec = parts.checkpoint.spec
 
     def export(folder: Path, state: dict[str, Tensor]) -> None:
         weights = {name.removeprefix("projector."): tensor for name, tensor in state.items()}
-        checkpoint.write(folder, trained.spec, weights, adapter=trained.adapter)
+        checkpoint.write(folder, spec, weights)
 
     return Stage(
         "align",

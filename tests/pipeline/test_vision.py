@@ -10,6 +10,7 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from torch import nn
 
 from mmtui.errors import InputError
 from mmtui.pipeline import assets, checkpoint, images
@@ -169,19 +170,21 @@ def test_pickled_code_is_not_run(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
+def patches_only(smol, patches: int) -> VisionSpec:
+    return dataclasses.replace(smol.spec.vision, patches=patches, concepts=0)
+
+
 def test_a_spec_of_another_shape_is_refused(smol):
-    spec = dataclasses.replace(smol.spec.vision, patches=100)
+    spec = patches_only(smol, 100)
     tower = VisionTower(spec, assets.locate(spec.weights))
     with pytest.raises(InputError, match=r"\(81, 1280\).*\(100, 1280\)"):
         tower.encode([noise()])
 
 
-def test_the_real_tower_knows_imagenet_photos(smol, shared):
-    """Its own classifier over its patch features: only right weights and pixels do that."""
+def test_concepts_are_what_the_classifier_is_sure_of(smol, shared):
+    """Of photos of ImageNet: the first concept is the class, and louder than the second."""
     spec = smol.spec.vision
-    path = assets.locate(spec.weights)
-    tower = VisionTower(spec, path)
-    head = torch.load(path, weights_only=True)
+    tower = VisionTower(spec, assets.locate(spec.weights))
     names = timm.data.ImageNetInfo()
     layout = json.loads((shared / "labels/annotations/captions_train2017.json").read_bytes())
     captions = {a["image_id"]: a["caption"].lower() for a in layout["annotations"]}
@@ -189,20 +192,28 @@ def test_the_real_tower_knows_imagenet_photos(smol, shared):
     hits = 0
     for image in chosen:
         data = (shared / "labels/train2017" / image["file_name"]).read_bytes()
-        pooled = tower.encode([images.decode(data).image]).mean(1)
-        index = (pooled @ head["_fc.weight"].T + head["_fc.bias"]).argmax().item()
+        concepts = tower.encode([images.decode(data).image])[0, spec.patches :]
+        assert concepts.shape == (4, 1280)
+        loudness = concepts.norm(dim=1)
+        assert (loudness.diff() <= 0).all()
+        centred = tower.classes - tower.classes.mean(0)
+        index = nn.functional.cosine_similarity(concepts[:1], centred).argmax().item()
         synonyms = names.index_to_description(index).lower().split(", ")
         hits += any(word in captions[image["id"]] for word in synonyms)
     assert hits / len(chosen) > 0.7
 
 
+def test_a_tower_without_classifier_has_no_concepts(tiny_clip):
+    spec = dataclasses.replace(spec_of("open_clip", 64, 16, 128), concepts=2)
+    with pytest.raises(InputError, match="no classifier"):
+        VisionTower(spec, tiny_clip)
+
+
 def test_fewer_patches_are_the_means_of_their_neighbours(smol):
-    """9 x 9 averaged to 3 x 3 is the mean of blocks; 5 x 5 is what the preset takes."""
+    """9 x 9 averaged to 3 x 3 is the mean of blocks."""
     image = noise()
-    whole = dataclasses.replace(smol.spec.vision, patches=81)
-    few = dataclasses.replace(smol.spec.vision, patches=9)
-    weights = assets.locate(whole.weights)
-    grid = VisionTower(whole, weights).encode([image]).reshape(3, 3, 3, 3, 1280)
+    weights = assets.locate(smol.spec.vision.weights)
+    grid = VisionTower(patches_only(smol, 81), weights).encode([image]).reshape(3, 3, 3, 3, 1280)
     expected = grid.mean(dim=(1, 3)).reshape(9, 1280)
-    assert torch.allclose(VisionTower(few, weights).encode([image])[0], expected, atol=1e-5)
-    assert VisionTower(smol.spec.vision, weights).encode([image]).shape == (1, 25, 1280)
+    few = VisionTower(patches_only(smol, 9), weights).encode([image])[0]
+    assert torch.allclose(few, expected, atol=1e-5)
