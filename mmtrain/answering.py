@@ -6,16 +6,15 @@ from typing import Any
 
 import torch
 
-from mmtrain.data.batches import NO_PIXELS
+from mmtrain.data.batches import turns_of
 from mmtrain.data.examples import Content
 from mmtrain.data.features import FeatureStore
 from mmtui.pipeline.assets import Report, silent
 from mmtui.pipeline.decoding import TextStream
 from mmtui.pipeline.engine import Engine
-from mmtui.pipeline.images import Picture
 from mmtui.pipeline.language import LanguageModel
 from mmtui.pipeline.multimodal import positions
-from mmtui.pipeline.prompt import ChatFormat, Role, Turn
+from mmtui.pipeline.prompt import ChatFormat, Role
 from mmtui.pipeline.sampling import GREEDY, Sampler
 
 MAX_TOKENS = 60
@@ -67,16 +66,7 @@ class Answerer:
         return dict(zip(keys, self.projector(stacked.to(weight.device, weight.dtype)), strict=True))
 
     def _positions(self, question: Question) -> list[Any]:
-        turns = [
-            Turn(
-                role,
-                tuple(
-                    part if isinstance(part, str) else Picture(self.store.key(part), NO_PIXELS)  # type: ignore[union-attr]
-                    for part in content
-                ),
-            )
-            for role, content in question
-        ]
+        turns = turns_of(question, self.store)
         return positions(self.chat.encode(turns), self.patches)
 
     def _text(self, tokens: list[int]) -> str:

@@ -24,7 +24,7 @@ from mmtrain.stages import align, finetune, pretrain
 from mmtrain.stages.finetune import Lora, Quantize
 from mmtrain.starts import Start
 from mmtui.errors import MissingError, UsageError
-from mmtui.pipeline import assets, checkpoint
+from mmtui.pipeline import assets, checkpoint, language
 from mmtui.pipeline.assets import Report
 from mmtui.pipeline.projector import Kind
 
@@ -216,9 +216,7 @@ def _plain(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _tokenizer(files: list[Path], vocabulary: int, report: Report) -> Any:
     """Phi-2's if it is here and the vocabulary is its; else one learnt on the data."""
-    from transformers import AutoTokenizer
-
     phi2 = assets.locate(checkpoint.find("phi2").spec.language.weights)
     if phi2 is not None and vocabulary >= PHI2_TOKENS:
-        return AutoTokenizer.from_pretrained(phi2, local_files_only=True, trust_remote_code=False)
+        return language.tokenizer_in(phi2)
     return packing.learnt_tokenizer(files, vocabulary, report)

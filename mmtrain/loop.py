@@ -66,7 +66,7 @@ class Loop:
     def run(self, resumed: tuple[int, Path] | None = None) -> None:
         """Raises KeyboardInterrupt after SIGINT or SIGTERM, when the state is saved."""
         options = self._options
-        window = options.batch * options.accumulation * self._accelerator.num_processes
+        window = options.window(self._accelerator.num_processes)
         self._order = Order(self._stage.train.lengths, window, options.seed)
         # Dropout differs between processes; a resumed run takes its chance from its state.
         torch.manual_seed(options.seed + self._accelerator.process_index)

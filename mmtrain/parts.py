@@ -108,10 +108,7 @@ def that_answers(model: str, report: Report) -> tuple[Parts, Answerer]:
 
 def tokenizer_of(found: Checkpoint, report: Report) -> Any:
     """Its tokenizer alone."""
-    from transformers import AutoTokenizer
-
-    folder = prepare(found.spec.language.weights, report)
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    return language.tokenizer_in(prepare(found.spec.language.weights, report))
 
 
 def needs_sight(found: Checkpoint) -> VisionSpec:

@@ -39,7 +39,7 @@ def preflight(
     Raises MmtuiError, with numbers and cures, if the run will not fit or has no loss. Chance
     and weights are left as they were.
     """
-    window = options.batch * options.accumulation * accelerator.num_processes
+    window = options.window(accelerator.num_processes)
     batches = _two_batches(stage, options, accelerator)
     tokens = np.mean([trained_tokens(batch) for batch in batches]) * window / options.batch
     positions = max(map(positions_of, batches))
@@ -77,7 +77,7 @@ def preflight(
 
 def _two_batches(stage: Stage, options: Options, accelerator: Accelerator) -> list[Any]:
     """The longest examples, and what the first step trains on."""
-    window = options.batch * options.accumulation * accelerator.num_processes
+    window = options.window(accelerator.num_processes)
     first = share(
         Order(stage.train.lengths, window, options.seed).window(0),
         options.accumulation,

@@ -30,6 +30,10 @@ class Options:
     save_every: int
     val_limit: int
 
+    def window(self, processes: int) -> int:
+        """Examples in a step."""
+        return self.batch * self.accumulation * processes
+
 
 @dataclass(frozen=True)
 class Sample:

@@ -11,12 +11,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from mmtrain.data.examples import Example
+from mmtrain.data.examples import Content, Example
 from mmtrain.data.features import FeatureStore, View
 from mmtui.errors import InputError
 from mmtui.pipeline.images import Picture
 from mmtui.pipeline.multimodal import Position, positions
-from mmtui.pipeline.prompt import IGNORE, ChatFormat, Turn
+from mmtui.pipeline.prompt import IGNORE, ChatFormat, Role, Turn
 
 TEMPLATE = 64  # tokens that a chat template may put around a dialogue
 NO_PIXELS = Image.new("RGB", (1, 1))  # of a picture whose features come from the store
@@ -134,10 +134,7 @@ class Dialogues:
     def _row(self, example: Example, view: View) -> tuple[list[Position], list[int]]:
         """A dialogue's positions and targets, both (length,)."""
         patches = self._shape[0]
-        turns = [
-            Turn(role, tuple(self._part(p, view) for p in content))
-            for role, content in example.turns
-        ]
+        turns = turns_of(example.turns, self._store, view)
         while True:
             prompt, targets = self._chat.encode_dialogue(turns)
             opened = positions(prompt, patches)
@@ -158,8 +155,16 @@ class Dialogues:
             )
         return opened, spread
 
-    def _part(self, part: str | Path, view: View) -> str | Picture:
-        if isinstance(part, str):
-            return part
-        assert self._store is not None
-        return Picture(self._store.key(part, view), NO_PIXELS)
+
+def turns_of(
+    dialogue: Sequence[tuple[Role, Content]], store: FeatureStore | None, view: View = "plain"
+) -> list[Turn]:
+    """A dialogue whose pictures are named by their keys in the store."""
+
+    def part(said: str | Path) -> str | Picture:
+        if isinstance(said, str):
+            return said
+        assert store is not None
+        return Picture(store.key(said, view), NO_PIXELS)
+
+    return [Turn(role, tuple(map(part, content))) for role, content in dialogue]

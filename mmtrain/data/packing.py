@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmtrain.data import redpajama
 from mmtui.errors import InputError
-from mmtui.pipeline import assets
+from mmtui.pipeline import assets, language
 from mmtui.pipeline.assets import Report
 
 AT_ONCE = 512  # documents that are tokenized in parallel
@@ -128,8 +128,6 @@ def _mapped(path: Path, dtype: str) -> "np.ndarray[Any, Any]":
 
 def learnt_tokenizer(files: list[Path], vocabulary: int, report: Report) -> Any:
     """A byte-level BPE tokenizer, as GPT-2's and Phi-2's, learnt on the documents once."""
-    from transformers import AutoTokenizer
-
     place = assets.cache_dir() / "tokenizers" / _digest([_stamps(files), vocabulary])
     if not place.exists():
         with assets.workspace(f"tokenizer-{place.name}", needed=0) as work:
@@ -137,7 +135,7 @@ def learnt_tokenizer(files: list[Path], vocabulary: int, report: Report) -> Any:
                 _learn(files, vocabulary, report).save_pretrained(work)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 work.rename(place)
-    return AutoTokenizer.from_pretrained(place, local_files_only=True, trust_remote_code=False)
+    return language.tokenizer_in(place)
 
 
 def _learn(files: list[Path], vocabulary: int, report: Report) -> Any:

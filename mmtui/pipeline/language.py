@@ -62,7 +62,7 @@ def load(
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         config = auto.AutoConfig.from_pretrained(folder, **_OFFLINE)
-        tokenizer = auto.AutoTokenizer.from_pretrained(folder, **_OFFLINE)
+        tokenizer = tokenizer_in(folder)
     except Exception as error:  # transformers raises nearly anything on damaged files
         raise InputError(f"{folder} holds no language model that transformers knows") from error
     if not tokenizer.is_fast:
@@ -83,6 +83,11 @@ def load(
         model = _adapt(model, adapter, merge=precision != "nf4")
     model.eval().requires_grad_(False)
     return LanguageModel(model, tokenizer, precision, _eos(folder, config, tokenizer))
+
+
+def tokenizer_in(folder: Path) -> Any:
+    """A Hugging Face directory's. transformers raises nearly anything on damaged files."""
+    return _transformers().AutoTokenizer.from_pretrained(folder, **_OFFLINE)
 
 
 # Said outright: unsaid, transformers asks a user in a terminal whether to run a model's code.
