@@ -1,0 +1,319 @@
+"""Every conversation, as it happens, in one SQLite file; attachments beside it by SHA-256.
+
+Several instances may write at once (WAL). What was written is there after a crash of the
+program; a deleted conversation can be restored until it is purged.
+"""
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_data_path
+
+from mmtui.chat.conversation import Attachment, Conversation, Message
+from mmtui.errors import InputError, MmtuiError
+
+# Each entry takes the schema from its index to the next one; a released one is never changed.
+_MIGRATIONS = (
+    (
+        """CREATE TABLE conversations (
+            id TEXT PRIMARY KEY, title TEXT NOT NULL, system TEXT NOT NULL, head TEXT,
+            draft TEXT NOT NULL DEFAULT '', updated REAL NOT NULL, deleted REAL)""",
+        "CREATE INDEX by_time ON conversations (updated)",
+        """CREATE TABLE messages (
+            number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
+            conversation TEXT NOT NULL REFERENCES conversations (id) ON DELETE CASCADE,
+            parent TEXT, role TEXT NOT NULL, text TEXT NOT NULL, state TEXT NOT NULL,
+            created REAL NOT NULL)""",
+        "CREATE INDEX by_conversation ON messages (conversation)",
+        """CREATE TABLE attachments (
+            message INTEGER NOT NULL REFERENCES messages (number) ON DELETE CASCADE,
+            place INTEGER NOT NULL, sha256 TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
+            size INTEGER NOT NULL, detail TEXT NOT NULL, transcript TEXT NOT NULL,
+            PRIMARY KEY (message, place))""",
+        "CREATE VIRTUAL TABLE words USING fts5 (text, transcript, tokenize='unicode61')",
+        """CREATE TRIGGER forget AFTER DELETE ON messages BEGIN
+            DELETE FROM words WHERE rowid = old.number; END""",
+    ),
+)
+VERSION = len(_MIGRATIONS)
+BUSY_S = 5.0  # how long to wait for another instance
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A conversation in a list. `snippet` is where a search found it, "" without one."""
+
+    id: str
+    title: str
+    updated: datetime
+    messages: int
+    pictures: tuple[str, ...]  # SHA-256 of the first ones
+    snippet: str = ""
+
+
+class History:
+    """The store in a folder. Raises MmtuiError if it can't be opened or written."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """`folder`: the user's data directory if left out. A newer store is left untouched."""
+        self.folder = folder or user_data_path("mmtui")
+        with _told(self.folder):
+            self._files.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(
+                self.folder / "history.sqlite", timeout=BUSY_S, isolation_level=None
+            )
+            self._database.execute("PRAGMA foreign_keys = ON")
+            self._migrate()
+
+    def close(self) -> None:
+        self._database.close()
+
+    # Writing
+
+    def save(self, conversation: Conversation, message: Message) -> None:
+        """A new message, or what has become of an old one, and the conversation's state."""
+        now = datetime.now(UTC).timestamp()
+        with _told(self.folder), self._transaction() as run:
+            run(
+                "INSERT INTO conversations (id, title, system, head, updated)"
+                " VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET title = excluded.title,"
+                " system = excluded.system, head = excluded.head, updated = excluded.updated",
+                (
+                    conversation.id, _text(conversation.title), _text(conversation.system),
+                    conversation.head, now,
+                ),
+            )  # fmt: skip
+            (number,) = run(
+                "INSERT INTO messages (id, conversation, parent, role, text, state, created)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+                " text = excluded.text, state = excluded.state RETURNING number",
+                (
+                    message.id, conversation.id, message.parent, message.role,
+                    _text(message.text), message.state, message.created.timestamp(),
+                ),
+            ).fetchone()  # fmt: skip
+            run("DELETE FROM attachments WHERE message = ?", (number,))
+            for place, file in enumerate(message.attachments):
+                run(
+                    "INSERT INTO attachments VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        number, place, file.sha256, file.kind, _text(file.name), file.size,
+                        file.detail, _text(file.transcript),
+                    ),
+                )  # fmt: skip
+            heard = " ".join(file.transcript for file in message.attachments)
+            run("DELETE FROM words WHERE rowid = ?", (number,))
+            run(
+                "INSERT INTO words (rowid, text, transcript) VALUES (?, ?, ?)",
+                (number, _text(message.text), _text(heard)),
+            )
+
+    def update(self, conversation: Conversation) -> None:
+        """The title, the system prompt and the branch that is read."""
+        self._change(
+            "UPDATE conversations SET title = ?, system = ?, head = ? WHERE id = ?",
+            (
+                _text(conversation.title), _text(conversation.system), conversation.head,
+                conversation.id,
+            ),
+        )  # fmt: skip
+
+    def rename(self, id: str, title: str) -> None:
+        self._change("UPDATE conversations SET title = ? WHERE id = ?", (_text(title), id))
+
+    def delete(self, id: str) -> None:
+        """Hide a conversation; `restore` brings it back until `purge`."""
+        now = datetime.now(UTC).timestamp()
+        self._change("UPDATE conversations SET deleted = ? WHERE id = ?", (now, id))
+
+    def restore(self, id: str) -> None:
+        self._change("UPDATE conversations SET deleted = NULL WHERE id = ?", (id,))
+
+    def purge(self, older_than_s: float = 0.0) -> None:
+        """Forget what was deleted longer ago than that, and files that nothing names any more."""
+        before = datetime.now(UTC).timestamp() - older_than_s
+        self._change("DELETE FROM conversations WHERE deleted <= ?", (before,))
+        with _told(self.folder):
+            named = {sha for (sha,) in self._read("SELECT DISTINCT sha256 FROM attachments")}
+            for file in self._files.glob("??/*"):
+                if file.name not in named:
+                    file.unlink(missing_ok=True)
+
+    def save_draft(self, id: str, draft: str) -> None:
+        """What is typed and not sent; a conversation without messages has none."""
+        self._change("UPDATE conversations SET draft = ? WHERE id = ?", (_text(draft), id))
+
+    def keep(self, data: bytes) -> str:
+        """Store the bytes of an attachment; returns their SHA-256."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        place = self._place(sha256)
+        if not place.exists():
+            with _told(self.folder):
+                place.parent.mkdir(exist_ok=True)
+                aside = place.with_suffix(f".{os.getpid()}")
+                try:
+                    aside.write_bytes(data)
+                    aside.replace(place)
+                finally:
+                    aside.unlink(missing_ok=True)
+        return sha256
+
+    # Reading
+
+    def file(self, attachment: Attachment) -> Path:
+        """Where an attachment is kept. Raises InputError if it is gone."""
+        place = self._place(attachment.sha256)
+        if not place.is_file():
+            raise InputError(f"{attachment.name} is no longer among the stored attachments")
+        return place
+
+    def conversation(self, id: str) -> Conversation:
+        """Raises InputError if there is none with an id that begins so, or several."""
+        found = self._read(
+            "SELECT id, title, system, head FROM conversations"
+            " WHERE substr(id, 1, ?) = ? AND deleted IS NULL LIMIT 2",
+            (len(id), id),
+        )
+        if len(found) != 1 or not id:
+            what = "several conversations begin" if found else "no conversation begins"
+            raise InputError(f"{what} with {id!r}", "`mmtui history list` shows them")
+        whole, title, system, head = found[0]
+        loaded = Conversation(whole, title, system)
+        files: dict[int, list[Attachment]] = {}
+        for number, *file in self._read(
+            "SELECT message, sha256, kind, name, size, detail, transcript FROM attachments"
+            " WHERE message IN (SELECT number FROM messages WHERE conversation = ?)"
+            " ORDER BY message, place",
+            (whole,),
+        ):
+            files.setdefault(number, []).append(Attachment(*file))
+        for number, name, parent, role, text, state, created in self._read(
+            "SELECT number, id, parent, role, text, state, created FROM messages"
+            " WHERE conversation = ? ORDER BY number",
+            (whole,),
+        ):
+            at = datetime.fromtimestamp(created, UTC)
+            message = Message(name, parent, role, text, tuple(files.get(number, ())), state, at)
+            if state == "writing":  # the program died, and wrote no further
+                message.state = "stopped"
+            loaded.add(message)
+        loaded.title, loaded.head = title, head
+        return loaded
+
+    def draft(self, id: str) -> str:
+        found = self._read("SELECT draft FROM conversations WHERE id = ?", (id,))
+        return str(found[0][0]) if found else ""
+
+    def latest(self) -> str | None:
+        """The id of the conversation that was last written to."""
+        found = self._read(
+            "SELECT id FROM conversations WHERE deleted IS NULL ORDER BY updated DESC LIMIT 1"
+        )
+        return str(found[0][0]) if found else None
+
+    def newest(self, limit: int = 100) -> list[Summary]:
+        """The newest first."""
+        rows = self._read(
+            "SELECT id, title, updated, '' FROM conversations WHERE deleted IS NULL"
+            " ORDER BY updated DESC LIMIT ?",
+            (limit,),
+        )
+        return [self._summary(*row) for row in rows]
+
+    def search(self, text: str, limit: int = 100) -> list[Summary]:
+        """Conversations in which all words of `text` occur in a message, or begin a word there."""
+        words = [word.replace('"', "") for word in text.split()]
+        query = " ".join(f'"{word}"*' for word in words if word)
+        if not query:
+            return self.newest(limit)
+        rows = self._read(
+            "SELECT c.id, c.title, c.updated, f.snippet FROM ("
+            " SELECT rowid, snippet(words, -1, '', '', '…', 12) AS snippet FROM words"
+            " WHERE words MATCH ? ORDER BY rowid DESC LIMIT 1000) f"
+            " JOIN messages m ON m.number = f.rowid JOIN conversations c ON c.id = m.conversation"
+            " WHERE c.deleted IS NULL GROUP BY c.id ORDER BY c.updated DESC LIMIT ?",
+            (query, limit),
+        )
+        return [self._summary(*row) for row in rows]
+
+    # How
+
+    @property
+    def _files(self) -> Path:
+        return self.folder / "attachments"
+
+    def _place(self, sha256: str) -> Path:
+        if len(sha256) != 64 or not sha256.isalnum():
+            raise InputError("the history names an attachment that can't be")
+        return self._files / sha256[:2] / sha256
+
+    def _summary(self, id: str, title: str, updated: float, snippet: str) -> Summary:
+        ((count,),) = self._read("SELECT count(*) FROM messages WHERE conversation = ?", (id,))
+        pictures = self._read(
+            "SELECT a.sha256 FROM attachments a JOIN messages m ON m.number = a.message"
+            " WHERE m.conversation = ? AND a.kind = 'image' ORDER BY a.message, a.place LIMIT 3",
+            (id,),
+        )
+        shas = tuple(sha for (sha,) in pictures)
+        return Summary(id, title, datetime.fromtimestamp(updated, UTC), count, shas, snippet)
+
+    def _migrate(self) -> None:
+        if self._version() > VERSION:
+            raise MmtuiError(
+                f"the history in {self.folder} was written by a newer mmtui",
+                "update mmtui; the history is left as it is",
+            )
+        if self._version() == VERSION:
+            return
+        self._database.execute("PRAGMA journal_mode = WAL")
+        with self._transaction() as run:  # another instance may be at it, and is waited for
+            for number in range(self._version(), VERSION):
+                for statement in _MIGRATIONS[number]:
+                    run(statement)
+                run(f"PRAGMA user_version = {number + 1}")
+
+    def _version(self) -> int:
+        ((version,),) = self._read("PRAGMA user_version")
+        return int(version)
+
+    def _read(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        with _told(self.folder):
+            return self._database.execute(query, values).fetchall()
+
+    def _change(self, query: str, values: tuple[Any, ...]) -> None:
+        with _told(self.folder):
+            self._database.execute(query, values)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Any]:
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._database.execute
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
+
+
+def _text(text: str) -> str:
+    """SQLite takes no lone surrogates, which file names may have."""
+    return text.encode(errors="replace").decode()
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Errors of the disk and of the database, as one line."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise MmtuiError(
+            f"the history in {folder} can't be used: {error}",
+            "free some space, or set XDG_DATA_HOME to a folder that can be written",
+        ) from error
