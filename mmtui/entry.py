@@ -1,8 +1,6 @@
 """The boundary of a command: an error leaves as one line, a hint and the contract's exit code."""
 
-import errno
 import os
-import re
 import signal
 import sys
 from importlib import import_module
@@ -14,8 +12,6 @@ if TYPE_CHECKING:
 
 
 _interrupted = False
-# torch has no exception of its own for the memory of the CPU.
-_OUT_OF_MEMORY = re.compile("OutOfMemoryError|can't allocate memory|not enough memory")
 
 
 def run(package: str) -> NoReturn:
@@ -32,7 +28,7 @@ def run(package: str) -> NoReturn:
     import typer
 
     app = import_module(f"{package}.cli").app
-    from mmtui.errors import MmtuiError, UsageError
+    from mmtui.errors import MmtuiError, UsageError, told
 
     signal.signal(signal.SIGINT, _interrupt)
     try:
@@ -47,16 +43,8 @@ def run(package: str) -> NoReturn:
         code = 130
     except BrokenPipeError:  # `mmtui ask ... | head` ends quietly
         os._exit(1)
-    except OSError as error:
-        hint = "free some disk space" if error.errno == errno.ENOSPC else None
-        code = _fail(MmtuiError(str(error), hint))
-    except Exception as error:  # the last resort: a bug is one line too, unless --debug
-        if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(f"{error!r}"):
-            told = MmtuiError("out of memory", "close other programs, or use --model smol")
-        else:
-            hint = f"this is a bug; `{package} --debug ...` shows where"
-            told = MmtuiError(f"{type(error).__name__}: {error}", hint)
-        code = _fail(told)
+    except Exception as error:  # a bug is one line too, unless --debug
+        code = _fail(told(error))
     if code == 130:
         print("interrupted", file=sys.stderr)
     _leave(code)

@@ -1,5 +1,11 @@
 """The errors that a user can cause or cure: one line, a hint, an exit code."""
 
+import errno
+import re
+
+# torch has no exception of its own for the memory of the CPU.
+_OUT_OF_MEMORY = re.compile("OutOfMemoryError|can't allocate memory|not enough memory")
+
 
 class MmtuiError(Exception):
     """Something failed. `hint` is the cure, where there is one."""
@@ -27,3 +33,13 @@ class InputError(MmtuiError):
     """An input file is unusable."""
 
     exit_code = 4
+
+
+def told(error: Exception) -> MmtuiError:
+    """Any other exception as one of ours: of the disk, of memory, or a bug."""
+    if isinstance(error, OSError):
+        hint = "free some disk space" if error.errno == errno.ENOSPC else None
+        return MmtuiError(str(error), hint)
+    if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(f"{error!r}"):
+        return MmtuiError("out of memory", "close other programs, or use --model smol")
+    return MmtuiError(f"{type(error).__name__}: {error}", "this is a bug; --debug shows where")

@@ -1,9 +1,13 @@
 """Files that a user attaches: opened with care, decoded, or refused with a reason."""
 
+import io
 import os
 import stat
+import wave
 from pathlib import Path
 from typing import BinaryIO
+
+import numpy as np
 
 from mmtui.errors import InputError
 from mmtui.pipeline import images, sound
@@ -39,6 +43,17 @@ def read_clip(path: Path) -> Clip:
             return sound.decode(file)
         except InputError as error:
             raise InputError(f"{path}: {error}", error.hint) from error
+
+
+def wav(clip: Clip) -> bytes:
+    """A clip as a file of 16 bits."""
+    stream = io.BytesIO()
+    with wave.open(stream, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sound.RATE)
+        file.writeframes((np.clip(clip, -1, 1) * 32767).astype("<i2").tobytes())
+    return stream.getvalue()
 
 
 def _open(path: Path) -> BinaryIO:

@@ -91,6 +91,18 @@ class Assistant:
                 else f"`mmtrain align --model {name}` trains one; then --model takes its folder",
             )
 
+    @property
+    def name(self) -> str:
+        return self._spec.name
+
+    @property
+    def sees(self) -> bool:
+        return self._checkpoint.sees
+
+    def context(self) -> int:
+        """The most tokens of a conversation; loads the language model."""
+        return self._language.context
+
     def transcribe(self, clip: Clip) -> Transcript:
         """Speech, mono at 16 kHz, to text. Silence is told without loading anything."""
         if self._spec.speech is None:

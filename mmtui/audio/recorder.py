@@ -1,0 +1,166 @@
+"""The port to a microphone, and the one that goes through a process with the device."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from typing import IO, TYPE_CHECKING, Any, Protocol
+
+from mmtui.audio.device import RATE
+from mmtui.errors import MissingError, MmtuiError
+
+if TYPE_CHECKING:
+    from mmtui.pipeline.sound import Clip
+
+LIMIT_S = 15.0
+_BYTES = 2  # a sample
+_LIMIT = int(LIMIT_S * RATE) * _BYTES
+_RECENT = RATE // 10 * _BYTES  # what the level is of
+
+
+class Recording(Protocol):
+    """A recording that goes on until it is finished, full or broken."""
+
+    @property
+    def seconds(self) -> float: ...
+
+    @property
+    def level(self) -> float:
+        """The loudest of the last tenth of a second, from 0 to 1."""
+        ...
+
+    @property
+    def is_full(self) -> bool:
+        """15 s are there; no more is recorded."""
+        ...
+
+    @property
+    def error(self) -> MmtuiError | None:
+        """Why it broke off; what was recorded before is still there."""
+        ...
+
+    def finish(self) -> "Clip":
+        """End it. Returns what there is, mono at 16 kHz."""
+        ...
+
+
+class Microphone(Protocol):
+    def devices(self) -> list[str]:
+        """Raises MissingError where there can be none."""
+        ...
+
+    def record(self, device: str | None = None) -> Recording:
+        """Begin; None is the system's choice. What goes wrong is told by the recording."""
+        ...
+
+
+class SystemMicrophone:
+    """Through PortAudio, in a process of its own for each recording."""
+
+    def devices(self) -> list[str]:
+        with _process("list") as process:
+            assert process.stdout
+            return [str(name) for name in _header(process.stdout).get("devices", [])]
+
+    def record(self, device: str | None = None) -> Recording:
+        return _ProcessRecording(_process("record", *([device] if device else [])))
+
+
+class _ProcessRecording:
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self._process = process
+        self._data = bytearray()
+        self._finished = False
+        self._error: MmtuiError | None = None
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    @property
+    def seconds(self) -> float:
+        return len(self._data) / _BYTES / RATE
+
+    @property
+    def level(self) -> float:
+        return loudest(bytes(self._data[-_RECENT:]))
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._data) >= _LIMIT
+
+    @property
+    def error(self) -> MmtuiError | None:
+        return self._error
+
+    def finish(self) -> "Clip":
+        self._finished = True
+        self._process.kill()
+        self._thread.join()
+        return clip_of(bytes(self._data))
+
+    def _read(self) -> None:
+        stream = self._process.stdout
+        assert stream
+        try:
+            _header(stream)
+            while not self.is_full and (block := stream.read(RATE // 20 * _BYTES)):
+                self._data += block[: _LIMIT - len(self._data)]
+            if not self.is_full and not self._finished:
+                self._error = MissingError(
+                    "the microphone is gone", "plug it in again, or choose another one"
+                )
+        except MmtuiError as error:
+            if not self._finished:
+                self._error = error
+        finally:
+            self._process.kill()
+            stream.close()
+            self._process.wait()
+
+
+def play(wav: bytes) -> "subprocess.Popen[bytes]":
+    """Begin to play a WAV file; `terminate` ends it."""
+    process = _process("play", stdin=subprocess.PIPE)
+
+    def feed() -> None:
+        assert process.stdin
+        try:
+            process.stdin.write(wav)
+            process.stdin.close()
+        except OSError:
+            return  # it ended, or was ended
+
+    threading.Thread(target=feed, daemon=True).start()
+    return process
+
+
+def loudest(samples: bytes) -> float:
+    """Of mono 16-bit samples, from 0 to 1."""
+    import numpy as np
+
+    values = np.frombuffer(samples[: len(samples) // _BYTES * _BYTES], "<i2")
+    return float(np.abs(values.astype(np.int32)).max()) / 32768 if len(values) else 0.0
+
+
+def clip_of(samples: bytes) -> "Clip":
+    import numpy as np
+
+    whole = samples[: len(samples) // _BYTES * _BYTES]
+    return np.frombuffer(whole, "<i2").astype(np.float32) / np.float32(32768)
+
+
+def _process(*arguments: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
+    command: Sequence[str] = [sys.executable, "-m", "mmtui.audio.device", *arguments]
+    return subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
+def _header(stream: IO[bytes]) -> dict[str, Any]:
+    """The line that says how it went. Raises MissingError with what it tells."""
+    try:
+        told = json.loads(stream.readline())
+    except ValueError as error:
+        raise MissingError("the sound system broke down", "`mmtui doctor` tells more") from error
+    if "error" in told:
+        raise MissingError(told["error"], told.get("hint"))
+    header: dict[str, Any] = told
+    return header

@@ -1,0 +1,141 @@
+"""A conversation as Markdown, as one HTML page with its pictures and sounds inside, or as JSON.
+
+Texts are hostile: HTML in them is shown, not run, and only http and https links are links.
+"""
+
+import base64
+import html
+import io
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from mmtui.chat import attachments
+from mmtui.chat.conversation import Attachment, Conversation, Message
+from mmtui.chat.text import one_line, printable
+from mmtui.errors import InputError
+
+Format = Literal["markdown", "html", "json"]
+Find = Callable[[Attachment], Path]  # where an attachment's file is; raises InputError
+SIDE = 1200  # pixels of a picture's longer side in a page
+
+_SPEAKERS = {"user": "You", "assistant": "mmtui"}
+_NOTES = {"stopped": "stopped here", "failed": "broke off here", "writing": "still writing"}
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width">
+<style>
+ body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 44rem; margin: 2rem auto;
+  padding: 0 1rem; color-scheme: light dark }}
+ article {{ margin: 1.5rem 0 }} header {{ font-weight: 600; opacity: .7 }}
+ img {{ max-width: 100%; max-height: 24rem; border-radius: .5rem }}
+ pre {{ overflow: auto; padding: .75rem; border: 1px solid #8886; border-radius: .5rem }}
+ table {{ border-collapse: collapse }} td, th {{ border: 1px solid #8886; padding: .25rem .5rem }}
+ figure {{ margin: .5rem 0 }} figcaption, .note {{ font-size: .85rem; opacity: .7 }}
+</style></head><body>
+<h1>{title}</h1>
+{body}
+</body></html>
+"""
+
+
+def export(conversation: Conversation, form: Format, find: Find) -> str:
+    """The branch that is read; of JSON, all branches."""
+    if form == "json":
+        return to_json(conversation)
+    return to_html(conversation, find) if form == "html" else to_markdown(conversation)
+
+
+def to_markdown(conversation: Conversation) -> str:
+    parts = [f"# {one_line(conversation.title)}"]
+    if conversation.system:
+        parts.append(_quoted(f"System: {printable(conversation.system)}"))
+    for message in conversation.thread:
+        parts.append(f"**{_SPEAKERS[message.role]}**")
+        parts += [_quoted(_caption(file)) for file in message.attachments]
+        if message.text.strip():
+            parts.append(printable(message.text).strip())
+        if note := _NOTES.get(message.state):
+            parts.append(f"*({note})*")
+    return "\n\n".join(parts) + "\n"
+
+
+def to_html(conversation: Conversation, find: Find) -> str:
+    body = []
+    if conversation.system:
+        body.append(f'<p class="note">System: {html.escape(printable(conversation.system))}</p>')
+    body += [_article(message, find) for message in conversation.thread]
+    title = html.escape(one_line(conversation.title))
+    return _PAGE.format(title=title, body="\n".join(body))
+
+
+def to_json(conversation: Conversation) -> str:
+    """ASCII: exact, and inert in a terminal."""
+    document = {
+        "id": conversation.id,
+        "title": conversation.title,
+        "system": conversation.system,
+        "head": conversation.head,
+        "messages": [
+            asdict(message) | {"created": message.created.isoformat()} for message in conversation
+        ],
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _article(message: Message, find: Find) -> str:
+    figures = "".join(_figure(file, find) for file in message.attachments)
+    note = _NOTES.get(message.state)
+    shown = f'<p class="note">{note}</p>' if note else ""
+    said = _markdown().render(printable(message.text))
+    header = f"<header>{_SPEAKERS[message.role]}</header>"
+    return f"<article>{header}{figures}{said}{shown}</article>"
+
+
+def _figure(file: Attachment, find: Find) -> str:
+    """What is shown is made anew from the decoded file: nothing else of it gets into the page."""
+    caption = html.escape(_caption(file))
+    try:
+        data, kind = (_jpeg if file.kind == "image" else _wav)(find(file))
+    except InputError as error:
+        return f'<p class="note">{caption}: {html.escape(one_line(str(error)))}</p>'
+    source = f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    shown = (
+        f'<img alt="" src="{source}">'
+        if file.kind == "image"
+        else f'<audio controls src="{source}"></audio>'
+    )
+    return f"<figure>{shown}<figcaption>{caption}</figcaption></figure>"
+
+
+def _jpeg(path: Path) -> tuple[bytes, str]:
+    image = attachments.read_picture(path).image
+    image.thumbnail((SIDE, SIDE))
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=85)
+    return stream.getvalue(), "image/jpeg"
+
+
+def _wav(path: Path) -> tuple[bytes, str]:
+    return attachments.wav(attachments.read_clip(path)), "audio/wav"
+
+
+def _markdown() -> Any:
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    parser.validateLink = lambda url: url.startswith(("http://", "https://"))  # type: ignore[method-assign]
+    return parser
+
+
+def _caption(file: Attachment) -> str:
+    heard = f': "{one_line(file.transcript)}"' if file.transcript else ""
+    return f"{one_line(file.name)} ({file.kind}, {file.detail}){heard}"
+
+
+def _quoted(text: str) -> str:
+    return "\n".join(f"> {line}" for line in text.splitlines())

@@ -1,0 +1,124 @@
+"""The model of a chat, in a process of its own: loading, decoding or dying never stops the chat."""
+
+import itertools
+import multiprocessing
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from typing import TYPE_CHECKING
+
+from mmtui.chat import worker
+from mmtui.chat.protocol import Ask, Cancel, Died, Event, Load, Request, Said, Transcribe
+
+if TYPE_CHECKING:
+    from mmtui.pipeline.sound import Clip
+
+PATIENCE_S = 1.0  # how long a process that is told to end may take
+
+
+class Model:
+    """Starts its process with the first request, and again after it died.
+
+    `hear` is called with each event, in a thread of this class.
+    """
+
+    def __init__(self, name: str, hear: Callable[[Event], None]) -> None:
+        self.name = name
+        self._hear = hear
+        self._numbers = itertools.count(1)
+        self._process: SpawnProcess | None = None
+        self._connection: Connection | None = None
+        self._lock = threading.Lock()
+
+    def load(self) -> int:
+        return self._send(Load(next(self._numbers)))
+
+    def ask(
+        self,
+        turns: Sequence[Said],
+        max_tokens: int = 512,
+        temperature: float = 0.0,
+        top_p: float = 0.95,
+        seed: int | None = None,
+    ) -> int:
+        """Returns the number that the events of this answer carry."""
+        number = next(self._numbers)
+        return self._send(Ask(number, tuple(turns), max_tokens, temperature, top_p, seed))
+
+    def transcribe(self, clip: "Clip") -> int:
+        return self._send(Transcribe(next(self._numbers), clip))
+
+    def cancel(self, number: int) -> None:
+        """Nothing happens if the process is not there any more."""
+        with self._lock:
+            if self._connection is not None:
+                try:
+                    self._connection.send(Cancel(number))
+                except OSError:
+                    return  # its end is told by `Died`
+
+    def close(self) -> None:
+        """End the process, whatever it does. No event comes any more."""
+        with self._lock:
+            process, connection = self._process, self._connection
+            self._process = self._connection = None
+        if connection is not None:
+            connection.close()
+        if process is not None:
+            process.terminate()
+            process.join(PATIENCE_S)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    def _send(self, request: Request) -> int:
+        with self._lock:
+            if self._process is None or not self._process.is_alive():
+                self._start()
+            assert self._connection is not None
+            try:
+                self._connection.send(request)
+            except OSError:  # it died this moment
+                self._start()
+                self._connection.send(request)
+        return request.number
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(
+            target=worker.main, args=(theirs, self.name), name="mmtui-model", daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        threading.Thread(
+            target=self._listen, args=(self._process, self._connection), daemon=True
+        ).start()
+
+    def _listen(self, process: SpawnProcess, connection: Connection) -> None:
+        while True:
+            try:
+                event = connection.recv()
+            except (EOFError, OSError):
+                break
+            if self._process is process:
+                self._hear(event)
+        process.join()
+        with self._lock:
+            expected = self._process is not process
+            if not expected:
+                self._process = self._connection = None
+        if not expected:
+            self._hear(_death(process.exitcode or 0))
+
+
+def _death(code: int) -> Died:
+    if code == -signal.SIGKILL:
+        return Died(
+            "the model was killed, probably because memory ran out",
+            "close other programs, or take a smaller model; sending again starts it anew",
+        )
+    cause = f"signal {-code}" if code < 0 else f"exit code {code}"
+    return Died(f"the model's process ended with {cause}", "sending again starts it anew")

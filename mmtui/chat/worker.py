@@ -1,0 +1,150 @@
+"""The process with the model: requests in, events out, until the other end is closed."""
+
+import os
+import signal
+import threading
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from mmtui.chat.protocol import (
+    Answered,
+    Ask,
+    Cancel,
+    Event,
+    Failed,
+    Heard,
+    Load,
+    Piece,
+    Progress,
+    Ready,
+    Request,
+    Said,
+    Transcribe,
+)
+from mmtui.entry import silence_libraries
+from mmtui.errors import MmtuiError, told
+
+if TYPE_CHECKING:
+    from mmtui.pipeline.assets import Report
+    from mmtui.pipeline.assistant import Assistant
+    from mmtui.pipeline.prompt import Turn
+
+PROGRESS_EVERY_S = 0.1
+
+
+def main(connection: Connection, model: str) -> None:
+    """Runs until the chat closes its end, or dies."""
+    _leave_the_terminal()
+    silence_libraries()
+    _Worker(connection, model).run()
+
+
+class _Worker:
+    def __init__(self, connection: Connection, model: str) -> None:
+        self._connection, self._model = connection, model
+        self._sending = threading.Lock()
+        self._requests: SimpleQueue[Request] = SimpleQueue()
+        self._cancelled: set[int] = set()
+        self._assistant: Assistant | None = None
+
+    def run(self) -> None:
+        threading.Thread(target=self._listen, daemon=True).start()
+        while True:
+            request = self._requests.get()
+            try:
+                self._serve(request)
+            except Exception as error:
+                failure = error if isinstance(error, MmtuiError) else told(error)
+                self._send(Failed(request.number, str(failure), failure.hint))
+            self._cancelled.discard(request.number)
+
+    def _listen(self) -> None:
+        """Takes requests while another one is served; a cancellation is known at once."""
+        while True:
+            try:
+                request = self._connection.recv()
+            except (EOFError, OSError):
+                os._exit(0)  # the chat is gone: nobody waits for what is being done
+            if isinstance(request, Cancel):
+                self._cancelled.add(request.number)
+            else:
+                self._requests.put(request)
+
+    def _serve(self, request: Request) -> None:
+        assistant = self._loaded()
+        if isinstance(request, Load):
+            assistant.load()
+            self._send(
+                Ready(
+                    request.number, assistant.name, assistant.context(),
+                    assistant.tokens_per_picture(), assistant.sees,
+                )
+            )  # fmt: skip
+        elif isinstance(request, Transcribe):
+            self._send(Heard(request.number, assistant.transcribe(request.clip).text))
+        elif isinstance(request, Ask):
+            self._answer(assistant, request)
+
+    def _answer(self, assistant: "Assistant", request: Ask) -> None:
+        from mmtui.pipeline.assistant import Reply
+        from mmtui.pipeline.sampling import Sampling
+
+        sampling = Sampling(request.temperature, request.top_p, request.seed)
+        turns = [_turn(said) for said in request.turns]
+        stopped = lambda: request.number in self._cancelled  # noqa: E731
+        for event in assistant.reply(turns, sampling, request.max_tokens, stopped):
+            if isinstance(event, Reply):
+                self._send(
+                    Answered(
+                        request.number, event.stop_reason, event.prompt_tokens,
+                        event.cached_tokens, event.completion_tokens, event.first_token_s,
+                        event.decode_tokens_per_s,
+                    )
+                )  # fmt: skip
+            else:
+                self._send(Piece(request.number, event))
+
+    def _loaded(self) -> "Assistant":
+        if self._assistant is None:
+            from mmtui.pipeline import checkpoint
+            from mmtui.pipeline.assistant import Assistant
+
+            self._assistant = Assistant(checkpoint.find(self._model), self._reporter())
+        return self._assistant
+
+    def _reporter(self) -> "Report":
+        shown, last = "", 0.0
+
+        def report(step: str, done: int, total: int) -> None:
+            nonlocal shown, last
+            now = time.monotonic()
+            if step != shown or now - last > PROGRESS_EVERY_S or done == total:
+                shown, last = step, now
+                self._send(Progress(step, done, total))
+
+        return report
+
+    def _send(self, event: Event) -> None:
+        with self._sending:
+            try:
+                self._connection.send(event)
+            except OSError:
+                os._exit(0)
+
+
+def _turn(said: Said) -> "Turn":
+    from mmtui.chat.attachments import read_picture
+    from mmtui.pipeline.prompt import Turn
+
+    return Turn(said.role, (*(read_picture(Path(file)) for file in said.pictures), said.text))
+
+
+def _leave_the_terminal() -> None:
+    """What native libraries print must not get onto the screen; Ctrl-C is the chat's business."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
