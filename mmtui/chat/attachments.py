@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from mmtui.chat.conversation import Kind
 from mmtui.errors import InputError
 from mmtui.pipeline import images, sound
 from mmtui.pipeline.images import Picture
@@ -19,7 +20,7 @@ MAX_IMAGE_BYTES = 256_000_000
 
 def read_picture(path: Path) -> Picture:
     """Raises InputError, naming the file, for what is no usable picture."""
-    with _open(path) as file:
+    with opened(path) as file:
         return picture(file, str(path))
 
 
@@ -33,12 +34,12 @@ def picture(file: BinaryIO, name: str) -> Picture:
     try:
         return images.decode(data)
     except InputError as error:
-        raise InputError(f"{name}: {error}", error.hint) from error
+        raise type(error)(f"{name}: {error}", error.hint) from error
 
 
 def read_clip(path: Path) -> Clip:
     """The first 15 s. Raises InputError, naming the file, for what is no usable recording."""
-    with _open(path) as file:
+    with opened(path) as file:
         try:
             return sound.decode(file)
         except InputError as error:
@@ -56,7 +57,30 @@ def wav(clip: Clip) -> bytes:
     return stream.getvalue()
 
 
-def _open(path: Path) -> BinaryIO:
+def identify(data: bytes, name: str) -> tuple[Kind, str]:
+    """What a file is and how large: ("image", "640 x 480") or ("audio", "3.2 s").
+
+    Raises InputError, naming the file, for what is neither.
+    """
+    try:
+        image = picture(io.BytesIO(data), name).image
+        return "image", f"{image.width} x {image.height}"
+    except images.NoImageError:
+        pass
+    try:
+        return "audio", length(sound.decode(io.BytesIO(data)))
+    except InputError as error:
+        raise InputError(
+            f"{name}: this is neither a picture nor a recording that mmtui can read",
+            "JPEG, PNG, WebP, GIF, HEIC, AVIF and TIFF work; wav, flac, mp3, m4a, ogg and opus do",
+        ) from error
+
+
+def length(clip: Clip) -> str:
+    return f"{len(clip) / sound.RATE:.1f} s"
+
+
+def opened(path: Path) -> BinaryIO:
     """Open a regular file. What is opened is what was checked, and a FIFO does not block."""
     try:
         descriptor = os.open(

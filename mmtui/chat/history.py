@@ -43,6 +43,7 @@ _MIGRATIONS = (
     ),
 )
 VERSION = len(_MIGRATIONS)
+_HAS_MESSAGES = "EXISTS (SELECT 1 FROM messages WHERE conversation = conversations.id)"
 BUSY_S = 5.0  # how long to wait for another instance
 
 
@@ -146,9 +147,16 @@ class History:
                 if file.name not in named:
                     file.unlink(missing_ok=True)
 
-    def save_draft(self, id: str, draft: str) -> None:
-        """What is typed and not sent; a conversation without messages has none."""
-        self._change("UPDATE conversations SET draft = ? WHERE id = ?", (_text(draft), id))
+    def save_draft(self, conversation: Conversation, draft: str) -> None:
+        """What is typed and not sent."""
+        self._change(
+            "INSERT INTO conversations (id, title, system, updated, draft) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET draft = excluded.draft",
+            (
+                conversation.id, _text(conversation.title), _text(conversation.system),
+                datetime.now(UTC).timestamp(), _text(draft),
+            ),
+        )  # fmt: skip
 
     def keep(self, data: bytes) -> str:
         """Store the bytes of an attachment; returns their SHA-256."""
@@ -212,9 +220,10 @@ class History:
         return str(found[0][0]) if found else ""
 
     def latest(self) -> str | None:
-        """The id of the conversation that was last written to."""
+        """The id of the conversation that was last written to, if only a draft."""
         found = self._read(
-            "SELECT id FROM conversations WHERE deleted IS NULL ORDER BY updated DESC LIMIT 1"
+            "SELECT id FROM conversations WHERE deleted IS NULL AND (draft != '' OR"
+            f" {_HAS_MESSAGES}) ORDER BY updated DESC LIMIT 1"
         )
         return str(found[0][0]) if found else None
 
@@ -222,7 +231,7 @@ class History:
         """The newest first."""
         rows = self._read(
             "SELECT id, title, updated, '' FROM conversations WHERE deleted IS NULL"
-            " ORDER BY updated DESC LIMIT ?",
+            f" AND {_HAS_MESSAGES} ORDER BY updated DESC LIMIT ?",
             (limit,),
         )
         return [self._summary(*row) for row in rows]

@@ -15,6 +15,10 @@ MAX_PIXELS = 64_000_000  # the largest phone photos have 50 million; RGB needs 3
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "PPM", "ICO", "TGA")
 
 
+class NoImageError(InputError):
+    """The bytes are in no image format that we know."""
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """An RGB picture. `sha256` is that of the file's bytes: the same bytes, the same picture."""
@@ -39,7 +43,7 @@ def decode(data: bytes) -> Picture:
     except Image.DecompressionBombError as error:
         raise _too_large("over 179") from error  # Pillow's own limit, met before ours
     except UnidentifiedImageError as error:
-        raise InputError(
+        raise NoImageError(
             "this is not a picture that mmtui can read",
             "JPEG, PNG, WebP, GIF, HEIC, AVIF, TIFF and BMP work",
         ) from error

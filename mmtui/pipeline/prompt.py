@@ -64,8 +64,13 @@ class ChatFormat:
         self.turn_text = () if self.turn_ids or not after.strip() else (after.rstrip(),)
 
     def encode(self, turns: Sequence[Turn]) -> Prompt:
-        """The prompt for the assistant's next answer."""
-        return [*self._bos, *self._fill(self._render(self._messages(turns)), _pictures(turns))]
+        """The prompt for the assistant's next answer, or for more of one that has begun."""
+        messages = self._messages(turns)
+        begun = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
+        text = self._render(messages, answer=not begun)
+        if begun:
+            text = text[: text.rfind(begun) + len(begun)]
+        return [*self._bos, *self._fill(text, _pictures(turns))]
 
     def encode_dialogue(self, turns: Sequence[Turn]) -> tuple[Prompt, list[int]]:
         """A dialogue to learn from, and what is to be predicted after each of its parts.

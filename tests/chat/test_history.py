@@ -121,9 +121,15 @@ def test_a_deletion_can_be_undone_until_it_is_purged(history):
 
 def test_drafts_are_kept_beside_the_messages(history):
     conversation = saved(history, "one")
-    history.save_draft(conversation.id, "half a thou")
+    history.save_draft(conversation, "half a thou")
     assert History(history.folder).draft(conversation.id) == "half a thou"
     assert history.draft("none") == ""
+    unsent = Conversation()
+    history.save_draft(unsent, "Dear")
+    assert history.latest() == unsent.id and history.draft(unsent.id) == "Dear"
+    assert [s.id for s in history.newest()] == [conversation.id]
+    history.save_draft(unsent, "")
+    assert history.latest() == conversation.id
 
 
 def test_hostile_text_is_stored_as_it_is(history):

@@ -1,0 +1,90 @@
+"""What the user decides once: a TOML file, and environment variables that override it."""
+
+import difflib
+import os
+import tomllib
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from platformdirs import user_config_path
+from pydantic import BaseModel, Field, ValidationError
+
+from mmtui.errors import UsageError
+
+# What `mmtui config edit` begins with; the comments are the documentation of each key.
+TEMPLATE = """\
+# mmtui's settings. Lines that begin with # are the defaults.
+# An environment variable overrides each: MMTUI_MODEL, MMTUI_THEME, ...
+
+# Which model answers: a preset (phi2, smol), a checkpoint folder, hf:OWNER/NAME, or auto.
+#model = "auto"
+
+# How the screen looks: "dark" or "light".
+#theme = "dark"
+
+# 0 takes the likeliest word each time; 0.7 is lively.
+#temperature = 0.0
+
+# Of the likeliest words that together have this probability, one is drawn.
+#top_p = 0.95
+
+# The longest answer, in tokens.
+#max_tokens = 512
+
+# What each new conversation tells the model about its task.
+#system = ""
+
+# The microphone, by its name as `mmtui doctor` shows it; "" is the system's choice.
+#microphone = ""
+
+# Other keys for actions; the help screen (F1) names the actions.
+#[keys]
+#record = "f5"
+"""
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """The keys of the file, with their defaults."""
+
+    model: str = "auto"
+    theme: Literal["dark", "light"] = "dark"
+    temperature: float = Field(0.0, ge=0, le=10)
+    top_p: float = Field(0.95, gt=0, le=1)
+    max_tokens: int = Field(512, ge=1)
+    system: str = ""
+    microphone: str = ""
+    keys: dict[str, str] = {}
+
+    @classmethod
+    def load(cls, file: Path | None = None) -> Self:
+        """Raises UsageError, naming file and key, for what can't be understood."""
+        file = file or path()
+        told: dict[str, Any] = {}
+        with suppress(FileNotFoundError):
+            try:
+                told = tomllib.loads(file.read_text("utf-8"))
+            except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+                raise UsageError(f"{file} is no TOML: {error}", "`mmtui config edit`") from error
+        places = dict.fromkeys(told, str(file))
+        for key in cls.model_fields:
+            variable = f"MMTUI_{key.upper()}"
+            if key != "keys" and (text := os.environ.get(variable)):
+                told[key], places[key] = text, variable
+        try:
+            return cls.model_validate(told)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = str(first["loc"][0])
+            if first["type"] == "extra_forbidden":
+                near = difflib.get_close_matches(key, cls.model_fields, 1, cutoff=0)[0]
+                raise UsageError(
+                    f"there is no setting {key!r}, in {places[key]}", f"the nearest is {near!r}"
+                ) from None
+            raise UsageError(
+                f"{key} in {places[key]}: {first['msg']}", "`mmtui config edit` explains it"
+            ) from None
+
+
+def path() -> Path:
+    return user_config_path("mmtui") / "config.toml"
