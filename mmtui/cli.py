@@ -12,6 +12,7 @@ import mmtui
 from mmtui.chat.text import one_line, printable
 from mmtui.entry import silence_libraries
 from mmtui.errors import InputError, UsageError
+from mmtui.history_cli import config, history
 from mmtui.progress import print_json, reporting
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(history, name="history")
+app.add_typer(config, name="config")
 
 ModelOption = Annotated[
     str,
@@ -51,13 +55,34 @@ def _root(
         bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and warnings.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Chat line by line.")] = False,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="M", help="Of the chat, as in `ask`.")
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            "--resume",
+            metavar="[ID]",
+            help="Go on with a conversation of the chat, the latest by default.",
+        ),
+    ] = None,
+    image: Annotated[
+        list[Path] | None, typer.Option("--image", metavar="P", help="A picture for the chat.")
+    ] = None,
 ) -> None:
     if debug:
         os.environ["MMTUI_DEBUG"] = "1"
     else:
         silence_libraries()
-    if context.invoked_subcommand is None:
+    if context.invoked_subcommand is not None:
+        return
+    if not plain:
         print(context.get_help())
+        return
+    from mmtui.plain import chat
+
+    chat(model, resume, image or [])
 
 
 @app.command()

@@ -115,9 +115,17 @@ def evaluate(
         "exact_match": exact / count,
         "mentioned": mentioned / count,
         "vqa_accuracy": accuracy / count,
+        **_yes_rate(predictions),
         **_by_kind(predictions),
     }
     return Scores(values, predictions)
+
+
+def _yes_rate(predictions: list[Prediction]) -> dict[str, float]:
+    """How often the answer to a yes-or-no question is yes, where there are such (POPE)."""
+    asked = [p for p in predictions if p.references in (["yes"], ["no"])]
+    yes = [p for p in asked if normalized(p.prediction).startswith("yes")]
+    return {"yes_rate": len(yes) / len(asked)} if asked else {}
 
 
 def _by_kind(predictions: list[Prediction]) -> dict[str, float]:

@@ -74,16 +74,24 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         try:
             return cls.model_validate(told)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = str(first["loc"][0])
-            if first["type"] == "extra_forbidden":
-                near = difflib.get_close_matches(key, cls.model_fields, 1, cutoff=0)[0]
-                raise UsageError(
-                    f"there is no setting {key!r}, in {places[key]}", f"the nearest is {near!r}"
-                ) from None
-            raise UsageError(
-                f"{key} in {places[key]}: {first['msg']}", "`mmtui config edit` explains it"
-            ) from None
+            key = str(error.errors()[0]["loc"][0])
+            raise _explained(error, f" in {places[key]}") from None
+
+    def changed(self, **values: object) -> Self:
+        """Raises UsageError for values that can't be."""
+        try:
+            return self.model_validate(self.model_dump() | values)
+        except ValidationError as error:
+            raise _explained(error, "") from None
+
+
+def _explained(error: ValidationError, where: str) -> UsageError:
+    first = error.errors()[0]
+    key = str(first["loc"][0])
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, Config.model_fields, 1, cutoff=0)[0]
+        return UsageError(f"there is no setting {key!r}{where}", f"the nearest is {near!r}")
+    return UsageError(f"{key}{where}: {first['msg']}", "`mmtui config edit` explains it")
 
 
 def path() -> Path:

@@ -5,7 +5,7 @@ Editing or regenerating a message begins a branch beside it; nothing is overwrit
 
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -31,6 +31,9 @@ class Attachment:
     size: int
     detail: str = ""
     transcript: str = ""
+
+    def with_transcript(self, text: str) -> "Attachment":
+        return replace(self, transcript=text)
 
 
 @dataclass

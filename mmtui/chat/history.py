@@ -135,7 +135,10 @@ class History:
         self._change("UPDATE conversations SET deleted = ? WHERE id = ?", (now, id))
 
     def restore(self, id: str) -> None:
-        self._change("UPDATE conversations SET deleted = NULL WHERE id = ?", (id,))
+        """The deleted conversation whose id is, or begins with, that."""
+        self._change(
+            "UPDATE conversations SET deleted = NULL WHERE substr(id, 1, ?) = ?", (len(id), id)
+        )
 
     def purge(self, older_than_s: float = 0.0) -> None:
         """Forget what was deleted longer ago than that, and files that nothing names any more."""

@@ -59,6 +59,11 @@ class Model:
                 except OSError:
                     return  # its end is told by `Died`
 
+    def switch(self, name: str) -> None:
+        """Another model, from the next request on. No event of the old one comes any more."""
+        self.close()
+        self.name = name
+
     def close(self) -> None:
         """End the process, whatever it does. No event comes any more."""
         with self._lock:

@@ -49,6 +49,8 @@ class ModelPort(Protocol):
 
     def cancel(self, number: int) -> None: ...
 
+    def switch(self, name: str) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -167,9 +169,25 @@ class Session:
     def keep_draft(self, text: str) -> None:
         self._written(lambda history: history.save_draft(self.conversation, text))
 
+    @property
+    def microphone(self) -> str | None:
+        """The name of the chosen one; None is the system's choice."""
+        return self._config.microphone or None
+
     def configure(self, **changed: object) -> None:
-        """Other settings from now on."""
-        self._config = self._config.model_copy(update=changed)
+        """Other settings from now on. Raises UsageError for values that can't be."""
+        self._config = self._config.changed(**changed)
+
+    def switch(self, model: str) -> None:
+        """Another model answers from now on."""
+        self.stop()
+        self._model.switch(model)
+        self.figures = Figures(model=model)
+        self.load()
+
+    def rename(self, title: str) -> None:
+        self.conversation.title = title
+        self._written(lambda history: history.update(self.conversation))
 
     def instruct(self, system: str) -> None:
         """Another system prompt for this conversation."""
@@ -233,6 +251,15 @@ class Session:
     @property
     def is_answering(self) -> bool:
         return self._asking is not None
+
+    @property
+    def answer(self) -> Message | None:
+        """The answer that is being written."""
+        return self._answer
+
+    def file(self, attachment: Attachment) -> Path:
+        """Where an attachment is kept. Raises InputError if it is gone."""
+        return self.history.file(attachment)
 
     def _ask(self, answer: Message) -> Message:
         self._save(answer)

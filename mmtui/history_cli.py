@@ -1,0 +1,153 @@
+"""`mmtui history` and `mmtui config`: what is kept, from the shell."""
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmtui.chat.text import one_line, printable
+from mmtui.errors import UsageError
+from mmtui.progress import print_json
+
+if TYPE_CHECKING:
+    from mmtui.chat.history import History, Summary
+
+history = typer.Typer(help="Earlier conversations.", rich_markup_mode=None, no_args_is_help=True)
+config = typer.Typer(help="Settings.", rich_markup_mode=None, no_args_is_help=True)
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="Its beginning is enough.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many.")]
+
+
+@contextmanager
+def _opened() -> "Iterator[History]":
+    from mmtui.chat.history import History
+
+    opened = History()
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+@history.command("list")
+def list_(limit: Limit = 20, as_json: JsonOption = False) -> None:
+    """The newest first."""
+    with _opened() as kept:
+        _print(kept.newest(limit), as_json)
+
+
+@history.command()
+def search(words: list[str], limit: Limit = 20, as_json: JsonOption = False) -> None:
+    """Conversations with a message in which all these words occur, spoken ones too."""
+    with _opened() as kept:
+        _print(kept.search(" ".join(words), limit), as_json)
+
+
+@history.command()
+def show(id: Id) -> None:
+    """A conversation as Markdown."""
+    from mmtui.chat.export import to_markdown
+
+    with _opened() as kept:
+        print(to_markdown(kept.conversation(id)), end="")
+
+
+@history.command()
+def export(
+    id: Id,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .md, .html or .json to be.")],
+) -> None:
+    """Write a conversation to a file; HTML has its pictures and recordings inside."""
+    from mmtui.chat.export import write
+
+    with _opened() as kept:
+        write(kept.conversation(id), file, kept.file)
+    print(one_line(str(file)))
+
+
+@history.command()
+def delete(id: Id) -> None:
+    """Delete a conversation; `restore` brings it back for a day."""
+    with _opened() as kept:
+        whole = kept.conversation(id).id
+        kept.delete(whole)
+        kept.purge(older_than_s=24 * 3600)
+    print(f"deleted; `mmtui history restore {whole[:8]}` brings it back")
+
+
+@history.command()
+def restore(id: Id) -> None:
+    """Bring a deleted conversation back."""
+    with _opened() as kept:
+        kept.restore(id)
+        print(one_line(kept.conversation(id).title))
+
+
+@config.command()
+def path() -> None:
+    """Where the settings are."""
+    from mmtui.chat.config import path as where
+
+    print(one_line(str(where())))
+
+
+@config.command("show")
+def show_config(as_json: JsonOption = False) -> None:
+    """What the settings are, the file's and the environment's together."""
+    from mmtui.chat.config import Config
+
+    settings = Config.load().model_dump()
+    if as_json:
+        print_json(settings)
+        return
+    for key, value in settings.items():
+        print(one_line(f"{key:12} {value!r}"))
+
+
+@config.command()
+def edit() -> None:
+    """Open the settings in $VISUAL or $EDITOR; they are checked afterwards."""
+    from mmtui.chat.config import TEMPLATE, Config
+    from mmtui.chat.config import path as where
+
+    file = where()
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(TEMPLATE, "utf-8")
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
+    if not editor:
+        raise UsageError(f"there is no editor; the file is {file}", "set EDITOR, as to nano")
+    try:
+        subprocess.run([*shlex.split(editor), file], check=False)
+    except OSError as error:
+        raise UsageError(f"{editor} can't be started: {error.strerror}", "set EDITOR") from error
+    Config.load(file)
+
+
+def _print(found: "list[Summary]", as_json: bool) -> None:
+    if as_json:
+        print_json(
+            [
+                {
+                    "id": each.id, "title": each.title, "updated": each.updated.isoformat(),
+                    "messages": each.messages, "snippet": each.snippet,
+                }
+                for each in found
+            ]
+        )  # fmt: skip
+        return
+    for each in found:
+        when = each.updated.astimezone()
+        print(one_line(f"{each.id[:8]}  {when:%Y-%m-%d %H:%M}  {each.title}"))
+        if each.snippet:
+            print(printable(f"          {' '.join(each.snippet.split())}"))
+    if not found:
+        print("there is none", file=sys.stderr)

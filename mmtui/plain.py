@@ -1,0 +1,262 @@
+"""The chat line by line: for screen readers, dumb terminals and pipes.
+
+Answers go to stdout, all else to stderr. Each line of stdin is a message, a command or a path.
+"""
+
+import queue
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmtui.audio.recorder import LIMIT_S, Microphone, SystemMicrophone
+from mmtui.chat import commands, paths
+from mmtui.chat.config import Config
+from mmtui.chat.conversation import Attachment
+from mmtui.chat.export import write
+from mmtui.chat.history import History
+from mmtui.chat.model import Model
+from mmtui.chat.protocol import Died, Event, Failed, Piece, Progress
+from mmtui.chat.session import Notice, Session
+from mmtui.chat.text import one_line, printable
+from mmtui.errors import MmtuiError, UsageError
+
+if TYPE_CHECKING:
+    from mmtui.pipeline.sound import Clip
+
+TICK_S = 0.1  # how often Ctrl-C and a full recording are looked at
+
+
+def chat(model: str | None, resume: str | None, images: list[Path]) -> None:
+    """Chat on stdin and stdout. `resume`: an id, "latest", or None for a new conversation."""
+    config = Config.load()
+    events: queue.Queue[Event] = queue.Queue()
+    process = Model(model or config.model, events.put)
+    try:
+        history = History()
+    except MmtuiError as error:
+        tell(Notice(f"{error}; this chat is not kept", error.hint))
+        history = None
+    session = Session(process, history, config, tell)
+    try:
+        plain = Plain(session, SystemMicrophone(), events)
+        if resume is not None:
+            session.resume(None if resume == "latest" else resume)
+        for image in images:
+            plain.attach(image)
+        plain.run()
+    finally:
+        session.close()
+
+
+class Plain:
+    """Reads lines until their end or /quit."""
+
+    def __init__(
+        self, session: Session, microphone: Microphone, events: "queue.Queue[Event]"
+    ) -> None:
+        self._session, self._microphone, self._events = session, microphone, events
+        self._staged: list[Attachment] = []
+        self._is_interactive = sys.stdin.isatty()
+        self._step = ""
+
+    def run(self) -> None:
+        """Raises KeyboardInterrupt for Ctrl-C where no answer is being written."""
+        self._print_thread()
+        for line in self._lines():
+            try:
+                if self._handle(line.strip()):
+                    return
+            except MmtuiError as error:
+                tell(Notice(str(error), error.hint))
+
+    def attach(self, path: Path) -> None:
+        """Raises InputError for a file that is no picture and no recording."""
+        attachment = self._session.attach(path)
+        if attachment.kind == "audio":
+            from mmtui.chat.attachments import read_clip
+
+            heard = self._hear(read_clip(self._session.file(attachment)))
+            attachment = attachment.with_transcript(heard)
+        self._staged.append(attachment)
+        _note(f"attached: {attachment.name}, {attachment.detail}")
+
+    def _handle(self, line: str) -> bool:
+        """Whether that was all."""
+        if parsed := commands.parse(line):
+            command, argument = parsed
+            if command.name == "quit":
+                return True
+            self._do(command, argument)
+        elif files := paths.pasted(line):
+            for file in files:
+                self.attach(file)
+        elif commands.is_meant(line):
+            raise UsageError(
+                f"there is no command {line.split(maxsplit=1)[0]}", "/help tells what there is"
+            )
+        elif line:
+            self._say(line)
+        return False
+
+    def _say(self, text: str) -> None:
+        spoken = [file.transcript for file in self._staged if file.transcript]
+        self._session.send("\n".join([*spoken, text]), tuple(self._staged))
+        self._staged.clear()
+        self._follow()
+
+    def _do(self, command: commands.Command, argument: str) -> None:
+        if command.argument and command.argument[0] != "[" and not argument:
+            raise UsageError(f"/{command.name} needs a {command.argument.lower()}", command.help)
+        method = getattr(self, f"_{command.name}", None)
+        if method is None:
+            raise UsageError(f"/{command.name} is for the chat on a screen", "/help")
+        method(argument)
+
+    def _image(self, argument: str) -> None:
+        for path in paths.pasted(argument) or [Path(argument).expanduser()]:
+            self.attach(path)
+
+    _audio = _image
+
+    def _record(self, _: str) -> None:
+        recording = self._microphone.record(self._session.microphone)
+        _note(f"speak; Enter ends it, {LIMIT_S:.0f} s are the most")
+        sys.stdin.readline()
+        clip = recording.finish()
+        if recording.error is not None and not len(clip):
+            raise recording.error
+        self._staged.append(self._session.attach_clip(clip, self._hear(clip)))
+
+    def _drop(self, _: str) -> None:
+        self._staged.clear()
+
+    def _retry(self, _: str) -> None:
+        self._session.regenerate()
+        self._follow()
+
+    def _edit(self, argument: str) -> None:
+        said = [m for m in self._session.conversation.thread if m.role == "user"]
+        if not said:
+            raise UsageError("nothing was said yet")
+        self._session.edit(said[-1].id, argument)
+        self._follow()
+
+    def _continue(self, _: str) -> None:
+        self._session.continue_()
+        self._follow()
+
+    def _new(self, _: str) -> None:
+        self._session.begin()
+        self._staged.clear()
+
+    def _history(self, argument: str) -> None:
+        for found in self._session.history.search(argument):
+            snippet = f"  … {found.snippet}" if found.snippet else ""
+            _note(f"{found.id[:8]}  {found.updated:%Y-%m-%d %H:%M}  {found.title}{snippet}")
+
+    def _resume(self, argument: str) -> None:
+        self._session.resume(argument)
+        self._print_thread()
+
+    def _rename(self, argument: str) -> None:
+        self._session.rename(argument)
+
+    def _export(self, argument: str) -> None:
+        file = Path(argument).expanduser()
+        write(self._session.conversation, file, self._session.file)
+        _note(f"written: {file}")
+
+    def _system(self, argument: str) -> None:
+        self._session.instruct(argument)
+
+    def _model(self, argument: str) -> None:
+        self._session.switch(argument)
+
+    def _temperature(self, argument: str) -> None:
+        self._session.configure(temperature=argument)
+
+    def _help(self, _: str) -> None:
+        for known in commands.COMMANDS:
+            if hasattr(self, f"_{known.name}"):
+                _note(f"/{known.name} {known.argument}".ljust(24) + known.help)
+
+    def _follow(self) -> None:
+        """Print the answer as it is written. Ctrl-C stops it, and keeps what there is."""
+        answer = self._session.answer
+        with _ctrl_c(self._session.stop):
+            while self._session.is_answering:
+                event = self._next()
+                if isinstance(event, Piece):
+                    print(printable(event.text), end="", flush=True)
+        print(flush=True)
+        if answer is not None and answer.state == "stopped":
+            _note("stopped; /continue goes on")
+
+    def _hear(self, clip: "Clip") -> str:
+        heard: list[str] = []
+        self._session.transcribe(clip, heard.append)
+        failed = False
+        while not heard and not failed:
+            failed = isinstance(self._next(), Failed | Died)
+        if not heard or not heard[0]:
+            raise UsageError(
+                "no speech found", "it may be too quiet, or hold more noise than voice"
+            )
+        _note(f"heard: {heard[0]}")
+        return heard[0]
+
+    def _next(self) -> Event | None:
+        """The model's next event, which the session has heard; None after a moment."""
+        try:
+            event = self._events.get(timeout=TICK_S)
+        except queue.Empty:
+            return None
+        self._session.hear(event)
+        if isinstance(event, Progress) and event.step != self._step:
+            self._step = event.step
+            _note(f"{event.step} ...")
+        return event
+
+    def _print_thread(self) -> None:
+        """What was said before, of a conversation that goes on."""
+        for message in self._session.conversation.thread:
+            for file in message.attachments:
+                _note(f"[{file.name}, {file.detail}]")
+            if message.role == "user":
+                _note(f"> {printable(message.text)}")
+            else:
+                print(printable(message.text), flush=True)
+
+    def _lines(self) -> Iterator[str]:
+        if not self._is_interactive:
+            yield from sys.stdin
+            return
+        while True:
+            try:
+                yield input("> ")
+            except EOFError:
+                print(file=sys.stderr)
+                return
+
+
+def tell(notice: Notice) -> None:
+    kind = "error: " if notice.is_error else ""
+    _note(f"{kind}{notice.text}")
+    if notice.hint:
+        _note(f"hint: {notice.hint}")
+
+
+def _note(text: str) -> None:
+    print("\n".join(one_line(line) for line in text.split("\n")), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _ctrl_c(do: Callable[[], None]) -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, lambda *_: do())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

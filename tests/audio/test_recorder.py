@@ -1,0 +1,148 @@
+"""The recorder over a sound system of our own: what devices do, and what they fail at."""
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmtui.audio import recorder
+from mmtui.audio.recorder import LIMIT_S, SystemMicrophone
+from mmtui.errors import MissingError
+
+# Stands in for the package: what it does is told by the environment.
+FAKE = """
+import os, sys
+import numpy as np
+os.write(2, b"ALSA lib: noise on stderr\\n")
+MODE = os.environ["FAKE_SOUND"]
+if MODE == "no portaudio":
+    raise OSError("PortAudio library not found")
+class PortAudioError(Exception): pass
+RATE = 44_100 if MODE == "44 kHz" else 16_000
+def query_devices(device=None, kind=None):
+    mine = {"name": "Fake Mic", "max_input_channels": 1, "default_samplerate": float(RATE)}
+    if device is not None or kind is not None:
+        return mine
+    speakers = {"name": "Speakers", "max_input_channels": 0}
+    return [speakers] if MODE == "no microphone" else [speakers, mine]
+def check_input_settings(device=None, channels=None, samplerate=None):
+    if samplerate != RATE:
+        raise PortAudioError("Invalid sample rate [PaErrorCode -9997]")
+class InputStream:
+    def __init__(self, device, samplerate, channels, dtype, blocksize):
+        if MODE == "refused":
+            raise PortAudioError("Error opening InputStream: Permission denied [PaErrorCode -9]")
+        assert samplerate == RATE
+        self.samplerate, self.at, self.active = samplerate, 0, True
+    def __enter__(self): return self
+    def __exit__(self, *_): pass
+    def read(self, count):
+        times = (self.at + np.arange(count)) / self.samplerate
+        self.at += count
+        if MODE == "unplugged" and self.at > self.samplerate:
+            raise PortAudioError("Device unavailable [PaErrorCode -9985]")
+        if MODE == "silent":
+            return np.zeros((count, 1), np.int16), False
+        return (16384 * np.sin(2 * np.pi * 440 * times)).astype(np.int16)[:, None], False
+def play(samples, rate, blocking):
+    open(os.environ["FAKE_PLAYED"], "w").write(f"{len(samples)} {rate}")
+"""
+
+
+@pytest.fixture
+def sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "sounddevice.py").write_text(FAKE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("FAKE_PLAYED", str(tmp_path / "played"))
+
+    def mode(name: str) -> SystemMicrophone:
+        monkeypatch.setenv("FAKE_SOUND", name)
+        return SystemMicrophone()
+
+    return mode
+
+
+def ended(recording) -> None:
+    """Waits until no more is recorded."""
+    recording._thread.join(timeout=60)
+    assert not recording._thread.is_alive()
+
+
+def test_fifteen_seconds_are_recorded_and_no_more(sound, capfd):
+    recording = sound("works").record()
+    ended(recording)
+    assert recording.is_full and recording.error is None and recording.seconds == LIMIT_S
+    assert recording.level == pytest.approx(0.5, abs=0.01)
+    clip = recording.finish()
+    assert clip.dtype == np.float32 and len(clip) == 15 * 16_000
+    assert np.abs(clip).max() == pytest.approx(0.5, abs=0.01)
+    assert capfd.readouterr().err == ""
+
+
+def test_another_rate_is_resampled(sound):
+    recording = sound("44 kHz").record()
+    ended(recording)
+    clip = recording.finish()[16_000:32_000]
+    spectrum = np.abs(np.fft.rfft(clip))
+    assert spectrum.argmax() == pytest.approx(440, abs=2)  # a second: bins of 1 Hz
+
+
+def test_finishing_early_keeps_what_there_is(sound):
+    heard = threading.Event()
+    recording = sound("works").record()
+    while not recording.seconds:
+        heard.wait(0.01)
+    clip = recording.finish()
+    assert len(clip) > 0 and recording.error is None
+    assert recording._process.poll() is not None
+
+
+@pytest.mark.parametrize(
+    ("mode", "says"),
+    [
+        ("no portaudio", "PortAudio is not installed"),
+        ("no microphone", "there is no microphone"),
+        ("refused", "Permission denied"),
+        ("unplugged", "the microphone is gone"),
+    ],
+)
+def test_what_goes_wrong_is_told_in_a_line(sound, mode, says):
+    recording = sound(mode).record()
+    ended(recording)
+    assert isinstance(recording.error, MissingError) and says in str(recording.error)
+    assert recording.error.hint and "PaErrorCode" not in str(recording.error)
+    assert (len(recording.finish()) > 0) == (mode == "unplugged")
+
+
+def test_a_microphone_is_chosen_by_name(sound):
+    assert sound("works").devices() == ["Fake Mic"]
+    missing = sound("works").record("Other")
+    ended(missing)
+    assert "no microphone 'Other'" in str(missing.error)
+    with pytest.raises(MissingError, match="PortAudio"):
+        sound("no portaudio").devices()
+
+
+def test_a_sound_system_that_breaks_down_is_told(monkeypatch):
+    def broken(*_: str, stdin: int = 0) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen([sys.executable, "-c", "import os; os.abort()"], stdout=-1)
+
+    monkeypatch.setattr(recorder, "_process", broken)
+    recording = SystemMicrophone().record()
+    ended(recording)
+    assert "broke down" in str(recording.error)
+
+
+def test_a_clip_is_played_again(sound, tmp_path):
+    from mmtui.chat.attachments import wav
+
+    sound("works")
+    process = recorder.play(wav(np.zeros(1600, np.float32)))
+    assert process.stdout
+    assert json.loads(process.stdout.readline()) == {"rate": 16_000}
+    assert process.wait(60) == 0
+    assert (tmp_path / "played").read_text() == "1600 16000"

@@ -1,0 +1,179 @@
+"""The process with the model: it answers, is cancelled, dies, and never stays behind."""
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from mmtui.chat.model import Model
+from mmtui.chat.protocol import (
+    Answered,
+    Died,
+    Event,
+    Failed,
+    Heard,
+    Piece,
+    Progress,
+    Ready,
+    Said,
+)
+from mmtui.pipeline import checkpoint
+from mmtui.pipeline.spec import Asset, LanguageSpec, ModelSpec
+
+PATIENCE_S = 120
+
+
+class Ears:
+    """What the process said, in order."""
+
+    def __init__(self) -> None:
+        self._events: queue.Queue[Event] = queue.Queue()
+
+    def __call__(self, event: Event) -> None:
+        self._events.put(event)
+
+    def until(self, *kinds: type) -> list[Event]:
+        """All up to the first event of these kinds."""
+        heard: list[Event] = []
+        while not heard or not isinstance(heard[-1], kinds):
+            event = self._events.get(timeout=PATIENCE_S)
+            if not isinstance(event, Progress):
+                heard.append(event)
+        return heard
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    checkpoint.write(folder, ModelSpec("tiny", LanguageSpec(Asset(str(tiny_llama)), "fp32")))
+    return folder
+
+
+@pytest.fixture
+def ears() -> Ears:
+    return Ears()
+
+
+@pytest.fixture
+def model(tiny: Path, ears: Ears) -> Iterator[Model]:
+    model = Model(str(tiny), ears)
+    yield model
+    model.close()
+
+
+def ask(model: Model, text: str = "What is in this picture?", tokens: int = 20, **how) -> int:
+    return model.ask([Said("user", text)], tokens, **how)
+
+
+def processes() -> list[psutil.Process]:
+    return [p for p in psutil.Process().children() if "resource_tracker" not in str(p.cmdline())]
+
+
+def test_it_loads_and_answers_piece_by_piece(model, ears):
+    number = model.load()
+    (ready,) = ears.until(Ready)
+    assert (ready.number, ready.model, ready.sees, ready.picture_tokens) == (
+        number,
+        "tiny",
+        False,
+        0,
+    )
+    asked = ask(model)
+    *pieces, answered = ears.until(Answered)
+    assert {event.number for event in (*pieces, answered)} == {asked}
+    assert all(isinstance(piece, Piece) for piece in pieces)
+    assert answered.completion_tokens <= 20 and answered.prompt_tokens > 5
+    again = ask(model)
+    assert ears.until(Answered)[-1].cached_tokens > 5 and again > asked
+
+
+def test_a_cancelled_answer_ends_soon_and_the_next_one_comes(model, ears):
+    number = ask(model, tokens=100_000)
+    ears.until(Piece)
+    model.cancel(number)
+    assert ears.until(Answered)[-1].stop_reason == "cancelled"
+    ask(model, tokens=3)
+    assert ears.until(Answered)[-1].completion_tokens <= 3
+
+
+def test_a_failure_is_told_with_its_cure_and_the_process_goes_on(model, ears):
+    number = model.ask([Said("user", "Look", ("/no/such/picture.png",))])
+    (failed,) = ears.until(Failed)
+    assert (failed.number, "picture.png" in failed.message) == (number, True)
+    model.transcribe(np.ones(16_000, np.float32))
+    (failed,) = ears.until(Failed, Heard)
+    assert "no speech model" in failed.message and "smol" in failed.hint
+    ask(model, tokens=2)
+    assert isinstance(ears.until(Answered)[-1], Answered)
+
+
+def test_a_model_that_is_none_is_told(ears):
+    model = Model("/no/such/model", ears)
+    model.load()
+    (failed,) = ears.until(Failed, Died)
+    assert "/no/such/model" in failed.message
+    model.close()
+
+
+def test_a_killed_process_is_told_and_the_next_question_starts_another(model, ears):
+    ask(model, tokens=100_000)
+    ears.until(Piece)
+    (process,) = processes()
+    process.send_signal(signal.SIGKILL)
+    died = ears.until(Died)[-1]
+    assert "killed" in died.message and "starts it anew" in died.hint
+    model.cancel(1)
+    ask(model, tokens=2)
+    assert ears.until(Answered)[-1].completion_tokens <= 2
+    assert processes() != [process]
+
+
+def test_closing_leaves_no_process_and_no_news(model, ears):
+    ask(model, tokens=100_000)
+    ears.until(Piece)
+    (process,) = processes()
+    model.close()
+    assert not process.is_running()
+    model.close()
+
+
+def test_another_model_answers_after_a_switch(model, ears, tiny, tmp_path):
+    model.load()
+    ears.until(Ready)
+    renamed = ModelSpec("other", checkpoint.read(tiny).spec.language)
+    checkpoint.write(tmp_path / "other", renamed)
+    model.switch(str(tmp_path / "other"))
+    model.load()
+    assert ears.until(Ready)[-1].model == "other"
+
+
+def test_the_process_ends_when_the_chat_is_killed(tiny, tmp_path):
+    code = """if True:
+        import sys, time
+        from mmtui.chat.model import Model
+        from mmtui.chat.protocol import Piece, Said
+        def main():
+            def hear(event):
+                if isinstance(event, Piece):
+                    print(model._process.pid, flush=True)
+            model = Model(sys.argv[1], hear)
+            model.ask([Said("user", "Hello")], 1_000_000)
+            time.sleep(600)
+        if __name__ == "__main__":
+            main()
+    """
+    script = tmp_path / "chat.py"
+    script.write_text(code)
+    chat = subprocess.Popen([sys.executable, script, tiny], stdout=subprocess.PIPE)
+    assert chat.stdout
+    child = psutil.Process(int(chat.stdout.readline()))
+    os.kill(chat.pid, signal.SIGKILL)
+    chat.wait()
+    child.wait(timeout=PATIENCE_S)

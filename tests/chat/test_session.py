@@ -1,0 +1,213 @@
+"""A chat without a screen: what is asked of the model, what is kept, what is told."""
+
+import numpy as np
+import pytest
+
+from mmtui.chat.history import History
+from mmtui.chat.protocol import Died, Failed, Piece, Progress, Ready, Said
+from mmtui.errors import InputError, MmtuiError, UsageError
+
+
+def test_a_question_and_its_answer_are_kept_and_asked_in_turn(chat):
+    session, model = chat.session, chat.model
+    session.send("Hello")
+    assert session.figures.state == "thinking" and session.is_answering
+    model.answer(session, "Hi ", "there.")
+    assert not session.is_answering and session.figures.state == "idle"
+    assert (session.figures.used, session.figures.tokens_per_s) == (12, 50.0)
+    session.send("And now?")
+    assert model.asked[-1] == (
+        Said("user", "Hello"), Said("assistant", "Hi there."), Said("user", "And now?"),
+    )  # fmt: skip
+    model.answer(session, "Now.")
+    kept = chat.history.conversation(session.conversation.id)
+    assert [m.text for m in kept.thread] == ["Hello", "Hi there.", "And now?", "Now."]
+    assert {m.state for m in kept} == {"complete"}
+
+
+def test_pictures_go_with_their_message_and_stay_in_the_conversation(chat, cat):
+    session, model = chat.session, chat.model
+    attachment = session.attach(cat)
+    assert (attachment.kind, attachment.name, attachment.detail) == (
+        "image",
+        "a cat.png",
+        "40 x 30",
+    )
+    cat.unlink()
+    session.send("What is this?", (attachment,))
+    model.answer(session, "A cat.")
+    session.send("Which colour?")
+    shown = model.asked[-1][0].pictures
+    assert shown == (str(session.file(attachment)),) and model.asked[-1][2].pictures == ()
+
+
+def test_neither_picture_nor_recording_is_told_with_its_name(chat, tmp_path):
+    odd = tmp_path / "odd.jpg"
+    odd.write_bytes(b"nothing of the kind")
+    with pytest.raises(InputError, match=r"odd.jpg: this is neither"):
+        chat.session.attach(odd)
+
+
+def test_speech_is_kept_with_what_was_heard(chat):
+    session, model = chat.session, chat.model
+    heard: list[str] = []
+    clip = np.zeros(16_000, np.float32)
+    session.transcribe(clip, heard.append)
+    assert session.figures.state == "listening"
+    model.heard(session, "hello there")
+    assert heard == ["hello there"] and session.figures.state == "idle"
+    said = session.attach_clip(clip, "hello there")
+    session.send("hello there!", (said,))
+    assert chat.history.search("hello there")[0].id == session.conversation.id
+    assert (said.detail, model.asked[-1][0].pictures) == ("1.0 s", ())
+
+
+def test_stopping_keeps_what_there_is_and_later_pieces_are_nothing(chat):
+    session, model = chat.session, chat.model
+    session.send("Count")
+    model.answer(session, "One, ", "two", stop_reason=None)
+    session.stop()
+    assert model.cancelled == [1]
+    model.answer(session, ", three")
+    assert chat.texts[-1] == "One, two"
+    assert chat.history.conversation(session.conversation.id).thread[-1].state == "stopped"
+
+
+def test_a_stopped_answer_goes_on_where_it_was(chat):
+    session, model = chat.session, chat.model
+    session.send("Count")
+    model.answer(session, "One, ", stop_reason=None)
+    session.stop()
+    session.continue_()
+    assert model.asked[-1] == (Said("user", "Count"), Said("assistant", "One, "))
+    model.answer(session, "two.")
+    assert chat.texts == ["Count", "One, two."]
+    with pytest.raises(UsageError, match="complete"):
+        session.continue_()
+
+
+def test_an_answer_that_reached_its_limit_can_go_on(chat):
+    chat.session.send("Count")
+    chat.model.answer(chat.session, "One", stop_reason="length")
+    assert chat.session.conversation.thread[-1].state == "stopped"
+
+
+def test_regenerating_asks_again_and_keeps_both(chat):
+    session, model = chat.session, chat.model
+    session.send("Joke")
+    model.answer(session, "First.")
+    session.regenerate()
+    assert model.asked[-1] == (Said("user", "Joke"),)
+    model.answer(session, "Second.")
+    assert chat.texts == ["Joke", "Second."] and len(session.conversation) == 3
+
+
+def test_editing_branches_with_the_attachments(chat, cat):
+    session, model = chat.session, chat.model
+    session.send("What?", (session.attach(cat),))
+    model.answer(session, "A cat.")
+    session.edit(session.conversation.thread[0].id, "Which animal?")
+    assert (model.asked[-1][0].text, len(model.asked[-1][0].pictures)) == ("Which animal?", 1)
+    model.answer(session, "A cat!")
+    assert chat.texts == ["Which animal?", "A cat!"]
+
+
+def test_while_an_answer_is_written_nothing_else_is_asked(chat):
+    session = chat.session
+    session.send("One")
+    for act in (lambda: session.send("Two"), session.regenerate, session.continue_):
+        with pytest.raises(UsageError, match="being written"):
+            act()
+    assert len(chat.model.asked) == 1
+
+
+def test_a_failure_ends_the_answer_and_is_told_with_its_cure(chat):
+    session, model = chat.session, chat.model
+    session.send("Hello")
+    model.answer(session, "Hel", stop_reason=None)
+    session.hear(Failed(1, "out of memory", "close other programs"))
+    assert [(n.text, n.hint) for n in chat.told] == [("out of memory", "close other programs")]
+    assert chat.session.conversation.thread[-1].state == "failed" and not session.is_answering
+    session.send("Again")
+    session.hear(Died("the model was killed", "sending again starts it anew"))
+    assert chat.notices[-1] == "the model was killed"
+    session.regenerate()
+    model.answer(session, "Here.")
+    assert chat.texts[-1] == "Here."
+
+
+def test_figures_tell_what_the_model_does(chat):
+    session = chat.session
+    session.load()
+    assert session.figures.state == "loading"
+    session.hear(Progress("fetching", 30, 120))
+    assert session.figures.step == "fetching 25 %"
+    session.hear(Progress("fetching", 120, 120))
+    session.hear(Ready(1, "smol", 8192, 29, True))
+    figures = session.figures
+    assert (figures.state, figures.model, figures.context, figures.step) == (
+        "idle",
+        "smol",
+        8192,
+        "",
+    )
+    session.switch("phi2")
+    assert (session.figures.model, chat.model.name) == ("phi2", "phi2")
+
+
+def test_a_conversation_is_resumed_with_its_draft(chat):
+    session, model = chat.session, chat.model
+    session.send("Hello")
+    model.answer(session, "Hi.")
+    session.keep_draft("And wh")
+    first = session.conversation.id
+    session.begin()
+    assert chat.texts == []
+    assert session.resume() == "And wh"
+    assert session.conversation.id == first and chat.texts == ["Hello", "Hi."]
+    with pytest.raises(InputError):
+        session.resume("none")
+
+
+def test_what_was_written_by_the_last_half_second_survives_a_crash(chat, monkeypatch):
+    clock = iter(range(100))
+    monkeypatch.setattr("mmtui.chat.session.time.monotonic", lambda: float(next(clock)))
+    chat.session.send("Hello")
+    chat.session.hear(Piece(1, "One "))
+    chat.session.hear(Piece(1, "two"))
+    kept = History(chat.history.folder).conversation(chat.session.conversation.id)
+    assert kept.thread[-1].text == "One two"
+
+
+def test_a_history_that_breaks_is_told_once_and_the_chat_goes_on(chat, cat, monkeypatch):
+    session, model = chat.session, chat.model
+    session.send("Look", (session.attach(cat),))
+    model.answer(session, "A cat.")
+
+    def full(*_: object) -> None:
+        raise MmtuiError("the disk is full", "free some space")
+
+    monkeypatch.setattr(chat.history, "save", full)
+    session.send("And?")
+    model.answer(session, "Orange.")
+    session.send("More")
+    model.answer(session, "No.")
+    assert len(chat.told) == 1 and "goes on without it" in chat.notices[0]
+    assert chat.texts == ["Look", "A cat.", "And?", "Orange.", "More", "No."]
+    assert model.asked[-1][0].pictures and session.history is not chat.history
+    temporary = session.history.folder
+    session.close()
+    assert not temporary.exists() and model.closed
+
+
+def test_a_system_prompt_comes_first_and_is_the_conversation_s(chat):
+    session, model = chat.session, chat.model
+    session.send("Hi")
+    model.answer(session, "Hello.")
+    session.instruct("Be brief.")
+    session.send("And?")
+    assert model.asked[-1][0] == Said("system", "Be brief.")
+    model.answer(session, "No.")
+    assert chat.history.conversation(session.conversation.id).system == "Be brief."
+    session.begin()
+    assert session.conversation.system == ""
