@@ -14,7 +14,7 @@ def main() -> NoReturn:
 def _with_id(arguments: list[str]) -> list[str]:
     """`--resume` alone means the latest; Typer has no option whose value may be left out."""
     given: list[str] = []
-    for argument, following in zip(arguments, [*arguments[1:], "-"], strict=True):
+    for argument, following in zip(arguments, [*arguments[1:], "-"], strict=False):
         given.append(argument)
         if argument == "--resume" and following.startswith("-"):
             given.append("latest")

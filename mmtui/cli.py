@@ -77,12 +77,19 @@ def _root(
         silence_libraries()
     if context.invoked_subcommand is not None:
         return
-    if not plain:
-        print(context.get_help())
-        return
-    from mmtui.plain import chat
+    from mmtui.chat.config import Config
 
-    chat(model, resume, image or [])
+    config = Config.load()
+    if model:
+        config = config.changed(model=model)
+    if plain or not sys.stdin.isatty() or not sys.stdout.isatty():
+        from mmtui.plain import chat
+
+        chat(config, resume, image or [])
+    else:
+        from mmtui.tui.app import run
+
+        run(config, resume, tuple(image or []))
 
 
 @app.command()

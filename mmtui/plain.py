@@ -29,11 +29,10 @@ if TYPE_CHECKING:
 TICK_S = 0.1  # how often Ctrl-C and a full recording are looked at
 
 
-def chat(model: str | None, resume: str | None, images: list[Path]) -> None:
+def chat(config: Config, resume: str | None, images: list[Path]) -> None:
     """Chat on stdin and stdout. `resume`: an id, "latest", or None for a new conversation."""
-    config = Config.load()
     events: queue.Queue[Event] = queue.Queue()
-    process = Model(model or config.model, events.put)
+    process = Model(config.model, events.put)
     try:
         history = History()
     except MmtuiError as error:

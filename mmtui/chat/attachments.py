@@ -5,7 +5,7 @@ import os
 import stat
 import wave
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from mmtui.errors import InputError
 from mmtui.pipeline import images, sound
 from mmtui.pipeline.images import Picture
 from mmtui.pipeline.sound import Clip
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 MAX_IMAGE_BYTES = 256_000_000
 
@@ -35,6 +38,14 @@ def picture(file: BinaryIO, name: str) -> Picture:
         return images.decode(data)
     except InputError as error:
         raise type(error)(f"{name}: {error}", error.hint) from error
+
+
+def as_seen(path: Path, side: int) -> "Image.Image":
+    """The square in the middle of a picture, `side` pixels wide: what a vision tower gets."""
+    from PIL import Image, ImageOps
+
+    image = read_picture(path).image
+    return ImageOps.fit(image, (side, side), Image.Resampling.BICUBIC)
 
 
 def read_clip(path: Path) -> Clip:

@@ -3,8 +3,10 @@
 import itertools
 import multiprocessing
 import signal
+import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING
@@ -92,15 +94,16 @@ class Model:
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(
+        ours, theirs = context.Pipe()
+        process = context.Process(
             target=worker.main, args=(theirs, self.name), name="mmtui-model", daemon=True
         )
-        self._process.start()
+        # Textual's stand-in for stderr has no file descriptor, for which multiprocessing asks.
+        with redirect_stderr(sys.__stderr__):
+            process.start()
         theirs.close()
-        threading.Thread(
-            target=self._listen, args=(self._process, self._connection), daemon=True
-        ).start()
+        self._process, self._connection = process, ours
+        threading.Thread(target=self._listen, args=(process, ours), daemon=True).start()
 
     def _listen(self, process: SpawnProcess, connection: Connection) -> None:
         while True:

@@ -66,13 +66,16 @@ class Progress:
 
 @dataclass(frozen=True)
 class Ready:
-    """The model is loaded: its name, the size of its context and a picture's cost, in tokens."""
+    """The model is loaded: its name, the size of its context and a picture's cost, in tokens.
+
+    It sees pictures of `picture_side` pixels square; 0: it sees none.
+    """
 
     number: int
     model: str
     context: int
     picture_tokens: int
-    sees: bool
+    picture_side: int
 
 
 @dataclass(frozen=True)

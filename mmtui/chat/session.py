@@ -3,6 +3,7 @@
 The screen calls what the user does, hands in each event of the model, and shows what is told.
 """
 
+import re
 import shutil
 import tempfile
 import time
@@ -74,7 +75,7 @@ class Figures:
     context: int = 0
     tokens_per_s: float | None = None
     picture_tokens: int = 0
-    sees: bool = True
+    picture_side: int = 0  # pixels; 0 if the model sees none
 
 
 class Session:
@@ -166,6 +167,20 @@ class Session:
         self.figures.state = "listening"
         self._hearing[self._model.transcribe(clip)] = then
 
+    def to_copy(self, what: str = "") -> str:
+        """The last answer, its last block of code, or all: "", "code" or "all"."""
+        if what == "all":
+            from mmtui.chat.export import to_markdown
+
+            return to_markdown(self.conversation)
+        text = self._last_answer().text
+        if what == "code":
+            blocks: list[str] = re.findall(r"^```[^\n]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+            if not blocks:
+                raise UsageError("there is no code in the last answer")
+            return blocks[-1]
+        return text
+
     def keep_draft(self, text: str) -> None:
         self._written(lambda history: history.save_draft(self.conversation, text))
 
@@ -213,9 +228,9 @@ class Session:
                 figures.step = ""
         elif isinstance(event, Ready):
             figures.model, figures.context = event.model, event.context
-            figures.picture_tokens, figures.sees, figures.step = (
+            figures.picture_tokens, figures.picture_side, figures.step = (
                 event.picture_tokens,
-                event.sees,
+                event.picture_side,
                 "",
             )
             if figures.state == "loading":

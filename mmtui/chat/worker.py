@@ -80,7 +80,7 @@ class _Worker:
             self._send(
                 Ready(
                     request.number, assistant.name, assistant.context(),
-                    assistant.tokens_per_picture(), assistant.sees,
+                    assistant.tokens_per_picture(), assistant.picture_side,
                 )
             )  # fmt: skip
         elif isinstance(request, Transcribe):

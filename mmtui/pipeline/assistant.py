@@ -96,8 +96,9 @@ class Assistant:
         return self._spec.name
 
     @property
-    def sees(self) -> bool:
-        return self._checkpoint.sees
+    def picture_side(self) -> int:
+        """Pixels of the square that it sees of a picture; 0 if it can't see."""
+        return self._spec.vision.image_size if self._spec.vision and self._checkpoint.sees else 0
 
     def context(self) -> int:
         """The most tokens of a conversation; loads the language model."""

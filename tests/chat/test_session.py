@@ -143,7 +143,7 @@ def test_figures_tell_what_the_model_does(chat):
     session.hear(Progress("fetching", 30, 120))
     assert session.figures.step == "fetching 25 %"
     session.hear(Progress("fetching", 120, 120))
-    session.hear(Ready(1, "smol", 8192, 29, True))
+    session.hear(Ready(1, "smol", 8192, 29, 260))
     figures = session.figures
     assert (figures.state, figures.model, figures.context, figures.step) == (
         "idle",

@@ -1,0 +1,123 @@
+"""Earlier conversations: searched, renamed, deleted with undo, resumed."""
+
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Footer, Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from mmtui.chat.conversation import Attachment
+from mmtui.chat.history import History, Summary
+from mmtui.chat.text import one_line
+from mmtui.errors import MmtuiError
+from mmtui.tui.screens.dialogs import TextDialog
+from mmtui.tui.widgets.thumbnail import Thumbnail
+
+SHOWN = 200
+
+
+class HistoryScreen(Screen[str | None]):
+    """Its result is the id of the conversation to resume."""
+
+    CSS_PATH = "history.tcss"
+    BINDINGS: ClassVar = [
+        Binding("escape", "dismiss(None)", "Back"),
+        Binding("down", "into_list", "List", show=False),
+        Binding("f2", "rename", "Rename", id="rename"),
+        Binding("delete", "delete", "Delete", id="delete"),
+        Binding("ctrl+z", "undo", "Undo", id="undo"),
+    ]
+
+    def __init__(self, history: History, words: str = "") -> None:
+        super().__init__()
+        self._history, self._words = history, words
+        self._found: list[Summary] = []
+        self._deleted: list[str] = []
+
+    def compose(self) -> ComposeResult:
+        yield Input(self._words, placeholder="Search in what was said and heard", id="words")
+        yield OptionList(id="found", markup=False)
+        yield Horizontal(id="pictures")
+        yield Static("", id="none", markup=False)
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self._search(self._words)
+        self.query_one("#words").focus()
+
+    @on(Input.Changed)
+    def _changed(self, event: Input.Changed) -> None:
+        self._search(event.value)
+
+    @on(Input.Submitted)
+    def action_into_list(self) -> None:
+        found = self.query_one(OptionList)
+        found.focus()
+        if found.highlighted is None and self._found:
+            found.highlighted = 0
+
+    @on(OptionList.OptionSelected)
+    def _resume(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(event.option_id)
+
+    @on(OptionList.OptionHighlighted)
+    async def _show_pictures(self, event: OptionList.OptionHighlighted) -> None:
+        pictures = self.query_one("#pictures")
+        await pictures.remove_children()
+        for sha256 in self._found[event.option_index].pictures:
+            try:
+                file = self._history.file(Attachment(sha256, "image", "", 0))
+            except MmtuiError:
+                continue  # it is gone; the others are shown
+            await pictures.mount(Thumbnail(file, 5))
+
+    @work
+    async def action_rename(self) -> None:
+        if (chosen := self._chosen()) is not None:
+            title = await self.app.push_screen_wait(TextDialog("Title", chosen.title))
+            if title:
+                self._history.rename(chosen.id, title)
+                self._search(self.query_one(Input).value)
+
+    def action_delete(self) -> None:
+        if (chosen := self._chosen()) is not None:
+            self._history.delete(chosen.id)
+            self._deleted.append(chosen.id)
+            self._search(self.query_one(Input).value)
+            self.notify("deleted; Ctrl+Z brings it back", markup=False)
+
+    def action_undo(self) -> None:
+        if self._deleted:
+            self._history.restore(self._deleted.pop())
+            self._search(self.query_one(Input).value)
+
+    def _chosen(self) -> Summary | None:
+        at = self.query_one(OptionList).highlighted
+        return self._found[at] if at is not None and at < len(self._found) else None
+
+    def _search(self, words: str) -> None:
+        options = self.query_one(OptionList)
+        at = options.highlighted
+        self._found = self._history.search(words, SHOWN)
+        options.clear_options()
+        options.add_options([Option(_line(found), found.id) for found in self._found])
+        if self._found and at is not None:
+            options.highlighted = min(at, len(self._found) - 1)
+        nothing = "nothing was found" if words else "there is no conversation yet"
+        self.query_one("#none", Static).update("" if self._found else nothing)
+
+
+def _line(found: Summary) -> Content:
+    when = found.updated.astimezone()
+    pictures = f"  ▣ {len(found.pictures)}" if found.pictures else ""
+    line = Content.assemble(
+        (f"{when:%d %b %H:%M}  ", "dim"), one_line(found.title), (pictures, "$accent")
+    )
+    if not found.snippet:
+        return line
+    return Content("\n").join([line, Content.styled(f"    {one_line(found.snippet)}", "dim")])

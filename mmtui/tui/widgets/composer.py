@@ -1,0 +1,143 @@
+"""Where the user types: a text that grows, with history, completion and pasted files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from textual import events, on
+from textual.message import Message
+from textual.widgets import TextArea
+
+from mmtui.chat import commands, paths
+from mmtui.chat.text import printable
+
+
+class Composer(TextArea):
+    """Enter sends, Shift+Enter or Ctrl+J breaks the line, Tab takes what is suggested.
+
+    At the first line Up goes back in what was sent, at the last line Down comes forth again.
+    """
+
+    # Not bindings: those with priority overtake the letters that were typed before them.
+    KEYS: ClassVar = {
+        "enter": ("send", "Send"),
+        "shift+enter": ("newline", "New line"),
+        "ctrl+j": ("newline", "New line"),
+        "tab": ("complete", "Complete, or go on"),
+    }
+
+    class Sent(Message):
+        """The user wants to send a text, which stays until it is taken by `sent`."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class Dropped(Message):
+        """Files were pasted or dropped onto the terminal."""
+
+        def __init__(self, files: Sequence[Path]) -> None:
+            super().__init__()
+            self.files = files
+
+    def __init__(self) -> None:
+        super().__init__(
+            id="composer", soft_wrap=True, show_line_numbers=False, compact=True,
+            placeholder="Ask something; / for commands, F1 for help",
+        )  # fmt: skip
+        self._sent: list[str] = []
+        self._at = 0  # in what was sent; the length of it is the draft
+        self._draft = ""
+
+    def put(self, text: str) -> None:
+        """Replace what is typed; the cursor goes to the end."""
+        self.text = printable(text)
+        self.move_cursor(self.document.end)
+        self.update_suggestion()
+
+    def insert_spoken(self, text: str) -> None:
+        """What was heard goes to where the cursor is."""
+        before = self.get_text_range((0, 0), self.cursor_location)
+        self.insert(("" if not before or before[-1].isspace() else " ") + printable(text))
+
+    def sent(self) -> None:
+        """What is typed was said: remember it, and begin anew."""
+        text = self.text.strip()
+        if text and (not self._sent or self._sent[-1] != text):
+            self._sent.append(text)
+        self._at, self._draft = len(self._sent), ""
+        self.put("")
+
+    async def _on_key(self, event: events.Key) -> None:
+        if event.key in self.KEYS:
+            event.stop()
+            event.prevent_default()
+            await self.run_action(self.KEYS[event.key][0])
+        else:
+            await super()._on_key(event)
+
+    def action_send(self) -> None:
+        self.post_message(self.Sent(self.text.strip()))
+
+    def action_newline(self) -> None:
+        self.insert("\n")
+
+    def action_complete(self) -> None:
+        if self.suggestion:
+            self.insert(self.suggestion)
+        else:
+            self.screen.focus_next()
+
+    def action_cursor_up(self, select: bool = False) -> None:
+        if self.cursor_location[0] == 0 and not select and self._at > 0:
+            self._leaf(-1)
+        else:
+            super().action_cursor_up(select)
+
+    def action_cursor_down(self, select: bool = False) -> None:
+        last = self.cursor_location[0] == self.document.line_count - 1
+        if last and not select and self._at < len(self._sent):
+            self._leaf(1)
+        else:
+            super().action_cursor_down(select)
+
+    def update_suggestion(self) -> None:
+        """The rest of a command's name or of a path, where that is certain."""
+        text = self.text
+        at_end = self.cursor_location == self.document.end
+        self.suggestion = _rest(text) if at_end and text.startswith("/") else ""
+
+    @on(events.Paste)
+    def _attach_files(self, event: events.Paste) -> None:
+        if files := paths.pasted(event.text):
+            event.prevent_default()
+            event.stop()
+            self.post_message(self.Dropped(files))
+
+    def _leaf(self, by: int) -> None:
+        if self._at == len(self._sent):
+            self._draft = self.text
+        self._at += by
+        self.put(self._sent[self._at] if self._at < len(self._sent) else self._draft)
+
+
+def _rest(text: str) -> str:
+    if "\n" in text:
+        return ""
+    if (parsed := commands.parse(text)) and " " in text:
+        command, argument = parsed
+        found = paths.complete(argument) if "PATH" in command.argument and argument else []
+        return _common(found)[len(argument) :]
+    names = [f"/{c.name}{' ' if c.argument else ''}" for c in commands.COMMANDS]
+    return _common([name for name in names if name.startswith(text)])[len(text) :]
+
+
+def _common(found: list[str]) -> str:
+    """What all of them begin with; of commands that differ, the first one."""
+    if not found:
+        return ""
+    first, last = min(found), max(found)
+    same = 0
+    while same < min(len(first), len(last)) and first[same] == last[same]:
+        same += 1
+    return first[:same]

@@ -1,0 +1,101 @@
+"""One message in the transcript: what was said, with what, and how it ended."""
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.message import Message as Posted
+from textual.widgets import Markdown, Static
+from textual.widgets.markdown import MarkdownStream
+
+from mmtui.chat.conversation import Message
+from mmtui.chat.text import printable
+from mmtui.tui.widgets.chips import Chips, Find
+
+ENDS = {
+    "stopped": "◼ stopped; F7 lets it go on",
+    "failed": "◼ broke off; F5 tries again",
+}
+
+
+class MessageView(Vertical, can_focus=True):
+    """A message that is shown; of an answer that is written, it grows."""
+
+    BINDINGS: ClassVar = [
+        Binding("e", "edit", "Edit", id="edit_message"),
+        Binding("c", "copy", "Copy", id="copy_message"),
+    ]
+
+    class Edit(Posted):
+        def __init__(self, message: Message) -> None:
+            super().__init__()
+            self.message = message
+
+    class Copy(Posted):
+        def __init__(self, message: Message) -> None:
+            super().__init__()
+            self.message = message
+
+    class Link(Posted):
+        """A link was clicked."""
+
+        def __init__(self, url: str) -> None:
+            super().__init__()
+            self.url = url
+
+    def __init__(self, message: Message, find: Find) -> None:
+        super().__init__(classes=f"message -{message.role}")
+        self.message = message
+        self._find = find
+        self._stream: MarkdownStream | None = None
+        self._body: Markdown | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Chips(self._find)
+        text = printable(self.message.text)
+        if self.message.role == "user":
+            yield Static(text, markup=False, classes="said")
+        else:
+            yield Markdown(text, open_links=False)
+        yield Static("", classes="end", markup=False)
+
+    async def on_mount(self) -> None:
+        chips = self.query_one(Chips)
+        for attachment in self.message.attachments:
+            await chips.add(attachment)
+        self.show_end()
+
+    async def write(self, piece: str) -> None:
+        """More of the answer."""
+        if self._stream is None:
+            self._body = self.query_one(Markdown)
+            self._stream = Markdown.get_stream(self._body)
+        await self._stream.write(printable(piece))
+
+    async def finish(self) -> None:
+        """The answer ended: what was streamed is parsed once more as a whole."""
+        if self._stream is not None:
+            await self._stream.stop()
+            self._stream = None
+        if self._body is not None:
+            await self._body.update(printable(self.message.text))
+        self.show_end()
+
+    def show_end(self) -> None:
+        end = self.query_one(".end", Static)
+        note = ENDS.get(self.message.state, "")
+        end.update(note)
+        end.display = bool(note)
+
+    def action_edit(self) -> None:
+        self.post_message(self.Edit(self.message))
+
+    def action_copy(self) -> None:
+        self.post_message(self.Copy(self.message))
+
+    @on(Markdown.LinkClicked)
+    def _clicked(self, event: Markdown.LinkClicked) -> None:
+        event.stop()
+        self.post_message(self.Link(event.href))

@@ -1,0 +1,29 @@
+"""One line: the model, what it does, how much of its context is used, how quick it is."""
+
+from textual.content import Content
+from textual.widgets import Static
+
+from mmtui.chat.session import Figures
+from mmtui.chat.text import one_line
+
+STATES = {
+    "idle": "ready", "loading": "loading", "thinking": "thinking", "writing": "writing",
+    "listening": "listening",
+}  # fmt: skip
+
+
+class Status(Static):
+    def __init__(self) -> None:
+        super().__init__("", id="status", markup=False)
+
+    def show(self, figures: Figures, note: str = "") -> None:
+        """`note` is what the screen itself does, such as recording."""
+        parts = [
+            one_line(figures.model),
+            note or (f"{figures.step} …" if figures.step else STATES[figures.state]),
+        ]
+        if figures.context:
+            parts.append(f"{figures.used:,} of {figures.context:,} tokens")
+        if figures.tokens_per_s:
+            parts.append(f"{figures.tokens_per_s:.0f} tokens/s")
+        self.update(Content("  ·  ".join(parts)))

@@ -1,0 +1,190 @@
+"""The application with a model that answers what a test says."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from textual.events import Paste
+from textual.pilot import Pilot
+
+from mmtui.chat.config import Config
+from mmtui.chat.protocol import Answered, Event, Piece, Ready
+from mmtui.errors import MissingError, MmtuiError
+from mmtui.tui.app import ChatApp
+from mmtui.tui.screens.chat import ChatScreen
+from mmtui.tui.widgets.composer import Composer
+from mmtui.tui.widgets.message import MessageView
+
+THREADS = ("attach", "decode", "_look", "_play")  # workers that end by themselves
+
+
+class FakeModel:
+    """Remembers what was asked; `says` posts what the model's process would."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple] = []
+        self.heard: list[Any] = []
+        self.cancelled: list[int] = []
+        self.number, self.closed, self.name = 0, False, "fake"
+
+    def load(self) -> int:
+        return self._next()
+
+    def ask(self, turns, max_tokens, temperature, top_p, seed=None) -> int:
+        self.asked.append(tuple(turns))
+        return self._next()
+
+    def transcribe(self, clip) -> int:
+        self.heard.append(clip)
+        return self._next()
+
+    def cancel(self, number: int) -> None:
+        self.cancelled.append(number)
+
+    def switch(self, name: str) -> None:
+        self.name = name
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _next(self) -> int:
+        self.number += 1
+        return self.number
+
+
+class FakeRecording:
+    def __init__(self, seconds: float, error: MmtuiError | None) -> None:
+        self.seconds, self.level, self.error = seconds, 0.25, error
+        self.finished = False
+
+    @property
+    def is_full(self) -> bool:
+        return self.seconds >= 15
+
+    def finish(self) -> np.ndarray:
+        self.finished = True
+        return np.full(int(self.seconds * 16_000), 0.1, np.float32)
+
+
+class FakeMicrophone:
+    def __init__(self, seconds: float = 2.0, error: MmtuiError | None = None) -> None:
+        self.recordings: list[FakeRecording] = []
+        self.chosen: list[str | None] = []
+        self._seconds, self._error = seconds, error
+
+    def devices(self) -> list[str]:
+        return ["Fake Mic"]
+
+    def record(self, device: str | None = None) -> FakeRecording:
+        self.chosen.append(device)
+        self.recordings.append(FakeRecording(self._seconds, self._error))
+        return self.recordings[-1]
+
+
+NO_MICROPHONE = MissingError("there is no microphone", "plug one in")
+
+
+class User:
+    """Somebody at the keyboard."""
+
+    def __init__(self, app: ChatApp, pilot: Pilot, model: FakeModel) -> None:
+        self.app, self.pilot, self.model = app, pilot, model
+
+    @property
+    def chat(self) -> ChatScreen:
+        return next(s for s in self.app.screen_stack if isinstance(s, ChatScreen))
+
+    @property
+    def composer(self) -> Composer:
+        return self.chat.query_one(Composer)
+
+    @property
+    def messages(self) -> list[MessageView]:
+        return list(self.chat.query(MessageView))
+
+    @property
+    def texts(self) -> list[str]:
+        return [view.message.text for view in self.messages]
+
+    @property
+    def told(self) -> list[str]:
+        return [n.message for n in self.app._notifications]
+
+    @property
+    def screen(self) -> str:
+        """What can be read on the screen."""
+        lines = self.app.screen._compositor.render_strips()
+        return "\n".join("".join(segment.text for segment in line) for line in lines)
+
+    async def types(self, text: str, *keys: str) -> None:
+        for character in text:
+            await self.pilot.press("space" if character == " " else character)
+        await self.pilot.press(*keys)
+        await self.settle()
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await self.settle()
+
+    async def hears(self, event: Event) -> None:
+        self.app._heard(event)
+        await self.settle()
+
+    async def is_answered(self, *pieces: str, stop: str | None = "stop") -> None:
+        number = self.model.number
+        for piece in pieces:
+            self.app._heard(Piece(number, piece))
+        if stop:
+            self.app._heard(Answered(number, stop, 20, 8, len(pieces), 0.1, 50.0))
+        await self.settle()
+
+    async def is_ready(self, side: int = 260) -> None:
+        await self.hears(Ready(1, "fake", 2048, 29, side))
+
+    async def paste(self, text: str) -> None:
+        self.app.post_message(Paste(text))
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Until all messages are handled and all workers are done."""
+        await self.pilot.pause()
+        if working := [worker for worker in self.app.workers if worker.name in THREADS]:
+            await self.app.workers.wait_for_complete(working)
+        await self.pilot.pause()
+
+
+@asynccontextmanager
+async def opened(
+    folder: Path, size: tuple[int, int] = (90, 30), microphone: Any = None, **settings: Any
+) -> AsyncIterator[User]:
+    """The application on a store in `folder`."""
+    app_settings = {key: settings.pop(key) for key in ("resume", "images") if key in settings}
+    model = FakeModel()
+    app = ChatApp(
+        Config(**settings), **app_settings, folder=folder, model=model,
+        microphone=microphone or FakeMicrophone(),
+    )  # fmt: skip
+    async with app.run_test(size=size, notifications=True) as pilot:
+        user = User(app, pilot, model)
+        await user.settle()
+        yield user
+
+
+def awaited(test: Callable[..., Any]) -> Callable[..., None]:
+    """Runs an async test."""
+
+    @wraps(test)
+    def run(*arguments: Any, **named: Any) -> None:
+        asyncio.run(test(*arguments, **named))
+
+    return run
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"

@@ -1,0 +1,416 @@
+"""The chat on a screen, through real keys."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import NO_MICROPHONE, FakeMicrophone, awaited, opened
+from PIL import Image
+
+from mmtui.chat.history import History
+from mmtui.chat.protocol import Died, Heard, Progress, Said
+from mmtui.tui.screens.help import HelpScreen
+from mmtui.tui.screens.history import HistoryScreen
+from mmtui.tui.screens.picker import Picker, PictureTree
+from mmtui.tui.screens.picture import PictureScreen
+from mmtui.tui.widgets.chips import Chip, Chips
+from mmtui.tui.widgets.meter import Meter
+
+HOSTILE = "\x1b]52;c;aGk=\x07[bold]x[/] oops [/] \x9b2J\u202e" + "y" * 20_000
+
+
+@pytest.fixture
+def cat(tmp_path: Path) -> Path:
+    file = tmp_path / "a cat.png"
+    Image.new("RGB", (40, 30), "orange").save(file)
+    return file
+
+
+def staged(user) -> list[str]:
+    return [file.name for file in user.chat.query_one("ChatScreen > Chips", Chips).attachments]
+
+
+@awaited
+async def test_a_question_is_typed_and_its_answer_streams_as_markdown(store):
+    async with opened(store) as user:
+        await user.types("Hello", "ctrl+j")
+        await user.types("you", "enter")
+        assert user.model.asked == [(Said("user", "Hello\nyou"),)]
+        assert user.composer.text == "" and "thinking" in user.screen
+        await user.is_answered("**Hi** ", "there", stop=None)
+        assert "Hi there" in user.screen and "writing" in user.screen
+        await user.is_answered("\n\n| a | b |\n|---|---|\n| 1 | 2 |\n")
+        assert "│" in user.screen and "50 tokens/s" in user.screen
+        assert user.texts[0] == "Hello\nyou"
+
+
+@awaited
+async def test_the_status_tells_what_the_model_does(store):
+    async with opened(store) as user:
+        await user.hears(Progress("fetching the model", 30, 120))
+        assert "fetching the model 25 %" in user.screen
+        await user.is_ready()
+        assert "fake  ·  ready" in user.screen and "0 of 2,048 tokens" in user.screen
+
+
+@awaited
+async def test_up_brings_back_what_was_sent_and_down_the_draft(store):
+    async with opened(store) as user:
+        for text in ("one", "two"):
+            await user.types(text, "enter")
+            await user.is_answered("ok")
+        await user.types("three", "up")
+        assert user.composer.text == "two"
+        await user.press("up", "up")
+        assert user.composer.text == "one"
+        await user.press("down", "down")
+        assert user.composer.text == "three"
+
+
+@awaited
+async def test_esc_stops_the_answer_keeps_what_there_is_and_the_draft(store):
+    async with opened(store) as user:
+        await user.types("Count", "enter")
+        await user.is_answered("One, ", stop=None)
+        await user.types("next", "escape")
+        assert user.model.cancelled == [user.model.number]
+        assert user.composer.text == "next" and user.texts[-1] == "One, "
+        assert "stopped" in user.screen
+        await user.is_answered("two")
+        assert user.texts[-1] == "One, "
+        await user.press("f7")
+        assert user.model.asked[-1] == (Said("user", "Count"), Said("assistant", "One, "))
+        await user.is_answered("two.")
+        assert user.texts[-1] == "One, two." and "stopped" not in user.screen
+
+
+@awaited
+async def test_regenerating_shows_another_answer(store):
+    async with opened(store) as user:
+        await user.types("Joke", "enter")
+        await user.is_answered("First.")
+        await user.press("f5")
+        await user.is_answered("Second.")
+        assert user.texts == ["Joke", "Second."]
+
+
+@awaited
+async def test_editing_the_question_branches(store):
+    async with opened(store) as user:
+        await user.types("Jok", "enter")
+        await user.is_answered("What?")
+        await user.press("f6")
+        await user.types("e", "enter")
+        await user.is_answered("Ha.")
+        assert user.texts == ["Joke", "Ha."]
+        assert len(user.app.session.conversation) == 4
+
+
+@awaited
+async def test_an_earlier_message_is_edited_where_it_is(store):
+    async with opened(store) as user:
+        for text in ("one", "two"):
+            await user.types(text, "enter")
+            await user.is_answered("ok")
+        user.messages[0].focus()
+        await user.press("e", "!", "enter")
+        await user.is_answered("fine")
+        assert user.texts == ["one!", "fine"]
+        user.messages[1].focus()
+        await user.press("e")
+        assert "answers are not edited" in user.told[-1]
+
+
+@awaited
+async def test_a_pasted_path_stages_a_chip_that_is_sent_with_the_next_message(store, cat):
+    async with opened(store) as user:
+        await user.is_ready()
+        await user.paste(f"'{cat}'")
+        assert staged(user) == ["a cat.png"] and user.composer.text == ""
+        assert "a cat.png" in user.screen and "40 x 30" in user.screen
+        assert user.model.asked == []
+        await user.types("What is it?", "enter")
+        (said,) = user.model.asked[-1]
+        assert said.text == "What is it?" and len(said.pictures) == 1
+        assert staged(user) == []
+        await user.is_answered("A cat.")
+        await user.types("Sure?", "enter")
+        assert user.model.asked[-1][0].pictures == said.pictures
+
+
+@awaited
+async def test_pasted_text_is_text(store):
+    async with opened(store) as user:
+        await user.paste("no path\nat all")
+        assert user.composer.text == "no path\nat all" and staged(user) == []
+
+
+@awaited
+async def test_chips_are_taken_off_and_looked_at(store, cat):
+    async with opened(store) as user:
+        await user.is_ready()
+        await user.types(f"/image {cat}", "enter")
+        user.chat.query_one(Chip).focus()
+        await user.press("space")
+        assert isinstance(user.app.screen, PictureScreen)
+        assert "as the model sees it: 260 x 260" in user.screen
+        await user.press("escape")
+        user.chat.query_one(Chip).focus()
+        await user.press("delete")
+        assert staged(user) == []
+        await user.types("/image nothing.png", "enter")
+        assert "there is no such file" in user.told[-1]
+
+
+@awaited
+async def test_a_picture_is_picked_from_a_tree_with_a_preview(store, cat, monkeypatch):
+    monkeypatch.chdir(cat.parent)
+    (cat.parent / "notes.txt").touch()
+    async with opened(store) as user:
+        await user.press("f2")
+        assert isinstance(user.app.screen, Picker)
+        tree = user.app.screen.query_one(PictureTree)
+        while len(tree.root.children) < 2:
+            await user.settle()
+        assert [str(node.label) for node in tree.root.children] == ["store", "a cat.png"]
+        await user.press("down", "down", "enter")
+        assert staged(user) == ["a cat.png"]
+        await user.press("f2", "escape")
+        assert staged(user) == ["a cat.png"]
+
+
+@awaited
+async def test_speech_lands_in_the_prompt_and_is_sent_by_the_user(store):
+    microphone = FakeMicrophone()
+    async with opened(store, microphone=microphone) as user:
+        await user.types("Please:", "f4")
+        assert user.chat.query_one(Meter).has_class("-on") and "recording" in user.screen
+        await user.press("f4")
+        assert len(user.model.heard[-1]) == 32_000 and "listening" in user.screen
+        await user.hears(Heard(user.model.number, "tell me a joke"))
+        assert user.composer.text == "Please: tell me a joke" and user.model.asked == []
+        assert staged(user) == ["voice.wav"]
+        await user.press("enter")
+        assert user.model.asked[-1] == (Said("user", "Please: tell me a joke"),)
+        kept = History(store).search("joke")
+        assert len(kept) == 1
+
+
+@awaited
+async def test_a_recording_ends_by_itself_at_15_s(store):
+    microphone = FakeMicrophone(seconds=15.0)
+    async with opened(store, microphone=microphone) as user:
+        await user.press("f4")
+        while not user.model.heard:
+            await user.settle()
+        assert microphone.recordings[0].finished
+
+
+@awaited
+async def test_esc_throws_a_recording_away(store):
+    async with opened(store) as user:
+        await user.types("draft", "f4")
+        await user.press("escape")
+        assert user.model.heard == [] and user.composer.text == "draft"
+        assert not user.chat.query_one(Meter).has_class("-on")
+
+
+@awaited
+async def test_silence_and_a_missing_microphone_are_told(store):
+    microphone = FakeMicrophone(seconds=0.0, error=NO_MICROPHONE)
+    async with opened(store, microphone=microphone) as user:
+        await user.press("f4")
+        while not user.told:
+            await user.settle()
+        assert "there is no microphone" in user.told[-1] and "plug one in" in user.told[-1]
+        microphone._seconds, microphone._error = 2.0, None
+        await user.press("f4")
+        await user.press("f4")
+        await user.hears(Heard(user.model.number, ""))
+        assert "no speech found" in user.told[-1]
+        assert staged(user) == [] and user.composer.text == ""
+
+
+@awaited
+async def test_a_model_that_dies_is_told_and_the_chat_is_kept(store):
+    async with opened(store) as user:
+        await user.types("Hello", "enter")
+        await user.is_answered("Hel", stop=None)
+        await user.types("draft")
+        await user.hears(Died("the model was killed", "sending again starts it anew"))
+        assert "the model was killed" in user.told[-1] and "broke off" in user.screen
+        assert user.composer.text == "draft" and user.texts[-1] == "Hel"
+        await user.press("f5")
+        await user.is_answered("Hello.")
+        assert user.texts == ["Hello", "Hello."]
+
+
+@awaited
+async def test_what_can_t_be_done_is_told(store):
+    async with opened(store) as user:
+        for keys in (["f5"], ["f7"], ["f8"]):
+            await user.press(*keys)
+            assert "there is no answer yet" in user.told[-1]
+        await user.types("/nonsense", "enter")
+        assert "no command /nonsense" in user.told[-1] and user.composer.text == "/nonsense"
+        user.composer.put("")
+        await user.types("/system", "enter")
+        assert "/system needs a text" in user.told[-1]
+        await user.types("One", "enter")
+        await user.types("Two", "enter")
+        assert "being written" in user.told[-1] and user.composer.text == "Two"
+
+
+@awaited
+async def test_hostile_text_is_inert_everywhere(store, tmp_path):
+    picture = tmp_path / "\x1b]52;c;x\x07[b].png"
+    Image.new("RGB", (9, 9)).save(picture)
+    async with opened(store) as user:
+        await user.paste(HOSTILE)
+        await user.press("enter")
+        await user.is_answered(HOSTILE, "\n\n[click](javascript:alert)")
+        user.chat.attach(picture)
+        await user.settle()
+        assert len(staged(user)) == 1
+        await user.hears(Died(HOSTILE, HOSTILE))
+        await user.press("f3")
+        assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(user.screen)
+
+
+@awaited
+async def test_links_are_opened_on_a_click_and_only_to_the_web(store, monkeypatch):
+    from mmtui.tui.widgets.message import MessageView
+
+    opened_urls: list[str] = []
+    async with opened(store) as user:
+        monkeypatch.setattr(user.app, "open_url", lambda url, **_: opened_urls.append(url))
+        for url in ("https://x.org/a", "javascript:alert(1)", "file:///etc/passwd"):
+            user.chat.post_message(MessageView.Link(url))
+            await user.settle()
+        assert opened_urls == ["https://x.org/a"] and len(user.told) == 2
+
+
+@awaited
+async def test_a_chat_is_found_renamed_deleted_undone_and_resumed(store, cat):
+    async with opened(store) as user:
+        await user.paste(str(cat))
+        await user.types("About volcanoes", "enter")
+        await user.is_answered("Hot.")
+        await user.types("draft")
+        user.chat._keep_draft()
+        await user.press("ctrl+n")
+        assert user.texts == [] and user.composer.text == ""
+        await user.types("Other", "enter")
+        await user.is_answered("Yes.")
+        await user.press("f3")
+        assert isinstance(user.app.screen, HistoryScreen)
+        assert user.screen.index("Other") < user.screen.index("About volcanoes")
+        await user.types("volc")
+        assert "Other" not in user.screen and "▣ 1" in user.screen
+        await user.press("down", "f2")
+        await user.types("!", "enter")
+        assert "About volcanoes!" in user.screen
+        await user.press("delete")
+        assert "nothing was found" in user.screen
+        await user.press("ctrl+z", "down", "enter")
+        assert user.texts == ["About volcanoes", "Hot."] and user.composer.text == "draft"
+
+
+@awaited
+async def test_commands_do_what_keys_do(store, tmp_path):
+    file = tmp_path / "talk.json"
+    async with opened(store) as user:
+        await user.types("/system Be brief.", "enter")
+        await user.types("Hi", "enter")
+        assert user.model.asked[-1][0] == Said("system", "Be brief.")
+        await user.is_answered("```\ncode()\n```\n")
+        for command in (
+            "/rename Talk", f"/export {file}", "/copy code", "/temperature 0.5", "/model phi2",
+            "/edit Hello",
+        ):  # fmt: skip
+            user.composer.put(command)
+            await user.press("enter")
+        assert json.loads(file.read_text())["title"] == "Talk"
+        assert user.app.clipboard == "code()\n"
+        assert user.model.name == "phi2" and user.texts[0] == "Hello"
+        await user.is_answered("Yes.")
+        await user.types("/retry", "enter")
+        await user.types("/stop", "enter")
+        await user.types("/new", "enter")
+        assert user.texts == []
+        await user.types("/help", "enter")
+        assert isinstance(user.app.screen, HelpScreen)
+        await user.press("escape")
+        await user.types("/history", "enter")
+        assert isinstance(user.app.screen, HistoryScreen)
+        await user.press("escape")
+        await user.types("/quit", "enter")
+    assert user.model.closed
+
+
+@awaited
+async def test_commands_and_paths_are_completed(store, cat):
+    async with opened(store) as user:
+        await user.types("/im", "tab")
+        assert user.composer.text == "/image "
+        user.composer.put(f"/image {cat.parent}/a")
+        await user.press("tab")
+        assert user.composer.text == f"/image {cat}"
+        user.composer.put("plain")
+        await user.press("enter")
+        await user.types("plain", "tab")
+        assert user.composer.text == "plain" and not user.composer.has_focus
+
+
+@awaited
+async def test_keys_are_remapped_and_the_help_tells_them(store):
+    async with opened(store, keys={"record": "ctrl+b"}) as user:
+        await user.press("ctrl+b")
+        assert user.chat.query_one(Meter).has_class("-on")
+        await user.press("escape", "f1")
+        record = next(line for line in user.screen.splitlines() if "Speak" in line)
+        assert "^b" in record and "f4" not in record
+
+
+@awaited
+async def test_a_chat_goes_on_in_the_next_start(store, cat):
+    async with opened(store, images=(cat,)) as user:
+        assert staged(user) == ["a cat.png"]
+        await user.types("Look", "enter")
+        await user.is_answered("A cat.")
+        await user.types("And")
+        user.chat._keep_draft()
+    cat.unlink()
+    async with opened(store, resume="latest") as user:
+        assert user.texts == ["Look", "A cat."] and user.composer.text == "And"
+        await user.press("enter")
+        assert len(user.model.asked[-1][0].pictures) == 1
+    async with opened(store, resume="zzz") as user:
+        assert "no conversation begins" in user.told[-1]
+
+
+@awaited
+async def test_a_store_that_can_t_be_used_is_told_and_the_chat_goes_on(tmp_path):
+    (tmp_path / "file").touch()
+    async with opened(tmp_path / "file") as user:
+        assert "this chat is not kept" in user.told[-1]
+        await user.types("Hi", "enter")
+        await user.is_answered("Hello.")
+        assert user.texts == ["Hi", "Hello."]
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (40, 15)])
+def test_it_fits_every_size_in_both_themes(store, cat, size, theme):
+    @awaited
+    async def look():
+        async with opened(store, size=size, theme=theme) as user:
+            await user.is_ready()
+            await user.paste(str(cat))
+            await user.types("What is this?", "enter")
+            await user.is_answered("A **cat** on a sofa, asleep.")
+            assert user.app.theme == f"textual-{theme}"
+            for said in ("What is this?", "cat on a sofa", "ready"):
+                assert said in user.screen
+
+    look()
