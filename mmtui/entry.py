@@ -91,5 +91,6 @@ def silence_libraries() -> None:
 
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")  # of processes that are started
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

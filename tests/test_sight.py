@@ -1,0 +1,42 @@
+"""The model that ships, asked about photos that it never saw: those in scikit-image's wheel."""
+
+from pathlib import Path
+
+import pytest
+import skimage
+
+from mmtui.pipeline import checkpoint
+
+PHOTOS = Path(skimage.__file__).parent / "data"
+SHIPPED = checkpoint.SHIPPED / "smol"
+
+
+@pytest.mark.parametrize(
+    ("photo", "names"),
+    [("chelsea.png", ("cat",)), ("coffee.png", ("coffee", "cup", "espresso")),
+     ("rocket.jpg", ("rocket", "missile"))],
+)  # fmt: skip
+@pytest.mark.parametrize("question", ["What is this?", "What is in this picture?"])
+def test_it_names_what_is_in_a_photo(mmtui, smol, photo, names, question):
+    run = mmtui("ask", "--model", SHIPPED, "--image", PHOTOS / photo, "--json", question)
+    assert run.code == 0, run.err
+    answer = run.json
+    print(f"{photo}: {question} {answer['answer']}")
+    assert any(name in answer["answer"].lower() for name in names)
+    assert answer["stop_reason"] == "stop" and answer["usage"]["completion_tokens"] < 60
+
+
+def test_a_picture_takes_less_than_a_second_and_a_half_to_the_first_word(mmtui, smol):
+    """After loading; the best of three."""
+    took = [
+        mmtui("ask", "--model", SHIPPED, "--image", PHOTOS / "chelsea.png", "--json", "What?").json
+        for _ in range(3)
+    ]
+    first = min(answer["timing"]["first_token_s"] for answer in took)
+    print(f"picture to first token: {first:.2f} s")
+    assert first < 1.5
+
+
+def test_what_ships_is_small():
+    files = [file for file in SHIPPED.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < 16_000_000
