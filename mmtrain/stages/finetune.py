@@ -1,5 +1,6 @@
 """finetune: the projector, and LoRA over the frozen language model, 4-bit or not."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,7 @@ def build(
         with TemporaryDirectory() as adapter:
             adapted.save_pretrained(adapter, save_embedding_layers=False)
             (Path(adapter) / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+            _forget_path(Path(adapter) / "adapter_config.json")
             checkpoint.write(folder, spec, weights, adapter=Path(adapter))
 
     return Stage(
@@ -110,12 +112,12 @@ def adapt(parts: Parts, lora: Lora, checkpointing: bool) -> Any:
         model.gradient_checkpointing_enable(settings)
     if parts.checkpoint.adapter is not None:
         try:
-            adapted = PeftModel.from_pretrained(
+            adapted: Any = PeftModel.from_pretrained(
                 model, str(parts.checkpoint.adapter), is_trainable=True
             )
         except Exception as error:  # PEFT raises nearly anything on what does not fit
             raise InputError(f"the adapter of this checkpoint does not fit: {error}") from error
-        return _anonymous(adapted)
+        return adapted
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=lora.rank,
@@ -123,10 +125,10 @@ def adapt(parts: Parts, lora: Lora, checkpointing: bool) -> Any:
         lora_dropout=lora.dropout,
         target_modules="all-linear",
     )
-    return _anonymous(get_peft_model(model, config))
+    return get_peft_model(model, config)
 
 
-def _anonymous(adapted: Any) -> Any:
-    """Without the path of this machine's language model, which PEFT would write down."""
-    adapted.active_peft_config.base_model_name_or_path = None
-    return adapted
+def _forget_path(config: Path) -> None:
+    """PEFT writes down where the language model lies on this machine."""
+    settings = json.loads(config.read_bytes())
+    config.write_text(json.dumps(settings | {"base_model_name_or_path": None}, indent=2) + "\n")
