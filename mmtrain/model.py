@@ -62,7 +62,8 @@ def summed_loss(language: Any, targets: Tensor, **inputs: Tensor) -> Tensor:
     kept = targets != IGNORE
     head = language.get_output_embeddings()
     hook = head.register_forward_pre_hook(lambda _, hidden: (hidden[0][kept],))
-    plain = targets.device.type == "cpu" and targets.shape[1] <= SHORT
+    recomputes = getattr(language, "is_gradient_checkpointing", False)  # outside of this context
+    plain = targets.device.type == "cpu" and targets.shape[1] <= SHORT and not recomputes
     try:
         with sdpa_kernel(SDPBackend.MATH) if plain else nullcontext():
             logits = language(**inputs, use_cache=False).logits

@@ -19,7 +19,7 @@ PHOTOS = Path(skimage.__file__).parent / "data"
 COMMANDS = (
     ["ask", "--image", "chelsea.png", "What is this?"],
     ["ask", "--image", "chelsea.png", "Is there a dog in this picture? Answer yes or no."],
-    ["ask", "--image", "chelsea.png", "--image", "coffee.png", "What is in the second picture?"],
+    ["ask", "--image", "coffee.png", "What is in this picture?"],
     ["ask", "--system", "Answer in one sentence.", "Why do cats purr?"],
 )
 
