@@ -80,7 +80,7 @@ def load(
     model = _skeleton(auto, config, precision)
     _fill(model, folder, files, _DTYPES[precision], device, report)
     if adapter is not None:
-        model = _adapt(model, adapter, merge=precision != "nf4")
+        model = _adapt(model, adapter) if precision == "nf4" else _merge(model, adapter)
     model.eval().requires_grad_(False)
     return LanguageModel(model, tokenizer, precision, _eos(folder, config, tokenizer))
 
@@ -262,7 +262,43 @@ def _return_freed_memory() -> None:
         libc.mallopt(threshold_option, four_mib)
 
 
-def _adapt(model: Any, adapter: Path, merge: bool) -> Any:
+def _merge(model: Any, adapter: Path) -> Any:
+    """A plain LoRA added to the weights, without the second that importing PEFT takes.
+
+    What is no plain LoRA on linear layers is left to PEFT, and so are errors.
+    """
+    from safetensors.torch import load_file
+
+    try:
+        config = json.loads((adapter / "adapter_config.json").read_bytes())
+        tensors = load_file(adapter / "adapter_model.safetensors")
+        odd = [key for key in _ODD_LORA if config.get(key)]
+        factor = config["lora_alpha"] / config["r"]
+        pairs = []
+        for name in [name for name in tensors if ".lora_A." in name]:
+            layer = model.get_submodule(name.removeprefix("base_model.model.").split(".lora_A.")[0])
+            low, high = tensors[name], tensors[name.replace(".lora_A.", ".lora_B.")]
+            odd += [] if layer.weight.shape == (high.shape[0], low.shape[1]) else [name]
+            pairs.append((layer, low, high))
+    except Exception:  # safetensors and torch raise nearly anything on damaged files
+        return _adapt(model, adapter)  # which tells
+    if odd or config.get("peft_type") != "LORA" or 2 * len(pairs) != len(tensors):
+        return _adapt(model, adapter)
+    with torch.no_grad():
+        for layer, low, high in pairs:
+            added = (high.float() @ low.float()) * factor
+            layer.weight += added.to(layer.weight.device, layer.weight.dtype)
+    return model
+
+
+_ODD_LORA = (
+    "alpha_pattern", "rank_pattern", "use_dora", "use_rslora", "fan_in_fan_out", "lora_bias",
+    "modules_to_save", "trainable_token_indices",
+)  # fmt: skip
+
+
+def _adapt(model: Any, adapter: Path) -> Any:
+    """Through PEFT; merged into the weights if they are not quantized."""
     from peft import PeftConfig, PeftModel, get_peft_model_state_dict
     from safetensors import safe_open
 
@@ -279,7 +315,7 @@ def _adapt(model: Any, adapter: Path, merge: bool) -> Any:
     if kind != "LORA" or stray:  # PEFT itself ignores tensors that have no place
         what = f"{min(stray)} has no place" if stray else f"{kind} is no LoRA"
         raise InputError(f"the adapter in {adapter} does not fit: {what}")
-    return adapted.merge_and_unload() if merge else adapted
+    return adapted if getattr(model, "is_loaded_in_4bit", False) else adapted.merge_and_unload()
 
 
 def _eos(folder: Path, config: Any, tokenizer: Any) -> frozenset[int]:

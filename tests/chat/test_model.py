@@ -72,8 +72,9 @@ def ask(model: Model, text: str = "What is in this picture?", tokens: int = 20, 
     return model.ask([Said("user", text)], tokens, **how)
 
 
-def processes() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children() if "resource_tracker" not in str(p.cmdline())]
+def process_of(model: Model) -> psutil.Process:
+    assert model._process is not None
+    return psutil.Process(model._process.pid)
 
 
 def test_it_loads_and_answers_piece_by_piece(model, ears):
@@ -121,20 +122,20 @@ def test_a_model_that_is_none_is_told(ears):
 def test_a_killed_process_is_told_and_the_next_question_starts_another(model, ears):
     ask(model, tokens=100_000)
     ears.until(Piece)
-    (process,) = processes()
+    process = process_of(model)
     process.send_signal(signal.SIGKILL)
     died = ears.until(Died)[-1]
     assert "killed" in died.message and "starts it anew" in died.hint
     model.cancel(1)
     ask(model, tokens=2)
     assert ears.until(Answered)[-1].completion_tokens <= 2
-    assert processes() != [process]
+    assert process_of(model) != process
 
 
 def test_closing_leaves_no_process_and_no_news(model, ears):
     ask(model, tokens=100_000)
     ears.until(Piece)
-    (process,) = processes()
+    process = process_of(model)
     model.close()
     assert not process.is_running()
     model.close()
