@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import NO_MICROPHONE, FakeMicrophone, awaited, opened
 from PIL import Image
+from user import NO_MICROPHONE, FakeMicrophone, awaited, opened
 
 from mmtui.chat.history import History
 from mmtui.chat.protocol import Died, Heard, Progress, Said
@@ -17,6 +17,11 @@ from mmtui.tui.widgets.chips import Chip, Chips
 from mmtui.tui.widgets.meter import Meter
 
 HOSTILE = "\x1b]52;c;aGk=\x07[bold]x[/] oops [/] \x9b2J\u202e" + "y" * 20_000
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The application with a model that answers what a test says."""
+"""The application, its user, and a model that answers what a test says."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
+from fakes import FakeModel
 from textual.events import Paste
 from textual.pilot import Pilot
 
@@ -21,40 +21,6 @@ from mmtui.tui.widgets.composer import Composer
 from mmtui.tui.widgets.message import MessageView
 
 THREADS = ("attach", "decode", "_look", "_play")  # workers that end by themselves
-
-
-class FakeModel:
-    """Remembers what was asked; `says` posts what the model's process would."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple] = []
-        self.heard: list[Any] = []
-        self.cancelled: list[int] = []
-        self.number, self.closed, self.name = 0, False, "fake"
-
-    def load(self) -> int:
-        return self._next()
-
-    def ask(self, turns, max_tokens, temperature, top_p, seed=None) -> int:
-        self.asked.append(tuple(turns))
-        return self._next()
-
-    def transcribe(self, clip) -> int:
-        self.heard.append(clip)
-        return self._next()
-
-    def cancel(self, number: int) -> None:
-        self.cancelled.append(number)
-
-    def switch(self, name: str) -> None:
-        self.name = name
-
-    def close(self) -> None:
-        self.closed = True
-
-    def _next(self) -> int:
-        self.number += 1
-        return self.number
 
 
 class FakeRecording:
@@ -183,8 +149,3 @@ def awaited(test: Callable[..., Any]) -> Callable[..., None]:
         asyncio.run(test(*arguments, **named))
 
     return run
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    return tmp_path / "store"
