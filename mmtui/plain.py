@@ -107,8 +107,7 @@ class Plain:
         self._follow()
 
     def _do(self, command: commands.Command, argument: str) -> None:
-        if command.argument and command.argument[0] != "[" and not argument:
-            raise UsageError(f"/{command.name} needs a {command.argument.lower()}", command.help)
+        command.check(argument)
         method = getattr(self, f"_{command.name}", None)
         if method is None:
             raise UsageError(f"/{command.name} is for the chat on a screen", "/help")
@@ -137,10 +136,10 @@ class Plain:
         self._follow()
 
     def _edit(self, argument: str) -> None:
-        said = [m for m in self._session.conversation.thread if m.role == "user"]
-        if not said:
+        question = self._session.conversation.question
+        if question is None:
             raise UsageError("nothing was said yet")
-        self._session.edit(said[-1].id, argument)
+        self._session.edit(question.id, argument)
         self._follow()
 
     def _continue(self, _: str) -> None:

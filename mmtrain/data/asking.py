@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from random import Random
 
-DESCRIBE = "Describe this picture."
+from mmtrain.data.coco import QUESTION
+
 _DESCRIBE = (
     "What do you see in this picture?", "What does this picture show?", "Describe the image.",
     "What is happening in this picture?", "Write a caption for this photo.",
@@ -95,7 +96,7 @@ def describing(photos: Iterable[Photo], chance: Random) -> Iterator["Row"]:
     """One row for each caption."""
     for photo in photos:
         for caption in photo.captions:
-            asked = DESCRIBE if chance.random() < 0.5 else chance.choice(_DESCRIBE)
+            asked = QUESTION if chance.random() < 0.5 else chance.choice(_DESCRIBE)
             yield Row((photo.image,), ((asked, caption),))
 
 

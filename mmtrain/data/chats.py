@@ -13,6 +13,7 @@ import torch
 
 from mmtrain import parts
 from mmtrain.answering import Answerer
+from mmtrain.data.llava import exchange
 from mmtui.pipeline import checkpoint
 from mmtui.pipeline.assets import Report
 
@@ -56,12 +57,7 @@ def write(model: str, out: Path, limit: int, batch: int, report: Report) -> int:
     said = answerer.answer([[("user", (q,))] for q in questions], batch, MAX_TOKENS, report)
     tokenizer = loaded.language.tokenizer
     rows = [
-        {
-            "conversations": [
-                {"from": "human", "value": question},
-                {"from": "gpt", "value": answer},
-            ]
-        }
+        {"conversations": exchange(question, answer)}
         for question, answer in zip(questions, said, strict=True)
         if answer and len(tokenizer(answer).input_ids) < MAX_TOKENS - 1
     ]

@@ -51,6 +51,11 @@ def file_in(path: Path) -> Path | None:
     return found[0] if len(found) == 1 else None
 
 
+def exchange(question: str, answer: str) -> list[dict[str, str]]:
+    """A question and its answer, as a row's "conversations" has them."""
+    return [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
+
+
 def validates(file: Path) -> bool:
     return file.stem.endswith("_val")
 

@@ -61,9 +61,7 @@ def mix(
         train.dialogues += [_row(example, pictures) for example in read.train]
         held.dialogues += [_row(example, pictures) for example in read.validation]
     chance = Random(seed)
-    rows = [*_rows(train, chance), *train.dialogues]
-    passages = list(_passages(texts))
-    rows += passages
+    rows = [*_rows(train, chance), *train.dialogues, *_passages(texts)]
     chance.shuffle(rows)
     held_rows = [*_rows(held, chance), *held.dialogues]
     chance.shuffle(held_rows)
@@ -104,10 +102,7 @@ def _rows(part: _Part, chance: Random) -> Iterator[dict[str, Any]]:
         said = []
         for number, (question, answer) in enumerate(row.turns):
             marks = "<image>\n" * (len(row.images) - _marks(row)) if number == 0 else ""
-            said += [
-                {"from": "human", "value": marks + question},
-                {"from": "gpt", "value": answer},
-            ]
+            said += llava.exchange(marks + question, answer)
         yield {"image": list(row.images), "conversations": said}
 
 
@@ -134,12 +129,7 @@ def _passages(texts: Sequence[Path]) -> Iterator[dict[str, Any]]:
     long = (words for text in redpajama.documents(files) if len(words := text.split()) >= 2 * WORDS)
     for words in islice(long, PASSAGES):
         given, wanted = " ".join(words[:WORDS]), " ".join(words[WORDS : 2 * WORDS])
-        yield {
-            "conversations": [
-                {"from": "human", "value": f"Continue this text.\n\n{given}"},
-                {"from": "gpt", "value": wanted},
-            ]
-        }
+        yield {"conversations": llava.exchange(f"Continue this text.\n\n{given}", wanted)}
 
 
 def _tests(held: _Part, out: Path, chance: Random) -> None:

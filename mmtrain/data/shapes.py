@@ -14,6 +14,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
+from mmtrain.data.llava import exchange
 from mmtui.pipeline.assets import Report, silent
 
 COLOURS = {
@@ -218,7 +219,7 @@ def _llava(scenes: dict[str, Scene]) -> list[dict[str, Any]]:
         said: list[dict[str, str]] = []
         for question, answer in _questions(things, random.Random(name)):
             mark = "" if said else "<image>\n"
-            said += [{"from": "human", "value": mark + question}, {"from": "gpt", "value": answer}]
+            said += exchange(mark + question, answer)
         rows.append({"id": Path(name).stem, "image": name, "conversations": said})
     return rows
 

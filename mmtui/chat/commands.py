@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from mmtui.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Command:
@@ -12,6 +14,11 @@ class Command:
     name: str
     argument: Literal["", "PATH", "TEXT", "NAME", "NUMBER", "[PATH]", "[WORDS]", "[code|all]"]
     help: str
+
+    def check(self, argument: str) -> None:
+        """Raises UsageError if an argument is missing."""
+        if self.argument and self.argument[0] != "[" and not argument:
+            raise UsageError(f"/{self.name} needs a {self.argument.lower()}", self.help)
 
 
 COMMANDS = (

@@ -73,6 +73,11 @@ class Conversation:
         """The branch that is read, from its first message to its last."""
         return self.branch(self.head)
 
+    @property
+    def question(self) -> Message | None:
+        """What the user said last in the branch that is read."""
+        return next((m for m in reversed(self.thread) if m.role == "user"), None)
+
     def branch(self, id: str | None) -> list[Message]:
         """A message and all that it follows, the first first."""
         found = []

@@ -97,7 +97,6 @@ class Session:
         self._hearing: dict[int, Callable[[str], None]] = {}
         self._answer: Message | None = None
         self._saved = 0.0
-        self._began = 0.0
 
     # What the user does
 

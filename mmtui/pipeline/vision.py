@@ -18,6 +18,7 @@ class VisionTower(nn.Module):
 
     classes: Tensor  # weight and bias of its classifier, where it gives concepts
     bias: Tensor
+    units: Tensor  # where its classes lie, of length 1
 
     def __init__(self, spec: VisionSpec, weights: Path) -> None:
         """Raises InputError if the weights are not those of the spec's architecture."""
@@ -44,6 +45,7 @@ class VisionTower(nn.Module):
             classes, bias = classifier(weights)
             self.register_buffer("classes", classes)
             self.register_buffer("bias", bias)
+            self.register_buffer("units", nn.functional.normalize(directions(classes), dim=1))
 
     def train(self, mode: bool = True) -> "VisionTower":  # noqa: ARG002
         return self  # frozen: batch norm and dropout never switch
@@ -83,8 +85,7 @@ class VisionTower(nn.Module):
         chances = (mean @ self.classes.T + self.bias).softmax(dim=1)
         likeliest, which = chances.topk(self.spec.concepts, dim=1)
         lengths = likeliest.sqrt() * mean.norm(dim=1, keepdim=True)
-        units = nn.functional.normalize(directions(self.classes), dim=1)
-        concepts: Tensor = units[which] * lengths[..., None]
+        concepts: Tensor = self.units[which] * lengths[..., None]
         return concepts
 
 

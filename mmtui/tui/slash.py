@@ -7,6 +7,7 @@ from mmtui.chat import paths
 from mmtui.chat.commands import Command
 from mmtui.chat.export import write
 from mmtui.chat.session import Notice
+from mmtui.errors import UsageError
 
 if TYPE_CHECKING:
     from mmtui.tui.screens.chat import ChatScreen
@@ -15,17 +16,18 @@ if TYPE_CHECKING:
 async def run(screen: "ChatScreen", command: Command, argument: str) -> None:  # noqa: PLR0912
     """What can't be done is told."""
     session = screen.session
-    if command.argument and command.argument[0] != "[" and not argument:
-        screen.tell(Notice(f"/{command.name} needs a {command.argument.lower()}", command.help))
+    try:
+        command.check(argument)
+    except UsageError as error:
+        screen.tell(Notice(str(error), error.hint))
         return
     match command.name:
         case "image" | "audio":
             for path in paths.pasted(argument) or [Path(argument).expanduser()]:
                 screen.attach(path)
         case "edit":
-            said = [m for m in session.conversation.thread if m.role == "user"]
-            if said:
-                await screen.edit(said[-1], argument)
+            if (question := session.conversation.question) is not None:
+                await screen.edit(question, argument)
         case "drop":
             await screen.drop()
         case "copy":

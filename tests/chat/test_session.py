@@ -54,7 +54,7 @@ def test_speech_is_kept_with_what_was_heard(chat):
     clip = np.zeros(16_000, np.float32)
     session.transcribe(clip, heard.append)
     assert session.figures.state == "listening"
-    model.heard(session, "hello there")
+    model.says(session, "hello there")
     assert heard == ["hello there"] and session.figures.state == "idle"
     said = session.attach_clip(clip, "hello there")
     session.send("hello there!", (said,))

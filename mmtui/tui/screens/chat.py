@@ -178,9 +178,8 @@ class ChatScreen(Screen[None]):
         self.show_status()
 
     def action_edit(self) -> None:
-        said = [m for m in self.session.conversation.thread if m.role == "user"]
-        if said:
-            self._ask_edit(said[-1])
+        if (question := self.session.conversation.question) is not None:
+            self._ask_edit(question)
 
     @on(MessageView.Edit)
     def _edit(self, event: MessageView.Edit) -> None:

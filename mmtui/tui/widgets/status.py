@@ -6,11 +6,6 @@ from textual.widgets import Static
 from mmtui.chat.session import Figures
 from mmtui.chat.text import one_line
 
-STATES = {
-    "idle": "ready", "loading": "loading", "thinking": "thinking", "writing": "writing",
-    "listening": "listening",
-}  # fmt: skip
-
 
 class Status(Static):
     def __init__(self) -> None:
@@ -18,9 +13,10 @@ class Status(Static):
 
     def show(self, figures: Figures, note: str = "") -> None:
         """`note` is what the screen itself does, such as recording."""
+        state = "ready" if figures.state == "idle" else figures.state
         parts = [
             one_line(figures.model),
-            note or (f"{figures.step} …" if figures.step else STATES[figures.state]),
+            note or (f"{figures.step} …" if figures.step else state),
         ]
         if figures.context:
             parts.append(f"{figures.used:,} of {figures.context:,} tokens")
