@@ -87,7 +87,7 @@ def _root(
 
         chat(config, resume, image or [])
     else:
-        from mmtui.tui.app import run
+        from mmtui.tui.start import run
 
         run(config, resume, tuple(image or []))
 

@@ -7,28 +7,30 @@ import wave
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-import numpy as np
-
 from mmtui.chat.conversation import Kind
 from mmtui.errors import InputError
-from mmtui.pipeline import images, sound
-from mmtui.pipeline.images import Picture
-from mmtui.pipeline.sound import Clip
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from mmtui.pipeline.images import Picture
+    from mmtui.pipeline.sound import Clip
+
+# Decoders are imported where they are used: a chat begins before it needs one.
+
 MAX_IMAGE_BYTES = 256_000_000
 
 
-def read_picture(path: Path) -> Picture:
+def read_picture(path: Path) -> "Picture":
     """Raises InputError, naming the file, for what is no usable picture."""
     with opened(path) as file:
         return picture(file, str(path))
 
 
-def picture(file: BinaryIO, name: str) -> Picture:
+def picture(file: BinaryIO, name: str) -> "Picture":
     """A picture from an open file. `name` is what errors call it."""
+    from mmtui.pipeline import images
+
     data = file.read(MAX_IMAGE_BYTES + 1)
     if len(data) > MAX_IMAGE_BYTES:
         raise InputError(f"{name}: more than {MAX_IMAGE_BYTES / 1e6:.0f} MB are no picture")
@@ -48,8 +50,10 @@ def as_seen(path: Path, side: int) -> "Image.Image":
     return ImageOps.fit(image, (side, side), Image.Resampling.BICUBIC)
 
 
-def read_clip(path: Path) -> Clip:
+def read_clip(path: Path) -> "Clip":
     """The first 15 s. Raises InputError, naming the file, for what is no usable recording."""
+    from mmtui.pipeline import sound
+
     with opened(path) as file:
         try:
             return sound.decode(file)
@@ -57,8 +61,12 @@ def read_clip(path: Path) -> Clip:
             raise InputError(f"{path}: {error}", error.hint) from error
 
 
-def wav(clip: Clip) -> bytes:
+def wav(clip: "Clip") -> bytes:
     """A clip as a file of 16 bits."""
+    import numpy as np
+
+    from mmtui.pipeline import sound
+
     stream = io.BytesIO()
     with wave.open(stream, "wb") as file:
         file.setnchannels(1)
@@ -73,6 +81,8 @@ def identify(data: bytes, name: str) -> tuple[Kind, str]:
 
     Raises InputError, naming the file, for what is neither.
     """
+    from mmtui.pipeline import images, sound
+
     try:
         image = picture(io.BytesIO(data), name).image
         return "image", f"{image.width} x {image.height}"
@@ -87,7 +97,9 @@ def identify(data: bytes, name: str) -> tuple[Kind, str]:
         ) from error
 
 
-def length(clip: Clip) -> str:
+def length(clip: "Clip") -> str:
+    from mmtui.pipeline import sound
+
     return f"{len(clip) / sound.RATE:.1f} s"
 
 

@@ -78,10 +78,3 @@ class ChatApp(App[None]):
             self._early.append(notice)
         else:
             self._chat.call_after_refresh(self._chat.tell, notice)
-
-
-def run(config: Config, resume: str | None, images: tuple[Path, ...]) -> None:
-    # It asks the terminal what pictures it can draw, which must be before Textual reads from it.
-    import textual_image.renderable  # noqa: F401
-
-    ChatApp(config, resume, images).run()
