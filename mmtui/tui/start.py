@@ -1,0 +1,21 @@
+"""From the command line to a screen that can be typed on, in as little time as that takes."""
+
+import threading
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmtui.chat.config import Config
+
+
+def run(config: "Config", resume: str | None, images: tuple[Path, ...]) -> None:
+    """Raises MmtuiError if the screen broke down."""
+    # This import asks the terminal which pictures it can draw, before Textual reads from it, and
+    # waits for terminals that don't answer: meanwhile Textual is loaded.
+    asking = threading.Thread(target=import_module, args=("textual_image.renderable",))
+    asking.start()
+    from mmtui.tui.app import ChatApp
+
+    asking.join()
+    ChatApp(config, resume, images).run()
