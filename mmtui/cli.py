@@ -225,16 +225,16 @@ def pull(
 @app.command()
 def models(as_json: JsonOption = False) -> None:
     """Tell what is here and what to fetch."""
-    from mmtui.doctor import inventory
+    from mmtui.pipeline.inventory import inventory
 
-    presets = inventory()
+    known = inventory()
     if as_json:
-        print_json(presets)
+        print_json(known)
         return
-    for preset in presets:
-        sight = "sees" if preset["sees"] else "no trained projector: reads and hears"
-        print(f"{preset['name']} ({sight})")
-        for part in preset["parts"]:
+    for model in known:
+        sight = "sees" if model["sees"] else "no trained projector: reads and hears"
+        print(one_line(f"{model['name']} ({model.get('error', sight)})"))
+        for part in model["parts"]:
             state = "here" if part["path"] else f"{part['download'] / 1e6:,.0f} MB to fetch"
             print(one_line(f"  {part['role']:9} {state:18} {part['uri']}"))
 

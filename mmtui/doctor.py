@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from mmtui.errors import MmtuiError
 from mmtui.pipeline import assets, checkpoint
@@ -21,26 +21,6 @@ class Finding:
     state: Literal["ok", "note", "bad"]
     detail: str
     cure: str | None = None
-
-
-def inventory() -> list[dict[str, Any]]:
-    """The presets, and for each part its URI, where it is (or None) and its download in bytes."""
-    presets = []
-    for name in checkpoint.PRESETS:
-        found = checkpoint.find(name)
-        parts = []
-        for role, asset in found.spec.assets.items():
-            path = assets.locate(asset)
-            parts.append(
-                {
-                    "role": role,
-                    "uri": asset.uri,
-                    "path": str(path) if path else None,
-                    "download": asset.download,
-                }
-            )
-        presets.append({"name": name, "sees": found.sees, "parts": parts})
-    return presets
 
 
 def examine() -> Iterator[Finding]:

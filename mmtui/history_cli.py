@@ -79,7 +79,6 @@ def delete(id: Id) -> None:
     with _opened() as kept:
         whole = kept.conversation(id).id
         kept.delete(whole)
-        kept.purge(older_than_s=24 * 3600)
     print(f"deleted; `mmtui history restore {whole[:8]}` brings it back")
 
 

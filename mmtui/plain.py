@@ -16,9 +16,8 @@ from mmtui.chat import commands, paths
 from mmtui.chat.config import Config
 from mmtui.chat.conversation import Attachment
 from mmtui.chat.export import write
-from mmtui.chat.history import History
 from mmtui.chat.model import Model
-from mmtui.chat.protocol import Died, Event, Failed, Piece, Progress
+from mmtui.chat.protocol import Event, Piece, Progress
 from mmtui.chat.session import Notice, Session
 from mmtui.chat.text import one_line, printable
 from mmtui.errors import MmtuiError, UsageError
@@ -33,12 +32,7 @@ def chat(config: Config, resume: str | None, images: list[Path]) -> None:
     """Chat on stdin and stdout. `resume`: an id, "latest", or None for a new conversation."""
     events: queue.Queue[Event] = queue.Queue()
     process = Model(config.model, events.put)
-    try:
-        history = History()
-    except MmtuiError as error:
-        tell(Notice(f"{error}; this chat is not kept", error.hint))
-        history = None
-    session = Session(process, history, config, tell)
+    session = Session.opened(process, None, config, tell)
     try:
         plain = Plain(session, SystemMicrophone(), events)
         if resume is not None:
@@ -56,7 +50,7 @@ class Plain:
     def __init__(
         self, session: Session, microphone: Microphone, events: "queue.Queue[Event]"
     ) -> None:
-        self._session, self._microphone, self._events = session, microphone, events
+        self._session, self._microphones, self._events = session, microphone, events
         self._staged: list[Attachment] = []
         self._is_interactive = sys.stdin.isatty()
         self._step = ""
@@ -120,13 +114,24 @@ class Plain:
     _audio = _image
 
     def _record(self, _: str) -> None:
-        recording = self._microphone.record(self._session.microphone)
+        recording = self._microphones.record(self._session.microphone)
         _note(f"speak; Enter ends it, {LIMIT_S:.0f} s are the most")
         sys.stdin.readline()
         clip = recording.finish()
         if recording.error is not None and not len(clip):
             raise recording.error
         self._staged.append(self._session.attach_clip(clip, self._hear(clip)))
+
+    def _transcribe(self, _: str) -> None:
+        from mmtui.chat.attachments import read_clip
+
+        for at, file in reversed(list(enumerate(self._staged))):
+            if file.kind == "audio":
+                heard = self._hear(read_clip(self._session.file(file)))
+                self._staged[at] = file.with_transcript(heard)
+                return
+        message, file = self._session.recording()
+        self._session.correct(message, file, self._hear(read_clip(self._session.file(file))))
 
     def _drop(self, _: str) -> None:
         self._staged.clear()
@@ -171,10 +176,27 @@ class Plain:
         self._session.instruct(argument)
 
     def _model(self, argument: str) -> None:
-        self._session.switch(argument)
+        if not argument:
+            from mmtui.pipeline.inventory import inventory, summary
 
-    def _temperature(self, argument: str) -> None:
-        self._session.configure(temperature=argument)
+            for known in inventory():
+                _note(f"{known['name']:24} {summary(known)}")
+        else:
+            self._session.switch(argument)
+
+    def _sampling(self, argument: str) -> None:
+        self._session.sample(argument)
+        _note(self._session.sampling)
+
+    def _microphone(self, argument: str) -> None:
+        if argument:
+            self._session.configure(microphone=argument)
+        for name in self._microphones.devices():
+            _note(f"{'*' if name == self._session.microphone else ' '} {name}")
+
+    def _branch(self, _: str) -> None:
+        self._session.branch()
+        self._print_thread()
 
     def _help(self, _: str) -> None:
         for known in commands.COMMANDS:
@@ -194,17 +216,17 @@ class Plain:
             _note("stopped; /continue goes on")
 
     def _hear(self, clip: "Clip") -> str:
-        heard: list[str] = []
+        heard: list[str | None] = []
         self._session.transcribe(clip, heard.append)
-        failed = False
-        while not heard and not failed:
-            failed = isinstance(self._next(), Failed | Died)
-        if not heard or not heard[0]:
+        while not heard:
+            self._next()
+        if heard[0] == "":
             raise UsageError(
                 "no speech found", "it may be too quiet, or hold more noise than voice"
             )
-        _note(f"heard: {heard[0]}")
-        return heard[0]
+        if heard[0] is not None:
+            _note(f"heard: {heard[0]}")
+        return heard[0] or ""  # where it could not be heard, that was told
 
     def _next(self) -> Event | None:
         """The model's next event, which the session has heard; None after a moment."""

@@ -88,7 +88,7 @@ def test_commands_steer_the_chat(talk, tmp_path):
     file = tmp_path / "talk.json"
     run = talk(
         "/system Be brief.", "One", "/retry", "/edit Two", "/rename Numbers", f"/export {file}",
-        "/temperature 0.5", "/history num", "/help", "/new", "/history", "/quit", "never said",
+        "/sampling temperature=0.5", "/history num", "/help", "/new", "/history", "/quit", "never said",
     )  # fmt: skip
     assert run.code == 0, run.err
     document = json.loads(file.read_text())
@@ -101,7 +101,7 @@ def test_commands_steer_the_chat(talk, tmp_path):
 
 def test_what_can_t_be_done_is_told_and_the_chat_goes_on(talk):
     run = talk(
-        "/nothing", "/image", "/retry", "/continue", "/temperature hot", "/resume x",
+        "/nothing", "/image", "/retry", "/continue", "/sampling temperature=hot", "/resume x",
         "/export x.txt", "/copy", "Hello",
     )  # fmt: skip
     assert run.err.count("error: ") == 8 and run.err.count("hint: ") == 8

@@ -36,16 +36,18 @@ def _record(sounddevice: Any, device: str | None) -> None:
     inputs = _inputs(sounddevice)
     if not inputs:
         _fail("there is no microphone", "plug one in, or attach a recording with /audio")
-    if device is not None and not any(d["name"] == device for d in inputs):
+    # By its number: PortAudio takes a name for a part of one, which several may have.
+    number = next((d["index"] for d in inputs if d["name"] == device), None)
+    if device is not None and number is None:
         _fail(f"there is no microphone {device!r}", "`mmtui doctor` lists them")
     rate = RATE
     try:
-        sounddevice.check_input_settings(device=device, channels=1, samplerate=RATE)
+        sounddevice.check_input_settings(device=number, channels=1, samplerate=RATE)
     except sounddevice.PortAudioError:
-        rate = int(sounddevice.query_devices(device, "input")["default_samplerate"])
+        rate = int(sounddevice.query_devices(number, "input")["default_samplerate"])
     convert = _resampler(rate)
     with sounddevice.InputStream(
-        device=device, samplerate=rate, channels=1, dtype="int16", blocksize=int(rate * BLOCK_S)
+        device=number, samplerate=rate, channels=1, dtype="int16", blocksize=int(rate * BLOCK_S)
     ) as stream:
         _tell({"rate": RATE})
         while stream.active:

@@ -1,5 +1,6 @@
 """The port to a microphone, and the one that goes through a process with the device."""
 
+import io
 import json
 import subprocess
 import sys
@@ -118,20 +119,40 @@ class _ProcessRecording:
             self._process.wait()
 
 
-def play(wav: bytes) -> "subprocess.Popen[bytes]":
-    """Begin to play a WAV file; `terminate` ends it."""
-    process = _process("play", stdin=subprocess.PIPE)
+class Playing(Protocol):
+    """A sound that is played."""
 
-    def feed() -> None:
-        assert process.stdin
-        try:
-            process.stdin.write(wav)
-            process.stdin.close()
-        except OSError:
-            return  # it ended, or was ended
+    def wait(self) -> None:
+        """Until it ended or was stopped. Raises MissingError if it can't be played."""
+        ...
 
-    threading.Thread(target=feed, daemon=True).start()
-    return process
+    def stop(self) -> None: ...
+
+
+class Speaker(Protocol):
+    def __call__(self, wav: bytes) -> Playing:
+        """Begin to play a WAV file."""
+        ...
+
+
+def play(wav: bytes) -> Playing:
+    """Through PortAudio, in a process of its own."""
+    return _ProcessPlaying(_process("play", stdin=subprocess.PIPE), wav)
+
+
+class _ProcessPlaying:
+    def __init__(self, process: "subprocess.Popen[bytes]", wav: bytes) -> None:
+        self._process, self._wav = process, wav
+        self._stopped = False
+
+    def wait(self) -> None:
+        told, _ = self._process.communicate(self._wav)
+        if not self._stopped:
+            _header(io.BytesIO(told.splitlines()[-1] if told else b""))
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._process.kill()
 
 
 def loudest(samples: bytes) -> float:

@@ -4,6 +4,7 @@ import io
 import os
 import stat
 import wave
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
 # Decoders are imported where they are used: a chat begins before it needs one.
 
 MAX_IMAGE_BYTES = 256_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A file that was read; `detail` is "640 x 480" or "3.2 s", `clip` that of a recording."""
+
+    kind: Kind
+    name: str
+    data: bytes
+    detail: str
+    clip: "Clip | None" = None
 
 
 def read_picture(path: Path) -> "Picture":
@@ -76,23 +88,23 @@ def wav(clip: "Clip") -> bytes:
     return stream.getvalue()
 
 
-def identify(data: bytes, name: str) -> tuple[Kind, str]:
-    """What a file is and how large: ("image", "640 x 480") or ("audio", "3.2 s").
-
-    Raises InputError, naming the file, for what is neither.
-    """
+def load(path: Path) -> Loaded:
+    """Raises InputError, naming the file, for what is neither a picture nor a recording."""
     from mmtui.pipeline import images, sound
 
+    with opened(path) as file:
+        data = file.read(MAX_IMAGE_BYTES + 1)
     try:
-        image = picture(io.BytesIO(data), name).image
-        return "image", f"{image.width} x {image.height}"
+        image = picture(io.BytesIO(data), str(path)).image
+        return Loaded("image", path.name, data, f"{image.width} x {image.height}")
     except images.NoImageError:
         pass
     try:
-        return "audio", length(sound.decode(io.BytesIO(data)))
+        clip = sound.decode(io.BytesIO(data))
+        return Loaded("audio", path.name, data, length(clip), clip)
     except InputError as error:
         raise InputError(
-            f"{name}: this is neither a picture nor a recording that mmtui can read",
+            f"{path}: this is neither a picture nor a recording that mmtui can read",
             "JPEG, PNG, WebP, GIF, HEIC, AVIF and TIFF work; wav, flac, mp3, m4a, ogg and opus do",
         ) from error
 

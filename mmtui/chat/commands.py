@@ -1,19 +1,23 @@
-"""Slash commands: what can be typed instead of a message, on every kind of screen."""
+"""The commands: typed after a slash on every kind of screen, and pressed or picked on some."""
 
 import re
 from dataclasses import dataclass
-from typing import Literal
 
 from mmtui.errors import UsageError
 
 
 @dataclass(frozen=True)
 class Command:
-    """`argument` is what follows the name, "" if nothing does; a path can be completed."""
+    """`argument` is what follows the name: "" if nothing does, in brackets if it may be left out.
+
+    A PATH can be completed. `keys` are those that do it on a screen, which asks for an argument
+    that is missing.
+    """
 
     name: str
-    argument: Literal["", "PATH", "TEXT", "NAME", "NUMBER", "[PATH]", "[WORDS]", "[code|all]"]
+    argument: str
     help: str
+    keys: str = ""
 
     def check(self, argument: str) -> None:
         """Raises UsageError if an argument is missing."""
@@ -22,25 +26,29 @@ class Command:
 
 
 COMMANDS = (
-    Command("image", "PATH", "attach a picture to the next message"),
+    Command("help", "", "what there is", "f1"),
+    Command("image", "PATH", "attach a picture to the next message", "f2,ctrl+o"),
     Command("audio", "PATH", "attach a recording; its first 15 s are heard"),
-    Command("record", "", "speak: begin to record, and end it"),
+    Command("record", "", "speak: begin to record, and end it", "f4,ctrl+t"),
+    Command("transcribe", "", "hear the last recording again"),
+    Command("microphone", "[NAME]", "choose another microphone"),
     Command("drop", "", "take the attachments off again"),
-    Command("stop", "", "stop the answer that is being written"),
-    Command("retry", "", "another answer to the last question"),
-    Command("edit", "TEXT", "say the last message differently"),
-    Command("continue", "", "let a stopped answer go on"),
-    Command("copy", "[code|all]", "copy the last answer, its last code block, or everything"),
-    Command("new", "", "begin a new conversation"),
-    Command("history", "[WORDS]", "earlier conversations, or those with these words"),
-    Command("resume", "NAME", "go on with an earlier conversation, by the beginning of its id"),
+    Command("stop", "", "stop the answer that is being written", "escape"),
+    Command("retry", "", "another answer to the last question", "f5,ctrl+r"),
+    Command("edit", "TEXT", "say the last message differently", "f6"),
+    Command("continue", "", "let a stopped answer go on", "f7"),
+    Command("branch", "", "the next version of what was edited or answered again", "ctrl+g"),
+    Command("copy", "[code|all]", "copy the last answer, its last code block, or all", "f8"),
+    Command("new", "", "begin a new conversation", "ctrl+n"),
+    Command("history", "[WORDS]", "earlier conversations, or those with these words", "f3"),
+    Command("resume", "NAME", "go on with an earlier one, by the beginning of its id"),
     Command("rename", "TEXT", "give this conversation another title"),
     Command("export", "PATH", "write this conversation to a .md, .html or .json file"),
-    Command("system", "TEXT", "tell the model about its task; nothing takes it back"),
-    Command("model", "NAME", "another model: a preset, a folder or hf:OWNER/NAME"),
-    Command("temperature", "NUMBER", "0 takes the likeliest word, 0.7 is lively"),
-    Command("help", "", "what there is"),
-    Command("quit", "", "leave; everything is kept"),
+    Command("system", "TEXT", "tell the model about its task; - takes it back", "f9"),
+    Command("model", "[NAME]", "another model: a preset, a folder or hf:OWNER/NAME", "ctrl+l"),
+    Command("sampling", "[KEY=VALUE ...]", "temperature, top_p and max_tokens of the answers"),
+    Command("theme", "[dark|light]", "how the screen looks"),
+    Command("quit", "", "leave; everything is kept", "ctrl+q"),
 )
 BY_NAME = {command.name: command for command in COMMANDS}
 

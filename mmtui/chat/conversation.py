@@ -117,6 +117,11 @@ class Conversation:
         parent = self._messages[id].parent
         return [message for message in self if message.parent == parent]
 
+    def version(self, id: str) -> tuple[int, int]:
+        """Which of the messages in its place one is, from 1, and how many there are."""
+        versions = self.siblings(id)
+        return versions.index(self._messages[id]) + 1, len(versions)
+
     def turn_to(self, id: str) -> None:
         """Read the branch of a message, down to the newest answer below it."""
         self.head = id

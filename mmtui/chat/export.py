@@ -15,7 +15,7 @@ from typing import Any, Literal
 from mmtui.chat import attachments
 from mmtui.chat.conversation import Attachment, Conversation, Message
 from mmtui.chat.text import one_line, printable
-from mmtui.errors import InputError, UsageError
+from mmtui.errors import InputError, MmtuiError, UsageError
 
 Format = Literal["markdown", "html", "json"]
 Find = Callable[[Attachment], Path]  # where an attachment's file is; raises InputError
@@ -44,11 +44,18 @@ _PAGE = """<!doctype html>
 
 
 def write(conversation: Conversation, file: Path, find: Find) -> None:
-    """The ending of the file decides. Raises UsageError for others than .md, .html and .json."""
+    """The ending of the file decides.
+
+    Raises UsageError for others than .md, .html and .json, MmtuiError if it can't be written.
+    """
     forms: dict[str, Format] = {".md": "markdown", ".html": "html", ".json": "json"}
     if (form := forms.get(file.suffix.lower())) is None:
         raise UsageError(f"{file} has no ending that tells what to write", ".md, .html or .json")
-    file.write_text(export(conversation, form, find), "utf-8")
+    text = export(conversation, form, find)
+    try:
+        file.write_text(text, "utf-8")
+    except OSError as error:
+        raise MmtuiError(f"{file} can't be written: {error.strerror}") from error
 
 
 def export(conversation: Conversation, form: Format, find: Find) -> str:

@@ -45,6 +45,7 @@ _MIGRATIONS = (
 VERSION = len(_MIGRATIONS)
 _HAS_MESSAGES = "EXISTS (SELECT 1 FROM messages WHERE conversation = conversations.id)"
 BUSY_S = 5.0  # how long to wait for another instance
+UNDO_S = 24 * 3600.0  # how long what was deleted can be restored
 
 
 @dataclass(frozen=True)
@@ -130,9 +131,10 @@ class History:
         self._change("UPDATE conversations SET title = ? WHERE id = ?", (_text(title), id))
 
     def delete(self, id: str) -> None:
-        """Hide a conversation; `restore` brings it back until `purge`."""
+        """Hide a conversation; for a day, `restore` brings it back."""
         now = datetime.now(UTC).timestamp()
         self._change("UPDATE conversations SET deleted = ? WHERE id = ?", (now, id))
+        self.purge(UNDO_S)
 
     def restore(self, id: str) -> None:
         """The deleted conversation whose id is, or begins with, that."""
@@ -141,13 +143,20 @@ class History:
         )
 
     def purge(self, older_than_s: float = 0.0) -> None:
-        """Forget what was deleted longer ago than that, and files that nothing names any more."""
+        """Forget what was deleted longer ago than that, and what nothing names since then.
+
+        Younger files may be attached to a message that is not sent yet, in another instance.
+        """
         before = datetime.now(UTC).timestamp() - older_than_s
-        self._change("DELETE FROM conversations WHERE deleted <= ?", (before,))
+        self._change(
+            "DELETE FROM conversations WHERE deleted <= ?"
+            f" OR (updated <= ? AND draft = '' AND NOT {_HAS_MESSAGES})",
+            (before, before),
+        )
         with _told(self.folder):
             named = {sha for (sha,) in self._read("SELECT DISTINCT sha256 FROM attachments")}
             for file in self._files.glob("??/*"):
-                if file.name not in named:
+                if file.name not in named and file.stat().st_mtime <= before:
                     file.unlink(missing_ok=True)
 
     def save_draft(self, conversation: Conversation, draft: str) -> None:
@@ -165,8 +174,10 @@ class History:
         """Store the bytes of an attachment; returns their SHA-256."""
         sha256 = hashlib.sha256(data).hexdigest()
         place = self._place(sha256)
-        if not place.exists():
-            with _told(self.folder):
+        with _told(self.folder):
+            if place.exists():
+                place.touch()  # wanted again: `purge` must not take it
+            else:
                 place.parent.mkdir(exist_ok=True)
                 aside = place.with_suffix(f".{os.getpid()}")
                 try:
@@ -217,6 +228,15 @@ class History:
             loaded.add(message)
         loaded.title, loaded.head = title, head
         return loaded
+
+    def said(self, limit: int = 100) -> list[str]:
+        """What the user said last, the oldest first."""
+        rows = self._read(
+            "SELECT text FROM messages WHERE role = 'user' AND text != ''"
+            " ORDER BY number DESC LIMIT ?",
+            (limit,),
+        )
+        return [text for (text,) in reversed(rows)]
 
     def draft(self, id: str) -> str:
         found = self._read("SELECT draft FROM conversations WHERE id = ?", (id,))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mmtui.chat import worker
 from mmtui.chat.protocol import Ask, Cancel, Died, Event, Load, Request, Said, Transcribe
@@ -18,6 +18,25 @@ if TYPE_CHECKING:
     from mmtui.pipeline.sound import Clip
 
 PATIENCE_S = 1.0  # how long a process that is told to end may take
+
+
+class ModelPort(Protocol):
+    """What a chat needs of a model."""
+
+    def load(self) -> int: ...
+
+    def ask(
+        self, turns: Sequence[Said], max_tokens: int, temperature: float, top_p: float,
+        seed: int | None = None,
+    ) -> int: ...  # fmt: skip
+
+    def transcribe(self, clip: "Clip") -> int: ...
+
+    def cancel(self, number: int) -> None: ...
+
+    def switch(self, name: str) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Model:

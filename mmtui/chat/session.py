@@ -7,15 +7,17 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Self
 
 from mmtui.chat import attachments
 from mmtui.chat.config import Config
 from mmtui.chat.conversation import Attachment, Conversation, Message
+from mmtui.chat.figures import Figures
 from mmtui.chat.history import History
+from mmtui.chat.model import ModelPort
 from mmtui.chat.protocol import (
     Answered,
     Died,
@@ -27,32 +29,14 @@ from mmtui.chat.protocol import (
     Ready,
     Said,
 )
+from mmtui.chat.text import printable
 from mmtui.errors import MmtuiError, UsageError
 
 if TYPE_CHECKING:
     from mmtui.pipeline.sound import Clip
 
-State = Literal["idle", "loading", "thinking", "writing", "listening"]
+SAMPLING = ("temperature", "top_p", "max_tokens")
 SAVE_EVERY_S = 0.5  # of an answer that is being written: what a crash may cost
-
-
-class ModelPort(Protocol):
-    """What a chat needs of `mmtui.chat.model.Model`."""
-
-    def load(self) -> int: ...
-
-    def ask(
-        self, turns: Sequence[Said], max_tokens: int, temperature: float, top_p: float,
-        seed: int | None = None,
-    ) -> int: ...  # fmt: skip
-
-    def transcribe(self, clip: "Clip") -> int: ...
-
-    def cancel(self, number: int) -> None: ...
-
-    def switch(self, name: str) -> None: ...
-
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -62,20 +46,6 @@ class Notice:
     text: str
     hint: str | None = None
     is_error: bool = True
-
-
-@dataclass
-class Figures:
-    """What the status line shows. `used` is of the last prompt and answer, in tokens."""
-
-    model: str = ""
-    state: State = "idle"
-    step: str = ""  # of a long step, with its percentage
-    used: int = 0
-    context: int = 0
-    tokens_per_s: float | None = None
-    picture_tokens: int = 0
-    picture_side: int = 0  # pixels; 0 if the model sees none
 
 
 class Session:
@@ -94,9 +64,23 @@ class Session:
         self.figures = Figures(model=config.model)
         self.conversation = Conversation(system=config.system)
         self._asking: int | None = None
-        self._hearing: dict[int, Callable[[str], None]] = {}
+        self._loading: int | None = None
+        self._is_loaded = False
+        self._hearing: dict[int, Callable[[str | None], None]] = {}
         self._answer: Message | None = None
         self._saved = 0.0
+
+    @classmethod
+    def opened(
+        cls, model: ModelPort, folder: Path | None, config: Config, tell: Callable[[Notice], None]
+    ) -> Self:
+        """With the history in `folder`, by default the user's; without, where it can't be used."""
+        try:
+            history = History(folder)
+        except MmtuiError as error:
+            tell(Notice(f"{error}; this chat is not kept", error.hint))
+            history = None
+        return cls(model, history, config, tell)
 
     # What the user does
 
@@ -118,10 +102,12 @@ class Session:
 
     def attach(self, path: Path) -> Attachment:
         """Keep an image or a recording. Raises InputError for a file that is neither."""
-        with attachments.opened(path) as file:
-            data = file.read(attachments.MAX_IMAGE_BYTES + 1)
-        kind, detail = attachments.identify(data, str(path))
-        return Attachment(self._keep(data), kind, path.name, len(data), detail)
+        return self.keep(attachments.load(path))
+
+    def keep(self, loaded: "attachments.Loaded") -> Attachment:
+        return Attachment(
+            self._keep(loaded.data), loaded.kind, loaded.name, len(loaded.data), loaded.detail
+        )
 
     def attach_clip(self, clip: "Clip", transcript: str) -> Attachment:
         data = attachments.wav(clip)
@@ -161,10 +147,38 @@ class Session:
             self._model.cancel(self._asking)
             self._finish("stopped")
 
-    def transcribe(self, clip: "Clip", then: Callable[[str], None]) -> None:
-        """`then` gets the text, "" where nobody speaks."""
-        self.figures.state = "listening"
+    def transcribe(self, clip: "Clip", then: Callable[[str | None], None]) -> None:
+        """`then` gets the text: "" where nobody speaks, None if it can't be told."""
+        self.figures.becomes("listening")
         self._hearing[self._model.transcribe(clip)] = then
+
+    def recording(self) -> tuple[Message, Attachment]:
+        """The last one that was said. Raises UsageError if there is none."""
+        for message in reversed(self.conversation.thread):
+            for file in reversed(message.attachments):
+                if file.kind == "audio":
+                    return message, file
+        raise UsageError("there is no recording in this conversation", "/record makes one")
+
+    def correct(self, message: Message, old: Attachment, text: str) -> Attachment:
+        """What was heard in a recording that went with a message, heard anew."""
+        new = old.with_transcript(text)
+        message.attachments = tuple(new if each is old else each for each in message.attachments)
+        self._save(message)
+        return new
+
+    def branch(self, message: Message | None = None) -> None:
+        """Read the next version of a message, by default of the last that has several."""
+        self._must_be_free()
+        conversation = self.conversation
+        if message is None:
+            forks = [m for m in conversation.thread if len(conversation.siblings(m.id)) > 1]
+            if not forks:
+                raise UsageError("there is one version of everything", "edit or retry make more")
+            message = forks[-1]
+        versions = conversation.siblings(message.id)
+        conversation.turn_to(versions[(versions.index(message) + 1) % len(versions)].id)
+        self._written(lambda history: history.update(conversation))
 
     def to_copy(self, what: str = "") -> str:
         """The last answer, its last block of code, or all: "", "code" or "all"."""
@@ -172,7 +186,7 @@ class Session:
             from mmtui.chat.export import to_markdown
 
             return to_markdown(self.conversation)
-        text = self._last_answer().text
+        text = printable(self._last_answer().text)
         if what == "code":
             blocks: list[str] = re.findall(r"^```[^\n]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
             if not blocks:
@@ -192,10 +206,24 @@ class Session:
         """Other settings from now on. Raises UsageError for values that can't be."""
         self._config = self._config.changed(**changed)
 
+    @property
+    def sampling(self) -> str:
+        """How words are chosen, as `sample` takes it."""
+        return " ".join(f"{key}={getattr(self._config, key)}" for key in SAMPLING)
+
+    def sample(self, text: str) -> None:
+        """From "temperature=0.7 top_p=0.9". Raises UsageError for what can't be."""
+        pairs = [pair.partition("=")[::2] for pair in text.split()]
+        for key, value in pairs:
+            if key not in SAMPLING or not value:
+                raise UsageError(f"{key!r} says nothing of sampling", self.sampling)
+        self.configure(**dict(pairs))
+
     def switch(self, model: str) -> None:
         """Another model answers from now on."""
         self.stop()
         self._model.switch(model)
+        self._is_loaded, self._hearing = False, {}
         self.figures = Figures(model=model)
         self.load()
 
@@ -205,7 +233,7 @@ class Session:
 
     def instruct(self, system: str) -> None:
         """Another system prompt for this conversation."""
-        self.conversation.system = system
+        self.conversation.system = "" if system == "-" else system
         self._written(lambda history: history.update(self.conversation))
 
     def close(self) -> None:
@@ -218,24 +246,16 @@ class Session:
     # What the model does
 
     def hear(self, event: Event) -> None:
-        """Take an event of the model; events of answers that were stopped are nothing any more."""
+        """Take an event of the model; events of what was stopped are nothing any more."""
         figures = self.figures
         if isinstance(event, Progress):
-            share = f" {100 * event.done // event.total} %" if event.total else ""
-            figures.step = f"{event.step}{share}"
-            if 0 < event.total <= event.done:
-                figures.step = ""
-        elif isinstance(event, Ready):
-            figures.model, figures.context = event.model, event.context
-            figures.picture_tokens, figures.picture_side, figures.step = (
-                event.picture_tokens,
-                event.picture_side,
-                "",
-            )
-            if figures.state == "loading":
-                figures.state = "idle"
+            figures.progress(event)
+        elif isinstance(event, Ready) and event.number == self._loading:
+            self._loading, self._is_loaded = None, True
+            figures.ready(event)
         elif isinstance(event, Piece) and event.number == self._asking and self._answer:
-            figures.state, figures.step = "writing", ""
+            self._is_loaded = True
+            figures.becomes("writing")
             self._answer.text += event.text
             now = time.monotonic()
             if now - self._saved > SAVE_EVERY_S:
@@ -245,20 +265,18 @@ class Session:
             figures.tokens_per_s = event.tokens_per_s
             self._finish("complete" if event.stop_reason == "stop" else "stopped")
         elif isinstance(event, Heard):
-            then = self._hearing.pop(event.number, None)
-            figures.state, figures.step = "thinking" if self._asking else "idle", ""
-            if then is not None:
+            self._rest()
+            if then := self._hearing.pop(event.number, None):
                 then(event.text)
         elif isinstance(event, Failed):
             self._fail(event.number, Notice(event.message, event.hint))
         elif isinstance(event, Died):
-            self._fail(self._asking, Notice(event.message, event.hint))
-            self._hearing.clear()
+            self._die(Notice(event.message, event.hint))
 
     def load(self) -> None:
         """Have the model ready when the first question comes."""
-        self.figures.state = "loading"
-        self._model.load()
+        self.figures.becomes("loading")
+        self._loading = self._model.load()
 
     # How
 
@@ -279,10 +297,13 @@ class Session:
         self._save(answer)
         self._answer = answer
         config = self._config
+        if not self._is_loaded and self._loading is None:
+            self.load()
         self._asking = self._model.ask(
             self._turns(answer), config.max_tokens, config.temperature, config.top_p
         )
-        self.figures.state, self.figures.tokens_per_s = "thinking", None
+        self.figures.becomes("thinking")
+        self.figures.tokens_per_s = None
         return answer
 
     def _turns(self, answer: Message) -> list[Said]:
@@ -299,18 +320,38 @@ class Session:
 
     def _finish(self, state: Literal["complete", "stopped", "failed"]) -> None:
         answer, self._answer, self._asking = self._answer, None, None
-        self.figures.state, self.figures.step = "idle", ""
+        self._rest()
         if answer is not None:
             answer.state = state
             self._save(answer)
 
-    def _fail(self, number: int | None, notice: Notice) -> None:
-        self.figures.state, self.figures.step = "idle", ""
-        if number is not None:
-            self._hearing.pop(number, None)
-        if number is not None and number == self._asking:
+    def _fail(self, number: int, notice: Notice) -> None:
+        if number == self._loading:
+            self._loading = None
+        if number == self._asking:
             self._finish("failed")
+        else:
+            self._rest()
+        if then := self._hearing.pop(number, None):
+            then(None)
         self._tell(notice)
+
+    def _die(self, notice: Notice) -> None:
+        self._loading, self._is_loaded = None, False
+        self._finish("failed")
+        unheard, self._hearing = self._hearing, {}
+        for then in unheard.values():
+            then(None)
+        self._tell(notice)
+
+    def _rest(self) -> None:
+        """The state while nothing new is known to be done."""
+        if self._asking is not None:
+            self.figures.becomes("thinking")
+        elif self._loading is not None:
+            self.figures.becomes("loading")
+        else:
+            self.figures.becomes("idle" if self._is_loaded else "off")
 
     def _must_be_free(self) -> None:
         if self._asking is not None:

@@ -183,10 +183,13 @@ class Assistant:
     def _see(self, pictures: list[Picture]) -> dict[str, Tensor]:
         """Projected patch features (patches, hidden) by sha256; each picture is encoded once."""
         new = {p.sha256: p for p in pictures if p.sha256 not in self._features}
-        for sha256, picture in new.items():
+        for done, (sha256, picture) in enumerate(new.items()):
+            self._report("seeing", done, len(new))
             with torch.inference_mode():
                 patches = self._tower.encode([picture.image])
                 self._features[sha256] = self._projector(patches)[0]
+        if new:
+            self._report("seeing", len(new), len(new))
         wanted = {picture.sha256: self._features[picture.sha256] for picture in pictures}
         for sha256 in list(self._features)[: -REMEMBERED_PICTURES or None]:
             if sha256 not in wanted:

@@ -1,18 +1,24 @@
 """The application: one chat screen, a model in its process, a microphone."""
 
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
-from textual.app import App
+from textual.app import App, SystemCommand
 from textual.binding import Binding
+from textual.dom import DOMNode
+from textual.screen import Screen
 
-from mmtui.audio.recorder import Microphone, SystemMicrophone
+from mmtui.audio.recorder import Microphone, Speaker, SystemMicrophone, play
+from mmtui.chat.commands import COMMANDS
 from mmtui.chat.config import Config
-from mmtui.chat.history import History
-from mmtui.chat.model import Model
+from mmtui.chat.model import Model, ModelPort
 from mmtui.chat.protocol import Event
-from mmtui.chat.session import ModelPort, Notice, Session
+from mmtui.chat.session import Notice, Session
 from mmtui.errors import MmtuiError
+from mmtui.tui import keys
+from mmtui.tui.posted import FromModel
 from mmtui.tui.screens.chat import ChatScreen
 
 
@@ -20,8 +26,6 @@ class ChatApp(App[None]):
     """`model` None starts the real one, named by the settings."""
 
     TITLE = "mmtui"
-    ENABLE_COMMAND_PALETTE = True
-    BINDINGS: ClassVar = [Binding("ctrl+q", "quit", "Quit", id="quit", priority=True)]
 
     def __init__(
         self,
@@ -32,46 +36,70 @@ class ChatApp(App[None]):
         folder: Path | None = None,
         model: ModelPort | None = None,
         microphone: Microphone | None = None,
+        speaker: Speaker | None = None,
     ) -> None:
         """`resume`: an id, "latest", or None for a new chat. `folder`: of the history."""
         super().__init__()
         self._config, self._resume, self._images = config, resume, images
         self._early: list[Notice] = []
-        history = None
-        try:
-            history = History(folder)
-        except MmtuiError as error:
-            self._early.append(Notice(f"{error}; this chat is not kept", error.hint))
-        self.session = Session(
-            model or Model(config.model, self._heard), history, config, self._told
-        )
-        self._microphone = microphone or SystemMicrophone()
         self._chat: ChatScreen | None = None
+        self._clashed: set[Binding] = set()
+        self._microphone, self._speaker = microphone or SystemMicrophone(), speaker or play
+        model = model or Model(config.model, self._heard)
+        self.session = Session.opened(model, folder, config, self._told)
 
     def on_mount(self) -> None:
         self.theme = "textual-light" if self._config.theme == "light" else "textual-dark"
         self.set_keymap(self._config.keys)
+        for wrong in keys.wrong(self._config.keys):
+            self._told(Notice(*wrong))
         draft = ""
         if self._resume is not None:
             try:
                 draft = self.session.resume(None if self._resume == "latest" else self._resume)
             except MmtuiError as error:
                 self._told(Notice(str(error), error.hint))
-        self._chat = ChatScreen(self.session, self._microphone, draft)
-        self.push_screen(self._chat, callback=None)
+        self._chat = ChatScreen(self.session, self._microphone, self._speaker, draft)
+        self.push_screen(self._chat)
         for image in self._images:
             self._chat.call_after_refresh(self._chat.attach, image)
         for notice in self._early:
             self._told(notice)
         self._chat.call_after_refresh(self.session.load)
 
+    async def action_quit(self) -> None:
+        if self._chat is not None:
+            await self._chat.keep_draft()
+        self.exit()
+
     def on_unmount(self) -> None:
+        if self._chat is not None:
+            self._chat.hush()
         self.session.close()
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """What the palette finds: all commands, over the chat."""
+        if isinstance(screen, ChatScreen):
+            for command in COMMANDS:
+                run = partial(screen.action_command, command.name)
+                title = f"{command.name}: {command.help}"
+                yield SystemCommand(title, keys.shown(command.keys), run)
+
+    def key_of(self, binding: Binding) -> str:
+        """The keys of a binding, as the user may have remapped it."""
+        return self._config.keys.get(binding.id or "") or binding.key
+
+    def handle_bindings_clash(self, clashed_bindings: set[Binding], _: DOMNode) -> None:
+        """Called at each key; told once."""
+        for binding in clashed_bindings - self._clashed:
+            text = f"{binding.key} no longer does: {binding.description}"
+            self._told(Notice(text, "in [keys] of the settings it does something else"))
+        self._clashed |= clashed_bindings
 
     def _heard(self, event: Event) -> None:
         """In the thread that listens to the model's process."""
         if self._chat is not None:
-            self._chat.post_message(ChatScreen.FromModel(event))
+            self._chat.post_message(FromModel(event))
 
     def _told(self, notice: Notice) -> None:
         if self._chat is None:

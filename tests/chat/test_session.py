@@ -67,7 +67,7 @@ def test_stopping_keeps_what_there_is_and_later_pieces_are_nothing(chat):
     session.send("Count")
     model.answer(session, "One, ", "two", stop_reason=None)
     session.stop()
-    assert model.cancelled == [1]
+    assert model.cancelled == [model.number]
     model.answer(session, ", three")
     assert chat.texts[-1] == "One, two"
     assert chat.history.conversation(session.conversation.id).thread[-1].state == "stopped"
@@ -125,7 +125,7 @@ def test_a_failure_ends_the_answer_and_is_told_with_its_cure(chat):
     session, model = chat.session, chat.model
     session.send("Hello")
     model.answer(session, "Hel", stop_reason=None)
-    session.hear(Failed(1, "out of memory", "close other programs"))
+    session.hear(Failed(model.number, "out of memory", "close other programs"))
     assert [(n.text, n.hint) for n in chat.told] == [("out of memory", "close other programs")]
     assert chat.session.conversation.thread[-1].state == "failed" and not session.is_answering
     session.send("Again")
@@ -173,8 +173,9 @@ def test_what_was_written_by_the_last_half_second_survives_a_crash(chat, monkeyp
     clock = iter(range(100))
     monkeypatch.setattr("mmtui.chat.session.time.monotonic", lambda: float(next(clock)))
     chat.session.send("Hello")
-    chat.session.hear(Piece(1, "One "))
-    chat.session.hear(Piece(1, "two"))
+    number = chat.model.number
+    chat.session.hear(Piece(number, "One "))
+    chat.session.hear(Piece(number, "two"))
     kept = History(chat.history.folder).conversation(chat.session.conversation.id)
     assert kept.thread[-1].text == "One two"
 

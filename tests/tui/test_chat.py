@@ -11,7 +11,7 @@ from mmtui.chat.history import History
 from mmtui.chat.protocol import Died, Heard, Progress, Said
 from mmtui.tui.screens.help import HelpScreen
 from mmtui.tui.screens.history import HistoryScreen
-from mmtui.tui.screens.picker import Picker, PictureTree
+from mmtui.tui.screens.picker import FileTree, Picker
 from mmtui.tui.screens.picture import PictureScreen
 from mmtui.tui.widgets.chips import Chip, Chips
 from mmtui.tui.widgets.meter import Meter
@@ -174,7 +174,7 @@ async def test_a_picture_is_picked_from_a_tree_with_a_preview(store, cat, monkey
     async with opened(store) as user:
         await user.press("f2")
         assert isinstance(user.app.screen, Picker)
-        tree = user.app.screen.query_one(PictureTree)
+        tree = user.app.screen.query_one(FileTree)
         while len(tree.root.children) < 2:
             await user.settle()
         assert [str(node.label) for node in tree.root.children] == ["store", "a cat.png"]
@@ -259,8 +259,8 @@ async def test_what_can_t_be_done_is_told(store):
         await user.types("/nonsense", "enter")
         assert "no command /nonsense" in user.told[-1] and user.composer.text == "/nonsense"
         user.composer.put("")
-        await user.types("/system", "enter")
-        assert "/system needs a text" in user.told[-1]
+        await user.types("/export /no/such/folder/talk.md", "enter")
+        assert "talk.md can't be written: No such file" in user.told[-1]
         await user.types("One", "enter")
         await user.types("Two", "enter")
         assert "being written" in user.told[-1] and user.composer.text == "Two"
@@ -302,7 +302,7 @@ async def test_a_chat_is_found_renamed_deleted_undone_and_resumed(store, cat):
         await user.types("About volcanoes", "enter")
         await user.is_answered("Hot.")
         await user.types("draft")
-        user.chat._keep_draft()
+        await user.chat.keep_draft()
         await user.press("ctrl+n")
         assert user.texts == [] and user.composer.text == ""
         await user.types("Other", "enter")
@@ -330,7 +330,7 @@ async def test_commands_do_what_keys_do(store, tmp_path):
         assert user.model.asked[-1][0] == Said("system", "Be brief.")
         await user.is_answered("```\ncode()\n```\n")
         for command in (
-            "/rename Talk", f"/export {file}", "/copy code", "/temperature 0.5", "/model phi2",
+            "/rename Talk", f"/export {file}", "/copy code", "/sampling temperature=0.5", "/model phi2",
             "/edit Hello",
         ):  # fmt: skip
             user.composer.put(command)
@@ -384,7 +384,7 @@ async def test_a_chat_goes_on_in_the_next_start(store, cat):
         await user.types("Look", "enter")
         await user.is_answered("A cat.")
         await user.types("And")
-        user.chat._keep_draft()
+        await user.chat.keep_draft()
     cat.unlink()
     async with opened(store, resume="latest") as user:
         assert user.texts == ["Look", "A cat."] and user.composer.text == "And"

@@ -1,6 +1,7 @@
 """The application, its user, and a model that answers what a test says."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import wraps
@@ -19,8 +20,10 @@ from mmtui.tui.app import ChatApp
 from mmtui.tui.screens.chat import ChatScreen
 from mmtui.tui.widgets.composer import Composer
 from mmtui.tui.widgets.message import MessageView
+from mmtui.tui.widgets.transcript import Earlier
 
-THREADS = ("attach", "decode", "_look", "_play")  # workers that end by themselves
+# Workers that end by themselves.
+THREADS = ("attach", "decode", "_look", "_read_again", "find_models", "find_microphones")
 
 
 class FakeRecording:
@@ -52,6 +55,26 @@ class FakeMicrophone:
         return self.recordings[-1]
 
 
+class FakeSpeaker:
+    """Plays until it is stopped, or not at all."""
+
+    def __init__(self, error: MmtuiError | None = None) -> None:
+        self.played: list[bytes] = []
+        self.stopped, self._error = threading.Event(), error
+
+    def __call__(self, wav: bytes) -> "FakeSpeaker":
+        self.played.append(wav)
+        return self
+
+    def wait(self) -> None:
+        if self._error is not None:
+            raise self._error
+        self.stopped.wait(60)
+
+    def stop(self) -> None:
+        self.stopped.set()
+
+
 NO_MICROPHONE = MissingError("there is no microphone", "plug one in")
 
 
@@ -78,6 +101,10 @@ class User:
         return [view.message.text for view in self.messages]
 
     @property
+    def earlier(self) -> Earlier | None:
+        return next(iter(self.chat.query(Earlier)), None)
+
+    @property
     def told(self) -> list[str]:
         return [n.message for n in self.app._notifications]
 
@@ -101,10 +128,14 @@ class User:
         self.app._heard(event)
         await self.settle()
 
+    def says(self, piece: str) -> None:
+        """The model, which does not wait for the screen."""
+        self.app._heard(Piece(self.model.number, piece))
+
     async def is_answered(self, *pieces: str, stop: str | None = "stop") -> None:
         number = self.model.number
         for piece in pieces:
-            self.app._heard(Piece(number, piece))
+            self.says(piece)
         if stop:
             self.app._heard(Answered(number, stop, 20, 8, len(pieces), 0.1, 50.0))
         await self.settle()
@@ -126,14 +157,18 @@ class User:
 
 @asynccontextmanager
 async def opened(
-    folder: Path, size: tuple[int, int] = (90, 30), microphone: Any = None, **settings: Any
+    folder: Path,
+    size: tuple[int, int] = (90, 30),
+    microphone: Any = None,
+    speaker: Any = None,
+    **settings: Any,
 ) -> AsyncIterator[User]:
     """The application on a store in `folder`."""
     app_settings = {key: settings.pop(key) for key in ("resume", "images") if key in settings}
     model = FakeModel()
     app = ChatApp(
         Config(**settings), **app_settings, folder=folder, model=model,
-        microphone=microphone or FakeMicrophone(),
+        microphone=microphone or FakeMicrophone(), speaker=speaker or FakeSpeaker(),
     )  # fmt: skip
     async with app.run_test(size=size, notifications=True) as pilot:
         user = User(app, pilot, model)

@@ -1,42 +1,39 @@
 """The chat: a transcript, what goes with the next message, where it is typed, and a status."""
 
+from collections.abc import Callable
+from inspect import isawaitable
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import VerticalScroll
-from textual.message import Message as Posted
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
-from mmtui.audio.recorder import Microphone, Recording, play
-from mmtui.chat.commands import is_meant, parse
+from mmtui.audio.recorder import Microphone, Playing, Speaker
+from mmtui.chat import attachments
+from mmtui.chat.commands import COMMANDS, is_meant, parse
 from mmtui.chat.conversation import Attachment, Message
 from mmtui.chat.protocol import Event, Piece
 from mmtui.chat.session import Notice, Session
-from mmtui.chat.text import one_line
-from mmtui.errors import MmtuiError
-from mmtui.tui import slash
+from mmtui.chat.text import one_line, printable
+from mmtui.errors import MmtuiError, UsageError
+from mmtui.tui.commands import Commands
+from mmtui.tui.posted import Found, FromModel, Read, ReadAgain, Told
 from mmtui.tui.screens.dialogs import TextDialog
-from mmtui.tui.screens.help import HelpScreen
-from mmtui.tui.screens.history import HistoryScreen
-from mmtui.tui.screens.picker import Picker
 from mmtui.tui.screens.picture import PictureScreen
 from mmtui.tui.widgets.chips import Chip, Chips
 from mmtui.tui.widgets.composer import Composer
 from mmtui.tui.widgets.message import MessageView
 from mmtui.tui.widgets.meter import Meter
 from mmtui.tui.widgets.status import Status
+from mmtui.tui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mmtui.pipeline.sound import Clip
 
-METER_HZ = 20
 DRAFT_EVERY_S = 0.5
-T = TypeVar("T")
 
 
 class ChatScreen(Screen[None]):
@@ -44,95 +41,75 @@ class ChatScreen(Screen[None]):
 
     CSS_PATH = "chat.tcss"
     AUTO_FOCUS = "#composer"
+    # With priority, for the prompt has other uses for some of these keys.
     BINDINGS: ClassVar = [
-        Binding("f1", "help", "Help", id="help"),
-        Binding("f2,ctrl+o", "pick", "Attach a picture", id="pick"),
-        Binding("f3", "history", "Earlier chats", id="history"),
-        Binding("f4,ctrl+t", "record", "Speak", id="record"),
-        Binding("f5,ctrl+r", "retry", "Another answer", id="retry"),
-        Binding("f6", "edit", "Edit the question", id="edit", priority=True),
-        Binding("f7", "continue", "Let it go on", id="continue", priority=True),
-        Binding("f8", "copy", "Copy the answer", id="copy"),
-        Binding("f9", "system", "System prompt", id="system"),
-        Binding("ctrl+n", "new", "New chat", id="new"),
-        Binding("escape", "stop", "Stop", id="stop", priority=True),
-    ]
+        *(
+            Binding(c.keys, f"command('{c.name}')", c.help, id=c.name, priority=True)
+            for c in COMMANDS
+            if c.keys
+        ),
+        Binding(
+            "ctrl+p", "app.command_palette", "all commands, to search in",
+            id="palette", priority=True,
+        ),
+        Binding("pageup", "page(-1)", "scroll up in what was said", id="page_up", priority=True),
+        Binding("pagedown", "page(1)", "scroll down again", id="page_down", priority=True),
+    ]  # fmt: skip
 
-    class FromModel(Posted):
-        """The model's process says something."""
-
-        def __init__(self, event: Event) -> None:
-            super().__init__()
-            self.event = event
-
-    class Attached(Posted):
-        """A file was read and kept."""
-
-        def __init__(self, attachment: Attachment, clip: "Clip | None") -> None:
-            super().__init__()
-            self.attachment, self.clip = attachment, clip
-
-    class Told(Posted):
-        """Something to tell, from another thread."""
-
-        def __init__(self, notice: Notice) -> None:
-            super().__init__()
-            self.notice = notice
-
-    def __init__(self, session: Session, microphone: Microphone, draft: str = "") -> None:
+    def __init__(
+        self, session: Session, microphone: Microphone, speaker: Speaker, draft: str = ""
+    ) -> None:
         super().__init__()
-        self.session, self._microphone = session, microphone
+        self.session, self._speaker = session, speaker
+        self._meter, self._devices = Meter(microphone), microphone.devices
         self._draft = draft
-        self._recording: Recording | None = None
+        self._playing: Playing | None = None
+        self._commands = Commands(self)
 
     def compose(self) -> ComposeResult:
-        yield VerticalScroll(id="transcript", can_focus=False)
-        yield Meter()
+        yield Transcript(self.session.file)
+        yield self._meter
         yield Chips(self.session.file, removable=True)
-        yield Composer()
+        yield Composer(self.session.history.said())
         yield Status()
 
     async def on_mount(self) -> None:
-        self.query_one(Composer).put(self._draft)
-        self.set_interval(1 / METER_HZ, self._meter)
-        self.set_interval(DRAFT_EVERY_S, self._keep_draft)
+        self.composer.put(self._draft)
+        self.set_interval(DRAFT_EVERY_S, self.keep_draft)
         await self.show_thread()
 
-    # The transcript
-
-    async def show_thread(self) -> None:
-        """The branch that is read; at its end."""
-        await self._transcript.remove_children()
-        await self._show(*self.session.conversation.thread)
-
-    async def _show(self, *messages: Message) -> None:
-        await self._transcript.mount_all(MessageView(m, self.session.file) for m in messages)
-        self._transcript.anchor()
-        self.show_status()
+    @property
+    def chips(self) -> Chips:
+        return self.query_one("ChatScreen > Chips", Chips)
 
     @property
-    def _transcript(self) -> VerticalScroll:
-        return self.query_one("#transcript", VerticalScroll)
+    def composer(self) -> Composer:
+        return self.query_one(Composer)
 
-    def _view(self, message: Message | None) -> MessageView | None:
-        return next((view for view in self.query(MessageView) if view.message is message), None)
+    @property
+    def _transcript(self) -> Transcript:
+        return self.query_one(Transcript)
+
+    # What is shown
+
+    async def show_thread(self) -> None:
+        await self._transcript.show(self.session.conversation)
+        self.show_status()
+
+    async def begin(self, draft: str = "") -> None:
+        """Another conversation."""
+        self._draft = draft
+        self.composer.put(draft)
+        await self.chips.clear()
+        await self.show_thread()
 
     def show_status(self) -> None:
-        note = "recording" if self._recording is not None else ""
+        note = "recording" if self._meter.is_recording else ""
         self.query_one(Status).show(self.session.figures, note)
 
-    # What the model says
-
-    @on(FromModel)
-    async def _from_model(self, posted: FromModel) -> None:
-        session, answer = self.session, self.session.answer
-        session.hear(posted.event)
-        if view := self._view(answer):
-            if answer is not session.answer:
-                await view.finish()
-            elif isinstance(posted.event, Piece):
-                await view.write(posted.event.text)
-        self.show_status()
+    def action_page(self, by: int) -> None:
+        transcript = self._transcript
+        (transcript.action_page_up if by < 0 else transcript.action_page_down)()
 
     @on(Told)
     def _told(self, posted: Told) -> None:
@@ -140,125 +117,92 @@ class ChatScreen(Screen[None]):
 
     def tell(self, notice: Notice) -> None:
         text = one_line(notice.text) + (f"\n{one_line(notice.hint)}" if notice.hint else "")
-        severity = "error" if notice.is_error else "information"
-        self.notify(text, severity=severity, markup=False, timeout=8)  # type: ignore[arg-type]
+        severity: SeverityLevel = "error" if notice.is_error else "information"
+        self.notify(text, severity=severity, markup=False, timeout=8)
 
-    def tried(self, act: "Callable[[], T]") -> T | None:
+    async def attempt(self, act: Callable[..., Any], *arguments: Any) -> Any:
         """What an act returns; None if it can't be done, which is told."""
         try:
-            return act()
+            done = act(*arguments)
+            return await done if isawaitable(done) else done
         except MmtuiError as error:
             self.tell(Notice(str(error), error.hint))
             return None
+        finally:
+            self.show_status()
 
-    # Messages
+    # Commands
+
+    async def action_command(self, name: str, argument: str = "") -> None:
+        await self.attempt(getattr(self._commands, f"do_{name}"), argument)
 
     @on(Composer.Sent)
     async def _send(self, event: Composer.Sent) -> None:
-        composer, chips = self.query_one(Composer), self.query_one(Chips)
         if parsed := parse(event.text):
-            composer.sent()
-            await slash.run(self, *parsed)
+            command, argument = parsed
+            self.composer.sent()
+            await self.action_command(command.name, argument)
         elif is_meant(event.text):
             name = event.text.split(maxsplit=1)[0]
             self.tell(Notice(f"there is no command {name}", "F1 tells what there is"))
-        elif event.text or chips.attachments:
-            files = chips.attachments
-            if self.tried(lambda: self.session.send(event.text, files)) is not None:
-                composer.sent()
-                await chips.clear()
-                await self._show(*self.session.conversation.thread[-2:])
+        elif event.text or self.chips.attachments:
+            await self.attempt(self._say, event.text)
 
-    async def action_retry(self) -> None:
-        if self.tried(self.session.regenerate) is not None:
-            await self.show_thread()
-
-    def action_continue(self) -> None:
-        self.tried(self.session.continue_)
-        self.show_status()
-
-    def action_edit(self) -> None:
-        if (question := self.session.conversation.question) is not None:
-            self._ask_edit(question)
+    async def _say(self, text: str) -> None:
+        self.session.send(text, self.chips.attachments)
+        self.composer.sent()
+        await self.chips.clear()
+        await self._transcript.add(*self.session.conversation.thread[-2:])
 
     @on(MessageView.Edit)
     def _edit(self, event: MessageView.Edit) -> None:
         if event.message.role == "user":
-            self._ask_edit(event.message)
+            self.ask_edit(event.message)
         else:
             self.tell(Notice("answers are not edited", "F5 asks for another one"))
 
-    @work
-    async def _ask_edit(self, message: Message) -> None:
-        text = await self.app.push_screen_wait(TextDialog("Say it differently", message.text))
-        if text:
-            await self.edit(message, text)
+    def ask_edit(self, message: Message) -> None:
+        async def answered(text: str | None) -> None:
+            if text:
+                await self.attempt(self.edit, message, text)
+
+        self.app.push_screen(TextDialog("Say it differently", message.text), answered)
 
     async def edit(self, message: Message, text: str) -> None:
-        if self.tried(lambda: self.session.edit(message.id, text)) is not None:
-            await self.show_thread()
-
-    def action_stop(self) -> None:
-        """Esc: a recording is thrown away, an answer stops; what is typed stays."""
-        answer = self.session.answer
-        if self._recording is not None:
-            self._recording.finish()
-            self._recording = None
-        elif answer is not None:
-            self.session.stop()
-            if view := self._view(answer):
-                self.run_worker(view.finish())
-        else:
-            self.query_one(Composer).focus()
-        self._meter()
-        self.show_status()
-
-    # Conversations
-
-    async def action_new(self) -> None:
-        self.session.begin()
-        self.query_one(Composer).put("")
-        await self.query_one(Chips).clear()
+        self.session.edit(message.id, text)
         await self.show_thread()
 
-    def action_history(self) -> None:
-        self.ask_history("")
+    @on(MessageView.Turn)
+    async def _turn(self, event: MessageView.Turn) -> None:
+        await self.attempt(self.session.branch, event.message)
+        await self.show_thread()
 
-    @work
-    async def ask_history(self, words: str) -> None:
-        chosen = await self.app.push_screen_wait(HistoryScreen(self.session.history, words))
-        if chosen is not None:
-            await self.resume(chosen)
+    def stop(self) -> None:
+        """A recording is thrown away, a sound or an answer stops; what is typed stays."""
+        answer = self.session.answer
+        if self._meter.is_recording or self._playing is not None:
+            self.hush()
+        elif answer is not None:
+            self.session.stop()
+            if view := self._transcript.view(answer):
+                self.run_worker(view.finish())
+        else:
+            self.composer.focus()
 
-    async def resume(self, id: str) -> None:
-        draft = self.tried(lambda: self.session.resume(id))
-        if draft is not None:
-            self.query_one(Composer).put(draft)
-            await self.show_thread()
+    def hush(self) -> None:
+        """Neither record nor play any more."""
+        self._meter.discard()
+        if self._playing is not None:
+            self._playing.stop()
+            self._playing = None
 
-    @work
-    async def action_system(self) -> None:
-        system = self.session.conversation.system
-        text = await self.app.push_screen_wait(TextDialog("System prompt", system))
-        if text is not None:
-            self.session.instruct(text)
-
-    def action_help(self) -> None:
-        self.app.push_screen(HelpScreen(self))
-
-    def action_copy(self) -> None:
-        self.copy("")
-
-    def copy(self, what: str) -> None:
-        text = self.tried(lambda: self.session.to_copy(what))
-        if text is not None:
-            self.app.copy_to_clipboard(text)
-            self.tell(Notice("copied", is_error=False))
+    def copy(self, text: str) -> None:
+        self.app.copy_to_clipboard(printable(text))
+        self.tell(Notice("copied", is_error=False))
 
     @on(MessageView.Copy)
     def _copy(self, event: MessageView.Copy) -> None:
-        self.app.copy_to_clipboard(event.message.text)
-        self.tell(Notice("copied", is_error=False))
+        self.copy(event.message.text)
 
     @on(MessageView.Link)
     def _follow(self, event: MessageView.Link) -> None:
@@ -268,11 +212,46 @@ class ChatScreen(Screen[None]):
         else:
             self.tell(Notice(f"{event.url} is not opened", "only http and https are"))
 
-    def _keep_draft(self) -> None:
-        draft = self.query_one(Composer).text
+    async def keep_draft(self) -> None:
+        draft = self.composer.text
         if draft != self._draft:
             self._draft = draft
-            self.tried(lambda: self.session.keep_draft(draft))
+            await self.attempt(self.session.keep_draft, draft)
+
+    # What the model says
+
+    @on(FromModel)
+    async def _from_model(self, posted: FromModel) -> None:
+        await self.attempt(self._hear, posted.event)
+
+    async def _hear(self, event: Event) -> None:
+        answer = self.session.answer
+        self.session.hear(event)
+        if view := self._transcript.view(answer):
+            if answer is not self.session.answer:
+                await view.finish()
+            elif isinstance(event, Piece):
+                await view.write(event.text)
+
+    @work(thread=True)
+    def find_models(self) -> None:
+        from mmtui.pipeline.inventory import inventory, summary
+
+        found = [(str(entry["name"]), summary(entry)) for entry in inventory()]
+        self.post_message(Found(self._commands.choose_model, found))
+
+    @work(thread=True)
+    def find_microphones(self) -> None:
+        try:
+            found = self._devices()
+        except MmtuiError as error:
+            self.post_message(Told(Notice(str(error), error.hint)))
+        else:
+            self.post_message(Found(self._commands.choose_microphone, found))
+
+    @on(Found)
+    def _choose(self, posted: Found) -> None:
+        posted.choose(posted.found)
 
     # Attachments
 
@@ -283,95 +262,119 @@ class ChatScreen(Screen[None]):
 
     @on(Chip.Removed)
     def _removed(self) -> None:
-        self.query_one(Composer).focus()
-
-    async def drop(self) -> None:
-        await self.query_one(Chips).clear()
-
-    @work
-    async def action_pick(self) -> None:
-        path = await self.app.push_screen_wait(Picker())
-        if path is not None:
-            self.attach(path)
+        self.composer.focus()
 
     @work(thread=True)
     def attach(self, path: Path) -> None:
         """Stage a file; a recording is heard first."""
-        from mmtui.chat import attachments
-
         try:
-            attachment = self.session.attach(path)
-            kept = self.session.file(attachment)
-            clip = attachments.read_clip(kept) if attachment.kind == "audio" else None
-            self.post_message(self.Attached(attachment, clip))
+            self.post_message(Read(attachments.load(path)))
         except MmtuiError as error:
-            self.post_message(self.Told(Notice(str(error), error.hint)))
+            self.post_message(Told(Notice(str(error), error.hint)))
 
-    @on(Attached)
-    async def _attached(self, posted: Attached) -> None:
-        if posted.clip is not None:
-            self._listen(posted.clip, posted.attachment)
-        else:
-            await self.query_one(Chips).add(posted.attachment)
+    @on(Read)
+    async def _stage(self, posted: Read) -> None:
+        loaded = posted.loaded
+        attachment = await self.attempt(self.session.keep, loaded)
+        if attachment is not None and loaded.clip is not None:
+            self._listen(loaded.clip, attachment)
+        elif attachment is not None:
+            await self.chips.add(attachment)
 
     @on(Chip.Opened)
-    def _open(self, event: Chip.Opened) -> None:
-        file = self.tried(lambda: self.session.file(event.attachment))
+    async def _open(self, event: Chip.Opened) -> None:
+        file = await self.attempt(self.session.file, event.attachment)
         if file is not None and event.attachment.kind == "image":
             figures = self.session.figures
             self.app.push_screen(
                 PictureScreen(file, event.attachment, figures.picture_side, figures.picture_tokens)
             )
         elif file is not None:
+            self.hush()
             self._play(file)
 
     @work(thread=True)
     def _play(self, file: Path) -> None:
-        from mmtui.chat import attachments
-
         try:
-            play(attachments.wav(attachments.read_clip(file)))
+            self._playing = playing = self._speaker(attachments.wav(attachments.read_clip(file)))
+            playing.wait()
         except MmtuiError as error:
-            self.post_message(self.Told(Notice(str(error), error.hint)))
+            self.post_message(Told(Notice(str(error), error.hint)))
+        self._playing = None
 
     # Speech
 
-    def action_record(self) -> None:
+    def record(self) -> None:
         """Begin to record, or end it and hear what was said."""
-        if self._recording is None:
-            self._recording = self._microphone.record(self.session.microphone)
-            self.show_status()
+        if self._meter.is_recording:
+            self._meter.end()
         else:
-            self._end_recording()
+            self.hush()
+            self._meter.begin(self.session.microphone)
 
-    def _meter(self) -> None:
-        recording = self._recording
-        if recording is not None and (recording.is_full or recording.error is not None):
-            self._end_recording()
-        self.query_one(Meter).show(self._recording)
-
-    def _end_recording(self) -> None:
-        recording, self._recording = self._recording, None
-        assert recording is not None
-        clip = recording.finish()
-        if recording.error is not None:
-            self.tell(Notice(str(recording.error), recording.error.hint))
-        if len(clip):
-            self._listen(clip, None)
-        self.query_one(Meter).show(None)
+    @on(Meter.Recorded)
+    def _recorded(self, posted: Meter.Recorded) -> None:
+        if posted.error is not None:
+            self.tell(Notice(str(posted.error), posted.error.hint))
+        if len(posted.clip):
+            self._listen(posted.clip, None)
         self.show_status()
 
-    def _listen(self, clip: "Clip", attachment: Attachment | None) -> None:
+    def _listen(self, clip: "Clip", kept: Attachment | None) -> None:
         """The transcript lands where it can be edited; nothing is sent."""
 
-        def heard(text: str) -> None:
-            if not text:
-                hint = "it may be too quiet, or hold more noise than voice"
-                self.tell(Notice("no speech found", hint))
+        async def heard(text: str | None) -> None:
+            if text == "":
+                self._nobody_spoke()
                 return
-            kept = attachment or self.session.attach_clip(clip, text)
-            self.call_later(self.query_one(Chips).add, kept.with_transcript(text))
-            self.query_one(Composer).insert_spoken(text)
+            attachment = kept or self.session.attach_clip(clip, "")
+            await self.chips.add(attachment.with_transcript(text or ""))
+            self.composer.insert_spoken(text or "")
 
-        self.tried(lambda: self.session.transcribe(clip, heard))
+        self._transcribe(clip, heard)
+
+    def hear_last_again(self) -> None:
+        """Of what is staged, else of what was said. Raises UsageError if there is no recording."""
+        chips = [chip for chip in self.query(Chip) if chip.attachment.kind == "audio"]
+        if not chips:
+            raise UsageError("there is no recording here", "F4 makes one")
+        staged = [chip for chip in chips if chip in self.chips.query(Chip)]
+        self._read_again((staged or chips)[-1])
+
+    @on(Chip.HearAgain)
+    def _hear_again(self, event: Chip.HearAgain) -> None:
+        self._read_again(event.chip)
+
+    @work(thread=True)
+    def _read_again(self, chip: Chip) -> None:
+        try:
+            clip = attachments.read_clip(self.session.file(chip.attachment))
+            self.post_message(ReadAgain(clip, chip))
+        except MmtuiError as error:
+            self.post_message(Told(Notice(str(error), error.hint)))
+
+    @on(ReadAgain)
+    def _correct(self, posted: ReadAgain) -> None:
+        chip = posted.chip
+        message = next((n.message for n in chip.ancestors if isinstance(n, MessageView)), None)
+
+        async def heard(text: str | None) -> None:
+            if text == "":
+                self._nobody_spoke()
+            elif text is not None and message is not None:
+                chip.retell(self.session.correct(message, chip.attachment, text))
+            elif text is not None:
+                chip.retell(chip.attachment.with_transcript(text))
+                self.composer.insert_spoken(text)
+
+        self._transcribe(posted.clip, heard)
+
+    def _transcribe(self, clip: "Clip", then: Callable[[str | None], Any]) -> None:
+        def heard(text: str | None) -> None:
+            self.call_later(self.attempt, then, text)
+
+        self.session.transcribe(clip, heard)
         self.show_status()
+
+    def _nobody_spoke(self) -> None:
+        self.tell(Notice("no speech found", "it may be too quiet, or hold more noise than voice"))

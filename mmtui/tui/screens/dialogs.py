@@ -1,18 +1,22 @@
 """Small questions over the chat."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Static, TextArea
+from textual.widgets import OptionList, Static, TextArea
+from textual.widgets.option_list import Option
 
-from mmtui.chat.text import printable
+from mmtui.chat.text import one_line, printable
 
 
 class TextDialog(ModalScreen[str | None]):
-    """Asks for a text, which may be there already; None if the user goes back."""
+    """Asks for a text, which may be there already; None if the user goes back, or it is empty."""
 
     DEFAULT_CSS = """
     TextDialog { align: center middle; }
@@ -25,9 +29,9 @@ class TextDialog(ModalScreen[str | None]):
         Binding("escape", "dismiss(None)", "Back"),
     ]
 
-    def __init__(self, title: str, text: str = "") -> None:
+    def __init__(self, title: str, text: str = "", may_be_empty: bool = False) -> None:
         super().__init__()
-        self._title, self._text = title, printable(text)
+        self._title, self._text, self._may_be_empty = title, printable(text), may_be_empty
 
     def compose(self) -> ComposeResult:
         with Vertical():
@@ -39,7 +43,41 @@ class TextDialog(ModalScreen[str | None]):
         area.move_cursor(area.document.end)
 
     def action_accept(self) -> None:
-        self.dismiss(self.query_one(TextArea).text.strip())
+        text = self.query_one(TextArea).text.strip()
+        self.dismiss(text if text or self._may_be_empty else None)
 
     def action_newline(self) -> None:
         self.query_one(TextArea).insert("\n")
+
+
+class ChoiceDialog(ModalScreen[str | None]):
+    """Asks for one of several things, each a name and what is to be said of it."""
+
+    DEFAULT_CSS = """
+    ChoiceDialog { align: center middle; }
+    ChoiceDialog > Vertical { width: 80%; max-width: 100; height: auto; max-height: 90%; padding: 1 2; background: $surface; border: round $primary; }
+    ChoiceDialog OptionList { height: auto; max-height: 20; border: none; background: $surface; }
+    """  # noqa: E501
+    BINDINGS: ClassVar = [Binding("escape", "dismiss(None)", "Back")]
+
+    def __init__(self, title: str, choices: Sequence[tuple[str, str]], chosen: str = "") -> None:
+        super().__init__()
+        self._title, self._choices, self._chosen = title, choices, chosen
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield Static(f"{self._title}   (Enter chooses, Esc goes back)", markup=False)
+            yield OptionList(*(Option(_line(*choice)) for choice in self._choices), markup=False)
+
+    def on_mount(self) -> None:
+        names = [name for name, _ in self._choices]
+        options = self.query_one(OptionList)
+        options.highlighted = names.index(self._chosen) if self._chosen in names else 0
+
+    @on(OptionList.OptionSelected)
+    def _choose(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(self._choices[event.option_index][0])
+
+
+def _line(name: str, detail: str) -> Content:
+    return Content.assemble(f"{one_line(name):24}  ", (one_line(detail), "dim"))

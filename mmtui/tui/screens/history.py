@@ -28,9 +28,9 @@ class HistoryScreen(Screen[str | None]):
     BINDINGS: ClassVar = [
         Binding("escape", "dismiss(None)", "Back"),
         Binding("down", "into_list", "List", show=False),
-        Binding("f2", "rename", "Rename", id="rename"),
-        Binding("delete", "delete", "Delete", id="delete"),
-        Binding("ctrl+z", "undo", "Undo", id="undo"),
+        Binding("f2", "rename", "Rename", id="rename_chat"),
+        Binding("delete", "delete", "Delete", id="delete_chat"),
+        Binding("ctrl+z", "undo", "Bring back", id="restore_chat"),
     ]
 
     def __init__(self, history: History, words: str = "") -> None:

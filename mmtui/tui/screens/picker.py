@@ -1,4 +1,4 @@
-"""Choose pictures: a tree of folders beside a preview of what the cursor is on."""
+"""Choose a file: a tree of folders beside a preview of what the cursor is on."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,33 +12,41 @@ from textual.screen import ModalScreen
 from textual.widgets import DirectoryTree, Static, Tree
 from textual.widgets.directory_tree import DirEntry
 
+from mmtui.chat.conversation import Kind
 from mmtui.tui.widgets.thumbnail import Thumbnail
 
-ENDINGS = {
-    ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif",
+ENDINGS: dict[Kind, set[str]] = {
+    "image": {
+        ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic",
+        ".heif",
+    },
+    "audio": {".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".webm", ".aac", ".amr", ".aiff"},
 }  # fmt: skip
 ROWS = 12
 
 
-class PictureTree(DirectoryTree):
-    """Folders and pictures only."""
+class FileTree(DirectoryTree):
+    """Folders, and files of one kind."""
+
+    def __init__(self, folder: Path, kind: Kind) -> None:
+        self._endings = ENDINGS[kind]
+        super().__init__(folder)
 
     def filter_paths(self, paths: Iterable[Path]) -> Iterable[Path]:
-        return [
-            path
-            for path in paths
-            if not path.name.startswith(".") and (path.suffix.lower() in ENDINGS or path.is_dir())
-        ]
+        return [path for path in paths if path.name[0] != "." and self._is_wanted(path)]
+
+    def _is_wanted(self, path: Path) -> bool:
+        return path.suffix.lower() in self._endings or path.is_dir()
 
 
 class Picker(ModalScreen[Path | None]):
-    """Enter chooses a picture; Backspace goes up a folder."""
+    """Enter chooses a file; Backspace goes up a folder."""
 
     DEFAULT_CSS = """
     Picker { align: center middle; }
     Picker > Vertical { width: 92%; height: 85%; padding: 1 2; background: $surface; border: round $primary; }
     Picker Horizontal { height: 1fr; }
-    Picker PictureTree { width: 1fr; background: $surface; }
+    Picker FileTree { width: 1fr; background: $surface; }
     Picker #preview { width: 1fr; height: 100%; padding: 0 2; }
     """  # noqa: E501
     BINDINGS: ClassVar = [
@@ -46,30 +54,31 @@ class Picker(ModalScreen[Path | None]):
         Binding("backspace", "up", "Up a folder"),
     ]
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, kind: Kind) -> None:
         super().__init__()
-        self._folder = (folder or Path.cwd()).absolute()
+        self._kind = kind
 
     def compose(self) -> ComposeResult:
         with Vertical():
             yield Static("Enter attaches, Backspace goes up, Esc goes back", markup=False)
             with Horizontal():
-                yield PictureTree(self._folder)
+                yield FileTree(Path.cwd(), self._kind)
                 yield Container(id="preview")
 
     def on_mount(self) -> None:
-        self.query_one(PictureTree).focus()
+        self.query_one(FileTree).focus()
 
     def action_up(self) -> None:
-        tree = self.query_one(PictureTree)
+        tree = self.query_one(FileTree)
         tree.path = Path(tree.path).parent
 
     @on(Tree.NodeHighlighted)
     async def _preview(self, event: Tree.NodeHighlighted[DirEntry]) -> None:
         preview = self.query_one("#preview")
         await preview.remove_children()
-        if event.node.data is not None and event.node.data.path.is_file():
-            await preview.mount(Thumbnail(event.node.data.path, ROWS))
+        entry = event.node.data
+        if self._kind == "image" and entry is not None and entry.path.is_file():
+            await preview.mount(Thumbnail(entry.path, ROWS))
 
     @on(DirectoryTree.FileSelected)
     def _choose(self, event: DirectoryTree.FileSelected) -> None:

@@ -24,14 +24,20 @@ class Chip(Horizontal, can_focus=True):
     """A thumbnail, a name and a size. Space or a click opens it, Delete takes it off."""
 
     BINDINGS: ClassVar = [
-        Binding("space,enter", "open", "Look at it", id="open_chip"),
-        Binding("delete,backspace", "remove", "Take it off", id="remove_chip"),
+        Binding("space,enter", "open", "look at it, as the model does; play it", id="open_chip"),
+        Binding("t", "hear", "hear it again, of a recording", id="hear_chip"),
+        Binding("delete,backspace", "remove", "take it off", id="remove_chip"),
     ]
 
     class Opened(Message):
         def __init__(self, attachment: Attachment) -> None:
             super().__init__()
             self.attachment = attachment
+
+    class HearAgain(Message):
+        def __init__(self, chip: "Chip") -> None:
+            super().__init__()
+            self.chip = chip
 
     class Removed(Message):
         def __init__(self, chip: "Chip") -> None:
@@ -47,14 +53,24 @@ class Chip(Horizontal, can_focus=True):
         file = self.attachment
         if file.kind == "image":
             yield Thumbnail(self._find(file), 3)
-        icon = "♪ " if file.kind == "audio" else ""
-        heard = f"\n“{one_line(file.transcript)}”" if file.transcript else ""
-        yield Static(
-            Content(f"{icon}{one_line(file.name)}\n{file.detail} · {_size(file.size)}{heard}"),
-            classes="chip--label",
-        )
+        yield Static(self._label(), classes="chip--label")
         if self._removable:
             yield Static("✕", classes="chip--remove")
+
+    def retell(self, attachment: Attachment) -> None:
+        """The same recording, heard anew."""
+        self.attachment = attachment
+        self.query_one(".chip--label", Static).update(self._label())
+
+    def _label(self) -> Content:
+        file = self.attachment
+        icon = "♪ " if file.kind == "audio" else ""
+        heard = f"\n“{one_line(file.transcript)}”" if file.transcript else ""
+        return Content(f"{icon}{one_line(file.name)}\n{file.detail} · {_size(file.size)}{heard}")
+
+    def action_hear(self) -> None:
+        if self.attachment.kind == "audio":
+            self.post_message(self.HearAgain(self))
 
     def action_open(self) -> None:
         self.post_message(self.Opened(self.attachment))
@@ -78,27 +94,23 @@ class Chips(HorizontalScroll):
     def __init__(self, find: Find, removable: bool = False) -> None:
         super().__init__()
         self._find, self._removable = find, removable
-        self._attachments: list[Attachment] = []
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:
-        return tuple(self._attachments)
+        return tuple(chip.attachment for chip in self.query(Chip))
 
     async def add(self, attachment: Attachment) -> None:
-        self._attachments.append(attachment)
         self.set_class(True, "-some")
         await self.mount(Chip(attachment, self._find, self._removable))
 
     async def clear(self) -> None:
-        self._attachments.clear()
         self.set_class(False, "-some")
         await self.remove_children()
 
     @on(Chip.Removed)
     async def _take_off(self, event: Chip.Removed) -> None:
-        self._attachments.remove(event.chip.attachment)
-        self.set_class(bool(self._attachments), "-some")
         await event.chip.remove()
+        self.set_class(bool(self.attachments), "-some")
 
 
 def _size(size: int) -> str:

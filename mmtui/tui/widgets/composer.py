@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from textual import events, on
+from textual.binding import Binding
 from textual.message import Message
 from textual.widgets import TextArea
 
@@ -18,13 +19,11 @@ class Composer(TextArea):
     At the first line Up goes back in what was sent, at the last line Down comes forth again.
     """
 
-    # Not bindings: those with priority overtake the letters that were typed before them.
-    KEYS: ClassVar = {
-        "enter": ("send", "Send"),
-        "shift+enter": ("newline", "New line"),
-        "ctrl+j": ("newline", "New line"),
-        "tab": ("complete", "Complete, or go on"),
-    }
+    BINDINGS: ClassVar = [
+        Binding("enter", "send", "send", id="send"),
+        Binding("shift+enter,ctrl+j", "newline", "begin a new line", id="newline"),
+        Binding("tab", "complete", "complete a command or a path, or go on", id="complete"),
+    ]
 
     class Sent(Message):
         """The user wants to send a text, which stays until it is taken by `sent`."""
@@ -40,13 +39,14 @@ class Composer(TextArea):
             super().__init__()
             self.files = files
 
-    def __init__(self) -> None:
+    def __init__(self, sent: Sequence[str] = ()) -> None:
+        """`sent` are earlier messages, the oldest first."""
         super().__init__(
             id="composer", soft_wrap=True, show_line_numbers=False, compact=True,
             placeholder="Ask something; / for commands, F1 for help",
         )  # fmt: skip
-        self._sent: list[str] = []
-        self._at = 0  # in what was sent; the length of it is the draft
+        self._sent = list(sent)
+        self._at = len(self._sent)  # which of them is shown; the length is the draft
         self._draft = ""
 
     def put(self, text: str) -> None:
@@ -69,10 +69,13 @@ class Composer(TextArea):
         self.put("")
 
     async def _on_key(self, event: events.Key) -> None:
-        if event.key in self.KEYS:
+        # Before TextArea takes the key for a letter, and after the letters that came before it,
+        # which bindings with priority would overtake.
+        active = self.screen.active_bindings.get(event.key)
+        if active is not None and active.node is self and active.binding.id:
             event.stop()
             event.prevent_default()
-            await self.run_action(self.KEYS[event.key][0])
+            await self.run_action(active.binding.action)
         else:
             await super()._on_key(event)
 

@@ -24,8 +24,9 @@ class MessageView(Vertical, can_focus=True):
     """A message that is shown; of an answer that is written, it grows."""
 
     BINDINGS: ClassVar = [
-        Binding("e", "edit", "Edit", id="edit_message"),
-        Binding("c", "copy", "Copy", id="copy_message"),
+        Binding("e", "edit", "say it differently", id="edit_message"),
+        Binding("c", "copy", "copy it", id="copy_message"),
+        Binding("right", "turn", "show its next version", id="next_version"),
     ]
 
     class Edit(Posted):
@@ -38,6 +39,13 @@ class MessageView(Vertical, can_focus=True):
             super().__init__()
             self.message = message
 
+    class Turn(Posted):
+        """The next version is wanted."""
+
+        def __init__(self, message: Message) -> None:
+            super().__init__()
+            self.message = message
+
     class Link(Posted):
         """A link was clicked."""
 
@@ -45,9 +53,11 @@ class MessageView(Vertical, can_focus=True):
             super().__init__()
             self.url = url
 
-    def __init__(self, message: Message, find: Find) -> None:
+    def __init__(self, message: Message, find: Find, version: tuple[int, int]) -> None:
+        """`version`: which one of how many."""
         super().__init__(classes=f"message -{message.role}")
         self.message = message
+        self._version = version
         self._find = find
         self._stream: MarkdownStream | None = None
         self._body: Markdown | None = None
@@ -85,12 +95,17 @@ class MessageView(Vertical, can_focus=True):
 
     def show_end(self) -> None:
         end = self.query_one(".end", Static)
-        note = ENDS.get(self.message.state, "")
+        at, of = self._version
+        notes = [ENDS.get(self.message.state, ""), f"version {at} of {of}" if of > 1 else ""]
+        note = "  ·  ".join(filter(None, notes))
         end.update(note)
         end.display = bool(note)
 
     def action_edit(self) -> None:
         self.post_message(self.Edit(self.message))
+
+    def action_turn(self) -> None:
+        self.post_message(self.Turn(self.message))
 
     def action_copy(self) -> None:
         self.post_message(self.Copy(self.message))

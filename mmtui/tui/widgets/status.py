@@ -3,8 +3,10 @@
 from textual.content import Content
 from textual.widgets import Static
 
-from mmtui.chat.session import Figures
+from mmtui.chat.figures import Figures
 from mmtui.chat.text import one_line
+
+WORDS = {"idle": "ready", "off": "not loaded"}
 
 
 class Status(Static):
@@ -13,7 +15,7 @@ class Status(Static):
 
     def show(self, figures: Figures, note: str = "") -> None:
         """`note` is what the screen itself does, such as recording."""
-        state = "ready" if figures.state == "idle" else figures.state
+        state = WORDS.get(figures.state, figures.state)
         parts = [
             one_line(figures.model),
             note or (f"{figures.step} …" if figures.step else state),

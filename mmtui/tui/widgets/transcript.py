@@ -1,0 +1,81 @@
+"""What was said, the newest at the end."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import on
+from textual.binding import Binding
+from textual.containers import VerticalScroll
+from textual.events import Click
+from textual.message import Message as Posted
+from textual.widgets import Static
+
+from mmtui.chat.conversation import Conversation, Message
+from mmtui.tui.widgets.chips import Find
+from mmtui.tui.widgets.message import MessageView
+
+SHOWN = 50  # messages that are shown at once: each takes some widgets, which all are laid out
+
+
+class Earlier(Static, can_focus=True):
+    """Stands for the messages before those that are shown."""
+
+    BINDINGS: ClassVar = [Binding("enter,space", "show", "Show earlier messages", id="earlier")]
+
+    class Wanted(Posted):
+        """The user wants to read them."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"↑ {count} earlier; Enter or a click shows them", markup=False)
+
+    def action_show(self) -> None:
+        self.post_message(self.Wanted())
+
+    @on(Click)
+    def _clicked(self) -> None:
+        self.action_show()
+
+
+class Transcript(VerticalScroll, can_focus=False):
+    """The view follows the end, unless the user scrolled up."""
+
+    def __init__(self, find: Find) -> None:
+        super().__init__(id="transcript")
+        self._find = find
+        self._earlier: list[Message] = []
+        self._conversation = Conversation()
+
+    async def show(self, conversation: Conversation) -> None:
+        """The branch that is read; at its end."""
+        self._conversation = conversation
+        await self.remove_children()
+        thread = conversation.thread
+        self._earlier = thread[:-SHOWN]
+        await self._offer_earlier()
+        await self.add(*thread[-SHOWN:])
+
+    async def add(self, *messages: Message) -> None:
+        await self.mount_all(self._views(messages))
+        self.anchor()
+
+    def view(self, message: Message | None) -> MessageView | None:
+        return next((view for view in self.query(MessageView) if view.message is message), None)
+
+    @on(Earlier.Wanted)
+    async def _show_earlier(self, event: Earlier.Wanted) -> None:
+        event.stop()
+        first = self.query(MessageView).first()
+        messages, self._earlier = self._earlier[-SHOWN:], self._earlier[:-SHOWN]
+        self.release_anchor()
+        await self.mount_all(self._views(messages), before=first)
+        await self.query(Earlier).remove()
+        await self._offer_earlier()
+        self.call_after_refresh(first.scroll_visible, animate=False, top=True)
+
+    async def _offer_earlier(self) -> None:
+        if self._earlier:
+            await self.mount(Earlier(len(self._earlier)), before=0 if self.children else None)
+
+    def _views(self, messages: Sequence[Message]) -> list[MessageView]:
+        find, place = self._find, self._conversation.version
+        return [MessageView(message, find, place(message.id)) for message in messages]
