@@ -90,6 +90,15 @@ def test_nothing_heavy_is_loaded_where_it_is_not_needed(package, arguments):
     assert not loaded & HEAVY
 
 
+def test_the_screen_comes_before_what_decodes_and_computes():
+    """What the chat loads until it can be typed on; textual_image asks the terminal meanwhile."""
+    code = "import sys, json, mmtui.tui.app; print(json.dumps(sorted(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    loaded = {name.split(".")[0] for name in json.loads(run.stdout)}
+    assert "textual" in loaded
+    assert not loaded & (HEAVY - {"textual"} | {"av", "textual_image", "sounddevice"})
+
+
 def test_help_is_as_quick_as_its_libraries():
     """Within 1.5 times of importing typer and rich alone; the best of several runs of each."""
 

@@ -33,7 +33,7 @@ COMMANDS = (
     Command("transcribe", "", "hear the last recording again"),
     Command("microphone", "[NAME]", "choose another microphone"),
     Command("drop", "", "take the attachments off again"),
-    Command("stop", "", "stop the answer that is being written", "escape"),
+    Command("stop", "", "stop the answer, a recording or a sound", "escape"),
     Command("retry", "", "another answer to the last question", "f5,ctrl+r"),
     Command("edit", "TEXT", "say the last message differently", "f6"),
     Command("continue", "", "let a stopped answer go on", "f7"),

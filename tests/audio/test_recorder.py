@@ -1,6 +1,5 @@
 """The recorder over a sound system of our own: what devices do, and what they fail at."""
 
-import json
 import subprocess
 import sys
 import threading
@@ -11,6 +10,7 @@ import pytest
 
 from mmtui.audio import recorder
 from mmtui.audio.recorder import LIMIT_S, SystemMicrophone
+from mmtui.chat.attachments import wav
 from mmtui.errors import MissingError
 
 # Stands in for the package: what it does is told by the environment.
@@ -24,10 +24,11 @@ if MODE == "no portaudio":
 class PortAudioError(Exception): pass
 RATE = 44_100 if MODE == "44 kHz" else 16_000
 def query_devices(device=None, kind=None):
-    mine = {"name": "Fake Mic", "max_input_channels": 1, "default_samplerate": float(RATE)}
+    mine = {"name": "Fake Mic", "index": 1, "max_input_channels": 1}
+    mine["default_samplerate"] = float(RATE)
     if device is not None or kind is not None:
         return mine
-    speakers = {"name": "Speakers", "max_input_channels": 0}
+    speakers = {"name": "Speakers", "index": 0, "max_input_channels": 0}
     return [speakers] if MODE == "no microphone" else [speakers, mine]
 def check_input_settings(device=None, channels=None, samplerate=None):
     if samplerate != RATE:
@@ -36,7 +37,7 @@ class InputStream:
     def __init__(self, device, samplerate, channels, dtype, blocksize):
         if MODE == "refused":
             raise PortAudioError("Error opening InputStream: Permission denied [PaErrorCode -9]")
-        assert samplerate == RATE
+        assert samplerate == RATE and device in (None, 1)
         self.samplerate, self.at, self.active = samplerate, 0, True
     def __enter__(self): return self
     def __exit__(self, *_): pass
@@ -49,6 +50,9 @@ class InputStream:
             return np.zeros((count, 1), np.int16), False
         return (16384 * np.sin(2 * np.pi * 440 * times)).astype(np.int16)[:, None], False
 def play(samples, rate, blocking):
+    if MODE == "plays long":
+        import time
+        time.sleep(600)
     open(os.environ["FAKE_PLAYED"], "w").write(f"{len(samples)} {rate}")
 """
 
@@ -138,11 +142,22 @@ def test_a_sound_system_that_breaks_down_is_told(monkeypatch):
 
 
 def test_a_clip_is_played_again(sound, tmp_path):
-    from mmtui.chat.attachments import wav
-
     sound("works")
-    process = recorder.play(wav(np.zeros(1600, np.float32)))
-    assert process.stdout
-    assert json.loads(process.stdout.readline()) == {"rate": 16_000}
-    assert process.wait(60) == 0
+    recorder.play(wav(np.zeros(1600, np.float32))).wait()
     assert (tmp_path / "played").read_text() == "1600 16000"
+
+
+def test_playing_is_stopped_and_what_goes_wrong_is_told(sound):
+    sound("plays long")
+    playing = recorder.play(wav(np.zeros(1600, np.float32)))
+    threading.Timer(0.5, playing.stop).start()
+    playing.wait()
+    sound("no portaudio")
+    with pytest.raises(MissingError, match="PortAudio is not installed"):
+        recorder.play(wav(np.zeros(1600, np.float32))).wait()
+
+
+def test_of_microphones_with_a_common_name_the_right_one_is_taken(sound):
+    recording = sound("works").record("Mic")
+    ended(recording)
+    assert "no microphone 'Mic'" in str(recording.error)

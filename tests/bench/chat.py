@@ -31,7 +31,6 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from mmtui.chat.config import Config
 from mmtui.chat.conversation import Attachment, Conversation
 from mmtui.chat.history import History
 

@@ -1,5 +1,6 @@
 """The store: what was written is found again, whatever happened meanwhile."""
 
+import os
 import shutil
 import signal
 import sqlite3
@@ -117,6 +118,26 @@ def test_a_deletion_can_be_undone_until_it_is_purged(history):
     history.restore(conversation.id)
     assert [s.id for s in history.newest()] == [other.id]
     assert not [f for f in (history.folder / "attachments").rglob("*") if f.is_file()]
+
+
+def test_what_is_attached_and_not_sent_yet_is_not_purged(history):
+    other = History(history.folder)
+    staged = picture(other)
+    history.purge(older_than_s=60)
+    assert history.file(staged).exists()
+    os.utime(history.file(staged), (0, 0))
+    picture(other)  # the same bytes again: they are new
+    history.purge(older_than_s=60)
+    assert history.file(staged).exists()
+    history.purge()
+    with pytest.raises(InputError):
+        history.file(staged)
+
+
+def test_what_the_user_said_last_comes_in_order(history):
+    saved(history, "one", "not this", "two")
+    saved(history, "three")
+    assert history.said() == ["one", "two", "three"] and history.said(2) == ["two", "three"]
 
 
 def test_drafts_are_kept_beside_the_messages(history):

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from mmtui.chat.config import Config
 from mmtui.chat.history import History
 from mmtui.chat.protocol import Died, Failed, Piece, Progress, Ready, Said
+from mmtui.chat.session import Session
 from mmtui.errors import InputError, MmtuiError, UsageError
 
 
@@ -212,3 +214,72 @@ def test_a_system_prompt_comes_first_and_is_the_conversation_s(chat):
     assert chat.history.conversation(session.conversation.id).system == "Be brief."
     session.begin()
     assert session.conversation.system == ""
+
+
+def test_versions_are_read_in_turn(chat):
+    session, model = chat.session, chat.model
+    session.send("Joke")
+    model.answer(session, "First.")
+    with pytest.raises(UsageError, match="one version"):
+        session.branch()
+    session.regenerate()
+    model.answer(session, "Second.")
+    session.edit(session.conversation.thread[0].id, "Jokes")
+    model.answer(session, "Third.")
+    session.branch()
+    assert chat.texts == ["Joke", "Second."]
+    session.branch()
+    assert chat.texts == ["Joke", "First."]
+    session.branch(session.conversation.thread[0])
+    assert chat.texts == ["Jokes", "Third."]
+    assert chat.history.conversation(session.conversation.id).thread[0].text == "Jokes"
+
+
+def test_what_was_heard_can_be_corrected(chat):
+    session, model = chat.session, chat.model
+    with pytest.raises(UsageError, match="no recording"):
+        session.recording()
+    spoken = session.attach_clip(np.zeros(800, np.float32), "a bat")
+    session.send("a cat", (spoken,))
+    model.answer(session, "Yes.")
+    message, file = session.recording()
+    session.correct(message, file, "a cat")
+    (kept,) = chat.history.conversation(session.conversation.id).thread[0].attachments
+    assert kept.transcript == "a cat" and chat.history.search("bat") == []
+
+
+def test_what_can_t_be_heard_is_told_to_who_waits(chat):
+    session, model, heard = chat.session, chat.model, []
+    for event in (Failed(2, "no speech model", None), Died("killed", None)):
+        model.number = 1
+        session.transcribe(np.zeros(800, np.float32), heard.append)
+        session.hear(event)
+    assert heard == [None, None] and session.figures.state == "off"
+
+
+def test_a_model_that_is_gone_is_loaded_with_the_next_question(chat):
+    session, model = chat.session, chat.model
+    session.load()
+    session.hear(Ready(model.number, "smol", 8192, 29, 260))
+    assert session.figures.state == "idle"
+    session.hear(Died("killed", None))
+    assert session.figures.state == "off"
+    number = model.number
+    session.send("Hello")
+    assert model.number == number + 2 and session.figures.state == "thinking"
+    session.stop()
+    assert session.figures.state == "loading"
+    session.hear(Failed(model.number - 1, "no such model", None))
+    assert session.figures.state == "off"
+    session.hear(Ready(number, "old", 1, 1, 1))  # of an earlier request
+    assert session.figures.model == "smol"
+
+
+def test_a_history_that_can_t_be_opened_is_told(chat, tmp_path):
+    (tmp_path / "file").touch()
+    session = Session.opened(chat.model, tmp_path / "file", Config(), chat.told.append)
+    assert "this chat is not kept" in chat.notices[0]
+    session.send("Hello")
+    chat.model.answer(session, "Hi.")
+    assert [m.text for m in session.conversation.thread] == ["Hello", "Hi."]
+    session.close()

@@ -52,10 +52,22 @@ async def test_a_question_is_typed_and_its_answer_streams_as_markdown(store):
 @awaited
 async def test_the_status_tells_what_the_model_does(store):
     async with opened(store) as user:
+        assert "auto  ·  loading" in user.screen
         await user.hears(Progress("fetching the model", 30, 120))
         assert "fetching the model 25 %" in user.screen
         await user.is_ready()
         assert "fake  ·  ready" in user.screen and "0 of 2,048 tokens" in user.screen
+        await user.types("Look", "enter")
+        await user.hears(Progress("seeing", 0, 1))
+        assert "seeing …" in user.screen
+        await user.hears(Progress("seeing", 1, 1))
+        assert "thinking" in user.screen
+        await user.is_answered("A cat.", stop=None)
+        assert "writing" in user.screen
+        await user.is_answered()
+        assert "28 of 2,048 tokens  ·  50 tokens/s" in user.screen
+        await user.hears(Died("the model was killed", None))
+        assert "fake  ·  not loaded" in user.screen
 
 
 @awaited
@@ -330,8 +342,8 @@ async def test_commands_do_what_keys_do(store, tmp_path):
         assert user.model.asked[-1][0] == Said("system", "Be brief.")
         await user.is_answered("```\ncode()\n```\n")
         for command in (
-            "/rename Talk", f"/export {file}", "/copy code", "/sampling temperature=0.5", "/model phi2",
-            "/edit Hello",
+            "/rename Talk", f"/export {file}", "/copy code", "/sampling temperature=0.5",
+            "/model phi2", "/edit Hello",
         ):  # fmt: skip
             user.composer.put(command)
             await user.press("enter")
@@ -365,16 +377,6 @@ async def test_commands_and_paths_are_completed(store, cat):
         await user.press("enter")
         await user.types("plain", "tab")
         assert user.composer.text == "plain" and not user.composer.has_focus
-
-
-@awaited
-async def test_keys_are_remapped_and_the_help_tells_them(store):
-    async with opened(store, keys={"record": "ctrl+b"}) as user:
-        await user.press("ctrl+b")
-        assert user.chat.query_one(Meter).has_class("-on")
-        await user.press("escape", "f1")
-        record = next(line for line in user.screen.splitlines() if "Speak" in line)
-        assert "^b" in record and "f4" not in record
 
 
 @awaited

@@ -1,0 +1,123 @@
+"""Recordings: heard again, played again, never left behind."""
+
+import io
+import wave
+
+import numpy as np
+import pytest
+from user import NO_MICROPHONE, FakeMicrophone, FakeSpeaker, awaited, opened
+
+from mmtui.chat.protocol import Failed, Heard
+from mmtui.tui.widgets.chips import Chip
+
+
+async def speak(user, text: str) -> None:
+    await user.press("f4")
+    await user.press("f4")
+    await user.hears(Heard(user.model.number, text))
+
+
+def labels(user) -> list[str]:
+    return [chip.attachment.transcript for chip in user.chat.query(Chip)]
+
+
+@awaited
+async def test_a_recording_is_heard_again(tmp_path):
+    async with opened(tmp_path) as user:
+        await user.types("/transcribe", "enter")
+        assert "there is no recording here" in user.told[-1]
+        await speak(user, "a bat")
+        user.chat.query_one(Chip).focus()
+        await user.press("t")
+        await user.hears(Heard(user.model.number, "a cat"))
+        assert labels(user) == ["a cat"] and user.composer.text == "a bat a cat"
+        user.composer.focus()
+        await user.press("enter")
+        await user.is_answered("Yes.")
+        await user.types("/transcribe", "enter")
+        assert len(user.model.heard) == 3 and len(user.model.heard[-1]) == 32_000
+        await user.hears(Heard(user.model.number, "a hat"))
+        assert labels(user) == ["a hat"] and "a hat" in user.screen
+        await user.types("/transcribe", "enter")
+        await user.hears(Heard(user.model.number, ""))
+        assert "no speech found" in user.told[-1] and labels(user) == ["a hat"]
+    async with opened(tmp_path, resume="latest") as user:
+        assert labels(user) == ["a hat"]
+
+
+@awaited
+async def test_a_recording_that_could_not_be_heard_is_kept(tmp_path):
+    async with opened(tmp_path) as user:
+        await user.press("f4")
+        await user.press("f4")
+        await user.hears(Failed(user.model.number, "no speech model", "use smol"))
+        assert "no speech model" in user.told[-1] and labels(user) == [""]
+        await user.types("/transcribe", "enter")
+        await user.hears(Heard(user.model.number, "at last"))
+        assert labels(user) == ["at last"] and user.composer.text == "at last"
+
+
+@awaited
+async def test_a_recording_is_played_until_esc_and_no_longer_than_the_chat(tmp_path):
+    speaker = FakeSpeaker()
+    async with opened(tmp_path, speaker=speaker) as user:
+        await speak(user, "hello")
+        user.chat.query_one(Chip).focus()
+        await user.press("space")
+        while not speaker.played:
+            await user.settle()
+        with wave.open(io.BytesIO(speaker.played[0])) as file:
+            assert (file.getframerate(), file.getnframes()) == (16_000, 32_000)
+        await user.press("escape")
+        assert speaker.stopped.is_set()
+        speaker.stopped.clear()
+        await user.press("space")
+        while len(speaker.played) < 2:
+            await user.settle()
+        user.composer.focus()
+        await user.press("ctrl+q")
+    assert speaker.stopped.is_set()
+
+
+@awaited
+async def test_a_missing_loudspeaker_is_told(tmp_path):
+    async with opened(tmp_path, speaker=FakeSpeaker(NO_MICROPHONE)) as user:
+        await speak(user, "hello")
+        user.chat.query_one(Chip).focus()
+        await user.press("space")
+        while not user.told:
+            await user.settle()
+        assert "there is no microphone" in user.told[-1]
+
+
+@awaited
+async def test_quitting_ends_a_recording_and_keeps_the_draft(tmp_path):
+    microphone = FakeMicrophone()
+    async with opened(tmp_path, microphone=microphone) as user:
+        await user.types("half a thou", "f4")
+        await user.press("ctrl+q")
+    assert microphone.recordings[0].finished
+    async with opened(tmp_path, resume="latest") as user:
+        assert user.composer.text == "half a thou"
+
+
+@pytest.mark.parametrize("ending", ["wav", "txt"])
+def test_recordings_are_picked_from_a_tree(tmp_path, monkeypatch, ending):
+    folder = tmp_path / "here"
+    folder.mkdir()
+    with wave.open(str(folder / f"memo.{ending}"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(np.full(16_000, 3000, "<i2").tobytes())
+    monkeypatch.chdir(folder)
+
+    @awaited
+    async def pick():
+        async with opened(tmp_path / "store") as user:
+            await user.types("/audio", "enter")
+            tree = user.app.screen.query_one("FileTree")
+            while not tree.root.is_expanded:
+                await user.settle()
+            await user.press("down", "enter")
+            assert len(user.model.heard) == (ending == "wav")
+
+    pick()

@@ -1,0 +1,53 @@
+"""Long conversations: what is shown of them, and where the view stands."""
+
+import pytest
+from user import awaited, opened
+
+from mmtui.chat.conversation import Conversation
+from mmtui.chat.history import History
+from mmtui.tui.widgets.transcript import SHOWN, Transcript
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A conversation of 2.5 times what is shown at once."""
+    history, conversation = History(tmp_path), Conversation()
+    for number in range(SHOWN * 5 // 4):
+        history.save(conversation, conversation.say(f"question {number}"))
+        answer = conversation.answer()
+        answer.text, answer.state = f"answer {number}", "complete"
+        history.save(conversation, answer)
+    history.close()
+    return tmp_path
+
+
+@awaited
+async def test_the_end_is_shown_and_what_was_earlier_on_demand(store):
+    async with opened(store, resume="latest") as user:
+        assert len(user.messages) == SHOWN and "answer 61" in user.screen
+        shown = []
+        while user.earlier is not None:
+            shown.append(user.texts[0])
+            user.earlier.focus()
+            await user.press("enter")
+            assert shown[-1] in user.screen  # the view stays where it was
+        assert shown == ["question 37", "question 12"]
+        assert user.texts[0] == "question 0" and len(user.messages) == SHOWN * 5 // 2
+
+
+@awaited
+async def test_the_view_follows_the_end_unless_the_user_scrolled_up(store):
+    async with opened(store, resume="latest") as user:
+        transcript = user.chat.query_one(Transcript)
+        await user.types("more", "enter")
+        for number in range(20):
+            await user.is_answered(f"line {number}\n\n", stop=None)
+        assert transcript.is_vertical_scroll_end and "line 19" in user.screen
+        await user.press("pageup", "pageup")
+        at = transcript.scroll_offset.y
+        for number in range(20, 30):
+            await user.is_answered(f"line {number}\n\n", stop=None)
+        assert transcript.scroll_offset.y == at and "line 29" not in user.screen
+        await user.press(*["pagedown"] * 4)
+        await user.is_answered("the end")
+        assert "the end" in user.screen
