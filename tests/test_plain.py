@@ -88,8 +88,8 @@ def test_commands_steer_the_chat(talk, tmp_path):
     file = tmp_path / "talk.json"
     run = talk(
         "/system Be brief.", "One", "/retry", "/edit Two", "/rename Numbers", f"/export {file}",
-        "/sampling temperature=0.5", "/history num", "/help", "/branch", "/new", "/history", "/quit",
-        "never said",
+        "/sampling temperature=0.5", "/history num", "/help", "/branch", "/new", "/history",
+        "/quit", "never said",
     )  # fmt: skip
     assert run.code == 0, run.err
     document = json.loads(file.read_text())

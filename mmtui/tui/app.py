@@ -7,7 +7,6 @@ from typing import Any
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding
-from textual.dom import DOMNode
 from textual.screen import Screen
 
 from mmtui.audio.recorder import Microphone, Speaker, SystemMicrophone, play
@@ -43,7 +42,6 @@ class ChatApp(App[None]):
         self._config, self._resume, self._images = config, resume, images
         self._early: list[Notice] = []
         self._chat: ChatScreen | None = None
-        self._clashed: set[Binding] = set()
         self._microphone, self._speaker = microphone or SystemMicrophone(), speaker or play
         model = model or Model(config.model, self._heard)
         self.session = Session.opened(model, folder, config, self._told)
@@ -88,13 +86,6 @@ class ChatApp(App[None]):
     def key_of(self, binding: Binding) -> str:
         """The keys of a binding, as the user may have remapped it."""
         return self._config.keys.get(binding.id or "") or binding.key
-
-    def handle_bindings_clash(self, clashed_bindings: set[Binding], _: DOMNode) -> None:
-        """Called at each key; told once."""
-        for binding in clashed_bindings - self._clashed:
-            text = f"{binding.key} no longer does: {binding.description}"
-            self._told(Notice(text, "in [keys] of the settings it does something else"))
-        self._clashed |= clashed_bindings
 
     def _heard(self, event: Event) -> None:
         """In the thread that listens to the model's process."""

@@ -50,7 +50,14 @@ def shown(keys: str) -> str:
 
 def wrong(keymap: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """What can't be in a user's keymap, and the cure."""
-    names = [binding.id or "" for _, binding in bindings()]
+    names: list[str] = []
+    on: dict[tuple[str, str], str] = {}
+    for place, binding in bindings():
+        names.append(name := binding.id or "")
+        for key in (keymap.get(name) or binding.key).split(","):
+            other = on.setdefault((place, key.strip()), name)
+            if other != name:
+                yield f"{key} is both {other!r} and {name!r} on {place}", "give one another key"
     for name, keys in keymap.items():
         if name not in names:
             near = difflib.get_close_matches(name, names, 1, cutoff=0)[0]

@@ -159,6 +159,7 @@ async def test_a_message_is_copied_without_what_drives_a_terminal(tmp_path):
             user.messages[1].focus()
             await user.press(*keys)
             assert user.app.clipboard == "He]0;xllo"
+        user.composer.focus()
         await user.types("/copy all", "enter")
         assert user.app.clipboard.startswith("# Hi\n")
         await user.types("/copy code", "enter")

@@ -10,9 +10,9 @@ from mmtui.tui.widgets.transcript import SHOWN, Transcript
 
 @pytest.fixture
 def store(tmp_path):
-    """A conversation of 2.5 times what is shown at once."""
+    """A conversation of 124 messages."""
     history, conversation = History(tmp_path), Conversation()
-    for number in range(SHOWN * 5 // 4):
+    for number in range(62):
         history.save(conversation, conversation.say(f"question {number}"))
         answer = conversation.answer()
         answer.text, answer.state = f"answer {number}", "complete"
@@ -32,7 +32,7 @@ async def test_the_end_is_shown_and_what_was_earlier_on_demand(store):
             await user.press("enter")
             assert shown[-1] in user.screen  # the view stays where it was
         assert shown == ["question 37", "question 12"]
-        assert user.texts[0] == "question 0" and len(user.messages) == SHOWN * 5 // 2
+        assert user.texts[0] == "question 0" and len(user.messages) == 124
 
 
 @awaited
