@@ -100,6 +100,17 @@ def test_commands_steer_the_chat(talk, tmp_path):
     assert "never said" not in run.out + run.err
 
 
+def test_models_and_sampling_are_told_and_changed(talk, tiny):
+    run = talk(
+        "/model", "/sampling", f"/model {tiny}", "/sampling top_p=0.5 max_tokens=3", "/transcribe",
+        "Hello",
+    )  # fmt: skip
+    assert "smol" in run.err and "sees" in run.err
+    assert "temperature=0.0 top_p=0.95 max_tokens=8" in run.err
+    assert "temperature=0.0 top_p=0.5 max_tokens=3" in run.err
+    assert "there is no recording in this conversation" in run.err and run.out.strip()
+
+
 def test_what_can_t_be_done_is_told_and_the_chat_goes_on(talk):
     run = talk(
         "/nothing", "/image", "/retry", "/continue", "/sampling temperature=hot", "/resume x",
@@ -161,6 +172,11 @@ def test_a_home_that_can_t_be_written_is_told_once(talk, home, tmp_path):
     run = talk("Hello", "Again")
     assert run.code == 0 and len(run.out.splitlines()) >= 2
     assert run.err.count("this chat is not kept") == 1
+
+
+def test_the_shell_completes_commands(mmtui):
+    asked = {"_MMTUI_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "mmtui history ex"}
+    assert '"export"' in mmtui(env=asked).out
 
 
 def test_settings_are_shown_and_checked(mmtui, home, tmp_path):

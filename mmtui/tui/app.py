@@ -63,7 +63,7 @@ class ChatApp(App[None]):
             self._chat.call_after_refresh(self._chat.attach, image)
         for notice in self._early:
             self._told(notice)
-        self._chat.call_after_refresh(self.session.load)
+        self._chat.call_after_refresh(self._chat.attempt, self.session.load)
 
     async def action_quit(self) -> None:
         if self._chat is not None:

@@ -34,13 +34,15 @@ def tiny(tiny_llama, smol, tmp_path_factory) -> checkpoint.Checkpoint:
 
 
 def test_a_second_question_about_the_same_picture_sees_and_prefills_only_what_is_new(tiny, picture):
-    assistant = Assistant(tiny)
+    steps: list[tuple[str, int, int]] = []
+    assistant = Assistant(tiny, lambda *step: steps.append(step))
     _, first = ask(assistant, user(picture, "What is this?"), max_tokens=9)
     assert first.cached_tokens == 0
     assert first.prompt_tokens > 29
     history = [user(picture, "What is this?"), Turn("assistant", (first.text,))]
     _, second = ask(assistant, *history, user("And its colour?"), max_tokens=9)
     assert second.cached_tokens >= first.prompt_tokens
+    assert [s for s in steps if s[0] == "seeing"] == [("seeing", 0, 1), ("seeing", 1, 1)]
     _, fresh = ask(Assistant(tiny), *history, user("And its colour?"), max_tokens=9)
     assert fresh.cached_tokens == 0 and fresh.text == second.text
 
