@@ -75,6 +75,15 @@ class ChatApp(App[None]):
             self._chat.hush()
         self.session.close()
 
+    def _fatal_error(self) -> None:
+        """A bug is told in one line by the command that began the chat, not by a traceback."""
+        self._close_messages_no_wait()
+
+    @property
+    def failure(self) -> Exception | None:
+        """What ended the chat, if it was not the user."""
+        return self._exception
+
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the palette finds: all commands, over the chat."""
         if isinstance(screen, ChatScreen):

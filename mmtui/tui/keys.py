@@ -53,7 +53,8 @@ def wrong(keymap: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     names: list[str] = []
     on: dict[tuple[str, str], str] = {}
     for place, binding in bindings():
-        names.append(name := binding.id or "")
+        name = binding.id or ""
+        names.append(name)
         for key in (keymap.get(name) or binding.key).split(","):
             other = on.setdefault((place, key.strip()), name)
             if other != name:
@@ -63,8 +64,8 @@ def wrong(keymap: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             near = difflib.get_close_matches(name, names, 1, cutoff=0)[0]
             yield f"there is no action {name!r} for the key {keys}", f"the nearest is {near!r}"
         for key in keys.split(","):
-            if other := _ALIKE.get(key.strip()):
-                yield f"{key} can't be told from {other} in a terminal", "choose another key"
+            if alike := _ALIKE.get(key.strip()):
+                yield f"{key} can't be told from {alike} in a terminal", "choose another key"
 
 
 def markdown() -> str:

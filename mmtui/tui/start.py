@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def run(config: "Config", resume: str | None, images: tuple[Path, ...]) -> None:
-    """Raises MmtuiError if the screen broke down."""
+    """Raises what broke the screen down, if something did."""
     # This import asks the terminal which pictures it can draw, before Textual reads from it, and
     # waits for terminals that don't answer: meanwhile Textual is loaded.
     asking = threading.Thread(target=import_module, args=("textual_image.renderable",))
@@ -18,4 +18,7 @@ def run(config: "Config", resume: str | None, images: tuple[Path, ...]) -> None:
     from mmtui.tui.app import ChatApp
 
     asking.join()
-    ChatApp(config, resume, images).run()
+    app = ChatApp(config, resume, images)
+    app.run()
+    if app.failure is not None:
+        raise app.failure

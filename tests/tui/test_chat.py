@@ -373,6 +373,12 @@ async def test_commands_and_paths_are_completed(store, cat):
         user.composer.put(f"/image {cat.parent}/a")
         await user.press("tab")
         assert user.composer.text == f"/image {cat}"
+        for name in ("dog 1.png", "dog 2.png"):
+            (cat.parent / name).touch()
+        user.composer.put(f"/image {cat.parent}/d")
+        await user.press("tab", "tab")
+        assert user.composer.text == f"/image {cat.parent}/dog "
+        assert user.told[-1] == "dog 1.png  dog 2.png"
         user.composer.put("plain")
         await user.press("enter")
         await user.types("plain", "tab")

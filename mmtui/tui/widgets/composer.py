@@ -1,5 +1,6 @@
 """Where the user types: a text that grows, with history, completion and pasted files."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -10,7 +11,9 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from mmtui.chat import commands, paths
-from mmtui.chat.text import printable
+from mmtui.chat.text import one_line, printable
+
+SHOWN = 20  # of what a path may become
 
 
 class Composer(TextArea):
@@ -88,6 +91,9 @@ class Composer(TextArea):
     def action_complete(self) -> None:
         if self.suggestion:
             self.insert(self.suggestion)
+        elif found := _candidates(self.text):
+            names = [one_line(Path(name).name) for name in found]
+            self.notify("  ".join(names[:SHOWN]), markup=False)
         else:
             self.screen.focus_next()
 
@@ -105,10 +111,11 @@ class Composer(TextArea):
             super().action_cursor_down(select)
 
     def update_suggestion(self) -> None:
-        """The rest of a command's name or of a path, where that is certain."""
-        text = self.text
+        """The rest of a command's name or of a path, as far as that is certain."""
         at_end = self.cursor_location == self.document.end
-        self.suggestion = _rest(text) if at_end and text.startswith("/") else ""
+        found = _candidates(self.text) if at_end else []
+        common = os.path.commonprefix(found)  # noqa: RUF071 - letter by letter is what is meant
+        self.suggestion = common[len(self.text) :]
 
     @on(events.Paste)
     def _attach_files(self, event: events.Paste) -> None:
@@ -124,23 +131,13 @@ class Composer(TextArea):
         self.put(self._sent[self._at] if self._at < len(self._sent) else self._draft)
 
 
-def _rest(text: str) -> str:
-    if "\n" in text:
-        return ""
+def _candidates(text: str) -> list[str]:
+    """What a command's name or a path may become, as the whole text."""
+    if "\n" in text or not text.startswith("/"):
+        return []
     if (parsed := commands.parse(text)) and " " in text:
         command, argument = parsed
         found = paths.complete(argument) if "PATH" in command.argument and argument else []
-        return _common(found)[len(argument) :]
+        return [text.removesuffix(argument) + path for path in found]
     names = [f"/{c.name}{' ' if c.argument else ''}" for c in commands.COMMANDS]
-    return _common([name for name in names if name.startswith(text)])[len(text) :]
-
-
-def _common(found: list[str]) -> str:
-    """What all of them begin with; of commands that differ, the first one."""
-    if not found:
-        return ""
-    first, last = min(found), max(found)
-    same = 0
-    while same < min(len(first), len(last)) and first[same] == last[same]:
-        same += 1
-    return first[:same]
+    return [name for name in names if name.startswith(text)]

@@ -1,0 +1,46 @@
+"""From the command to the screen and back, without a terminal."""
+
+import pytest
+from fakes import FakeModel
+
+from mmtui.chat.config import Config
+from mmtui.tui import app as application
+from mmtui.tui import start
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Runs the chat as the command does, until its end."""
+
+    def run(pilot) -> FakeModel:
+        model = FakeModel()
+
+        class Headless(application.ChatApp):
+            def __init__(self, *arguments: object) -> None:
+                super().__init__(*arguments, folder=tmp_path, model=model)
+
+            def run(self) -> None:
+                super().run(headless=True, auto_pilot=pilot)
+
+        monkeypatch.setattr(application, "ChatApp", Headless)
+        start.run(Config(), None, ())
+        return model
+
+    return run
+
+
+def test_it_runs_until_the_user_quits(run):
+    async def quits(pilot) -> None:
+        await pilot.press("ctrl+q")
+
+    assert run(quits).closed
+
+
+def test_a_bug_ends_it_with_a_reason_and_no_traceback(run, capfd):
+    async def breaks(pilot) -> None:
+        pilot.app.call_later(lambda: 1 / 0)
+        await pilot.pause()
+
+    with pytest.raises(ZeroDivisionError):
+        run(breaks)
+    assert "Traceback" not in "".join(capfd.readouterr())
