@@ -167,4 +167,4 @@ class Commands:
             if answer is not None:
                 await self._screen.attempt(then, answer)
 
-        self._screen.app.push_screen(question, answered)
+        self._screen.ask(question, answered)

@@ -166,7 +166,12 @@ class ChatScreen(Screen[None]):
             if text:
                 await self.attempt(self.edit, message, text)
 
-        self.app.push_screen(TextDialog("Say it differently", message.text), answered)
+        self.ask(TextDialog("Say it differently", message.text), answered)
+
+    def ask(self, dialog: Screen[Any], then: Callable[[Any], Any]) -> None:
+        """Once: keys that were typed ahead open no second one."""
+        if self.is_current:
+            self.app.push_screen(dialog, then)
 
     async def edit(self, message: Message, text: str) -> None:
         self.session.edit(message.id, text)
