@@ -4,6 +4,7 @@ import json
 
 import pytest
 from fakes import FakeModel
+from textual.events import Key
 from user import FakeMicrophone, awaited, opened
 
 from mmtui.chat.commands import COMMANDS
@@ -177,3 +178,16 @@ def test_what_was_said_earlier_comes_back_with_up(tmp_path, size):
             assert user.composer.text == "one"
 
     chat()
+
+
+@awaited
+async def test_keys_that_were_typed_ahead_open_one_dialog(tmp_path):
+    async with opened(tmp_path) as user:
+        await ask(user, "Hi", "Hello.")
+        user.messages[0].focus()
+        for _ in range(3):
+            user.app.post_message(Key("e", "e"))
+        while not isinstance(user.app.screen, TextDialog):
+            await user.settle()
+        await user.press("escape")
+        assert user.app.screen is user.chat

@@ -170,7 +170,7 @@ class ChatScreen(Screen[None]):
 
     def ask(self, dialog: Screen[Any], then: Callable[[Any], Any]) -> None:
         """Once: keys that were typed ahead open no second one."""
-        if self.is_current:
+        if self.app.screen is self:
             self.app.push_screen(dialog, then)
 
     async def edit(self, message: Message, text: str) -> None:
