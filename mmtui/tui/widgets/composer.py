@@ -135,9 +135,10 @@ def _candidates(text: str) -> list[str]:
     """What a command's name or a path may become, as the whole text."""
     if "\n" in text or not text.startswith("/"):
         return []
-    if (parsed := commands.parse(text)) and " " in text:
-        command, argument = parsed
-        found = paths.complete(argument) if "PATH" in command.argument and argument else []
-        return [text.removesuffix(argument) + path for path in found]
+    name, space, begun = text.partition(" ")
+    if space:
+        command = commands.BY_NAME.get(name[1:])
+        takes_path = command is not None and "PATH" in command.argument
+        return [f"{name} {path}" for path in paths.complete(begun)] if takes_path and begun else []
     names = [f"/{c.name}{' ' if c.argument else ''}" for c in commands.COMMANDS]
     return [name for name in names if name.startswith(text)]
