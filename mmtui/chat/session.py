@@ -254,13 +254,13 @@ class Session:
             self._loading, self._is_loaded = None, True
             figures.ready(event)
         elif isinstance(event, Piece) and event.number == self._asking and self._answer:
-            self._is_loaded = True
             figures.becomes("writing")
             self._answer.text += event.text
             now = time.monotonic()
             if now - self._saved > SAVE_EVERY_S:
                 self._save(self._answer)
         elif isinstance(event, Answered) and event.number == self._asking:
+            self._loading, self._is_loaded = None, True
             figures.used = event.prompt_tokens + event.completion_tokens
             figures.tokens_per_s = event.tokens_per_s
             self._finish("complete" if event.stop_reason == "stop" else "stopped")

@@ -57,7 +57,7 @@ def test_speech_is_kept_with_what_was_heard(chat):
     session.transcribe(clip, heard.append)
     assert session.figures.state == "listening"
     model.says(session, "hello there")
-    assert heard == ["hello there"] and session.figures.state == "idle"
+    assert heard == ["hello there"] and session.figures.state == "off"
     said = session.attach_clip(clip, "hello there")
     session.send("hello there!", (said,))
     assert chat.history.search("hello there")[0].id == session.conversation.id
