@@ -6,13 +6,15 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mmtui.errors import MmtuiError
 from mmtui.pipeline.language import LanguageModel
-from mmtui.pipeline.multimodal import Position, embed
+from mmtui.pipeline.multimodal import embed
 from mmtui.pipeline.sampling import Sampler
+from mmtui.pipeline.sequence import Position, reusable
 
 # `torch.backends.mkldnn.flags` also sets a flag of Intel's GPUs, and warns where there is none.
 warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")
@@ -37,12 +39,7 @@ class Engine:
 
     def cached(self, sequence: Sequence[Position]) -> int:
         """How many leading positions of `sequence` a `stream` would not compute again."""
-        common = 0
-        for held, wanted in zip(self._kept.held, sequence, strict=False):
-            if held != wanted:
-                break
-            common += 1
-        return min(common, len(sequence) - 1)  # the last is fed anew: its logits are needed
+        return reusable(self._kept.held, sequence)
 
     @torch.inference_mode()
     def stream(
@@ -62,7 +59,7 @@ class Engine:
             if len(rest) > PREFILL_CHUNK:
                 yield None
         while True:
-            token = int(sampler(logits))
+            token = int(sampler(_array(logits))[0])
             yield token
             logits = self._feed([token], {})
 
@@ -84,7 +81,7 @@ class Engine:
         answers: list[list[int]] = [[] for _ in sequences]
         open_rows = set(range(len(sequences)))
         for _ in range(max_tokens):
-            tokens = sampler(logits)
+            tokens = sampler(_array(logits))
             for row in list(open_rows):
                 token = int(tokens[row])
                 if token in stop_ids:
@@ -95,7 +92,8 @@ class Engine:
                 break
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
             at = at[:, -1:] + 1
-            logits = self._forward(embedding(tokens[:, None]), cache, mask, at)
+            new = torch.from_numpy(tokens).to(self._language.device)[:, None]
+            logits = self._forward(embedding(new), cache, mask, at)
         return answers
 
     def _feed(self, new: Sequence[Position], features: Mapping[str, Tensor]) -> Tensor:
@@ -159,3 +157,9 @@ class Engine:
             return nullcontext()
         context: AbstractContextManager[None] = torch.backends.mkldnn.flags(enabled=False)
         return context
+
+
+def _array(logits: Tensor) -> np.ndarray:
+    """On the CPU: the sampler is the same for every engine and device."""
+    array: np.ndarray = logits.cpu().numpy()
+    return array

@@ -12,8 +12,10 @@ import torch
 from torch import nn
 
 from mmtui.errors import InputError, MissingError, MmtuiError
+from mmtui.pipeline import lora
 from mmtui.pipeline.assets import Report, silent
 from mmtui.pipeline.spec import Precision
+from mmtui.pipeline.tokenizer import end_tokens
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,8 @@ def load(
     if adapter is not None:
         model = _adapt(model, adapter) if precision == "nf4" else _merge(model, adapter)
     model.eval().requires_grad_(False)
-    return LanguageModel(model, tokenizer, precision, _eos(folder, config, tokenizer))
+    ends = end_tokens(folder, config.eos_token_id, tokenizer.eos_token_id)
+    return LanguageModel(model, tokenizer, precision, ends)
 
 
 def tokenizer_in(folder: Path) -> Any:
@@ -272,8 +275,8 @@ def _merge(model: Any, adapter: Path) -> Any:
     try:
         config = json.loads((adapter / "adapter_config.json").read_bytes())
         tensors = load_file(adapter / "adapter_model.safetensors")
-        odd = [key for key in _ODD_LORA if config.get(key)]
-        factor = config["lora_alpha"] / config["r"]
+        factor = lora.factor(config)
+        odd = []
         pairs = []
         for name in [name for name in tensors if ".lora_A." in name]:
             layer = model.get_submodule(name.removeprefix("base_model.model.").split(".lora_A.")[0])
@@ -282,19 +285,13 @@ def _merge(model: Any, adapter: Path) -> Any:
             pairs.append((layer, low, high))
     except Exception:  # safetensors and torch raise nearly anything on damaged files
         return _adapt(model, adapter)  # which tells
-    if odd or config.get("peft_type") != "LORA" or 2 * len(pairs) != len(tensors):
+    if odd or factor is None or 2 * len(pairs) != len(tensors):
         return _adapt(model, adapter)
     with torch.no_grad():
         for layer, low, high in pairs:
             added = (high.float() @ low.float()) * factor
             layer.weight += added.to(layer.weight.device, layer.weight.dtype)
     return model
-
-
-_ODD_LORA = (
-    "alpha_pattern", "rank_pattern", "use_dora", "use_rslora", "fan_in_fan_out", "lora_bias",
-    "modules_to_save", "trainable_token_indices",
-)  # fmt: skip
 
 
 def _adapt(model: Any, adapter: Path) -> Any:
@@ -316,16 +313,3 @@ def _adapt(model: Any, adapter: Path) -> Any:
         what = f"{min(stray)} has no place" if stray else f"{kind} is no LoRA"
         raise InputError(f"the adapter in {adapter} does not fit: {what}")
     return adapted if getattr(model, "is_loaded_in_4bit", False) else adapted.merge_and_unload()
-
-
-def _eos(folder: Path, config: Any, tokenizer: Any) -> frozenset[int]:
-    """Every end token that the model, its generation settings or its tokenizer name."""
-    found = [config.eos_token_id, tokenizer.eos_token_id]
-    settings = folder / "generation_config.json"
-    if settings.exists():
-        try:
-            found.append(json.loads(settings.read_bytes()).get("eos_token_id"))
-        except (ValueError, AttributeError) as error:
-            raise InputError(f"{settings} is damaged", "fetch it again") from error
-    flat = [token for ids in found for token in (ids if isinstance(ids, list) else [ids])]
-    return frozenset(token for token in flat if isinstance(token, int))
