@@ -95,6 +95,13 @@ class Assistant:
             _ = self._tower, self._projector
         return time.perf_counter() - began
 
+    def prepare(self) -> Path:
+        """Have the language model as its engine loads it: fetched, and converted if need be."""
+        if self.engine == "torch":
+            return prepare(self._spec.language.weights, self._report)
+        precision, adapter = self._spec.language.precision, self._checkpoint.adapter
+        return conversion.to_gguf(self._weights, adapter, precision, self._report).model
+
     def check_sight(self) -> None:
         """Raises MissingError, with the cure, where the model has not learnt to see."""
         name = self._spec.name

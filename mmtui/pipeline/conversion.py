@@ -74,6 +74,8 @@ def to_gguf(weights: Path, adapter: Path | None, precision: Precision, report: R
 
     Raises InputError for weights that `refusal` gives a reason against, or that are damaged.
     """
+    if reason := refusal(weights, adapter):
+        raise InputError(f"llama.cpp can't run this model: {reason}", "--engine torch runs it")
     source = gguf_in(weights)
     if source is not None and adapter is None:
         return Gguf(source, _tokenizer(source))

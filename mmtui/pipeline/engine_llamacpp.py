@@ -64,8 +64,6 @@ def load(
     llama.cpp can't have.
     """
     library = _library()
-    if reason := conversion.refusal(weights, adapter):
-        raise InputError(f"llama.cpp can't run this model: {reason}", "--engine torch runs it")
     found = conversion.to_gguf(weights, adapter, precision, report)
     tokenizer = Tokenizer(found.folder)
     report("loading the language model", 0, 1)
@@ -111,13 +109,13 @@ class LlamaEngine:
             logits = self._read(rest[:PREFILL_CHUNK], features)
             if len(rest) > PREFILL_CHUNK:
                 yield None
-        token = int(sampler(logits)[0])
-        lookup = Lookup([*sequence, token])
-        yield token
+        lookup = Lookup(sequence)
+        following = [int(sampler(logits)[0])]
         while True:
-            for token in self._next(token, lookup.draft(), sampler):
+            for token in following:
                 lookup.push(token)
                 yield token
+            following = self._next(following[-1], lookup.draft(), sampler)
 
     def _next(self, token: int, draft: list[int], sampler: Sampler) -> list[int]:
         """What follows `token`: at least one, and as many more as the `draft` foresaw."""
@@ -197,7 +195,8 @@ class LlamaEngine:
         options.n_ctx, options.n_batch, options.n_ubatch = size, PREFILL_CHUNK, PREFILL_CHUNK
         options.n_threads = options.n_threads_batch = threads()
         if self._language.precision == "fp32":
-            options.type_k = options.type_v = 0  # GGML_TYPE_F32; 16 bits is llama.cpp's default
+            options.type_k = options.type_v = 0  # GGML_TYPE_F32; 16 bits are llama.cpp's default,
+            options.flash_attn_type = 0  # and what its fused attention computes in
         context = library.llama_init_from_model(self._language.handle, options)
         if not context:
             raise MmtuiError(
@@ -217,6 +216,14 @@ def threads() -> int:
     """One for each physical core that this process may use: a second one only waits."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min(psutil.cpu_count(logical=False) or 1, allowed or 1))
+
+
+def version() -> str:
+    """For people. Raises MissingError where it can't be loaded."""
+    _library()
+    from llama_cpp import __version__
+
+    return f"llamacpp (llama-cpp-python {__version__}), {threads()} threads"
 
 
 @cache

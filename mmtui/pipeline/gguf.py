@@ -46,7 +46,7 @@ def _write(source: Path, folder: Path, report: Report) -> None:
         names = layout.modules(facts.architecture, tensor.name)
         leaf = tensor.name.rpartition(".")[2]
         sizes = facts.rows(names, len(array))
-        for name, part in zip(names, torch.from_numpy(array.copy()).split(sizes), strict=True):
+        for name, part in zip(names, torch.split(torch.from_numpy(array), sizes), strict=True):
             weights[f"{name}.{leaf}"] = part.to(torch.bfloat16).contiguous()
         done += int(tensor.n_bytes)
     assets.save_tensors(weights, folder / "model.safetensors")

@@ -1,6 +1,4 @@
-"""How llama.cpp's architectures `llama` and `phi2` lie in a GGUF, and in a Hugging Face directory.
-
-"""
+"""How the models that llama.cpp calls `llama` and `phi2` lie in a GGUF, and elsewhere."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

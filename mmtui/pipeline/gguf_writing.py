@@ -44,9 +44,9 @@ def from_folder(
     config = read_json(source / "config.json")
     if reason := layout.refusal(config):
         raise InputError(f"the language model in {source} can't be a GGUF: {reason}")
-    read = {}
+    read: dict[str, tensors.Stored] = {}
     for shard in sorted(source.glob("model*.safetensors")):
-        read |= tensors.read(shard)
+        read |= tensors.stored(shard)
     lora = _lora(adapter, {name.removesuffix(".weight") for name in read})
     parts = layout.parts(config, read)  # each stored tensor, and what it is made of
 
@@ -55,9 +55,9 @@ def from_folder(
         return made[0] if len(made) == 1 else np.concatenate(made)
 
     def adapted(name: str) -> np.ndarray:
-        values, module = read[name](), name.removesuffix(".weight")
+        values, module = read[name].read(), name.removesuffix(".weight")
         if lora is not None and name.endswith(".weight") and module in lora.modules:
-            values = values + lora.delta(module, values.shape)
+            values += lora.delta(module, values.shape)
         return values
 
     made = []
@@ -93,13 +93,13 @@ def from_gguf(source: Path, target: Path, adapter: Path, report: Report = silent
             return np.asarray(tensor.data)
 
         def merged(names: tuple[str, ...], tensor: Any = tensor) -> np.ndarray:
-            values = dequantize(tensor.data, tensor.tensor_type)
+            values: np.ndarray = dequantize(tensor.data, tensor.tensor_type)
             heads = facts.heads(tensor.name)
             ends = np.cumsum(facts.rows(names, len(values)))[:-1]
             for name, rows in zip(names, np.split(values, ends), strict=True):
                 if name in lora.modules:
                     delta = lora.delta(name, rows.shape)
-                    rows += delta if heads is None else layout.interleaved(delta, heads)
+                    np.add(rows, _in_place(delta, heads), out=rows)
             return values
 
         make: Callable[[], np.ndarray] = stored
@@ -115,6 +115,10 @@ def from_gguf(source: Path, target: Path, adapter: Path, report: Report = silent
             writer.add_key_value(key, field.contents(), field.types[0], inner)
     writer.add_file_type(layout.FILE_TYPES["q8_0"])
     _store(writer, made, report)
+
+
+def _in_place(delta: np.ndarray, heads: int | None) -> np.ndarray:
+    return delta if heads is None else layout.interleaved(delta, heads)
 
 
 def _lora(adapter: Path | None, modules: set[str]) -> Lora | None:

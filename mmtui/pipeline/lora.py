@@ -31,7 +31,7 @@ class Lora:
 
     def __init__(self, folder: Path) -> None:
         scale = factor(read_json(folder / SETTINGS))
-        stored = tensors.read(folder / WEIGHTS)
+        stored = tensors.stored(folder / WEIGHTS)
         self._low, self._high = (
             {
                 name.removeprefix("base_model.model.").split(f".{kind}.")[0]: tensor
@@ -51,7 +51,7 @@ class Lora:
 
     def delta(self, module: str, shape: tuple[int, ...]) -> np.ndarray:
         """What is added to the weight (out, in) of a module, in fp32."""
-        low, high = self._low[module](), self._high[module]()
+        low, high = self._low[module].read(), self._high[module].read()
         if (high.shape[0], low.shape[-1]) != shape or high.shape[-1] != low.shape[0]:
             raise InputError(f"the adapter in {self._folder} does not fit: {module} is {shape}")
         product: np.ndarray = high @ low

@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from mmtui.pipeline.sequence import Position
 
+
 def embed(
     sequences: Sequence[Sequence[Position]],
     embedding: nn.Embedding,

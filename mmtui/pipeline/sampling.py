@@ -35,7 +35,7 @@ class Sampler:
     def __call__(self, logits: np.ndarray) -> np.ndarray:
         """(batch, vocabulary) -> (batch,)."""
         if self._sampling.temperature == 0:
-            return logits.argmax(-1)
+            return np.asarray(logits.argmax(-1))
         return np.array([self._draw(row) for row in logits])
 
     def _draw(self, logits: np.ndarray) -> int:
