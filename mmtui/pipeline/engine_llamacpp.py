@@ -117,6 +117,15 @@ class LlamaEngine:
                 yield token
             following = self._next(following[-1], lookup.draft(), sampler)
 
+    def logits(self, tokens: Sequence[int]) -> Iterator[np.ndarray]:
+        """Those (n, vocabulary) after each token of a text, a piece at a time.
+
+        An array is valid until the next is asked for.
+        """
+        self._cut(0)
+        for start in range(0, len(tokens), PREFILL_CHUNK):
+            yield self._feed(list(tokens[start : start + PREFILL_CHUNK]), None)
+
     def _next(self, token: int, draft: list[int], sampler: Sampler) -> list[int]:
         """What follows `token`: at least one, and as many more as the `draft` foresaw."""
         room = self._language.context - len(self._held) - 1

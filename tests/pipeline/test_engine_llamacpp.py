@@ -141,13 +141,14 @@ def test_drafts_change_nothing_but_the_number_of_batches(model, monkeypatch, sam
     engine = LlamaEngine(model)
     fed: list[int] = []
     feed = engine._feed
-    monkeypatch.setattr(
-        engine,
-        "_feed",
-        lambda new, *rest, **named: fed.append(len(new)) or feed(new, *rest, **named),
-    )
+
+    def counting(new, *rest, **named):
+        fed.append(len(new))
+        return feed(new, *rest, **named)
+
+    monkeypatch.setattr(engine, "_feed", counting)
     drafted = taken(engine, sequence, features, 200, sampling)
-    monkeypatch.setattr(lookup.Lookup, "draft", lambda self: [])
+    monkeypatch.setattr(lookup.Lookup, "draft", lambda _: [])
     assert taken(LlamaEngine(model), sequence, features, 200, sampling) == drafted
     if sampling is GREEDY:
         assert max(fed[3:]) > 4 and len(fed) < 150
