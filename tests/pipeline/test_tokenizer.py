@@ -87,10 +87,8 @@ def test_several_templates_and_end_tokens_are_read(tiny_llama, tmp_path):
     shutil.copytree(tiny_llama, folder)
     (folder / "chat_template.jinja").unlink(missing_ok=True)
     settings = json.loads((folder / "tokenizer_config.json").read_bytes())
-    settings["chat_template"] = [
-        {"name": "default", "template": "A"},
-        {"name": "b", "template": "B"},
-    ]
+    named = {"default": "A", "b": "B"}
+    settings["chat_template"] = [{"name": n, "template": text} for n, text in named.items()]
     settings["eos_token"] = {"content": "<|endoftext|>", "__type": "AddedToken"}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     tokenizer = Tokenizer(folder)
