@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 import typer
 
 import mmtui
+from mmtui.bench_cli import bench
 from mmtui.chat.text import one_line, printable
 from mmtui.entry import silence_libraries
 from mmtui.errors import InputError, UsageError
@@ -33,6 +34,7 @@ app = typer.Typer(
 
 app.add_typer(history, name="history")
 app.add_typer(config, name="config")
+app.command()(bench)
 
 ModelOption = Annotated[
     str,

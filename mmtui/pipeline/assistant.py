@@ -124,6 +124,21 @@ class Assistant:
         """Pixels of the square that it sees of a picture; 0 if it can't see."""
         return self._spec.vision.image_size if self._spec.vision and self._checkpoint.sees else 0
 
+    @property
+    def precision(self) -> str:
+        """Of the language model's weights; loads it."""
+        return self._language.precision
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Of the weights that decoding a token reads; loads the language model."""
+        return self._language.bytes_per_token
+
+    @property
+    def device(self) -> str:
+        """Of the language model, which this loads: "cpu", "cuda"."""
+        return str(self._language.device).partition(":")[0]
+
     def context(self) -> int:
         """The most tokens of a conversation; loads the language model."""
         return self._language.context
@@ -163,7 +178,7 @@ class Assistant:
             lambda part: len(self._positions(part)),
             context - min(max_tokens, context // 4),
         )
-        features = self._see(_pictures(kept))
+        features = self.see(_pictures(kept))
         sequence = self._positions(kept)
         room = context - len(sequence)
         if room < 1:
@@ -217,7 +232,7 @@ class Assistant:
     def _positions(self, turns: Sequence[Turn]) -> list[Position]:
         return positions(self._format.encode(turns), self.tokens_per_picture())
 
-    def _see(self, pictures: list[Picture]) -> "dict[str, Tensor]":
+    def see(self, pictures: Sequence[Picture]) -> "dict[str, Tensor]":
         """Projected patch features (patches, hidden) by sha256; each picture is encoded once."""
         if not pictures:
             return {}
@@ -263,6 +278,7 @@ class Assistant:
             prepare(self._spec.language.weights, self._report),
             precision=precision,
             adapter=adapter,
+            random=self._checkpoint.random,
             report=self._report,
         )
 

@@ -4,8 +4,9 @@ The layout is that of llama.cpp's `convert_hf_to_gguf.py`, for its architectures
 `phi2`. Tensors are made one at a time: a model need not fit into memory.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -66,6 +67,43 @@ def from_folder(
         shape = (sum(shape[0] for shape in shapes), *shapes[0][1:])
         kind = _kind(stored, shape, quantization)
         made.append(_Tensor(stored, shape, kind, _quantized(weight, names, kind)))
+    _write_folder(source, target, quantization, made, report)
+
+
+def of_chance(
+    source: Path,
+    target: Path,
+    quantization: Quantization,
+    draw: Callable[[str, tuple[int, ...]], np.ndarray],
+    shapes: Mapping[str, tuple[int, ...]],
+    report: Report = silent,
+) -> None:
+    """As `from_folder`, of weights that `draw` gives: one block of each kind is quantized, and
+    repeated. `shapes` are those of the tensors in a directory with weights.
+    """
+    config = read_json(source / "config.json")
+    made = []
+    for stored, names in layout.parts(config, shapes).items():
+        shape = (sum(shapes[name][0] for name in names), *shapes[names[0]][1:])
+        kind = _kind(stored, shape, quantization)
+        pattern = _quantized(partial(draw, stored), (min(shape[0], 64), *shape[1:]), kind)
+        made.append(_Tensor(stored, shape, kind, partial(_repeated, pattern, shape[0])))
+    _write_folder(source, target, quantization, made, report)
+
+
+def _repeated(pattern: Callable[[], np.ndarray], rows: int) -> np.ndarray:
+    made = pattern()
+    return np.resize(made, (rows, *made.shape[1:]))
+
+
+def _write_folder(
+    source: Path,
+    target: Path,
+    quantization: Quantization,
+    made: "list[_Tensor]",
+    report: Report,
+) -> None:
+    config = read_json(source / "config.json")
     writer = _writer(target, layout.ARCHITECTURES[config["model_type"]])
     layout.describe(writer, config, quantization)
     gguf_vocabulary.describe(writer, source, int(config["vocab_size"]))

@@ -1,0 +1,115 @@
+"""`mmtui bench`: what a model takes on this machine."""
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmtui.errors import UsageError
+from mmtui.progress import print_json, reporting
+
+if TYPE_CHECKING:
+    from mmtui.bench import Figures
+    from mmtui.pipeline.assets import Report
+    from mmtui.pipeline.checkpoint import Checkpoint
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "nf4")
+
+
+def bench(
+    model: Annotated[str, typer.Option("--model", metavar="M", help="As in `ask`.")] = "auto",
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="E", help="torch, llamacpp or auto.")
+    ] = "auto",
+    precision: Annotated[
+        str, typer.Option("--precision", metavar="P", help="Of torch: bf16, nf4, fp32 or auto.")
+    ] = "",
+    image: Annotated[
+        Path | None, typer.Option("--image", metavar="P", help="A picture to be seen.")
+    ] = None,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="A preset's full shape, without its weights.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Measure a model on this machine.
+
+    Time to load and to the first token, speed, memory, and the fraction of the speed at which
+    memory could be read.
+    """
+    if precision and precision not in PRECISIONS:
+        raise UsageError(f"there is no precision {precision}", f"one of {', '.join(PRECISIONS)}")
+    from mmtui.chat import attachments
+
+    picture = attachments.read_picture(image) if image else None
+    with reporting() as report, _checkpoint(model, random_weights, report) as found:
+        from mmtui import bench as measuring
+
+        if precision:
+            language = dataclasses.replace(found.spec.language, precision=precision)  # type: ignore[arg-type]
+            found = dataclasses.replace(
+                found, spec=dataclasses.replace(found.spec, language=language)
+            )
+        if picture is not None and not found.sees:
+            raise UsageError(f"{found.spec.name} can't see", "leave --image out")
+        figures = measuring.measure(found, engine, picture, report)
+    machine = measuring.machine()
+    if as_json:
+        print_json(vars(figures) | {"random_weights": random_weights, "machine": machine})
+    else:
+        _print(figures, machine, random_weights)
+
+
+@contextmanager
+def _checkpoint(model: str, random_weights: bool, report: "Report") -> "Iterator[Checkpoint]":
+    """Weights of chance lie in the cache as long as they are needed."""
+    from mmtui.pipeline import assets, checkpoint
+
+    found = checkpoint.find(model)
+    with ExitStack() as stack:
+        if random_weights:
+            from mmtui.pipeline import random_weights as chance
+
+            space = assets.workspace("random-weights", chance.bytes_needed(found.spec.name))
+            found = chance.checkpoint(found, stack.enter_context(space), report)
+        yield found
+
+
+def _print(figures: "Figures", machine: dict[str, Any], random_weights: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    weights = ", random weights" if random_weights else ""
+    table = Table(
+        title=Text(f"{figures.model} on {figures.engine}, {figures.precision}{weights}"),
+        caption=Text(f"{machine['processor']}, {machine['cores']} cores, {machine['date']}"),
+        show_header=False,
+    )
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in _rows(figures):
+        table.add_row(name, value)
+    Console().print(table)
+
+
+def _rows(figures: "Figures") -> Iterator[tuple[str, str]]:
+    yield "load", f"{figures.load_s:.2f} s"
+    yield "first token, cold", f"{figures.first_token_cold_s:.3f} s"
+    yield "first token, warm", f"{figures.first_token_warm_s:.3f} s"
+    cached = figures.second_turn_cached_tokens
+    second = f"{figures.first_token_second_turn_s:.3f} s"
+    yield f"first token, second turn ({cached} tokens kept)", second
+    prefill = f"{figures.prefill_tokens_per_s:.0f} tokens/s"
+    yield f"prefill of {figures.prefill_tokens} tokens", prefill
+    yield "decode", f"{figures.decode_tokens_per_s:.1f} tokens/s"
+    if figures.image_s is not None:
+        yield "a picture", f"{figures.image_s:.3f} s"
+    yield "peak memory", f"{figures.peak_bytes / 2**30:.2f} GiB"
+    yield "weights read for each token", f"{figures.bytes_per_token / 1e6:.0f} MB"
+    yield "memory is read at", f"{figures.read_bytes_per_s / 1e9:.1f} GB/s"
+    yield "so at the most", f"{figures.limit_tokens_per_s:.0f} tokens/s"
+    yield "reached", f"{figures.fraction_of_limit:.0%}"
