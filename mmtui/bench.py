@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mmtui.errors import MmtuiError
 from mmtui.pipeline.assets import Report
@@ -39,7 +39,7 @@ class Figures:
 
     model: str
     engine: str
-    precision: str
+    weights: str
     load_s: float
     first_token_cold_s: float
     first_token_warm_s: float
@@ -57,7 +57,10 @@ class Figures:
 
 
 def measure(
-    checkpoint: "Checkpoint", engine: str, picture: "Picture | None", report: Report
+    checkpoint: "Checkpoint",
+    engine: Literal["auto", "torch", "llamacpp"],
+    picture: "Picture | None",
+    report: Report,
 ) -> Figures:
     """Loads the model anew. `picture` is shown to a model that sees; None: one of colours."""
     report("starting", 0, 0)
@@ -91,7 +94,7 @@ def measure(
     return Figures(
         model=checkpoint.spec.name,
         engine=assistant.engine,
-        precision=assistant.precision,
+        weights=assistant.stored_as,
         load_s=load_s,
         first_token_cold_s=cold.first_token_s or 0.0,
         first_token_warm_s=median(reply.first_token_s or 0.0 for reply in warm),

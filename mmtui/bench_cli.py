@@ -4,11 +4,12 @@ import dataclasses
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from mmtui.errors import UsageError
+from mmtui.pipeline.spec import Precision
 from mmtui.progress import print_json, reporting
 
 if TYPE_CHECKING:
@@ -16,17 +17,15 @@ if TYPE_CHECKING:
     from mmtui.pipeline.assets import Report
     from mmtui.pipeline.checkpoint import Checkpoint
 
-PRECISIONS = ("auto", "fp32", "bf16", "fp16", "nf4")
-
 
 def bench(
     model: Annotated[str, typer.Option("--model", metavar="M", help="As in `ask`.")] = "auto",
     engine: Annotated[
-        str, typer.Option("--engine", metavar="E", help="torch, llamacpp or auto.")
+        Literal["auto", "torch", "llamacpp"], typer.Option("--engine", help="What decodes.")
     ] = "auto",
     precision: Annotated[
-        str, typer.Option("--precision", metavar="P", help="Of torch: bf16, nf4, fp32 or auto.")
-    ] = "",
+        Precision | None, typer.Option("--precision", help="Instead of the model's own.")
+    ] = None,
     image: Annotated[
         Path | None, typer.Option("--image", metavar="P", help="A picture to be seen.")
     ] = None,
@@ -40,16 +39,14 @@ def bench(
     Time to load and to the first token, speed, memory, and the fraction of the speed at which
     memory could be read.
     """
-    if precision and precision not in PRECISIONS:
-        raise UsageError(f"there is no precision {precision}", f"one of {', '.join(PRECISIONS)}")
     from mmtui.chat import attachments
 
     picture = attachments.read_picture(image) if image else None
-    with reporting() as report, _checkpoint(model, random_weights, report) as found:
+    with reporting() as report, _checkpoint(model, engine, report, random_weights) as found:
         from mmtui import bench as measuring
 
         if precision:
-            language = dataclasses.replace(found.spec.language, precision=precision)  # type: ignore[arg-type]
+            language = dataclasses.replace(found.spec.language, precision=precision)
             found = dataclasses.replace(
                 found, spec=dataclasses.replace(found.spec, language=language)
             )
@@ -64,17 +61,22 @@ def bench(
 
 
 @contextmanager
-def _checkpoint(model: str, random_weights: bool, report: "Report") -> "Iterator[Checkpoint]":
+def _checkpoint(
+    model: str, engine: str, report: "Report", random_weights: bool
+) -> "Iterator[Checkpoint]":
     """Weights of chance lie in the cache as long as they are needed."""
-    from mmtui.pipeline import assets, checkpoint
+    from mmtui.pipeline import assets, checkpoint, choice
 
     found = checkpoint.find(model)
     with ExitStack() as stack:
         if random_weights:
             from mmtui.pipeline import random_weights as chance
 
-            space = assets.workspace("random-weights", chance.bytes_needed(found.spec.name))
-            found = chance.checkpoint(found, stack.enter_context(space), report)
+            llamacpp = engine == "llamacpp" or (
+                engine == "auto" and choice.is_installed() and not choice.has_gpu()
+            )
+            folder = stack.enter_context(assets.workspace("random-weights", chance.BYTES))
+            found = chance.checkpoint(found, "llamacpp" if llamacpp else "torch", folder, report)
         yield found
 
 
@@ -83,9 +85,9 @@ def _print(figures: "Figures", machine: dict[str, Any], random_weights: bool) ->
     from rich.table import Table
     from rich.text import Text
 
-    weights = ", random weights" if random_weights else ""
+    chance = ", random" if random_weights else ""
     table = Table(
-        title=Text(f"{figures.model} on {figures.engine}, {figures.precision}{weights}"),
+        title=Text(f"{figures.model} on {figures.engine}, {figures.weights}{chance}"),
         caption=Text(f"{machine['processor']}, {machine['cores']} cores, {machine['date']}"),
         show_header=False,
     )

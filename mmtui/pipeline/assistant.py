@@ -125,9 +125,9 @@ class Assistant:
         return self._spec.vision.image_size if self._spec.vision and self._checkpoint.sees else 0
 
     @property
-    def precision(self) -> str:
-        """Of the language model's weights; loads it."""
-        return self._language.precision
+    def stored_as(self) -> str:
+        """The kind of the language model's weights: bf16, Q4_0; loads it."""
+        return self._language.stored_as
 
     @property
     def bytes_per_token(self) -> int:

@@ -15,6 +15,7 @@ import psutil
 from mmtui.errors import InputError, MissingError, MmtuiError
 from mmtui.pipeline import conversion
 from mmtui.pipeline.assets import Report, silent
+from mmtui.pipeline.gguf_layout import reader
 from mmtui.pipeline.lookup import Lookup
 from mmtui.pipeline.sampling import Sampler
 from mmtui.pipeline.sequence import Position, reusable
@@ -33,7 +34,22 @@ class LlamaModel:
     tokenizer: Tokenizer
     precision: Precision
     stop_ids: frozenset[int]
+    file: Path
     device: str = "cpu"  # where tower and projector run
+
+    @property
+    def stored_as(self) -> str:
+        """The kind of most of its weights, in llama.cpp's words: Q4_0, BF16."""
+        told = ctypes.create_string_buffer(256)
+        _library().llama_model_desc(self.handle, told, len(told))
+        return told.value.decode().split(" - ")[0].split()[-1]
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Of the weights that decoding a token reads: all but an embedding table of its own."""
+        sizes = {tensor.name: int(tensor.n_bytes) for tensor in reader(self.file).tensors}
+        table = sizes["token_embd.weight"] if "output.weight" in sizes else 0
+        return sum(sizes.values()) - table
 
     @property
     def hidden(self) -> int:
@@ -75,7 +91,7 @@ def load(
     report("loading the language model", 1, 1)
     named = read_json(found.folder / "config.json").get("eos_token_id")
     ends = end_tokens(found.folder, named, tokenizer.eos_token_id)
-    return LlamaModel(handle, tokenizer, precision, ends)
+    return LlamaModel(handle, tokenizer, precision, ends, found.model)
 
 
 class LlamaEngine:

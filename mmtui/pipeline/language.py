@@ -44,12 +44,17 @@ class LanguageModel:
         return self.embedding.embedding_dim
 
     @property
+    def stored_as(self) -> str:
+        """The kind of most of its weights."""
+        return self.precision
+
+    @property
     def bytes_per_token(self) -> int:
         """Of the weights that decoding a token reads: all but an embedding table of its own."""
         table = self.embedding.weight
         tied = self.model.get_output_embeddings().weight is table
         return sum(
-            _stored(weight) for weight in self.model.parameters() if tied or weight is not table
+            _bytes(weight) for weight in self.model.parameters() if tied or weight is not table
         )
 
     @property
@@ -58,7 +63,7 @@ class LanguageModel:
         return int(getattr(self.model.config, "max_position_embeddings", 2048))
 
 
-def _stored(weight: torch.Tensor) -> int:
+def _bytes(weight: torch.Tensor) -> int:
     """Bytes, with the scales of what is quantized: one of 8 bits for 64 numbers."""
     scales = getattr(getattr(weight, "quant_state", None), "absmax", None)
     return weight.nbytes + (0 if scales is None else scales.nbytes)

@@ -141,11 +141,15 @@ def _write_tower(folder: Path, spec: VisionSpec, chance: Chance) -> VisionSpec:
 
 
 def _write_tokenizer(folder: Path) -> None:
-    """A byte is a token: whatever the model writes can be shown, were it no text at all."""
+    """A byte is a token: whatever the model writes can be shown, were it no text at all.
+
+    One merge is among them, without which llama.cpp takes no vocabulary.
+    """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE({byte: at for at, byte in enumerate(alphabet)}, []))
+    vocabulary = {token: number for number, token in enumerate([*alphabet, "th"])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [("t", "h")]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken("<|endoftext|>", special=True, normalized=False)])
