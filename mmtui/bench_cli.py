@@ -42,14 +42,12 @@ def bench(
     from mmtui.chat import attachments
 
     picture = attachments.read_picture(image) if image else None
-    with reporting() as report, _checkpoint(model, engine, report, random_weights) as found:
+    with (
+        reporting() as report,
+        _checkpoint(model, engine, precision, report, random_weights) as found,
+    ):
         from mmtui import bench as measuring
 
-        if precision:
-            language = dataclasses.replace(found.spec.language, precision=precision)
-            found = dataclasses.replace(
-                found, spec=dataclasses.replace(found.spec, language=language)
-            )
         if picture is not None and not found.sees:
             raise UsageError(f"{found.spec.name} can't see", "leave --image out")
         figures = measuring.measure(found, engine, picture, report)
@@ -62,12 +60,16 @@ def bench(
 
 @contextmanager
 def _checkpoint(
-    model: str, engine: str, report: "Report", random_weights: bool
+    model: str, engine: str, precision: Precision | None, report: "Report", random_weights: bool
 ) -> "Iterator[Checkpoint]":
     """Weights of chance lie in the cache as long as they are needed."""
     from mmtui.pipeline import assets, checkpoint, choice
 
     found = checkpoint.find(model)
+    if precision is not None:
+        language = dataclasses.replace(found.spec.language, precision=precision)
+        spec = dataclasses.replace(found.spec, language=language)
+        found = dataclasses.replace(found, spec=spec)
     with ExitStack() as stack:
         if random_weights:
             from mmtui.pipeline import random_weights as chance

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mmtui.errors import MmtuiError
+from mmtui.pipeline import attention
 from mmtui.pipeline.language import LanguageModel
 from mmtui.pipeline.multimodal import embed
 from mmtui.pipeline.sampling import Sampler
@@ -34,6 +35,7 @@ class Engine:
     """Decodes with a causal LM, feeding it embeddings; batch 1 keeps its cache."""
 
     def __init__(self, language: LanguageModel) -> None:
+        attention.use(language.model)
         self._language = language
         self._kept = Cache()
 
@@ -80,7 +82,7 @@ class Engine:
         logits = self._forward(inputs, cache, mask, at)
         answers: list[list[int]] = [[] for _ in sequences]
         open_rows = set(range(len(sequences)))
-        for _ in range(max_tokens):
+        for number in range(1, max_tokens + 1):
             tokens = sampler(_array(logits))
             for row in list(open_rows):
                 token = int(tokens[row])
@@ -88,7 +90,7 @@ class Engine:
                     open_rows.remove(row)
                 else:
                     answers[row].append(token)
-            if not open_rows:
+            if not open_rows or number == max_tokens:
                 break
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
             at = at[:, -1:] + 1
@@ -128,6 +130,9 @@ class Engine:
     ) -> Tensor:
         """Logits (batch, vocabulary) of the last position, in fp32; `cache` grows."""
         length = cache.get_seq_length() + inputs.shape[1]
+        # As an index: cut out by a number, the rows of a batch are not one block, and torch would
+        # copy the output layer for each of them.
+        last = torch.tensor([inputs.shape[1] - 1], device=inputs.device)
         try:
             with self._fast_vectors() if inputs.shape[:2].numel() == 1 else nullcontext():
                 output = self._language.model(
@@ -136,7 +141,7 @@ class Engine:
                     position_ids=at,
                     past_key_values=cache,
                     use_cache=True,
-                    logits_to_keep=1,
+                    logits_to_keep=last,
                 )
         except (TypeError, ValueError, AttributeError) as error:
             raise self._unsupported() from error

@@ -253,9 +253,7 @@ def _drawn() -> Read:
     return lambda name, shape: torch.from_numpy(chance.draw(name, tuple(shape)))
 
 
-def _fill(
-    model: Any, read: Read, dtype: torch.dtype, device: torch.device, report: Report
-) -> None:
+def _fill(model: Any, read: Read, dtype: torch.dtype, device: torch.device, report: Report) -> None:
     """Read, cast and quantize one tensor at a time."""
     parameters = dict(model.named_parameters())
     persistent = dict.fromkeys(model.state_dict())  # not the tables that are computed anew
