@@ -20,7 +20,7 @@ def use(model: Any) -> None:
     if model.device.type == "cpu" and model.config._attn_implementation == "sdpa":
         AttentionInterface.register(NAME, attend)
         AttentionMaskInterface.register(NAME, sdpa_mask)
-        model.config._attn_implementation = NAME
+        model.set_attn_implementation(NAME)
 
 
 def attend(

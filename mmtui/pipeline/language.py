@@ -109,7 +109,8 @@ def load(
     if precision == "nf4" and device.type == "cpu":
         _return_freed_memory()
     model = _skeleton(auto, config, precision)
-    read = _drawn() if random else partial(_read, folder, files, f"{model.base_model_prefix}.")
+    prefix = f"{model.base_model_prefix}."
+    read: Read = _drawn() if random else partial(_read, folder, files, prefix)
     _fill(model, read, _DTYPES[precision], device, report)
     if still := [name for name, weight in model.named_parameters() if weight.is_meta]:
         raise InputError(f"{folder} lacks the weights {', '.join(still[:3])}")

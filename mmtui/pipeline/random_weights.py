@@ -98,6 +98,7 @@ def _shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """Of the tensors in the hub's layout, without importing torch."""
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     key = hidden * config["num_key_value_heads"] // config["num_attention_heads"]
+    norms: tuple[str, ...]
     end = {"model.embed_tokens.weight": (config["vocab_size"], hidden)}
     if config["model_type"] == "phi":
         linear = {
