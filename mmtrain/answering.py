@@ -13,9 +13,9 @@ from mmtui.pipeline.assets import Report, silent
 from mmtui.pipeline.decoding import TextStream
 from mmtui.pipeline.engine import Engine
 from mmtui.pipeline.language import LanguageModel
-from mmtui.pipeline.multimodal import positions
 from mmtui.pipeline.prompt import ChatFormat, Role
 from mmtui.pipeline.sampling import GREEDY, Sampler
+from mmtui.pipeline.sequence import positions
 
 MAX_TOKENS = 60
 Question = Sequence[tuple[Role, Content]]  # a dialogue whose next turn is the answer

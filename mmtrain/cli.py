@@ -10,6 +10,7 @@ import typer
 import mmtui
 from mmtrain.data.cli import app as data_app
 from mmtrain.evaluation.cli import app as eval_app
+from mmtrain.export_cli import app as export_app
 from mmtui.chat.text import one_line
 from mmtui.entry import silence_libraries
 from mmtui.errors import UsageError
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(eval_app, name="eval")
+app.add_typer(export_app, name="export")
 
 ALIGNED = Path("runs/align")  # where a bare `align` leaves its model, a bare `finetune` begins
 Data = Annotated[
@@ -268,19 +270,6 @@ def plot(
 
     draw(runs, out)
     print(one_line(str(out)))
-
-
-@app.command()
-def export(
-    run: Annotated[Path, typer.Argument(metavar="OUT", help="The folder of a run.")],
-    destination: Annotated[
-        str, typer.Argument(metavar="DIR|PRESET", help="phi2 or smol: yours from now on.")
-    ],
-) -> None:
-    """Copy a run's model, without its state and in half the bytes."""
-    from mmtrain.exporting import export as write
-
-    print(one_line(str(write(run, destination))))
 
 
 def _reporting() -> "AbstractContextManager[Report]":

@@ -1,5 +1,6 @@
-"""From a run to a model that stands by itself: no state, half the bytes, or a user's preset."""
+"""From a run to a model that stands by itself: half the bytes, a user's preset, or a GGUF."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +11,11 @@ from torch import Tensor
 
 from mmtui.errors import UsageError
 from mmtui.pipeline import assets, checkpoint
+from mmtui.pipeline.assets import Report, silent
+from mmtui.pipeline.assistant import prepare
 from mmtui.pipeline.checkpoint import LANGUAGE
+from mmtui.pipeline.conversion import copy_tokenizer
+from mmtui.pipeline.gguf_writing import Quantization, from_folder
 
 _ADAPTER_FILE = "adapter_model.safetensors"
 
@@ -24,8 +29,7 @@ def export(run: Path, destination: str) -> Path:
     found = checkpoint.read(run)
     is_preset = destination in checkpoint.PRESETS
     place = checkpoint.user_models() / destination if is_preset else Path(destination)
-    if place.exists() and not (place / checkpoint.SPEC).exists() and any(place.iterdir()):
-        raise UsageError(f"{place} holds other files", "name another folder")
+    _must_be_ours(place)
     language = Path(found.spec.language.weights.uri)
     with TemporaryDirectory() as name:
         own = Path(name) / LANGUAGE if language.name == LANGUAGE and language.is_dir() else None
@@ -43,6 +47,38 @@ def export(run: Path, destination: str) -> Path:
             language=own,
         )
     return place
+
+
+def export_gguf(
+    model: str, place: Path, quantization: Quantization, report: Report = silent
+) -> Path:
+    """Write the model that `--model` would name with its language model as one GGUF.
+
+    The adapter is merged into it; the projector lies beside it. Raises InputError for a
+    language model that llama.cpp can't have, UsageError for a folder that holds something else.
+    """
+    found = checkpoint.find(model)
+    _must_be_ours(place)
+    weights = prepare(found.spec.language.weights, report)
+    place.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=place, prefix=".new-") as name:
+        language = Path(name) / LANGUAGE
+        language.mkdir()
+        from_folder(weights, language / "model.gguf", quantization, found.adapter, report)
+        copy_tokenizer(weights, language)
+        plain = dataclasses.replace(found.spec.language, precision="auto")
+        checkpoint.write(
+            place,
+            dataclasses.replace(found.spec, language=plain),
+            projector=load_file(found.projector) if found.projector else None,
+            language=language,
+        )
+    return place
+
+
+def _must_be_ours(place: Path) -> None:
+    if place.exists() and not (place / checkpoint.SPEC).exists() and any(place.iterdir()):
+        raise UsageError(f"{place} holds other files", "name another folder")
 
 
 def _half(file: Path) -> dict[str, Tensor]:

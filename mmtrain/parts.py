@@ -11,11 +11,12 @@ from mmtrain.answering import Answerer
 from mmtrain.data.features import FeatureStore
 from mmtrain.stage import Precision
 from mmtui.errors import MissingError
-from mmtui.pipeline import assets, checkpoint, language, projector
+from mmtui.pipeline import assets, checkpoint, engine_llamacpp, language, projector
 from mmtui.pipeline import spec as specs
 from mmtui.pipeline.assets import Report
 from mmtui.pipeline.assistant import Assistant, prepare
 from mmtui.pipeline.checkpoint import Checkpoint
+from mmtui.pipeline.engine_llamacpp import LlamaModel
 from mmtui.pipeline.language import LanguageModel
 from mmtui.pipeline.prompt import ChatFormat
 from mmtui.pipeline.spec import VisionSpec
@@ -94,6 +95,17 @@ def to_score(model: str, report: Report) -> Parts:
     found = checkpoint.find(model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return load(found, scoring_precision(found, report), device, report)
+
+
+def quantized(model: str, report: Report) -> LlamaModel:
+    """A language model to evaluate as llama.cpp runs it."""
+    found = checkpoint.find(model)
+    return engine_llamacpp.load(
+        assets.fetch(found.spec.language.weights, report),
+        precision=found.spec.language.precision,
+        adapter=found.adapter,
+        report=report,
+    )
 
 
 def that_answers(model: str, report: Report) -> tuple[Parts, Answerer]:

@@ -4,11 +4,12 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
 
 import mmtui
+from mmtui.bench_cli import bench
 from mmtui.chat.text import one_line, printable
 from mmtui.entry import silence_libraries
 from mmtui.errors import InputError, UsageError
@@ -33,10 +34,21 @@ app = typer.Typer(
 
 app.add_typer(history, name="history")
 app.add_typer(config, name="config")
+app.command()(bench)
 
 ModelOption = Annotated[
     str,
     typer.Option("--model", metavar="M", help="A preset, a checkpoint folder or hf:OWNER/NAME."),
+]
+Engine = Literal["auto", "torch", "llamacpp"]
+EngineOption = Annotated[
+    Engine,
+    typer.Option(
+        "--engine",
+        envvar="MMTUI_ENGINE",
+        show_envvar=False,
+        help="auto: llamacpp on a CPU, where it is installed, else torch.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 MAX_QUESTION_BYTES = 10_000_000
@@ -58,6 +70,9 @@ def _root(
     plain: Annotated[bool, typer.Option("--plain", help="Chat line by line.")] = False,
     model: Annotated[
         str | None, typer.Option("--model", metavar="M", help="Of the chat, as in `ask`.")
+    ] = None,
+    engine: Annotated[
+        Engine | None, typer.Option("--engine", help="Of the chat, as in `ask`.")
     ] = None,
     resume: Annotated[
         str | None,
@@ -82,6 +97,8 @@ def _root(
     config = Config.load()
     if model:
         config = config.changed(model=model)
+    if engine:
+        config = config.changed(engine=engine)
     if plain or not sys.stdin.isatty() or not sys.stdout.isatty():
         from mmtui.plain import chat
 
@@ -105,6 +122,7 @@ def ask(
         Path | None, typer.Option("--audio", metavar="P", help="Speech; its first 15 s are heard.")
     ] = None,
     model: ModelOption = "auto",
+    engine: EngineOption = "auto",
     system: Annotated[
         str | None, typer.Option("--system", metavar="S", help="A system prompt.")
     ] = None,
@@ -138,7 +156,7 @@ def ask(
 
         sampling = Sampling(temperature, seed=seed)
         checkpoint = _find(model)
-        assistant = Assistant(checkpoint, report)
+        assistant = Assistant(checkpoint, report, engine)
         if pictures:
             assistant.check_sight()
         transcript = None
@@ -159,7 +177,7 @@ def ask(
                 "answer": reply.text,
                 "transcript": transcript.text if transcript else None,
                 "model": checkpoint.spec.name,
-                "engine": "torch",
+                "engine": assistant.engine,
                 "images": [
                     {"path": name, "sha256": picture.sha256, "tokens": tokens}
                     for name, picture in shown
@@ -177,6 +195,8 @@ def ask(
                 "stop_reason": reply.stop_reason,
             }
         )
+    elif reply.full:
+        _note(f"stopped at the end of {checkpoint.spec.name}'s context")
     elif reply.stop_reason == "length":
         _note(f"stopped after {reply.completion_tokens} tokens; --max-tokens allows more")
     if reply.stop_reason == "cancelled":
@@ -211,11 +231,12 @@ def pull(
     """
     with reporting() as report:
         from mmtui.pipeline import assets
-        from mmtui.pipeline.assistant import prepare
+        from mmtui.pipeline.assistant import Assistant
 
         checkpoint = _find(model)
         parts = checkpoint.spec.assets
-        paths = {role: prepare(asset, report) for role, asset in parts.items()}
+        paths = {role: assets.fetch(asset, report) for role, asset in parts.items()}
+        paths["language"] = Assistant(checkpoint, report).prepare()
     for role, path in paths.items():
         print(one_line(f"{role:9} {parts[role].uri}"))
         print(one_line(f"{'':9} {path}"))

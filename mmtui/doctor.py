@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mmtui.errors import MmtuiError
-from mmtui.pipeline import assets, checkpoint
+from mmtui.pipeline import assets, checkpoint, choice
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Finding:
 def examine() -> Iterator[Finding]:
     yield _python()
     yield _torch()
+    yield _engine()
     yield _memory()
     yield _microphone()
     yield _ffmpeg()
@@ -54,6 +55,28 @@ def _torch() -> Finding:
     if torch.cuda.is_available():
         device = torch.cuda.get_device_name(0)
     return Finding("torch", "ok", f"{torch.__version__}, {device}")
+
+
+def _engine() -> Finding:
+    """What answers where nobody chooses: asked in another process, for it may fail to load."""
+    if choice.has_gpu():
+        return Finding("engine", "ok", "torch, on the GPU")
+    if not choice.is_installed():
+        return Finding(
+            "engine",
+            "note",
+            "torch; llama.cpp, which is faster on a CPU, is not installed",
+            'pip install "mmtui[llamacpp]", which takes a C++ compiler',
+        )
+    load = "from mmtui.pipeline.engine_llamacpp import version; print(version())"
+    asked = subprocess.run(
+        [sys.executable, "-P", "-c", load], capture_output=True, text=True, check=False
+    )
+    if asked.returncode:
+        last = (asked.stderr.strip().splitlines() or [f"it ends with {asked.returncode}"])[-1]
+        cure = 'pip install --force-reinstall "mmtui[llamacpp]", or --engine torch'
+        return Finding("engine", "bad", f"llama.cpp can't be loaded: {last}", cure)
+    return Finding("engine", "ok", asked.stdout.strip())
 
 
 def _memory() -> Finding:

@@ -31,7 +31,7 @@ TICK_S = 0.1  # how often Ctrl-C and a full recording are looked at
 def chat(config: Config, resume: str | None, images: list[Path]) -> None:
     """Chat on stdin and stdout. `resume`: an id, "latest", or None for a new conversation."""
     events: queue.Queue[Event] = queue.Queue()
-    process = Model(config.model, events.put)
+    process = Model(config.model, events.put, config.engine)
     session = Session.opened(process, None, config, tell)
     try:
         plain = Plain(session, SystemMicrophone(), events)

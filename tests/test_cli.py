@@ -74,7 +74,8 @@ def test_json_is_the_contract_s_document(mmtui, tiny, photo, smol, shared):
     speech = shared / "speech" / "LJ001-0012.wav"
     run = mmtui(
         "ask", "--model", tiny, "--image", photo, "--image", photo, "--audio", speech,
-        "--system", "Be brief.", "--max-tokens", 5, "--seed", 1, "--json", "And?",
+        "--system", "Be brief.", "--max-tokens", 5, "--seed", 1, "--json",
+        "--engine", "torch", "And?",
     )  # fmt: skip
     assert run.code == 0, run.err
     answer = run.json

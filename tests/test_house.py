@@ -99,6 +99,22 @@ def test_the_screen_comes_before_what_decodes_and_computes():
     assert not loaded & (HEAVY - {"textual"} | {"av", "textual_image", "sounddevice"})
 
 
+def test_text_on_llama_cpp_loads_neither_torch_nor_transformers(smol):
+    pytest.importorskip("llama_cpp", reason='the engine is not here: pip install "mmtui[llamacpp]"')
+    code = (
+        "import sys, os; leave = os._exit\n"
+        "def told(code): print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr); "
+        "leave(code)\n"
+        "os._exit = told; sys.argv = ['mmtui', 'ask', '--engine', 'llamacpp', '--model', 'smol', "
+        "'--max-tokens', '3', 'Hi']\n"
+        "from mmtui.__main__ import main; main()"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    loaded = set(run.stderr.splitlines()[-1].split())
+    assert run.returncode == 0 and "llama_cpp" in loaded, run.stderr
+    assert not loaded & (HEAVY - {"numpy", "PIL"})
+
+
 def test_help_is_as_quick_as_its_libraries():
     """Within 1.5 times of importing typer and rich alone; the best of several runs of each."""
 

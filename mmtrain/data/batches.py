@@ -15,8 +15,8 @@ from mmtrain.data.examples import Content, Example
 from mmtrain.data.features import FeatureStore, View
 from mmtui.errors import InputError
 from mmtui.pipeline.images import Picture
-from mmtui.pipeline.multimodal import Position, positions
 from mmtui.pipeline.prompt import IGNORE, ChatFormat, Role, Turn
+from mmtui.pipeline.sequence import Position, positions
 
 TEMPLATE = 64  # tokens that a chat template may put around a dialogue
 NO_PIXELS = Image.new("RGB", (1, 1))  # of a picture whose features come from the store

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -95,14 +95,21 @@ def text(
     model: Model = "auto",
     limit: Limit = None,
     batch: Batch = 4,
+    engine: Annotated[
+        Literal["torch", "llamacpp"], typer.Option("--engine", help="llamacpp: as it is quantized.")
+    ] = "torch",
     as_json: Json = False,
 ) -> None:
     """Perplexity per token and per byte, on RedPajama's layout."""
     with reporting() as report:
         from mmtrain.evaluation import text as task
-        from mmtrain.parts import to_score
+        from mmtrain.parts import quantized, to_score
 
-        scores = task.evaluate(to_score(model, report), data, limit, batch, report)
+        if engine == "llamacpp":
+            reader: task.Reader = task.LlamaReader(quantized(model, report))
+        else:
+            reader = task.TorchReader(to_score(model, report).language)
+        scores = task.evaluate(reader, data, limit, batch, report)
     _tell(scores, None, None, as_json)
 
 

@@ -1,34 +1,80 @@
 """Text: perplexity per token and per byte of a language model."""
 
 import math
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 
 from mmtrain.data import redpajama
 from mmtrain.evaluation.scores import Scores
 from mmtrain.model import summed_loss
-from mmtrain.parts import Parts
 from mmtui.errors import InputError
 from mmtui.pipeline.assets import Report
+from mmtui.pipeline.engine_llamacpp import LlamaEngine, LlamaModel
+from mmtui.pipeline.language import LanguageModel
 from mmtui.pipeline.prompt import IGNORE
 
+Row = tuple[list[int], list[int]]  # inputs, and what is to be foreseen after each
 WINDOW, STRIDE = 1024, 512  # a token is judged with at least STRIDE tokens before it, if there are
 
 
-def evaluate(parts: Parts, data: Path, limit: int | None, batch: int, report: Report) -> Scores:
+class Reader(Protocol):
+    """A language model that tells how well it foresees text."""
+
+    language: Any  # with `tokenizer` and `context`
+
+    def loss(self, rows: Sequence[Row]) -> float:
+        """The summed cross-entropy of the rows' targets, in nats."""
+
+
+class TorchReader:
+    def __init__(self, language: LanguageModel) -> None:
+        self.language = language
+
+    def loss(self, rows: Sequence[Row]) -> float:
+        length = max(len(ids) for ids, _ in rows)
+        inputs = torch.tensor([ids + [0] * (length - len(ids)) for ids, _ in rows])
+        targets = torch.tensor(
+            [wanted + [IGNORE] * (length - len(wanted)) for _, wanted in rows]
+        ).to(self.language.device)
+        inputs = inputs.to(self.language.device)
+        return float(summed_loss(self.language.model, targets, input_ids=inputs))
+
+
+class LlamaReader:
+    def __init__(self, language: LlamaModel) -> None:
+        self.language, self._engine = language, LlamaEngine(language)
+
+    def loss(self, rows: Sequence[Row]) -> float:
+        total = 0.0
+        for ids, wanted in rows:
+            left = np.array(wanted)
+            for logits in self._engine.logits(ids):
+                targets, left = left[: len(logits)], left[len(logits) :]
+                kept = targets != IGNORE
+                asked = logits[kept].astype(np.float64)
+                asked -= asked.max(axis=-1, keepdims=True)
+                foreseen = np.take_along_axis(asked, targets[kept, None], -1)[:, 0]
+                total += float((np.log(np.exp(asked).sum(-1)) - foreseen).sum())
+        return total
+
+
+def evaluate(reader: Reader, data: Path, limit: int | None, batch: int, report: Report) -> Scores:
     """Every token of every document counts, the first after an end-of-text token.
 
     Raises InputError for data without text.
     """
-    language = parts.language
+    language = reader.language
     documents = list(islice(redpajama.documents(redpajama.files(data)), limit))
     if not documents:
         raise InputError(f"{data} holds no text to score", 'each line must be JSON with a "text"')
     window = min(WINDOW, language.context)
     end = language.tokenizer.eos_token_id
-    rows: list[tuple[list[int], list[int]]] = []
+    rows: list[Row] = []
     for text in documents:
         ids = language.tokenizer(text, add_special_tokens=False).input_ids
         rows += _windows([end, *ids], window)
@@ -38,14 +84,8 @@ def evaluate(parts: Parts, data: Path, limit: int | None, batch: int, report: Re
         for start in range(0, len(rows), batch):
             report("reading", start, len(rows))
             part = rows[start : start + batch]
-            length = len(part[-1][0])
-            inputs = torch.tensor([ids + [end] * (length - len(ids)) for ids, _ in part])
-            targets = torch.tensor(
-                [wanted + [IGNORE] * (length - len(wanted)) for _, wanted in part]
-            )
-            on = targets.to(language.device)
-            loss += float(summed_loss(language.model, on, input_ids=inputs.to(language.device)))
-            tokens += int((targets != IGNORE).sum())
+            loss += reader.loss(part)
+            tokens += sum(target != IGNORE for _, wanted in part for target in wanted)
     report("reading", len(rows), len(rows))
     size = sum(len(text.encode()) for text in documents)
     values: dict[str, float | int] = {
@@ -59,7 +99,7 @@ def evaluate(parts: Parts, data: Path, limit: int | None, batch: int, report: Re
     return Scores(values, [])
 
 
-def _windows(ids: list[int], window: int) -> list[tuple[list[int], list[int]]]:
+def _windows(ids: list[int], window: int) -> list[Row]:
     """Inputs and targets; windows overlap, and each token is a target once."""
     stride = max(window // (WINDOW // STRIDE), 1)
     rows, done = [], 0  # targets so far

@@ -12,6 +12,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from mmtui.errors import UsageError
 
+Engine = Literal["auto", "torch", "llamacpp"]
+
 # What `mmtui config edit` begins with; the comments are the documentation of each key.
 TEMPLATE = """\
 # mmtui's settings. Lines that begin with # are the defaults.
@@ -19,6 +21,9 @@ TEMPLATE = """\
 
 # Which model answers: a preset (phi2, smol), a checkpoint folder, hf:OWNER/NAME, or auto.
 #model = "auto"
+
+# What runs it: "torch", "llamacpp" (pip install "mmtui[llamacpp]"), or "auto": llamacpp on a CPU.
+#engine = "auto"
 
 # How the screen looks: "dark" or "light".
 #theme = "dark"
@@ -48,6 +53,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     """The keys of the file, with their defaults."""
 
     model: str = "auto"
+    engine: Engine = "auto"
     theme: Literal["dark", "light"] = "dark"
     temperature: float = Field(0.0, ge=0, le=10)
     top_p: float = Field(0.95, gt=0, le=1)

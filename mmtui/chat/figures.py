@@ -21,6 +21,8 @@ class Figures:
     tokens_per_s: float | None = None
     picture_tokens: int = 0
     picture_side: int = 0  # pixels; 0 if the model sees none
+    engine: str = ""
+    dropped: int = 0  # turns that are not in the context any more
 
     def becomes(self, state: State) -> None:
         self.state, self.step = state, ""
@@ -34,6 +36,7 @@ class Figures:
 
     def ready(self, event: Ready) -> None:
         self.model, self.context, self.step = event.model, event.context, ""
+        self.engine = event.engine
         self.picture_tokens, self.picture_side = event.picture_tokens, event.picture_side
         if self.state == "loading":
             self.state = "idle"

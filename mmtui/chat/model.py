@@ -12,6 +12,7 @@ from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Protocol
 
 from mmtui.chat import worker
+from mmtui.chat.config import Engine
 from mmtui.chat.protocol import Ask, Cancel, Died, Event, Load, Request, Said, Transcribe
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ class Model:
     `hear` is called with each event, in a thread of this class.
     """
 
-    def __init__(self, name: str, hear: Callable[[Event], None]) -> None:
-        self.name = name
+    def __init__(self, name: str, hear: Callable[[Event], None], engine: Engine = "auto") -> None:
+        self.name, self.engine = name, engine
         self._hear = hear
         self._numbers = itertools.count(1)
         self._process: SpawnProcess | None = None
@@ -115,7 +116,10 @@ class Model:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(
-            target=worker.main, args=(theirs, self.name), name="mmtui-model", daemon=True
+            target=worker.main,
+            args=(theirs, self.name, self.engine),
+            name="mmtui-model",
+            daemon=True,
         )
         # Textual's stand-in for stderr has no file descriptor, for which multiprocessing asks.
         with redirect_stderr(sys.__stderr__):

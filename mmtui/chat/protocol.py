@@ -76,6 +76,7 @@ class Ready:
     context: int
     picture_tokens: int
     picture_side: int
+    engine: str = "torch"
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,11 @@ class Piece:
 
 @dataclass(frozen=True)
 class Answered:
-    """An answer ended. Tokens of the prompt include those of its pictures."""
+    """An answer ended. Tokens of the prompt include those of its pictures.
+
+    The oldest `dropped` turns were left out, for the context was full; `full`: it ended the
+    answer, too.
+    """
 
     number: int
     stop_reason: StopReason
@@ -97,6 +102,8 @@ class Answered:
     completion_tokens: int
     first_token_s: float | None
     tokens_per_s: float | None
+    dropped: int = 0
+    full: bool = False
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ class Session:
         """A new conversation."""
         self.stop()
         self.conversation = Conversation(system=self._config.system)
-        self.figures.used = 0
+        self.figures.used = self.figures.dropped = 0
 
     def resume(self, id: str | None = None) -> str:
         """Go on with a conversation, the latest by default; returns the draft left in it."""
@@ -97,7 +97,7 @@ class Session:
             raise UsageError("there is no conversation to resume", "begin one: mmtui")
         self.stop()
         self.conversation = self.history.conversation(id)
-        self.figures.used = 0
+        self.figures.used = self.figures.dropped = 0
         return self.history.draft(self.conversation.id)
 
     def attach(self, path: Path) -> Attachment:
@@ -263,6 +263,7 @@ class Session:
             self._loading, self._is_loaded = None, True
             figures.used = event.prompt_tokens + event.completion_tokens
             figures.tokens_per_s = event.tokens_per_s
+            self._tell_of_the_context(event)
             self._finish("complete" if event.stop_reason == "stop" else "stopped")
         elif isinstance(event, Heard):
             self._rest()
@@ -317,6 +318,16 @@ class Session:
             if message.text or pictures:
                 turns.append(Said(message.role, message.text, pictures))
         return turns
+
+    def _tell_of_the_context(self, event: Answered) -> None:
+        """Once each time that more of the conversation is left out."""
+        if event.full:
+            text = "the answer reached the end of the model's context"
+            self._tell(Notice(text, "go on, and older turns are left out", is_error=False))
+        elif event.dropped > self.figures.dropped:
+            text = f"the context is full: the oldest {event.dropped} turns are left out"
+            self._tell(Notice(text, "they stay in the history", is_error=False))
+        self.figures.dropped = event.dropped
 
     def _finish(self, state: Literal["complete", "stopped", "failed"]) -> None:
         answer, self._answer, self._asking = self._answer, None, None

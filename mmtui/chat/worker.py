@@ -9,6 +9,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from mmtui.chat.config import Engine
 from mmtui.chat.protocol import (
     Answered,
     Ask,
@@ -35,16 +36,16 @@ if TYPE_CHECKING:
 PROGRESS_EVERY_S = 0.1
 
 
-def main(connection: Connection, model: str) -> None:
+def main(connection: Connection, model: str, engine: Engine = "auto") -> None:
     """Runs until the chat closes its end, or dies."""
     _leave_the_terminal()
     silence_libraries()
-    _Worker(connection, model).run()
+    _Worker(connection, model, engine).run()
 
 
 class _Worker:
-    def __init__(self, connection: Connection, model: str) -> None:
-        self._connection, self._model = connection, model
+    def __init__(self, connection: Connection, model: str, engine: Engine) -> None:
+        self._connection, self._model, self._engine = connection, model, engine
         self._sending = threading.Lock()
         self._requests: SimpleQueue[Request] = SimpleQueue()
         self._cancelled: set[int] = set()
@@ -80,7 +81,7 @@ class _Worker:
             self._send(
                 Ready(
                     request.number, assistant.name, assistant.context(),
-                    assistant.tokens_per_picture(), assistant.picture_side,
+                    assistant.tokens_per_picture(), assistant.picture_side, assistant.engine,
                 )
             )  # fmt: skip
         elif isinstance(request, Transcribe):
@@ -101,7 +102,7 @@ class _Worker:
                     Answered(
                         request.number, event.stop_reason, event.prompt_tokens,
                         event.cached_tokens, event.completion_tokens, event.first_token_s,
-                        event.decode_tokens_per_s,
+                        event.decode_tokens_per_s, event.dropped, event.full,
                     )
                 )  # fmt: skip
             else:
@@ -112,7 +113,8 @@ class _Worker:
             from mmtui.pipeline import checkpoint
             from mmtui.pipeline.assistant import Assistant
 
-            self._assistant = Assistant(checkpoint.find(self._model), self._reporter())
+            found = checkpoint.find(self._model)
+            self._assistant = Assistant(found, self._reporter(), self._engine)
         return self._assistant
 
     def _reporter(self) -> "Report":

@@ -119,28 +119,30 @@ def save_tensors(
 
 
 def intact(path: Path, pin: Pin) -> bool:
-    """Whether `path` has the pinned size and SHA-256.
-
-    The hash is computed when the file is new or was touched since, and remembered in the cache.
-    """
+    """Whether `path` has the pinned size and SHA-256."""
     try:
-        stat = path.stat()
+        return path.stat().st_size == pin.size and digest(path) == pin.sha256
     except OSError:
         return False
-    if stat.st_size != pin.size:
-        return False
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file.
+
+    It is computed when the file is new or was touched since, and remembered in the cache.
+    """
+    stat = path.stat()
     place = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()
     seal = cache_dir() / "seals" / place
-    expected = json.dumps([pin.sha256, stat.st_size, stat.st_mtime_ns])
-    with suppress(OSError, UnicodeDecodeError):  # no seal, or not ours: compute
-        if seal.read_text() == expected:
-            return True
-    if sha256(path) != pin.sha256:
-        return False
+    with suppress(OSError, ValueError, TypeError):  # no seal, or not ours: compute
+        known, *of = json.loads(seal.read_text())
+        if of == [stat.st_size, stat.st_mtime_ns] and isinstance(known, str):
+            return known
+    computed = sha256(path)
     with suppress(OSError):  # a read-only cache is as good, only slower
         seal.parent.mkdir(parents=True, exist_ok=True)
-        seal.write_text(expected)
-    return True
+        seal.write_text(json.dumps([computed, stat.st_size, stat.st_mtime_ns]))
+    return computed
 
 
 def sha256(path: Path) -> str:

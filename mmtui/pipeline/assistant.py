@@ -5,26 +5,31 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
 from mmtui.errors import MissingError, UsageError
-from mmtui.pipeline import assets, gguf, language, projector
+from mmtui.pipeline import assets, choice, conversion
 from mmtui.pipeline.assets import Report, silent
 from mmtui.pipeline.checkpoint import Checkpoint
+from mmtui.pipeline.choice import EngineName
 from mmtui.pipeline.decoding import TextStream
-from mmtui.pipeline.engine import Engine
 from mmtui.pipeline.images import Picture
-from mmtui.pipeline.language import LanguageModel
-from mmtui.pipeline.multimodal import positions
 from mmtui.pipeline.prompt import ChatFormat, Turn
 from mmtui.pipeline.sampling import GREEDY, Sampler, Sampling
-from mmtui.pipeline.sound import RATE, Clip
+from mmtui.pipeline.sequence import Position, positions
 from mmtui.pipeline.spec import Asset
-from mmtui.pipeline.speech import SpeechModel, Transcript, is_silent
-from mmtui.pipeline.vision import VisionTower
+from mmtui.pipeline.window import fitting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mmtui.pipeline.engine import Engine
+    from mmtui.pipeline.engine_llamacpp import LlamaEngine, LlamaModel
+    from mmtui.pipeline.language import LanguageModel
+    from mmtui.pipeline.projector import Projector
+    from mmtui.pipeline.sound import Clip
+    from mmtui.pipeline.speech import SpeechModel, Transcript
+    from mmtui.pipeline.vision import VisionTower
 
 # Memory as mmtrain's pre-flight estimates it, time at 40 % of the tensor cores' peak in bf16.
 PHI2_SIGHT = (
@@ -39,7 +44,11 @@ REMEMBERED_PICTURES = 256  # their projected features take 0.2 MB each
 
 @dataclass(frozen=True)
 class Reply:
-    """The end of an answer. Tokens of a prompt include the patches of its pictures."""
+    """The end of an answer. Tokens of a prompt include the patches of its pictures.
+
+    `dropped` is how many of the oldest turns were left out, for the conversation is longer
+    than the model's context; `full`: the answer ended where the context does.
+    """
 
     text: str
     stop_reason: Literal["stop", "length", "cancelled"]
@@ -48,25 +57,33 @@ class Reply:
     completion_tokens: int
     first_token_s: float | None  # None if it was cancelled before
     decode_tokens_per_s: float | None  # None for a single token
+    dropped: int = 0
+    full: bool = False
 
 
 def prepare(asset: Asset, report: Report = silent) -> Path:
-    """Fetch an asset if need be, and convert it if it is a GGUF. Returns what is loaded."""
+    """Fetch an asset if need be, and convert it if it is a GGUF. Returns what torch loads."""
     path = assets.fetch(asset, report)
-    if path.suffix != ".gguf":
+    if (source := conversion.gguf_in(path)) is None:
         return path
-    digest = asset.pins[0].sha256 if asset.pins else assets.sha256(path)
-    return gguf.convert(path, digest, report)
+    from mmtui.pipeline import gguf
+
+    return gguf.convert(source, assets.digest(source), report)
 
 
 class Assistant:
     """A model, whose parts are fetched and loaded when they are first needed."""
 
-    def __init__(self, checkpoint: Checkpoint, report: Report = silent) -> None:
-        self._checkpoint = checkpoint
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        report: Report = silent,
+        engine: Literal["auto", "torch", "llamacpp"] = "auto",
+    ) -> None:
+        self._checkpoint, self._wanted = checkpoint, engine
         self._spec = checkpoint.spec
         self._report = report
-        self._features: dict[str, Tensor] = {}
+        self._features: dict[str, Tensor] = {}  # of pictures, by sha256
 
     def load(self, *, pictures: bool = False) -> float:
         """Load the language model, and what seeing takes. Returns the seconds that it took."""
@@ -77,6 +94,13 @@ class Assistant:
         if pictures:
             _ = self._tower, self._projector
         return time.perf_counter() - began
+
+    def prepare(self) -> Path:
+        """Have the language model as its engine loads it: fetched, and converted if need be."""
+        if self.engine == "torch":
+            return prepare(self._spec.language.weights, self._report)
+        precision, adapter = self._spec.language.precision, self._checkpoint.adapter
+        return conversion.to_gguf(self._weights, adapter, precision, self._report).model
 
     def check_sight(self) -> None:
         """Raises MissingError, with the cure, where the model has not learnt to see."""
@@ -100,12 +124,30 @@ class Assistant:
         """Pixels of the square that it sees of a picture; 0 if it can't see."""
         return self._spec.vision.image_size if self._spec.vision and self._checkpoint.sees else 0
 
+    @property
+    def stored_as(self) -> str:
+        """The kind of the language model's weights: bf16, Q4_0; loads it."""
+        return self._language.stored_as
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Of the weights that decoding a token reads; loads the language model."""
+        return self._language.bytes_per_token
+
+    @property
+    def device(self) -> str:
+        """Of the language model, which this loads: "cpu", "cuda"."""
+        return str(self._language.device).partition(":")[0]
+
     def context(self) -> int:
         """The most tokens of a conversation; loads the language model."""
         return self._language.context
 
-    def transcribe(self, clip: Clip) -> Transcript:
+    def transcribe(self, clip: "Clip") -> "Transcript":
         """Speech, mono at 16 kHz, to text. Silence is told without loading anything."""
+        from mmtui.pipeline.sound import RATE
+        from mmtui.pipeline.speech import Transcript, is_silent
+
         if self._spec.speech is None:
             raise MissingError(f"{self._spec.name} has no speech model", "use --model smol")
         if is_silent(clip):
@@ -124,21 +166,26 @@ class Assistant:
     ) -> Iterator[str | Reply]:
         """The pieces of the answer as they are certain, then one Reply.
 
-        `cancelled` is asked before each token and each piece of a long prompt. Raises
-        UsageError if the conversation does not fit into the model's context, MissingError
-        for pictures it can't see.
+        `cancelled` is asked before each token and each piece of a long prompt. Of a
+        conversation that leaves no room for an answer, the oldest turns are left out. Raises
+        UsageError if even the last one does not fit, MissingError for pictures it can't see.
         """
-        pictures = [part for turn in turns for part in turn.content if isinstance(part, Picture)]
-        self.load(pictures=bool(pictures))
+        self.load(pictures=bool(_pictures(turns)))
         began = time.perf_counter()
-        features = self._see(pictures)
-        sequence = positions(self._format.encode(turns), self.tokens_per_picture())
-        room = self._language.context - len(sequence)
+        context = self._language.context
+        kept = fitting(
+            turns,
+            lambda part: len(self._positions(part)),
+            context - min(max_tokens, context // 4),
+        )
+        features = self.see(_pictures(kept))
+        sequence = self._positions(kept)
+        room = context - len(sequence)
         if room < 1:
             raise UsageError(
                 f"the conversation is {len(sequence)} tokens long, {1 - room} too many for"
                 f" {self._spec.name}",
-                f"shorten it to {self._language.context - 1} tokens",
+                f"shorten it to {context - 1} tokens",
             )
         cached = self._engine.cached(sequence)
         stream = TextStream(self._language.tokenizer, self._format.turn_text)
@@ -178,10 +225,19 @@ class Assistant:
             decode_tokens_per_s=(
                 (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else None
             ),
+            dropped=len(turns) - len(kept),
+            full=reason == "length" and count == room,
         )
 
-    def _see(self, pictures: list[Picture]) -> dict[str, Tensor]:
+    def _positions(self, turns: Sequence[Turn]) -> list[Position]:
+        return positions(self._format.encode(turns), self.tokens_per_picture())
+
+    def see(self, pictures: Sequence[Picture]) -> "dict[str, Tensor]":
         """Projected patch features (patches, hidden) by sha256; each picture is encoded once."""
+        if not pictures:
+            return {}
+        import torch
+
         new = {p.sha256: p for p in pictures if p.sha256 not in self._features}
         for done, (sha256, picture) in enumerate(new.items()):
             self._report("seeing", done, len(new))
@@ -197,30 +253,62 @@ class Assistant:
         return wanted
 
     @cached_property
-    def _language(self) -> LanguageModel:
+    def engine(self) -> EngineName:
+        """Which one answers; fetches the language model."""
+        if self._wanted != "auto":
+            return self._wanted
+        return choice.best(self._weights, self._checkpoint.adapter)
+
+    @cached_property
+    def _weights(self) -> Path:
+        return assets.fetch(self._spec.language.weights, self._report)
+
+    @cached_property
+    def _language(self) -> "LanguageModel | LlamaModel":
+        precision, adapter = self._spec.language.precision, self._checkpoint.adapter
+        if self.engine == "llamacpp":
+            from mmtui.pipeline import engine_llamacpp
+
+            return engine_llamacpp.load(
+                self._weights, precision=precision, adapter=adapter, report=self._report
+            )
+        from mmtui.pipeline import language
+
         return language.load(
             prepare(self._spec.language.weights, self._report),
-            precision=self._spec.language.precision,
-            adapter=self._checkpoint.adapter,
+            precision=precision,
+            adapter=adapter,
+            random=self._checkpoint.random,
             report=self._report,
         )
 
     @cached_property
-    def _engine(self) -> Engine:
-        return Engine(self._language)
+    def _engine(self) -> "Engine | LlamaEngine":
+        model: Any = self._language
+        if self.engine == "llamacpp":
+            from mmtui.pipeline.engine_llamacpp import LlamaEngine
+
+            return LlamaEngine(model)
+        from mmtui.pipeline.engine import Engine
+
+        return Engine(model)
 
     @cached_property
     def _format(self) -> ChatFormat:
         return ChatFormat(self._language.tokenizer)
 
     @cached_property
-    def _tower(self) -> VisionTower:
+    def _tower(self) -> "VisionTower":
+        from mmtui.pipeline.vision import VisionTower
+
         assert self._spec.vision is not None
         weights = assets.fetch(self._spec.vision.weights, self._report)
         return VisionTower(self._spec.vision, weights).to(self._language.device)
 
     @cached_property
-    def _projector(self) -> projector.Projector:
+    def _projector(self) -> "Projector":
+        from mmtui.pipeline import projector
+
         assert self._spec.vision is not None and self._checkpoint.projector is not None
         module = projector.load(
             self._checkpoint.projector, self._spec.vision.width, self._language.hidden
@@ -228,7 +316,13 @@ class Assistant:
         return module.to(self._language.device)
 
     @cached_property
-    def _speech(self) -> SpeechModel:
+    def _speech(self) -> "SpeechModel":
+        from mmtui.pipeline.speech import SpeechModel
+
         assert self._spec.speech is not None
         folder = assets.fetch(self._spec.speech.weights, self._report)
         return SpeechModel(self._spec.speech, folder)
+
+
+def _pictures(turns: Sequence[Turn]) -> list[Picture]:
+    return [part for turn in turns for part in turn.content if isinstance(part, Picture)]

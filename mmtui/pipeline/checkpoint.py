@@ -33,11 +33,15 @@ _HUB_LANGUAGE_FILES = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A spec, and the trained parts that are there."""
+    """A spec, and the trained parts that are there.
+
+    `random`: torch shall draw the language model's weights instead of reading them.
+    """
 
     spec: ModelSpec
     projector: Path | None = None
     adapter: Path | None = None
+    random: bool = False
 
     @property
     def sees(self) -> bool:

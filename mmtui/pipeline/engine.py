@@ -6,13 +6,16 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mmtui.errors import MmtuiError
+from mmtui.pipeline import attention
 from mmtui.pipeline.language import LanguageModel
-from mmtui.pipeline.multimodal import Position, embed
+from mmtui.pipeline.multimodal import embed
 from mmtui.pipeline.sampling import Sampler
+from mmtui.pipeline.sequence import Position, reusable
 
 # `torch.backends.mkldnn.flags` also sets a flag of Intel's GPUs, and warns where there is none.
 warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")
@@ -32,17 +35,13 @@ class Engine:
     """Decodes with a causal LM, feeding it embeddings; batch 1 keeps its cache."""
 
     def __init__(self, language: LanguageModel) -> None:
+        attention.use(language.model)
         self._language = language
         self._kept = Cache()
 
     def cached(self, sequence: Sequence[Position]) -> int:
         """How many leading positions of `sequence` a `stream` would not compute again."""
-        common = 0
-        for held, wanted in zip(self._kept.held, sequence, strict=False):
-            if held != wanted:
-                break
-            common += 1
-        return min(common, len(sequence) - 1)  # the last is fed anew: its logits are needed
+        return reusable(self._kept.held, sequence)
 
     @torch.inference_mode()
     def stream(
@@ -62,7 +61,7 @@ class Engine:
             if len(rest) > PREFILL_CHUNK:
                 yield None
         while True:
-            token = int(sampler(logits))
+            token = int(sampler(_array(logits))[0])
             yield token
             logits = self._feed([token], {})
 
@@ -83,19 +82,20 @@ class Engine:
         logits = self._forward(inputs, cache, mask, at)
         answers: list[list[int]] = [[] for _ in sequences]
         open_rows = set(range(len(sequences)))
-        for _ in range(max_tokens):
-            tokens = sampler(logits)
+        for number in range(1, max_tokens + 1):
+            tokens = sampler(_array(logits))
             for row in list(open_rows):
                 token = int(tokens[row])
                 if token in stop_ids:
                     open_rows.remove(row)
                 else:
                     answers[row].append(token)
-            if not open_rows:
+            if not open_rows or number == max_tokens:
                 break
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
             at = at[:, -1:] + 1
-            logits = self._forward(embedding(tokens[:, None]), cache, mask, at)
+            new = torch.from_numpy(tokens).to(self._language.device)[:, None]
+            logits = self._forward(embedding(new), cache, mask, at)
         return answers
 
     def _feed(self, new: Sequence[Position], features: Mapping[str, Tensor]) -> Tensor:
@@ -130,6 +130,9 @@ class Engine:
     ) -> Tensor:
         """Logits (batch, vocabulary) of the last position, in fp32; `cache` grows."""
         length = cache.get_seq_length() + inputs.shape[1]
+        # As an index: cut out by a number, the rows of a batch are not one block, and torch would
+        # copy the output layer for each of them.
+        last = torch.tensor([inputs.shape[1] - 1], device=inputs.device)
         try:
             with self._fast_vectors() if inputs.shape[:2].numel() == 1 else nullcontext():
                 output = self._language.model(
@@ -138,7 +141,7 @@ class Engine:
                     position_ids=at,
                     past_key_values=cache,
                     use_cache=True,
-                    logits_to_keep=1,
+                    logits_to_keep=last,
                 )
         except (TypeError, ValueError, AttributeError) as error:
             raise self._unsupported() from error
@@ -159,3 +162,9 @@ class Engine:
             return nullcontext()
         context: AbstractContextManager[None] = torch.backends.mkldnn.flags(enabled=False)
         return context
+
+
+def _array(logits: Tensor) -> np.ndarray:
+    """On the CPU: the sampler is the same for every engine and device."""
+    array: np.ndarray = logits.cpu().numpy()
+    return array

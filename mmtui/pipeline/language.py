@@ -3,7 +3,9 @@
 import ctypes
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ import torch
 from torch import nn
 
 from mmtui.errors import InputError, MissingError, MmtuiError
+from mmtui.pipeline import lora
 from mmtui.pipeline.assets import Report, silent
 from mmtui.pipeline.spec import Precision
+from mmtui.pipeline.tokenizer import end_tokens
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,29 @@ class LanguageModel:
         return self.embedding.embedding_dim
 
     @property
+    def stored_as(self) -> str:
+        """The kind of most of its weights."""
+        return self.precision
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Of the weights that decoding a token reads: all but an embedding table of its own."""
+        table = self.embedding.weight
+        tied = self.model.get_output_embeddings().weight is table
+        return sum(
+            _bytes(weight) for weight in self.model.parameters() if tied or weight is not table
+        )
+
+    @property
     def context(self) -> int:
         """The most positions that the model was made for."""
         return int(getattr(self.model.config, "max_position_embeddings", 2048))
+
+
+def _bytes(weight: torch.Tensor) -> int:
+    """Bytes, with the scales of what is quantized: one of 8 bits for 64 numbers."""
+    scales = getattr(getattr(weight, "quant_state", None), "absmax", None)
+    return weight.nbytes + (0 if scales is None else scales.nbytes)
 
 
 def load(
@@ -51,12 +75,14 @@ def load(
     precision: Precision = "auto",
     adapter: Path | None = None,
     device: torch.device | None = None,
+    random: bool = False,
     report: Report = silent,
 ) -> LanguageModel:
     """Load a Hugging Face directory with safetensors weights, and a PEFT adapter over it.
 
-    An adapter is merged into fp32 and bf16 weights and kept beside 4-bit ones. Raises
-    InputError for a directory that holds no model we can load, MmtuiError for fp16 Phi.
+    An adapter is merged into fp32 and bf16 weights and kept beside 4-bit ones. `random`: the
+    directory holds no weights, they are drawn. Raises InputError for a directory that holds no
+    model we can load, MmtuiError for fp16 Phi.
     """
     auto = _transformers()
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -67,9 +93,14 @@ def load(
         raise InputError(f"{folder} holds no language model that transformers knows") from error
     if not tokenizer.is_fast:
         raise InputError(f"the tokenizer in {folder} has no tokenizer.json")
-    files = _weight_files(folder)
+    files = {} if random else _weight_files(folder)
     if precision == "auto":
-        precision = _choose_precision(files, device)
+        half = (
+            sum(2 * weight.numel() for weight in _skeleton(auto, config, "bf16").parameters())
+            if random
+            else sum(shard.stat().st_size for shard in set(files.values()))
+        )
+        precision = _choose_precision(half, device)
     if precision == "fp16" and config.model_type == "phi":
         raise MmtuiError(
             "Phi can't run in fp16: its activations overflow and the answers are noise",
@@ -78,11 +109,17 @@ def load(
     if precision == "nf4" and device.type == "cpu":
         _return_freed_memory()
     model = _skeleton(auto, config, precision)
-    _fill(model, folder, files, _DTYPES[precision], device, report)
+    prefix = f"{model.base_model_prefix}."
+    read: Read = _drawn() if random else partial(_read, folder, files, prefix)
+    _fill(model, read, _DTYPES[precision], device, report)
+    if still := [name for name, weight in model.named_parameters() if weight.is_meta]:
+        raise InputError(f"{folder} lacks the weights {', '.join(still[:3])}")
+    model.to(device)
     if adapter is not None:
         model = _adapt(model, adapter) if precision == "nf4" else _merge(model, adapter)
     model.eval().requires_grad_(False)
-    return LanguageModel(model, tokenizer, precision, _eos(folder, config, tokenizer))
+    ends = end_tokens(folder, config.eos_token_id, tokenizer.eos_token_id)
+    return LanguageModel(model, tokenizer, precision, ends)
 
 
 def tokenizer_in(folder: Path) -> Any:
@@ -139,10 +176,11 @@ def _weight_files(folder: Path) -> dict[str, Path]:
     return names
 
 
-def _choose_precision(files: dict[str, Path], device: torch.device) -> Precision:
-    """bf16, or 4-bit where bf16 would not fit; fp32 on a GPU that can't do bf16."""
-    shards = set(files.values())
-    half = sum(shard.stat().st_size for shard in shards)  # nearly all models come in 16 bits
+def _choose_precision(half: int, device: torch.device) -> Precision:
+    """bf16, or 4-bit where bf16 would not fit; fp32 on a GPU that can't do bf16.
+
+    `half`: the bytes of the weights in 16 bits, as nearly all models come.
+    """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         if not torch.cuda.is_bf16_supported(including_emulation=False):
@@ -182,49 +220,53 @@ def _skeleton(auto: Any, config: Any, precision: Precision) -> Any:
     return model
 
 
-def _fill(
-    model: Any,
-    folder: Path,
-    files: dict[str, Path],
-    dtype: torch.dtype,
-    device: torch.device,
-    report: Report,
-) -> None:
-    """Read, cast and quantize one tensor at a time.
+# The tensor of a name and a shape; None if there is none.
+Read = Callable[[str, torch.Size], torch.Tensor | None]
 
-    A file is opened anew for each tensor: as long as it is open, all that was read of it
-    counts as resident memory, and Phi-2 would need 10 GiB to load instead of 6.
+
+def _read(
+    folder: Path, files: dict[str, Path], prefix: str, name: str, shape: torch.Size
+) -> torch.Tensor | None:
+    """From the file, which is opened anew for each tensor.
+
+    As long as it is open, all that was read of it counts as resident memory, and Phi-2 would
+    need 10 GiB to load instead of 6.
     """
     from safetensors import SafetensorError, safe_open
 
-    missing = []
-    prefix = f"{model.base_model_prefix}."
+    stored = name if name in files else name.removeprefix(prefix)
+    if stored not in files:
+        return None
+    try:
+        with safe_open(files[stored], framework="pt") as tensors:
+            tensor: torch.Tensor = tensors.get_tensor(stored)
+    except SafetensorError as error:
+        raise InputError(f"{files[stored]} is damaged: {error}", "fetch it again") from error
+    if tensor.shape != shape:
+        raise InputError(f"{stored} in {folder} is {tuple(tensor.shape)}, not {tuple(shape)}")
+    return tensor
+
+
+def _drawn() -> Read:
+    from mmtui.pipeline.random_weights import Chance
+
+    chance = Chance()
+    return lambda name, shape: torch.from_numpy(chance.draw(name, tuple(shape)))
+
+
+def _fill(model: Any, read: Read, dtype: torch.dtype, device: torch.device, report: Report) -> None:
+    """Read, cast and quantize one tensor at a time."""
     parameters = dict(model.named_parameters())
     persistent = dict.fromkeys(model.state_dict())  # not the tables that are computed anew
     buffers = {name: buffer for name, buffer in model.named_buffers() if name in persistent}
     for number, (name, empty) in enumerate((parameters | buffers).items()):
         report("loading the language model", number, len(parameters))
-        stored = name if name in files else name.removeprefix(prefix)
-        if stored not in files:
-            missing.append(name)
-            continue
-        try:
-            with safe_open(files[stored], framework="pt") as tensors:
-                tensor = tensors.get_tensor(stored)
-                if tensor.shape != getattr(empty, "full_shape", empty.shape):
-                    raise InputError(
-                        f"{stored} in {folder} is {tuple(tensor.shape)}, not {tuple(empty.shape)}"
-                    )
-                _put(model, name, tensor, dtype, device)
-                del tensor
-        except SafetensorError as error:
-            raise InputError(f"{files[stored]} is damaged: {error}", "fetch it again") from error
+        tensor = read(name, getattr(empty, "full_shape", empty.shape))
+        if tensor is not None:
+            _put(model, name, tensor, dtype, device)
+        del tensor
     report("loading the language model", 1, 1)
     model.tie_weights()
-    empty_still = {name for name, tensor in model.named_parameters() if tensor.is_meta}
-    if still := [name for name in missing if name in empty_still]:
-        raise InputError(f"{folder} lacks the weights {', '.join(still[:3])}")
-    model.to(device)
 
 
 def _put(
@@ -272,8 +314,8 @@ def _merge(model: Any, adapter: Path) -> Any:
     try:
         config = json.loads((adapter / "adapter_config.json").read_bytes())
         tensors = load_file(adapter / "adapter_model.safetensors")
-        odd = [key for key in _ODD_LORA if config.get(key)]
-        factor = config["lora_alpha"] / config["r"]
+        factor = lora.factor(config)
+        odd = []
         pairs = []
         for name in [name for name in tensors if ".lora_A." in name]:
             layer = model.get_submodule(name.removeprefix("base_model.model.").split(".lora_A.")[0])
@@ -282,19 +324,13 @@ def _merge(model: Any, adapter: Path) -> Any:
             pairs.append((layer, low, high))
     except Exception:  # safetensors and torch raise nearly anything on damaged files
         return _adapt(model, adapter)  # which tells
-    if odd or config.get("peft_type") != "LORA" or 2 * len(pairs) != len(tensors):
+    if odd or factor is None or 2 * len(pairs) != len(tensors):
         return _adapt(model, adapter)
     with torch.no_grad():
         for layer, low, high in pairs:
             added = (high.float() @ low.float()) * factor
             layer.weight += added.to(layer.weight.device, layer.weight.dtype)
     return model
-
-
-_ODD_LORA = (
-    "alpha_pattern", "rank_pattern", "use_dora", "use_rslora", "fan_in_fan_out", "lora_bias",
-    "modules_to_save", "trainable_token_indices",
-)  # fmt: skip
 
 
 def _adapt(model: Any, adapter: Path) -> Any:
@@ -316,16 +352,3 @@ def _adapt(model: Any, adapter: Path) -> Any:
         what = f"{min(stray)} has no place" if stray else f"{kind} is no LoRA"
         raise InputError(f"the adapter in {adapter} does not fit: {what}")
     return adapted if getattr(model, "is_loaded_in_4bit", False) else adapted.merge_and_unload()
-
-
-def _eos(folder: Path, config: Any, tokenizer: Any) -> frozenset[int]:
-    """Every end token that the model, its generation settings or its tokenizer name."""
-    found = [config.eos_token_id, tokenizer.eos_token_id]
-    settings = folder / "generation_config.json"
-    if settings.exists():
-        try:
-            found.append(json.loads(settings.read_bytes()).get("eos_token_id"))
-        except (ValueError, AttributeError) as error:
-            raise InputError(f"{settings} is damaged", "fetch it again") from error
-    flat = [token for ids in found for token in (ids if isinstance(ids, list) else [ids])]
-    return frozenset(token for token in flat if isinstance(token, int))

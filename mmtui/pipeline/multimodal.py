@@ -8,22 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from mmtui.pipeline.images import Picture
-from mmtui.pipeline.prompt import Prompt
-
-# What one position of a sequence holds: a token, or the n-th patch of a picture.
-Position = int | tuple[str, int]
-
-
-def positions(prompt: Prompt, patches: int) -> list[Position]:
-    """A prompt with every image slot opened into its patches: what a KV cache is keyed by."""
-    opened: list[Position] = []
-    for part in prompt:
-        if isinstance(part, Picture):
-            opened.extend((part.sha256, patch) for patch in range(patches))
-        else:
-            opened.append(part)
-    return opened
+from mmtui.pipeline.sequence import Position
 
 
 def embed(

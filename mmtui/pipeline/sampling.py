@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from mmtui.errors import UsageError
 
@@ -25,32 +24,39 @@ GREEDY = Sampling()
 
 
 class Sampler:
-    """Draws on the CPU, so that a seed gives the same answer on every device."""
+    """Takes one random number for each token, so that a seed gives the same answer on every
+    device, by every engine, and however many tokens are looked at together.
+    """
 
     def __init__(self, sampling: Sampling) -> None:
         self._sampling = sampling
-        self._generator = torch.Generator()
-        if sampling.seed is None:
-            self._generator.seed()
-        else:
-            self._generator.manual_seed(sampling.seed)
+        self._generator = np.random.default_rng(sampling.seed)
 
-    def __call__(self, logits: Tensor) -> Tensor:
-        """(batch, vocabulary) -> (batch,) on the device of the logits."""
+    def __call__(self, logits: np.ndarray) -> np.ndarray:
+        """(batch, vocabulary) -> (batch,)."""
         if self._sampling.temperature == 0:
-            return logits.argmax(-1)
-        logits_64 = logits.cpu().double()
-        below_best = logits_64 - logits_64.amax(-1, keepdim=True)  # 0 stays 0 at any temperature
-        probabilities = (below_best / self._sampling.temperature).softmax(-1)
-        kept = nucleus(probabilities, self._sampling.top_p)
-        return torch.multinomial(kept, 1, generator=self._generator)[:, 0].to(logits.device)
+            return np.asarray(logits.argmax(-1))
+        return np.array([self._draw(row) for row in logits])
+
+    def _draw(self, logits: np.ndarray) -> int:
+        below_best = logits.astype(np.float64) - float(logits.max())  # 0 stays 0 when divided
+        with np.errstate(over="ignore"):  # far below the best, at a temperature of nearly 0
+            odds = np.exp(below_best / self._sampling.temperature)
+        tokens, probabilities = nucleus(odds / odds.sum(), self._sampling.top_p)
+        reached = probabilities.cumsum()
+        drawn = self._generator.random() * reached[-1]
+        return int(tokens[np.searchsorted(reached, drawn, side="right")])
 
 
-def nucleus(probabilities: Tensor, top_p: float) -> Tensor:
-    """Zero all but the smallest set of tokens whose probabilities reach `top_p`.
+def nucleus(probabilities: np.ndarray, top_p: float) -> tuple[np.ndarray, np.ndarray]:
+    """The smallest set of tokens whose probabilities reach `top_p`, the likeliest first.
 
+    Takes (vocabulary,), returns the tokens and their probabilities.
     Source: Holtzman et al., arXiv:1904.09751. The best token is always kept.
     """
-    ordered, order = probabilities.sort(-1, descending=True)
-    before = ordered.cumsum(-1) - ordered
-    return torch.zeros_like(probabilities).scatter(-1, order, ordered * (before < top_p))
+    # All below this together have less than 1 - top_p: a tenth of a percent is left to sort.
+    (tokens,) = np.nonzero(probabilities >= (1 - top_p) / len(probabilities))
+    tokens = tokens[np.argsort(-probabilities[tokens], kind="stable")]
+    ordered = probabilities[tokens]
+    kept = ordered.cumsum() - ordered < top_p
+    return tokens[kept], ordered[kept]

@@ -43,7 +43,7 @@ class ChatApp(App[None]):
         self._early: list[Notice] = []
         self._chat: ChatScreen | None = None
         self._microphone, self._speaker = microphone or SystemMicrophone(), speaker or play
-        model = model or Model(config.model, self._heard)
+        model = model or Model(config.model, self._heard, config.engine)
         self.session = Session.opened(model, folder, config, self._told)
 
     def on_mount(self) -> None:

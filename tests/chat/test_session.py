@@ -283,3 +283,19 @@ def test_a_history_that_can_t_be_opened_is_told(chat, tmp_path):
     chat.model.answer(session, "Hi.")
     assert [m.text for m in session.conversation.thread] == ["Hello", "Hi."]
     session.close()
+
+
+def test_a_full_context_is_told_once_each_time_that_it_loses_more(chat):
+    from mmtui.chat.protocol import Answered
+
+    for dropped, full in ((0, False), (2, False), (2, False), (4, False), (4, True)):
+        chat.session.send("And?")
+        number = chat.model.number
+        event = Answered(number, "stop", 10, 0, 1, 0.1, 50.0, dropped=dropped, full=full)
+        chat.session.hear(event)
+    assert [notice.split(":")[-1].strip() for notice in chat.notices] == [
+        "the oldest 2 turns are left out",
+        "the oldest 4 turns are left out",
+        "the answer reached the end of the model's context",
+    ]
+    assert chat.session.figures.dropped == 4

@@ -12,9 +12,10 @@ from mmtui.pipeline import engine as engine_module
 from mmtui.pipeline import language
 from mmtui.pipeline.engine import Engine
 from mmtui.pipeline.images import Picture
-from mmtui.pipeline.multimodal import Position, embed, positions
+from mmtui.pipeline.multimodal import embed
 from mmtui.pipeline.prompt import ChatFormat, Turn
 from mmtui.pipeline.sampling import GREEDY, Sampler, Sampling
+from mmtui.pipeline.sequence import Position, positions
 
 PATCHES, NEW = 5, 12
 

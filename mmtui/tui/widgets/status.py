@@ -17,11 +17,13 @@ class Status(Static):
         """`note` is what the screen itself does, such as recording."""
         state = WORDS.get(figures.state, figures.state)
         parts = [
-            one_line(figures.model),
+            one_line(f"{figures.model} ({figures.engine})" if figures.engine else figures.model),
             note or (f"{figures.step} …" if figures.step else state),
         ]
         if figures.context:
             parts.append(f"{figures.used:,} of {figures.context:,} tokens")
+        if figures.dropped:
+            parts.append(f"without the oldest {figures.dropped} turns")
         if figures.tokens_per_s:
             parts.append(f"{figures.tokens_per_s:.0f} tokens/s")
         self.update(Content("  ·  ".join(parts)))

@@ -1,0 +1,59 @@
+"""`mmtrain export`: what a run learnt, to be used elsewhere."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
+
+from mmtui.chat.text import one_line
+from mmtui.progress import reporting
+
+
+class _ModelByDefault(TyperGroup):
+    """`export RUN DIR` is `export model RUN DIR`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            args = ["model", *args]
+        rest: list[str] = super().parse_args(ctx, args)
+        return rest
+
+
+app = typer.Typer(
+    cls=_ModelByDefault,
+    help="Copy a model, to use it elsewhere: `export RUN DIR`, or as GGUF for llama.cpp.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+
+
+@app.command()
+def model(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    destination: Annotated[
+        str, typer.Argument(metavar="DIR|PRESET", help="phi2 or smol: yours from now on.")
+    ],
+) -> None:
+    """A run's model, without its state and in half the bytes. The word may be left out."""
+    from mmtrain.exporting import export
+
+    print(one_line(str(export(run, destination))))
+
+
+@app.command()
+def gguf(
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="A folder or a preset; Phi or Llama.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, for --model.")],
+    quantize: Annotated[
+        Literal["q4_0", "q8_0", "f16"], typer.Option("--quantize", help="Of its matrices.")
+    ] = "q8_0",
+) -> None:
+    """Its language model as a GGUF, the adapter merged in and the projector beside it."""
+    with reporting() as report:
+        from mmtrain.exporting import export_gguf
+
+        written = export_gguf(checkpoint, out, quantize, report)
+    print(one_line(str(written)))

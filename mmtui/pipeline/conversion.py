@@ -1,0 +1,126 @@
+"""Weights in another form, made once and kept in the cache, whole or not at all."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmtui.errors import InputError
+from mmtui.pipeline import assets, gguf_layout, gguf_vocabulary, gguf_writing, lora, tokenizer
+from mmtui.pipeline.assets import Report
+from mmtui.pipeline.gguf_writing import Quantization
+from mmtui.pipeline.spec import Pin, Precision
+
+REVISION = 2  # of what is made here; a change makes everyone convert anew
+# What a precision of spec.json is in a GGUF. 8 bits are as good as 16, and faster on a CPU.
+_QUANTIZATIONS: dict[Precision, Quantization] = {
+    "auto": "q8_0", "fp32": "f32", "bf16": "bf16", "fp16": "f16", "nf4": "q4_0",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Gguf:
+    """A GGUF with its adapter in it, and the folder with its tokenizer."""
+
+    model: Path
+    folder: Path
+
+
+def kept(name: str, needed: int, write: Callable[[Path], None]) -> Path:
+    """The folder of the cache that `write` fills, if it is not there and intact."""
+    target = assets.cache_dir() / "converted" / name
+    if _is_intact(target):
+        return target
+    with assets.workspace(name, needed=needed) as work:
+        if not _is_intact(target):
+            write(work)
+            files = [path for path in sorted(work.iterdir()) if path.is_file()]
+            pins = [Pin(path.name, path.stat().st_size, assets.sha256(path)) for path in files]
+            (work / "manifest.json").write_text(json.dumps([vars(pin) for pin in pins]))
+            target.mkdir(parents=True, exist_ok=True)
+            for path in [*files, work / "manifest.json"]:  # the manifest last: it vouches
+                path.replace(target / path.name)
+    return target
+
+
+def _is_intact(target: Path) -> bool:
+    try:
+        pins = [Pin(**pin) for pin in json.loads((target / "manifest.json").read_bytes())]
+    except (OSError, ValueError, TypeError):
+        return False
+    return bool(pins) and all(assets.intact(target / pin.name, pin) for pin in pins)
+
+
+def gguf_in(weights: Path) -> Path | None:
+    """The GGUF that an asset is or holds; None for one with safetensors."""
+    if weights.suffix == ".gguf":
+        return weights
+    return next(iter(sorted(weights.glob("*.gguf"))), None)
+
+
+def refusal(weights: Path, adapter: Path | None) -> str | None:
+    """Why llama.cpp can't have these weights; None if it can."""
+    if adapter is not None and lora.factor(tokenizer.read_json(adapter / lora.SETTINGS)) is None:
+        return "its adapter is no plain LoRA"
+    if gguf_in(weights) is not None:
+        return None
+    return gguf_layout.refusal(tokenizer.read_json(weights / "config.json"))
+
+
+def to_gguf(weights: Path, adapter: Path | None, precision: Precision, report: Report) -> Gguf:
+    """What llama.cpp loads; a GGUF without an adapter is used as it is.
+
+    Raises InputError for weights that `refusal` gives a reason against, or that are damaged.
+    """
+    if reason := refusal(weights, adapter):
+        raise InputError(f"llama.cpp can't run this model: {reason}", "--engine torch runs it")
+    source = gguf_in(weights)
+    if source is not None and adapter is None:
+        return Gguf(source, _tokenizer(source))
+    own = [*sorted(weights.glob("model*.safetensors")), weights / "config.json"]
+    parts = [source] if source is not None else own
+    if adapter is not None:
+        parts += [adapter / lora.SETTINGS, adapter / lora.WEIGHTS]
+    quantization = _QUANTIZATIONS[precision]
+    name = f"{weights.stem}-{_key(parts)}-{quantization}-{REVISION}"
+
+    def write(work: Path) -> None:
+        if source is not None and adapter is not None:
+            gguf_writing.from_gguf(source, work / "model.gguf", adapter, report)
+            copy_tokenizer(_tokenizer(source), work)
+        else:
+            gguf_writing.from_folder(weights, work / "model.gguf", quantization, adapter, report)
+            copy_tokenizer(weights, work)
+
+    size = sum(path.stat().st_size for path in parts)
+    folder = kept(name, needed=2 * size, write=write)
+    return Gguf(folder / "model.gguf", folder)
+
+
+def copy_tokenizer(source: Path, target: Path) -> None:
+    for name in tokenizer.FILES:
+        if (source / name).exists():
+            shutil.copyfile(source / name, target / name)
+
+
+def _tokenizer(source: Path) -> Path:
+    """The folder with the tokenizer of a GGUF: beside it, or written from what it holds."""
+    if (source.parent / "tokenizer.json").exists():
+        return source.parent
+
+    def write(work: Path) -> None:
+        facts = gguf_layout.Facts(gguf_layout.reader(source))
+        gguf_vocabulary.restore(facts.values, work)
+
+    return kept(f"{source.stem}-{_key([source])}-tokenizer-{REVISION}", 10_000_000, write)
+
+
+def _key(parts: list[Path]) -> str:
+    """Of all bytes that a conversion is made of."""
+    try:
+        digests = [assets.digest(path) for path in parts]
+    except OSError as error:
+        raise InputError(f"{error.filename} can't be read: {error.strerror}") from error
+    return hashlib.sha256("".join(digests).encode()).hexdigest()[:12]

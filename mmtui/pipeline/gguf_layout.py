@@ -1,0 +1,182 @@
+"""How the models that llama.cpp calls `llama` and `phi2` lie in a GGUF, and elsewhere."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmtui.errors import InputError
+
+ARCHITECTURES = {"llama": "llama", "phi": "phi2"}  # model_type -> llama.cpp's name
+FILE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 7, "bf16": 32}  # llama.h: llama_ftype
+# llama.cpp's names of the modules of a layer and of the ends, and those of transformers.
+_LAYER = {
+    "llama": {
+        "attn_norm": "input_layernorm",
+        "attn_q": "self_attn.q_proj",
+        "attn_k": "self_attn.k_proj",
+        "attn_v": "self_attn.v_proj",
+        "attn_output": "self_attn.o_proj",
+        "ffn_norm": "post_attention_layernorm",
+        "ffn_gate": "mlp.gate_proj",
+        "ffn_up": "mlp.up_proj",
+        "ffn_down": "mlp.down_proj",
+    },
+    "phi2": {
+        "attn_norm": "input_layernorm",
+        "attn_qkv": "self_attn.q_proj self_attn.k_proj self_attn.v_proj",  # one under the other
+        "attn_output": "self_attn.dense",
+        "ffn_up": "mlp.fc1",
+        "ffn_down": "mlp.fc2",
+    },
+}
+_ENDS = {
+    "llama": {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"},
+    "phi2": {
+        "token_embd": "model.embed_tokens",
+        "output_norm": "model.final_layernorm",
+        "output": "lm_head",
+    },
+}
+
+
+def modules(architecture: str, tensor: str) -> tuple[str, ...]:
+    """transformers' modules that a tensor `NAME.weight` or `NAME.bias` of a GGUF is made of.
+
+    Raises InputError for a tensor that such a model does not have.
+    """
+    stem = tensor.rpartition(".")[0]
+    try:
+        if not stem.startswith("blk."):
+            return (_ENDS[architecture][stem],)
+        _, number, part = stem.split(".")
+        names = _LAYER[architecture][part].split()
+        return tuple(f"model.layers.{int(number)}.{name}" for name in names)
+    except (KeyError, ValueError) as error:
+        raise InputError(f"a GGUF of {architecture} has no tensor {tensor}") from error
+
+
+def refusal(config: Mapping[str, Any]) -> str | None:
+    """Why a Hugging Face config is none that we can turn into a GGUF; None if it is."""
+    kind = config.get("model_type")
+    if kind not in ARCHITECTURES:
+        return f"it is of the kind {kind}; llama and phi are known"
+    if config.get("rope_scaling"):
+        return "its rotary positions are scaled"
+    if config.get("qk_layernorm"):
+        return "its queries and keys are normalized"
+    activation = {"llama": "silu", "phi": "gelu_new"}[kind]
+    if config.get("hidden_act", activation) != activation:
+        return f"its activation is {config['hidden_act']}"
+    return None
+
+
+def parts(config: Mapping[str, Any], stored: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """For each tensor of the GGUF, the names of those in the directory that it is made of.
+
+    Raises InputError for a name that fits no rule.
+    """
+    architecture, names = ARCHITECTURES[config["model_type"]], set(stored)
+    blocks = [f"blk.{n}.{part}" for n in range(int(config["num_hidden_layers"])) for part in
+              _LAYER[architecture]]  # fmt: skip
+    made: dict[str, tuple[str, ...]] = {}
+    for stem in [*_ENDS[architecture], *blocks]:
+        for leaf in ("weight", "bias"):
+            sources = tuple(f"{name}.{leaf}" for name in modules(architecture, f"{stem}.{leaf}"))
+            if names.issuperset(sources):
+                made[f"{stem}.{leaf}"] = sources
+    unknown = names.difference(*made.values())
+    if stray := [name for name in unknown if not name.endswith(".rotary_emb.inv_freq")]:
+        raise InputError(f"{min(stray)} has no place in a GGUF")
+    if config.get("tie_word_embeddings", False):
+        made.pop("output.weight", None)
+    if architecture == "phi2":  # has an output layer even where that is the embedding
+        made.setdefault("output.weight", ("model.embed_tokens.weight",))
+    return made
+
+
+def heads_to_gguf(config: Mapping[str, Any], name: str, values: np.ndarray) -> np.ndarray:
+    """A weight or bias of Llama's queries and keys as llama.cpp has it, others as they are."""
+    if config["model_type"] != "llama":
+        return values
+    heads = int(config["num_attention_heads"])
+    if ".k_proj." in name:
+        heads = int(config.get("num_key_value_heads") or heads)
+    elif ".q_proj." not in name:
+        return values
+    return interleaved(values, heads)
+
+
+def interleaved(values: np.ndarray, heads: int) -> np.ndarray:
+    """transformers has the halves of rotary pairs one after the other, llama.cpp in turns."""
+    halves = values.reshape(heads, 2, len(values) // heads // 2, *values.shape[1:])
+    return halves.swapaxes(1, 2).reshape(values.shape)
+
+
+def separated(values: np.ndarray, heads: int) -> np.ndarray:
+    """The inverse of `interleaved`."""
+    pairs = values.reshape(heads, len(values) // heads // 2, 2, *values.shape[1:])
+    return pairs.swapaxes(1, 2).reshape(values.shape)
+
+
+def describe(writer: Any, config: Mapping[str, Any], quantization: str) -> None:
+    """Write a config's numbers. transformers' defaults hold where it is silent."""
+    hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
+    head = int(config.get("head_dim") or hidden // heads)
+    writer.add_file_type(FILE_TYPES[quantization])
+    writer.add_vocab_size(int(config["vocab_size"]))
+    writer.add_context_length(int(config.get("max_position_embeddings", 2048)))
+    writer.add_embedding_length(hidden)
+    writer.add_feed_forward_length(int(config["intermediate_size"]))
+    writer.add_block_count(int(config["num_hidden_layers"]))
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(int(config.get("num_key_value_heads") or heads))
+    writer.add_key_length(head)
+    writer.add_value_length(head)
+    writer.add_rope_freq_base(float(config.get("rope_theta", 10000.0)))
+    if config["model_type"] == "llama":
+        writer.add_rope_dimension_count(head)
+        writer.add_layer_norm_rms_eps(float(config.get("rms_norm_eps", 1e-6)))
+    else:
+        writer.add_rope_dimension_count(int(config.get("partial_rotary_factor", 0.5) * head))
+        writer.add_layer_norm_eps(float(config.get("layer_norm_eps", 1e-5)))
+
+
+def reader(source: Path) -> Any:
+    """gguf's reader of a file. Raises InputError if it is none."""
+    from gguf import GGUFReader
+
+    try:
+        return GGUFReader(source)
+    except (ValueError, LookupError, OverflowError, OSError) as error:
+        raise InputError(f"{source} is not a readable GGUF: {error}") from error
+
+
+class Facts:
+    """What a GGUF of one of our architectures says of itself."""
+
+    def __init__(self, reader: Any) -> None:
+        self.values = {name: field.contents() for name, field in reader.fields.items()}
+        self.architecture: str = self.values.get("general.architecture", "")
+        if self.architecture not in _LAYER:
+            raise InputError(f"a GGUF of the architecture {self.architecture!r} is not known")
+
+    def __getitem__(self, key: str) -> Any:
+        return self.values[f"{self.architecture}.{key}"]
+
+    def heads(self, tensor: str) -> int | None:
+        """The heads of a tensor whose rows are interleaved; None for others."""
+        if self.architecture != "llama":
+            return None
+        if ".attn_q." in tensor:
+            return int(self["attention.head_count"])
+        return int(self["attention.head_count_kv"]) if ".attn_k." in tensor else None
+
+    def rows(self, names: tuple[str, ...], total: int) -> list[int]:
+        """How many of the `total` rows of a tensor belong to each module that it is made of."""
+        if len(names) == 1:
+            return [total]
+        heads, shared = int(self["attention.head_count"]), int(self["attention.head_count_kv"])
+        head = total // (heads + 2 * shared)
+        return [heads * head, shared * head, shared * head]

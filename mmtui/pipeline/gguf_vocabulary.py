@@ -1,0 +1,107 @@
+"""A tokenizer in a GGUF: llama.cpp's form of it, to and from a Hugging Face directory's."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mmtui.errors import InputError
+from mmtui.pipeline.tokenizer import Tokenizer
+
+_NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5  # llama.cpp's types of tokens
+_LLAMA_3 = r"\p{N}{1,3}"  # in the pattern that splits text; Qwen splits single digits
+_QWEN_2 = r"|\p{N}|"
+
+
+def describe(writer: Any, folder: Path, size: int) -> None:
+    """Write the tokenizer in `folder` for a model of `size` embeddings.
+
+    llama.cpp knows ways to split text by name. A tokenizer of another kind is left out: mmtui
+    keeps the tokenizer itself beside the GGUF and needs none there, other programs would
+    split text wrongly with it.
+    """
+    tokenizer = Tokenizer(folder)
+    stored = json.loads(tokenizer.backend_tokenizer.to_str())
+    pre = _pre_tokenizer(stored)
+    if pre is None:
+        writer.add_tokenizer_model("none")
+        return
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
+    vocabulary = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=True)
+    tokens = [f"[PAD{index}]" for index in range(size)]
+    types = [_UNUSED] * size
+    added = tokenizer.added_tokens_decoder
+    for token, index in vocabulary.items():
+        if index < size:
+            tokens[index], types[index] = token, _NORMAL
+            if index in added:
+                types[index] = _CONTROL if added[index].special else _USER_DEFINED
+    writer.add_token_list(tokens)
+    writer.add_token_types(types)
+    merges = stored["model"]["merges"]
+    writer.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in merges])
+    if tokenizer.bos_token_id is not None:
+        writer.add_bos_token_id(tokenizer.bos_token_id)
+    if tokenizer.eos_token_id is not None:
+        writer.add_eos_token_id(tokenizer.eos_token_id)
+    writer.add_add_bos_token(tokenizer("").input_ids == [tokenizer.bos_token_id])
+    if isinstance(tokenizer.chat_template, str):
+        writer.add_chat_template(tokenizer.chat_template)
+
+
+def _pre_tokenizer(stored: dict[str, Any]) -> str | None:
+    """llama.cpp's name of the way in which byte-level BPE splits text before it merges."""
+    before = stored.get("pre_tokenizer") or {}
+    steps = before.get("pretokenizers", [before])
+    kinds = [step.get("type") for step in steps]
+    if stored["model"]["type"] != "BPE" or "ByteLevel" not in kinds or stored.get("normalizer"):
+        return None
+    if kinds == ["ByteLevel"]:
+        return "gpt-2"
+    if kinds == ["Digits", "ByteLevel"]:
+        return "smollm" if steps[0].get("individual_digits") else None
+    if kinds == ["Split", "ByteLevel"]:
+        pattern = str(steps[0].get("pattern", {}).get("Regex"))
+        return "llama-bpe" if _LLAMA_3 in pattern else "qwen2" if _QWEN_2 in pattern else None
+    return None
+
+
+def restore(facts: dict[str, Any], folder: Path) -> None:
+    """Write the tokenizer of a GGUF of the SmolLM2 family as a Hugging Face directory has it.
+
+    Byte-level BPE; llama.cpp's pre-tokenizer `smollm` splits digits, then as GPT-2 does.
+    """
+    from tokenizers import AddedToken, decoders, models, pre_tokenizers
+    from tokenizers import Tokenizer as Core
+
+    if facts.get("tokenizer.ggml.pre") != "smollm":
+        raise InputError("only the tokenizer of the SmolLM2 family is read from a GGUF")
+    tokens = facts["tokenizer.ggml.tokens"]
+    merges = [tuple(pair.split(" ")) for pair in facts["tokenizer.ggml.merges"]]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    tokenizer = Core(models.BPE(vocabulary, merges, fuse_unk=False))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    kinds = facts["tokenizer.ggml.token_type"]
+    tokenizer.add_special_tokens(
+        [
+            AddedToken(token, special=True, normalized=False)
+            for token, kind in zip(tokens, kinds, strict=True)
+            if kind == _CONTROL
+        ]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": tokens[facts["tokenizer.ggml.bos_token_id"]],
+        "eos_token": tokens[facts["tokenizer.ggml.eos_token_id"]],
+        "pad_token": tokens[facts["tokenizer.ggml.padding_token_id"]],
+        "chat_template": facts["tokenizer.chat_template"],
+        "clean_up_tokenization_spaces": False,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))

@@ -1,0 +1,165 @@
+"""A preset of full shape whose weights are chance: to measure what it takes, not what it says."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmtui.errors import UsageError
+from mmtui.pipeline.assets import Report, silent
+from mmtui.pipeline.checkpoint import PROJECTOR, Checkpoint
+from mmtui.pipeline.choice import EngineName
+from mmtui.pipeline.spec import Asset, LanguageSpec, VisionSpec
+
+# What the config.json of each preset's language model holds.
+LANGUAGE: dict[str, dict[str, Any]] = {
+    "phi2": {
+        "architectures": ["PhiForCausalLM"], "model_type": "phi", "hidden_act": "gelu_new",
+        "hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 32,
+        "num_attention_heads": 32, "num_key_value_heads": 32, "partial_rotary_factor": 0.4,
+        "vocab_size": 51200, "max_position_embeddings": 2048, "layer_norm_eps": 1e-5,
+        "rope_theta": 10000.0, "tie_word_embeddings": False, "dtype": "float16",
+    },
+    "smol": {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
+        "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+        "num_attention_heads": 9, "num_key_value_heads": 3, "vocab_size": 49152,
+        "max_position_embeddings": 2048, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+        "tie_word_embeddings": True, "dtype": "float16",
+    },
+}  # fmt: skip
+# The settings of TinyCLIP ViT-61M/32, with the text side that open_clip loads beside it.
+TINYCLIP = {
+    "embed_dim": 512,
+    "vision_cfg": {"image_size": 224, "layers": 12, "width": 640, "patch_size": 32},
+    "text_cfg": {
+        "context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 9,
+    },
+}  # fmt: skip
+BYTES = 3_000_000_000  # of the disk, at the most: Phi-2 in 4 bits, and a tower
+_BLOCK = 1 << 24  # so many numbers are drawn; the weights repeat them
+
+
+def checkpoint(
+    preset: Checkpoint, engine: EngineName, folder: Path, report: Report = silent
+) -> Checkpoint:
+    """The preset with weights of chance, in `folder`: for llama.cpp a GGUF in Q4_0; torch draws
+    those of its language model when it loads.
+
+    A tower that is not open_clip's is left out. Raises UsageError for what is no preset.
+    """
+    spec = preset.spec
+    if spec.name not in LANGUAGE:
+        raise UsageError(
+            f"the shape of {spec.name} is not known without its weights",
+            f"--random-weights takes --model {' or '.join(LANGUAGE)}",
+        )
+    chance, config = Chance(), LANGUAGE[spec.name]
+    language = folder / "language"
+    language.mkdir()
+    (language / "config.json").write_text(json.dumps(config))
+    _write_tokenizer(language)
+    if engine == "llamacpp":
+        from mmtui.pipeline import gguf_writing
+
+        model, shapes = language / "model.gguf", _shapes(config)
+        gguf_writing.of_chance(language, model, "q4_0", chance.draw, shapes, report)
+    vision = spec.vision if spec.vision and spec.vision.architecture == "open_clip" else None
+    if vision is not None:
+        vision = _write_tower(folder / "tower", vision, chance)
+        ends = {"weight": (config["hidden_size"], vision.width), "bias": (config["hidden_size"],)}
+        _save({name: chance.draw(name, shape) for name, shape in ends.items()}, folder, PROJECTOR)
+    weights = LanguageSpec(Asset(str(language)), spec.language.precision)
+    return Checkpoint(
+        dataclasses.replace(spec, language=weights, vision=vision, parts=()),
+        projector=folder / PROJECTOR if vision is not None else None,
+        random=True,
+    )
+
+
+class Chance:
+    """Numbers like those of an untrained model."""
+
+    def __init__(self) -> None:
+        block = np.random.default_rng(0).standard_normal(_BLOCK, dtype=np.float32) * 0.02
+        self._block = block.astype(np.float16)
+
+    def draw(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        if name.endswith("bias"):
+            return np.zeros(shape, np.float16)
+        if len(shape) == 1:  # of a normalization
+            return np.ones(shape, np.float16)
+        return np.resize(self._block, shape)
+
+
+def _shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Of the tensors in the hub's layout, without importing torch."""
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    key = hidden * config["num_key_value_heads"] // config["num_attention_heads"]
+    norms: tuple[str, ...]
+    end = {"model.embed_tokens.weight": (config["vocab_size"], hidden)}
+    if config["model_type"] == "phi":
+        linear = {
+            "self_attn.q_proj": (hidden, hidden), "self_attn.k_proj": (key, hidden),
+            "self_attn.v_proj": (key, hidden), "self_attn.dense": (hidden, hidden),
+            "mlp.fc1": (inner, hidden), "mlp.fc2": (hidden, inner),
+        }  # fmt: skip
+        norms, last = ("input_layernorm",), "final_layernorm"
+        head = {"lm_head": (config["vocab_size"], hidden)}
+    else:
+        linear = {
+            "self_attn.q_proj": (hidden, hidden), "self_attn.k_proj": (key, hidden),
+            "self_attn.v_proj": (key, hidden), "self_attn.o_proj": (hidden, hidden),
+            "mlp.gate_proj": (inner, hidden), "mlp.up_proj": (inner, hidden),
+            "mlp.down_proj": (hidden, inner),
+        }  # fmt: skip
+        norms, last, head = ("input_layernorm", "post_attention_layernorm"), "norm", {}
+    modules: dict[str, tuple[int, ...]] = {f"model.{last}": (hidden,), **head}
+    for layer in range(config["num_hidden_layers"]):
+        named = linear | dict.fromkeys(norms, (hidden,))
+        modules |= {f"model.layers.{layer}.{name}": shape for name, shape in named.items()}
+    weights = {f"{name}.weight": shape for name, shape in modules.items()}
+    biases = {f"{name}.bias": shape[:1] for name, shape in modules.items()}
+    return end | weights | (biases if config["model_type"] == "phi" else {})
+
+
+def _write_tower(folder: Path, spec: VisionSpec, chance: Chance) -> VisionSpec:
+    """In the layout of open_clip's repositories on the hub."""
+    import open_clip
+    import torch
+
+    folder.mkdir()
+    with torch.device("meta"):
+        state = open_clip.CLIP(**TINYCLIP).state_dict()
+    tensors = {name: chance.draw(name, tuple(value.shape)) for name, value in state.items()}
+    _save(tensors, folder, "open_clip_model.safetensors")
+    preprocess = {"mean": spec.mean, "std": spec.std}
+    settings = {"model_cfg": TINYCLIP, "preprocess_cfg": preprocess}
+    (folder / "open_clip_config.json").write_text(json.dumps(settings))
+    return dataclasses.replace(spec, weights=Asset(str(folder)))
+
+
+def _write_tokenizer(folder: Path) -> None:
+    """A byte is a token: whatever the model writes can be shown, were it no text at all.
+
+    One merge is among them, without which llama.cpp takes no vocabulary.
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: number for number, token in enumerate([*alphabet, "th"])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [("t", "h")]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken("<|endoftext|>", special=True, normalized=False)])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+
+
+def _save(tensors: dict[str, np.ndarray], folder: Path, name: str) -> None:
+    from safetensors.numpy import save_file
+
+    save_file(tensors, folder / name, metadata={"format": "pt"})

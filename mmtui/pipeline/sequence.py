@@ -1,0 +1,33 @@
+"""What a KV cache is keyed by: a prompt as a sequence of positions."""
+
+from collections.abc import Sequence
+
+from mmtui.pipeline.images import Picture
+from mmtui.pipeline.prompt import Prompt
+
+# What one position of a sequence holds: a token, or the n-th patch of a picture.
+Position = int | tuple[str, int]
+
+
+def positions(prompt: Prompt, patches: int) -> list[Position]:
+    """A prompt with every image slot opened into its patches."""
+    opened: list[Position] = []
+    for part in prompt:
+        if isinstance(part, Picture):
+            opened.extend((part.sha256, patch) for patch in range(patches))
+        else:
+            opened.append(part)
+    return opened
+
+
+def reusable(held: Sequence[Position], wanted: Sequence[Position]) -> int:
+    """How many leading positions of `wanted` a cache of `held` saves computing.
+
+    The last one is fed anew whatever is held: its logits are needed.
+    """
+    common = 0
+    for here, there in zip(held, wanted, strict=False):
+        if here != there:
+            break
+        common += 1
+    return min(common, len(wanted) - 1)

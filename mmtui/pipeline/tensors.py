@@ -1,0 +1,42 @@
+"""safetensors files as NumPy arrays: bf16 too, which NumPy lacks, and without torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmtui.errors import InputError
+
+_TYPES = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor in a file."""
+
+    shape: tuple[int, ...]
+    _tensor: Any  # gguf.utility.LocalTensor
+
+    def read(self) -> np.ndarray:
+        """In fp32."""
+        values: np.ndarray = self._tensor.mmap_bytes().view(_TYPES[self._tensor.dtype])
+        if self._tensor.dtype == "BF16":
+            values = (values.astype(np.uint32) << 16).view(np.float32)
+        return values.astype(np.float32).reshape(self.shape)
+
+
+def stored(path: Path) -> dict[str, Stored]:
+    """The tensors of a file, by name. Raises InputError if it is damaged."""
+    from gguf.utility import SafetensorsLocal
+
+    try:
+        found = SafetensorsLocal(path).tensors
+        for name, tensor in found.items():
+            size = int(np.prod(tensor.shape)) * np.dtype(_TYPES[tensor.dtype]).itemsize
+            span = tensor.data_range
+            if span.size != size or span.offset + size > path.stat().st_size:
+                raise ValueError(f"{name} has no {size} bytes")
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, MemoryError) as error:
+        raise InputError(f"{path} is damaged: {error}", "fetch it again") from error
+    return {name: Stored(tuple(tensor.shape), tensor) for name, tensor in found.items()}

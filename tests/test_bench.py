@@ -1,0 +1,62 @@
+"""`mmtui bench`: its figures are of this machine and of the whole shape."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from mmtui.pipeline import checkpoint, random_weights
+from mmtui.pipeline.assistant import Assistant, Reply
+from mmtui.pipeline.prompt import Turn
+
+SMOL_BYTES = 2 * 134_515_008  # in bf16; the output layer is the embedding table
+
+
+def test_it_measures_smol(mmtui, smol):
+    run = mmtui("bench", "--model", "smol", "--engine", "torch", "--json")
+    assert run.code == 0, run.err
+    told = run.json
+    print(f"\n{told}")
+    assert (told["model"], told["engine"], told["weights"]) == ("smol", "torch", "bf16")
+    assert told["bytes_per_token"] == SMOL_BYTES
+    assert told["peak_bytes"] > SMOL_BYTES
+    times = [value for name, value in told.items() if name.endswith("_s")]
+    assert len(times) == 9 and all(value > 0 for value in times)
+    assert told["fraction_of_limit"] == pytest.approx(
+        told["decode_tokens_per_s"] * SMOL_BYTES / told["read_bytes_per_s"]
+    )
+    assert told["second_turn_cached_tokens"] > told["prefill_tokens"] > 256
+    long_s = told["prefill_tokens"] / told["prefill_tokens_per_s"]
+    assert told["first_token_second_turn_s"] < long_s
+    assert told["machine"]["cores"] > 0 and told["machine"]["torch"] == torch.__version__
+
+
+@pytest.mark.parametrize("preset", sorted(random_weights.LANGUAGE))
+def test_the_shapes_of_chance_are_those_of_the_model(preset):
+    config = dict(random_weights.LANGUAGE[preset])
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
+    expected = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
+    assert random_weights._shapes(config) == expected
+
+
+@pytest.mark.parametrize("engine", ["torch", "llamacpp"])
+def test_a_model_of_chance_answers(engine, tmp_path: Path):
+    if engine == "llamacpp" and not find_spec("llama_cpp"):
+        pytest.skip("llama-cpp-python is not installed")
+    made = random_weights.checkpoint(checkpoint.find("smol"), engine, tmp_path)
+    assistant = Assistant(made, engine=engine)
+    *_, reply = assistant.reply([Turn("user", ("Hello",))], max_tokens=3)
+    assert isinstance(reply, Reply)
+    assert reply.completion_tokens == 3
+    assert assistant.stored_as == {"torch": "bf16", "llamacpp": "Q4_0"}[engine]
+    assert not list(tmp_path.rglob("*.safetensors"))  # torch's are never on the disk
+
+
+def test_what_is_no_preset_has_no_known_shape(mmtui):
+    run = mmtui("bench", "--model", "hf:someone/something", "--random-weights")
+    assert (run.code, run.out) == (2, "")
+    assert "error: the shape of hf:someone/something is not known" in run.err
+    assert "hint: --random-weights takes --model phi2 or smol" in run.err
