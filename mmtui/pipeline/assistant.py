@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mmtui.errors import MissingError, UsageError
-from mmtui.pipeline import assets, gguf, language, projector
+from mmtui.pipeline import assets, gguf, language, naming, projector
 from mmtui.pipeline.assets import Report, silent
 from mmtui.pipeline.checkpoint import Checkpoint
 from mmtui.pipeline.decoding import TextStream
@@ -19,6 +19,7 @@ from mmtui.pipeline.engine import Engine
 from mmtui.pipeline.images import Picture
 from mmtui.pipeline.language import LanguageModel
 from mmtui.pipeline.multimodal import positions
+from mmtui.pipeline.naming import Naming
 from mmtui.pipeline.prompt import ChatFormat, Turn
 from mmtui.pipeline.sampling import GREEDY, Sampler, Sampling
 from mmtui.pipeline.sound import RATE, Clip
@@ -67,6 +68,7 @@ class Assistant:
         self._spec = checkpoint.spec
         self._report = report
         self._features: dict[str, Tensor] = {}
+        self._names: dict[str, str] = {}  # of the same pictures
 
     def load(self, *, pictures: bool = False) -> float:
         """Load the language model, and what seeing takes. Returns the seconds that it took."""
@@ -75,7 +77,7 @@ class Assistant:
             self.check_sight()
         _ = self._engine
         if pictures:
-            _ = self._tower, self._projector
+            _ = self._tower, self._naming, self._projector
         return time.perf_counter() - began
 
     def check_sight(self) -> None:
@@ -113,7 +115,7 @@ class Assistant:
         return self._speech.transcribe(clip)
 
     def tokens_per_picture(self) -> int:
-        return self._spec.vision.tokens if self._spec.vision else 0
+        return self._spec.vision.patches if self._spec.vision else 0
 
     def reply(
         self,
@@ -132,7 +134,8 @@ class Assistant:
         self.load(pictures=bool(pictures))
         began = time.perf_counter()
         features = self._see(pictures)
-        sequence = positions(self._format.encode(turns), self.tokens_per_picture())
+        named = [self._named(turn) for turn in turns]
+        sequence = positions(self._format.encode(named), self.tokens_per_picture())
         room = self._language.context - len(sequence)
         if room < 1:
             raise UsageError(
@@ -187,11 +190,19 @@ class Assistant:
             with torch.inference_mode():
                 patches = self._tower.encode([picture.image])
                 self._features[sha256] = self._projector(patches)[0]
+                self._names[sha256] = self._naming(patches[0]) if self._naming else ""
         wanted = {picture.sha256: self._features[picture.sha256] for picture in pictures}
         for sha256 in list(self._features)[: -REMEMBERED_PICTURES or None]:
             if sha256 not in wanted:
-                del self._features[sha256]
+                del self._features[sha256], self._names[sha256]
         return wanted
+
+    def _named(self, turn: Turn) -> Turn:
+        content = (
+            replace(part, names=self._names[part.sha256]) if isinstance(part, Picture) else part
+            for part in turn.content
+        )
+        return replace(turn, content=tuple(content))
 
     @cached_property
     def _language(self) -> LanguageModel:
@@ -215,6 +226,11 @@ class Assistant:
         assert self._spec.vision is not None
         weights = assets.fetch(self._spec.vision.weights, self._report)
         return VisionTower(self._spec.vision, weights).to(self._language.device)
+
+    @cached_property
+    def _naming(self) -> Naming | None:
+        assert self._spec.vision is not None
+        return naming.of(self._spec.vision, self._report)
 
     @cached_property
     def _projector(self) -> projector.Projector:
