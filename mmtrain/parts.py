@@ -35,8 +35,8 @@ class Parts:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(tokens, width) of a picture's features."""
-        return (self.vision.tokens, self.vision.width) if self.vision else (0, 0)
+        """(patches, width) of a picture's features."""
+        return (self.vision.patches, self.vision.width) if self.vision else (0, 0)
 
 
 def find(model: str) -> Checkpoint:

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from mmtui.errors import MissingError, MmtuiError
 from mmtui.pipeline import assets
 from mmtui.pipeline.language import LanguageModel
+from mmtui.pipeline.naming import class_names, classifier
 from mmtui.pipeline.projector import Kind, Projector, make
 from mmtui.pipeline.spec import VisionSpec
-from mmtui.pipeline.vision import classifier, directions
 
 Start = Literal["concepts", "ridge", "random"]
 RIDGE_IMAGES = 2000
@@ -27,7 +27,7 @@ def projector(
 ) -> Projector:
     """A projector to train, whose outputs are as long as the model's own embeddings.
 
-    `features` (images, tokens, width) are some of the training images; `captions` says one
+    `features` (images, patches, width) are some of the training images; `captions` says one
     thing about each.
     """
     hidden, table = language.hidden, language.embedding.weight.detach().float().cpu()
@@ -39,14 +39,8 @@ def projector(
             # What all names share says nothing: it goes into the bias.
             linear.weight.copy_(_centred(meanings).T @ concepts)
         elif start == "ridge":
-            patches = features[:, : spec.patches].float()
-            seen, meant = _centred(patches.mean(1)), _meanings(captions, language, table)
-            meant = _centred(meant)
-            if spec.concepts:  # they are to mean their names
-                concepts, names = _concepts(spec)
-                length = patches.mean(1).norm(dim=1).mean()
-                seen = torch.cat([seen, length * nn.functional.normalize(concepts, dim=1)])
-                meant = torch.cat([meant, _centred(_meanings(names, language, table))])
+            seen = _centred(features.float().mean(1))
+            meant = _centred(_meanings(captions, language, table))
             linear.weight.copy_(_ridge(seen, meant))
         linear.bias.zero_()
         said = linear(features.float().flatten(0, 1))
@@ -100,17 +94,14 @@ def _concepts(spec: VisionSpec) -> tuple[Tensor, list[str]]:
     Of a CLIP tower: its text side, asked for the classes of ImageNet. Of a classifier: the
     weights of its last layer. Raises MissingError for a tower that has neither.
     """
-    from timm.data import ImageNetInfo
-
-    info: Any = ImageNetInfo()
-    names = [info.index_to_description(index).split(",")[0] for index in range(1000)]
+    names = class_names()
     weights = assets.fetch(spec.weights)
     if spec.architecture == "open_clip":
         return _clip_concepts(str(weights), names), names
     classes, _ = classifier(weights)
     if len(classes) != len(names):
         raise MissingError("this tower's classifier is not one of ImageNet", "--init ridge")
-    return directions(classes), names
+    return _centred(classes), names
 
 
 def _clip_concepts(folder: str, names: list[str]) -> Tensor:

@@ -130,29 +130,32 @@ def presence(photos: Iterable[Photo], turns: int, chance: Random) -> Iterator["R
 
 
 def several(photos: list[Photo], count: int, chance: Random) -> Iterator["Row"]:
-    """Rows of two labelled pictures: both at once, one after the other, or to choose from."""
+    """Rows of two pictures: both at once, one after the other, or to choose from."""
     for number in range(count):
         pair = chance.sample(photos, 2)
-        names = [photo.label or "" for photo in pair]
-        if names[0] == names[1]:
+        things = [photo.label or chance.choice(photo.captions).rstrip(".") for photo in pair]
+        if things[0] == things[1]:
             continue
         images = tuple(photo.image for photo in pair)
         order = [0, 1] if chance.random() < 0.5 else [1, 0]
+        at = order[0]
         if number % 3 == 0:
             asked = [f"What is in the {_NUMBERS[at]} picture?" for at in order]
-            told = [sentence(names[at]) for at in order]
+            told = [sentence(things[at]) for at in order]
             yield Row(images, tuple(zip(asked, told, strict=True)))
         elif number % 3 == 1:
-            at = order[0]
+            question = NAME if pair[0].label else QUESTION
+            following = chance.choice(["And this?", question])
             said = [
-                (NAME, sentence(names[0])),
-                (f"<image>\n{chance.choice(['And what is this?', NAME])}", sentence(names[1])),
-                (f"What was in the {_NUMBERS[at]} picture?", sentence(names[at])),
+                (question, sentence(things[0])),
+                (f"<image>\n{following}", sentence(things[1])),
+                (f"What was in the {_NUMBERS[at]} picture?", sentence(things[at])),
             ]
             yield Row(images, tuple(said))
         else:
-            question = f"Which picture shows {names[order[0]]}, the first or the second?"
-            yield Row(images, ((question, f"The {_NUMBERS[order[0]]}."),))
+            thing = things[at][:1].lower() + things[at][1:]
+            question = f"Which picture shows {thing}, the first or the second?"
+            yield Row(images, ((question, f"The {_NUMBERS[at]}."),))
 
 
 @dataclass(frozen=True)

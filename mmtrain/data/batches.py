@@ -19,6 +19,7 @@ from mmtui.pipeline.prompt import IGNORE, ChatFormat, Role, Turn
 from mmtui.pipeline.sequence import Position, positions
 
 TEMPLATE = 64  # tokens that a chat template may put around a dialogue
+NAMES = 160  # characters that may name a picture
 NO_PIXELS = Image.new("RGB", (1, 1))  # of a picture whose features come from the store
 
 
@@ -90,7 +91,8 @@ class Dialogues:
         """
         kept = []
         for index, example in enumerate(self.examples):
-            most = example.characters + self._shape[0] * len(example.pictures) + TEMPLATE
+            picture = self._shape[0] + NAMES
+            most = example.characters + picture * len(example.pictures) + TEMPLATE
             if most > self._limit:
                 try:
                     self._row(example, "plain")
@@ -165,6 +167,7 @@ def turns_of(
         if isinstance(said, str):
             return said
         assert store is not None
-        return Picture(store.key(said, view), NO_PIXELS)
+        key = store.key(said, view)
+        return Picture(key, NO_PIXELS, store.names(key))
 
     return [Turn(role, tuple(map(part, content))) for role, content in dialogue]

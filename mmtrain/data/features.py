@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,8 +20,9 @@ from torch import Tensor
 
 from mmtui.chat import attachments
 from mmtui.errors import InputError
-from mmtui.pipeline import assets
+from mmtui.pipeline import assets, naming
 from mmtui.pipeline.assets import Report
+from mmtui.pipeline.naming import Naming
 from mmtui.pipeline.spec import Asset, VisionSpec
 from mmtui.pipeline.vision import VisionTower
 
@@ -38,10 +40,11 @@ class FeatureStore:
 
     def __init__(self, spec: VisionSpec, tower: Callable[[], VisionTower], report: Report) -> None:
         self._tower, self._report = tower, report
-        self._shape = (spec.tokens, spec.width)
+        self._shape = (spec.patches, spec.width)
         self._folder = assets.cache_dir() / "features" / _fingerprint(spec)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._hashes = _Hashes(assets.cache_dir() / "features" / "files.sqlite")
+        self._naming: Callable[[], Naming | None] = cache(lambda: naming.of(spec, report))
         self._shards: dict[Path, Any] = {}
         self._rows: dict[str, tuple[Any, int]] = {}
         self._open_shards()
@@ -55,6 +58,11 @@ class FeatureStore:
         shard, row = self._rows[key]
         features: Tensor = shard[row]
         return features
+
+    def names(self, key: str) -> str:
+        """What the tower takes the picture for, as a prompt says it."""
+        named = self._naming()
+        return named(self[key]) if named else ""
 
     def ensure(
         self, files: Iterable[Path], views: Sequence[View] = ("plain",)
@@ -218,6 +226,7 @@ def _fingerprint(spec: VisionSpec) -> str:
     if not weights[0].startswith(("hf:", "pypi:")):
         weights = [assets.sha256(file) for file in _files(spec.weights)]
     facts = asdict(spec) | {"weights": weights, "layer": "last, normalized", "dtype": "fp16"}
+    del facts["names"]  # written beside the features, not among them
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -21,7 +21,7 @@ from mmtrain.data.examples import Example
 from mmtui.pipeline.assets import Report, silent
 
 PASSAGES, WORDS = 600, 60  # rows of text, and words that they give and ask for
-SEVERAL = 0.2  # rows of two pictures for each labelled one
+SEVERAL = 0.3  # rows of two pictures for each picture
 
 
 @dataclass
@@ -96,8 +96,10 @@ def _rows(part: _Part, chance: Random) -> Iterator[dict[str, Any]]:
         *asking.naming(part.labelled, chance),
         *asking.presence(part.captioned, 4, chance),
         *asking.presence(part.labelled, 1, chance),
-        *asking.several(part.labelled, int(SEVERAL * len(part.labelled)), chance),
     ]
+    for photos in (part.captioned, part.labelled):
+        if len(photos) > 1:
+            rows += asking.several(photos, int(SEVERAL * len(photos)), chance)
     for row in rows:
         said = []
         for number, (question, answer) in enumerate(row.turns):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mmtui.pipeline.engine import Engine
     from mmtui.pipeline.engine_llamacpp import LlamaEngine, LlamaModel
     from mmtui.pipeline.language import LanguageModel
+    from mmtui.pipeline.naming import Naming
     from mmtui.pipeline.projector import Projector
     from mmtui.pipeline.sound import Clip
     from mmtui.pipeline.speech import SpeechModel, Transcript
@@ -84,6 +85,7 @@ class Assistant:
         self._spec = checkpoint.spec
         self._report = report
         self._features: dict[str, Tensor] = {}  # of pictures, by sha256
+        self._names: dict[str, str] = {}  # of the same pictures
 
     def load(self, *, pictures: bool = False) -> float:
         """Load the language model, and what seeing takes. Returns the seconds that it took."""
@@ -92,7 +94,7 @@ class Assistant:
             self.check_sight()
         _ = self._engine
         if pictures:
-            _ = self._tower, self._projector
+            _ = self._tower, self._naming, self._projector
         return time.perf_counter() - began
 
     def prepare(self) -> Path:
@@ -155,7 +157,7 @@ class Assistant:
         return self._speech.transcribe(clip)
 
     def tokens_per_picture(self) -> int:
-        return self._spec.vision.tokens if self._spec.vision else 0
+        return self._spec.vision.patches if self._spec.vision else 0
 
     def reply(
         self,
@@ -173,12 +175,12 @@ class Assistant:
         self.load(pictures=bool(_pictures(turns)))
         began = time.perf_counter()
         context = self._language.context
+        features = self.see(_pictures(turns))
         kept = fitting(
-            turns,
+            [self._named(turn) for turn in turns],
             lambda part: len(self._positions(part)),
             context - min(max_tokens, context // 4),
         )
-        features = self.see(_pictures(kept))
         sequence = self._positions(kept)
         room = context - len(sequence)
         if room < 1:
@@ -244,13 +246,21 @@ class Assistant:
             with torch.inference_mode():
                 patches = self._tower.encode([picture.image])
                 self._features[sha256] = self._projector(patches)[0]
+                self._names[sha256] = self._naming(patches[0]) if self._naming else ""
         if new:
             self._report("seeing", len(new), len(new))
         wanted = {picture.sha256: self._features[picture.sha256] for picture in pictures}
         for sha256 in list(self._features)[: -REMEMBERED_PICTURES or None]:
             if sha256 not in wanted:
-                del self._features[sha256]
+                del self._features[sha256], self._names[sha256]
         return wanted
+
+    def _named(self, turn: Turn) -> Turn:
+        content = (
+            replace(part, names=self._names[part.sha256]) if isinstance(part, Picture) else part
+            for part in turn.content
+        )
+        return replace(turn, content=tuple(content))
 
     @cached_property
     def engine(self) -> EngineName:
@@ -304,6 +314,13 @@ class Assistant:
         assert self._spec.vision is not None
         weights = assets.fetch(self._spec.vision.weights, self._report)
         return VisionTower(self._spec.vision, weights).to(self._language.device)
+
+    @cached_property
+    def _naming(self) -> "Naming | None":
+        from mmtui.pipeline import naming
+
+        assert self._spec.vision is not None
+        return naming.of(self._spec.vision, self._report)
 
     @cached_property
     def _projector(self) -> "Projector":

@@ -21,10 +21,14 @@ class NoImageError(InputError):
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An RGB picture. `sha256` is that of the file's bytes: the same bytes, the same picture."""
+    """An RGB picture. `sha256` is that of the file's bytes: the same bytes, the same picture.
+
+    `names` is what the vision tower takes it for; a prompt has it beside the picture.
+    """
 
     sha256: str
     image: Image.Image
+    names: str = ""
 
 
 def decode(data: bytes) -> Picture:

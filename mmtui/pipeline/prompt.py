@@ -114,14 +114,14 @@ class ChatFormat:
         return [{"role": turn.role, "content": self._content(turn)} for turn in turns]
 
     def _content(self, turn: Turn) -> str:
-        content = ""
-        for part in turn.content:
-            if isinstance(part, Picture):
-                content += _SLOT
-            else:
-                text = self._inert(part).strip()
-                content += "\n" + text if content and text else text
-        return content
+        """A line for each part; what names a picture stands after it."""
+        lines = [
+            f"{_SLOT} {self._inert(part.names)}".rstrip()
+            if isinstance(part, Picture)
+            else self._inert(part).strip()
+            for part in turn.content
+        ]
+        return "\n".join(line for line in lines if line)
 
     def _inert(self, text: str) -> str:
         """Text in which no special token can be written: a zero-width space breaks it."""

@@ -64,8 +64,8 @@ class VisionSpec:
     The features are those of the last layer after its final normalization (`ln_post` of a
     CLIP tower), without class token: `patches` vectors of `width`. Where the tower has more, its
     grid is averaged down to `patches`, a square number: a language model is slow in proportion.
-    After them come `concepts` more: what the likeliest classes of the tower's own classifier
-    look like to it.
+    In a prompt, up to `names` of the classes that the tower's own classifier finds likeliest
+    are written after them (0: it has no such classifier).
     """
 
     weights: Asset
@@ -75,12 +75,7 @@ class VisionSpec:
     std: tuple[float, float, float]
     patches: int
     width: int
-    concepts: int = 0
-
-    @property
-    def tokens(self) -> int:
-        """How many positions a picture takes in the language model."""
-        return self.patches + self.concepts
+    names: int = 0
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The frozen vision tower: pictures -> patch features (batch, tokens, width)."""
+"""The frozen vision tower: pictures -> patch features (batch, patches, width)."""
 
 import math
 import re
@@ -15,10 +15,6 @@ from mmtui.pipeline.spec import VisionSpec
 
 class VisionTower(nn.Module):
     """An open_clip image tower, frozen and in eval mode, with its preprocessing."""
-
-    classes: Tensor  # weight and bias of its classifier, where it gives concepts
-    bias: Tensor
-    units: Tensor  # where its classes lie, of length 1
 
     def __init__(self, spec: VisionSpec, weights: Path) -> None:
         """Raises InputError if the weights are not those of the spec's architecture."""
@@ -41,25 +37,17 @@ class VisionTower(nn.Module):
         else:
             visual = _load_timm(spec.architecture, weights)
         self.visual: Any = visual.eval().requires_grad_(False)
-        if spec.concepts:
-            classes, bias = classifier(weights)
-            self.register_buffer("classes", classes)
-            self.register_buffer("bias", bias)
-            self.register_buffer("units", nn.functional.normalize(directions(classes), dim=1))
 
     def train(self, mode: bool = True) -> "VisionTower":  # noqa: ARG002
         return self  # frozen: batch norm and dropout never switch
 
     @torch.no_grad()
     def encode(self, images: list[Image.Image]) -> Tensor:
-        """RGB pictures -> (len(images), tokens, width), in fp32: patches, then concepts."""
+        """RGB pictures -> (len(images), patches, width), in fp32."""
         device = next(self.visual.parameters()).device
         pixels = torch.stack([self.preprocess(_middle(image)) for image in images]).to(device)
-        grid = self._features(pixels)
-        features = _pool(grid, self.spec.patches)
-        if self.spec.concepts:
-            features = torch.cat([features, self._concepts(grid.mean(1))], dim=1)
-        expected = (len(images), self.spec.tokens, self.spec.width)
+        features = _pool(self._features(pixels), self.spec.patches)
+        expected = (len(images), self.spec.patches, self.spec.width)
         if features.shape != expected:
             raise InputError(
                 f"the tower gives {tuple(features.shape[1:])} patch features,"
@@ -75,37 +63,6 @@ class VisionTower(nn.Module):
         if features.ndim == 4:  # a CNN: (batch, width, rows, columns)
             return features.flatten(2).transpose(1, 2)
         return features[:, self.visual.trunk.num_prefix_tokens :]
-
-    def _concepts(self, mean: Tensor) -> Tensor:
-        """The mean feature (batch, width) -> (batch, concepts, width), the likeliest first.
-
-        Each is the direction of a class, as long as the mean feature times the root of the
-        class's probability: what the tower is sure of is loud.
-        """
-        chances = (mean @ self.classes.T + self.bias).softmax(dim=1)
-        likeliest, which = chances.topk(self.spec.concepts, dim=1)
-        lengths = likeliest.sqrt() * mean.norm(dim=1, keepdim=True)
-        concepts: Tensor = self.units[which] * lengths[..., None]
-        return concepts
-
-
-def classifier(weights: Path) -> tuple[Tensor, Tensor]:
-    """Of an EfficientNet: the weight (classes, width) and the bias of its last layer.
-
-    Raises InputError for weights without one.
-    """
-    try:
-        state = torch.load(weights, map_location="cpu", weights_only=True)
-        return state["_fc.weight"], state["_fc.bias"]
-    except Exception as error:  # torch raises nearly anything on what is no checkpoint
-        raise InputError(
-            f"{weights} hold no classifier", "its spec must have no concepts"
-        ) from error
-
-
-def directions(classes: Tensor) -> Tensor:
-    """Where classes lie, without what they share."""
-    return classes - classes.mean(0)
 
 
 def _pool(features: Tensor, patches: int) -> Tensor:

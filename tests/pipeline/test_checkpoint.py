@@ -153,7 +153,7 @@ def test_a_projector_of_another_model_is_refused(tmp_path, spec):
 
 def test_the_presets_have_parts_of_the_designed_shapes():
     smol, phi2 = (checkpoint.find(name).spec for name in ("smol", "phi2"))
-    assert (smol.vision.patches, smol.vision.tokens, smol.vision.width) == (25, 29, 1280)
-    assert (phi2.vision.patches, phi2.vision.tokens, phi2.vision.width) == (49, 49, 640)
+    assert (smol.vision.patches, smol.vision.names, smol.vision.width) == (25, 4, 1280)
+    assert (phi2.vision.patches, phi2.vision.names, phi2.vision.width) == (49, 0, 640)
     for asset in smol.assets.values():
         assert asset.pins and asset.download and asset.uri.startswith("pypi:")

@@ -1,3 +1,4 @@
+import dataclasses
 from itertools import groupby
 
 import pytest
@@ -49,9 +50,17 @@ def test_pictures_stand_where_they_were_said(chatml, picture):
         Turn("user", ("And", picture, "?")),
     ]
     assert text(chatml, ChatFormat(chatml).encode(turns)) == (
-        "<|im_start|>user\n[P][P]\nCompare.<|im_end|>\n"
+        "<|im_start|>user\n[P]\n[P]\nCompare.<|im_end|>\n"
         "<|im_start|>assistant\nSame.<|im_end|>\n"
-        "<|im_start|>user\nAnd[P]\n?<|im_end|>\n<|im_start|>assistant\n"
+        "<|im_start|>user\nAnd\n[P]\n?<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_what_names_a_picture_stands_after_it(chatml, picture):
+    named = dataclasses.replace(picture, names="tabby 61, lynx 9")
+    prompt = ChatFormat(chatml).encode([Turn("user", (named, picture, "Which?"))])
+    assert text(chatml, prompt).startswith(
+        "<|im_start|>user\n[P] tabby 61, lynx 9\n[P]\nWhich?<|im_end|>"
     )
 
 

@@ -1,8 +1,8 @@
 """Both towers through open_clip, in the layouts of the real weights."""
 
 import dataclasses
-import json
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +10,9 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from torch import nn
 
 from mmtui.errors import InputError
-from mmtui.pipeline import assets, checkpoint, images
+from mmtui.pipeline import assets, checkpoint
 from mmtui.pipeline.spec import Asset, VisionSpec
 from mmtui.pipeline.vision import VisionTower
 
@@ -171,7 +170,7 @@ def test_pickled_code_is_not_run(tmp_path):
 
 
 def patches_only(smol, patches: int) -> VisionSpec:
-    return dataclasses.replace(smol.spec.vision, patches=patches, concepts=0)
+    return dataclasses.replace(smol.spec.vision, patches=patches)
 
 
 def test_a_spec_of_another_shape_is_refused(smol):
@@ -181,32 +180,17 @@ def test_a_spec_of_another_shape_is_refused(smol):
         tower.encode([noise()])
 
 
-def test_concepts_are_what_the_classifier_is_sure_of(smol, shared):
-    """Of photos of ImageNet: the first concept is the class, and louder than the second."""
+def test_a_picture_is_encoded_within_a_quarter_of_a_second(smol):
+    """On 2 cores; the best of five."""
     spec = smol.spec.vision
     tower = VisionTower(spec, assets.locate(spec.weights))
-    names = timm.data.ImageNetInfo()
-    layout = json.loads((shared / "labels/annotations/captions_train2017.json").read_bytes())
-    captions = {a["image_id"]: a["caption"].lower() for a in layout["annotations"]}
-    chosen = [i for i in layout["images"] if "imagenet" in i["source"].lower()][:120]
-    hits = 0
-    for image in chosen:
-        data = (shared / "labels/train2017" / image["file_name"]).read_bytes()
-        concepts = tower.encode([images.decode(data).image])[0, spec.patches :]
-        assert concepts.shape == (4, 1280)
-        loudness = concepts.norm(dim=1)
-        assert (loudness.diff() <= 0).all()
-        centred = tower.classes - tower.classes.mean(0)
-        index = nn.functional.cosine_similarity(concepts[:1], centred).argmax().item()
-        synonyms = names.index_to_description(index).lower().split(", ")
-        hits += any(word in captions[image["id"]] for word in synonyms)
-    assert hits / len(chosen) > 0.7
-
-
-def test_a_tower_without_classifier_has_no_concepts(tiny_clip):
-    spec = dataclasses.replace(spec_of("open_clip", 64, 16, 128), concepts=2)
-    with pytest.raises(InputError, match="no classifier"):
-        VisionTower(spec, tiny_clip)
+    took = []
+    for _ in range(5):
+        began = time.perf_counter()
+        tower.encode([noise()])
+        took.append(time.perf_counter() - began)
+    print(f"a picture is encoded in {1000 * min(took):.0f} ms")
+    assert min(took) < 0.25
 
 
 def test_fewer_patches_are_the_means_of_their_neighbours(smol):
