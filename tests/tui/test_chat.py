@@ -416,6 +416,16 @@ async def test_a_chat_goes_on_in_the_next_start(store, cat):
 
 
 @awaited
+async def test_a_new_chat_that_was_never_sent_is_there_at_the_next_start(store):
+    async with opened(store) as user:
+        await user.types("Dear")
+        user.chat._keep_draft()
+    for _ in range(2):
+        async with opened(store) as user:
+            assert user.texts == [] and user.composer.text == "Dear"
+
+
+@awaited
 async def test_a_store_that_can_t_be_used_is_told_and_the_chat_goes_on(tmp_path):
     (tmp_path / "file").touch()
     async with opened(tmp_path / "file") as user:
