@@ -63,12 +63,13 @@ class ChatServer(Server):
 
     async def handle_index(self, request: web.Request) -> web.Response:
         """By the name under which the browser found us; textual-serve knows only one."""
+        has_tls = request.headers.get("X-Forwarded-Proto") == "https"  # of a proxy before us
         page = aiohttp_jinja2.render_template(
             "app_index.html",
             request,
             {
                 "font_size": 16,
-                "app_websocket_url": f"ws://{request.host}/ws",
+                "app_websocket_url": f"{'wss' if has_tls else 'ws'}://{request.host}/ws",
                 "config": {"static": {"url": "/static/"}},
                 "application": {"name": self.title},
             },

@@ -63,7 +63,10 @@ def test_on_loopback_other_pages_and_other_names_are_kept_out(serve):
         async with ClientSession() as session:
             async with session.get(url) as page:
                 assert page.status == 200 and "/static/js/textual.js" in await page.text()
+                assert f"ws://{urlsplit(url).netloc}/ws" in await page.text()
                 assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+            async with session.get(url, headers={"X-Forwarded-Proto": "https"}) as page:
+                assert f"wss://{urlsplit(url).netloc}/ws" in await page.text()
             # Another site's page, and a name of another site's that means this machine.
             for name, value in (("Origin", "https://evil.org"), ("Host", "evil.org")):
                 assert await status(session, url, **{name: value}) == 403
