@@ -3,7 +3,8 @@
 `pytest tests/tui/test_looks.py --snapshot-update` draws them anew, after a look at what changed.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from mmtui.chat.config import Config
 from mmtui.chat.conversation import Attachment, Conversation
 from mmtui.chat.history import History
 from mmtui.tui.app import ChatApp
+from mmtui.tui.screens.picker import PictureTree
 
 ANSWER = """\
 A **cat** on a sofa. To find its colour:
@@ -39,9 +41,10 @@ TITLES = ("What is this?", "Why do cats purr?", "Une histoire de café", "猫の
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Conversations of one night, in one place of the world, drawn in one way."""
     monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
     from textual_image import widget
 
     monkeypatch.setattr(widget, "Image", widget.HalfcellImage)
@@ -64,7 +67,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         history.save(conversation, answer)
     history.close()
     monkeypatch.chdir(photo.parent)
-    return tmp_path / "store"
+    yield tmp_path / "store"
+    monkeypatch.undo()
+    time.tzset()
 
 
 class Clock(datetime):
@@ -101,10 +106,12 @@ def test_screens_look_as_they_were_seen_last(
         await user.paste("a cat.png")
         await user.types("And now?")
         await user.press(*keys)
-        while screen == "picker" and "a cat.png" not in user.screen:
-            await user.settle()
         if screen == "picker":
+            while len(app.screen.query_one(PictureTree).root.children) < 2:
+                await user.settle()
             await user.press("down", "down")
+        for field in app.screen.query("TextArea, Input"):
+            field.cursor_blink = False
         await user.settle()
 
     assert snap_compare(app, terminal_size=size, run_before=look)
