@@ -419,7 +419,7 @@ async def test_a_chat_goes_on_in_the_next_start(store, cat):
 async def test_a_new_chat_that_was_never_sent_is_there_at_the_next_start(store):
     async with opened(store) as user:
         await user.types("Dear")
-        user.chat._keep_draft()
+        await user.chat.keep_draft()
     for _ in range(2):
         async with opened(store) as user:
             assert user.texts == [] and user.composer.text == "Dear"

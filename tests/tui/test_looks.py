@@ -18,7 +18,7 @@ from mmtui.chat.config import Config
 from mmtui.chat.conversation import Attachment, Conversation
 from mmtui.chat.history import History
 from mmtui.tui.app import ChatApp
-from mmtui.tui.screens.picker import PictureTree
+from mmtui.tui.screens.picker import FileTree
 
 ANSWER = """\
 A **cat** on a sofa. To find its colour:
@@ -107,7 +107,7 @@ def test_screens_look_as_they_were_seen_last(
         await user.types("And now?")
         await user.press(*keys)
         if screen == "picker":
-            while len(app.screen.query_one(PictureTree).root.children) < 2:
+            while len(app.screen.query_one(FileTree).root.children) < 2:
                 await user.settle()
             await user.press("down", "down")
         for field in app.screen.query("TextArea, Input"):
