@@ -100,16 +100,6 @@ class Session:
         self.figures.used = 0
         return self.history.draft(self.conversation.id)
 
-    def recover(self) -> str:
-        """Take over the draft of the chat that was begun last, if it was never sent."""
-        id = self.history.latest()
-        if id is None or len(self.history.conversation(id)):
-            return ""
-        draft = self.history.draft(id)
-        self.keep_draft(draft)
-        self.history.save_draft(Conversation(id), "")
-        return draft
-
     def attach(self, path: Path) -> Attachment:
         """Keep an image or a recording. Raises InputError for a file that is neither."""
         return self.keep(attachments.load(path))

@@ -54,7 +54,7 @@ class ChatApp(App[None]):
         draft = ""
         try:
             if self._resume is None:
-                draft = self.session.recover()
+                draft = self.session.history.take_draft(self.session.conversation)
             else:
                 draft = self.session.resume(None if self._resume == "latest" else self._resume)
         except MmtuiError as error:

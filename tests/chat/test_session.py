@@ -176,14 +176,16 @@ def test_a_draft_that_was_never_sent_is_taken_over_by_the_next_chat(chat):
     session.keep_draft("Dear")
     left = session.conversation.id
     session.begin()
-    assert session.recover() == "Dear"
+    assert chat.history.take_draft(session.conversation) == "Dear"
     assert chat.history.draft(session.conversation.id) == "Dear" != chat.history.draft(left)
-    assert session.recover() == "Dear"
+    assert chat.history.take_draft(session.conversation) == "Dear"
     session.send("Dear diary")
     chat.model.answer(session, "Yes?")
     session.keep_draft("And")
     session.begin()
-    assert session.recover() == ""  # that one is in the conversation, which can be resumed
+    assert (
+        chat.history.take_draft(session.conversation) == ""
+    )  # that one is in the conversation, which can be resumed
 
 
 def test_a_disk_that_is_full_when_a_picture_is_kept_is_told_once(chat, cat, monkeypatch):

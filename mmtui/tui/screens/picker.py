@@ -51,7 +51,7 @@ class Picker(ModalScreen[Path | None]):
     Picker.-narrow > Vertical { width: 100%; height: 100%; padding: 0 1; }
     Picker.-narrow #preview { display: none; }
     """  # noqa: E501
-    HORIZONTAL_BREAKPOINTS: ClassVar = [(0, "-narrow"), (60, "-wide")]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar = [
         Binding("escape", "dismiss(None)", "Back"),
         Binding("backspace", "up", "Up a folder"),
