@@ -99,7 +99,8 @@ def _root(
         config = config.changed(model=model)
     if engine:
         config = config.changed(engine=engine)
-    if plain or not sys.stdin.isatty() or not sys.stdout.isatty():
+    in_browser = "TEXTUAL_DRIVER" in os.environ  # of `serve`, which has no terminal
+    if plain or not (in_browser or (sys.stdin.isatty() and sys.stdout.isatty())):
         from mmtui.plain import chat
 
         chat(config, resume, image or [])
@@ -219,6 +220,32 @@ def transcribe(
         print_json(vars(transcript))
     else:
         print(printable(transcript.text))
+
+
+@app.command("serve")
+def serve_(
+    host: Annotated[
+        str, typer.Option("--host", metavar="H", help="Beyond this machine: 0.0.0.0.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes a free one.")
+    ] = 8000,
+    token: Annotated[
+        str, typer.Option("--token", metavar="T", help="Made up where one is needed.")
+    ] = "",
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="M", help="Of the chat, as in `ask`.")
+    ] = None,
+) -> None:
+    """The chat in a browser, until Ctrl-C.
+
+    On this machine alone by default; on any other address only to who has the token.
+    """
+    from mmtui.chat.config import Config
+    from mmtui.serve import serve
+
+    Config.load()  # what is wrong with it is told here, not in the browser
+    serve(host, port, token, model)
 
 
 @app.command()

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from mmtui.errors import MmtuiError
+from mmtui.audio.recorder import SystemMicrophone
+from mmtui.errors import MissingError, MmtuiError
 from mmtui.pipeline import assets, checkpoint, choice
 
 
@@ -91,35 +92,11 @@ def _memory() -> Finding:
     return Finding("memory", "ok", detail)
 
 
-_LIST_MICROPHONES = """
-import sounddevice
-print(*(d["name"] for d in sounddevice.query_devices() if d["max_input_channels"]), sep="\\n")
-"""
-
-
 def _microphone() -> Finding:
-    """Asked in another process: PortAudio's drivers print, hang and crash at their pleasure."""
     try:
-        asked = subprocess.run(
-            [sys.executable, "-P", "-c", _LIST_MICROPHONES],
-            capture_output=True,
-            text=True,
-            timeout=15,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return Finding("microphone", "note", "the audio system does not answer", "restart it")
-    if "PortAudio library not found" in asked.stderr:
-        return Finding(
-            "microphone",
-            "note",
-            "PortAudio is not installed",
-            "apt install libportaudio2, or your system's package of it",
-        )
-    if asked.returncode:
-        last = (asked.stderr.strip().splitlines() or ["no reason given"])[-1]
-        return Finding("microphone", "note", f"PortAudio fails: {last}", "check the audio system")
-    names = asked.stdout.strip().splitlines()
+        names = SystemMicrophone().devices()
+    except MissingError as error:
+        return Finding("microphone", "note", str(error), error.hint)
     if not names:
         return Finding(
             "microphone", "note", "none found", "plug one in; --audio reads files anyway"

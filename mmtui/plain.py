@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmtui.audio.recorder import LIMIT_S, Microphone, SystemMicrophone
-from mmtui.chat import commands, paths
+from mmtui.chat import clipboard, commands, paths
 from mmtui.chat.config import Config
 from mmtui.chat.conversation import Attachment
 from mmtui.chat.export import write
@@ -67,7 +67,9 @@ class Plain:
 
     def attach(self, path: Path) -> None:
         """Raises InputError for a file that is no picture and no recording."""
-        attachment = self._session.attach(path)
+        self._stage(self._session.attach(path))
+
+    def _stage(self, attachment: Attachment) -> None:
         if attachment.kind == "audio":
             from mmtui.chat.attachments import read_clip
 
@@ -112,6 +114,10 @@ class Plain:
             self.attach(path)
 
     _audio = _image
+
+    def _paste(self, _: str) -> None:
+        for loaded in clipboard.load():
+            self._stage(self._session.keep(loaded))
 
     def _record(self, _: str) -> None:
         recording = self._microphones.record(self._session.microphone)

@@ -1,6 +1,12 @@
 """Stand-ins that several kinds of tests share."""
 
+import threading
 from typing import Any
+
+
+def deaf(connection: Any, model: str) -> None:
+    """A model's process that never reads what it is asked."""
+    threading.Event().wait()
 
 
 class FakeModel:

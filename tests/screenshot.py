@@ -1,46 +1,58 @@
-"""Draw the README's picture: a photo, real questions, and what was answered, as in a terminal.
+"""Draw the README's picture: a chat about a photo with the model that ships, as it is on a screen.
 
-`python tests/screenshot.py` writes tests/screenshot.svg with the installed mmtui. The photo is
-Chelsea the cat, by Stefan van der Walt (CC0), from scikit-image.
+`python tests/screenshot.py` writes tests/screenshot.svg. The photos are Chelsea the cat, by Stefan
+van der Walt, and a cup of coffee, by Rachel Michetti (both CC0), from scikit-image.
 """
 
-import io
-import subprocess
-import sys
+import asyncio
+import tempfile
 from pathlib import Path
 
 import skimage
-from rich.console import Console
-from rich.text import Text
-from textual_image.renderable import HalfcellImage
+from textual.pilot import Pilot
+from textual_image import widget
+
+from mmtui.chat.config import Config
+from mmtui.tui.app import ChatApp
+from mmtui.tui.screens.chat import ChatScreen
 
 HERE = Path(__file__).parent
 PHOTOS = Path(skimage.__file__).parent / "data"
-COMMANDS = (
-    ["ask", "--image", "chelsea.png", "What is this?"],
-    ["ask", "--image", "chelsea.png", "Is there a dog in this picture? Answer yes or no."],
-    ["ask", "--image", "coffee.png", "What is in this picture?"],
-    ["ask", "--system", "Answer in one sentence.", "Why do cats purr?"],
+CHAT = (
+    ("chelsea.png", "What is this?"),
+    (None, "Is there a dog in this picture? Answer yes or no."),
+    ("coffee.png", "What is in this picture?"),
 )
 
 
-def main() -> None:
-    console = Console(record=True, width=100, file=io.StringIO(), color_system="truecolor")
-    console.print(HalfcellImage(PHOTOS / "chelsea.png", width=40))
-    for arguments in COMMANDS:
-        run = subprocess.run(
-            [Path(sys.executable).with_name("mmtui"), *arguments],
-            cwd=PHOTOS,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        typed = " ".join(f'"{word}"' if " " in word else word for word in arguments)
-        console.print(Text.assemble(("$ ", "bold green"), (f"mmtui {typed}", "bold")))
-        console.print(Text(f"{run.stdout.strip()}\n"))
-    console.save_svg(str(HERE / "screenshot.svg"), title="mmtui")
+async def ask(app: ChatApp, pilot: Pilot[None], photo: str | None, question: str) -> None:
+    chat = app.screen
+    assert isinstance(chat, ChatScreen)
+    if photo is not None:
+        await chat.attach(PHOTOS / photo).wait()
+        await pilot.pause()
+    await pilot.press(*("space" if character == " " else character for character in question))
+    await pilot.press("enter")
+    while app.session.is_answering:
+        await pilot.pause(0.1)
+    if app.session.conversation.thread[-1].state != "complete":
+        raise SystemExit(f"{question} was not answered")
+
+
+async def main() -> None:
+    widget.Image = widget.HalfcellImage  # whatever this terminal can draw
+    with tempfile.TemporaryDirectory() as folder:
+        app = ChatApp(Config(model="smol"), folder=Path(folder))
+        async with app.run_test(size=(90, 28)) as pilot:
+            for photo, question in CHAT:
+                await ask(app, pilot, photo, question)
+            await pilot.press(*"And")
+            await app.workers.wait_for_complete(
+                [worker for worker in app.workers if worker.name == "decode"]
+            )
+            await pilot.pause()
+            (HERE / "screenshot.svg").write_text(app.export_screenshot(title="mmtui"), "utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(main())

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mmtui.pipeline.sound import Clip
 
 LIMIT_S = 15.0
+PATIENCE_S = 15.0  # how long a list of devices may take
 _BYTES = 2  # a sample
 _LIMIT = int(LIMIT_S * RATE) * _BYTES
 _RECENT = RATE // 10 * _BYTES  # what the level is of
@@ -61,8 +62,12 @@ class SystemMicrophone:
 
     def devices(self) -> list[str]:
         with _process("list") as process:
-            assert process.stdout
-            return [str(name) for name in _header(process.stdout).get("devices", [])]
+            try:
+                told, _ = process.communicate(timeout=PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise MissingError("the sound system does not answer", "restart it") from None
+        return [str(name) for name in _header(io.BytesIO(told)).get("devices", [])]
 
     def record(self, device: str | None = None) -> Recording:
         return _ProcessRecording(_process("record", *([device] if device else [])))
@@ -171,7 +176,7 @@ def clip_of(samples: bytes) -> "Clip":
 
 
 def _process(*arguments: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
-    command: Sequence[str] = [sys.executable, "-m", "mmtui.audio.device", *arguments]
+    command: Sequence[str] = [sys.executable, "-P", "-m", "mmtui.audio.device", *arguments]
     return subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
@@ -180,7 +185,7 @@ def _header(stream: IO[bytes]) -> dict[str, Any]:
     try:
         told = json.loads(stream.readline())
     except ValueError as error:
-        raise MissingError("the sound system broke down", "`mmtui doctor` tells more") from error
+        raise MissingError("the sound system broke down", "restart it") from error
     if "error" in told:
         raise MissingError(told["error"], told.get("hint"))
     header: dict[str, Any] = told

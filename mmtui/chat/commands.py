@@ -29,6 +29,7 @@ COMMANDS = (
     Command("help", "", "what there is", "f1"),
     Command("image", "PATH", "attach a picture to the next message", "f2,ctrl+o"),
     Command("audio", "PATH", "attach a recording; its first 15 s are heard"),
+    Command("paste", "", "attach the picture in the clipboard", "f10,alt+v"),
     Command("record", "", "speak: begin to record, and end it", "f4,ctrl+t"),
     Command("transcribe", "", "hear the last recording again"),
     Command("microphone", "[NAME]", "choose another microphone"),

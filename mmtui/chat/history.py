@@ -242,6 +242,17 @@ class History:
         found = self._read("SELECT draft FROM conversations WHERE id = ?", (id,))
         return str(found[0][0]) if found else ""
 
+    def take_draft(self, taker: Conversation) -> str:
+        """Hand on the draft of the chat that was begun last, if it was never sent; "" if it was."""
+        id = self.latest()
+        if id is None or len(self.conversation(id)):
+            return ""
+        draft = self.draft(id)
+        self.save_draft(taker, draft)
+        if id != taker.id:
+            self.save_draft(Conversation(id), "")
+        return draft
+
     def latest(self) -> str | None:
         """The id of the conversation that was last written to, if only a draft."""
         found = self._read(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
 from mmtui.chat import worker
@@ -52,6 +53,7 @@ class Model:
         self._numbers = itertools.count(1)
         self._process: SpawnProcess | None = None
         self._connection: Connection | None = None
+        self._outbox: SimpleQueue[Request | None] = SimpleQueue()
         self._lock = threading.Lock()
 
     def load(self) -> int:
@@ -75,11 +77,8 @@ class Model:
     def cancel(self, number: int) -> None:
         """Nothing happens if the process is not there any more."""
         with self._lock:
-            if self._connection is not None:
-                try:
-                    self._connection.send(Cancel(number))
-                except OSError:
-                    return  # its end is told by `Died`
+            if self._process is not None:
+                self._outbox.put(Cancel(number))
 
     def switch(self, name: str) -> None:
         """Another model, from the next request on. No event of the old one comes any more."""
@@ -91,25 +90,21 @@ class Model:
         with self._lock:
             process, connection = self._process, self._connection
             self._process = self._connection = None
-        if connection is not None:
-            connection.close()
+            self._outbox.put(None)
         if process is not None:
             process.terminate()
             process.join(PATIENCE_S)
             if process.is_alive():
                 process.kill()
                 process.join()
+        if connection is not None:
+            connection.close()
 
     def _send(self, request: Request) -> int:
         with self._lock:
             if self._process is None or not self._process.is_alive():
                 self._start()
-            assert self._connection is not None
-            try:
-                self._connection.send(request)
-            except OSError:  # it died this moment
-                self._start()
-                self._connection.send(request)
+            self._outbox.put(request)
         return request.number
 
     def _start(self) -> None:
@@ -125,7 +120,9 @@ class Model:
         with redirect_stderr(sys.__stderr__):
             process.start()
         theirs.close()
-        self._process, self._connection = process, ours
+        self._outbox.put(None)  # of the process before
+        self._process, self._connection, self._outbox = process, ours, SimpleQueue()
+        threading.Thread(target=_deliver, args=(self._outbox, ours), daemon=True).start()
         threading.Thread(target=self._listen, args=(process, ours), daemon=True).start()
 
     def _listen(self, process: SpawnProcess, connection: Connection) -> None:
@@ -143,6 +140,15 @@ class Model:
                 self._process = self._connection = None
         if not expected:
             self._hear(_death(process.exitcode or 0))
+
+
+def _deliver(outbox: "SimpleQueue[Request | None]", connection: Connection) -> None:
+    """A clip is more than a pipe holds, and a process that starts does not read yet."""
+    while (request := outbox.get()) is not None:
+        try:
+            connection.send(request)
+        except OSError:
+            return  # its end is told by `Died`
 
 
 def _death(code: int) -> Died:

@@ -52,11 +52,13 @@ class ChatApp(App[None]):
         for wrong in keys.wrong(self._config.keys):
             self._told(Notice(*wrong))
         draft = ""
-        if self._resume is not None:
-            try:
+        try:
+            if self._resume is None:
+                draft = self.session.history.take_draft(self.session.conversation)
+            else:
                 draft = self.session.resume(None if self._resume == "latest" else self._resume)
-            except MmtuiError as error:
-                self._told(Notice(str(error), error.hint))
+        except MmtuiError as error:
+            self._told(Notice(str(error), error.hint))
         self._chat = ChatScreen(self.session, self._microphone, self._speaker, draft)
         self.push_screen(self._chat)
         for image in self._images:

@@ -36,6 +36,9 @@ class Commands:
     def do_audio(self, path: str) -> None:
         self._attach(path, "audio")
 
+    def do_paste(self, _: str) -> None:
+        self._screen.paste()
+
     def _attach(self, argument: str, kind: Any) -> None:
         if not argument:
             self._ask(Picker(kind), self._screen.attach)

@@ -11,16 +11,19 @@ import pytest
 from mmtui.audio import recorder
 from mmtui.audio.recorder import LIMIT_S, SystemMicrophone
 from mmtui.chat.attachments import wav
+from mmtui.doctor import examine
 from mmtui.errors import MissingError
 
 # Stands in for the package: what it does is told by the environment.
 FAKE = """
-import os, sys
+import os, sys, threading
 import numpy as np
 os.write(2, b"ALSA lib: noise on stderr\\n")
 MODE = os.environ["FAKE_SOUND"]
 if MODE == "no portaudio":
     raise OSError("PortAudio library not found")
+if MODE == "hangs":
+    threading.Event().wait()
 class PortAudioError(Exception): pass
 RATE = 44_100 if MODE == "44 kHz" else 16_000
 def query_devices(device=None, kind=None):
@@ -129,6 +132,24 @@ def test_a_microphone_is_chosen_by_name(sound):
     assert "no microphone 'Other'" in str(missing.error)
     with pytest.raises(MissingError, match="PortAudio"):
         sound("no portaudio").devices()
+
+
+@pytest.mark.parametrize(
+    ("mode", "state", "says", "cure"),
+    [
+        ("works", "ok", "Fake Mic", None),
+        ("no microphone", "note", "none found", "plug one in"),
+        ("no portaudio", "note", "PortAudio is not installed", "libportaudio2"),
+        ("hangs", "note", "the sound system does not answer", "restart it"),
+    ],
+)
+def test_doctor_tells_of_the_microphone(sound, monkeypatch, mode, state, says, cure):
+    if mode == "hangs":
+        monkeypatch.setattr(recorder, "PATIENCE_S", 0.5)
+    sound(mode)
+    found = next(finding for finding in examine() if finding.name == "microphone")
+    assert found.state == state and says in found.detail
+    assert cure is None or cure in found.cure
 
 
 def test_a_sound_system_that_breaks_down_is_told(monkeypatch):

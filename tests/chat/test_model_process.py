@@ -5,12 +5,14 @@ import queue
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
+from fakes import deaf
 
 from mmtui.chat.model import Model
 from mmtui.chat.protocol import (
@@ -130,6 +132,20 @@ def test_a_killed_process_is_told_and_the_next_question_starts_another(model, ea
     ask(model, tokens=2)
     assert ears.until(Answered)[-1].completion_tokens <= 2
     assert process_of(model) != process
+
+
+def test_a_process_that_does_not_read_holds_up_nobody(ears, monkeypatch):
+    monkeypatch.setattr("mmtui.chat.worker.main", deaf)
+    model = Model("none", ears)
+    clip = np.zeros(15 * 16_000, np.float32)  # more than a pipe holds
+    asking = threading.Thread(target=lambda: model.transcribe(clip), daemon=True)
+    asking.start()
+    asking.join(PATIENCE_S)
+    assert not asking.is_alive()
+    model.cancel(1)
+    process = process_of(model)
+    model.close()
+    assert not process.is_running()
 
 
 def test_closing_leaves_no_process_and_no_news(model, ears):

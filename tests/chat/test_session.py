@@ -171,6 +171,37 @@ def test_a_conversation_is_resumed_with_its_draft(chat):
         session.resume("none")
 
 
+def test_a_draft_that_was_never_sent_is_taken_over_by_the_next_chat(chat):
+    session = chat.session
+    session.keep_draft("Dear")
+    left = session.conversation.id
+    session.begin()
+    assert chat.history.take_draft(session.conversation) == "Dear"
+    assert chat.history.draft(session.conversation.id) == "Dear" != chat.history.draft(left)
+    assert chat.history.take_draft(session.conversation) == "Dear"
+    session.send("Dear diary")
+    chat.model.answer(session, "Yes?")
+    session.keep_draft("And")
+    session.begin()
+    assert (
+        chat.history.take_draft(session.conversation) == ""
+    )  # that one is in the conversation, which can be resumed
+
+
+def test_a_disk_that_is_full_when_a_picture_is_kept_is_told_once(chat, cat, monkeypatch):
+    session, model = chat.session, chat.model
+
+    def full(_: bytes) -> str:
+        raise MmtuiError("the disk is full", "free some space")
+
+    monkeypatch.setattr(chat.history, "keep", full)
+    session.send("Look", (session.attach(cat),))
+    model.answer(session, "A cat.")
+    assert len(chat.told) == 1 and "goes on without it" in chat.notices[0]
+    assert chat.texts == ["Look", "A cat."] and len(model.asked[-1][0].pictures) == 1
+    session.close()
+
+
 def test_what_was_written_by_the_last_half_second_survives_a_crash(chat, monkeypatch):
     clock = iter(range(100))
     monkeypatch.setattr("mmtui.chat.session.time.monotonic", lambda: float(next(clock)))

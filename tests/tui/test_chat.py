@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageGrab
 from user import NO_MICROPHONE, FakeMicrophone, awaited, opened
 
 from mmtui.chat.history import History
@@ -153,6 +153,19 @@ async def test_a_pasted_path_stages_a_chip_that_is_sent_with_the_next_message(st
         await user.is_answered("A cat.")
         await user.types("Sure?", "enter")
         assert user.model.asked[-1][0].pictures == said.pictures
+
+
+@awaited
+async def test_a_picture_in_the_clipboard_is_staged_by_a_key_and_a_command(store, monkeypatch):
+    held: list[Image.Image | None] = [Image.new("RGB", (40, 30)), Image.new("RGB", (9, 9)), None]
+    monkeypatch.setattr(ImageGrab, "grabclipboard", lambda: held.pop(0))
+    async with opened(store) as user:
+        await user.press("f10")
+        await user.types("/paste", "enter")
+        assert staged(user) == ["clipboard.png"] * 2 and "40 x 30" in user.screen
+        await user.press("alt+v")
+        assert "no picture in the clipboard" in user.told[-1]
+        assert user.model.asked == []
 
 
 @awaited
@@ -400,6 +413,16 @@ async def test_a_chat_goes_on_in_the_next_start(store, cat):
         assert len(user.model.asked[-1][0].pictures) == 1
     async with opened(store, resume="zzz") as user:
         assert "no conversation begins" in user.told[-1]
+
+
+@awaited
+async def test_a_new_chat_that_was_never_sent_is_there_at_the_next_start(store):
+    async with opened(store) as user:
+        await user.types("Dear")
+        await user.chat.keep_draft()
+    for _ in range(2):
+        async with opened(store) as user:
+            assert user.texts == [] and user.composer.text == "Dear"
 
 
 @awaited

@@ -12,7 +12,7 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from mmtui.audio.recorder import Microphone, Playing, Speaker
-from mmtui.chat import attachments
+from mmtui.chat import attachments, clipboard
 from mmtui.chat.commands import COMMANDS, is_meant, parse
 from mmtui.chat.conversation import Attachment, Message
 from mmtui.chat.protocol import Event, Piece
@@ -272,8 +272,17 @@ class ChatScreen(Screen[None]):
     @work(thread=True)
     def attach(self, path: Path) -> None:
         """Stage a file; a recording is heard first."""
+        self._read(lambda: [attachments.load(path)])
+
+    @work(thread=True)
+    def paste(self) -> None:
+        """Stage what the clipboard holds."""
+        self._read(clipboard.load)
+
+    def _read(self, load: "Callable[[], list[attachments.Loaded]]") -> None:
         try:
-            self.post_message(Read(attachments.load(path)))
+            for loaded in load():
+                self.post_message(Read(loaded))
         except MmtuiError as error:
             self.post_message(Told(Notice(str(error), error.hint)))
 

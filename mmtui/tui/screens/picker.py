@@ -48,7 +48,10 @@ class Picker(ModalScreen[Path | None]):
     Picker Horizontal { height: 1fr; }
     Picker FileTree { width: 1fr; background: $surface; }
     Picker #preview { width: 1fr; height: 100%; padding: 0 2; }
+    Picker.-narrow > Vertical { width: 100%; height: 100%; padding: 0 1; }
+    Picker.-narrow #preview { display: none; }
     """  # noqa: E501
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar = [
         Binding("escape", "dismiss(None)", "Back"),
         Binding("backspace", "up", "Up a folder"),

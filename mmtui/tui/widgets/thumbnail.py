@@ -46,9 +46,7 @@ class Thumbnail(Container):
         except InputError as error:
             self.app.call_from_thread(self._replace, Static(one_line(str(error)), markup=False))
             return
-        from textual_image.widget import Image as Drawn
-
-        drawn = Drawn(image)
+        drawn = _drawing()(image)
         drawn.styles.height = self._rows
         # A cell of a terminal is about twice as high as it is wide.
         drawn.styles.width = max(round(2 * self._rows * image.width / image.height), 1)
@@ -57,3 +55,11 @@ class Thumbnail(Container):
     def _replace(self, widget: Any) -> None:
         self.remove_children()
         self.mount(widget)
+
+
+def _drawing() -> Any:
+    """The widget that draws a picture. A browser has no protocol for it, but it has colours."""
+    from textual_image import renderable, widget
+
+    is_text = renderable.Image is renderable.UnicodeImage
+    return widget.HalfcellImage if is_text else widget.Image

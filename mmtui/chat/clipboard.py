@@ -1,0 +1,36 @@
+"""The clipboard of the machine that mmtui runs on: a picture, or files that were copied."""
+
+import io
+from pathlib import Path
+
+from mmtui.chat import attachments
+from mmtui.chat.attachments import Loaded
+from mmtui.errors import InputError, MissingError
+
+HOW = "on Linux it takes wl-clipboard (Wayland) or xclip (X11); over SSH, attach a file by its path"
+
+
+def load() -> list[Loaded]:
+    """A picture, as PNG, or the files that were copied.
+
+    Raises MissingError where the clipboard can't be read, InputError if it holds nothing usable.
+    """
+    from PIL import Image, ImageGrab, ImageOps, UnidentifiedImageError
+
+    try:
+        found = ImageGrab.grabclipboard()
+    except NotImplementedError:
+        raise MissingError("there is no clipboard that mmtui can read", HOW) from None
+    except UnidentifiedImageError:
+        found = None
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise MissingError(f"the clipboard can't be read: {error}", HOW) from error
+    if isinstance(found, list):
+        return [attachments.load(Path(file)) for file in found]
+    if found is None:
+        raise InputError("there is no picture in the clipboard", "copy one, or attach a file")
+    stream = io.BytesIO()
+    upright = ImageOps.exif_transpose(found).convert("RGBA")
+    upright.save(stream, "PNG", compress_level=1)  # quickly: nobody waits for the last bytes
+    detail = f"{upright.width} x {upright.height}"
+    return [Loaded("image", "clipboard.png", stream.getvalue(), detail)]
