@@ -72,9 +72,9 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 
 def test_a_photo_is_asked_about_the_answer_stopped_and_the_chat_resumed(terminal, smol, tmp_path):
     photo = shutil.copy(PHOTO, tmp_path / "my cat.png")
-    terminal.shows(r"\$ $")
+    terminal.shows(r"^\$")
     terminal.types(f"{COMMAND} --model smol", "Enter")
-    terminal.shows(r"smol  ·  ready")
+    terminal.shows(r"smol \(\w+\)  ·  ready")
     terminal.types(f"/image {photo}", "Enter")
     terminal.shows(r"my cat\.png\n?.*\n?.*451 x 300")
     terminal.types("What is this?", "Enter")
@@ -116,10 +116,10 @@ def kill(folder: Path) -> None:
 
 
 def test_after_a_kill_messages_the_partial_answer_and_the_draft_are_there(terminal, smol, tmp_path):
-    terminal.shows(r"\$ $")
+    terminal.shows(r"^\$")
     terminal.types(f"{COMMAND} --model smol", "Enter")
     terminal.types("", "Enter")
-    terminal.shows("smol  ·  ready")
+    terminal.shows(r"smol \(\w+\)  ·  ready")
     terminal.types("What is the capital of France?", "Enter")
     terminal.shows(r"(?s)is Paris\..*ready")
     terminal.types("Tell me a very long story about the sea.", "Enter")
@@ -147,7 +147,7 @@ def draft(folder: Path) -> str:
 
 
 def test_the_draft_of_a_chat_that_was_never_sent_survives_a_kill(terminal, tmp_path):
-    terminal.shows(r"\$ $")
+    terminal.shows(r"^\$")
     terminal.types(f"{COMMAND} --model {tmp_path / 'no model'}", "Enter")
     terminal.shows("Ask something")
     terminal.types("Dear diary")

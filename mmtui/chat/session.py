@@ -18,17 +18,7 @@ from mmtui.chat.conversation import Attachment, Conversation, Message
 from mmtui.chat.figures import Figures
 from mmtui.chat.history import History
 from mmtui.chat.model import ModelPort
-from mmtui.chat.protocol import (
-    Answered,
-    Died,
-    Event,
-    Failed,
-    Heard,
-    Piece,
-    Progress,
-    Ready,
-    Said,
-)
+from mmtui.chat.protocol import Answered, Died, Event, Failed, Heard, Piece, Progress, Ready, Said
 from mmtui.chat.text import printable
 from mmtui.errors import MmtuiError, UsageError
 

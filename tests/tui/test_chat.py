@@ -56,7 +56,7 @@ async def test_the_status_tells_what_the_model_does(store):
         await user.hears(Progress("fetching the model", 30, 120))
         assert "fetching the model 25 %" in user.screen
         await user.is_ready()
-        assert "fake  ·  ready" in user.screen and "0 of 2,048 tokens" in user.screen
+        assert "fake (torch)  ·  ready" in user.screen and "0 of 2,048 tokens" in user.screen
         await user.types("Look", "enter")
         await user.hears(Progress("seeing", 0, 1))
         assert "seeing …" in user.screen

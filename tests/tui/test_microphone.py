@@ -87,11 +87,14 @@ def test_what_is_said_in_the_room_lands_in_the_prompt(microphone, shared, smol, 
         async with app.run_test(size=(90, 30), notifications=True) as pilot:
             chat = next(s for s in app.screen_stack if isinstance(s, ChatScreen))
             await pilot.press("f4")
-            await until(lambda: chat._recording.seconds > 0 or chat._recording.error, "records")
-            assert chat._recording.error is None
+            await until(
+                lambda: chat._meter._recording.seconds > 0 or chat._meter._recording.error,
+                "records",
+            )
+            assert chat._meter._recording.error is None
             clip = str(shared / "speech" / "LJ001-0012.wav")
             playing = await asyncio.create_subprocess_exec("paplay", "--device=room", clip)
-            await until(lambda: chat._recording.level > 0.05, "the level rises")
+            await until(lambda: chat._meter._recording.level > 0.05, "the level rises")
             assert await playing.wait() == 0
             await pilot.press("f4")
             composer = chat.query_one(Composer)

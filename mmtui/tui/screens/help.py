@@ -34,7 +34,7 @@ class HelpScreen(ModalScreen[None]):
         before = ""
         for place, binding in keys.bindings():
             if place != before:
-                lines.append(Content.styled(f"On {place}" if lines else "Keys", "bold"))
+                lines.append(Content.styled(place.capitalize(), "bold"))
                 before = place
             now = self.app.key_of(binding)  # type: ignore[attr-defined]
             lines.append(_row(keys.shown(now), binding.description, binding.id or ""))
