@@ -13,7 +13,11 @@ SHIPPED = checkpoint.SHIPPED / "smol"
 
 @pytest.mark.parametrize(
     ("photo", "names"),
-    [("chelsea.png", ("cat",)), ("coffee.png", ("coffee", "cup", "espresso"))],
+    [
+        ("chelsea.png", ("cat",)),
+        ("coffee.png", ("coffee", "cup", "espresso")),
+        ("rocket.jpg", ("rocket", "missile")),
+    ],
 )
 @pytest.mark.parametrize("question", ["What is this?", "What is in this picture?"])
 def test_it_names_what_is_in_a_photo(mmtui, smol, photo, names, question):
@@ -23,6 +27,14 @@ def test_it_names_what_is_in_a_photo(mmtui, smol, photo, names, question):
     print(f"{photo}: {question} {answer['answer']}")
     assert any(name in answer["answer"].lower() for name in names)
     assert answer["stop_reason"] == "stop" and answer["usage"]["completion_tokens"] < 60
+
+
+def test_each_of_two_pictures_is_told_from_the_other(mmtui, smol):
+    both = ["--image", PHOTOS / "coffee.png", "--image", PHOTOS / "chelsea.png"]
+    for place, names in (("first", ("coffee", "cup", "espresso")), ("second", ("cat",))):
+        run = mmtui("ask", "--model", SHIPPED, *both, f"What is in the {place} picture?")
+        print(f"{place}: {run.out}")
+        assert any(name in run.out.lower() for name in names)
 
 
 def test_a_picture_takes_less_than_a_second_and_a_half_to_the_first_word(mmtui, smol):
