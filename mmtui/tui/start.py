@@ -1,5 +1,7 @@
 """From the command line to a screen that can be typed on, in as little time as that takes."""
 
+import os
+import sys
 import threading
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +20,11 @@ def run(config: "Config", resume: str | None, images: tuple[Path, ...]) -> None:
     from mmtui.tui.app import ChatApp
 
     asking.join()
+    # What a slow terminal answers too late would stand in the prompt.
+    if os.name == "posix" and sys.stdin.isatty():
+        import termios
+
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
     app = ChatApp(config, resume, images)
     app.run()
     if app.failure is not None:

@@ -450,3 +450,14 @@ def test_it_fits_every_size_in_both_themes(store, cat, size, theme):
                 assert said in user.screen
 
     look()
+
+
+@awaited
+async def test_what_is_typed_before_a_message_is_taken_stays(store):
+    async with opened(store) as user:
+        await user.is_ready()
+        user.composer.text = "one"
+        user.composer.action_send()
+        user.composer.text = "one more"  # its Sent has not been taken yet
+        await user.settle()
+        assert user.composer.text == "more"

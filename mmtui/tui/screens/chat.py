@@ -140,7 +140,7 @@ class ChatScreen(Screen[None]):
     async def _send(self, event: Composer.Sent) -> None:
         if parsed := parse(event.text):
             command, argument = parsed
-            self.composer.sent()
+            self.composer.sent(event.text)
             await self.action_command(command.name, argument)
         elif is_meant(event.text):
             name = event.text.split(maxsplit=1)[0]
@@ -150,7 +150,7 @@ class ChatScreen(Screen[None]):
 
     async def _say(self, text: str) -> None:
         self.session.send(text, self.chips.attachments)
-        self.composer.sent()
+        self.composer.sent(text)
         await self.chips.clear()
         await self._transcript.add(*self.session.conversation.thread[-2:])
 

@@ -63,13 +63,12 @@ class Composer(TextArea):
         before = self.get_text_range((0, 0), self.cursor_location)
         self.insert(("" if not before or before[-1].isspace() else " ") + printable(text))
 
-    def sent(self) -> None:
-        """What is typed was said: remember it, and begin anew."""
-        text = self.text.strip()
+    def sent(self, text: str) -> None:
+        """A text was said: remember it, and go on with what was typed since."""
         if text and (not self._sent or self._sent[-1] != text):
             self._sent.append(text)
         self._at, self._draft = len(self._sent), ""
-        self.put("")
+        self.put(self.text.lstrip().removeprefix(text).lstrip())
 
     async def _on_key(self, event: events.Key) -> None:
         # Before TextArea takes the key for a letter, and after the letters that came before it,
