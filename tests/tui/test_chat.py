@@ -67,7 +67,7 @@ async def test_the_status_tells_what_the_model_does(store):
         await user.is_answered()
         assert "20 of 2,048 tokens  ·  50 tokens/s" in user.screen
         await user.hears(Died("the model was killed", None))
-        assert "fake  ·  not loaded" in user.screen
+        assert "fake (torch)  ·  not loaded" in user.screen
 
 
 @awaited
