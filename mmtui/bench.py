@@ -11,11 +11,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from mmtui.errors import MmtuiError
 from mmtui.pipeline.assets import Report
 from mmtui.pipeline.memory import peak
+from mmtui.pipeline.spec import EngineChoice
 
 if TYPE_CHECKING:
     from mmtui.pipeline.assistant import Assistant, Reply
@@ -58,7 +59,7 @@ class Figures:
 
 def measure(
     checkpoint: "Checkpoint",
-    engine: Literal["auto", "torch", "llamacpp"],
+    engine: EngineChoice,
     picture: "Picture | None",
     report: Report,
 ) -> Figures:

@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mmtui.errors import UsageError
-from mmtui.pipeline.spec import Precision
+from mmtui.pipeline.spec import EngineChoice, Precision
 from mmtui.progress import print_json, reporting
 
 if TYPE_CHECKING:
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 def bench(
     model: Annotated[str, typer.Option("--model", metavar="M", help="As in `ask`.")] = "auto",
-    engine: Annotated[
-        Literal["auto", "torch", "llamacpp"], typer.Option("--engine", help="What decodes.")
-    ] = "auto",
+    engine: Annotated[EngineChoice, typer.Option("--engine", help="What decodes.")] = "auto",
     precision: Annotated[
         Precision | None, typer.Option("--precision", help="Instead of the model's own.")
     ] = None,
@@ -60,7 +58,11 @@ def bench(
 
 @contextmanager
 def _checkpoint(
-    model: str, engine: str, precision: Precision | None, report: "Report", random_weights: bool
+    model: str,
+    engine: EngineChoice,
+    precision: Precision | None,
+    report: "Report",
+    random_weights: bool,
 ) -> "Iterator[Checkpoint]":
     """Weights of chance lie in the cache as long as they are needed."""
     from mmtui.pipeline import assets, checkpoint, choice
@@ -74,11 +76,9 @@ def _checkpoint(
         if random_weights:
             from mmtui.pipeline import random_weights as chance
 
-            llamacpp = engine == "llamacpp" or (
-                engine == "auto" and choice.is_installed() and not choice.has_gpu()
-            )
+            runs_on = choice.preferred() if engine == "auto" else engine
             folder = stack.enter_context(assets.workspace("random-weights", chance.BYTES))
-            found = chance.checkpoint(found, "llamacpp" if llamacpp else "torch", folder, report)
+            found = chance.checkpoint(found, runs_on, folder, report)
         yield found
 
 

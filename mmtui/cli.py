@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
@@ -14,6 +14,7 @@ from mmtui.chat.text import one_line, printable
 from mmtui.entry import silence_libraries
 from mmtui.errors import InputError, UsageError
 from mmtui.history_cli import config, history
+from mmtui.pipeline.spec import EngineChoice
 from mmtui.progress import print_json, reporting
 
 if TYPE_CHECKING:
@@ -40,9 +41,8 @@ ModelOption = Annotated[
     str,
     typer.Option("--model", metavar="M", help="A preset, a checkpoint folder or hf:OWNER/NAME."),
 ]
-Engine = Literal["auto", "torch", "llamacpp"]
 EngineOption = Annotated[
-    Engine,
+    EngineChoice,
     typer.Option(
         "--engine",
         envvar="MMTUI_ENGINE",
@@ -72,7 +72,7 @@ def _root(
         str | None, typer.Option("--model", metavar="M", help="Of the chat, as in `ask`.")
     ] = None,
     engine: Annotated[
-        Engine | None, typer.Option("--engine", help="Of the chat, as in `ask`.")
+        EngineChoice | None, typer.Option("--engine", help="Of the chat, as in `ask`.")
     ] = None,
     resume: Annotated[
         str | None,

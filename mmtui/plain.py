@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmtui.audio.recorder import LIMIT_S, Microphone, SystemMicrophone
-from mmtui.chat import clipboard, commands, paths
+from mmtui.chat import attachments, clipboard, commands, paths
 from mmtui.chat.config import Config
 from mmtui.chat.conversation import Attachment
 from mmtui.chat.export import write
@@ -67,14 +67,12 @@ class Plain:
 
     def attach(self, path: Path) -> None:
         """Raises InputError for a file that is no picture and no recording."""
-        self._stage(self._session.attach(path))
+        self._stage(attachments.load(path))
 
-    def _stage(self, attachment: Attachment) -> None:
-        if attachment.kind == "audio":
-            from mmtui.chat.attachments import read_clip
-
-            heard = self._hear(read_clip(self._session.file(attachment)))
-            attachment = attachment.with_transcript(heard)
+    def _stage(self, loaded: attachments.Loaded) -> None:
+        attachment = self._session.keep(loaded)
+        if loaded.clip is not None:
+            attachment = attachment.with_transcript(self._hear(loaded.clip))
         self._staged.append(attachment)
         _note(f"attached: {attachment.name}, {attachment.detail}")
 
@@ -117,7 +115,7 @@ class Plain:
 
     def _paste(self, _: str) -> None:
         for loaded in clipboard.load():
-            self._stage(self._session.keep(loaded))
+            self._stage(loaded)
 
     def _record(self, _: str) -> None:
         recording = self._microphones.record(self._session.microphone)
@@ -129,15 +127,15 @@ class Plain:
         self._staged.append(self._session.attach_clip(clip, self._hear(clip)))
 
     def _transcribe(self, _: str) -> None:
-        from mmtui.chat.attachments import read_clip
-
         for at, file in reversed(list(enumerate(self._staged))):
             if file.kind == "audio":
-                heard = self._hear(read_clip(self._session.file(file)))
+                heard = self._hear(attachments.read_clip(self._session.file(file)))
                 self._staged[at] = file.with_transcript(heard)
                 return
         message, file = self._session.recording()
-        self._session.correct(message, file, self._hear(read_clip(self._session.file(file))))
+        self._session.correct(
+            message, file, self._hear(attachments.read_clip(self._session.file(file)))
+        )
 
     def _drop(self, _: str) -> None:
         self._staged.clear()

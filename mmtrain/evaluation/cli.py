@@ -2,11 +2,12 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mmtui.chat.text import one_line
+from mmtui.pipeline.spec import EngineName
 from mmtui.progress import print_json, reporting
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def text(
     limit: Limit = None,
     batch: Batch = 4,
     engine: Annotated[
-        Literal["torch", "llamacpp"], typer.Option("--engine", help="llamacpp: as it is quantized.")
+        EngineName, typer.Option("--engine", help="llamacpp: as it is quantized.")
     ] = "torch",
     as_json: Json = False,
 ) -> None:

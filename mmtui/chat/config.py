@@ -11,8 +11,7 @@ from platformdirs import user_config_path
 from pydantic import BaseModel, Field, ValidationError
 
 from mmtui.errors import UsageError
-
-Engine = Literal["auto", "torch", "llamacpp"]
+from mmtui.pipeline.spec import EngineChoice
 
 # What `mmtui config edit` begins with; the comments are the documentation of each key.
 TEMPLATE = """\
@@ -53,7 +52,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     """The keys of the file, with their defaults."""
 
     model: str = "auto"
-    engine: Engine = "auto"
+    engine: EngineChoice = "auto"
     theme: Literal["dark", "light"] = "dark"
     temperature: float = Field(0.0, ge=0, le=10)
     top_p: float = Field(0.95, gt=0, le=1)

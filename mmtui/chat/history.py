@@ -245,9 +245,11 @@ class History:
     def take_draft(self, taker: Conversation) -> str:
         """Hand on the draft of the chat that was begun last, if it was never sent; "" if it was."""
         id = self.latest()
-        if id is None or len(self.conversation(id)):
+        unsent = f"SELECT draft FROM conversations WHERE id = ? AND NOT {_HAS_MESSAGES}"
+        found = self._read(unsent, (id,))
+        if id is None or not found:
             return ""
-        draft = self.draft(id)
+        draft = str(found[0][0])
         self.save_draft(taker, draft)
         if id != taker.id:
             self.save_draft(Conversation(id), "")

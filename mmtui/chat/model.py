@@ -13,8 +13,8 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
 from mmtui.chat import worker
-from mmtui.chat.config import Engine
 from mmtui.chat.protocol import Ask, Cancel, Died, Event, Load, Request, Said, Transcribe
+from mmtui.pipeline.spec import EngineChoice
 
 if TYPE_CHECKING:
     from mmtui.pipeline.sound import Clip
@@ -47,7 +47,9 @@ class Model:
     `hear` is called with each event, in a thread of this class.
     """
 
-    def __init__(self, name: str, hear: Callable[[Event], None], engine: Engine = "auto") -> None:
+    def __init__(
+        self, name: str, hear: Callable[[Event], None], engine: EngineChoice = "auto"
+    ) -> None:
         self.name, self.engine = name, engine
         self._hear = hear
         self._numbers = itertools.count(1)

@@ -90,11 +90,8 @@ class Session:
         self.figures.used = self.figures.dropped = 0
         return self.history.draft(self.conversation.id)
 
-    def attach(self, path: Path) -> Attachment:
-        """Keep an image or a recording. Raises InputError for a file that is neither."""
-        return self.keep(attachments.load(path))
-
     def keep(self, loaded: "attachments.Loaded") -> Attachment:
+        """Keep a picture or a recording, to be sent with a message."""
         return Attachment(
             self._keep(loaded.data), loaded.kind, loaded.name, len(loaded.data), loaded.detail
         )

@@ -9,7 +9,6 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from mmtui.chat.config import Engine
 from mmtui.chat.protocol import (
     Answered,
     Ask,
@@ -27,6 +26,7 @@ from mmtui.chat.protocol import (
 )
 from mmtui.entry import silence_libraries
 from mmtui.errors import MmtuiError, told
+from mmtui.pipeline.spec import EngineChoice
 
 if TYPE_CHECKING:
     from mmtui.pipeline.assets import Report
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 PROGRESS_EVERY_S = 0.1
 
 
-def main(connection: Connection, model: str, engine: Engine = "auto") -> None:
+def main(connection: Connection, model: str, engine: EngineChoice = "auto") -> None:
     """Runs until the chat closes its end, or dies."""
     _leave_the_terminal()
     silence_libraries()
@@ -44,7 +44,7 @@ def main(connection: Connection, model: str, engine: Engine = "auto") -> None:
 
 
 class _Worker:
-    def __init__(self, connection: Connection, model: str, engine: Engine) -> None:
+    def __init__(self, connection: Connection, model: str, engine: EngineChoice) -> None:
         self._connection, self._model, self._engine = connection, model, engine
         self._sending = threading.Lock()
         self._requests: SimpleQueue[Request] = SimpleQueue()

@@ -11,13 +11,12 @@ from mmtui.errors import MissingError, UsageError
 from mmtui.pipeline import assets, choice, conversion
 from mmtui.pipeline.assets import Report, silent
 from mmtui.pipeline.checkpoint import Checkpoint
-from mmtui.pipeline.choice import EngineName
 from mmtui.pipeline.decoding import TextStream
 from mmtui.pipeline.images import Picture
 from mmtui.pipeline.prompt import ChatFormat, Turn
 from mmtui.pipeline.sampling import GREEDY, Sampler, Sampling
 from mmtui.pipeline.sequence import Position, positions
-from mmtui.pipeline.spec import Asset
+from mmtui.pipeline.spec import Asset, EngineChoice, EngineName
 from mmtui.pipeline.window import fitting
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ class Assistant:
         self,
         checkpoint: Checkpoint,
         report: Report = silent,
-        engine: Literal["auto", "torch", "llamacpp"] = "auto",
+        engine: EngineChoice = "auto",
     ) -> None:
         self._checkpoint, self._wanted = checkpoint, engine
         self._spec = checkpoint.spec
@@ -176,12 +175,12 @@ class Assistant:
         began = time.perf_counter()
         context = self._language.context
         features = self.see(_pictures(turns))
-        kept = fitting(
-            [self._named(turn) for turn in turns],
-            lambda part: len(self._positions(part)),
-            context - min(max_tokens, context // 4),
-        )
+        kept: Sequence[Turn] = [self._named(turn) for turn in turns]
         sequence = self._positions(kept)
+        most = context - min(max_tokens, context // 4)
+        if len(sequence) > most:
+            kept = fitting(kept, lambda part: len(self._positions(part)), most)
+            sequence = self._positions(kept)
         room = context - len(sequence)
         if room < 1:
             raise UsageError(

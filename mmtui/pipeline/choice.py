@@ -3,17 +3,19 @@
 import ctypes
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 from mmtui.pipeline import conversion
-
-EngineName = Literal["torch", "llamacpp"]
+from mmtui.pipeline.spec import EngineName
 
 
 def best(weights: Path, adapter: Path | None) -> EngineName:
-    """llama.cpp on a CPU, where it is installed and can have the model; else torch."""
-    usable = is_installed() and not has_gpu() and conversion.refusal(weights, adapter) is None
-    return "llamacpp" if usable else "torch"
+    """What this machine prefers, where it can have the model; else torch."""
+    return preferred() if conversion.refusal(weights, adapter) is None else "torch"
+
+
+def preferred() -> EngineName:
+    """llama.cpp on a CPU, where it is installed; else torch."""
+    return "llamacpp" if is_installed() and not has_gpu() else "torch"
 
 
 def is_installed() -> bool:

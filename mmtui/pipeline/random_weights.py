@@ -10,8 +10,7 @@ import numpy as np
 from mmtui.errors import UsageError
 from mmtui.pipeline.assets import Report, silent
 from mmtui.pipeline.checkpoint import PROJECTOR, Checkpoint
-from mmtui.pipeline.choice import EngineName
-from mmtui.pipeline.spec import Asset, LanguageSpec, VisionSpec
+from mmtui.pipeline.spec import Asset, EngineName, LanguageSpec, VisionSpec
 
 # What the config.json of each preset's language model holds.
 LANGUAGE: dict[str, dict[str, Any]] = {

@@ -12,6 +12,8 @@ from mmtui.errors import InputError
 
 VERSION = 1
 Precision = Literal["auto", "fp32", "bf16", "fp16", "nf4"]
+EngineName = Literal["torch", "llamacpp"]
+EngineChoice = Literal["auto", "torch", "llamacpp"]
 
 
 @dataclass(frozen=True)

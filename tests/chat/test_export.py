@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from mmtui.chat import export
+from mmtui.chat import attachments, export
 from mmtui.errors import UsageError
 
 NASTY = "\x1b]52;c;aGk=\x07<script>alert(1)</script> [x](javascript:alert(1)) ![y](http://z/y.png)"
@@ -16,7 +16,7 @@ NASTY = "\x1b]52;c;aGk=\x07<script>alert(1)</script> [x](javascript:alert(1)) ![
 def talk(chat, cat):
     session, model = chat.session, chat.model
     spoken = session.attach_clip(np.zeros(8000, np.float32), "what is it")
-    session.send("What is it?", (session.attach(cat), spoken))
+    session.send("What is it?", (session.keep(attachments.load(cat)), spoken))
     model.answer(session, "A **cat**.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n")
     session.send(NASTY)
     model.answer(session, NASTY, stop_reason=None)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mmtui.chat import attachments
 from mmtui.chat.config import Config
 from mmtui.chat.history import History
 from mmtui.chat.protocol import Died, Failed, Piece, Progress, Ready, Said
@@ -29,7 +30,7 @@ def test_a_question_and_its_answer_are_kept_and_asked_in_turn(chat):
 
 def test_pictures_go_with_their_message_and_stay_in_the_conversation(chat, cat):
     session, model = chat.session, chat.model
-    attachment = session.attach(cat)
+    attachment = session.keep(attachments.load(cat))
     assert (attachment.kind, attachment.name, attachment.detail) == (
         "image",
         "a cat.png",
@@ -47,7 +48,7 @@ def test_neither_picture_nor_recording_is_told_with_its_name(chat, tmp_path):
     odd = tmp_path / "odd.jpg"
     odd.write_bytes(b"nothing of the kind")
     with pytest.raises(InputError, match=r"odd.jpg: this is neither"):
-        chat.session.attach(odd)
+        chat.session.keep(attachments.load(odd))
 
 
 def test_speech_is_kept_with_what_was_heard(chat):
@@ -106,7 +107,7 @@ def test_regenerating_asks_again_and_keeps_both(chat):
 
 def test_editing_branches_with_the_attachments(chat, cat):
     session, model = chat.session, chat.model
-    session.send("What?", (session.attach(cat),))
+    session.send("What?", (session.keep(attachments.load(cat)),))
     model.answer(session, "A cat.")
     session.edit(session.conversation.thread[0].id, "Which animal?")
     assert (model.asked[-1][0].text, len(model.asked[-1][0].pictures)) == ("Which animal?", 1)
@@ -195,7 +196,7 @@ def test_a_disk_that_is_full_when_a_picture_is_kept_is_told_once(chat, cat, monk
         raise MmtuiError("the disk is full", "free some space")
 
     monkeypatch.setattr(chat.history, "keep", full)
-    session.send("Look", (session.attach(cat),))
+    session.send("Look", (session.keep(attachments.load(cat)),))
     model.answer(session, "A cat.")
     assert len(chat.told) == 1 and "goes on without it" in chat.notices[0]
     assert chat.texts == ["Look", "A cat."] and len(model.asked[-1][0].pictures) == 1
@@ -215,7 +216,7 @@ def test_what_was_written_by_the_last_half_second_survives_a_crash(chat, monkeyp
 
 def test_a_history_that_breaks_is_told_once_and_the_chat_goes_on(chat, cat, monkeypatch):
     session, model = chat.session, chat.model
-    session.send("Look", (session.attach(cat),))
+    session.send("Look", (session.keep(attachments.load(cat)),))
     model.answer(session, "A cat.")
 
     def full(*_: object) -> None:

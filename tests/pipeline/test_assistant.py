@@ -3,13 +3,11 @@
 import dataclasses
 
 import pytest
-import torch
 
 from mmtui.errors import MissingError, UsageError
 from mmtui.pipeline import checkpoint
 from mmtui.pipeline.assistant import Assistant, Reply
 from mmtui.pipeline.prompt import Turn
-from mmtui.pipeline.spec import Asset, LanguageSpec, ModelSpec
 
 
 def ask(assistant: Assistant, *turns: Turn, **options) -> tuple[list[str], Reply]:
@@ -20,17 +18,6 @@ def ask(assistant: Assistant, *turns: Turn, **options) -> tuple[list[str], Reply
 
 def user(*content) -> Turn:
     return Turn("user", content)
-
-
-@pytest.fixture(scope="module")
-def tiny(tiny_llama, smol, tmp_path_factory) -> checkpoint.Checkpoint:
-    """A small language model behind the real tower, with a projector of chance."""
-    spec = ModelSpec("tiny", LanguageSpec(Asset(str(tiny_llama)), "fp32"), smol.spec.vision)
-    generator = torch.Generator().manual_seed(0)
-    weight = torch.randn(64, 1280, generator=generator) * 0.05
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    checkpoint.write(folder, spec, {"weight": weight, "bias": torch.zeros(64)})
-    return checkpoint.read(folder)
 
 
 def test_a_second_question_about_the_same_picture_sees_and_prefills_only_what_is_new(tiny, picture):

@@ -5,46 +5,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
+from conversations import NEW, features_of, prompts
 
 from mmtui.errors import MmtuiError
 from mmtui.pipeline import engine as engine_module
 from mmtui.pipeline import language
 from mmtui.pipeline.engine import Engine
-from mmtui.pipeline.images import Picture
 from mmtui.pipeline.multimodal import embed
-from mmtui.pipeline.prompt import ChatFormat, Turn
 from mmtui.pipeline.sampling import GREEDY, Sampler, Sampling
-from mmtui.pipeline.sequence import Position, positions
-
-PATCHES, NEW = 5, 12
 
 
 @pytest.fixture(scope="module", params=["tiny_llama", "tiny_phi"])
 def model(request: pytest.FixtureRequest) -> language.LanguageModel:
     folder: Path = request.getfixturevalue(request.param)
     return language.load(folder, precision="fp32")
-
-
-def prompts(model: language.LanguageModel, pictures: int) -> list[list[Position]]:
-    """20 conversations of different lengths with so many pictures, in several turns."""
-    chat = ChatFormat(model.tokenizer)
-    made = []
-    for n in range(20):
-        seen = [Picture(f"{n}-{i}", Image.new("RGB", (1, 1))) for i in range(pictures)]
-        turns = [
-            Turn("user", (*seen[:1], "What is this? " * (n % 4 + 1))),
-            Turn("assistant", (f"Number {n}.",)),
-            Turn("user", (f"And {n * 7}", *seen[1:], "?")),
-        ]
-        made.append(positions(chat.encode(turns), PATCHES))
-    return made
-
-
-def features_of(sequences: list[list[Position]], hidden: int) -> dict[str, torch.Tensor]:
-    names = sorted({p[0] for s in sequences for p in s if not isinstance(p, int)})
-    generator = torch.Generator().manual_seed(0)
-    return {name: torch.randn(PATCHES, hidden, generator=generator) * 0.2 for name in names}
 
 
 def reference(model: language.LanguageModel, sequence, features) -> list[int]:

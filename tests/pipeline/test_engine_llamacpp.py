@@ -9,23 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from conversations import NEW, features_of, prompts
 
 from mmtui.errors import InputError, MissingError
-from mmtui.pipeline import checkpoint, conversion, engine_llamacpp, language, lookup
+from mmtui.pipeline import conversion, engine_llamacpp, language, lookup
 from mmtui.pipeline.assets import silent
 from mmtui.pipeline.assistant import Assistant, Reply
 from mmtui.pipeline.engine import Engine
 from mmtui.pipeline.engine_llamacpp import LlamaEngine, LlamaModel
-from mmtui.pipeline.images import Picture
-from mmtui.pipeline.prompt import ChatFormat, Turn
+from mmtui.pipeline.prompt import Turn
 from mmtui.pipeline.sampling import GREEDY, Sampler, Sampling
-from mmtui.pipeline.sequence import Position, positions
-from mmtui.pipeline.spec import Asset, LanguageSpec, ModelSpec
 
 pytest.importorskip("llama_cpp", reason='the engine is not here: pip install "mmtui[llamacpp]"')
-
-PATCHES, NEW = 5, 12
 
 
 @pytest.fixture(scope="module", params=["tiny_llama", "tiny_phi"])
@@ -41,27 +36,6 @@ def torch_model(folder: Path) -> language.LanguageModel:
 @pytest.fixture(scope="module")
 def model(folder: Path) -> LlamaModel:
     return engine_llamacpp.load(folder, precision="fp32")
-
-
-def prompts(model: LlamaModel, pictures: int) -> list[list[Position]]:
-    """20 conversations of different lengths with so many pictures, in several turns."""
-    chat = ChatFormat(model.tokenizer)
-    made = []
-    for n in range(20):
-        seen = [Picture(f"{n}-{i}", Image.new("RGB", (1, 1))) for i in range(pictures)]
-        turns = [
-            Turn("user", (*seen[:1], "What is this? " * (n % 4 + 1))),
-            Turn("assistant", (f"Number {n}.",)),
-            Turn("user", (f"And {n * 7}", *seen[1:], "?")),
-        ]
-        made.append(positions(chat.encode(turns), PATCHES))
-    return made
-
-
-def features_of(sequences: list[list[Position]], hidden: int) -> dict[str, torch.Tensor]:
-    names = sorted({p[0] for s in sequences for p in s if not isinstance(p, int)})
-    generator = torch.Generator().manual_seed(0)
-    return {name: torch.randn(PATCHES, hidden, generator=generator) * 0.2 for name in names}
 
 
 def taken(engine, sequence, features, count: int = NEW, sampling: Sampling = GREEDY) -> list[int]:
@@ -242,17 +216,6 @@ def test_without_the_library_the_cure_is_told(folder, monkeypatch):
         engine_llamacpp.load(folder)
     assert 'pip install "mmtui[llamacpp]"' in told.value.hint
     engine_llamacpp._library.cache_clear()
-
-
-@pytest.fixture(scope="module")
-def tiny(tiny_llama, smol, tmp_path_factory) -> checkpoint.Checkpoint:
-    """A small language model behind the real tower, with a projector of chance."""
-    spec = ModelSpec("tiny", LanguageSpec(Asset(str(tiny_llama)), "fp32"), smol.spec.vision)
-    generator = torch.Generator().manual_seed(0)
-    weight = torch.randn(64, 1280, generator=generator) * 0.05
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    checkpoint.write(folder, spec, {"weight": weight, "bias": torch.zeros(64)})
-    return checkpoint.read(folder)
 
 
 def reply(assistant: Assistant, *turns: Turn, **options) -> Reply:
