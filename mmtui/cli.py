@@ -12,7 +12,7 @@ import mmtui
 from mmtui.bench_cli import bench
 from mmtui.chat.text import one_line, printable
 from mmtui.entry import silence_libraries
-from mmtui.errors import InputError, UsageError
+from mmtui.errors import NoSpeechError, UsageError
 from mmtui.history_cli import config, history
 from mmtui.pipeline.spec import EngineChoice
 from mmtui.progress import print_json, reporting
@@ -361,9 +361,7 @@ def _find(model: str) -> "Checkpoint":
 
 def _speech_found(transcript: "Transcript", audio: Path | None) -> "Transcript":
     if not transcript.text:
-        raise InputError(
-            f"{audio}: no speech found", "it may be too quiet, or hold more noise than voice"
-        )
+        raise NoSpeechError(str(audio))
     return transcript
 
 

@@ -35,6 +35,14 @@ class InputError(MmtuiError):
     exit_code = 4
 
 
+class NoSpeechError(InputError):
+    """Nobody is heard in a recording; `name` is that of its file."""
+
+    def __init__(self, name: str = "") -> None:
+        what = f"{name}: no speech found" if name else "no speech found"
+        super().__init__(what, "it may be too quiet, or hold more noise than voice")
+
+
 def told(error: Exception) -> MmtuiError:
     """Any other exception as one of ours: of the disk, of memory, or a bug."""
     if isinstance(error, OSError):

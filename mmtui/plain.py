@@ -20,7 +20,7 @@ from mmtui.chat.model import Model
 from mmtui.chat.protocol import Event, Piece, Progress
 from mmtui.chat.session import Notice, Session
 from mmtui.chat.text import one_line, printable
-from mmtui.errors import MmtuiError, UsageError
+from mmtui.errors import MmtuiError, NoSpeechError, UsageError
 
 if TYPE_CHECKING:
     from mmtui.pipeline.sound import Clip
@@ -225,9 +225,7 @@ class Plain:
         while not heard:
             self._next()
         if heard[0] == "":
-            raise UsageError(
-                "no speech found", "it may be too quiet, or hold more noise than voice"
-            )
+            raise NoSpeechError
         if heard[0] is not None:
             _note(f"heard: {heard[0]}")
         return heard[0] or ""  # where it could not be heard, that was told

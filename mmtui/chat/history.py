@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from platformdirs import user_data_path
 
 from mmtui.chat.conversation import Attachment, Conversation, Message
@@ -73,8 +74,10 @@ class History:
             )
             self._database.execute("PRAGMA foreign_keys = ON")
             self._migrate()
+        self._drafting = FileLock(self.folder / "drafting.lock")  # held by the first that types
 
     def close(self) -> None:
+        self._drafting.release(force=True)
         self._database.close()
 
     # Writing
@@ -161,6 +164,7 @@ class History:
 
     def save_draft(self, conversation: Conversation, draft: str) -> None:
         """What is typed and not sent."""
+        self._is_drafting()
         self._change(
             "INSERT INTO conversations (id, title, system, updated, draft) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (id) DO UPDATE SET draft = excluded.draft",
@@ -243,7 +247,9 @@ class History:
         return str(found[0][0]) if found else ""
 
     def take_draft(self, taker: Conversation) -> str:
-        """Hand on the draft of the chat that was begun last, if it was never sent; "" if it was."""
+        """Hand on the draft of the chat that was begun last; "" if it was sent, or may be soon."""
+        if not self._is_drafting():
+            return ""
         id = self.latest()
         unsent = f"SELECT draft FROM conversations WHERE id = ? AND NOT {_HAS_MESSAGES}"
         found = self._read(unsent, (id,))
@@ -254,6 +260,15 @@ class History:
         if id != taker.id:
             self.save_draft(Conversation(id), "")
         return draft
+
+    def _is_drafting(self) -> bool:
+        """Whether no other instance, whose unsent draft would be taken for a left one, does."""
+        with _told(self.folder):
+            try:
+                self._drafting.acquire(timeout=0)
+            except Timeout:
+                return False
+        return True
 
     def latest(self) -> str | None:
         """The id of the conversation that was last written to, if only a draft."""

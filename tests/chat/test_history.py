@@ -149,6 +149,7 @@ def test_drafts_are_kept_beside_the_messages(history):
     history.save_draft(unsent, "Dear")
     assert history.latest() == unsent.id and history.draft(unsent.id) == "Dear"
     assert [s.id for s in history.newest()] == [conversation.id]
+    assert History(history.folder).take_draft(Conversation()) == ""  # it is still being typed
     history.save_draft(unsent, "")
     assert history.latest() == conversation.id
 

@@ -18,7 +18,7 @@ from mmtui.chat.conversation import Attachment, Message
 from mmtui.chat.protocol import Event, Piece
 from mmtui.chat.session import Notice, Session
 from mmtui.chat.text import one_line, printable
-from mmtui.errors import MmtuiError, UsageError
+from mmtui.errors import MmtuiError, NoSpeechError, UsageError
 from mmtui.tui.commands import Commands
 from mmtui.tui.posted import Found, FromModel, Read, ReadAgain, Told
 from mmtui.tui.screens.dialogs import TextDialog
@@ -339,8 +339,7 @@ class ChatScreen(Screen[None]):
 
         async def heard(text: str | None) -> None:
             if text == "":
-                self._nobody_spoke()
-                return
+                raise NoSpeechError
             attachment = kept or self.session.attach_clip(clip, "")
             await self.chips.add(attachment.with_transcript(text or ""))
             self.composer.insert_spoken(text or "")
@@ -374,8 +373,8 @@ class ChatScreen(Screen[None]):
 
         async def heard(text: str | None) -> None:
             if text == "":
-                self._nobody_spoke()
-            elif text is not None and message is not None:
+                raise NoSpeechError
+            if text is not None and message is not None:
                 chip.retell(self.session.correct(message, chip.attachment, text))
             elif text is not None:
                 chip.retell(chip.attachment.with_transcript(text))
@@ -389,6 +388,3 @@ class ChatScreen(Screen[None]):
 
         self.session.transcribe(clip, heard)
         self.show_status()
-
-    def _nobody_spoke(self) -> None:
-        self.tell(Notice("no speech found", "it may be too quiet, or hold more noise than voice"))

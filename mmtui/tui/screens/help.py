@@ -11,6 +11,8 @@ from textual.widgets import Static
 
 from mmtui.chat.commands import COMMANDS
 
+NARROW = 60  # columns; below, what a key does stands under it
+
 
 class HelpScreen(ModalScreen[None]):
     DEFAULT_CSS = """
@@ -37,13 +39,13 @@ class HelpScreen(ModalScreen[None]):
                 lines.append(Content.styled(place.capitalize(), "bold"))
                 before = place
             now = self.app.key_of(binding)  # type: ignore[attr-defined]
-            lines.append(_row(keys.shown(now), binding.description, binding.id or ""))
+            lines.append(self._row(keys.shown(now), binding.description, binding.id or ""))
         return Content("\n").join([*lines, Content("")])
 
     def _commands(self) -> Content:
-        lines = [_row(f"/{c.name} {c.argument}", c.help) for c in COMMANDS]
+        lines = [self._row(f"/{c.name} {c.argument}", c.help) for c in COMMANDS]
         return Content("\n").join([Content.styled("Commands", "bold"), *lines])
 
-
-def _row(name: str, does: str, id: str = "") -> Content:
-    return Content.assemble((f"{name:25} ", "$primary"), does, (f"  {id}" if id else "", "dim"))
+    def _row(self, name: str, does: str, id: str = "") -> Content:
+        begin = f"{name}\n  " if self.app.size.width < NARROW else f"{name:25} "
+        return Content.assemble((begin, "$primary"), does, (f"  {id}" if id else "", "dim"))
