@@ -17,7 +17,7 @@ from mmtui.chat.config import Config
 from mmtui.chat.conversation import Attachment
 from mmtui.chat.export import write
 from mmtui.chat.model import Model
-from mmtui.chat.protocol import Event, Piece, Progress
+from mmtui.chat.protocol import Event, Progress
 from mmtui.chat.session import Notice, Session
 from mmtui.chat.text import one_line, printable
 from mmtui.errors import MmtuiError, NoSpeechError, UsageError
@@ -78,12 +78,14 @@ class Plain:
 
     def _handle(self, line: str) -> bool:
         """Whether that was all."""
+        while self._next(0):  # what the model said since the last line
+            pass
         if parsed := commands.parse(line):
             command, argument = parsed
             if command.name == "quit":
                 return True
             self._do(command, argument)
-        elif files := paths.pasted(line):
+        elif files := paths.dropped(line):
             for file in files:
                 self.attach(file)
         elif commands.is_meant(line):
@@ -108,7 +110,7 @@ class Plain:
         method(argument)
 
     def _image(self, argument: str) -> None:
-        for path in paths.pasted(argument) or [Path(argument).expanduser()]:
+        for path in paths.pasted(argument) or [paths.typed(argument)]:
             self.attach(path)
 
     _audio = _image
@@ -172,7 +174,7 @@ class Plain:
         self._session.rename(argument)
 
     def _export(self, argument: str) -> None:
-        file = Path(argument).expanduser()
+        file = paths.typed(argument)
         write(self._session.conversation, file, self._session.file)
         _note(f"written: {file}")
 
@@ -210,37 +212,39 @@ class Plain:
     def _follow(self) -> None:
         """Print the answer as it is written. Ctrl-C stops it, and keeps what there is."""
         answer = self._session.answer
+        assert answer is not None
+        shown = len(answer.text)
         with _ctrl_c(self._session.stop):
             while self._session.is_answering:
-                event = self._next()
-                if isinstance(event, Piece):
-                    print(printable(event.text), end="", flush=True)
+                self._next(TICK_S)
+                print(printable(answer.text[shown:]), end="", flush=True)
+                shown = len(answer.text)
         print(flush=True)
-        if answer is not None and answer.state == "stopped":
+        if answer.state == "stopped":
             _note("stopped; /continue goes on")
 
     def _hear(self, clip: "Clip") -> str:
         heard: list[str | None] = []
         self._session.transcribe(clip, heard.append)
         while not heard:
-            self._next()
+            self._next(TICK_S)
         if heard[0] == "":
             raise NoSpeechError
         if heard[0] is not None:
             _note(f"heard: {heard[0]}")
         return heard[0] or ""  # where it could not be heard, that was told
 
-    def _next(self) -> Event | None:
-        """The model's next event, which the session has heard; None after a moment."""
+    def _next(self, patience_s: float) -> bool:
+        """Have the session hear the model's next event; False if none comes in time."""
         try:
-            event = self._events.get(timeout=TICK_S)
+            event = self._events.get(timeout=patience_s)
         except queue.Empty:
-            return None
+            return False
         self._session.hear(event)
         if isinstance(event, Progress) and event.step != self._step:
             self._step = event.step
             _note(f"{event.step} ...")
-        return event
+        return True
 
     def _print_thread(self) -> None:
         """What was said before, of a conversation that goes on."""

@@ -16,7 +16,7 @@ from mmtui.pipeline.spec import EngineChoice
 # What `mmtui config edit` begins with; the comments are the documentation of each key.
 TEMPLATE = """\
 # mmtui's settings. Lines that begin with # are the defaults.
-# An environment variable overrides each: MMTUI_MODEL, MMTUI_THEME, ...
+# An environment variable overrides each but [keys]: MMTUI_MODEL, MMTUI_THEME, ...
 
 # Which model answers: a preset (phi2, smol), a checkpoint folder, hf:OWNER/NAME, or auto.
 #model = "auto"
@@ -44,7 +44,7 @@ TEMPLATE = """\
 
 # Other keys for actions; the help screen (F1) names the actions.
 #[keys]
-#record = "f5"
+#record = "ctrl+b"
 """
 
 

@@ -83,13 +83,17 @@ class History:
     # Writing
 
     def save(self, conversation: Conversation, message: Message) -> None:
-        """A new message, or what has become of an old one, and the conversation's state."""
+        """A new message, or what has become of an old one, and the conversation's state.
+
+        It may have been renamed since in the store, or deleted, which this takes back.
+        """
         now = datetime.now(UTC).timestamp()
         with _told(self.folder), self._transaction() as run:
             run(
                 "INSERT INTO conversations (id, title, system, head, updated)"
-                " VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET title = excluded.title,"
-                " system = excluded.system, head = excluded.head, updated = excluded.updated",
+                " VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+                " title = iif(title = '', excluded.title, title), system = excluded.system,"
+                " head = excluded.head, updated = excluded.updated, deleted = NULL",
                 (
                     conversation.id, _text(conversation.title), _text(conversation.system),
                     conversation.head, now,
@@ -121,14 +125,11 @@ class History:
             )
 
     def update(self, conversation: Conversation) -> None:
-        """The title, the system prompt and the branch that is read."""
+        """The system prompt and the branch that is read."""
         self._change(
-            "UPDATE conversations SET title = ?, system = ?, head = ? WHERE id = ?",
-            (
-                _text(conversation.title), _text(conversation.system), conversation.head,
-                conversation.id,
-            ),
-        )  # fmt: skip
+            "UPDATE conversations SET system = ?, head = ? WHERE id = ?",
+            (_text(conversation.system), conversation.head, conversation.id),
+        )
 
     def rename(self, id: str, title: str) -> None:
         self._change("UPDATE conversations SET title = ? WHERE id = ?", (_text(title), id))

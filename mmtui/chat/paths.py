@@ -5,6 +5,17 @@ import shlex
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from mmtui.chat.conversation import Kind
+from mmtui.chat.text import one_line
+from mmtui.errors import InputError
+
+ENDINGS: dict[Kind, set[str]] = {
+    "image": {
+        ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic",
+        ".heif",
+    },
+    "audio": {".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".webm", ".aac", ".amr", ".aiff"},
+}  # fmt: skip
 LONGEST = 20_000  # characters; a longer paste is text
 
 
@@ -22,19 +33,38 @@ def pasted(text: str) -> list[Path]:
     return []
 
 
-def complete(begun: str) -> list[str]:
-    """What a path that is being typed may become, folders with a slash at the end."""
-    folder, beginning = os.path.split(begun)
-    place = Path(folder or ".").expanduser()
+def dropped(text: str) -> list[Path]:
+    """As `pasted`, but only pictures and recordings: words may be names of files, too."""
+    files = pasted(text)
+    known = ENDINGS["image"] | ENDINGS["audio"]
+    return files if all(file.suffix.lower() in known for file in files) else []
+
+
+def typed(text: str) -> Path:
+    """A path that need not be there. Raises InputError for the ~home of nobody."""
     try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{text}: there is no such user") from error
+
+
+def complete(begun: str) -> list[str]:
+    """What a path that is being typed may become, folders with a slash at the end.
+
+    Names that would drive the terminal are left out.
+    """
+    folder, beginning = os.path.split(begun)
+    try:
+        place = typed(folder or ".")
         names = sorted(entry.name for entry in place.iterdir())
-    except OSError:
+        return [
+            os.path.join(folder, name) + (os.sep if (place / name).is_dir() else "")  # noqa: PTH118
+            for name in names
+            if name.startswith(beginning) and (beginning or not name.startswith("."))
+            if one_line(name) == name
+        ]
+    except (OSError, ValueError, InputError):  # not to be read, a NUL, an unknown ~user
         return []
-    return [
-        os.path.join(folder, name) + (os.sep if (place / name).is_dir() else "")  # noqa: PTH118
-        for name in names
-        if name.startswith(beginning) and (beginning or not name.startswith("."))
-    ]
 
 
 def _path(text: str) -> Path | None:

@@ -7,7 +7,8 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
@@ -20,7 +21,7 @@ from mmtui.chat.history import History
 from mmtui.chat.model import ModelPort
 from mmtui.chat.protocol import Answered, Died, Event, Failed, Heard, Piece, Progress, Ready, Said
 from mmtui.chat.text import printable
-from mmtui.errors import MmtuiError, UsageError
+from mmtui.errors import InputError, MmtuiError, UsageError
 
 if TYPE_CHECKING:
     from mmtui.pipeline.sound import Clip
@@ -50,6 +51,7 @@ class Session:
     ) -> None:
         self._model, self._config, self._tell = model, config, tell
         self._temporary: Path | None = None
+        self._left: History | None = None  # which could not be written any more
         self.history = history or self._in_memory()
         self.figures = Figures(model=config.model)
         self.conversation = Conversation(system=config.system)
@@ -103,25 +105,25 @@ class Session:
 
     def send(self, text: str, files: tuple[Attachment, ...] = ()) -> Message:
         """Say something; returns the answer, which is being written from now on."""
-        self._must_be_free()
+        self.must_be_free()
         said = self.conversation.say(text, files)
         self._save(said)
         return self._ask(self.conversation.answer())
 
     def regenerate(self) -> Message:
         """Another answer to the last question."""
-        self._must_be_free()
+        self.must_be_free()
         return self._ask(self.conversation.regenerate(self._last_answer().id))
 
     def edit(self, id: str, text: str) -> Message:
         """Say an earlier message differently, and go on from there."""
-        self._must_be_free()
+        self.must_be_free()
         self._save(self.conversation.edit(id, text))
         return self._ask(self.conversation.answer())
 
     def continue_(self) -> Message:
         """Let the model go on where an answer was stopped: the same message grows."""
-        self._must_be_free()
+        self.must_be_free()
         answer = self._last_answer()
         if answer.state == "complete":
             raise UsageError("the answer is complete", "ask for more, or regenerate it")
@@ -156,7 +158,7 @@ class Session:
 
     def branch(self, message: Message | None = None) -> None:
         """Read the next version of a message, by default of the last that has several."""
-        self._must_be_free()
+        self.must_be_free()
         conversation = self.conversation
         if message is None:
             forks = [m for m in conversation.thread if len(conversation.siblings(m.id)) > 1]
@@ -210,13 +212,14 @@ class Session:
         """Another model answers from now on."""
         self.stop()
         self._model.switch(model)
-        self._is_loaded, self._hearing = False, {}
+        self._is_loaded = False
+        self._leave_unheard()
         self.figures = Figures(model=model)
         self.load()
 
     def rename(self, title: str) -> None:
         self.conversation.title = title
-        self._written(lambda history: history.update(self.conversation))
+        self._written(lambda history: history.rename(self.conversation.id, title))
 
     def instruct(self, system: str) -> None:
         """Another system prompt for this conversation."""
@@ -227,6 +230,8 @@ class Session:
         self.stop()
         self._model.close()
         self.history.close()
+        if self._left is not None:
+            self._left.close()
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
@@ -273,13 +278,22 @@ class Session:
         return self._asking is not None
 
     @property
+    def is_listening(self) -> bool:
+        return bool(self._hearing)
+
+    @property
     def answer(self) -> Message | None:
         """The answer that is being written."""
         return self._answer
 
     def file(self, attachment: Attachment) -> Path:
         """Where an attachment is kept. Raises InputError if it is gone."""
-        return self.history.file(attachment)
+        try:
+            return self.history.file(attachment)
+        except InputError:
+            if self._left is None:
+                raise
+            return self._left.file(attachment)
 
     def _ask(self, answer: Message) -> Message:
         self._save(answer)
@@ -299,12 +313,19 @@ class Session:
         system = self.conversation.system
         turns = [Said("system", system)] if system else []
         for message in self.conversation.branch(answer.id):
-            pictures = tuple(
-                str(self.history.file(file)) for file in message.attachments if file.kind == "image"
-            )
+            pictures = tuple(self._pictures(message))
             if message.text or pictures:
                 turns.append(Said(message.role, message.text, pictures))
         return turns
+
+    def _pictures(self, message: Message) -> Iterator[str]:
+        """Those that are still there; of the others it is told."""
+        for file in message.attachments:
+            if file.kind == "image":
+                try:
+                    yield str(self.file(file))
+                except MmtuiError as error:
+                    self._tell(Notice(f"{error}; the model does not see it", error.hint))
 
     def _tell_of_the_context(self, event: Answered) -> None:
         """Once each time that more of the conversation is left out."""
@@ -337,10 +358,14 @@ class Session:
     def _die(self, notice: Notice) -> None:
         self._loading, self._is_loaded = None, False
         self._finish("failed")
+        self._leave_unheard()
+        self._tell(notice)
+
+    def _leave_unheard(self) -> None:
+        """Recordings that this model will not hear any more are kept without a transcript."""
         unheard, self._hearing = self._hearing, {}
         for then in unheard.values():
             then(None)
-        self._tell(notice)
 
     def _rest(self) -> None:
         """The state while nothing new is known to be done."""
@@ -351,7 +376,8 @@ class Session:
         else:
             self.figures.becomes("idle" if self._is_loaded else "off")
 
-    def _must_be_free(self) -> None:
+    def must_be_free(self) -> None:
+        """Raises UsageError while an answer is being written."""
         if self._asking is not None:
             raise UsageError("an answer is being written", "Esc stops it")
 
@@ -373,23 +399,28 @@ class Session:
             sha256 = history.keep(data)
 
         self._written(keep)
+        if not sha256:
+            raise MmtuiError("there is no place for an attachment", "free some disk space")
         return sha256
 
     def _written(self, write: Callable[[History], None]) -> None:
-        """Write; if that fails, say so once and go on in a temporary folder."""
+        """Write; if that fails, say so once and go on in a temporary folder, or without one."""
         try:
             write(self.history)
         except MmtuiError as error:
-            if self._temporary is not None:
-                raise
+            if self._temporary is not None or self._left is not None:
+                return  # it was told
             self._tell(Notice(f"{error}; this chat goes on without it", error.hint))
-            broken, self.history = self.history, self._in_memory()
-            for message in self.conversation:
-                for file in message.attachments:
-                    self.history.keep(broken.file(file).read_bytes())
-                self.history.save(self.conversation, message)
-            write(self.history)
+            self._left = self.history
+            with suppress(MmtuiError):
+                self.history = self._in_memory()
+                for message in self.conversation:
+                    self.history.save(self.conversation, message)
+                write(self.history)
 
     def _in_memory(self) -> History:
-        self._temporary = Path(tempfile.mkdtemp(prefix="mmtui-"))
+        try:
+            self._temporary = Path(tempfile.mkdtemp(prefix="mmtui-"))
+        except OSError as error:
+            raise MmtuiError(f"there is no temporary folder: {error}", "free some space") from error
         return History(self._temporary)

@@ -14,23 +14,21 @@ from mmtui.pipeline.spec import VisionSpec
 
 
 class VisionTower(nn.Module):
-    """An open_clip image tower, frozen and in eval mode, with its preprocessing."""
+    """An image tower of open_clip or timm, frozen and in eval mode, with its preprocessing."""
 
     def __init__(self, spec: VisionSpec, weights: Path) -> None:
         """Raises InputError if the weights are not those of the spec's architecture."""
         super().__init__()
-        from open_clip.transform import PreprocessCfg, image_transform_v2
+        from torchvision import transforms  # open_clip's own are the same, and 2 s later
 
         self.spec = spec
-        self.preprocess = image_transform_v2(
-            PreprocessCfg(
-                size=spec.image_size,
-                mean=spec.mean,
-                std=spec.std,
-                interpolation="bicubic",
-                resize_mode="shortest",
-            ),
-            is_train=False,
+        self.preprocess: Any = transforms.Compose(
+            [
+                transforms.Resize(spec.image_size, transforms.InterpolationMode.BICUBIC),
+                transforms.CenterCrop(spec.image_size),
+                transforms.ToTensor(),
+                transforms.Normalize(spec.mean, spec.std),
+            ]
         )
         if spec.architecture == "open_clip":
             visual = _load_open_clip(weights)
@@ -56,13 +54,14 @@ class VisionTower(nn.Module):
         return features
 
     def _features(self, pixels: Tensor) -> Tensor:
-        if not hasattr(self.visual, "trunk"):  # open_clip's own ViT: (pooled, tokens)
-            tokens: Tensor = self.visual(pixels)[1]
+        trunk = getattr(self.visual, "trunk", self.visual)  # timm's, which open_clip may wrap
+        if not hasattr(trunk, "forward_features"):  # open_clip's own ViT: (pooled, tokens)
+            tokens: Tensor = trunk(pixels)[1]
             return tokens
-        features: Tensor = self.visual.trunk.forward_features(pixels)
+        features: Tensor = trunk.forward_features(pixels)
         if features.ndim == 4:  # a CNN: (batch, width, rows, columns)
             return features.flatten(2).transpose(1, 2)
-        return features[:, self.visual.trunk.num_prefix_tokens :]
+        return features[:, trunk.num_prefix_tokens :]
 
 
 def _pool(features: Tensor, patches: int) -> Tensor:
@@ -102,15 +101,15 @@ def _load_open_clip(weights: Path) -> nn.Module:
 
 
 def _load_timm(architecture: str, weights: Path) -> nn.Module:
-    from open_clip.timm_model import TimmModel
+    import timm
 
     try:
-        visual: nn.Module = TimmModel(architecture, embed_dim=0, pool="", proj="none")
-        trunk: Any = visual.trunk
+        trunk: Any = timm.create_model(architecture, num_classes=0, global_pool="")
         state = torch.load(weights, map_location="cpu", weights_only=True)
         trunk.load_state_dict(_timm_names(state, [len(stage) for stage in trunk.blocks]))
     except Exception as error:  # of unknown names, damaged files, tensors that do not fit
         raise InputError(f"{weights} are no weights of {architecture}: {error}") from error
+    visual: nn.Module = trunk
     return visual
 
 

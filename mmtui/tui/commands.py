@@ -1,7 +1,6 @@
 """What each command does on a screen, whether it is typed, pressed or picked in the palette."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmtui.chat import paths
@@ -42,7 +41,7 @@ class Commands:
     def _attach(self, argument: str, kind: Any) -> None:
         if not argument:
             self._ask(Picker(kind), self._screen.attach)
-        for path in paths.pasted(argument) or ([Path(argument).expanduser()] if argument else []):
+        for path in paths.pasted(argument) or ([paths.typed(argument)] if argument else []):
             self._screen.attach(path)
 
     async def do_drop(self, _: str) -> None:
@@ -145,7 +144,7 @@ class Commands:
             title = "Write to a .md, .html or .json file"
             self._ask(TextDialog(title, "conversation.html"), self.do_export)
             return
-        file = Path(path).expanduser()
+        file = paths.typed(path)
         write(self._session.conversation, file, self._session.file)
         self._screen.tell(Notice(f"written: {file}", is_error=False))
 

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import psutil
 from PIL import Image
@@ -29,12 +30,19 @@ from mmtui.pipeline import assets, checkpoint, choice, conversion, random_weight
 from mmtui.pipeline.assistant import Assistant, Reply, prepare
 from mmtui.pipeline.checkpoint import Checkpoint
 from mmtui.pipeline.images import Picture
+from mmtui.pipeline.lookup import Lookup
 from mmtui.pipeline.prompt import Turn
 
 README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- speed: written by tests/bench/speed.py -->\n", "<!-- /speed -->"
 TOKENS = 64  # that are decoded
 STORY = "Tell me a long story about a lighthouse at the end of the world."
+QUOTE = """Repeat this list, and nothing else.
+
+- On Monday, the ferry leaves the old harbour at half past seven and carries the mail.
+- On Tuesday, the market under the clock tower sells apples, honey and warm bread.
+- On Thursday, the museum of maps is open until nine, and children pay nothing.
+"""
 QUESTION = "What is the capital of France?"
 PHI2_BYTES = 4_000_000_000  # of memory: the weights twice, ours and the peer's
 
@@ -50,6 +58,11 @@ def main() -> None:
     smol = checkpoint.find("smol")
     _note("decoding with smol")
     found["decode"] = medians(_decoders(smol), arguments.rounds)
+    if choice.is_installed():
+        _note("an answer that quotes")
+        quoting = Assistant(smol, engine="llamacpp")
+        cases = {"lookup": lambda: _decode(quoting, QUOTE), "plain": lambda: _plain(quoting, QUOTE)}
+        found["quote"] = medians(cases, arguments.rounds)
     _note("a second turn")
     found["second_turn"] = {
         engine: _second_turn(Assistant(smol, engine=engine), arguments.rounds)  # type: ignore[arg-type]
@@ -89,19 +102,25 @@ def _engines() -> list[str]:
 def _decoders(smol: Checkpoint) -> dict[str, Measure]:
     """Tokens per second of each way to decode."""
     torch = Assistant(smol, engine="torch")
-    cases = {"torch, ours": lambda: _decode(torch), "transformers": _transformers(smol)}
+    cases = {"torch, ours": lambda: _decode(torch, STORY), "transformers": _transformers(smol)}
     return (_on_llamacpp(smol) if "llamacpp" in _engines() else {}) | cases
 
 
 def _on_llamacpp(model: Checkpoint) -> dict[str, Measure]:
     ours = Assistant(model, engine="llamacpp")
-    return {"llamacpp, ours": lambda: _decode(ours), "llama-cpp-python": _llama_cpp(model)}
+    return {"llamacpp, ours": lambda: _plain(ours, STORY), "llama-cpp-python": _llama_cpp(model)}
 
 
-def _decode(assistant: Assistant) -> float:
-    rate = _reply(assistant, [Turn("user", (STORY,))], TOKENS).decode_tokens_per_s
+def _decode(assistant: Assistant, question: str) -> float:
+    rate = _reply(assistant, [Turn("user", (question,))], TOKENS).decode_tokens_per_s
     assert rate is not None
     return rate
+
+
+def _plain(assistant: Assistant, question: str) -> float:
+    """Token by token: what a prompt lookup would save is luck of the question."""
+    with patch.object(Lookup, "draft", lambda _: []):
+        return _decode(assistant, question)
 
 
 def _reply(assistant: Assistant, turns: list[Turn], limit: int) -> Reply:
@@ -118,13 +137,13 @@ def _transformers(smol: Checkpoint) -> Measure:
     folder = prepare(smol.spec.language.weights)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
     messages = [{"role": "user", "content": STORY}]
-    inputs = AutoTokenizer.from_pretrained(folder).apply_chat_template(
-        messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+    prompt = AutoTokenizer.from_pretrained(folder).apply_chat_template(
+        messages, add_generation_prompt=True, return_tensors="pt"
     )
 
     def took(count: int) -> float:
         began = time.perf_counter()
-        model.generate(**inputs, min_new_tokens=count, max_new_tokens=count, do_sample=False)
+        model.generate(prompt, min_new_tokens=count, max_new_tokens=count, do_sample=False)
         return time.perf_counter() - began
 
     return lambda: (TOKENS - 1) / (took(TOKENS) - took(1))
@@ -226,6 +245,11 @@ def table(found: Mapping[str, Any]) -> str:
         row(
             "Phi-2's shape in Q4_0; instead: llama-cpp-python called directly",
             phi2["llamacpp, ours"], phi2["llama-cpp-python"], rate, True,
+        )  # fmt: skip
+    if quote := found.get("quote"):
+        row(
+            "smol, llama.cpp, an answer that quotes; instead: without prompt lookup",
+            quote["lookup"], quote["plain"], rate, True,
         )  # fmt: skip
     for engine, turn in found["second_turn"].items():
         what = f"first token after 1000 tokens and two pictures, {engine}; instead: nothing kept"

@@ -1,4 +1,4 @@
-"""Both towers through open_clip, in the layouts of the real weights."""
+"""Both towers, open_clip's and timm's, in the layouts of the real weights."""
 
 import dataclasses
 import shutil
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from mmtui.errors import InputError
@@ -70,6 +71,17 @@ def test_a_strip_is_cropped_before_it_is_resized(tiny_clip):
     whole = tower.preprocess(wide)
     middle = tower.preprocess(wide.crop((384, 0, 640, 128)))
     torch.testing.assert_close(middle, whole, atol=0.02, rtol=0)
+
+
+def test_pictures_are_prepared_as_open_clip_does():
+    spec = checkpoint.find("smol").spec.vision
+    tower = VisionTower(spec, assets.fetch(spec.weights))
+    cfg = PreprocessCfg(
+        size=spec.image_size, mean=spec.mean, std=spec.std,
+        interpolation="bicubic", resize_mode="shortest",
+    )  # fmt: skip
+    picture = noise(640, 480)
+    assert torch.equal(tower.preprocess(picture), image_transform_v2(cfg, is_train=False)(picture))
 
 
 def ported_name(name: str, depths: list[int], expands: bool) -> str:

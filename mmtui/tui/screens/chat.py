@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mmtui.pipeline.sound import Clip
 
 DRAFT_EVERY_S = 0.5
+READERS = ("attach", "paste")  # workers that stage what goes with the next message
 
 
 class ChatScreen(Screen[None]):
@@ -149,19 +150,25 @@ class ChatScreen(Screen[None]):
             await self.attempt(self._say, event.text)
 
     async def _say(self, text: str) -> None:
+        if self.session.is_listening or any(
+            worker.name in READERS and not worker.is_finished for worker in self.workers
+        ):
+            raise UsageError("a file is still being read", "send it in a moment")
         self.session.send(text, self.chips.attachments)
         self.composer.sent(text)
         await self.chips.clear()
         await self._transcript.add(*self.session.conversation.thread[-2:])
 
     @on(MessageView.Edit)
-    def _edit(self, event: MessageView.Edit) -> None:
+    async def _edit(self, event: MessageView.Edit) -> None:
         if event.message.role == "user":
-            self.ask_edit(event.message)
+            await self.attempt(self.ask_edit, event.message)
         else:
             self.tell(Notice("answers are not edited", "F5 asks for another one"))
 
     def ask_edit(self, message: Message) -> None:
+        self.session.must_be_free()
+
         async def answered(text: str | None) -> None:
             if text:
                 await self.attempt(self.edit, message, text)
@@ -376,7 +383,7 @@ class ChatScreen(Screen[None]):
                 raise NoSpeechError
             if text is not None and message is not None:
                 chip.retell(self.session.correct(message, chip.attachment, text))
-            elif text is not None:
+            elif text is not None and chip.is_attached:
                 chip.retell(chip.attachment.with_transcript(text))
                 self.composer.insert_spoken(text)
 

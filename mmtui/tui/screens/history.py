@@ -1,5 +1,7 @@
 """Earlier conversations: searched, renamed, deleted with undo, resumed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 from textual import on, work
@@ -13,7 +15,7 @@ from textual.widgets.option_list import Option
 
 from mmtui.chat.conversation import Attachment
 from mmtui.chat.history import History, Summary
-from mmtui.chat.text import one_line
+from mmtui.chat.text import one_line, printable
 from mmtui.errors import MmtuiError
 from mmtui.tui.screens.dialogs import TextDialog
 from mmtui.tui.widgets.thumbnail import Thumbnail
@@ -47,12 +49,14 @@ class HistoryScreen(Screen[str | None]):
         yield Footer()
 
     def on_mount(self) -> None:
-        self._search(self._words)
+        with self._told():
+            self._search(self._words)
         self.query_one("#words").focus()
 
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:
-        self._search(event.value)
+        with self._told():
+            self._search(event.value)
 
     @on(Input.Submitted)
     def action_into_list(self) -> None:
@@ -69,7 +73,8 @@ class HistoryScreen(Screen[str | None]):
     async def _show_pictures(self, event: OptionList.OptionHighlighted) -> None:
         pictures = self.query_one("#pictures")
         await pictures.remove_children()
-        for sha256 in self._found[event.option_index].pictures:
+        found = next((one for one in self._found if one.id == event.option_id), None)
+        for sha256 in found.pictures if found else ():  # the list may be another one by now
             try:
                 file = self._history.file(Attachment(sha256, "image", "", 0))
             except MmtuiError:
@@ -81,20 +86,33 @@ class HistoryScreen(Screen[str | None]):
         if (chosen := self._chosen()) is not None:
             title = await self.app.push_screen_wait(TextDialog("Title", chosen.title))
             if title:
-                self._history.rename(chosen.id, title)
-                self._search(self.query_one(Input).value)
+                with self._told():
+                    self._history.rename(chosen.id, title)
+                    self._search(self.query_one(Input).value)
 
     def action_delete(self) -> None:
         if (chosen := self._chosen()) is not None:
-            self._history.delete(chosen.id)
-            self._deleted.append(chosen.id)
-            self._search(self.query_one(Input).value)
-            self.notify("deleted; Ctrl+Z brings it back", markup=False)
+            with self._told():
+                self._history.delete(chosen.id)
+                self._deleted.append(chosen.id)
+                self._search(self.query_one(Input).value)
+                self.notify("deleted; Ctrl+Z brings it back", markup=False)
 
     def action_undo(self) -> None:
         if self._deleted:
-            self._history.restore(self._deleted.pop())
-            self._search(self.query_one(Input).value)
+            with self._told():
+                self._history.restore(self._deleted[-1])
+                self._deleted.pop()
+                self._search(self.query_one(Input).value)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the store can't do is told."""
+        try:
+            yield
+        except MmtuiError as error:
+            text = f"{error}\n{error.hint}" if error.hint else str(error)
+            self.notify(printable(text), severity="error", markup=False)
 
     def _chosen(self) -> Summary | None:
         at = self.query_one(OptionList).highlighted

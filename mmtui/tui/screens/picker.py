@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
+from rich.text import Text, TextType
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -13,15 +14,10 @@ from textual.widgets import DirectoryTree, Static, Tree
 from textual.widgets.directory_tree import DirEntry
 
 from mmtui.chat.conversation import Kind
+from mmtui.chat.paths import ENDINGS
+from mmtui.chat.text import one_line
 from mmtui.tui.widgets.thumbnail import Thumbnail
 
-ENDINGS: dict[Kind, set[str]] = {
-    "image": {
-        ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic",
-        ".heif",
-    },
-    "audio": {".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".webm", ".aac", ".amr", ".aiff"},
-}  # fmt: skip
 ROWS = 12
 
 
@@ -34,6 +30,9 @@ class FileTree(DirectoryTree):
 
     def filter_paths(self, paths: Iterable[Path]) -> Iterable[Path]:
         return [path for path in paths if path.name[0] != "." and self._is_wanted(path)]
+
+    def process_label(self, label: TextType) -> Text:
+        return Text(one_line(str(label)))
 
     def _is_wanted(self, path: Path) -> bool:
         return path.suffix.lower() in self._endings or path.is_dir()

@@ -1,6 +1,7 @@
 """Attachments that go with the next message, or went with an earlier one."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,6 +16,7 @@ from textual.widgets import Static
 
 from mmtui.chat.conversation import Attachment
 from mmtui.chat.text import one_line
+from mmtui.errors import InputError
 from mmtui.tui.widgets.thumbnail import Thumbnail
 
 Find = Callable[[Attachment], Path]
@@ -52,7 +54,8 @@ class Chip(Horizontal, can_focus=True):
     def compose(self) -> ComposeResult:
         file = self.attachment
         if file.kind == "image":
-            yield Thumbnail(self._find(file), 3)
+            with suppress(InputError):  # it is gone; opening it tells so
+                yield Thumbnail(self._find(file), 3)
         yield Static(self._label(), classes="chip--label")
         if self._removable:
             yield Static("✕", classes="chip--remove")
@@ -60,7 +63,8 @@ class Chip(Horizontal, can_focus=True):
     def retell(self, attachment: Attachment) -> None:
         """The same recording, heard anew."""
         self.attachment = attachment
-        self.query_one(".chip--label", Static).update(self._label())
+        if self.is_attached:  # it may have been taken off, or sent, meanwhile
+            self.query_one(".chip--label", Static).update(self._label())
 
     def _label(self) -> Content:
         file = self.attachment

@@ -118,10 +118,11 @@ class Composer(TextArea):
 
     @on(events.Paste)
     def _attach_files(self, event: events.Paste) -> None:
-        if files := paths.pasted(event.text):
+        if files := paths.dropped(event.text):
             event.prevent_default()
             event.stop()
             self.post_message(self.Dropped(files))
+        event.text = printable(event.text)
 
     def _leaf(self, by: int) -> None:
         if self._at == len(self._sent):
