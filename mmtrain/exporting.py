@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mmtrain import runs
 from mmtui.errors import UsageError
 from mmtui.pipeline import assets, checkpoint
 from mmtui.pipeline.assets import Report, silent
@@ -31,7 +32,8 @@ def export(run: Path, destination: str) -> Path:
     place = checkpoint.user_models() / destination if is_preset else Path(destination)
     _must_be_ours(place)
     language = Path(found.spec.language.weights.uri)
-    with TemporaryDirectory() as name:
+    place.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=place, prefix=".new-") as name:
         own = Path(name) / LANGUAGE if language.name == LANGUAGE and language.is_dir() else None
         if own is not None:
             shutil.copytree(language, own)
@@ -77,6 +79,8 @@ def export_gguf(
 
 
 def _must_be_ours(place: Path) -> None:
+    if (place / runs.FILE).exists():
+        raise UsageError(f"{place} holds a run", "name another folder")
     if place.exists() and not (place / checkpoint.SPEC).exists() and any(place.iterdir()):
         raise UsageError(f"{place} holds other files", "name another folder")
 

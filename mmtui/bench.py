@@ -68,7 +68,7 @@ def measure(
     began = time.perf_counter()
     from mmtui.pipeline.assistant import Assistant
 
-    assistant = Assistant(checkpoint, report, engine)
+    assistant = Assistant(checkpoint, report, engine, lookup=False)  # a token is a reading
     assistant.load(pictures=checkpoint.sees)
     load_s = time.perf_counter() - began
 

@@ -38,7 +38,11 @@ def bench(
     memory could be read.
     """
     from mmtui.chat import attachments
+    from mmtui.chat.config import Config
 
+    config = Config.load()
+    model = config.model if model == "auto" else model
+    engine = config.engine if engine == "auto" else engine
     picture = attachments.read_picture(image) if image else None
     with (
         reporting() as report,

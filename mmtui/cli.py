@@ -141,8 +141,8 @@ def ask(
 ) -> None:
     """Ask one question; the answer streams out.
 
-    Pictures and a spoken question may come with it. --model auto, the default, is $MMTUI_MODEL
-    if that is set; else phi2 if it is on this machine; else smol.
+    Pictures and a spoken question may come with it. --model auto, the default, is what $MMTUI_MODEL
+    or the settings name; else phi2 if it is on this machine; else smol.
     """
     names = image or []
     if names.count("-") > 1:
@@ -151,12 +151,14 @@ def ask(
     pictures = [_picture(name) for name in names]
     clip = _clip(audio) if audio is not None else None
     with reporting() as report:
+        from mmtui.chat.config import Config
         from mmtui.pipeline.assistant import Assistant
         from mmtui.pipeline.prompt import Turn
         from mmtui.pipeline.sampling import Sampling
 
         sampling = Sampling(temperature, seed=seed)
         checkpoint = _find(model)
+        engine = Config.load().engine if engine == "auto" else engine
         assistant = Assistant(checkpoint, report, engine)
         if pictures:
             assistant.check_sight()
@@ -350,10 +352,12 @@ def _clip(path: Path) -> "Clip":
 
 
 def _find(model: str) -> "Checkpoint":
+    from mmtui.chat.config import Config
     from mmtui.pipeline import checkpoint
 
+    model = Config.load().model if model == "auto" else model
     found = checkpoint.find(model)
-    if model == "auto" and not os.environ.get("MMTUI_MODEL"):
+    if model == "auto":
         other = "" if found.spec.name == "phi2" else "; phi2 and a projector for it are not here"
         _note(f"model: {found.spec.name}{other}")
     return found

@@ -7,20 +7,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from mmtrain.data.examples import Content, Example
 from mmtrain.data.features import FeatureStore, View
 from mmtui.errors import InputError
-from mmtui.pipeline.images import Picture
+from mmtui.pipeline.images import Picture, known
 from mmtui.pipeline.prompt import IGNORE, ChatFormat, Role, Turn
 from mmtui.pipeline.sequence import Position, positions
 
 TEMPLATE = 64  # tokens that a chat template may put around a dialogue
 NAMES = 160  # characters that may name a picture
-NO_PIXELS = Image.new("RGB", (1, 1))  # of a picture whose features come from the store
 
 
 @dataclass
@@ -168,6 +166,6 @@ def turns_of(
             return said
         assert store is not None
         key = store.key(said, view)
-        return Picture(key, NO_PIXELS, store.names(key))
+        return known(key, store.names(key))
 
     return [Turn(role, tuple(map(part, content))) for role, content in dialogue]

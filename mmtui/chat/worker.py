@@ -31,6 +31,7 @@ from mmtui.pipeline.spec import EngineChoice
 if TYPE_CHECKING:
     from mmtui.pipeline.assets import Report
     from mmtui.pipeline.assistant import Assistant
+    from mmtui.pipeline.images import Picture
     from mmtui.pipeline.prompt import Turn
 
 PROGRESS_EVERY_S = 0.1
@@ -94,7 +95,7 @@ class _Worker:
         from mmtui.pipeline.sampling import Sampling
 
         sampling = Sampling(request.temperature, request.top_p, request.seed)
-        turns = [_turn(said) for said in request.turns]
+        turns = [_turn(said, assistant) for said in request.turns]
         stopped = lambda: request.number in self._cancelled  # noqa: E731
         for event in assistant.reply(turns, sampling, request.max_tokens, stopped):
             if isinstance(event, Reply):
@@ -137,11 +138,19 @@ class _Worker:
                 os._exit(0)
 
 
-def _turn(said: Said) -> "Turn":
-    from mmtui.chat.attachments import read_picture
+def _turn(said: Said, assistant: "Assistant") -> "Turn":
     from mmtui.pipeline.prompt import Turn
 
-    return Turn(said.role, (*(read_picture(Path(file)) for file in said.pictures), said.text))
+    pictures = (_picture(Path(file), assistant) for file in said.pictures)
+    return Turn(said.role, (*pictures, said.text))
+
+
+def _picture(file: Path, assistant: "Assistant") -> "Picture":
+    """From the history, where files are named by their SHA-256."""
+    from mmtui.chat.attachments import read_picture
+    from mmtui.pipeline.images import known
+
+    return known(file.name) if assistant.remembers(file.name) else read_picture(file)
 
 
 def _leave_the_terminal() -> None:

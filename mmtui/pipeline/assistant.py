@@ -79,8 +79,10 @@ class Assistant:
         checkpoint: Checkpoint,
         report: Report = silent,
         engine: EngineChoice = "auto",
+        lookup: bool = True,
     ) -> None:
-        self._checkpoint, self._wanted = checkpoint, engine
+        """`lookup`: what an answer quotes is read at once, where the engine can."""
+        self._checkpoint, self._wanted, self._lookup = checkpoint, engine, lookup
         self._spec = checkpoint.spec
         self._report = report
         self._features: dict[str, Tensor] = {}  # of pictures, by sha256
@@ -254,6 +256,10 @@ class Assistant:
                 del self._features[sha256], self._names[sha256]
         return wanted
 
+    def remembers(self, sha256: str) -> bool:
+        """Whether a picture was seen: of its pixels nothing is needed any more."""
+        return sha256 in self._features
+
     def _named(self, turn: Turn) -> Turn:
         content = (
             replace(part, names=self._names[part.sha256]) if isinstance(part, Picture) else part
@@ -297,7 +303,7 @@ class Assistant:
         if self.engine == "llamacpp":
             from mmtui.pipeline.engine_llamacpp import LlamaEngine
 
-            return LlamaEngine(model)
+            return LlamaEngine(model, self._lookup)
         from mmtui.pipeline.engine import Engine
 
         return Engine(model)

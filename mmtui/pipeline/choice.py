@@ -4,13 +4,22 @@ import ctypes
 from importlib.util import find_spec
 from pathlib import Path
 
+from mmtui.errors import MissingError
 from mmtui.pipeline import conversion
 from mmtui.pipeline.spec import EngineName
 
 
 def best(weights: Path, adapter: Path | None) -> EngineName:
-    """What this machine prefers, where it can have the model; else torch."""
-    return preferred() if conversion.refusal(weights, adapter) is None else "torch"
+    """What this machine prefers, where it can have the model and be loaded; else torch."""
+    if preferred() == "torch" or conversion.refusal(weights, adapter) is not None:
+        return "torch"
+    from mmtui.pipeline import engine_llamacpp
+
+    try:
+        engine_llamacpp.version()
+    except MissingError:  # it is installed and broken, as `doctor` tells
+        return "torch"
+    return "llamacpp"
 
 
 def preferred() -> EngineName:

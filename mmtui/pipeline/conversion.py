@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,15 @@ from mmtui.pipeline.assets import Report
 from mmtui.pipeline.gguf_writing import Quantization
 from mmtui.pipeline.spec import Pin, Precision
 
+_MANIFEST = "manifest.json"
 REVISION = 2  # of what is made here; a change makes everyone convert anew
 # What a precision of spec.json is in a GGUF. 8 bits are as good as 16, and faster on a CPU.
-_QUANTIZATIONS: dict[Precision, Quantization] = {
+QUANTIZATIONS: dict[Precision, Quantization] = {
     "auto": "q8_0", "fp32": "f32", "bf16": "bf16", "fp16": "f16", "nf4": "q4_0",
 }  # fmt: skip
+# What a conversion takes of the disk, at the most, in sizes of weights in 16 bits.
+_SIZES: dict[Quantization, float] = {"f32": 2.1, "bf16": 1.1, "f16": 1.1, "q8_0": 0.6, "q4_0": 0.4}
+UNUSED_S = 30 * 24 * 3600.0  # after which a conversion is removed
 
 
 @dataclass(frozen=True)
@@ -32,22 +37,31 @@ def kept(name: str, needed: int, write: Callable[[Path], None]) -> Path:
     """The folder of the cache that `write` fills, if it is not there and intact."""
     target = assets.cache_dir() / "converted" / name
     if _is_intact(target):
+        (target / _MANIFEST).touch()
         return target
+    _remove_unused(target.parent)
     with assets.workspace(name, needed=needed) as work:
         if not _is_intact(target):
             write(work)
             files = [path for path in sorted(work.iterdir()) if path.is_file()]
             pins = [Pin(path.name, path.stat().st_size, assets.sha256(path)) for path in files]
-            (work / "manifest.json").write_text(json.dumps([vars(pin) for pin in pins]))
+            (work / _MANIFEST).write_text(json.dumps([vars(pin) for pin in pins]))
             target.mkdir(parents=True, exist_ok=True)
-            for path in [*files, work / "manifest.json"]:  # the manifest last: it vouches
+            for path in [*files, work / _MANIFEST]:  # the manifest last: it vouches
                 path.replace(target / path.name)
     return target
 
 
+def _remove_unused(folder: Path) -> None:
+    """Each adapter that was ever tried has left one."""
+    for manifest in folder.glob(f"*/{_MANIFEST}"):
+        if time.time() - manifest.stat().st_mtime > UNUSED_S:
+            shutil.rmtree(manifest.parent, ignore_errors=True)
+
+
 def _is_intact(target: Path) -> bool:
     try:
-        pins = [Pin(**pin) for pin in json.loads((target / "manifest.json").read_bytes())]
+        pins = [Pin(**pin) for pin in json.loads((target / _MANIFEST).read_bytes())]
     except (OSError, ValueError, TypeError):
         return False
     return bool(pins) and all(assets.intact(target / pin.name, pin) for pin in pins)
@@ -57,6 +71,8 @@ def gguf_in(weights: Path) -> Path | None:
     """The GGUF that an asset is or holds; None for one with safetensors."""
     if weights.suffix == ".gguf":
         return weights
+    if any(weights.glob("model*.safetensors")):
+        return None
     return next(iter(sorted(weights.glob("*.gguf"))), None)
 
 
@@ -79,23 +95,29 @@ def to_gguf(weights: Path, adapter: Path | None, precision: Precision, report: R
     source = gguf_in(weights)
     if source is not None and adapter is None:
         return Gguf(source, _tokenizer(source))
-    own = [*sorted(weights.glob("model*.safetensors")), weights / "config.json"]
-    parts = [source] if source is not None else own
+    quantization = QUANTIZATIONS[precision]
+    if source is not None:
+        parts, beside = [source], source.parent
+        # 8 bits hold the sum of 4-bit weights and small changes; 4 bits again would drown these.
+        quantization = "q8_0" if quantization == "q4_0" else quantization
+    else:
+        parts, beside = [*sorted(weights.glob("model*.safetensors"))], weights
+    size = sum(path.stat().st_size for path in parts)
+    parts += [beside / file for file in tokenizer.FILES if (beside / file).exists()]
     if adapter is not None:
         parts += [adapter / lora.SETTINGS, adapter / lora.WEIGHTS]
-    quantization = _QUANTIZATIONS[precision]
-    name = f"{weights.stem}-{_key(parts)}-{quantization}-{REVISION}"
+    name = f"{weights.stem}-{key(parts)}-{quantization}-{REVISION}"
 
     def write(work: Path) -> None:
         if source is not None and adapter is not None:
-            gguf_writing.from_gguf(source, work / "model.gguf", adapter, report)
+            gguf_writing.from_gguf(source, work / "model.gguf", quantization, adapter, report)
             copy_tokenizer(_tokenizer(source), work)
         else:
             gguf_writing.from_folder(weights, work / "model.gguf", quantization, adapter, report)
             copy_tokenizer(weights, work)
 
-    size = sum(path.stat().st_size for path in parts)
-    folder = kept(name, needed=2 * size, write=write)
+    quarters = 4 if source is not None else 1  # it may hold 4 bits a weight
+    folder = kept(name, needed=int(quarters * _SIZES[quantization] * size), write=write)
     return Gguf(folder / "model.gguf", folder)
 
 
@@ -114,10 +136,10 @@ def _tokenizer(source: Path) -> Path:
         facts = gguf_layout.Facts(gguf_layout.reader(source))
         gguf_vocabulary.restore(facts.values, work)
 
-    return kept(f"{source.stem}-{_key([source])}-tokenizer-{REVISION}", 10_000_000, write)
+    return kept(f"{source.stem}-{key([source])}-tokenizer-{REVISION}", 10_000_000, write)
 
 
-def _key(parts: list[Path]) -> str:
+def key(parts: list[Path]) -> str:
     """Of all bytes that a conversion is made of."""
     try:
         digests = [assets.digest(path) for path in parts]

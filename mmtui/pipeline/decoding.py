@@ -22,7 +22,12 @@ class TextStream:
         self.ended = False
 
     def push(self, token: int) -> str:
-        self._held += self._stream.step(self._tokenizer, token) or ""
+        try:
+            piece = self._stream.step(self._tokenizer, token)
+        except Exception:  # its own kind: bytes that are no text changed what it had given out
+            self._stream = DecodeStream(skip_special_tokens=True)
+            piece = self._stream.step(self._tokenizer, token)
+        self._held += piece or ""
         for stop in self._stops:
             before, found, _ = self._held.partition(stop)
             if found:

@@ -15,12 +15,10 @@ from mmtui.pipeline import attention
 from mmtui.pipeline.language import LanguageModel
 from mmtui.pipeline.multimodal import embed
 from mmtui.pipeline.sampling import Sampler
-from mmtui.pipeline.sequence import Position, reusable
+from mmtui.pipeline.sequence import PREFILL_CHUNK, Position, reusable
 
 # `torch.backends.mkldnn.flags` also sets a flag of Intel's GPUs, and warns where there is none.
 warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")
-
-PREFILL_CHUNK = 128  # positions; a piece takes seconds with a large model on a CPU
 
 
 @dataclass

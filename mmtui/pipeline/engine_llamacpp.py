@@ -18,11 +18,10 @@ from mmtui.pipeline.assets import Report, silent
 from mmtui.pipeline.gguf_layout import reader
 from mmtui.pipeline.lookup import Lookup
 from mmtui.pipeline.sampling import Sampler
-from mmtui.pipeline.sequence import Position, reusable
+from mmtui.pipeline.sequence import PREFILL_CHUNK, Position, reusable
 from mmtui.pipeline.spec import Precision
 from mmtui.pipeline.tokenizer import Tokenizer, end_tokens, read_json
 
-PREFILL_CHUNK = 128  # positions; a piece takes seconds with a large model on a CPU
 FIRST_CONTEXT = 2048  # positions that a cache begins with; it grows to the model's context
 
 
@@ -97,8 +96,8 @@ def load(
 class LlamaEngine:
     """Decodes as `engine.Engine` does, with llama.cpp; it keeps its cache."""
 
-    def __init__(self, language: LlamaModel) -> None:
-        self._language, self._library = language, _library()
+    def __init__(self, language: LlamaModel, lookup: bool = True) -> None:
+        self._language, self._library, self._looks_up = language, _library(), lookup
         self._held: list[Position] = []
         self._size = 0
         self._context: Any = None  # llama_context_p, with room for `_size` positions
@@ -131,7 +130,8 @@ class LlamaEngine:
             for token in following:
                 lookup.push(token)
                 yield token
-            following = self._next(following[-1], lookup.draft(), sampler)
+            draft = lookup.draft() if self._looks_up else []
+            following = self._next(following[-1], draft, sampler)
 
     def logits(self, tokens: Sequence[int]) -> Iterator[np.ndarray]:
         """Those (n, vocabulary) after each token of a text, a piece at a time.
@@ -213,8 +213,7 @@ class LlamaEngine:
         if needed <= self._size:
             return
         size = max(FIRST_CONTEXT, 1 << (needed - 1).bit_length())
-        # Drafts may reach past the end of the model's context; their tokens are never used.
-        size = max(min(size, self._language.context), needed)
+        size = max(min(size, self._language.context), needed)  # a text to score may be longer
         library, old = self._library, self._context
         options = library.llama_context_default_params()
         options.n_ctx, options.n_batch, options.n_ubatch = size, PREFILL_CHUNK, PREFILL_CHUNK
@@ -257,9 +256,11 @@ def _library() -> Any:
     try:
         import llama_cpp
     except (ImportError, OSError, RuntimeError) as error:
-        raise MissingError(
-            f"the engine llamacpp is not here: {error}", 'pip install "mmtui[llamacpp]"'
-        ) from error
+        if isinstance(error, ModuleNotFoundError):
+            cure = 'pip install "mmtui[llamacpp]"'
+        else:
+            cure = "pip install --force-reinstall --no-cache-dir llama-cpp-python"
+        raise MissingError(f"the engine llamacpp is not here: {error}", cure) from error
     llama_cpp.llama_log_set(_SILENT, None)
     llama_cpp.llama_backend_init()
     return llama_cpp.llama_cpp

@@ -13,6 +13,7 @@ from mmtui.errors import InputError
 from mmtui.pipeline import assets, conversion, gguf_vocabulary
 from mmtui.pipeline import gguf_layout as layout
 from mmtui.pipeline.assets import Report
+from mmtui.pipeline.tokenizer import FILES
 
 REVISION = 1  # of this conversion; a change here makes everyone convert anew
 
@@ -22,7 +23,10 @@ def convert(source: Path, digest: str, report: Report = assets.silent) -> Path:
 
     Raises InputError if the file is not a GGUF that we understand.
     """
+    beside = [file for name in FILES if (file := source.parent / name).exists()]
     name = f"{source.stem}-{digest[:12]}-{REVISION}"
+    if beside:
+        name += f"-{conversion.key(beside)}"
     needed = 3 * source.stat().st_size
     return conversion.kept(name, needed, lambda work: _write(source, work, report))
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from mmtui.pipeline.lora import Lora
 from mmtui.pipeline.tokenizer import read_json
 
 Quantization = Literal["f32", "bf16", "f16", "q8_0", "q4_0"]
-QUANTIZATIONS: tuple[Quantization, ...] = get_args(Quantization)
 STEP = "converting the language model (once)"
 
 
@@ -110,11 +109,14 @@ def _write_folder(
     _store(writer, made, report)
 
 
-def from_gguf(source: Path, target: Path, adapter: Path, report: Report = silent) -> None:
-    """The GGUF `source` with an adapter added; what it changes is stored in 8 bits.
-
-    8 bits hold the sum of 4-bit weights and small changes; 4 bits again would drown these.
-    """
+def from_gguf(
+    source: Path,
+    target: Path,
+    quantization: Quantization,
+    adapter: Path,
+    report: Report = silent,
+) -> None:
+    """The GGUF `source` with an adapter added; what it changes is quantized anew."""
     from gguf import GGUFValueType
     from gguf.quants import dequantize
 
@@ -131,7 +133,7 @@ def from_gguf(source: Path, target: Path, adapter: Path, report: Report = silent
             return np.asarray(tensor.data)
 
         def merged(names: tuple[str, ...], tensor: Any = tensor) -> np.ndarray:
-            values: np.ndarray = dequantize(tensor.data, tensor.tensor_type)
+            values = np.array(dequantize(tensor.data, tensor.tensor_type))  # F32 is the file's own
             heads = facts.heads(tensor.name)
             ends = np.cumsum(facts.rows(names, len(values)))[:-1]
             for name, rows in zip(names, np.split(values, ends), strict=True):
@@ -141,8 +143,8 @@ def from_gguf(source: Path, target: Path, adapter: Path, report: Report = silent
             return values
 
         make: Callable[[], np.ndarray] = stored
-        if lora.modules.intersection(modules[tensor.name]):
-            kind = _kind(tensor.name, shape, "q8_0")
+        if tensor.name.endswith(".weight") and lora.modules.intersection(modules[tensor.name]):
+            kind = _kind(tensor.name, shape, quantization)
             make = _quantized(merged, modules[tensor.name], kind)
         made.append(_Tensor(tensor.name, shape, kind, make))
     writer = _writer(target, facts.architecture)
@@ -151,7 +153,7 @@ def from_gguf(source: Path, target: Path, adapter: Path, report: Report = silent
             is_array = field.types[0] == GGUFValueType.ARRAY
             inner = field.types[1] if is_array else None
             writer.add_key_value(key, field.contents(), field.types[0], inner)
-    writer.add_file_type(layout.FILE_TYPES["q8_0"])
+    writer.add_file_type(layout.FILE_TYPES[quantization])
     _store(writer, made, report)
 
 

@@ -9,7 +9,8 @@ def peak() -> int:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         most: int = torch.cuda.max_memory_allocated()
-        return most
+        if most:  # llama.cpp runs on the CPU all the same
+            return most
     if sys.platform == "linux":
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM"):  # not ru_maxrss, which begins with the parent's

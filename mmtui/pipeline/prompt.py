@@ -65,11 +65,17 @@ class ChatFormat:
 
     def encode(self, turns: Sequence[Turn]) -> Prompt:
         """The prompt for the assistant's next answer, or for more of one that has begun."""
-        messages = self._messages(turns)
+        messages = self._messages(_alternating(turns))
         begun = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
-        text = self._render(messages, answer=not begun)
         if begun:
-            text = text[: text.rfind(begun) + len(begun)]
+            text = self._render(messages[:-1])
+            whole = self._render(messages, answer=False)
+            rest = whole[len(text) :] if whole.startswith(text) else ""
+            gap = rest[: len(rest) - len(rest.lstrip())]
+            # Some templates drop or add thoughts where an answer stands: then what was read counts.
+            text += f"{gap}{begun}" if rest[len(gap) :].startswith(begun) else begun
+        else:
+            text = self._render(messages)
         return [*self._bos, *self._fill(text, _pictures(turns))]
 
     def encode_dialogue(self, turns: Sequence[Turn]) -> tuple[Prompt, list[int]]:
@@ -157,6 +163,17 @@ class ChatFormat:
     def _tokens(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False).input_ids
         return ids
+
+
+def _alternating(turns: Sequence[Turn]) -> list[Turn]:
+    """What one side said twice in a row, as after an answer that never began, is said at once."""
+    said: list[Turn] = []
+    for turn in turns:
+        if said and said[-1].role == turn.role:
+            said[-1] = Turn(turn.role, (*said[-1].content, *turn.content))
+        else:
+            said.append(turn)
+    return said
 
 
 def _pictures(turns: Sequence[Turn]) -> list[Picture]:

@@ -37,15 +37,15 @@ TINYCLIP = {
         "context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 9,
     },
 }  # fmt: skip
-BYTES = 3_000_000_000  # of the disk, at the most: Phi-2 in 4 bits, and a tower
+BYTES = 3_400_000_000  # of the disk, unless it is more than 8 bits: Phi-2, and a tower
 _BLOCK = 1 << 24  # so many numbers are drawn; the weights repeat them
 
 
 def checkpoint(
     preset: Checkpoint, engine: EngineName, folder: Path, report: Report = silent
 ) -> Checkpoint:
-    """The preset with weights of chance, in `folder`: for llama.cpp a GGUF in Q4_0; torch draws
-    those of its language model when it loads.
+    """The preset with weights of chance, in `folder`: for llama.cpp a GGUF of its precision; torch
+    draws those of its language model when it loads.
 
     A tower that is not open_clip's is left out. Raises UsageError for what is no preset.
     """
@@ -61,10 +61,11 @@ def checkpoint(
     (language / "config.json").write_text(json.dumps(config))
     _write_tokenizer(language)
     if engine == "llamacpp":
-        from mmtui.pipeline import gguf_writing
+        from mmtui.pipeline import conversion, gguf_writing
 
         model, shapes = language / "model.gguf", _shapes(config)
-        gguf_writing.of_chance(language, model, "q4_0", chance.draw, shapes, report)
+        kind = conversion.QUANTIZATIONS[spec.language.precision]
+        gguf_writing.of_chance(language, model, kind, chance.draw, shapes, report)
     vision = spec.vision if spec.vision and spec.vision.architecture == "open_clip" else None
     if vision is not None:
         vision = _write_tower(folder / "tower", vision, chance)

@@ -8,6 +8,8 @@ from mmtui.pipeline.prompt import Prompt
 # What one position of a sequence holds: a token, or the n-th patch of a picture.
 Position = int | tuple[str, int]
 
+PREFILL_CHUNK = 128  # positions read at once; they take seconds with a large model on a CPU
+
 
 def positions(prompt: Prompt, patches: int) -> list[Position]:
     """A prompt with every image slot opened into its patches."""

@@ -17,10 +17,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
-from unittest.mock import patch
 
 import psutil
 from PIL import Image
@@ -30,7 +30,6 @@ from mmtui.pipeline import assets, checkpoint, choice, conversion, random_weight
 from mmtui.pipeline.assistant import Assistant, Reply, prepare
 from mmtui.pipeline.checkpoint import Checkpoint
 from mmtui.pipeline.images import Picture
-from mmtui.pipeline.lookup import Lookup
 from mmtui.pipeline.prompt import Turn
 
 README = Path(__file__).parents[2] / "README.md"
@@ -60,8 +59,8 @@ def main() -> None:
     found["decode"] = medians(_decoders(smol), arguments.rounds)
     if choice.is_installed():
         _note("an answer that quotes")
-        quoting = Assistant(smol, engine="llamacpp")
-        cases = {"lookup": lambda: _decode(quoting, QUOTE), "plain": lambda: _plain(quoting, QUOTE)}
+        quoting, plain = (Assistant(smol, engine="llamacpp", lookup=on) for on in (True, False))
+        cases = {"lookup": lambda: _decode(quoting, QUOTE), "plain": lambda: _decode(plain, QUOTE)}
         found["quote"] = medians(cases, arguments.rounds)
     _note("a second turn")
     found["second_turn"] = {
@@ -73,7 +72,10 @@ def main() -> None:
     if choice.is_installed() and psutil.virtual_memory().available > PHI2_BYTES:
         _note("Phi-2's shape in Q4_0")
         with tempfile.TemporaryDirectory() as folder:
-            phi2 = random_weights.checkpoint(checkpoint.find("phi2"), "llamacpp", Path(folder))
+            phi2 = checkpoint.find("phi2")
+            language = replace(phi2.spec.language, precision="nf4")
+            phi2 = replace(phi2, spec=replace(phi2.spec, language=language))
+            phi2 = random_weights.checkpoint(phi2, "llamacpp", Path(folder))
             found["phi2_decode"] = medians(_on_llamacpp(phi2), arguments.rounds)
     else:
         _note("left out: Phi-2's shape takes llama-cpp-python, and 4 GB of free memory")
@@ -107,20 +109,17 @@ def _decoders(smol: Checkpoint) -> dict[str, Measure]:
 
 
 def _on_llamacpp(model: Checkpoint) -> dict[str, Measure]:
-    ours = Assistant(model, engine="llamacpp")
-    return {"llamacpp, ours": lambda: _plain(ours, STORY), "llama-cpp-python": _llama_cpp(model)}
+    ours = Assistant(model, engine="llamacpp", lookup=False)  # what that saves is luck
+    return {
+        "llamacpp, ours": lambda: _decode(ours, STORY),
+        "llama-cpp-python": _llama_cpp(model),
+    }
 
 
 def _decode(assistant: Assistant, question: str) -> float:
     rate = _reply(assistant, [Turn("user", (question,))], TOKENS).decode_tokens_per_s
     assert rate is not None
     return rate
-
-
-def _plain(assistant: Assistant, question: str) -> float:
-    """Token by token: what a prompt lookup would save is luck of the question."""
-    with patch.object(Lookup, "draft", lambda _: []):
-        return _decode(assistant, question)
 
 
 def _reply(assistant: Assistant, turns: list[Turn], limit: int) -> Reply:

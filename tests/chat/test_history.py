@@ -198,6 +198,16 @@ def test_a_store_that_can_t_be_used_is_told(tmp_path, damage):
         History(folder).search("one")
 
 
+def test_a_chat_in_use_may_be_renamed_and_deleted_elsewhere(history):
+    conversation = saved(history, "one")
+    other = History(history.folder)
+    other.rename(conversation.id, "mine")
+    other.delete(conversation.id)
+    assert history.newest() == []
+    history.save(conversation, conversation.say("more"))
+    assert [(s.title, s.messages) for s in other.newest()] == [("mine", 2)]
+
+
 def test_two_instances_write_to_one_store(history):
     other = History(history.folder)
     mine, theirs = saved(history, "mine"), saved(other, "theirs")

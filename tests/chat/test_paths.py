@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mmtui.chat import commands, paths
+from mmtui.errors import InputError
 
 
 @pytest.fixture
@@ -57,7 +58,23 @@ def test_completion_goes_folder_by_folder(files, tmp_path):
     begun = f"{tmp_path}{os.sep}"
     assert paths.complete(f"{begun}d") == [f"{begun}dir{os.sep}", f"{begun}dog.jpg"]
     assert f"{begun}.hidden" not in paths.complete(begun)
-    assert paths.complete("/no/such/folder/x") == []
+    (tmp_path / "dr\x1b[2Jum.png").touch()
+    assert paths.complete(f"{begun}dr") == []  # its name would drive the terminal
+    for nowhere in ("/no/such/folder/x", "~no-such-user/x", "a\0b/x"):
+        assert paths.complete(nowhere) == []
+
+
+def test_a_dropped_file_is_a_picture_or_a_recording(files, tmp_path, monkeypatch):
+    (tmp_path / "README.md").touch()
+    monkeypatch.chdir(tmp_path)
+    assert paths.dropped("dog.jpg") == [Path("dog.jpg")]
+    assert paths.dropped("README.md") == paths.dropped("README.md dog.jpg") == []
+
+
+def test_the_home_of_nobody_is_told():
+    assert paths.typed("~/x.md") == Path.home() / "x.md"
+    with pytest.raises(InputError, match="no such user"):
+        paths.typed("~no-such-user/x.md")
 
 
 def test_commands_are_told_from_messages_and_paths():

@@ -331,3 +331,55 @@ def test_a_full_context_is_told_once_each_time_that_it_loses_more(chat):
         "the answer reached the end of the model's context",
     ]
     assert chat.session.figures.dropped == 4
+
+
+def test_a_picture_that_is_gone_is_told_and_the_chat_goes_on(chat, cat):
+    session, model = chat.session, chat.model
+    attachment = session.keep(attachments.load(cat))
+    session.send("What is this?", (attachment,))
+    model.answer(session, "A cat.")
+    session.file(attachment).unlink()
+    session.send("Which colour?")
+    assert model.asked[-1][0] == Said("user", "What is this?")
+    assert "a cat.png is no longer" in chat.notices[-1]
+
+
+def test_without_any_place_to_write_the_chat_goes_on_in_memory(chat, cat, monkeypatch):
+    session, model = chat.session, chat.model
+
+    def full(*_: object, **__: object) -> None:
+        raise MmtuiError("the disk is full", "free some space")
+
+    def nowhere(**_: object) -> None:
+        raise FileNotFoundError("no usable temporary directory")
+
+    monkeypatch.setattr(chat.history, "save", full)
+    monkeypatch.setattr(chat.history, "keep", full)
+    monkeypatch.setattr("mmtui.chat.session.tempfile.mkdtemp", nowhere)
+    for question in ("One", "Two"):
+        session.send(question)
+        model.answer(session, "Yes.")
+    assert chat.texts == ["One", "Yes.", "Two", "Yes."] and len(chat.told) == 1
+    with pytest.raises(MmtuiError, match="no place"):
+        session.keep(attachments.load(cat))
+
+
+def test_a_staged_picture_outlives_the_store_that_can_t_be_written(chat, cat, monkeypatch):
+    session, model = chat.session, chat.model
+    attachment = session.keep(attachments.load(cat))
+
+    def full(*_: object) -> None:
+        raise MmtuiError("the disk is full", "free some space")
+
+    monkeypatch.setattr(chat.history, "save", full)
+    session.send("Look", (attachment,))
+    assert len(model.asked[-1][0].pictures) == 1
+    session.close()
+
+
+def test_a_recording_is_kept_when_the_model_is_changed_while_it_listens(chat):
+    heard: list[str | None] = []
+    chat.session.transcribe(np.zeros(16_000, np.float32), heard.append)
+    assert chat.session.is_listening
+    chat.session.switch("other")
+    assert heard == [None] and not chat.session.is_listening

@@ -1,4 +1,7 @@
+from types import SimpleNamespace
+
 import pytest
+from tokenizers import Tokenizer, decoders, models
 from transformers import AutoTokenizer
 
 from mmtui.pipeline.decoding import TextStream
@@ -59,3 +62,13 @@ def test_the_beginning_of_a_stop_that_is_none_is_given_out(tokenizer):
 def test_special_tokens_are_not_text(tokenizer):
     said, _ = pieces(tokenizer, "a<|im_start|>b")
     assert "".join(said) == "ab"
+
+
+def test_bytes_that_make_no_character_do_not_end_the_answer():
+    """As Gemma and Llama 2 may write them: there a byte is a token of its own."""
+    words = ["a", "b", "<0xC3>", "<0xA9>", "<0xE3>"]
+    core = Tokenizer(models.BPE({word: n for n, word in enumerate(words)}, [], byte_fallback=True))
+    core.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    stream = TextStream(SimpleNamespace(backend_tokenizer=core), ())
+    said = "".join(stream.push(token) for token in (0, 2, 3, 4, 1)) + stream.flush()
+    assert said.startswith("a") and said.endswith("b")

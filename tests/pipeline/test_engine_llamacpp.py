@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 from itertools import islice
 from pathlib import Path
@@ -184,6 +185,40 @@ def test_quantized_weights_are_near(folder, torch_model, precision):
     next(engine.stream(sequence, {}, lambda x: near.append(x.copy()) or x.argmax(-1)))
     likeness = np.corrcoef(exact[0][0], near[0][0])[0, 1]
     assert likeness > {"auto": 0.99, "fp16": 0.9999, "bf16": 0.999, "nf4": 0.9}[precision]
+
+
+def test_what_is_corrected_beside_the_weights_is_converted_anew(folder, tmp_path, cache):
+    own = shutil.copytree(folder, tmp_path / "own")
+    first = conversion.to_gguf(own, None, "auto", silent)
+    (own / "chat_template.jinja").write_text("{{ messages }}")
+    second = conversion.to_gguf(own, None, "auto", silent)
+    assert second.model != first.model
+    assert (second.folder / "chat_template.jinja").read_text() == "{{ messages }}"
+
+
+def test_a_conversion_that_nobody_used_for_long_is_removed(folder, tmp_path, cache):
+    first, second = (
+        conversion.to_gguf(folder, None, precision, silent) for precision in ("auto", "fp32")
+    )
+    for found in (first, second):
+        os.utime(found.folder / "manifest.json", (0, 0))
+    conversion.to_gguf(folder, None, "auto", silent)  # used again
+    conversion.to_gguf(folder, None, "fp16", silent)
+    assert first.model.exists() and not second.folder.exists()
+
+
+def test_a_merged_gguf_is_of_the_precision_that_is_asked_for(folder, tmp_path, cache):
+    adapter = lora(folder, tmp_path / "adapter", seed=1)
+    own = tmp_path / "own"
+    own.mkdir()
+    shutil.copy(conversion.to_gguf(folder, None, "fp32", silent).model, own / "model.gguf")
+    conversion.copy_tokenizer(folder, own)
+    expected = engine_llamacpp.load(folder, precision="fp32", adapter=adapter)
+    merged = engine_llamacpp.load(own, precision="fp32", adapter=adapter)
+    for sequence in prompts(merged, 0)[:3]:
+        assert taken(LlamaEngine(merged), sequence, {}) == taken(
+            LlamaEngine(expected), sequence, {}
+        )
 
 
 def test_models_that_llama_cpp_can_t_have_are_told(folder, tmp_path, cache):

@@ -67,6 +67,10 @@ def test_a_folder_of_others_and_a_model_that_does_not_fit_are_refused(
     (tmp_path / "mine.txt").write_text("precious")
     run = mmtrain("export", "gguf", tiny_model, tmp_path, env=session_cache)
     assert (run.code, run.out) == (2, "") and "holds other files" in run.err
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    run = mmtrain("export", "gguf", tiny_model, tmp_path / "run", env=session_cache)
+    assert run.code == 2 and "holds a run" in run.err
     run = mmtrain("export", "gguf", tmp_path / "nothing", tmp_path / "x", env=session_cache)
     assert run.code == 2 and "there is no model" in run.err
 

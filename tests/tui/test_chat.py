@@ -308,6 +308,36 @@ async def test_hostile_text_is_inert_everywhere(store, tmp_path):
 
 
 @awaited
+async def test_file_names_are_inert_where_files_are_chosen(store, tmp_path, monkeypatch):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.new("RGB", (9, 9)).save(folder / "\x1b]52;c;x\x07.png")
+    monkeypatch.chdir(folder)
+    async with opened(store) as user:
+        await user.types("/image ./")
+        assert not {"\x1b", "\x07"} & set(user.screen)
+        await user.press("f2")
+        while "52;c;x" not in user.screen:
+            await user.settle()
+        assert not {"\x1b", "\x07"} & set(user.screen)
+
+
+@awaited
+async def test_a_chat_whose_picture_is_gone_is_opened_all_the_same(store, cat):
+    async with opened(store) as user:
+        await user.paste(str(cat))
+        await user.types("What?", "enter")
+        await user.is_answered("A cat.")
+    for file in (store / "attachments").glob("??/*"):
+        file.unlink()
+    async with opened(store, resume="latest") as user:
+        assert user.texts == ["What?", "A cat."] and "a cat.png" in user.screen
+        user.chat.query_one(Chip).focus()
+        await user.press("space")
+        assert "no longer" in user.told[-1]
+
+
+@awaited
 async def test_links_are_opened_on_a_click_and_only_to_the_web(store, monkeypatch):
     from mmtui.tui.widgets.message import MessageView
 

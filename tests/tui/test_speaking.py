@@ -121,3 +121,26 @@ def test_recordings_are_picked_from_a_tree(tmp_path, monkeypatch, ending):
             assert len(user.model.heard) == (ending == "wav")
 
     pick()
+
+
+@awaited
+async def test_what_is_heard_again_after_its_chip_is_gone_is_nothing(tmp_path):
+    async with opened(tmp_path) as user:
+        await speak(user, "a bat")
+        user.chat.query_one(Chip).focus()
+        await user.press("t")
+        await user.press("delete")
+        await user.hears(Heard(user.model.number, "a cat"))
+        assert labels(user) == [] and user.composer.text == "a bat"
+
+
+@awaited
+async def test_nothing_is_sent_while_a_recording_is_being_heard(tmp_path):
+    async with opened(tmp_path) as user:
+        await user.press("f4")
+        await user.press("f4")
+        await user.types("What", "enter")
+        assert "still being read" in user.told[-1] and user.composer.text == "What"
+        await user.hears(Heard(user.model.number, "is this?"))
+        await user.press("enter")
+        assert user.texts[0] == "What is this?" and labels(user) == ["is this?"]
