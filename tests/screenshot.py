@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 PHOTOS = Path(skimage.__file__).parent / "data"
 CHAT = (
     ("chelsea.png", "What is this?"),
-    (None, "Is there a dog in this picture? Answer yes or no."),
+    (None, "Is there a cat in this picture? Answer yes or no."),
     ("coffee.png", "What is in this picture?"),
 )
 
