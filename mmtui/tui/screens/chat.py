@@ -1,5 +1,6 @@
 """The chat: a transcript, what goes with the next message, where it is typed, and a status."""
 
+import gc
 from collections.abc import Callable
 from inspect import isawaitable
 from pathlib import Path
@@ -78,6 +79,8 @@ class ChatScreen(Screen[None]):
         self.composer.put(self._draft)
         self.set_interval(DRAFT_EVERY_S, self.keep_draft)
         await self.show_thread()
+        # All that is here stays: to search it for garbage would halt a stream for 0.2 s.
+        gc.freeze()
 
     @property
     def chips(self) -> Chips:

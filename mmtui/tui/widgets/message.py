@@ -1,5 +1,6 @@
 """One message in the transcript: what was said, with what, and how it ended."""
 
+import re
 from typing import ClassVar
 
 from textual import on
@@ -14,6 +15,7 @@ from mmtui.chat.conversation import Message
 from mmtui.chat.text import printable
 from mmtui.tui.widgets.chips import Chips, Find
 
+_DEFINITION = re.compile(r"^ {0,3}\[[^\]]+\]:", re.MULTILINE)  # of a link
 ENDS = {
     "stopped": "◼ stopped; F7 lets it go on",
     "failed": "◼ broke off; F5 tries again",
@@ -85,12 +87,13 @@ class MessageView(Vertical, can_focus=True):
         await self._stream.write(printable(piece))
 
     async def finish(self) -> None:
-        """The answer ended: what was streamed is parsed once more as a whole."""
+        """The answer ended. What streaming can't do is done: links that are defined elsewhere."""
         if self._stream is not None:
             await self._stream.stop()
             self._stream = None
-        if self._body is not None:
-            await self._body.update(printable(self.message.text))
+        text = printable(self.message.text)
+        if self._body is not None and (self._body.source != text or _DEFINITION.search(text)):
+            await self._body.update(text)
         self.show_end()
 
     def show_end(self) -> None:
