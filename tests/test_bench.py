@@ -52,7 +52,7 @@ def test_a_model_of_chance_answers(engine, tmp_path: Path):
     *_, reply = assistant.reply([Turn("user", ("Hello",))], max_tokens=3)
     assert isinstance(reply, Reply)
     assert reply.completion_tokens == 3
-    assert assistant.stored_as == {"torch": "bf16", "llamacpp": "Q4_0"}[engine]
+    assert assistant.stored_as == {"torch": "bf16", "llamacpp": "Q8_0"}[engine]
     assert not list(tmp_path.rglob("*.safetensors"))  # torch's are never on the disk
 
 
