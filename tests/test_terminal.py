@@ -136,7 +136,7 @@ def test_after_a_kill_messages_the_partial_answer_and_the_draft_are_there(termin
     kill(tmp_path)
     terminal.shows("Killed")
     text = kept(tmp_path)
-    assert "is Paris." in text and "What is Python used for?" in text
+    assert "The capital of France is Paris." in text and "What is Python used for?" in text
     assert begun.split("\n")[0] in text
     assert draft(tmp_path) == "half a thou"
 

@@ -4,11 +4,8 @@ The screen calls what the user does, hands in each event of the model, and shows
 """
 
 import re
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
@@ -18,10 +15,11 @@ from mmtui.chat.config import Config
 from mmtui.chat.conversation import Attachment, Conversation, Message
 from mmtui.chat.figures import Figures
 from mmtui.chat.history import History
+from mmtui.chat.keeping import Keeping
 from mmtui.chat.model import ModelPort
 from mmtui.chat.protocol import Answered, Died, Event, Failed, Heard, Piece, Progress, Ready, Said
 from mmtui.chat.text import printable
-from mmtui.errors import InputError, MmtuiError, UsageError
+from mmtui.errors import MmtuiError, UsageError
 
 if TYPE_CHECKING:
     from mmtui.pipeline.sound import Clip
@@ -50,9 +48,7 @@ class Session:
         tell: Callable[[Notice], None],
     ) -> None:
         self._model, self._config, self._tell = model, config, tell
-        self._temporary: Path | None = None
-        self._left: History | None = None  # which could not be written any more
-        self.history = history or self._in_memory()
+        self._keeping = Keeping(history, self._tell_of_the_loss)
         self.figures = Figures(model=config.model)
         self.conversation = Conversation(system=config.system)
         self._asking: int | None = None
@@ -229,11 +225,7 @@ class Session:
     def close(self) -> None:
         self.stop()
         self._model.close()
-        self.history.close()
-        if self._left is not None:
-            self._left.close()
-        if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+        self._keeping.close()
 
     # What the model does
 
@@ -274,6 +266,11 @@ class Session:
     # How
 
     @property
+    def history(self) -> History:
+        """Where this chat is written, as long as that can be."""
+        return self._keeping.history
+
+    @property
     def is_answering(self) -> bool:
         return self._asking is not None
 
@@ -288,12 +285,7 @@ class Session:
 
     def file(self, attachment: Attachment) -> Path:
         """Where an attachment is kept. Raises InputError if it is gone."""
-        try:
-            return self.history.file(attachment)
-        except InputError:
-            if self._left is None:
-                raise
-            return self._left.file(attachment)
+        return self._keeping.file(attachment)
 
     def _ask(self, answer: Message) -> Message:
         self._save(answer)
@@ -392,35 +384,10 @@ class Session:
         self._written(lambda history: history.save(self.conversation, message))
 
     def _keep(self, data: bytes) -> str:
-        sha256 = ""
-
-        def keep(history: History) -> None:
-            nonlocal sha256
-            sha256 = history.keep(data)
-
-        self._written(keep)
-        if not sha256:
-            raise MmtuiError("there is no place for an attachment", "free some disk space")
-        return sha256
+        return self._keeping.keep(self.conversation, data)
 
     def _written(self, write: Callable[[History], None]) -> None:
-        """Write; if that fails, say so once and go on in a temporary folder, or without one."""
-        try:
-            write(self.history)
-        except MmtuiError as error:
-            if self._temporary is not None or self._left is not None:
-                return  # it was told
-            self._tell(Notice(f"{error}; this chat goes on without it", error.hint))
-            self._left = self.history
-            with suppress(MmtuiError):
-                self.history = self._in_memory()
-                for message in self.conversation:
-                    self.history.save(self.conversation, message)
-                write(self.history)
+        self._keeping.write(self.conversation, write)
 
-    def _in_memory(self) -> History:
-        try:
-            self._temporary = Path(tempfile.mkdtemp(prefix="mmtui-"))
-        except OSError as error:
-            raise MmtuiError(f"there is no temporary folder: {error}", "free some space") from error
-        return History(self._temporary)
+    def _tell_of_the_loss(self, error: MmtuiError) -> None:
+        self._tell(Notice(f"{error}; this chat goes on without it", error.hint))

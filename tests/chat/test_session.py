@@ -355,7 +355,7 @@ def test_without_any_place_to_write_the_chat_goes_on_in_memory(chat, cat, monkey
 
     monkeypatch.setattr(chat.history, "save", full)
     monkeypatch.setattr(chat.history, "keep", full)
-    monkeypatch.setattr("mmtui.chat.session.tempfile.mkdtemp", nowhere)
+    monkeypatch.setattr("mmtui.chat.keeping.tempfile.mkdtemp", nowhere)
     for question in ("One", "Two"):
         session.send(question)
         model.answer(session, "Yes.")
