@@ -38,11 +38,9 @@ def bench(
     memory could be read.
     """
     from mmtui.chat import attachments
-    from mmtui.chat.config import Config
+    from mmtui.chat.config import settled
 
-    config = Config.load()
-    model = config.model if model == "auto" else model
-    engine = config.engine if engine == "auto" else engine
+    model, engine = settled(model, engine)
     picture = attachments.read_picture(image) if image else None
     with (
         reporting() as report,

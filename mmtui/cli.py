@@ -151,14 +151,12 @@ def ask(
     pictures = [_picture(name) for name in names]
     clip = _clip(audio) if audio is not None else None
     with reporting() as report:
-        from mmtui.chat.config import Config
         from mmtui.pipeline.assistant import Assistant
         from mmtui.pipeline.prompt import Turn
         from mmtui.pipeline.sampling import Sampling
 
         sampling = Sampling(temperature, seed=seed)
-        checkpoint = _find(model)
-        engine = Config.load().engine if engine == "auto" else engine
+        checkpoint, engine = _find(model, engine)
         assistant = Assistant(checkpoint, report, engine)
         if pictures:
             assistant.check_sight()
@@ -217,7 +215,8 @@ def transcribe(
     with reporting() as report:
         from mmtui.pipeline.assistant import Assistant
 
-        transcript = _speech_found(Assistant(_find(model), report).transcribe(clip), audio)
+        checkpoint, _ = _find(model)
+        transcript = _speech_found(Assistant(checkpoint, report).transcribe(clip), audio)
     if as_json:
         print_json(vars(transcript))
     else:
@@ -262,7 +261,7 @@ def pull(
         from mmtui.pipeline import assets
         from mmtui.pipeline.assistant import Assistant
 
-        checkpoint = _find(model)
+        checkpoint, _ = _find(model)
         parts = checkpoint.spec.assets
         paths = {role: assets.fetch(asset, report) for role, asset in parts.items()}
         paths["language"] = Assistant(checkpoint, report).prepare()
@@ -351,16 +350,16 @@ def _clip(path: Path) -> "Clip":
     return clip
 
 
-def _find(model: str) -> "Checkpoint":
-    from mmtui.chat.config import Config
+def _find(model: str, engine: EngineChoice = "auto") -> "tuple[Checkpoint, EngineChoice]":
+    from mmtui.chat.config import settled
     from mmtui.pipeline import checkpoint
 
-    model = Config.load().model if model == "auto" else model
+    model, engine = settled(model, engine)
     found = checkpoint.find(model)
     if model == "auto":
         other = "" if found.spec.name == "phi2" else "; phi2 and a projector for it are not here"
         _note(f"model: {found.spec.name}{other}")
-    return found
+    return found, engine
 
 
 def _speech_found(transcript: "Transcript", audio: Path | None) -> "Transcript":

@@ -90,6 +90,15 @@ class Config(BaseModel, frozen=True, extra="forbid"):
             raise _explained(error, "") from None
 
 
+def settled(model: str, engine: EngineChoice = "auto") -> tuple[str, EngineChoice]:
+    """Which model and engine are meant: what a command left to "auto", the settings decide."""
+    config = Config.load()
+    return (
+        config.model if model == "auto" else model,
+        config.engine if engine == "auto" else engine,
+    )
+
+
 def _explained(error: ValidationError, where: str) -> UsageError:
     first = error.errors()[0]
     key = str(first["loc"][0])

@@ -165,7 +165,7 @@ class History:
 
     def save_draft(self, conversation: Conversation, draft: str) -> None:
         """What is typed and not sent."""
-        self._is_drafting()
+        self._claim_drafting()
         self._change(
             "INSERT INTO conversations (id, title, system, updated, draft) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (id) DO UPDATE SET draft = excluded.draft",
@@ -249,7 +249,7 @@ class History:
 
     def take_draft(self, taker: Conversation) -> str:
         """Hand on the draft of the chat that was begun last; "" if it was sent, or may be soon."""
-        if not self._is_drafting():
+        if not self._claim_drafting():
             return ""
         id = self.latest()
         unsent = f"SELECT draft FROM conversations WHERE id = ? AND NOT {_HAS_MESSAGES}"
@@ -262,7 +262,7 @@ class History:
             self.save_draft(Conversation(id), "")
         return draft
 
-    def _is_drafting(self) -> bool:
+    def _claim_drafting(self) -> bool:
         """Whether no other instance, whose unsent draft would be taken for a left one, does."""
         with _told(self.folder):
             try:
