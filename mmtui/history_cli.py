@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -103,7 +104,7 @@ def show_config(as_json: JsonOption = False) -> None:
     """What the settings are, the file's and the environment's together."""
     from mmtui.chat.config import Config
 
-    settings = Config.load().model_dump()
+    settings = asdict(Config.load())
     if as_json:
         print_json(settings)
         return

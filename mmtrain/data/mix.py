@@ -1,7 +1,8 @@
 """One LLaVA-Instruct set out of captions, labels, dialogues and text, with tests beside it.
 
 OUT holds llava_instruct.json, llava_instruct_val.json (a tenth of the pictures, split by
-picture; captions_val*.json wholly) and images/. Of the held-out pictures there are tests for
+picture; captions_val*.json wholly) and images/. Questions with short answers are rows of their
+own, whichever dialogue they come from. Of the held-out pictures there are tests for
 `mmtrain eval vqa`: name/ asks what labelled things are, present/ whether things are there,
 answer/ the questions of the dialogues.
 """
@@ -22,6 +23,7 @@ from mmtui.pipeline.assets import Report, silent
 
 PASSAGES, WORDS = 600, 60  # rows of text, and words that they give and ask for
 SEVERAL = 0.3  # rows of two pictures for each picture
+FEW = 8  # words of an answer to a question that stands alone
 
 
 @dataclass
@@ -58,8 +60,9 @@ def mix(
     for file in dialogues:
         read = llava.read(file)
         notes += read.notes
-        train.dialogues += [_row(example, pictures) for example in read.train]
-        held.dialogues += [_row(example, pictures) for example in read.validation]
+        for part, examples in ((train, read.train), (held, read.validation)):
+            for example in examples:
+                part.dialogues += _apart(_row(example, pictures))
     chance = Random(seed)
     rows = [*_rows(train, chance), *train.dialogues, *_passages(texts)]
     chance.shuffle(rows)
@@ -123,6 +126,19 @@ def _row(example: Example, pictures: _Pictures) -> dict[str, Any]:
     if example.pictures:
         row["image"] = [pictures.add(picture) for picture in example.pictures]
     return row
+
+
+def _apart(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Questions about one picture that have answers of a few words, each in a row of its own.
+
+    So they are asked later; in one dialogue the model would learn to lean on earlier answers.
+    """
+    said = list(_exchanges(row["conversations"]))
+    if len(row.get("image", [])) != 1 or any(len(answer.split()) > FEW for _, answer in said):
+        yield row
+        return
+    for question, answer in said:
+        yield row | {"conversations": llava.exchange(f"<image>\n{question}", answer)}
 
 
 def _passages(texts: Sequence[Path]) -> Iterator[dict[str, Any]]:

@@ -4,14 +4,18 @@ import difflib
 import os
 import tomllib
 from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
+from annotated_types import Ge, Gt, Le
 from platformdirs import user_config_path
-from pydantic import BaseModel, Field, ValidationError
 
 from mmtui.errors import UsageError
 from mmtui.pipeline.spec import EngineChoice
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 # What `mmtui config edit` begins with; the comments are the documentation of each key.
 TEMPLATE = """\
@@ -48,18 +52,21 @@ TEMPLATE = """\
 """
 
 
-class Config(BaseModel, frozen=True, extra="forbid"):
+@dataclass(frozen=True)
+class Config:
     """The keys of the file, with their defaults."""
 
     model: str = "auto"
     engine: EngineChoice = "auto"
     theme: Literal["dark", "light"] = "dark"
-    temperature: float = Field(0.0, ge=0, le=10)
-    top_p: float = Field(0.95, gt=0, le=1)
-    max_tokens: int = Field(512, ge=1)
+    temperature: Annotated[float, Ge(0), Le(10)] = 0.0
+    top_p: Annotated[float, Gt(0), Le(1)] = 0.95
+    max_tokens: Annotated[int, Ge(1)] = 512
     system: str = ""
     microphone: str = ""
-    keys: dict[str, str] = {}
+    keys: dict[str, str] = field(default_factory=dict)
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     @classmethod
     def load(cls, file: Path | None = None) -> Self:
@@ -72,22 +79,29 @@ class Config(BaseModel, frozen=True, extra="forbid"):
             except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
                 raise UsageError(f"{file} is no TOML: {error}", "`mmtui config edit`") from error
         places = dict.fromkeys(told, str(file))
-        for key in cls.model_fields:
+        for key in KEYS:
             variable = f"MMTUI_{key.upper()}"
             if key != "keys" and (text := os.environ.get(variable)):
                 told[key], places[key] = text, variable
-        try:
-            return cls.model_validate(told)
-        except ValidationError as error:
-            key = str(error.errors()[0]["loc"][0])
-            raise _explained(error, f" in {places[key]}") from None
+        return cls._checked(told, places) if told else cls()
 
     def changed(self, **values: object) -> Self:
         """Raises UsageError for values that can't be."""
+        return self._checked(asdict(self) | values, {})
+
+    @classmethod
+    def _checked(cls, values: dict[str, Any], places: dict[str, str]) -> Self:
+        """`places`: where each was said. Pydantic's import is a tenth of the chat's start."""
+        from pydantic import TypeAdapter, ValidationError
+
         try:
-            return self.model_validate(self.model_dump() | values)
+            return TypeAdapter(cls).validate_python(values)
         except ValidationError as error:
-            raise _explained(error, "") from None
+            key = str(error.errors()[0]["loc"][0])
+            raise _explained(error, f" in {places[key]}" if key in places else "") from None
+
+
+KEYS = tuple(key.name for key in fields(Config))
 
 
 def settled(model: str, engine: EngineChoice = "auto") -> tuple[str, EngineChoice]:
@@ -99,11 +113,11 @@ def settled(model: str, engine: EngineChoice = "auto") -> tuple[str, EngineChoic
     )
 
 
-def _explained(error: ValidationError, where: str) -> UsageError:
+def _explained(error: "ValidationError", where: str) -> UsageError:
     first = error.errors()[0]
     key = str(first["loc"][0])
-    if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, Config.model_fields, 1, cutoff=0)[0]
+    if first["type"] == "unexpected_keyword_argument":
+        near = difflib.get_close_matches(key, KEYS, 1, cutoff=0)[0]
         return UsageError(f"there is no setting {key!r}{where}", f"the nearest is {near!r}")
     return UsageError(f"{key}{where}: {first['msg']}", "`mmtui config edit` explains it")
 

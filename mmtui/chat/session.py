@@ -18,7 +18,7 @@ from mmtui.chat.history import History
 from mmtui.chat.keeping import Keeping
 from mmtui.chat.model import ModelPort
 from mmtui.chat.protocol import Answered, Died, Event, Failed, Heard, Piece, Progress, Ready, Said
-from mmtui.chat.text import printable
+from mmtui.chat.text import one_line, printable
 from mmtui.errors import MmtuiError, UsageError
 
 if TYPE_CHECKING:
@@ -35,6 +35,11 @@ class Notice:
     text: str
     hint: str | None = None
     is_error: bool = True
+
+    @property
+    def lines(self) -> str:
+        """The text, and the hint under it; safe to show."""
+        return "\n".join(one_line(line) for line in (self.text, self.hint) if line)
 
 
 class Session:

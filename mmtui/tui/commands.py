@@ -59,9 +59,9 @@ class Commands:
         if name:
             self._session.configure(microphone="" if name == SYSTEMS_CHOICE else name)
         else:
-            self._screen.find_microphones()
+            self._screen.find(self._screen.microphones, self._choose_microphone)
 
-    def choose_microphone(self, names: list[str]) -> None:
+    def _choose_microphone(self, names: list[str]) -> None:
         choices = [(SYSTEMS_CHOICE, ""), *((name, "") for name in names)]
         now = self._session.microphone or SYSTEMS_CHOICE
         self._ask(ChoiceDialog("Microphone", choices, now), self.do_microphone)
@@ -97,9 +97,9 @@ class Commands:
         if name:
             self._session.switch(name)
         else:
-            self._screen.find_models()
+            self._screen.find(_models, self._choose_model)
 
-    def choose_model(self, found: list[tuple[str, str]]) -> None:
+    def _choose_model(self, found: list[tuple[str, str]]) -> None:
         self._ask(ChoiceDialog("Model", found, self._session.figures.model), self._session.switch)
 
     def do_sampling(self, text: str) -> None:
@@ -170,3 +170,9 @@ class Commands:
                 await self._screen.attempt(then, answer)
 
         self._screen.ask(question, answered)
+
+
+def _models() -> list[tuple[str, str]]:
+    from mmtui.pipeline.inventory import inventory, summary
+
+    return [(str(entry["name"]), summary(entry)) for entry in inventory()]

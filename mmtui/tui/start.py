@@ -1,5 +1,6 @@
 """From the command line to a screen that can be typed on, in as little time as that takes."""
 
+import gc
 import os
 import sys
 import threading
@@ -11,8 +12,12 @@ if TYPE_CHECKING:
     from mmtui.chat.config import Config
 
 
+COLLECT_EVERY = 50_000  # objects more than before; Python's 700 are for small programs
+
+
 def run(config: "Config", resume: str | None, images: tuple[Path, ...]) -> None:
     """Raises what broke the screen down, if something did."""
+    collect_seldom()
     # This import asks the terminal which pictures it can draw, before Textual reads from it, and
     # waits for terminals that don't answer: meanwhile Textual is loaded.
     asking = threading.Thread(target=import_module, args=("textual_image.renderable",))
@@ -29,3 +34,11 @@ def run(config: "Config", resume: str | None, images: tuple[Path, ...]) -> None:
     app.run()
     if app.failure is not None:
         raise app.failure
+
+
+def collect_seldom() -> None:
+    """Nearly all that the chat makes stays: to search it for garbage, again and again, is in vain.
+
+    What refers to itself may wait for it; a search takes up to 0.2 s, in which nothing is drawn.
+    """
+    gc.set_threshold(COLLECT_EVERY)

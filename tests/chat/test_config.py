@@ -4,13 +4,13 @@ import tomllib
 
 import pytest
 
-from mmtui.chat.config import TEMPLATE, Config
+from mmtui.chat.config import KEYS, TEMPLATE, Config
 from mmtui.errors import UsageError
 
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch):
-    for key in Config.model_fields:
+    for key in KEYS:
         monkeypatch.delenv(f"MMTUI_{key.upper()}", raising=False)
 
 
@@ -60,5 +60,5 @@ def test_the_template_documents_every_key_with_its_default(tmp_path):
         for line in TEMPLATE.replace("#[keys]", "[keys]").splitlines()
     )
     told = tomllib.loads(switched_on)
-    assert told.keys() == Config.model_fields.keys()
-    assert Config.model_validate(told | {"keys": {}}) == Config()
+    assert tuple(told) == KEYS
+    assert Config().changed(**(told | {"keys": {}})) == Config()

@@ -79,6 +79,32 @@ def test_a_mix_is_read_as_it_was_held_out(mixed):
     assert continued.turns[1][1][0].split()[0] == "word60"
 
 
+def test_questions_with_short_answers_are_rows_of_their_own(tmp_path):
+    """In one dialogue a model would learn to lean on earlier answers, which nobody gives later."""
+    short = ("Two.", "A lamp, and a book.")
+    long = ("Two.", "They stand there as if nobody had ever sat on them.")
+    Image.new("RGB", (9, 9)).save(tmp_path / "0.png")
+    Image.new("RGB", (9, 9), "red").save(tmp_path / "1.png")
+    rows = [
+        {"id": f"{n}", "image": f"{n % 2}.png", "conversations": [
+            *llava.exchange("<image>\nHow many chairs?", first),
+            *llava.exchange("What about them?", second),
+        ]}
+        for n, (first, second) in enumerate([short, long])
+    ]  # fmt: skip
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    (tmp_path / "rows_val.json").write_text(json.dumps(rows[:1]))
+    mix([], [tmp_path / "rows.json"], [], tmp_path / "mix", seed=0)
+    split = llava.read(tmp_path / "mix")
+    said = sorted([turn[-1].strip() for _, turn in e.turns] for e in split.train)
+    assert said == [
+        ["How many chairs?", "Two."],
+        ["How many chairs?", "Two.", "What about them?", long[1]],
+        ["What about them?", "A lamp, and a book."],
+    ]
+    assert all(len(e.pictures) == 1 for e in split.train) and len(split.validation) == 2
+
+
 def test_the_same_seed_gives_the_same_mix(mixed, tmp_path):
     again = tmp_path / "again"
     sets = [tmp_path / "photos", tmp_path / "labels"]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, ImageGrab
+from textual.events import Key
 from user import NO_MICROPHONE, FakeMicrophone, awaited, opened
 
 from mmtui.chat.history import History
@@ -289,6 +290,19 @@ async def test_what_can_t_be_done_is_told(store):
         await user.types("One", "enter")
         await user.types("Two", "enter")
         assert "being written" in user.told[-1] and user.composer.text == "Two"
+        await user.types("", "enter", "x")
+        assert user.composer.text == "Two\nx"
+
+
+@awaited
+async def test_what_is_typed_after_enter_is_another_message(store):
+    async with opened(store) as user:
+        app = user.app
+        for key in ("a", "b", "enter", "c", "d", "enter", "e"):
+            app.post_message(Key(key, key if len(key) == 1 else None))
+        await user.settle()
+        assert user.texts[0] == "ab" and user.composer.text == "cd\ne"
+        assert "being written" in user.told[-1]
 
 
 @awaited

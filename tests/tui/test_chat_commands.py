@@ -5,6 +5,7 @@ import json
 import pytest
 from fakes import FakeModel
 from textual.events import Key
+from textual.widgets import TextArea
 from user import FakeMicrophone, awaited, opened
 
 from mmtui.chat.commands import COMMANDS
@@ -103,6 +104,8 @@ async def test_what_a_command_needs_is_asked_for(tmp_path, monkeypatch):
         assert "nothing was said yet" in user.told[-1]
         await ask(user, "Hi", "Hello.")
         await user.press("f6")
+        await user.paste("\x1b]0;x\x07")
+        assert "\x1b" not in user.app.screen.query_one(TextArea).text
         await answers(user, TextDialog, "Hey")
         assert user.model.asked[-1] == (Said("user", "Hey"),)
         await user.is_answered("Yes?")

@@ -18,7 +18,7 @@ from mmtui.chat.commands import COMMANDS, is_meant, parse
 from mmtui.chat.conversation import Attachment, Message
 from mmtui.chat.protocol import Event, Piece
 from mmtui.chat.session import Notice, Session
-from mmtui.chat.text import one_line, printable
+from mmtui.chat.text import printable
 from mmtui.errors import MmtuiError, NoSpeechError, UsageError
 from mmtui.tui.commands import Commands
 from mmtui.tui.posted import Found, FromModel, Read, ReadAgain, Told
@@ -63,7 +63,7 @@ class ChatScreen(Screen[None]):
     ) -> None:
         super().__init__()
         self.session, self._speaker = session, speaker
-        self._meter, self._devices = Meter(microphone), microphone.devices
+        self._meter, self.microphones = Meter(microphone), microphone.devices
         self._draft = draft
         self._playing: Playing | None = None
         self._commands = Commands(self)
@@ -120,9 +120,8 @@ class ChatScreen(Screen[None]):
         self.tell(posted.notice)
 
     def tell(self, notice: Notice) -> None:
-        text = one_line(notice.text) + (f"\n{one_line(notice.hint)}" if notice.hint else "")
         severity: SeverityLevel = "error" if notice.is_error else "information"
-        self.notify(text, severity=severity, markup=False, timeout=8)
+        self.notify(notice.lines, severity=severity, markup=False, timeout=8)
 
     async def attempt(self, act: Callable[..., Any], *arguments: Any) -> Any:
         """What an act returns; None if it can't be done, which is told."""
@@ -142,23 +141,30 @@ class ChatScreen(Screen[None]):
 
     @on(Composer.Sent)
     async def _send(self, event: Composer.Sent) -> None:
-        if parsed := parse(event.text):
+        text = event.text
+        if parsed := parse(text):
             command, argument = parsed
-            self.composer.sent(event.text)
+            self.composer.taken(text)
             await self.action_command(command.name, argument)
-        elif is_meant(event.text):
-            name = event.text.split(maxsplit=1)[0]
-            self.tell(Notice(f"there is no command {name}", "F1 tells what there is"))
-        elif event.text or self.chips.attachments:
-            await self.attempt(self._say, event.text)
+        elif text or self.chips.attachments:
+            await self.attempt(self._say, text)
+        else:
+            self.composer.taken(text)
 
     async def _say(self, text: str) -> None:
-        if self.session.is_listening or any(
-            worker.name in READERS and not worker.is_finished for worker in self.workers
-        ):
-            raise UsageError("a file is still being read", "send it in a moment")
-        self.session.send(text, self.chips.attachments)
-        self.composer.sent(text)
+        try:
+            if is_meant(text):
+                name = text.split(maxsplit=1)[0]
+                raise UsageError(f"there is no command {name}", "F1 tells what there is")
+            if self.session.is_listening or any(
+                worker.name in READERS and not worker.is_finished for worker in self.workers
+            ):
+                raise UsageError("a file is still being read", "send it in a moment")
+            self.session.send(text, self.chips.attachments)
+        except MmtuiError:
+            self.composer.refused(text)
+            raise
+        self.composer.taken(text)
         await self.chips.clear()
         await self._transcript.add(*self.session.conversation.thread[-2:])
 
@@ -228,7 +234,7 @@ class ChatScreen(Screen[None]):
             self.tell(Notice(f"{event.url} is not opened", "only http and https are"))
 
     async def keep_draft(self) -> None:
-        draft = self.composer.text
+        draft = self.composer.unsaid
         if draft != self._draft:
             self._draft = draft
             await self.attempt(self.session.keep_draft, draft)
@@ -249,20 +255,12 @@ class ChatScreen(Screen[None]):
                 await view.write(event.text)
 
     @work(thread=True)
-    def find_models(self) -> None:
-        from mmtui.pipeline.inventory import inventory, summary
-
-        found = [(str(entry["name"]), summary(entry)) for entry in inventory()]
-        self.post_message(Found(self._commands.choose_model, found))
-
-    @work(thread=True)
-    def find_microphones(self) -> None:
+    def find(self, look: Callable[[], list[Any]], choose: Callable[[list[Any]], None]) -> None:
+        """What there is to choose from."""
         try:
-            found = self._devices()
+            self.post_message(Found(choose, look()))
         except MmtuiError as error:
             self.post_message(Told(Notice(str(error), error.hint)))
-        else:
-            self.post_message(Found(self._commands.choose_microphone, found))
 
     @on(Found)
     def _choose(self, posted: Found) -> None:

@@ -15,7 +15,8 @@ from textual.widgets.option_list import Option
 
 from mmtui.chat.conversation import Attachment
 from mmtui.chat.history import History, Summary
-from mmtui.chat.text import one_line, printable
+from mmtui.chat.session import Notice
+from mmtui.chat.text import one_line
 from mmtui.errors import MmtuiError
 from mmtui.tui.screens.dialogs import TextDialog
 from mmtui.tui.widgets.thumbnail import Thumbnail
@@ -111,8 +112,8 @@ class HistoryScreen(Screen[str | None]):
         try:
             yield
         except MmtuiError as error:
-            text = f"{error}\n{error.hint}" if error.hint else str(error)
-            self.notify(printable(text), severity="error", markup=False)
+            notice = Notice(str(error), error.hint)
+            self.notify(notice.lines, severity="error", markup=False)
 
     def _chosen(self) -> Summary | None:
         at = self.query_one(OptionList).highlighted

@@ -29,7 +29,7 @@ class Composer(TextArea):
     ]
 
     class Sent(Message):
-        """The user wants to send a text, which stays until it is taken by `sent`."""
+        """The user sends a text; it is to be `taken`, or `refused`."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
@@ -51,6 +51,12 @@ class Composer(TextArea):
         self._sent = list(sent)
         self._at = len(self._sent)  # which of them is shown; the length is the draft
         self._draft = ""
+        self._leaving: list[str] = []  # sent, neither taken nor refused yet
+
+    @property
+    def unsaid(self) -> str:
+        """All that would be lost with the screen."""
+        return "\n".join(filter(None, [*self._leaving, self.text]))
 
     def put(self, text: str) -> None:
         """Replace what is typed; the cursor goes to the end."""
@@ -63,12 +69,17 @@ class Composer(TextArea):
         before = self.get_text_range((0, 0), self.cursor_location)
         self.insert(("" if not before or before[-1].isspace() else " ") + printable(text))
 
-    def sent(self, text: str) -> None:
-        """A text was said: remember it, and go on with what was typed since."""
+    def taken(self, text: str) -> None:
+        """A text that was sent is said."""
+        self._leaving.remove(text)
         if text and (not self._sent or self._sent[-1] != text):
             self._sent.append(text)
         self._at, self._draft = len(self._sent), ""
-        self.put(self.text.lstrip().removeprefix(text).lstrip())
+
+    def refused(self, text: str) -> None:
+        """A text that was sent can't be said: it stands before what was typed since."""
+        self._leaving.remove(text)
+        self.put("\n".join(filter(None, [text, self.text])))
 
     async def _on_key(self, event: events.Key) -> None:
         # Before TextArea takes the key for a letter, and after the letters that came before it,
@@ -82,7 +93,10 @@ class Composer(TextArea):
             await super()._on_key(event)
 
     def action_send(self) -> None:
-        self.post_message(self.Sent(self.text.strip()))
+        text = self.text.strip()
+        self._leaving.append(text)
+        self.put("")
+        self.post_message(self.Sent(text))
 
     def action_newline(self) -> None:
         self.insert("\n")
