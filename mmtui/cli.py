@@ -308,7 +308,7 @@ def doctor(as_json: JsonOption = False) -> None:
 
 def _piped() -> BinaryIO | None:
     """What is piped in; None at a keyboard."""
-    if sys.stdin is None or sys.stdin.isatty():
+    if sys.stdin.isatty():
         return None
     return sys.stdin.buffer
 

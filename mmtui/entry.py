@@ -21,9 +21,9 @@ def run(package: str) -> NoReturn:
     """
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # nothing has begun yet
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that half-done work is cleared
-    nowhere = Path(os.devnull).open("w")  # noqa: SIM115 - for `>&-`, where there is no stream
-    sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
-    for stream in (sys.stdout, sys.stderr):
+    nowhere = Path(os.devnull).open("r+")  # noqa: SIM115 - for `>&-`, where there is no stream
+    sys.stdin, sys.stdout, sys.stderr = (s or nowhere for s in (sys.stdin, sys.stdout, sys.stderr))
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     import typer
 

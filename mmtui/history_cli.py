@@ -87,8 +87,7 @@ def delete(id: Id) -> None:
 def restore(id: Id) -> None:
     """Bring a deleted conversation back."""
     with _opened() as kept:
-        kept.restore(id)
-        print(one_line(kept.conversation(id).title))
+        print(one_line(kept.conversation(kept.restore(id)).title))
 
 
 @config.command()

@@ -6,6 +6,7 @@ Answers go to stdout, all else to stderr. Each line of stdin is a message, a com
 import queue
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,7 +73,7 @@ class Plain:
     def _stage(self, loaded: attachments.Loaded) -> None:
         attachment = self._session.keep(loaded)
         if loaded.clip is not None:
-            attachment = attachment.with_transcript(self._hear(loaded.clip))
+            attachment = attachment.with_transcript(self._hear(loaded.clip) or "")
         self._staged.append(attachment)
         _note(f"attached: {attachment.name}, {attachment.detail}")
 
@@ -88,17 +89,18 @@ class Plain:
         elif files := paths.dropped(line):
             for file in files:
                 self.attach(file)
-        elif commands.is_meant(line):
-            raise UsageError(
-                f"there is no command {line.split(maxsplit=1)[0]}", "/help tells what there is"
-            )
-        elif line:
+        elif line or self._spoken:
             self._say(line)
         return False
 
+    @property
+    def _spoken(self) -> list[str]:
+        return [file.transcript for file in self._staged if file.transcript]
+
     def _say(self, text: str) -> None:
-        spoken = [file.transcript for file in self._staged if file.transcript]
-        self._session.send("\n".join([*spoken, text]), tuple(self._staged))
+        commands.refuse_meant(text)
+        said = [*self._spoken, text] if text else self._spoken
+        self._session.send("\n".join(said), tuple(self._staged))
         self._staged.clear()
         self._follow()
 
@@ -126,18 +128,20 @@ class Plain:
         clip = recording.finish()
         if recording.error is not None and not len(clip):
             raise recording.error
-        self._staged.append(self._session.attach_clip(clip, self._hear(clip)))
+        self._staged.append(self._session.attach_clip(clip, self._hear(clip) or ""))
 
     def _transcribe(self, _: str) -> None:
         for at, file in reversed(list(enumerate(self._staged))):
             if file.kind == "audio":
-                heard = self._hear(attachments.read_clip(self._session.file(file)))
-                self._staged[at] = file.with_transcript(heard)
+                if (heard := self._hear_again(file)) is not None:
+                    self._staged[at] = file.with_transcript(heard)
                 return
         message, file = self._session.recording()
-        self._session.correct(
-            message, file, self._hear(attachments.read_clip(self._session.file(file)))
-        )
+        if (heard := self._hear_again(file)) is not None:
+            self._session.correct(message, file, heard)
+
+    def _hear_again(self, file: Attachment) -> str | None:
+        return self._hear(attachments.read_clip(self._session.file(file)))
 
     def _drop(self, _: str) -> None:
         self._staged.clear()
@@ -164,7 +168,8 @@ class Plain:
     def _history(self, argument: str) -> None:
         for found in self._session.history.search(argument):
             snippet = f"  … {found.snippet}" if found.snippet else ""
-            _note(f"{found.id[:8]}  {found.updated:%Y-%m-%d %H:%M}  {found.title}{snippet}")
+            when = found.updated.astimezone()
+            _note(f"{found.id[:8]}  {when:%Y-%m-%d %H:%M}  {found.title}{snippet}")
 
     def _resume(self, argument: str) -> None:
         self._session.resume(argument)
@@ -214,8 +219,10 @@ class Plain:
         answer = self._session.answer
         assert answer is not None
         shown = len(answer.text)
-        with _ctrl_c(self._session.stop):
+        with _ctrl_c() as was_pressed:
             while self._session.is_answering:
+                if was_pressed():
+                    self._session.stop()
                 self._next(TICK_S)
                 print(printable(answer.text[shown:]), end="", flush=True)
                 shown = len(answer.text)
@@ -223,7 +230,8 @@ class Plain:
         if answer.state == "stopped":
             _note("stopped; /continue goes on")
 
-    def _hear(self, clip: "Clip") -> str:
+    def _hear(self, clip: "Clip") -> str | None:
+        """None where it could not be heard, which was told then."""
         heard: list[str | None] = []
         self._session.transcribe(clip, heard.append)
         while not heard:
@@ -232,7 +240,7 @@ class Plain:
             raise NoSpeechError
         if heard[0] is not None:
             _note(f"heard: {heard[0]}")
-        return heard[0] or ""  # where it could not be heard, that was told
+        return heard[0]
 
     def _next(self, patience_s: float) -> bool:
         """Have the session hear the model's next event; False if none comes in time."""
@@ -262,7 +270,9 @@ class Plain:
             return
         while True:
             try:
-                yield input("> ")
+                if not sys.stdout.isatty():  # where answers go
+                    print("> ", end="", file=sys.stderr, flush=True)
+                yield input("> " if sys.stdout.isatty() else "")
             except EOFError:
                 print(file=sys.stderr)
                 return
@@ -280,9 +290,11 @@ def _note(text: str) -> None:
 
 
 @contextmanager
-def _ctrl_c(do: Callable[[], None]) -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, lambda *_: do())
+def _ctrl_c() -> Iterator[Callable[[], bool]]:
+    """Whether it was pressed. What it asks for is done when nothing else is half done."""
+    pressed = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: pressed.set())
     try:
-        yield
+        yield pressed.is_set
     finally:
         signal.signal(signal.SIGINT, before)

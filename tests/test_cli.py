@@ -65,6 +65,17 @@ def test_ask_answers_on_stdout_and_notes_on_stderr(mmtui, smol):
     assert len(run.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("arguments", ["ask", "", "--plain"])
+def test_a_closed_stdin_is_an_empty_one(mmtui, tmp_path, arguments):
+    command = f"{sys.executable} -m mmtui {arguments} <&-"
+    home = {"XDG_DATA_HOME": str(tmp_path)}
+    run = subprocess.run(
+        command, shell=True, capture_output=True, text=True, env=os.environ | home, check=False
+    )
+    assert run.returncode == (2 if arguments == "ask" else 0), run.stderr
+    assert "a bug" not in run.stderr
+
+
 def test_the_question_may_come_on_stdin(mmtui, smol):
     run = mmtui("ask", stdin=b"What is the capital of France?\n")
     assert "Paris" in run.out

@@ -58,6 +58,12 @@ def test_each_line_is_answered_and_kept(talk, mmtui, home):
     assert shown.count("**You**") == 2 and shown.count("**mmtui**") == 2
 
 
+def test_a_byte_that_is_no_letter_is_replaced(mmtui, home):
+    strict = home | {"PYTHONIOENCODING": "utf-8:strict"}
+    run = mmtui("--plain", stdin=b"caf\xe9\nAnd now?\n", env=strict)
+    assert run.code == 0 and len(run.out.splitlines()) >= 2, run.err
+
+
 def test_a_conversation_goes_on_in_another_process(talk, mmtui, home):
     talk("Hello")
     again = talk("More", arguments=("--resume",))

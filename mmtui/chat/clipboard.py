@@ -7,6 +7,7 @@ from mmtui.chat import attachments
 from mmtui.chat.attachments import Loaded
 from mmtui.errors import InputError, MissingError
 
+PNG = ("1", "L", "LA", "P", "I;16", "RGB", "RGBA")  # what it can hold
 HOW = "on Linux it takes wl-clipboard (Wayland) or xclip (X11); over SSH, attach a file by its path"
 
 
@@ -19,6 +20,9 @@ def load() -> list[Loaded]:
 
     try:
         found = ImageGrab.grabclipboard()
+        if isinstance(found, Image.Image):
+            found = ImageOps.exif_transpose(found)
+            found = found if found.mode in PNG else found.convert("RGBA")
     except NotImplementedError:
         raise MissingError("there is no clipboard that mmtui can read", HOW) from None
     except UnidentifiedImageError:
@@ -30,7 +34,7 @@ def load() -> list[Loaded]:
     if found is None:
         raise InputError("there is no picture in the clipboard", "copy one, or attach a file")
     stream = io.BytesIO()
-    upright = ImageOps.exif_transpose(found).convert("RGBA")
-    upright.save(stream, "PNG", compress_level=1)  # quickly: nobody waits for the last bytes
-    detail = f"{upright.width} x {upright.height}"
-    return [Loaded("image", "clipboard.png", stream.getvalue(), detail)]
+    found.save(stream, "PNG", compress_level=1)  # quickly: nobody waits for the last bytes
+    stream.seek(0)
+    image = attachments.picture(stream, "the clipboard").image
+    return [Loaded("image", "clipboard.png", stream.getvalue(), f"{image.width} x {image.height}")]

@@ -63,6 +63,11 @@ def parse(text: str) -> tuple[Command, str] | None:
     return (command, argument.strip()) if command else None
 
 
-def is_meant(text: str) -> bool:
-    """Whether a message that is no command was to be one: a slash and a word, no path."""
-    return re.match(r"/[a-z]+(\s|$)", text) is not None
+def refuse_meant(text: str) -> None:
+    """Raises UsageError for a message that was to be a command: a slash and a word, no path."""
+    if (found := re.match(r"/([a-z]+)(\s|$)", text)) is None:
+        return
+    name = found[1]
+    if name in BY_NAME:
+        raise UsageError(f"/{name} takes one line", f"/{name} alone asks for more")
+    raise UsageError(f"there is no command /{name}", "/help tells what there is")

@@ -140,11 +140,14 @@ class History:
         self._change("UPDATE conversations SET deleted = ? WHERE id = ?", (now, id))
         self.purge(UNDO_S)
 
-    def restore(self, id: str) -> None:
-        """The deleted conversation whose id is, or begins with, that."""
-        self._change(
-            "UPDATE conversations SET deleted = NULL WHERE substr(id, 1, ?) = ?", (len(id), id)
-        )
+    def restore(self, id: str) -> str:
+        """The deleted conversation whose id is, or begins with, that; returns the whole id.
+
+        Raises InputError if there is none, or several.
+        """
+        whole: str = self._found(id, "id", deleted=True)[0]
+        self._change("UPDATE conversations SET deleted = NULL WHERE id = ?", (whole,))
+        return whole
 
     def purge(self, older_than_s: float = 0.0) -> None:
         """Forget what was deleted longer ago than that, and what nothing names since then.
@@ -203,15 +206,7 @@ class History:
 
     def conversation(self, id: str) -> Conversation:
         """Raises InputError if there is none with an id that begins so, or several."""
-        found = self._read(
-            "SELECT id, title, system, head FROM conversations"
-            " WHERE substr(id, 1, ?) = ? AND deleted IS NULL LIMIT 2",
-            (len(id), id),
-        )
-        if len(found) != 1 or not id:
-            what = "several conversations begin" if found else "no conversation begins"
-            raise InputError(f"{what} with {id!r}", "`mmtui history list` shows them")
-        whole, title, system, head = found[0]
+        whole, title, system, head = self._found(id, "id, title, system, head")
         loaded = Conversation(whole, title, system)
         files: dict[int, list[Attachment]] = {}
         for number, *file in self._read(
@@ -343,6 +338,20 @@ class History:
     def _version(self) -> int:
         ((version,),) = self._read("PRAGMA user_version")
         return int(version)
+
+    def _found(self, id: str, columns: str, deleted: bool = False) -> tuple[Any, ...]:
+        """Those of the one conversation whose id is, or begins with, that."""
+        found = self._read(
+            f"SELECT {columns} FROM conversations"
+            " WHERE substr(id, 1, ?) = ? AND (deleted IS NOT NULL) = ? LIMIT 2",
+            (len(id), id, deleted),
+        )
+        if len(found) != 1 or not id:
+            kind = "deleted conversation" if deleted else "conversation"
+            what = f"several {kind}s begin" if found else f"no {kind} begins"
+            hint = "after a day it is gone" if deleted else "`mmtui history list` shows them"
+            raise InputError(f"{what} with {id!r}", hint)
+        return found[0]
 
     def _read(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         with _told(self.folder):

@@ -7,14 +7,16 @@ from typing import Any
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding
+from textual.events import Event, Paste
 from textual.screen import Screen
 
 from mmtui.audio.recorder import Microphone, Speaker, SystemMicrophone, play
+from mmtui.chat import protocol
 from mmtui.chat.commands import COMMANDS
 from mmtui.chat.config import Config
 from mmtui.chat.model import Model, ModelPort
-from mmtui.chat.protocol import Event
 from mmtui.chat.session import Notice, Session
+from mmtui.chat.text import printable
 from mmtui.errors import MmtuiError
 from mmtui.tui import keys
 from mmtui.tui.posted import FromModel
@@ -45,6 +47,12 @@ class ChatApp(App[None]):
         self._microphone, self._speaker = microphone or SystemMicrophone(), speaker or play
         model = model or Model(config.model, self._heard, config.engine)
         self.session = Session.opened(model, folder, config, self._told)
+
+    async def on_event(self, event: Event) -> None:
+        """What is pasted is cleaned before any widget gets it."""
+        if isinstance(event, Paste):
+            event.text = printable(event.text)
+        await super().on_event(event)
 
     def on_mount(self) -> None:
         self.theme = "textual-light" if self._config.theme == "light" else "textual-dark"
@@ -98,7 +106,7 @@ class ChatApp(App[None]):
         """The keys of a binding, as the user may have remapped it."""
         return self._config.keys.get(binding.id or "") or binding.key
 
-    def _heard(self, event: Event) -> None:
+    def _heard(self, event: protocol.Event) -> None:
         """In the thread that listens to the model's process."""
         if self._chat is not None:
             self._chat.post_message(FromModel(event))

@@ -79,6 +79,20 @@ def test_damaged_and_giant_pictures_are_told(holds, data):
         clipboard.load()
 
 
+def test_a_picture_that_no_model_would_take_is_refused(holds, monkeypatch):
+    monkeypatch.setattr("mmtui.pipeline.images.MAX_PIXELS", 1000)
+    holds(file_of(Image.new("RGB", (40, 30)), "PNG"))
+    with pytest.raises(InputError, match="the clipboard: "):
+        clipboard.load()
+
+
+def test_sixteen_bits_of_grey_stay_grey(chat, holds):
+    holds(file_of(Image.new("I;16", (40, 30), 300), "PNG"))
+    (attachment,) = staged(chat)
+    with Image.open(chat.session.file(attachment)) as kept:
+        assert kept.getpixel((0, 0)) == 300
+
+
 def test_where_there_is_none_the_cure_is_told(monkeypatch, holds, tmp_path):
     holds(error="wl-paste: cannot connect")
     with pytest.raises(MissingError, match="cannot connect"):

@@ -111,13 +111,25 @@ def test_a_deletion_can_be_undone_until_it_is_purged(history):
     assert [s.id for s in history.newest()] == [other.id] and history.search("one") == []
     with pytest.raises(InputError, match="no conversation begins"):
         history.conversation(conversation.id)
-    history.restore(conversation.id)
+    assert history.restore(conversation.id[:8]) == conversation.id
     assert len(history.newest()) == 2
     history.delete(conversation.id)
     history.purge()
-    history.restore(conversation.id)
+    with pytest.raises(InputError, match="no deleted conversation begins"):
+        history.restore(conversation.id)
     assert [s.id for s in history.newest()] == [other.id]
     assert not [f for f in (history.folder / "attachments").rglob("*") if f.is_file()]
+
+
+def test_only_one_deletion_is_undone_at_once(history):
+    gone = [saved(history, f"{number}").id for number in range(17)]  # two begin with one digit
+    for id in gone:
+        history.delete(id)
+    digit = next(id[0] for id in gone if sum(other[0] == id[0] for other in gone) > 1)
+    for begun in (digit, ""):
+        with pytest.raises(InputError, match="several deleted conversations begin"):
+            history.restore(begun)
+    assert history.newest() == []
 
 
 def test_what_is_attached_and_not_sent_yet_is_not_purged(history):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mmtui.chat import commands, paths
-from mmtui.errors import InputError
+from mmtui.errors import InputError, UsageError
 
 
 @pytest.fixture
@@ -83,4 +83,8 @@ def test_commands_are_told_from_messages_and_paths():
     assert commands.parse("/image") == (image, "")
     for text in ("image x", "/nothing", "/image\nx", "/home/x.png", ""):
         assert commands.parse(text) is None
-    assert commands.is_meant("/nothing at all") and not commands.is_meant("/home/x.png")
+    commands.refuse_meant("/home/x.png is a path")
+    with pytest.raises(UsageError, match="no command /nothing"):
+        commands.refuse_meant("/nothing at all")
+    with pytest.raises(UsageError, match="/system takes one line"):
+        commands.refuse_meant("/system Be brief.\nBe kind.")

@@ -9,7 +9,7 @@ from textual.events import Key
 from user import NO_MICROPHONE, FakeMicrophone, awaited, opened
 
 from mmtui.chat.history import History
-from mmtui.chat.protocol import Died, Heard, Progress, Said
+from mmtui.chat.protocol import Answered, Died, Heard, Progress, Said
 from mmtui.tui.screens.help import HelpScreen
 from mmtui.tui.screens.history import HistoryScreen
 from mmtui.tui.screens.picker import FileTree, Picker
@@ -290,6 +290,50 @@ async def test_what_can_t_be_done_is_told(store):
         await user.types("One", "enter")
         await user.types("Two", "enter")
         assert "being written" in user.told[-1] and user.composer.text == "Two"
+
+
+@awaited
+async def test_keys_may_follow_each_other_while_an_answer_ends(store):
+    async with opened(store) as user:
+        await user.types("Hello", "enter")
+        for number in range(5):
+            await user.is_answered("[a]\n\n[a]: http://a.b\n", "Hel", stop=None)
+            for key in ("escape", "f5") if number % 2 else ("f5", "escape", "f5"):
+                user.app.post_message(Key(key, None))
+            if number % 2 == 0:
+                user.app._heard(Answered(user.model.number, "stop", 20, 8, 1, 0.1, 50.0))
+            await user.settle()
+        await user.is_answered("Hello.")
+        assert user.texts == ["Hello", "Hello."]
+
+
+@awaited
+async def test_a_draft_stays_when_an_earlier_message_is_looked_at(store):
+    async with opened(store) as user:
+        await user.types("old", "enter")
+        await user.is_answered("Yes.")
+        await user.types("a thought", "up")
+        assert (user.composer.text, user.composer.unsaid) == ("old", "a thought")
+        await user.press("enter")
+        assert user.texts[2] == "old" and user.composer.text == "a thought"
+
+
+@awaited
+async def test_what_entities_stand_for_is_inert_and_links_stay_what_they_are(store, monkeypatch):
+    went: list[str] = []
+    async with opened(store) as user:
+        monkeypatch.setattr(user.app, "open_url", lambda url, **_: went.append(url))
+        await user.types("Hello", "enter")
+        await user.is_answered("a&#x202E;b [page](https://x.y/What%3F)")
+        assert "ab page" in user.screen
+        (place,) = [
+            (line.index("page"), y)
+            for y, line in enumerate(user.screen.splitlines())
+            if "ab page" in line
+        ]
+        await user.pilot.click(offset=place)
+        await user.settle()
+        assert went == ["https://x.y/What%3F"]
 
 
 @awaited

@@ -1,12 +1,14 @@
 """Recordings: heard again, played again, never left behind."""
 
 import io
+import threading
 import wave
 
 import numpy as np
 import pytest
 from user import NO_MICROPHONE, FakeMicrophone, FakeSpeaker, awaited, opened
 
+from mmtui.chat import attachments
 from mmtui.chat.protocol import Failed, Heard
 from mmtui.tui.widgets.chips import Chip
 
@@ -77,6 +79,27 @@ async def test_a_recording_is_played_until_esc_and_no_longer_than_the_chat(tmp_p
         user.composer.focus()
         await user.press("ctrl+q")
     assert speaker.stopped.is_set()
+
+
+@awaited
+async def test_a_sound_that_is_begun_twice_is_heard_once(tmp_path, monkeypatch):
+    """The second time while the first is still decoded."""
+    speaker, may_decode = FakeSpeaker(), threading.Event()
+    async with opened(tmp_path, speaker=speaker) as user:
+        await speak(user, "hello")
+        user.chat.query_one(Chip).focus()
+        decode = attachments.read_clip
+        monkeypatch.setattr(
+            attachments, "read_clip", lambda file: may_decode.wait() and decode(file)
+        )
+        await user.press("space", "space")
+        may_decode.set()
+        while not all(worker.is_finished for worker in user.chat.workers if worker.is_cancelled):
+            await user.settle()
+        while not speaker.played:
+            await user.settle()
+        await user.press("escape")
+        assert len(speaker.played) == 1 and speaker.stopped.is_set()
 
 
 @awaited

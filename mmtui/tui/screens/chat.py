@@ -11,10 +11,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
+from textual.worker import get_current_worker
 
 from mmtui.audio.recorder import Microphone, Playing, Speaker
 from mmtui.chat import attachments, clipboard
-from mmtui.chat.commands import COMMANDS, is_meant, parse
+from mmtui.chat.commands import COMMANDS, parse, refuse_meant
 from mmtui.chat.conversation import Attachment, Message
 from mmtui.chat.protocol import Event, Piece
 from mmtui.chat.session import Notice, Session
@@ -153,9 +154,7 @@ class ChatScreen(Screen[None]):
 
     async def _say(self, text: str) -> None:
         try:
-            if is_meant(text):
-                name = text.split(maxsplit=1)[0]
-                raise UsageError(f"there is no command {name}", "F1 tells what there is")
+            refuse_meant(text)
             if self.session.is_listening or any(
                 worker.name in READERS and not worker.is_finished for worker in self.workers
             ):
@@ -200,10 +199,9 @@ class ChatScreen(Screen[None]):
 
     def stop(self) -> None:
         """A recording is thrown away, a sound or an answer stops; what is typed stays."""
-        answer = self.session.answer
         if self._meter.is_recording or self._playing is not None:
             self.hush()
-        elif answer is not None:
+        elif (answer := self.session.answer) is not None:
             self.session.stop()
             if view := self._transcript.view(answer):
                 self.run_worker(view.finish())
@@ -213,6 +211,7 @@ class ChatScreen(Screen[None]):
     def hush(self) -> None:
         """Neither record nor play any more."""
         self._meter.discard()
+        self.workers.cancel_group(self, "play")
         if self._playing is not None:
             self._playing.stop()
             self._playing = None
@@ -234,8 +233,7 @@ class ChatScreen(Screen[None]):
             self.tell(Notice(f"{event.url} is not opened", "only http and https are"))
 
     async def keep_draft(self) -> None:
-        draft = self.composer.unsaid
-        if draft != self._draft:
+        if (draft := self.composer.unsaid) != self._draft:
             self._draft = draft
             await self.attempt(self.session.keep_draft, draft)
 
@@ -315,14 +313,18 @@ class ChatScreen(Screen[None]):
             self.hush()
             self._play(file)
 
-    @work(thread=True)
+    @work(thread=True, group="play")
     def _play(self, file: Path) -> None:
+        worker = get_current_worker()
         try:
-            self._playing = playing = self._speaker(attachments.wav(attachments.read_clip(file)))
-            playing.wait()
+            sound = attachments.wav(attachments.read_clip(file))
+            if not worker.is_cancelled:
+                self._playing = playing = self._speaker(sound)
+                playing.wait()
+                if self._playing is playing:
+                    self._playing = None
         except MmtuiError as error:
             self.post_message(Told(Notice(str(error), error.hint)))
-        self._playing = None
 
     # Speech
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
@@ -36,7 +36,7 @@ class TextDialog(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical():
             yield Static(f"{self._title}   (Enter accepts, Esc goes back)", markup=False)
-            yield _Field(self._text, soft_wrap=True, compact=True)
+            yield TextArea(self._text, soft_wrap=True, compact=True)
 
     def on_mount(self) -> None:
         area = self.query_one(TextArea)
@@ -48,12 +48,6 @@ class TextDialog(ModalScreen[str | None]):
 
     def action_newline(self) -> None:
         self.query_one(TextArea).insert("\n")
-
-
-class _Field(TextArea):
-    @on(events.Paste)
-    def _clean(self, event: events.Paste) -> None:
-        event.text = printable(event.text)
 
 
 class ChoiceDialog(ModalScreen[str | None]):

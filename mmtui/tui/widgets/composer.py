@@ -56,7 +56,11 @@ class Composer(TextArea):
     @property
     def unsaid(self) -> str:
         """All that would be lost with the screen."""
-        return "\n".join(filter(None, [*self._leaving, self.text]))
+        is_recalled = self._at < len(self._sent)
+        kept = [*self._leaving, self._draft if is_recalled else ""]
+        if not is_recalled or self.text != self._sent[self._at]:
+            kept.append(self.text)
+        return "\n".join(filter(None, kept))
 
     def put(self, text: str) -> None:
         """Replace what is typed; the cursor goes to the end."""
@@ -72,9 +76,12 @@ class Composer(TextArea):
     def taken(self, text: str) -> None:
         """A text that was sent is said."""
         self._leaving.remove(text)
+        draft = self._draft if self._at < len(self._sent) else ""
         if text and (not self._sent or self._sent[-1] != text):
             self._sent.append(text)
         self._at, self._draft = len(self._sent), ""
+        if draft and not self.text:
+            self.put(draft)
 
     def refused(self, text: str) -> None:
         """A text that was sent can't be said: it stands before what was typed since."""
@@ -128,7 +135,7 @@ class Composer(TextArea):
         at_end = self.cursor_location == self.document.end
         found = _candidates(self.text) if at_end else []
         common = os.path.commonprefix(found)  # noqa: RUF071 - letter by letter is what is meant
-        self.suggestion = common[len(self.text) :]
+        self.suggestion = common[len(self.text) :] if common.startswith(self.text) else ""
 
     @on(events.Paste)
     def _attach_files(self, event: events.Paste) -> None:
@@ -136,7 +143,6 @@ class Composer(TextArea):
             event.prevent_default()
             event.stop()
             self.post_message(self.Dropped(files))
-        event.text = printable(event.text)
 
     def _leaf(self, by: int) -> None:
         if self._at == len(self._sent):

@@ -3,6 +3,8 @@
 import re
 from typing import ClassVar
 
+from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -63,6 +65,7 @@ class MessageView(Vertical, can_focus=True):
         self._find = find
         self._stream: MarkdownStream | None = None
         self._body: Markdown | None = None
+        self._end = Static("", classes="end", markup=False)
 
     def compose(self) -> ComposeResult:
         yield Chips(self._find)
@@ -70,8 +73,9 @@ class MessageView(Vertical, can_focus=True):
         if self.message.role == "user":
             yield Static(text, markup=False, classes="said")
         else:
-            yield Markdown(text, open_links=False)
-        yield Static("", classes="end", markup=False)
+            self._body = Markdown(text, parser_factory=_Parser, open_links=False)
+            yield self._body
+        yield self._end
 
     async def on_mount(self) -> None:
         chips = self.query_one(Chips)
@@ -79,10 +83,13 @@ class MessageView(Vertical, can_focus=True):
             await chips.add(attachment)
         self.show_end()
 
+    # An answer may come when its view is not there yet, which will begin with it, or is gone.
+
     async def write(self, piece: str) -> None:
         """More of the answer."""
+        if self._body is None or not self._body.is_attached:
+            return
         if self._stream is None:
-            self._body = self.query_one(Markdown)
             self._stream = Markdown.get_stream(self._body)
         await self._stream.write(printable(piece))
 
@@ -92,17 +99,20 @@ class MessageView(Vertical, can_focus=True):
             await self._stream.stop()
             self._stream = None
         text = printable(self.message.text)
-        if self._body is not None and (self._body.source != text or _DEFINITION.search(text)):
-            await self._body.update(text)
+        body = self._body
+        if body is None or not body.is_attached:
+            return
+        if body.source != text or _DEFINITION.search(text):
+            await body.update(text)
         self.show_end()
 
     def show_end(self) -> None:
-        end = self.query_one(".end", Static)
         at, of = self._version
         notes = [ENDS.get(self.message.state, ""), f"version {at} of {of}" if of > 1 else ""]
         note = "  ·  ".join(filter(None, notes))
-        end.update(note)
-        end.display = bool(note)
+        if self._end.is_attached:
+            self._end.update(note)
+            self._end.display = bool(note)
 
     def action_edit(self) -> None:
         self.post_message(self.Edit(self.message))
@@ -117,3 +127,21 @@ class MessageView(Vertical, can_focus=True):
     def _clicked(self, event: Markdown.LinkClicked) -> None:
         event.stop()
         self.post_message(self.Link(event.href))
+
+
+class _Parser(MarkdownIt):
+    """Textual's dialect. What entities stand for is cleaned, too."""
+
+    def __init__(self) -> None:
+        super().__init__("gfm-like")
+        self.core.ruler.push("printable", _clean)
+
+    def normalizeLink(self, url: str) -> str:
+        """Textual unquotes a link that is clicked: this keeps it what it was."""
+        return super().normalizeLink(url).replace("%", "%25")
+
+
+def _clean(state: StateCore) -> None:
+    for block in state.tokens:
+        for part in block.children or ():
+            part.content = printable(part.content)
