@@ -142,7 +142,7 @@ def ask(
     """Ask one question; the answer streams out.
 
     Pictures and a spoken question may come with it. --model auto, the default, is what $MMTUI_MODEL
-    or the settings name; else phi2 if it is on this machine; else smol.
+    or the settings name; else phi2 if it and a projector for it are here; else smol.
     """
     names = image or []
     if names.count("-") > 1:

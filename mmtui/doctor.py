@@ -50,7 +50,10 @@ def _torch() -> Finding:
         import torch
     except (ImportError, OSError) as error:
         return Finding(
-            "torch", "bad", f"can't be imported: {error}", "pip install --force-reinstall torch"
+            "torch",
+            "bad",
+            f"can't be imported: {error}",
+            'pip install --force-reinstall "torch~=2.8.0"',
         )
     device = f"{torch.get_num_threads()} CPU threads"
     if torch.cuda.is_available():
@@ -67,7 +70,7 @@ def _engine() -> Finding:
             "engine",
             "note",
             "torch; llama.cpp, which is faster on a CPU, is not installed",
-            'pip install "mmtui[llamacpp]", which takes a C++ compiler',
+            "pip install llama-cpp-python, which takes a C++ compiler",
         )
     load = "from mmtui.pipeline.engine_llamacpp import version; print(version())"
     asked = subprocess.run(
@@ -75,7 +78,7 @@ def _engine() -> Finding:
     )
     if asked.returncode:
         last = (asked.stderr.strip().splitlines() or [f"it ends with {asked.returncode}"])[-1]
-        cure = 'pip install --force-reinstall "mmtui[llamacpp]", or --engine torch'
+        cure = "pip install --force-reinstall --no-cache-dir llama-cpp-python, or --engine torch"
         return Finding("engine", "bad", f"llama.cpp can't be loaded: {last}", cure)
     return Finding("engine", "ok", asked.stdout.strip())
 

@@ -211,7 +211,7 @@ class Plain:
 
     def _help(self, _: str) -> None:
         for known in commands.COMMANDS:
-            if hasattr(self, f"_{known.name}"):
+            if known.name == "quit" or hasattr(self, f"_{known.name}"):
                 _note(f"/{known.name} {known.argument}".ljust(24) + known.help)
 
     def _follow(self) -> None:

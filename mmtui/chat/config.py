@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 TEMPLATE = """\
 # mmtui's settings. Lines that begin with # are the defaults.
 # An environment variable overrides each but [keys]: MMTUI_MODEL, MMTUI_THEME, ...
+# The chat takes all of them; the other commands take model and engine.
 
 # Which model answers: a preset (phi2, smol), a checkpoint folder, hf:OWNER/NAME, or auto.
 #model = "auto"

@@ -74,6 +74,7 @@ class History:
             )
             self._database.execute("PRAGMA foreign_keys = ON")
             self._migrate()
+        self.purge(UNDO_S)
         self._drafting = FileLock(self.folder / "drafting.lock")  # held by the first that types
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ PLACES: dict[str, type[Widget]] = {
     "the prompt": Composer,
     "anywhere": ChatScreen,
     "a message": MessageView,
-    "the line above them": Earlier,
+    "the line above": Earlier,
     "an attachment": Chip,
     "earlier chats": HistoryScreen,
 }

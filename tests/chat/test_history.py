@@ -121,6 +121,19 @@ def test_a_deletion_can_be_undone_until_it_is_purged(history):
     assert not [f for f in (history.folder / "attachments").rglob("*") if f.is_file()]
 
 
+def test_what_was_deleted_goes_by_itself_after_a_day(history):
+    gone, back = saved(history, "one").id, saved(history, "two").id
+    for id in (gone, back):
+        history.delete(id)
+    history._database.execute(
+        "UPDATE conversations SET deleted = deleted - 90000 WHERE id = ?", (gone,)
+    )
+    later = History(history.folder)
+    later.restore(back)
+    with pytest.raises(InputError, match="no deleted conversation"):
+        later.restore(gone)
+
+
 def test_only_one_deletion_is_undone_at_once(history):
     gone = [saved(history, f"{number}").id for number in range(17)]  # two begin with one digit
     for id in gone:
