@@ -35,8 +35,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
     monkeypatch.setattr(widget, "Image", widget.HalfcellImage)
     monkeypatch.setattr("mmtui.chat.history.datetime", Clock)
-    Clock.minutes = 0
     history = History(tmp_path / "store")
+    Clock.minutes = 0
     photo = tmp_path / "photos" / "a cat.png"
     photo.parent.mkdir()
     Image.linear_gradient("L").resize((400, 300)).convert("RGB").save(photo)

@@ -31,8 +31,16 @@ async def test_the_end_is_shown_and_what_was_earlier_on_demand(store):
             user.earlier.focus()
             await user.press("enter")
             assert shown[-1] in user.screen  # the view stays where it was
-        assert shown == ["question 37", "question 12"]
+        assert shown == [f"question {number}" for number in (52, 42, 32, 22, 12, 2)]
         assert user.texts[0] == "question 0" and len(user.messages) == 124
+
+
+@awaited
+async def test_page_up_goes_on_into_what_was_earlier(store):
+    async with opened(store, resume="latest") as user:
+        while "question 0" not in user.screen:
+            await user.press("pageup")
+        assert len(user.messages) == 124 and user.earlier is None
 
 
 @awaited

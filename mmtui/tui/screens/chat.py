@@ -113,8 +113,7 @@ class ChatScreen(Screen[None]):
         self.query_one(Status).show(self.session.figures, note)
 
     def action_page(self, by: int) -> None:
-        transcript = self._transcript
-        (transcript.action_page_up if by < 0 else transcript.action_page_down)()
+        self._transcript.page(by)
 
     @on(Told)
     def _told(self, posted: Told) -> None:

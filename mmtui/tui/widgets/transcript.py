@@ -14,7 +14,7 @@ from mmtui.chat.conversation import Conversation, Message
 from mmtui.tui.widgets.chips import Find
 from mmtui.tui.widgets.message import MessageView
 
-SHOWN = 50  # messages that are shown at once: each takes some widgets, which all are laid out
+SHOWN = 20  # messages that are shown at once: each takes some widgets, which all are laid out
 
 
 class Earlier(Static, can_focus=True):
@@ -57,6 +57,13 @@ class Transcript(VerticalScroll, can_focus=False):
     async def add(self, *messages: Message) -> None:
         await self.mount_all(self._views(messages))
         self.anchor()
+
+    def page(self, by: int) -> None:
+        """Above what is shown there may be more."""
+        if by < 0 and self.scroll_y == 0 and self._earlier:
+            self.post_message(Earlier.Wanted())
+        else:
+            (self.action_page_up if by < 0 else self.action_page_down)()
 
     def view(self, message: Message | None) -> MessageView | None:
         return next((view for view in self.query(MessageView) if view.message is message), None)
