@@ -268,11 +268,12 @@ class Plain:
         if not self._is_interactive:
             yield from sys.stdin
             return
+        is_piped = not sys.stdout.isatty()  # where answers go
         while True:
             try:
-                if not sys.stdout.isatty():  # where answers go
+                if is_piped:
                     print("> ", end="", file=sys.stderr, flush=True)
-                yield input("> " if sys.stdout.isatty() else "")
+                yield input("" if is_piped else "> ")
             except EOFError:
                 print(file=sys.stderr)
                 return

@@ -98,8 +98,7 @@ class Config:
         try:
             return TypeAdapter(cls).validate_python(values)
         except ValidationError as error:
-            key = str(error.errors()[0]["loc"][0])
-            raise _explained(error, f" in {places[key]}" if key in places else "") from None
+            raise _explained(error, places) from None
 
 
 KEYS = tuple(key.name for key in fields(Config))
@@ -114,9 +113,10 @@ def settled(model: str, engine: EngineChoice = "auto") -> tuple[str, EngineChoic
     )
 
 
-def _explained(error: "ValidationError", where: str) -> UsageError:
+def _explained(error: "ValidationError", places: dict[str, str]) -> UsageError:
     first = error.errors()[0]
     key = str(first["loc"][0])
+    where = f" in {places[key]}" if key in places else ""
     if first["type"] == "unexpected_keyword_argument":
         near = difflib.get_close_matches(key, KEYS, 1, cutoff=0)[0]
         return UsageError(f"there is no setting {key!r}{where}", f"the nearest is {near!r}")

@@ -139,7 +139,6 @@ class History:
         """Hide a conversation; for a day, `restore` brings it back."""
         now = datetime.now(UTC).timestamp()
         self._change("UPDATE conversations SET deleted = ? WHERE id = ?", (now, id))
-        self.purge(UNDO_S)
 
     def restore(self, id: str) -> str:
         """The deleted conversation whose id is, or begins with, that; returns the whole id.
