@@ -48,7 +48,7 @@ Resume = Annotated[
     typer.Option("--resume", metavar="auto|DIR", help="Go on where the run in --out, or DIR, was."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Stop after the pre-flight.")]
-Batch = Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Examples at once.")]
+Batch = Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Rows at once.")]
 Accumulation = Annotated[
     int, typer.Option("--accumulation", metavar="N", min=1, help="Batches that make a step.")
 ]

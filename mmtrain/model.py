@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmtrain.data.batches import Batch
+from mmtrain.data.branches import attended
 from mmtui.pipeline.multimodal import embed
 from mmtui.pipeline.projector import Projector
 from mmtui.pipeline.prompt import IGNORE
@@ -27,14 +28,18 @@ class VisionLanguage(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """The summed cross-entropy of the batch's targets, in nats.
 
-        Padding is on the right and attention is causal, so that no mask is needed: attention
-        takes its fastest path.
+        Padding is on the right and attention is causal, so that no mask is needed where no row
+        branches: attention takes its fastest path.
         """
         weight = next(self.projector.parameters())
         pictures = self.projector(batch.features.to(weight.device, weight.dtype))
         embedding = self.language.get_input_embeddings()
         inputs, _ = embed(batch.sequences, embedding, dict(zip(batch.keys, pictures, strict=True)))
-        loss = summed_loss(self.language, batch.targets.to(inputs.device), inputs_embeds=inputs)
+        seen = {"inputs_embeds": inputs}
+        if batch.branches.any():
+            seen["attention_mask"] = attended(batch.branches.to(inputs.device))
+            seen["position_ids"] = batch.places.to(inputs.device)
+        loss = summed_loss(self.language, batch.targets.to(inputs.device), **seen)
         # A batch without pictures has a gradient too: zero.
         total: Tensor = loss + 0.0 * pictures.sum()
         return total

@@ -50,9 +50,9 @@ def preflight(
     epochs = options.steps * window / max(len(stage.train.lengths), 1)
     for line in [
         *_parameters(module),
-        f"examples     {len(stage.train.lengths):,} to train on,"
+        f"rows         {len(stage.train.lengths):,} to train on,"
         f" {len(stage.validation.lengths):,} held out",
-        f"steps        {options.steps:,} of {window} examples,"
+        f"steps        {options.steps:,} of {window} rows,"
         f" about {tokens:,.0f} trained tokens each: {epochs:.2f} epochs",
         f"memory       about {_gib(needed)} more, of {_gib(room)} on {device}",
     ]:

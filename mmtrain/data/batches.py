@@ -1,7 +1,7 @@
 """Examples -> batches: token sequences with image slots, targets, and patch features."""
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from mmtrain.data import branches
+from mmtrain.data.branches import Row
 from mmtrain.data.examples import Content, Example
 from mmtrain.data.features import FeatureStore, View
 from mmtui.errors import InputError
@@ -23,14 +25,16 @@ NAMES = 160  # characters that may name a picture
 
 @dataclass
 class Batch:
-    """Dialogues, padded on the right.
+    """Rows of dialogues, padded on the right.
 
-    `targets` (batch, length): the token to predict after each position, or IGNORE.
+    `targets`, `branches`, `places` (batch, length): as those of a Row.
     `features` (pictures, patches, width): of the pictures `keys`.
     """
 
     sequences: list[list[Position]]
     targets: Tensor
+    branches: Tensor
+    places: Tensor
     features: Tensor
     keys: list[str]
 
@@ -46,10 +50,10 @@ class Dataset(Protocol):
 
 
 class Dialogues:
-    """Examples as batches for a language model and its tower.
+    """Examples as batches for a language model and its tower; `rows` are what an index names.
 
     `shape` is (patches, width). A dialogue longer than `limit` positions loses its last turns.
-    Of several `views`, one is drawn for each example and step.
+    Of several `views`, one is drawn for each row and step.
     """
 
     def __init__(
@@ -61,25 +65,27 @@ class Dialogues:
         limit: int,
         views: Sequence[View] = ("plain",),
     ) -> None:
-        self.examples = list(examples)
+        self.rows = branches.gathered(examples)
         self._chat, self._store, self._shape, self._limit = chat, store, shape, limit
         self._views = views
-        patches = shape[0]
-        # Four characters are about a token.
-        self.lengths = [e.characters // 4 + patches * len(e.pictures) for e in examples]
+        self.lengths = [
+            # Four characters are about a token.
+            sum(example.characters for example in row) // 4 + shape[0] * len(row[0].pictures)
+            for row in self.rows
+        ]
+
+    @property
+    def examples(self) -> list[Example]:
+        return [example for row in self.rows for example in row]
 
     @property
     def pictures(self) -> list[Path]:
-        return [picture for example in self.examples for picture in example.pictures]
+        return [picture for row in self.rows for picture in row[0].pictures]
 
     def drop(self, unusable: Collection[Path]) -> int:
         """Leave out the examples with such a picture; returns how many they are."""
         return self._keep(
-            [
-                index
-                for index, example in enumerate(self.examples)
-                if not any(picture in unusable for picture in example.pictures)
-            ]
+            lambda example: not any(picture in unusable for picture in example.pictures)
         )
 
     def drop_untrainable(self) -> int:
@@ -87,51 +93,57 @@ class Dialogues:
 
         A token is a character at least, so that most examples need no look.
         """
-        kept = []
-        for index, example in enumerate(self.examples):
+
+        def trainable(example: Example) -> bool:
             picture = self._shape[0] + NAMES
             most = example.characters + picture * len(example.pictures) + TEMPLATE
             if most > self._limit:
                 try:
-                    self._row(example, "plain")
+                    self._dialogue(example, "plain")
                 except InputError:
-                    continue
-            kept.append(index)
-        return self._keep(kept)
+                    return False
+            return True
 
-    def _keep(self, indexes: list[int]) -> int:
-        dropped = len(self.examples) - len(indexes)
-        self.examples = [self.examples[index] for index in indexes]
-        self.lengths = [self.lengths[index] for index in indexes]
+        return self._keep(trainable)
+
+    def _keep(self, usable: Callable[[Example], bool]) -> int:
+        kept = [tuple(filter(usable, row)) for row in self.rows]
+        dropped = sum(map(len, self.rows)) - sum(map(len, kept))
+        self.lengths = [n for n, row in zip(self.lengths, kept, strict=True) if row]
+        self.rows = [row for row in kept if row]
         return dropped
 
     def names(self, indexes: list[int]) -> list[str]:
-        return [self.examples[index].name for index in indexes]
+        return [example.name for index in indexes for example in self.rows[index]]
 
     def batch(self, indexes: list[int], step: int = 0, /) -> Batch:
         self._encode(indexes)
-        drawn = [random.Random(f"{step} {index}").choice(self._views) for index in indexes]
-        rows = [self._row(self.examples[i], view) for i, view in zip(indexes, drawn, strict=True)]
-        keys = dict.fromkeys(part[0] for row, _ in rows for part in row if isinstance(part, tuple))
+        rows = [self._row(index, step) for index in indexes]
+        keys = dict.fromkeys(
+            part[0] for row in rows for part in row.positions if isinstance(part, tuple)
+        )
         features = [self._store[key] for key in keys] if self._store else []
         return Batch(
-            [row for row, _ in rows],
-            pad_sequence(
-                [torch.tensor(targets) for _, targets in rows],
-                batch_first=True,
-                padding_value=IGNORE,
-            ),
+            [row.positions for row in rows],
+            _padded([row.targets for row in rows], IGNORE),
+            _padded([row.branches for row in rows], 0),
+            _padded([row.places for row in rows], 0),
             torch.stack(features) if features else torch.empty(0, *self._shape),
             list(keys),
         )
 
     def _encode(self, indexes: list[int]) -> None:
         """A dry run comes here before all images are encoded."""
-        pictures = [picture for index in indexes for picture in self.examples[index].pictures]
+        pictures = [picture for index in indexes for picture in self.rows[index][0].pictures]
         if pictures and self._store is not None:
             self._store.require(pictures, self._views)
 
-    def _row(self, example: Example, view: View) -> tuple[list[Position], list[int]]:
+    def _row(self, index: int, step: int) -> Row:
+        view = random.Random(f"{step} {index}").choice(self._views)
+        dialogues = [self._dialogue(example, view) for example in self.rows[index]]
+        return branches.joined(dialogues, self._limit)
+
+    def _dialogue(self, example: Example, view: View) -> tuple[list[Position], list[int]]:
         """A dialogue's positions and targets, both (length,)."""
         patches = self._shape[0]
         turns = turns_of(example.turns, self._store, view)
@@ -154,6 +166,10 @@ class Dialogues:
                 "raise --max-length, or shorten its question",
             )
         return opened, spread
+
+
+def _padded(rows: list[list[int]], value: int) -> Tensor:
+    return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
 
 
 def turns_of(

@@ -98,10 +98,10 @@ def _usable(items: list[Captioned], parts: Parts) -> list[Captioned]:
 def _loss(
     parts: Parts, answerer: Answerer, items: list[Captioned], batch: int, report: Report
 ) -> float:
-    examples = coco.examples_of(items)
-    data = Dialogues(examples, parts.chat, parts.store, parts.shape, parts.language.context)
+    limit = parts.language.context
+    data = Dialogues(coco.examples_of(items), parts.chat, parts.store, parts.shape, limit)
     module = VisionLanguage(parts.language.model, answerer.projector)
-    order = sorted(range(len(examples)), key=data.lengths.__getitem__)
+    order = sorted(range(len(data.lengths)), key=data.lengths.__getitem__)
     total, tokens = 0.0, 0
     with torch.no_grad():
         for start in range(0, len(order), batch):

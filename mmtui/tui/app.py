@@ -21,6 +21,7 @@ from mmtui.errors import MmtuiError
 from mmtui.tui import keys
 from mmtui.tui.posted import FromModel
 from mmtui.tui.screens.chat import ChatScreen
+from mmtui.tui.terminal import Terminal
 
 
 class ChatApp(App[None]):
@@ -33,6 +34,7 @@ class ChatApp(App[None]):
         config: Config,
         resume: str | None = None,
         images: tuple[Path, ...] = (),
+        terminal: Terminal = Terminal(),  # noqa: B008
         *,
         folder: Path | None = None,
         model: ModelPort | None = None,
@@ -42,6 +44,7 @@ class ChatApp(App[None]):
         """`resume`: an id, "latest", or None for a new chat. `folder`: of the history."""
         super().__init__()
         self._config, self._resume, self._images = config, resume, images
+        self.terminal = terminal
         self._early: list[Notice] = []
         self._chat: ChatScreen | None = None
         self._microphone, self._speaker = microphone or SystemMicrophone(), speaker or play
@@ -67,6 +70,7 @@ class ChatApp(App[None]):
                 draft = self.session.resume(None if self._resume == "latest" else self._resume)
         except MmtuiError as error:
             self._told(Notice(str(error), error.hint))
+        draft += self.terminal.typed
         self._chat = ChatScreen(self.session, self._microphone, self._speaker, draft)
         self.push_screen(self._chat)
         for image in self._images:

@@ -1,12 +1,11 @@
 """From the command line to a screen that can be typed on, in as little time as that takes."""
 
 import gc
-import os
-import sys
-import threading
-from importlib import import_module
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from mmtui.tui import terminal
 
 if TYPE_CHECKING:
     from mmtui.chat.config import Config
@@ -18,19 +17,11 @@ COLLECT_EVERY = 50_000  # objects more than before; Python's 700 are for small p
 def run(config: "Config", resume: str | None, images: tuple[Path, ...]) -> None:
     """Raises what broke the screen down, if something did."""
     collect_seldom()
-    # This import asks the terminal which pictures it can draw, before Textual reads from it, and
-    # waits for terminals that don't answer: meanwhile Textual is loaded.
-    asking = threading.Thread(target=import_module, args=("textual_image.renderable",))
-    asking.start()
-    from mmtui.tui.app import ChatApp
-
-    asking.join()
-    # What a slow terminal answers too late would stand in the prompt.
-    if os.name == "posix" and sys.stdin.isatty():
-        import termios
-
-        termios.tcflush(sys.stdin, termios.TCIFLUSH)
-    app = ChatApp(config, resume, images)
+    # The terminal is asked while Textual is loaded.
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(terminal.ask)
+        from mmtui.tui.app import ChatApp
+    app = ChatApp(config, resume, images, asked.result())
     app.run()
     if app.failure is not None:
         raise app.failure

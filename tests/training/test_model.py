@@ -85,6 +85,52 @@ def test_the_loss_is_that_of_transformers(name, dialogues, request):
 
 
 @pytest.mark.parametrize("name", FOLDERS)
+def test_questions_about_a_picture_share_it_and_the_loss_is_that_of_each_alone(
+    name, dialogues, request
+):
+    model, data = dialogues(request.getfixturevalue(name))
+    (picture,) = data.rows[0][0].pictures
+    asked = [("What is it?", "A cat."), ("What is it?", "Grey."), ("And its colour, please?", "A")]
+    examples = [
+        Example(question, (("user", (picture, question)), ("assistant", (answer,))))
+        for question, answer in asked
+    ]
+
+    def loss_and_gradient(*rows: list[Example]) -> tuple[float, torch.Tensor, int]:
+        torch.manual_seed(0)
+        module = VisionLanguage(model.model, nn.Linear(128, model.hidden))
+        batches = [
+            Dialogues(row, data._chat, data._store, (16, 128), 400).batch([0]) for row in rows
+        ]
+        loss = sum(module(batch) for batch in batches)
+        loss.backward()
+        read = sum(batch.targets.numel() for batch in batches)
+        return loss.item(), module.projector.weight.grad, read
+
+    together, its_gradient, shared = loss_and_gradient(examples)
+    apart, gradient, alone = loss_and_gradient(*([example] for example in examples))
+    assert shared < 0.7 * alone
+    assert together == pytest.approx(apart, rel=1e-5)
+    assert torch.allclose(its_gradient, gradient, atol=1e-4)
+
+
+def test_what_branches_beyond_the_limit_is_left_out(dialogues, tiny_llama):
+    _, data = dialogues(tiny_llama)
+    (picture,) = data.rows[0][0].pictures
+    examples = [
+        Example(str(n), (("user", (picture, f"Number {n}?")), ("assistant", (f"It is {n}.",))))
+        for n in range(4)
+    ]
+    whole = Dialogues(examples, data._chat, data._store, (16, 128), 400).batch([0])
+    cut = Dialogues(
+        examples, data._chat, data._store, (16, 128), len(whole.sequences[0]) - 1
+    ).batch([0])
+    kept = len(cut.sequences[0])
+    assert cut.branches.max() == whole.branches.max() - 1
+    assert cut.targets[0].tolist() == whole.targets[0, :kept].tolist()
+
+
+@pytest.mark.parametrize("name", FOLDERS)
 def test_text_has_the_loss_that_transformers_gives_with_labels(name, request):
     model = language.load(request.getfixturevalue(name), precision="fp32").model
     ids = torch.arange(3, 43).reshape(2, 20)

@@ -11,6 +11,7 @@ from textual.widgets import Static
 from mmtui.chat import attachments
 from mmtui.chat.text import one_line
 from mmtui.errors import InputError
+from mmtui.tui.terminal import picture_widget
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -46,7 +47,7 @@ class Thumbnail(Container):
         except InputError as error:
             self.app.call_from_thread(self._replace, Static(one_line(str(error)), markup=False))
             return
-        drawn = _drawing()(image)
+        drawn = picture_widget(self.app.terminal)(image)  # type: ignore[attr-defined]
         drawn.styles.height = self._rows
         # A cell of a terminal is about twice as high as it is wide.
         drawn.styles.width = max(round(2 * self._rows * image.width / image.height), 1)
@@ -55,11 +56,3 @@ class Thumbnail(Container):
     def _replace(self, widget: Any) -> None:
         self.remove_children()
         self.mount(widget)
-
-
-def _drawing() -> Any:
-    """The widget that draws a picture. A browser has no protocol for it, but it has colours."""
-    from textual_image import renderable, widget
-
-    is_text = renderable.Image is renderable.UnicodeImage
-    return widget.HalfcellImage if is_text else widget.Image
