@@ -2,11 +2,11 @@
 
 from typing import NoReturn
 
-from mmtui.entry import run
+from mmtui.entry import command_line, run
 
 
 def main() -> NoReturn:
-    run("mmtrain")
+    run(lambda: command_line("mmtrain"))
 
 
 if __name__ == "__main__":

@@ -92,22 +92,9 @@ def _root(
         silence_libraries()
     if context.invoked_subcommand is not None:
         return
-    from mmtui.chat.config import Config
+    from mmtui.opening import chat
 
-    config = Config.load()
-    if model:
-        config = config.changed(model=model)
-    if engine:
-        config = config.changed(engine=engine)
-    in_browser = "TEXTUAL_DRIVER" in os.environ  # of `serve`, which has no terminal
-    if plain or not (in_browser or (sys.stdin.isatty() and sys.stdout.isatty())):
-        from mmtui.plain import chat
-
-        chat(config, resume, image or [])
-    else:
-        from mmtui.tui.start import run
-
-        run(config, resume, tuple(image or []))
+    chat(model, engine, resume, tuple(image or []), plain=plain)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -14,10 +15,10 @@ if TYPE_CHECKING:
 _interrupted = False
 
 
-def run(package: str) -> NoReturn:
-    """Run a package's command line, `app` in its `cli`.
+def run(load: Callable[[], Callable[[], int | None]]) -> NoReturn:
+    """Run what `load` imports, and leave with its exit code.
 
-    Small until that is imported, so that Ctrl-C is quiet at once.
+    Small until then, so that Ctrl-C is quiet at once.
     """
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # nothing has begun yet
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that half-done work is cleared
@@ -25,21 +26,15 @@ def run(package: str) -> NoReturn:
     sys.stdin, sys.stdout, sys.stderr = (s or nowhere for s in (sys.stdin, sys.stdout, sys.stderr))
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    import typer
-
-    app = import_module(f"{package}.cli").app
-    from mmtui.errors import MmtuiError, UsageError, told
+    act = load()
+    from mmtui.errors import MmtuiError, told
 
     signal.signal(signal.SIGINT, _interrupt)
     try:
-        code = app(standalone_mode=False) or 0  # typer returns the code of an Exit
-    except typer.TyperException as error:
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context else package
-        code = _fail(UsageError(error.format_message(), f"{command} --help"))
+        code = act() or 0
     except MmtuiError as error:
         code = _fail(error)
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:  # `mmtui ask ... | head` ends quietly
         os._exit(1)
@@ -48,6 +43,26 @@ def run(package: str) -> NoReturn:
     if code == 130:
         print("interrupted", file=sys.stderr)
     _leave(code)
+
+
+def command_line(package: str) -> Callable[[], int]:
+    """What the arguments say, to a package's `app` in its `cli`."""
+    import typer
+
+    app = import_module(f"{package}.cli").app
+    from mmtui.errors import UsageError
+
+    def act() -> int:
+        try:
+            return app(standalone_mode=False) or 0  # typer returns the code of an Exit
+        except typer.TyperException as error:
+            context = getattr(error, "ctx", None)
+            command = context.command_path if context else package
+            raise UsageError(error.format_message(), f"{command} --help") from error
+        except typer.Abort:
+            raise KeyboardInterrupt from None
+
+    return act
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -17,7 +17,7 @@ Drawing = Literal["sixel", "kitty", "blocks"]
 KITTY = "\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"  # a picture of one pixel: would you draw it?
 CELL = "\x1b[16t"
 ATTRIBUTES = "\x1b[c"  # comes last: all terminals answer it, so that nothing comes after
-PATIENCE_S = 0.3
+PATIENCE_S = 0.2
 ANSWERS = {
     "kitty": re.compile(r"\x1b_Gi=31;(\w+)[^\x1b]*\x1b\\"),
     "cell": re.compile(r"\x1b\[6;(\d+);(\d+)t"),

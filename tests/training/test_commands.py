@@ -136,7 +136,7 @@ def test_a_dry_run_leaves_nothing_behind(mmtrain, tiny_model, shapes_data, sessi
     arguments = ("--model", tiny_model, "--data", shapes_data, "--init", "random")
     run = mmtrain("align", *arguments, "--out", out, "--dry-run", env=session_cache)
     assert run.code == 0, run.err
-    for said in ("8,256 trained", "examples", "steps", "GiB", "two batches", "loss"):
+    for said in ("8,256 trained", "rows", "steps", "GiB", "two batches", "loss"):
         assert said in run.err
     assert not out.exists()
 

@@ -59,3 +59,23 @@ async def test_the_view_follows_the_end_unless_the_user_scrolled_up(store):
         await user.press(*["pagedown"] * 4)
         await user.is_answered("the end")
         assert "the end" in user.screen
+
+
+@awaited
+async def test_what_is_far_above_is_folded_and_unfolds_when_it_is_wanted(store):
+    async with opened(store, resume="latest") as user:
+        transcript = user.chat.query_one(Transcript)
+        await user.types("more", "enter")
+        for number in range(100):
+            await user.is_answered(f"line {number}\n\n", stop=None)
+        displayed = [view for view in transcript.children if view.display]
+        assert len(displayed) == 1  # the answer, of which only the end is displayed
+        blocks = displayed[0].query("MarkdownParagraph")
+        assert len(blocks) == 100 and sum(block.display for block in blocks) < 60
+        assert transcript.is_vertical_scroll_end and "line 99" in user.screen
+        folded = transcript.virtual_size
+        user.chat.action_page(-1)
+        while "line 40" not in user.screen:
+            await user.press("pageup")
+        assert transcript.virtual_size == folded  # nothing jumps
+        assert all(view.display for view in transcript.query("MessageView, MarkdownParagraph"))

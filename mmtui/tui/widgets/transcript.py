@@ -8,10 +8,11 @@ from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.events import Click
 from textual.message import Message as Posted
-from textual.widgets import Static
+from textual.widgets import Markdown, Static
 
 from mmtui.chat.conversation import Conversation, Message
 from mmtui.tui.widgets.chips import Find
+from mmtui.tui.widgets.fold import Fold
 from mmtui.tui.widgets.message import MessageView
 
 SHOWN = 20  # messages that are shown at once: each takes some widgets, which all are laid out
@@ -37,18 +38,24 @@ class Earlier(Static, can_focus=True):
 
 
 class Transcript(VerticalScroll, can_focus=False):
-    """The view follows the end, unless the user scrolled up."""
+    """The view follows the end, unless the user scrolled up.
+
+    While it does, what is more than a screen above is folded: a layout takes everything that is
+    displayed, seen or not, and an answer would come in jerks.
+    """
 
     def __init__(self, find: Find) -> None:
         super().__init__(id="transcript")
         self._find = find
         self._earlier: list[Message] = []
         self._conversation = Conversation()
+        self._fold = Fold()
 
     async def show(self, conversation: Conversation) -> None:
         """The branch that is read; at its end."""
         self._conversation = conversation
         await self.remove_children()
+        self._fold = Fold()
         thread = conversation.thread
         self._earlier = thread[:-SHOWN]
         await self._offer_earlier()
@@ -57,6 +64,22 @@ class Transcript(VerticalScroll, can_focus=False):
     async def add(self, *messages: Message) -> None:
         await self.mount_all(self._views(messages))
         self.anchor()
+
+    def on_resize(self) -> None:
+        self._fold.open()
+
+    def watch_virtual_size(self) -> None:
+        if self.virtual_size.height > self._fold.bottom + 3 * self.size.height:
+            self.call_after_refresh(self._fold_above)
+
+    def _fold_above(self) -> None:
+        if self.is_vertical_scroll_end and (views := self.query(MessageView)):
+            self._fold.close(self, [self, *views.last().query(Markdown)])
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if new_value - self.size.height < self._fold.bottom:
+            self._fold.open()
 
     def page(self, by: int) -> None:
         """Above what is shown there may be more."""
