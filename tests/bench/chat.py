@@ -33,7 +33,7 @@ from PIL import Image
 
 from mmtui.chat.conversation import Attachment, Conversation
 from mmtui.chat.history import History
-from mmtui.tui.start import collect_seldom
+from mmtui.tui.start import collect_young
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tui"))
@@ -59,7 +59,7 @@ BARS = {"start_s": 0.5, "longest_gap_s": 0.1, "slowest_search_s": 0.05}
 
 
 def main() -> None:
-    collect_seldom()  # as the chat does
+    collect_young()  # as the chat does
     options = argparse.ArgumentParser()
     options.add_argument("--case", choices=["start", "stream", "memory", "search"])
     arguments = options.parse_args()

@@ -79,3 +79,22 @@ async def test_what_is_far_above_is_folded_and_unfolds_when_it_is_wanted(store):
             await user.press("pageup")
         assert transcript.virtual_size == folded  # nothing jumps
         assert all(view.display for view in transcript.query("MessageView, MarkdownParagraph"))
+
+
+@awaited
+async def test_the_language_of_code_is_not_guessed_nor_looked_for_in_plugins(store, monkeypatch):
+    def slow(*_: object) -> None:
+        raise AssertionError("this takes longer than a frame")
+
+    monkeypatch.setattr("pygments.lexers.guess_lexer", slow)
+    monkeypatch.setattr("pygments.lexers.find_plugin_lexers", slow)
+    async with opened(store, resume="latest") as user:
+        await user.types("more", "enter")
+        for piece in (
+            "```pyth",
+            "on\nprint(1)\n```\n\n",
+            "```\nplain\n```\n\n    indented\n\ndone",
+        ):
+            await user.is_answered(piece, stop=None)
+        codes = [fence.lexer for fence in user.messages[-1].query("MarkdownFence")]
+        assert codes == ["python", "text", "text"] and "done" in user.screen

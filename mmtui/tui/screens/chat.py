@@ -68,32 +68,22 @@ class ChatScreen(Screen[None]):
         self._draft = draft
         self._playing: Playing | None = None
         self._commands = Commands(self)
+        self._transcript, self._status = Transcript(session.file), Status()
+        self.chips = Chips(session.file, removable=True)
+        self.composer = Composer(session.history.said())
 
     def compose(self) -> ComposeResult:
-        yield Transcript(self.session.file)
+        yield self._transcript
         yield self._meter
-        yield Chips(self.session.file, removable=True)
-        yield Composer(self.session.history.said())
-        yield Status()
+        yield self.chips
+        yield self.composer
+        yield self._status
 
     async def on_mount(self) -> None:
         self.composer.put(self._draft)
         self.set_interval(DRAFT_EVERY_S, self.keep_draft)
         await self.show_thread()
-        # All that is here stays: to search it for garbage would halt a stream for 0.2 s.
-        gc.freeze()
-
-    @property
-    def chips(self) -> Chips:
-        return self.query_one("ChatScreen > Chips", Chips)
-
-    @property
-    def composer(self) -> Composer:
-        return self.query_one(Composer)
-
-    @property
-    def _transcript(self) -> Transcript:
-        return self.query_one(Transcript)
+        gc.freeze()  # all that is here stays
 
     # What is shown
 
@@ -107,10 +97,11 @@ class ChatScreen(Screen[None]):
         self.composer.put(draft)
         await self.chips.clear()
         await self.show_thread()
+        self.call_after_refresh(gc.collect)
 
     def show_status(self) -> None:
         note = "recording" if self._meter.is_recording else ""
-        self.query_one(Status).show(self.session.figures, note)
+        self._status.show(self.session.figures, note)
 
     def action_page(self, by: int) -> None:
         self._transcript.page(by)
@@ -248,6 +239,7 @@ class ChatScreen(Screen[None]):
         if view := self._transcript.view(answer):
             if answer is not self.session.answer:
                 await view.finish()
+                self.call_after_refresh(gc.collect, 1)  # what was left over while it was written
             elif isinstance(event, Piece):
                 await view.write(event.text)
 

@@ -1,6 +1,7 @@
 """One message in the transcript: what was said, with what, and how it ended."""
 
 import re
+from functools import cache
 from typing import ClassVar
 
 from markdown_it import MarkdownIt
@@ -66,6 +67,11 @@ class MessageView(Vertical, can_focus=True):
         self._stream: MarkdownStream | None = None
         self._body: Markdown | None = None
         self._end = Static("", classes="end", markup=False)
+
+    @property
+    def bodies(self) -> list[Markdown]:
+        """Of an answer, what grows."""
+        return [self._body] if self._body else []
 
     def compose(self) -> ComposeResult:
         yield Chips(self._find)
@@ -135,6 +141,7 @@ class _Parser(MarkdownIt):
     def __init__(self) -> None:
         super().__init__("gfm-like")
         self.core.ruler.push("printable", _clean)
+        self.core.ruler.push("language", _name_language)
 
     def normalizeLink(self, url: str) -> str:
         """Textual unquotes a link that is clicked: this keeps it what it was."""
@@ -145,3 +152,23 @@ def _clean(state: StateCore) -> None:
     for block in state.tokens:
         for part in block.children or ():
             part.content = printable(part.content)
+
+
+def _name_language(state: StateCore) -> None:
+    """Of code: Pygments would guess it, or ask all plugins for a name that is half written.
+
+    Either takes longer than a frame.
+    """
+    for block in state.tokens:
+        if block.type in ("fence", "code_block"):
+            name = block.info.lower().partition(" ")[0]
+            block.info = name if name in _languages() else "text"
+
+
+@cache
+def _languages() -> frozenset[str]:
+    from pygments.lexers import get_all_lexers
+
+    return frozenset(
+        alias for _, aliases, _, _ in get_all_lexers(plugins=False) for alias in aliases
+    )

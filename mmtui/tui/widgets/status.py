@@ -26,4 +26,4 @@ class Status(Static):
             parts.append(f"without the oldest {figures.dropped} turns")
         if figures.tokens_per_s:
             parts.append(f"{figures.tokens_per_s:.0f} tokens/s")
-        self.update(Content("  ·  ".join(parts)))
+        self.update(Content("  ·  ".join(parts)), layout=False)  # always one line

@@ -8,7 +8,7 @@ from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.events import Click
 from textual.message import Message as Posted
-from textual.widgets import Markdown, Static
+from textual.widgets import Static
 
 from mmtui.chat.conversation import Conversation, Message
 from mmtui.tui.widgets.chips import Find
@@ -73,8 +73,8 @@ class Transcript(VerticalScroll, can_focus=False):
             self.call_after_refresh(self._fold_above)
 
     def _fold_above(self) -> None:
-        if self.is_vertical_scroll_end and (views := self.query(MessageView)):
-            self._fold.close(self, [self, *views.last().query(Markdown)])
+        if self.is_vertical_scroll_end and (views := self._shown):
+            self._fold.close(self, [self, *views[-1].bodies])
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
@@ -89,12 +89,17 @@ class Transcript(VerticalScroll, can_focus=False):
             (self.action_page_up if by < 0 else self.action_page_down)()
 
     def view(self, message: Message | None) -> MessageView | None:
-        return next((view for view in self.query(MessageView) if view.message is message), None)
+        return next((view for view in self._shown if view.message is message), None)
+
+    @property
+    def _shown(self) -> list[MessageView]:
+        """Without a query, which would match all that is in them, for each token."""
+        return [child for child in self.children if isinstance(child, MessageView)]
 
     @on(Earlier.Wanted)
     async def _show_earlier(self, event: Earlier.Wanted) -> None:
         event.stop()
-        first = self.query(MessageView).first()
+        first = self._shown[0]
         messages, self._earlier = self._earlier[-SHOWN:], self._earlier[:-SHOWN]
         self.release_anchor()
         await self.mount_all(self._views(messages), before=first)
