@@ -1,6 +1,5 @@
 """`mmtui bench`: what a model takes on this machine."""
 
-import dataclasses
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -71,9 +70,7 @@ def _checkpoint(
 
     found = checkpoint.find(model)
     if precision is not None:
-        language = dataclasses.replace(found.spec.language, precision=precision)
-        spec = dataclasses.replace(found.spec, language=language)
-        found = dataclasses.replace(found, spec=spec)
+        found = found.in_precision(precision)
     with ExitStack() as stack:
         if random_weights:
             from mmtui.pipeline import random_weights as chance

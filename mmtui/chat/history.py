@@ -8,7 +8,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,10 +74,11 @@ class History:
             )
             self._database.execute("PRAGMA foreign_keys = ON")
             self._migrate()
-        self.purge(UNDO_S)
         self._drafting = FileLock(self.folder / "drafting.lock")  # held by the first that types
 
     def close(self) -> None:
+        with suppress(MmtuiError):  # on a full disk, say: another time
+            self.purge(UNDO_S)
         self._drafting.release(force=True)
         self._database.close()
 
@@ -163,8 +164,9 @@ class History:
         with _told(self.folder):
             named = {sha for (sha,) in self._read("SELECT DISTINCT sha256 FROM attachments")}
             for file in self._files.glob("??/*"):
-                if file.name not in named and file.stat().st_mtime <= before:
-                    file.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):  # another instance may purge, too
+                    if file.name not in named and file.stat().st_mtime <= before:
+                        file.unlink()
 
     def save_draft(self, conversation: Conversation, draft: str) -> None:
         """What is typed and not sent."""

@@ -13,12 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import mmtui
 from mmtui.errors import InputError, MissingError, UsageError
 from mmtui.pipeline import assets
-from mmtui.pipeline.spec import Asset, LanguageSpec, ModelSpec, Pin
+from mmtui.pipeline.spec import Asset, LanguageSpec, ModelSpec, Pin, Precision
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,6 +46,11 @@ class Checkpoint:
     @property
     def sees(self) -> bool:
         return self.spec.vision is not None and self.projector is not None
+
+    def in_precision(self, precision: Precision) -> Self:
+        """The same, its language model to be loaded so."""
+        language = dataclasses.replace(self.spec.language, precision=precision)
+        return dataclasses.replace(self, spec=dataclasses.replace(self.spec, language=language))
 
 
 def find(model: str) -> Checkpoint:

@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -72,9 +71,7 @@ def main() -> None:
     if choice.is_installed() and psutil.virtual_memory().available > PHI2_BYTES:
         _note("Phi-2's shape in Q4_0")
         with tempfile.TemporaryDirectory() as folder:
-            phi2 = checkpoint.find("phi2")
-            language = replace(phi2.spec.language, precision="nf4")
-            phi2 = replace(phi2, spec=replace(phi2.spec, language=language))
+            phi2 = checkpoint.find("phi2").in_precision("nf4")
             phi2 = random_weights.checkpoint(phi2, "llamacpp", Path(folder))
             found["phi2_decode"] = medians(_on_llamacpp(phi2), arguments.rounds)
     else:

@@ -128,10 +128,10 @@ def test_what_was_deleted_goes_by_itself_after_a_day(history):
     history._database.execute(
         "UPDATE conversations SET deleted = deleted - 90000 WHERE id = ?", (gone,)
     )
-    later = History(history.folder)
-    later.restore(back)
+    History(history.folder).close()
+    history.restore(back)
     with pytest.raises(InputError, match="no deleted conversation"):
-        later.restore(gone)
+        history.restore(gone)
 
 
 def test_only_one_deletion_is_undone_at_once(history):
