@@ -35,11 +35,11 @@ class VisionLanguage(nn.Module):
         pictures = self.projector(batch.features.to(weight.device, weight.dtype))
         embedding = self.language.get_input_embeddings()
         inputs, _ = embed(batch.sequences, embedding, dict(zip(batch.keys, pictures, strict=True)))
-        seen = {"inputs_embeds": inputs}
+        given = {"inputs_embeds": inputs}
         if batch.branches.any():
-            seen["attention_mask"] = attended(batch.branches.to(inputs.device))
-            seen["position_ids"] = batch.places.to(inputs.device)
-        loss = summed_loss(self.language, batch.targets.to(inputs.device), **seen)
+            given["attention_mask"] = attended(batch.branches.to(inputs.device))
+            given["position_ids"] = batch.places.to(inputs.device)
+        loss = summed_loss(self.language, batch.targets.to(inputs.device), **given)
         # A batch without pictures has a gradient too: zero.
         total: Tensor = loss + 0.0 * pictures.sum()
         return total

@@ -76,7 +76,7 @@ def preflight(
 
 
 def _two_batches(stage: Stage, options: Options, accelerator: Accelerator) -> list[Any]:
-    """The longest examples, and what the first step trains on."""
+    """The longest rows, and what the first step trains on."""
     window = options.window(accelerator.num_processes)
     first = share(
         Order(stage.train.lengths, window, options.seed).window(0),

@@ -20,7 +20,7 @@ from mmtui.pipeline.prompt import IGNORE, ChatFormat, Role, Turn
 from mmtui.pipeline.sequence import Position, positions
 
 TEMPLATE = 64  # tokens that a chat template may put around a dialogue
-NAMES = 160  # characters that may name a picture
+NAMES = 160  # bytes that may name a picture
 
 
 @dataclass
@@ -53,7 +53,8 @@ class Dialogues:
     """Examples as batches for a language model and its tower; `rows` are what an index names.
 
     `shape` is (patches, width). A dialogue longer than `limit` positions loses its last turns.
-    Of several `views`, one is drawn for each row and step.
+    Of several `views`, one is drawn for each row and step. Examples are rows of their own unless
+    the language model `keeps_apart` what shares one.
     """
 
     def __init__(
@@ -64,13 +65,19 @@ class Dialogues:
         shape: tuple[int, int],
         limit: int,
         views: Sequence[View] = ("plain",),
+        *,
+        keeps_apart: bool = False,
     ) -> None:
-        self.rows = branches.gathered(examples)
+        def room(pictures: int) -> int:
+            return limit - self._most(pictures) if keeps_apart else 0
+
         self._chat, self._store, self._shape, self._limit = chat, store, shape, limit
         self._views = views
+        self.rows = branches.gathered(examples, room)
         self.lengths = [
-            # Four characters are about a token.
-            sum(example.characters for example in row) // 4 + shape[0] * len(row[0].pictures)
+            # Four bytes are about a token.
+            sum(example.size // 4 + branches.TEMPLATE // 2 for example in row)
+            + shape[0] * len(row[0].pictures)
             for row in self.rows
         ]
 
@@ -91,13 +98,11 @@ class Dialogues:
     def drop_untrainable(self) -> int:
         """Leave out what has no answer within the limit; returns how many they are.
 
-        A token is a character at least, so that most examples need no look.
+        Most examples need no look.
         """
 
         def trainable(example: Example) -> bool:
-            picture = self._shape[0] + NAMES
-            most = example.characters + picture * len(example.pictures) + TEMPLATE
-            if most > self._limit:
+            if example.size + self._most(len(example.pictures)) > self._limit:
                 try:
                     self._dialogue(example, "plain")
                 except InputError:
@@ -105,6 +110,10 @@ class Dialogues:
             return True
 
         return self._keep(trainable)
+
+    def _most(self, pictures: int) -> int:
+        """Positions that pictures and the template may take."""
+        return pictures * (self._shape[0] + NAMES) + TEMPLATE
 
     def _keep(self, usable: Callable[[Example], bool]) -> int:
         kept = [tuple(filter(usable, row)) for row in self.rows]

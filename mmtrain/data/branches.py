@@ -4,10 +4,11 @@ Pictures and the template before them are most of a short row; eight questions a
 take a third of the positions that eight rows do, and the loss is the same.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,10 @@ from mmtui.pipeline.prompt import IGNORE
 from mmtui.pipeline.sequence import Position
 
 TOGETHER = 8  # examples in a row
-ROW = 640  # characters of them, so that attention on a CPU stays what is fastest on short rows
+ROW = 640  # bytes of them, so that attention on a CPU stays what is fastest on short rows
+TEMPLATE = 16  # positions that a chat template may put into a branch
+
+Dialogue = tuple[list[Position], list[int]]
 
 
 @dataclass
@@ -34,50 +38,57 @@ class Row:
     places: list[int]
 
 
-def gathered(examples: Sequence[Example]) -> list[tuple[Example, ...]]:
-    """Examples of one exchange about the same pictures together, in the order of the first."""
+def gathered(examples: Sequence[Example], room: Callable[[int], int]) -> list[tuple[Example, ...]]:
+    """Examples of one exchange that begin with the same pictures, in the order of the first.
+
+    `room`: how many positions are left beside so many pictures.
+    """
     rows: list[list[Example]] = []
     open_rows: dict[tuple[Path, ...], list[Example]] = {}
     for example in examples:
-        if not example.pictures or len(example.turns) != 2:
+        if (pictures := _first(example)) is None:
             rows.append([example])
             continue
-        row = open_rows.get(key := tuple(example.pictures), [])
-        size = sum(other.characters for other in row) + example.characters
-        if not 0 < len(row) < TOGETHER or size > ROW:
-            open_rows[key] = row = []
+        row = open_rows.get(pictures, [])
+        most = sum(other.size + TEMPLATE for other in [*row, example])
+        if not 0 < len(row) < TOGETHER or most > min(ROW, room(len(pictures))):
+            open_rows[pictures] = row = []
             rows.append(row)
         row.append(example)
     return [tuple(row) for row in rows]
 
 
-def joined(dialogues: Sequence[tuple[list[Position], list[int]]], limit: int) -> Row:
-    """Dialogues, as positions and targets, in one row of `limit` positions.
+def _first(example: Example) -> tuple[Path, ...] | None:
+    """The pictures, of an example of one exchange in which nothing is before them."""
+    content = example.turns[0][1]
+    pictures = tuple(part for part in content if isinstance(part, Path))
+    is_first = content[: len(pictures)] == pictures
+    return pictures if pictures and is_first and len(example.turns) == 2 else None
 
-    Their trunk ends before the first target of any. Branches beyond the limit are left out.
+
+def joined(dialogues: Sequence[Dialogue], limit: int) -> Row:
+    """Dialogues in one row of `limit` positions; a branch that does not fit is left out.
+
+    Their trunk ends before the first target of any.
     """
-    (positions, targets), *others = dialogues
-    trunk = _common(dialogues) if others else len(positions)
-    row = Row(positions[:trunk], targets[:trunk], [0] * trunk, list(range(trunk)))
-    for number, (positions, targets) in enumerate(dialogues if others else [], 1):
-        branch = positions[trunk:]
-        if len(row.positions) + len(branch) > limit:
-            break
-        row.positions += branch
-        row.targets += targets[trunk:]
-        row.branches += [number] * len(branch)
-        row.places += range(trunk, len(positions))
+    positions, targets = dialogues[0]
+    length = len(positions) if len(dialogues) == 1 else _common(dialogues)
+    row = Row(positions[:length], targets[:length], [0] * length, list(range(length)))
+    for number, (positions, targets) in enumerate(dialogues, 1):
+        branch = positions[length:]
+        if len(row.positions) + len(branch) <= limit:
+            row.positions += branch
+            row.targets += targets[length:]
+            row.branches += [number] * len(branch)
+            row.places += range(length, len(positions))
     return row
 
 
-def _common(dialogues: Sequence[tuple[list[Position], list[int]]]) -> int:
-    def alike() -> Iterator[bool]:
-        for parts in zip(*(positions for positions, _ in dialogues), strict=False):
-            yield len(set(parts)) == 1
-
-    same = sum(takewhile(bool, alike()))
+def _common(dialogues: Sequence[Dialogue]) -> int:
+    columns = zip(*(positions for positions, _ in dialogues), strict=False)
+    alike = sum(1 for _ in takewhile(lambda parts: len(set(parts)) == 1, columns))
     untrained = (sum(1 for _ in takewhile(IGNORE.__eq__, targets)) for _, targets in dialogues)
-    return min(same, *untrained)
+    return min(alike, *untrained)
 
 
 def attended(branches: Tensor) -> Tensor:
@@ -89,3 +100,23 @@ def attended(branches: Tensor) -> Tensor:
     length = branches.shape[1]
     earlier = torch.ones(length, length, dtype=torch.bool, device=branches.device).tril()
     return (earlier & ((other == 0) | (other == own)))[:, None]
+
+
+@torch.no_grad()
+def keeps_apart(language: Any) -> bool:
+    """Whether a model looks where `attended` lets it, which is tried on seven tokens.
+
+    Some kinds of attention take another mask, or places of their own; a convolution takes none.
+    """
+    ids = torch.tensor([[1, 2, 3, 4, 5, 6, 7]], device=language.device)
+    branches = torch.tensor([[0, 0, 0, 1, 1, 2, 2]], device=language.device)
+    places = torch.tensor([[0, 1, 2, 3, 4, 3, 4]], device=language.device)
+    try:
+        branched = language(
+            input_ids=ids, attention_mask=attended(branches), position_ids=places, use_cache=False
+        ).logits[0, -1]
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    alone = language(input_ids=ids[:, [0, 1, 2, 5, 6]], use_cache=False).logits[0, -1]
+    mixed = language(input_ids=ids, use_cache=False).logits[0, -1]
+    return bool((branched - alone).norm() < 0.2 * (mixed - alone).norm())

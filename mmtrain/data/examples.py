@@ -23,10 +23,13 @@ class Example:
         return [part for _, content in self.turns for part in content if isinstance(part, Path)]
 
     @property
-    def characters(self) -> int:
-        """Its length without pictures: enough to group examples by length."""
+    def size(self) -> int:
+        """Bytes without pictures: a token takes one at least, and about four."""
         return sum(
-            len(part) for _, content in self.turns for part in content if isinstance(part, str)
+            len(part.encode(errors="replace"))
+            for _, content in self.turns
+            for part in content
+            if isinstance(part, str)
         )
 
 

@@ -1,4 +1,4 @@
-"""Which examples a step trains on: a pure function of seed and step, so a run resumes anywhere."""
+"""Which rows a step trains on: a pure function of seed and step, so a run resumes anywhere."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ GROUPED = 32  # windows that are sorted by length together
 
 
 class Order:
-    """Windows of examples of like length; every epoch is shuffled anew.
+    """Windows of rows of like length; every epoch is shuffled anew.
 
     A window is what one step trains on, over all processes and accumulated batches. An
-    epoch's last examples that fill no window wait for another epoch's shuffle.
+    epoch's last rows that fill no window wait for another epoch's shuffle.
     """
 
     def __init__(self, lengths: Sequence[int], window: int, seed: int) -> None:
@@ -24,7 +24,7 @@ class Order:
         return max(len(self._lengths) // self._window, 1)
 
     def window(self, step: int) -> list[int]:
-        """The examples of a step, counted from 0, shortest first."""
+        """The rows of a step, counted from 0, shortest first."""
         epoch, at = divmod(step, self.windows_per_epoch)
         if self._epoch[0] != epoch:
             self._epoch = (epoch, self._shuffled(epoch))
@@ -34,7 +34,7 @@ class Order:
         chance = np.random.default_rng([self._seed, epoch])
         count = self.windows_per_epoch
         order = chance.permutation(len(self._lengths))
-        order = np.resize(order, count * self._window)  # fewer examples than a window repeat
+        order = np.resize(order, count * self._window)  # fewer rows than a window repeat
         windows: list[list[int]] = []
         for start in range(0, count, GROUPED):
             group = order[start * self._window : (start + GROUPED) * self._window]

@@ -1,6 +1,7 @@
 """What align and finetune share: dialogues with pictures, their features, their samples."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -8,6 +9,7 @@ from accelerate import Accelerator
 
 from mmtrain.answering import Answerer
 from mmtrain.data.batches import Dialogues
+from mmtrain.data.branches import keeps_apart
 from mmtrain.data.examples import Example, Split
 from mmtrain.data.features import View
 from mmtrain.parts import Parts
@@ -26,9 +28,11 @@ def datasets(
     if not split.train:
         raise InputError("there is no example to train on")
     limit = min(limit, parts.language.context)
+    apart = keeps_apart(parts.language.model)
+    of = partial(Dialogues, chat=parts.chat, store=parts.store, shape=parts.shape, limit=limit)
     return (
-        Dialogues(split.train, parts.chat, parts.store, parts.shape, limit, views),
-        Dialogues(split.validation, parts.chat, parts.store, parts.shape, limit),
+        of(split.train, views=views, keeps_apart=apart),
+        of(split.validation, keeps_apart=apart),
     )
 
 
@@ -63,7 +67,7 @@ def encoder(
             say(f"{len(broken):,} broken images are left out, and {dropped:,} examples with them")
         if long := train.drop_untrainable() + validation.drop_untrainable():
             say(f"{long:,} examples are left out, whose answers begin after --max-length")
-        if not train.examples:
+        if not train.rows:
             raise InputError("no example is left to train on", "raise --max-length")
 
     return encode

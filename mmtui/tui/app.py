@@ -1,10 +1,12 @@
 """The application: one chat screen, a model in its process, a microphone."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.events import Event, Paste
@@ -14,6 +16,7 @@ from mmtui.audio.recorder import Microphone, Speaker, SystemMicrophone, play
 from mmtui.chat import protocol
 from mmtui.chat.commands import COMMANDS
 from mmtui.chat.config import Config
+from mmtui.chat.history import History
 from mmtui.chat.model import Model, ModelPort
 from mmtui.chat.session import Notice, Session
 from mmtui.chat.text import printable
@@ -22,6 +25,8 @@ from mmtui.tui import keys
 from mmtui.tui.posted import FromModel
 from mmtui.tui.screens.chat import ChatScreen
 from mmtui.tui.terminal import Terminal
+
+PURGE_AFTER_S = 60.0
 
 
 class ChatApp(App[None]):
@@ -70,14 +75,21 @@ class ChatApp(App[None]):
                 draft = self.session.resume(None if self._resume == "latest" else self._resume)
         except MmtuiError as error:
             self._told(Notice(str(error), error.hint))
-        draft += self.terminal.typed
-        self._chat = ChatScreen(self.session, self._microphone, self._speaker, draft)
+        typed = self.terminal.typed
+        self._chat = ChatScreen(self.session, self._microphone, self._speaker, draft, typed)
         self.push_screen(self._chat)
         for image in self._images:
             self._chat.call_after_refresh(self._chat.attach, image)
         for notice in self._early:
             self._told(notice)
         self._chat.call_after_refresh(self._chat.attempt, self.session.load)
+        self.set_timer(PURGE_AFTER_S, self.purge)
+
+    @work(thread=True)
+    def purge(self) -> None:
+        """Not only when the chat closes: it may be killed each time."""
+        with suppress(MmtuiError):
+            History(self.session.history.folder).close()
 
     async def action_quit(self) -> None:
         if self._chat is not None:

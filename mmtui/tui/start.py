@@ -18,7 +18,10 @@ def run(config: "Config", resume: str | None, images: tuple[Path, ...]) -> None:
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(terminal.ask)
         from mmtui.tui.app import ChatApp
-    app = ChatApp(config, resume, images, asked.result())
+    found = asked.result()
+    if not found.answered:
+        terminal.forget_late_answers()
+    app = ChatApp(config, resume, images, found)
     app.run()
     if app.failure is not None:
         raise app.failure

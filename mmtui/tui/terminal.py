@@ -3,11 +3,11 @@
 import os
 import re
 import select
+import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from mmtui.chat.text import printable
@@ -23,7 +23,8 @@ ANSWERS = {
     "cell": re.compile(r"\x1b\[6;(\d+);(\d+)t"),
     "attributes": re.compile(r"\x1b\[\?([\d;]*)c"),
 }
-KEYS = re.compile(r"\x1b(\[[\d;]*[A-Za-z~]|O[A-Z]|.)?", re.DOTALL)  # arrows and the like
+# Arrows and the like, and answers that are not whole.
+KEYS = re.compile(r"\x1b(_[^\x1b]*(\x1b\\)?|\[[?\d;]*[A-Za-z~]?|O[A-Z]|.)?", re.DOTALL)
 
 
 class Terminal(NamedTuple):
@@ -32,6 +33,7 @@ class Terminal(NamedTuple):
     drawing: Drawing = "blocks"
     typed: str = ""
     cell: tuple[int, int] | None = None
+    answered: bool = True
 
 
 def ask() -> Terminal:
@@ -47,12 +49,27 @@ def ask() -> Terminal:
     try:
         sys.stdout.write(KITTY + CELL + ATTRIBUTES)
         sys.stdout.flush()
-        said = _read(keyboard)
-        if not ANSWERS["attributes"].search(said):
-            termios.tcflush(keyboard, termios.TCIFLUSH)  # a late answer would stand in the prompt
+        found = understood(_read(keyboard))
     finally:
         termios.tcsetattr(keyboard, termios.TCSANOW, before)
-    return understood(said)
+    return found._replace(cell=_cell() or found.cell)
+
+
+def forget_late_answers() -> None:
+    """They would stand in the prompt."""
+    import termios
+
+    termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+
+
+def _cell() -> tuple[int, int] | None:
+    """As the terminal told the kernel."""
+    import fcntl
+    import termios
+
+    told = fcntl.ioctl(sys.stdout.fileno(), termios.TIOCGWINSZ, bytes(8))
+    rows, columns, width, height = struct.unpack("4H", told)
+    return (width // columns, height // rows) if width and height and columns and rows else None
 
 
 def _read(keyboard: int) -> str:
@@ -80,16 +97,14 @@ def understood(said: str) -> Terminal:
     cell = (int(found["cell"][2]), int(found["cell"][1])) if found["cell"] else None
     for answer in ANSWERS.values():
         said = answer.sub("", said)
-    return Terminal(drawing, printable(KEYS.sub("", said)).strip(), cell)
+    typed = printable(KEYS.sub("", said)).strip("\n")
+    return Terminal(drawing, typed, cell, attributes is not None)
 
 
 def picture_widget(terminal: Terminal) -> Any:
-    """The class of the widget that draws a picture. What it needs is loaded here, not before."""
-    if terminal.cell:
-        width, height = terminal.cell
-        os.environ |= {"TEXTUAL_CELL_WIDTH": str(width), "TEXTUAL_CELL_HEIGHT": str(height)}
-    with _no_questions():
-        from textual_image import widget
+    """The class of the widget that draws a picture."""
+    with _importing:
+        widget = _widgets(terminal.cell)
     return {
         "sixel": widget.SixelImage,
         "kitty": widget.TGPImage,
@@ -97,26 +112,29 @@ def picture_widget(terminal: Terminal) -> Any:
     }[terminal.drawing]
 
 
+_importing = threading.Lock()  # thumbnails are drawn in threads
+
+
+@cache
+def _widgets(cell: tuple[int, int] | None) -> Any:
+    """textual_image asks the terminal when it is imported; the answers would go to Textual."""
+    if cell:
+        width, height = cell
+        os.environ |= {"TEXTUAL_CELL_WIDTH": str(width), "TEXTUAL_CELL_HEIGHT": str(height)}
+    before = sys.__stdout__
+    vars(sys)["__stdout__"] = _Silent()
+    try:
+        from textual_image import widget
+    finally:
+        vars(sys)["__stdout__"] = before
+    return widget
+
+
 class _Silent:
-    """Stands in for a terminal that can't be asked."""
+    """Stands in for a terminal that can't be asked, but has the size that it has."""
 
     def isatty(self) -> bool:
         return False
 
     def fileno(self) -> int:
         return 1
-
-
-_importing = threading.Lock()  # thumbnails are drawn in threads
-
-
-@contextmanager
-def _no_questions() -> Iterator[None]:
-    """textual_image asks the terminal when it is imported; the answers would go to Textual."""
-    with _importing:
-        before = sys.__stdout__
-        vars(sys)["__stdout__"] = _Silent()
-        try:
-            yield
-        finally:
-            vars(sys)["__stdout__"] = before

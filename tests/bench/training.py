@@ -85,7 +85,6 @@ def measure(kind: str, size: int, data: Path) -> dict[str, float]:
     if kind in ("original", "align"):
         examples = coco.read(data / "captions").train
         short = [e for e in examples if len(_caption(loaded, e)) < LONGEST]
-        short = list({e.pictures[0]: e for e in short}.values())  # of one, they would share a row
         chosen = short[:: len(short) // (size * (WARM + COUNTED))]
     else:
         chosen = llava.read(data / "instruct").train

@@ -11,6 +11,7 @@ from transformers import AutoTokenizer
 
 from mmtrain import starts
 from mmtrain.data.batches import Dialogues
+from mmtrain.data.branches import keeps_apart
 from mmtrain.data.examples import Example
 from mmtrain.data.features import FeatureStore
 from mmtrain.model import VisionLanguage, summed_loss, trained_tokens
@@ -100,7 +101,8 @@ def test_questions_about_a_picture_share_it_and_the_loss_is_that_of_each_alone(
         torch.manual_seed(0)
         module = VisionLanguage(model.model, nn.Linear(128, model.hidden))
         batches = [
-            Dialogues(row, data._chat, data._store, (16, 128), 400).batch([0]) for row in rows
+            Dialogues(row, data._chat, data._store, (16, 128), 400, keeps_apart=True).batch([0])
+            for row in rows
         ]
         loss = sum(module(batch) for batch in batches)
         loss.backward()
@@ -114,20 +116,39 @@ def test_questions_about_a_picture_share_it_and_the_loss_is_that_of_each_alone(
     assert torch.allclose(its_gradient, gradient, atol=1e-4)
 
 
-def test_what_branches_beyond_the_limit_is_left_out(dialogues, tiny_llama):
+def test_a_row_has_room_for_what_it_gathers(dialogues, tiny_llama):
+    """Whatever its script, and wherever its pictures stand."""
     _, data = dialogues(tiny_llama)
     (picture,) = data.rows[0][0].pictures
-    examples = [
-        Example(str(n), (("user", (picture, f"Number {n}?")), ("assistant", (f"It is {n}.",))))
-        for n in range(4)
-    ]
-    whole = Dialogues(examples, data._chat, data._store, (16, 128), 400).batch([0])
-    cut = Dialogues(
-        examples, data._chat, data._store, (16, 128), len(whole.sequences[0]) - 1
-    ).batch([0])
-    kept = len(cut.sequences[0])
-    assert cut.branches.max() == whole.branches.max() - 1
-    assert cut.targets[0].tolist() == whole.targets[0, :kept].tolist()
+
+    def rows(*contents: tuple, limit: int = 400, keeps_apart: bool = True) -> list[int]:
+        examples = [
+            Example(str(n), (("user", content), ("assistant", ("Yes.",))))
+            for n, content in enumerate(contents)
+        ]
+        made = Dialogues(
+            examples, data._chat, data._store, (16, 128), limit, keeps_apart=keeps_apart
+        )
+        for index, row in enumerate(made.rows):
+            batch = made.batch([index])
+            answers = (batch.targets[0] != IGNORE).sum() / len(row)
+            assert answers == answers.round() > 1, "an answer was cut"
+        return [len(row) for row in made.rows]
+
+    asked = [(picture, f"Is it {n}?") for n in range(10)]
+    assert rows(*asked) == [5, 5]
+    assert rows(*asked, keeps_apart=False) == [1] * 10
+    assert rows(*asked, limit=60) == [1] * 10
+    assert rows(*((picture, "Что это такое, скажи? " * 2) for _ in range(4)), limit=600) == [3, 1]
+    assert rows(*((f"Is it {n}?", picture) for n in range(3))) == [1] * 3
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_attention_over_branches_is_tried_before_it_is_used(name, request):
+    model = language.load(request.getfixturevalue(name), precision="fp32").model
+    assert keeps_apart(model)
+    model.set_attn_implementation("eager")  # adds the mask to its scores: True is 1
+    assert not keeps_apart(model)
 
 
 @pytest.mark.parametrize("name", FOLDERS)

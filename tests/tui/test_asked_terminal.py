@@ -16,17 +16,17 @@ ASK = "from mmtui.tui.terminal import ask; print('told', tuple(ask()))"
 @pytest.mark.parametrize(
     ("said", "meant"),
     [
-        ("", Terminal()),
+        ("", Terminal(answered=False)),
+        ("Why \x1b[?62;22c", Terminal(typed="Why ")),
+        (f"a{KITTY}b\x1b[?62;", Terminal("kitty", "ab", answered=False)),
+        ("a\x1b_Gi=31;O", Terminal(typed="a", answered=False)),
         ("\x1b[?62;4;22c", Terminal("sixel")),
         ("\x1b[?62;22c", Terminal()),
         ("\x1b[?64;40c", Terminal()),
         (f"{KITTY}{CELL}\x1b[?62c", Terminal("kitty", "", (10, 20))),
         (f"{KITTY}\x1b[?62;4c", Terminal("sixel")),  # some that claim both draw only this well
         ("\x1b_Gi=31;EINVAL:no\x1b\\\x1b[?62c", Terminal()),
-        (
-            "hi\x1b_Gi=31;OK\x1b\\ th\x1b[Aere\x1b[?62c\x1b]52;\x07!\r",
-            Terminal("kitty", "hi there52;!"),
-        ),
+        (f"hi{KITTY} th\x1b[Aere\x1b[?62c\x07!\r", Terminal("kitty", "hi there!")),
     ],
 )
 def test_answers_are_told_from_what_is_typed(said, meant):
@@ -52,11 +52,11 @@ def _asked(answer: str) -> str:
 
 
 def test_a_terminal_that_answers_is_understood_and_loses_no_key():
-    assert _asked(f"Wh{KITTY}y{CELL}\x1b[?62;22c") == "('kitty', 'Why', (10, 20))"
+    assert _asked(f"Wh{KITTY}y{CELL}\x1b[?62;22c") == "('kitty', 'Why', (10, 20), True)"
 
 
 def test_a_terminal_that_does_not_answer_draws_blocks_and_keeps_the_keys():
-    assert _asked("Why") == "('blocks', 'Why', None)"
+    assert _asked("Why") == "('blocks', 'Why', None, False)"
 
 
 def test_without_a_terminal_nothing_is_asked():
@@ -67,4 +67,4 @@ def test_without_a_terminal_nothing_is_asked():
         check=True,
         stdin=subprocess.DEVNULL,
     )
-    assert run.stdout == "told ('blocks', '', None)\n"
+    assert run.stdout == "told ('blocks', '', None, True)\n"

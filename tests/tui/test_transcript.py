@@ -69,8 +69,8 @@ async def test_what_is_far_above_is_folded_and_unfolds_when_it_is_wanted(store):
         for number in range(100):
             await user.is_answered(f"line {number}\n\n", stop=None)
         displayed = [view for view in transcript.children if view.display]
-        assert len(displayed) == 1  # the answer, of which only the end is displayed
-        blocks = displayed[0].query("MarkdownParagraph")
+        assert len(displayed) == 3  # Earlier, the question, and the answer: the end of it
+        blocks = displayed[-1].query("MarkdownParagraph")
         assert len(blocks) == 100 and sum(block.display for block in blocks) < 60
         assert transcript.is_vertical_scroll_end and "line 99" in user.screen
         folded = transcript.virtual_size
@@ -98,3 +98,30 @@ async def test_the_language_of_code_is_not_guessed_nor_looked_for_in_plugins(sto
             await user.is_answered(piece, stop=None)
         codes = [fence.lexer for fence in user.messages[-1].query("MarkdownFence")]
         assert codes == ["python", "text", "text"] and "done" in user.screen
+
+
+@awaited
+async def test_what_has_the_focus_is_not_folded(store):
+    async with opened(store, resume="latest") as user:
+        await user.types("more", "enter")
+        await user.press("shift+tab")  # the answer
+        await user.press("shift+tab")
+        asked = user.app.focused
+        for number in range(60):
+            await user.is_answered(f"line {number}\n\n", stop=None)
+        assert user.app.focused is asked and "more" in str(asked.message.text)
+
+
+@awaited
+async def test_a_list_that_grows_beyond_the_screen_keeps_its_place(store):
+    async with opened(store, resume="latest") as user:
+        transcript = user.chat.query_one(Transcript)
+        await user.types("more", "enter")
+        await user.is_answered(*[f"line {number}\n\n" for number in range(30)], stop=None)
+        for number in range(80):
+            await user.is_answered(f"1. item {number}\n", stop=None)
+        folded = transcript.virtual_size.height
+        assert transcript.is_vertical_scroll_end and "item 79" in user.screen
+        transcript._fold.open()
+        await user.settle()
+        assert transcript.virtual_size.height == folded

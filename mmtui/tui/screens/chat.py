@@ -60,12 +60,18 @@ class ChatScreen(Screen[None]):
     ]  # fmt: skip
 
     def __init__(
-        self, session: Session, microphone: Microphone, speaker: Speaker, draft: str = ""
+        self,
+        session: Session,
+        microphone: Microphone,
+        speaker: Speaker,
+        draft: str = "",
+        typed: str = "",
     ) -> None:
+        """`typed`: before there was a prompt."""
         super().__init__()
         self.session, self._speaker = session, speaker
         self._meter, self.microphones = Meter(microphone), microphone.devices
-        self._draft = draft
+        self._draft, self._typed = draft, typed
         self._playing: Playing | None = None
         self._commands = Commands(self)
         self._transcript, self._status = Transcript(session.file), Status()
@@ -81,6 +87,7 @@ class ChatScreen(Screen[None]):
 
     async def on_mount(self) -> None:
         self.composer.put(self._draft)
+        self.composer.insert_spoken(self._typed)
         self.set_interval(DRAFT_EVERY_S, self.keep_draft)
         await self.show_thread()
         gc.freeze()  # all that is here stays
@@ -90,6 +97,7 @@ class ChatScreen(Screen[None]):
     async def show_thread(self) -> None:
         await self._transcript.show(self.session.conversation)
         self.show_status()
+        self.call_after_refresh(gc.collect)  # what was shown before
 
     async def begin(self, draft: str = "") -> None:
         """Another conversation."""
@@ -97,7 +105,6 @@ class ChatScreen(Screen[None]):
         self.composer.put(draft)
         await self.chips.clear()
         await self.show_thread()
-        self.call_after_refresh(gc.collect)
 
     def show_status(self) -> None:
         note = "recording" if self._meter.is_recording else ""

@@ -71,7 +71,8 @@ class Composer(TextArea):
     def insert_spoken(self, text: str) -> None:
         """What was heard goes to where the cursor is."""
         before = self.get_text_range((0, 0), self.cursor_location)
-        self.insert(("" if not before or before[-1].isspace() else " ") + printable(text))
+        space = " " if text and before and not before[-1].isspace() else ""
+        self.insert(space + printable(text))
 
     def taken(self, text: str) -> None:
         """A text that was sent is said."""

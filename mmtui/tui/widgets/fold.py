@@ -1,6 +1,6 @@
 """What is far above the view takes no part in the layout, and no less room."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 
 from textual.widget import Widget
@@ -15,37 +15,43 @@ class Fold:
     def __init__(self) -> None:
         self.bottom = 0
         self._hidden: list[Widget] = []
-        self._first: dict[Widget, Widget] = {}  # that is displayed, by what it is in
+        self._first: set[Widget] = set()  # after what is folded
 
-    def close(self, view: Widget, containers: Iterable[Widget]) -> None:
-        """Fold the children of `containers` that end more than a screen above a scrolled view."""
+    def close(self, view: Widget, parts: Iterable[Sequence[Widget]]) -> None:
+        """Fold of each part what ends more than a screen above a scrolled view.
+
+        Its last two stay: what grows may replace the last one, with its margin. What has the focus
+        stays, too.
+        """
         top = view.content_region.y
-        for container in containers:
-            shown = [child for child in container.children if child.display]
-            above = list(
-                takewhile(lambda child: child.region.bottom < top - view.size.height, shown[:-1])
-            )
-            if not above:
+
+        def is_above(widget: Widget) -> bool:
+            return widget.region.bottom < top - view.size.height and not widget.has_focus_within
+
+        for part in parts:
+            shown = [widget for widget in part if widget.display]
+            if not (above := list(takewhile(is_above, shown[:-2]))):
                 continue
             self.bottom = max(self.bottom, above[-1].region.bottom - top + view.scroll_offset.y)
-            first = shown[len(above)]
-            self._begin(container, first, first.virtual_region.y)
-            for child in above:
-                child.display = False
+            self._begin(above[0], shown[len(above)])
+            for widget in above:
+                widget.display = False
             self._hidden += above
 
-    def _begin(self, container: Widget, first: Widget, line: int) -> None:
-        """The place of what is folded is the margin of what comes first."""
-        if before := self._first.pop(container, None):
-            before.styles.margin = None
+    def _begin(self, folded: Widget, first: Widget) -> None:
+        """The place of what is folded is the margin of what comes first then."""
+        line = first.region.y - folded.region.y + folded.styles.margin.top
         right, bottom, left = first.styles.margin[1:]
         first.styles.margin = (line, right, bottom, left)
-        self._first[container] = first
+        if folded in self._first:
+            folded.styles.margin = None
+            self._first.remove(folded)
+        self._first.add(first)
 
     def open(self) -> None:
-        for first in self._first.values():
+        for first in self._first:
             first.styles.margin = None
-        for child in self._hidden:
-            child.display = True
+        for widget in self._hidden:
+            widget.display = True
         self.bottom = 0
-        self._first, self._hidden = {}, []
+        self._first, self._hidden = set(), []

@@ -1,6 +1,7 @@
 """One message in the transcript: what was said, with what, and how it ended."""
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import ClassVar
 
@@ -11,6 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.message import Message as Posted
+from textual.widget import Widget
 from textual.widgets import Markdown, Static
 from textual.widgets.markdown import MarkdownStream
 
@@ -69,9 +71,9 @@ class MessageView(Vertical, can_focus=True):
         self._end = Static("", classes="end", markup=False)
 
     @property
-    def bodies(self) -> list[Markdown]:
-        """Of an answer, what grows."""
-        return [self._body] if self._body else []
+    def blocks(self) -> Sequence[Widget]:
+        """Of an answer, what it is made of; it grows at its end."""
+        return self._body.children if self._body else []
 
     def compose(self) -> ComposeResult:
         yield Chips(self._find)

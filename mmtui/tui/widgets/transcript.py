@@ -74,7 +74,7 @@ class Transcript(VerticalScroll, can_focus=False):
 
     def _fold_above(self) -> None:
         if self.is_vertical_scroll_end and (views := self._shown):
-            self._fold.close(self, [self, *views[-1].bodies])
+            self._fold.close(self, [views, views[-1].blocks])
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
