@@ -57,3 +57,18 @@ def gguf(
 
         written = export_gguf(checkpoint, out, quantize, report)
     print(one_line(str(written)))
+
+
+@app.command()
+def between(
+    one: Annotated[str, typer.Argument(metavar="ONE", help="A checkpoint or a preset.")],
+    other: Annotated[str, typer.Argument(metavar="OTHER", help="A run that began from it.")],
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, for --model.")],
+    share: Annotated[
+        float, typer.Option("--share", metavar="X", min=0, max=1, help="Of the other.")
+    ] = 0.5,
+) -> None:
+    """The model on part of the way from one to the other, which may forget less."""
+    from mmtrain.exporting import export_between
+
+    print(one_line(str(export_between(one, other, out, share))))

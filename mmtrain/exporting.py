@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mmtrain import runs
-from mmtui.errors import UsageError
+from mmtui.errors import InputError, UsageError
 from mmtui.pipeline import assets, checkpoint
 from mmtui.pipeline.assets import Report, silent
 from mmtui.pipeline.assistant import prepare
@@ -19,6 +19,7 @@ from mmtui.pipeline.conversion import copy_tokenizer
 from mmtui.pipeline.gguf_writing import Quantization, from_folder
 
 _ADAPTER_FILE = "adapter_model.safetensors"
+_ITS_START = "name a run and what it began from"
 
 
 def export(run: Path, destination: str) -> Path:
@@ -48,6 +49,31 @@ def export(run: Path, destination: str) -> Path:
             adapter=adapter,
             language=own,
         )
+    return place
+
+
+def export_between(one: str, other: str, place: Path, share: float) -> Path:
+    """Write the model whose trained weights lie between those of two, in bf16.
+
+    `share` is that of the other, which learnt on from the one: on part of the way there it often
+    does better, in all that either can, than both (Wortsman et al., arXiv:2109.01903). Raises
+    InputError for models that were not trained from each other.
+    """
+    near, far = checkpoint.find(one), checkpoint.find(other)
+    same = near.spec.language.weights == far.spec.language.weights
+    if not (same and near.projector and far.projector):
+        raise InputError(f"{one} and {other} are different models", _ITS_START)
+    _must_be_ours(place)
+    place.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=place, prefix=".new-") as name:
+        adapter = None
+        if near.adapter and far.adapter:
+            adapter = Path(name) / checkpoint.ADAPTER
+            shutil.copytree(near.adapter, adapter)
+            files = (near.adapter / _ADAPTER_FILE, far.adapter / _ADAPTER_FILE)
+            assets.save_tensors(_between(*files, share), adapter / _ADAPTER_FILE)
+        projector = _between(near.projector, far.projector, share)
+        checkpoint.write(place, near.spec, projector=projector, adapter=adapter)
     return place
 
 
@@ -83,6 +109,16 @@ def _must_be_ours(place: Path) -> None:
         raise UsageError(f"{place} holds a run", "name another folder")
     if place.exists() and not (place / checkpoint.SPEC).exists() and any(place.iterdir()):
         raise UsageError(f"{place} holds other files", "name another folder")
+
+
+def _between(near: Path, far: Path, share: float) -> dict[str, Tensor]:
+    here, there = load_file(near), load_file(far)
+    if {n: t.shape for n, t in here.items()} != {n: t.shape for n, t in there.items()}:
+        raise InputError(f"{near} and {far} hold other weights", _ITS_START)
+    return {
+        name: torch.lerp(tensor.float(), there[name].float(), share).to(torch.bfloat16)
+        for name, tensor in here.items()
+    }
 
 
 def _half(file: Path) -> dict[str, Tensor]:
