@@ -108,15 +108,23 @@ def keeps_apart(language: Any) -> bool:
 
     Some kinds of attention take another mask, or places of their own; a convolution takes none.
     """
+    was_training = language.training
+    language.train()  # bitsandbytes packs 4-bit weights on a CPU for good when it evaluates
+    try:
+        return _tried(language)
+    except (TypeError, ValueError, RuntimeError):  # it takes no such mask, or no places
+        return False
+    finally:
+        language.train(was_training)
+
+
+def _tried(language: Any) -> bool:
     ids = torch.tensor([[1, 2, 3, 4, 5, 6, 7]], device=language.device)
     branches = torch.tensor([[0, 0, 0, 1, 1, 2, 2]], device=language.device)
     places = torch.tensor([[0, 1, 2, 3, 4, 3, 4]], device=language.device)
-    try:
-        branched = language(
-            input_ids=ids, attention_mask=attended(branches), position_ids=places, use_cache=False
-        ).logits[0, -1]
-    except (TypeError, ValueError, RuntimeError):
-        return False
+    branched = language(
+        input_ids=ids, attention_mask=attended(branches), position_ids=places, use_cache=False
+    ).logits[0, -1]
     alone = language(input_ids=ids[:, [0, 1, 2, 5, 6]], use_cache=False).logits[0, -1]
     mixed = language(input_ids=ids, use_cache=False).logits[0, -1]
     return bool((branched - alone).norm() < 0.2 * (mixed - alone).norm())

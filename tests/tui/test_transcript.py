@@ -66,8 +66,8 @@ async def test_what_is_far_above_is_folded_and_unfolds_when_it_is_wanted(store):
     async with opened(store, resume="latest") as user:
         transcript = user.chat.query_one(Transcript)
         await user.types("more", "enter")
-        for number in range(100):
-            await user.is_answered(f"line {number}\n\n", stop=None)
+        for tens in range(10):
+            await user.is_answered(*[f"line {10 * tens + n}\n\n" for n in range(10)], stop=None)
         displayed = [view for view in transcript.children if view.display]
         assert len(displayed) == 3  # Earlier, the question, and the answer: the end of it
         blocks = displayed[-1].query("MarkdownParagraph")
@@ -107,8 +107,8 @@ async def test_what_has_the_focus_is_not_folded(store):
         await user.press("shift+tab")  # the answer
         await user.press("shift+tab")
         asked = user.app.focused
-        for number in range(60):
-            await user.is_answered(f"line {number}\n\n", stop=None)
+        for tens in range(6):
+            await user.is_answered(*[f"line {10 * tens + n}\n\n" for n in range(10)], stop=None)
         assert user.app.focused is asked and "more" in str(asked.message.text)
 
 
@@ -118,8 +118,8 @@ async def test_a_list_that_grows_beyond_the_screen_keeps_its_place(store):
         transcript = user.chat.query_one(Transcript)
         await user.types("more", "enter")
         await user.is_answered(*[f"line {number}\n\n" for number in range(30)], stop=None)
-        for number in range(80):
-            await user.is_answered(f"1. item {number}\n", stop=None)
+        for tens in range(8):
+            await user.is_answered(*[f"1. item {10 * tens + n}\n" for n in range(10)], stop=None)
         folded = transcript.virtual_size.height
         assert transcript.is_vertical_scroll_end and "item 79" in user.screen
         transcript._fold.open()
