@@ -1,5 +1,6 @@
 """What was said, the newest at the end."""
 
+import gc
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -106,6 +107,7 @@ class Transcript(VerticalScroll, can_focus=False):
         await self.query(Earlier).remove()
         await self._offer_earlier()
         self.call_after_refresh(first.scroll_visible, animate=False, top=True)
+        self.call_after_refresh(gc.collect, 1)  # what mounting left over
 
     async def _offer_earlier(self) -> None:
         if self._earlier:
