@@ -266,4 +266,8 @@ def _library() -> Any:
     return llama_cpp.llama_cpp
 
 
-_SILENT = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(lambda *_: None)
+# What llama.cpp logs goes to a function of C that does nothing: one of Python would be where Ctrl-C
+# arrives while a model loads, and what is raised in a callback is lost.
+_SILENT = ctypes.cast(
+    ctypes.CDLL(None).abs, ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+)
