@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mmtrain.data.examples import Example
 from mmtui.pipeline.prompt import IGNORE
-from mmtui.pipeline.sequence import Position
+from mmtui.pipeline.sequence import Position, reusable
 
 TOGETHER = 8  # examples in a row
 ROW = 640  # bytes of them, so that attention on a CPU stays what is fastest on short rows
@@ -85,10 +85,10 @@ def joined(dialogues: Sequence[Dialogue], limit: int) -> Row:
 
 
 def _common(dialogues: Sequence[Dialogue]) -> int:
-    columns = zip(*(positions for positions, _ in dialogues), strict=False)
-    alike = sum(1 for _ in takewhile(lambda parts: len(set(parts)) == 1, columns))
+    (first, _), *others = dialogues
+    alike = (reusable(first, positions) for positions, _ in others)
     untrained = (sum(1 for _ in takewhile(IGNORE.__eq__, targets)) for _, targets in dialogues)
-    return min(alike, *untrained)
+    return min(*alike, *untrained)
 
 
 def attended(branches: Tensor) -> Tensor:

@@ -21,6 +21,12 @@ def store(tmp_path):
     return tmp_path
 
 
+async def written(user, count: int, form: str) -> None:
+    """So many pieces of an answer, ten between two looks at the screen."""
+    for start in range(0, count, 10):
+        await user.is_answered(*[form.format(start + n) for n in range(10)], stop=None)
+
+
 @awaited
 async def test_the_end_is_shown_and_what_was_earlier_on_demand(store):
     async with opened(store, resume="latest") as user:
@@ -66,8 +72,7 @@ async def test_what_is_far_above_is_folded_and_unfolds_when_it_is_wanted(store):
     async with opened(store, resume="latest") as user:
         transcript = user.chat.query_one(Transcript)
         await user.types("more", "enter")
-        for tens in range(10):
-            await user.is_answered(*[f"line {10 * tens + n}\n\n" for n in range(10)], stop=None)
+        await written(user, 100, "line {}\n\n")
         displayed = [view for view in transcript.children if view.display]
         assert len(displayed) == 3  # Earlier, the question, and the answer: the end of it
         blocks = displayed[-1].query("MarkdownParagraph")
@@ -107,8 +112,7 @@ async def test_what_has_the_focus_is_not_folded(store):
         await user.press("shift+tab")  # the answer
         await user.press("shift+tab")
         asked = user.app.focused
-        for tens in range(6):
-            await user.is_answered(*[f"line {10 * tens + n}\n\n" for n in range(10)], stop=None)
+        await written(user, 60, "line {}\n\n")
         assert user.app.focused is asked and "more" in str(asked.message.text)
 
 
@@ -118,8 +122,7 @@ async def test_a_list_that_grows_beyond_the_screen_keeps_its_place(store):
         transcript = user.chat.query_one(Transcript)
         await user.types("more", "enter")
         await user.is_answered(*[f"line {number}\n\n" for number in range(30)], stop=None)
-        for tens in range(8):
-            await user.is_answered(*[f"1. item {10 * tens + n}\n" for n in range(10)], stop=None)
+        await written(user, 80, "1. item {}\n")
         folded = transcript.virtual_size.height
         assert transcript.is_vertical_scroll_end and "item 79" in user.screen
         transcript._fold.open()
