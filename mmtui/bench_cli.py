@@ -48,7 +48,8 @@ def bench(
         from mmtui import bench as measuring
 
         if picture is not None and not found.sees:
-            raise UsageError(f"{found.spec.name} can't see", "leave --image out")
+            name = f"{found.spec.name}{' of chance' if random_weights else ''}"
+            raise UsageError(f"{name} can't see", "leave --image out")
         figures = measuring.measure(found, engine, picture, report)
     machine = measuring.machine()
     if as_json:
@@ -76,7 +77,8 @@ def _checkpoint(
             from mmtui.pipeline import random_weights as chance
 
             runs_on = choice.preferred() if engine == "auto" else engine
-            folder = stack.enter_context(assets.workspace("random-weights", chance.BYTES))
+            needed = chance.bytes_needed(found, runs_on)
+            folder = stack.enter_context(assets.workspace("random-weights", needed))
             found = chance.checkpoint(found, runs_on, folder, report)
         yield found
 

@@ -224,6 +224,9 @@ def serve_(
     model: Annotated[
         str | None, typer.Option("--model", metavar="M", help="Of the chat, as in `ask`.")
     ] = None,
+    engine: Annotated[
+        EngineChoice | None, typer.Option("--engine", help="Of the chat, as in `ask`.")
+    ] = None,
 ) -> None:
     """The chat in a browser, until Ctrl-C.
 
@@ -233,7 +236,8 @@ def serve_(
     from mmtui.serve import serve
 
     Config.load()  # what is wrong with it is told here, not in the browser
-    serve(host, port, token, model)
+    given = {"--model": model, "--engine": engine}
+    serve(host, port, token, [f"{name}={value}" for name, value in given.items() if value])
 
 
 @app.command()

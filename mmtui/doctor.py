@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mmtui.audio.recorder import SystemMicrophone
+from mmtui.chat.config import settled
 from mmtui.errors import MissingError, MmtuiError
 from mmtui.pipeline import assets, checkpoint, choice
 
@@ -62,14 +63,22 @@ def _torch() -> Finding:
 
 
 def _engine() -> Finding:
-    """What answers where nobody chooses: asked in another process, for it may fail to load."""
-    if choice.has_gpu():
+    """What answers where --engine is not given: asked in another process, for it may not load."""
+    try:
+        _, chosen = settled("auto")
+    except MmtuiError as error:
+        return Finding("engine", "bad", str(error), error.hint)
+    if chosen == "torch":
+        return Finding("engine", "ok", "torch, as the settings say")
+    if chosen == "auto" and choice.has_gpu():
         return Finding("engine", "ok", "torch, on the GPU")
     if not choice.is_installed():
         return Finding(
             "engine",
-            "note",
-            "torch; llama.cpp, which is faster on a CPU, is not installed",
+            "note" if chosen == "auto" else "bad",
+            "torch; llama.cpp, which is faster on a CPU, is not installed"
+            if chosen == "auto"
+            else "llama.cpp, which the settings ask for, is not installed",
             "pip install llama-cpp-python, which takes a C++ compiler",
         )
     load = "from mmtui.pipeline.engine_llamacpp import version; print(version())"

@@ -37,9 +37,9 @@ addEventListener("load", () => document.querySelector(".xterm-helper-textarea").
 class ChatServer(Server):
     """Each page that is opened is a chat of its own."""
 
-    def __init__(self, listening: socket.socket, token: str | None, model: str | None) -> None:
+    def __init__(self, listening: socket.socket, token: str | None, options: list[str]) -> None:
         """`token` None lets all in who call this machine by a name that only it has."""
-        command = [sys.executable, "-P", "-m", "mmtui", *(["--model", model] if model else [])]
+        command = [sys.executable, "-P", "-m", "mmtui", *options]
         host, port = listening.getsockname()[:2]
         super().__init__(shlex.join(command), host, port, title="mmtui")
         self._listening, self._token = listening, token
@@ -99,7 +99,7 @@ class ChatServer(Server):
         return given is not None and hmac.compare_digest(given.encode(), self._token.encode())
 
 
-def serve(host: str, port: int, token: str, model: str | None) -> None:
+def serve(host: str, port: int, token: str, options: list[str]) -> None:
     """Serve until Ctrl-C, at a port of the system's choice if it is 0; the address is printed.
 
     `token` "": one is made up where others than this machine could come.
@@ -112,7 +112,7 @@ def serve(host: str, port: int, token: str, model: str | None) -> None:
         place = f"[{name}]:{taken}" if ":" in name else f"{name}:{taken}"
         print(f"http://{place}/{f'?token={quote(token)}' if token else ''}", flush=True)
         print("Ctrl-C ends it", file=sys.stderr, flush=True)
-        ChatServer(listening, token or None, model).run()
+        ChatServer(listening, token or None, options).run()
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -56,6 +56,15 @@ def test_a_model_of_chance_answers(engine, tmp_path: Path):
     assert not list(tmp_path.rglob("*.safetensors"))  # torch's are never on the disk
 
 
+@pytest.mark.parametrize("precision", ["fp32", "nf4"])
+def test_the_disk_has_room_for_what_is_written(precision, tmp_path: Path):
+    smol = checkpoint.find("smol").in_precision(precision)
+    random_weights.checkpoint(smol, "llamacpp", tmp_path)
+    written = sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
+    needed = random_weights.bytes_needed(smol, "llamacpp")
+    assert written < needed < written + 350_000_000
+
+
 def test_what_is_no_preset_has_no_known_shape(mmtui):
     run = mmtui("bench", "--model", "hf:someone/something", "--random-weights")
     assert (run.code, run.out) == (2, "")

@@ -538,8 +538,9 @@ def test_doctor(mmtui, smol):
     } <= told.keys()
     assert told["smol"]["state"] == "ok"
     assert all(finding["cure"] for finding in told.values() if finding["state"] != "ok")
-    run = mmtui("doctor")
+    run = mmtui("doctor", env={"MMTUI_ENGINE": "torch"})
     assert run.code == 0 and "Traceback" not in run.err
+    assert re.search(r"^ok +engine +torch, as the settings say", run.out, re.MULTILINE)
 
 
 def test_doctor_on_a_machine_where_nothing_can_work(mmtui, tmp_path):

@@ -155,7 +155,7 @@ def draft(folder: Path) -> str:
     from mmtui.chat.history import History
 
     history = History(folder / "data" / "mmtui")
-    found = history.draft(history.latest() or "")
+    found = history.draft(history.latest() or "").text
     history.close()
     return found
 

@@ -27,7 +27,7 @@ from mmtui.pipeline.spec import Asset, VisionSpec
 from mmtui.pipeline.vision import VisionTower
 
 View = Literal["plain", "mirrored"]
-BATCH = 16  # images that the tower sees at once
+BATCH = 4  # images that the tower sees at once; on CPUs more are slower: memory is mapped anew
 SHARD = 256  # images in a file; what an interruption loses at the most
 
 

@@ -43,7 +43,7 @@ def picture(file: BinaryIO, name: str) -> "Picture":
     """A picture from an open file. `name` is what errors call it."""
     from mmtui.pipeline import images
 
-    data = file.read(MAX_IMAGE_BYTES + 1)
+    data = _read(file, name)
     if len(data) > MAX_IMAGE_BYTES:
         raise InputError(f"{name}: more than {MAX_IMAGE_BYTES / 1e6:.0f} MB are no picture")
     if not data:
@@ -93,7 +93,7 @@ def load(path: Path) -> Loaded:
     from mmtui.pipeline import images, sound
 
     with opened(path) as file:
-        data = file.read(MAX_IMAGE_BYTES + 1)
+        data = _read(file, str(path))
     try:
         image = picture(io.BytesIO(data), str(path)).image
         return Loaded("image", path.name, data, f"{image.width} x {image.height}")
@@ -134,6 +134,13 @@ def opened(path: Path) -> BinaryIO:
         os.close(descriptor)
         raise InputError(f"{path}: the file is empty")
     return os.fdopen(descriptor, "rb")
+
+
+def _read(file: BinaryIO, name: str) -> bytes:
+    try:
+        return file.read(MAX_IMAGE_BYTES + 1)
+    except OSError as error:  # a stick that was pulled out
+        raise InputError(f"{name}: can't be read: {error.strerror}") from None
 
 
 def _kind(mode: int) -> str:

@@ -36,6 +36,14 @@ class Attachment:
         return replace(self, transcript=text)
 
 
+@dataclass(frozen=True)
+class Draft:
+    """What is typed and staged, and not sent yet."""
+
+    text: str = ""
+    attachments: tuple[Attachment, ...] = ()
+
+
 @dataclass
 class Message:
     """One side's words. `parent` is the message that it follows."""

@@ -11,12 +11,12 @@ State = Literal["off", "idle", "loading", "thinking", "writing", "listening"]
 
 @dataclass
 class Figures:
-    """`used` is of the last prompt and answer, in tokens."""
+    """`used` is of the last prompt and answer, in tokens; None: not known before an answer."""
 
     model: str = ""
     state: State = "off"
     step: str = ""  # of a long step, such as fetching or seeing, with its percentage
-    used: int = 0
+    used: int | None = 0
     context: int = 0
     tokens_per_s: float | None = None
     picture_tokens: int = 0

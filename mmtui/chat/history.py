@@ -5,6 +5,7 @@ program; a deleted conversation can be restored until it is purged.
 """
 
 import hashlib
+import json
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from platformdirs import user_data_path
 
-from mmtui.chat.conversation import Attachment, Conversation, Message
+from mmtui.chat.conversation import Attachment, Conversation, Draft, Message
 from mmtui.errors import InputError, MmtuiError
 
 # Each entry takes the schema from its index to the next one; a released one is never changed.
@@ -42,9 +43,11 @@ _MIGRATIONS = (
         """CREATE TRIGGER forget AFTER DELETE ON messages BEGIN
             DELETE FROM words WHERE rowid = old.number; END""",
     ),
+    ("ALTER TABLE conversations ADD COLUMN staged TEXT NOT NULL DEFAULT '[]'",),
 )
 VERSION = len(_MIGRATIONS)
 _HAS_MESSAGES = "EXISTS (SELECT 1 FROM messages WHERE conversation = conversations.id)"
+_HAS_DRAFT = "(draft != '' OR staged != '[]')"
 BUSY_S = 5.0  # how long to wait for another instance
 UNDO_S = 24 * 3600.0  # how long what was deleted can be restored
 
@@ -76,9 +79,11 @@ class History:
             self._migrate()
         self._drafting = FileLock(self.folder / "drafting.lock")  # held by the first that types
 
-    def close(self) -> None:
+    def close(self, purge: bool = True) -> None:
+        """`purge` False: of a store that may be damaged, nothing is deleted."""
         with suppress(MmtuiError):  # on a full disk, say: another time
-            self.purge(UNDO_S)
+            if purge:
+                self.purge(UNDO_S)
         self._drafting.release(force=True)
         self._database.close()
 
@@ -158,25 +163,28 @@ class History:
         before = datetime.now(UTC).timestamp() - older_than_s
         self._change(
             "DELETE FROM conversations WHERE deleted <= ?"
-            f" OR (updated <= ? AND draft = '' AND NOT {_HAS_MESSAGES})",
+            f" OR (updated <= ? AND NOT {_HAS_DRAFT} AND NOT {_HAS_MESSAGES})",
             (before, before),
         )
         with _told(self.folder):
             named = {sha for (sha,) in self._read("SELECT DISTINCT sha256 FROM attachments")}
+            for (staged,) in self._read("SELECT staged FROM conversations WHERE staged != '[]'"):
+                named |= {file.sha256 for file in _unpacked(staged)}
             for file in self._files.glob("??/*"):
                 with suppress(FileNotFoundError):  # another instance may purge, too
                     if file.name not in named and file.stat().st_mtime <= before:
                         file.unlink()
 
-    def save_draft(self, conversation: Conversation, draft: str) -> None:
-        """What is typed and not sent."""
+    def save_draft(self, conversation: Conversation, draft: Draft) -> None:
         self._claim_drafting()
+        staged = _text(json.dumps([vars(file) for file in draft.attachments]))
         self._change(
-            "INSERT INTO conversations (id, title, system, updated, draft) VALUES (?, ?, ?, ?, ?)"
-            " ON CONFLICT (id) DO UPDATE SET draft = excluded.draft",
+            "INSERT INTO conversations (id, title, system, updated, draft, staged)"
+            " VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET draft = excluded.draft, staged = excluded.staged",
             (
                 conversation.id, _text(conversation.title), _text(conversation.system),
-                datetime.now(UTC).timestamp(), _text(draft),
+                datetime.now(UTC).timestamp(), _text(draft.text), staged,
             ),
         )  # fmt: skip
 
@@ -240,23 +248,22 @@ class History:
         )
         return [text for (text,) in reversed(rows)]
 
-    def draft(self, id: str) -> str:
-        found = self._read("SELECT draft FROM conversations WHERE id = ?", (id,))
-        return str(found[0][0]) if found else ""
+    def draft(self, id: str) -> Draft:
+        found = self._read("SELECT draft, staged FROM conversations WHERE id = ?", (id,))
+        return Draft(found[0][0], _unpacked(found[0][1])) if found else Draft()
 
-    def take_draft(self, taker: Conversation) -> str:
-        """Hand on the draft of the chat that was begun last; "" if it was sent, or may be soon."""
+    def take_draft(self, taker: Conversation) -> Draft:
+        """Hand on the draft of the chat begun last; an empty one if it was sent, or may be soon."""
         if not self._claim_drafting():
-            return ""
+            return Draft()
         id = self.latest()
-        unsent = f"SELECT draft FROM conversations WHERE id = ? AND NOT {_HAS_MESSAGES}"
-        found = self._read(unsent, (id,))
-        if id is None or not found:
-            return ""
-        draft = str(found[0][0])
+        unsent = f"SELECT 1 FROM conversations WHERE id = ? AND NOT {_HAS_MESSAGES}"
+        if id is None or not self._read(unsent, (id,)):
+            return Draft()
+        draft = self.draft(id)
         self.save_draft(taker, draft)
         if id != taker.id:
-            self.save_draft(Conversation(id), "")
+            self.save_draft(Conversation(id), Draft())
         return draft
 
     def _claim_drafting(self) -> bool:
@@ -271,7 +278,7 @@ class History:
     def latest(self) -> str | None:
         """The id of the conversation that was last written to, if only a draft."""
         found = self._read(
-            "SELECT id FROM conversations WHERE deleted IS NULL AND (draft != '' OR"
+            f"SELECT id FROM conversations WHERE deleted IS NULL AND ({_HAS_DRAFT} OR"
             f" {_HAS_MESSAGES}) ORDER BY updated DESC LIMIT 1"
         )
         return str(found[0][0]) if found else None
@@ -357,7 +364,8 @@ class History:
 
     def _read(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         with _told(self.folder):
-            return self._database.execute(query, values).fetchall()
+            taken = [_text(value) if isinstance(value, str) else value for value in values]
+            return self._database.execute(query, taken).fetchall()
 
     def _change(self, query: str, values: tuple[Any, ...]) -> None:
         with _told(self.folder):
@@ -374,6 +382,14 @@ class History:
         self._database.execute("COMMIT")
 
 
+def _unpacked(staged: str) -> tuple[Attachment, ...]:
+    """None where it is damaged: they can be attached again."""
+    try:
+        return tuple(Attachment(**file) for file in json.loads(staged))
+    except (ValueError, TypeError):
+        return ()
+
+
 def _text(text: str) -> str:
     """SQLite takes no lone surrogates, which file names may have."""
     return text.encode(errors="replace").decode()
@@ -385,7 +401,7 @@ def _told(folder: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise MmtuiError(
-            f"the history in {folder} can't be used: {error}",
-            "free some space, or set XDG_DATA_HOME to a folder that can be written",
-        ) from error
+        hint = "free some space, or set XDG_DATA_HOME to a folder that can be written"
+        if type(error) is sqlite3.DatabaseError:  # malformed, or none; others are subclasses
+            hint = "move history.sqlite* and attachments away from there, and a new one is begun"
+        raise MmtuiError(f"the history in {folder} can't be used: {error}", hint) from error

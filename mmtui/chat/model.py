@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mmtui.chat import worker
 from mmtui.chat.protocol import Ask, Cancel, Died, Event, Load, Request, Said, Transcribe
+from mmtui.errors import MmtuiError
 from mmtui.pipeline.spec import EngineChoice
 
 if TYPE_CHECKING:
@@ -119,9 +120,14 @@ class Model:
             daemon=True,
         )
         # Textual's stand-in for stderr has no file descriptor, for which multiprocessing asks.
-        with redirect_stderr(sys.__stderr__):
-            process.start()
-        theirs.close()
+        try:
+            with redirect_stderr(sys.__stderr__):
+                process.start()
+        except OSError as error:
+            ours.close()
+            raise MmtuiError(f"the model can't be started: {error}", "free some memory") from error
+        finally:
+            theirs.close()
         self._outbox.put(None)  # of the process before
         self._process, self._connection, self._outbox = process, ours, SimpleQueue()
         threading.Thread(target=_deliver, args=(self._outbox, ours), daemon=True).start()

@@ -3,7 +3,6 @@
 The screen calls what the user does, hands in each event of the model, and shows what is told.
 """
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from mmtui.chat import attachments
 from mmtui.chat.config import Config
-from mmtui.chat.conversation import Attachment, Conversation, Message
+from mmtui.chat.conversation import Attachment, Conversation, Draft, Message
 from mmtui.chat.figures import Figures
 from mmtui.chat.history import History
 from mmtui.chat.keeping import Keeping
@@ -83,14 +82,15 @@ class Session:
         self.conversation = Conversation(system=self._config.system)
         self.figures.used = self.figures.dropped = 0
 
-    def resume(self, id: str | None = None) -> str:
+    def resume(self, id: str | None = None) -> Draft:
         """Go on with a conversation, the latest by default; returns the draft left in it."""
         id = id or self.history.latest()
         if id is None:
             raise UsageError("there is no conversation to resume", "begin one: mmtui")
+        found = self.history.conversation(id)
         self.stop()
-        self.conversation = self.history.conversation(id)
-        self.figures.used = self.figures.dropped = 0
+        self.conversation = found
+        self.figures.used, self.figures.dropped = None, 0
         return self.history.draft(self.conversation.id)
 
     def keep(self, loaded: "attachments.Loaded") -> Attachment:
@@ -178,14 +178,16 @@ class Session:
             return to_markdown(self.conversation)
         text = printable(self._last_answer().text)
         if what == "code":
-            blocks: list[str] = re.findall(r"^```[^\n]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-            if not blocks:
+            from markdown_it import MarkdownIt
+
+            fences = [token for token in MarkdownIt().parse(text) if token.type == "fence"]
+            if not fences:
                 raise UsageError("there is no code in the last answer")
-            return blocks[-1]
+            return fences[-1].content
         return text
 
-    def keep_draft(self, text: str) -> None:
-        self._written(lambda history: history.save_draft(self.conversation, text))
+    def keep_draft(self, draft: Draft) -> None:
+        self._written(lambda history: history.save_draft(self.conversation, draft))
 
     @property
     def microphone(self) -> str | None:
@@ -296,11 +298,15 @@ class Session:
         self._save(answer)
         self._answer = answer
         config = self._config
-        if not self._is_loaded and self._loading is None:
-            self.load()
-        self._asking = self._model.ask(
-            self._turns(answer), config.max_tokens, config.temperature, config.top_p
-        )
+        try:
+            if not self._is_loaded and self._loading is None:
+                self.load()
+            self._asking = self._model.ask(
+                self._turns(answer), config.max_tokens, config.temperature, config.top_p
+            )
+        except MmtuiError:
+            self._finish("failed")
+            raise
         self.figures.becomes("thinking")
         self.figures.tokens_per_s = None
         return answer
@@ -328,8 +334,8 @@ class Session:
         """Once each time that more of the conversation is left out."""
         if event.full:
             text = "the answer reached the end of the model's context"
-            self._tell(Notice(text, "go on, and older turns are left out", is_error=False))
-        elif event.dropped > self.figures.dropped:
+            self._tell(Notice(text, "go on, and what is oldest is left out", is_error=False))
+        if event.dropped > self.figures.dropped:
             text = f"the context is full: the oldest {event.dropped} turns are left out"
             self._tell(Notice(text, "they stay in the history", is_error=False))
         self.figures.dropped = event.dropped

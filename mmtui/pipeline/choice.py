@@ -40,6 +40,8 @@ def has_gpu() -> bool:
     count = ctypes.c_int()
     if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
         return False
-    import torch
-
+    try:
+        import torch
+    except (ImportError, OSError):  # it is installed and broken, as `doctor` tells
+        return False
     return torch.cuda.is_available()

@@ -5,6 +5,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ QUANTIZATIONS: dict[Precision, Quantization] = {
     "auto": "q8_0", "fp32": "f32", "bf16": "bf16", "fp16": "f16", "nf4": "q4_0",
 }  # fmt: skip
 # What a conversion takes of the disk, at the most, in sizes of weights in 16 bits.
-_SIZES: dict[Quantization, float] = {"f32": 2.1, "bf16": 1.1, "f16": 1.1, "q8_0": 0.6, "q4_0": 0.4}
+SIZES: dict[Quantization, float] = {"f32": 2.1, "bf16": 1.1, "f16": 1.1, "q8_0": 0.6, "q4_0": 0.4}
 UNUSED_S = 30 * 24 * 3600.0  # after which a conversion is removed
 
 
@@ -37,7 +38,8 @@ def kept(name: str, needed: int, write: Callable[[Path], None]) -> Path:
     """The folder of the cache that `write` fills, if it is not there and intact."""
     target = assets.cache_dir() / "converted" / name
     if _is_intact(target):
-        (target / _MANIFEST).touch()
+        with suppress(OSError):  # a cache that is only read
+            (target / _MANIFEST).touch()
         return target
     _remove_unused(target.parent)
     with assets.workspace(name, needed=needed) as work:
@@ -78,7 +80,7 @@ def gguf_in(weights: Path) -> Path | None:
 
 def refusal(weights: Path, adapter: Path | None) -> str | None:
     """Why llama.cpp can't have these weights; None if it can."""
-    if adapter is not None and lora.factor(tokenizer.read_json(adapter / lora.SETTINGS)) is None:
+    if adapter is not None and not lora.is_plain(adapter):
         return "its adapter is no plain LoRA"
     if gguf_in(weights) is not None:
         return None
@@ -117,7 +119,7 @@ def to_gguf(weights: Path, adapter: Path | None, precision: Precision, report: R
             copy_tokenizer(weights, work)
 
     quarters = 4 if source is not None else 1  # it may hold 4 bits a weight
-    folder = kept(name, needed=int(quarters * _SIZES[quantization] * size), write=write)
+    folder = kept(name, needed=int(quarters * SIZES[quantization] * size), write=write)
     return Gguf(folder / "model.gguf", folder)
 
 

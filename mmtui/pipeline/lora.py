@@ -26,11 +26,22 @@ def factor(settings: dict[str, Any]) -> float | None:
         return None
 
 
+def is_plain(folder: Path) -> bool:
+    """Whether `Lora` takes it. Raises InputError for one that is damaged."""
+    names = tensors.names(folder / WEIGHTS)
+    pairs = sorted(name.replace(".lora_A.", ".lora_B.") for name in names if ".lora_A." in name)
+    highs = sorted(name for name in names if ".lora_B." in name)
+    plain = pairs == highs and 2 * len(pairs) == len(names)
+    return plain and factor(read_json(folder / SETTINGS)) is not None
+
+
 class Lora:
     """A plain LoRA's deltas. Raises InputError for one that is damaged or not plain."""
 
     def __init__(self, folder: Path) -> None:
         scale = factor(read_json(folder / SETTINGS))
+        if scale is None or not is_plain(folder):
+            raise InputError(f"the adapter in {folder} is no plain LoRA")
         stored = tensors.stored(folder / WEIGHTS)
         self._low, self._high = (
             {
@@ -40,9 +51,6 @@ class Lora:
             }
             for kind in ("lora_A", "lora_B")
         )
-        plain = self._low.keys() == self._high.keys() and 2 * len(self._low) == len(stored)
-        if scale is None or not plain:
-            raise InputError(f"the adapter in {folder} is no plain LoRA")
         self._folder, self._scale = folder, scale
 
     @property

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,19 @@ TINYCLIP = {
         "context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 9,
     },
 }  # fmt: skip
-BYTES = 3_400_000_000  # of the disk, unless it is more than 8 bits: Phi-2, and a tower
+_TOWER_BYTES = 300_000_000  # of the disk, with the text side
 _BLOCK = 1 << 24  # so many numbers are drawn; the weights repeat them
+
+
+def bytes_needed(preset: Checkpoint, engine: EngineName) -> int:
+    """Of the disk that `checkpoint` takes, at the most."""
+    if engine == "torch":
+        return _TOWER_BYTES
+    from mmtui.pipeline import conversion
+
+    weights = sum(math.prod(shape) for shape in _shapes(_config(preset)).values())
+    size = conversion.SIZES[conversion.QUANTIZATIONS[preset.spec.language.precision]]
+    return _TOWER_BYTES + int(2 * weights * size)
 
 
 def checkpoint(
@@ -49,13 +61,7 @@ def checkpoint(
 
     A tower that is not open_clip's is left out. Raises UsageError for what is no preset.
     """
-    spec = preset.spec
-    if spec.name not in LANGUAGE:
-        raise UsageError(
-            f"the shape of {spec.name} is not known without its weights",
-            f"--random-weights takes --model {' or '.join(LANGUAGE)}",
-        )
-    chance, config = Chance(), LANGUAGE[spec.name]
+    chance, config, spec = Chance(), _config(preset), preset.spec
     language = folder / "language"
     language.mkdir()
     (language / "config.json").write_text(json.dumps(config))
@@ -77,6 +83,16 @@ def checkpoint(
         projector=folder / PROJECTOR if vision is not None else None,
         random=True,
     )
+
+
+def _config(preset: Checkpoint) -> dict[str, Any]:
+    name = preset.spec.name
+    if name not in LANGUAGE:
+        raise UsageError(
+            f"the shape of {name} is not known without its weights",
+            f"--random-weights takes --model {' or '.join(LANGUAGE)}",
+        )
+    return LANGUAGE[name]
 
 
 class Chance:

@@ -26,6 +26,17 @@ class Stored:
         return values.astype(np.float32).reshape(self.shape)
 
 
+def names(path: Path) -> list[str]:
+    """Of the tensors in a file, sooner than `stored`. Raises InputError if it is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return list(file.keys())
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} is damaged: {error}", "fetch it again") from error
+
+
 def stored(path: Path) -> dict[str, Stored]:
     """The tensors of a file, by name. Raises InputError if it is damaged."""
     from gguf.utility import SafetensorsLocal

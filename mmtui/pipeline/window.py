@@ -1,4 +1,4 @@
-"""A conversation longer than the model's context: its oldest rounds are left out."""
+"""A conversation longer than the model's context: what is oldest of it is left out."""
 
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -11,7 +11,8 @@ Length = Callable[[Sequence[Turn]], int]  # in tokens, once a chat template is a
 def fitting(turns: Sequence[Turn], length: Length, room: int) -> Sequence[Turn]:
     """The system prompt and the latest rounds, of `room` tokens at most.
 
-    A round is a question and what was answered; the last one stays, whatever its size. Once
+    A round is a question and what was answered; the last question stays, whatever its size. Of
+    an answer that goes on and is too long by itself, the latest half stays, or half of that. Once
     full, rounds go until the rest is half as long, so that the turns to come find the same
     beginning, and the cache of it is of use.
     """
@@ -36,4 +37,9 @@ def fitting(turns: Sequence[Turn], length: Length, room: int) -> Sequence[Turn]:
     while length(kept) > room and first < len(rounds) - 1:  # sizes do not add up exactly
         first += 1
         kept = [*system, *chain(*rounds[first:])]
+    while kept[-1].role == "assistant" and length(kept) > room:
+        text = "".join(part for part in kept[-1].content if isinstance(part, str))
+        if len(text) < 2:
+            break
+        kept[-1] = Turn("assistant", (text[len(text) // 2 :],))
     return kept

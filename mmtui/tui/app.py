@@ -16,6 +16,7 @@ from mmtui.audio.recorder import Microphone, Speaker, SystemMicrophone, play
 from mmtui.chat import protocol
 from mmtui.chat.commands import COMMANDS
 from mmtui.chat.config import Config
+from mmtui.chat.conversation import Draft
 from mmtui.chat.history import History
 from mmtui.chat.model import Model, ModelPort
 from mmtui.chat.session import Notice, Session
@@ -59,7 +60,8 @@ class ChatApp(App[None]):
     async def on_event(self, event: Event) -> None:
         """What is pasted is cleaned before any widget gets it."""
         if isinstance(event, Paste):
-            event.text = printable(event.text)
+            # Some terminals, and browsers, send a carriage return for the end of a line.
+            event.text = printable(event.text.replace("\r\n", "\n").replace("\r", "\n"))
         await super().on_event(event)
 
     def on_mount(self) -> None:
@@ -67,7 +69,7 @@ class ChatApp(App[None]):
         self.set_keymap(self._config.keys)
         for wrong in keys.wrong(self._config.keys):
             self._told(Notice(*wrong))
-        draft = ""
+        draft = Draft()
         try:
             if self._resume is None:
                 draft = self.session.history.take_draft(self.session.conversation)

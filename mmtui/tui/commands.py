@@ -95,12 +95,13 @@ class Commands:
 
     def do_model(self, name: str) -> None:
         if name:
+            self._screen.stop_answer()
             self._session.switch(name)
         else:
             self._screen.find(_models, self._choose_model)
 
     def _choose_model(self, found: list[tuple[str, str]]) -> None:
-        self._ask(ChoiceDialog("Model", found, self._session.figures.model), self._session.switch)
+        self._ask(ChoiceDialog("Model", found, self._session.figures.model), self.do_model)
 
     def do_sampling(self, text: str) -> None:
         if text:
@@ -120,6 +121,7 @@ class Commands:
     # Conversations
 
     async def do_new(self, _: str) -> None:
+        await self._screen.keep_draft()
         self._session.begin()
         await self._screen.begin()
 
@@ -128,6 +130,7 @@ class Commands:
 
     async def do_resume(self, id: str) -> None:
         if id:
+            await self._screen.keep_draft()
             await self._screen.begin(self._session.resume(id))
         else:
             self.do_history("")

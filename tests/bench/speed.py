@@ -42,6 +42,8 @@ QUOTE = """Repeat this list, and nothing else.
 - On Thursday, the museum of maps is open until nine, and children pay nothing.
 """
 QUESTION = "What is the capital of France?"
+# What the project asks of itself: the least ratio to what a user would take instead.
+BARS = {"decode": 0.95, "second turn, llamacpp": 10, "process, llamacpp": 1, "phi2": 14 / 16}
 PHI2_BYTES = 4_000_000_000  # of memory: the weights twice, ours and the peer's
 
 Measure = Callable[[], float]
@@ -76,8 +78,12 @@ def main() -> None:
             found["phi2_decode"] = medians(_on_llamacpp(phi2), arguments.rounds)
     else:
         _note("left out: Phi-2's shape takes llama-cpp-python, and 4 GB of free memory")
+    found["ratios"] = ratios(found)
+    found["bars"] = BARS
     print(json.dumps(found, indent=2))
     write(README, table(found))
+    if missed := [name for name, ratio in found["ratios"].items() if ratio < BARS[name]]:
+        sys.exit(f"missed: {', '.join(missed)}")
 
 
 def medians(cases: Mapping[str, Measure], rounds: int) -> dict[str, float]:
@@ -214,6 +220,21 @@ def _process(command: list[str]) -> Measure:
         return time.perf_counter() - began
 
     return measure
+
+
+def ratios(found: Mapping[str, Any]) -> dict[str, float]:
+    """Those of llama.cpp's engine that have a bar, of what was measured."""
+    pairs = {
+        "decode": ("llamacpp, ours", "llama-cpp-python", found["decode"]),
+        "second turn, llamacpp": ("anew", "kept", found["second_turn"].get("llamacpp", {})),
+        "process, llamacpp": ("llm -m SmolLM2", "mmtui ask, llamacpp", found["process_s"]),
+        "phi2": ("llamacpp, ours", "llama-cpp-python", found.get("phi2_decode", {})),
+    }
+    return {
+        name: figures[over] / figures[under]
+        for name, (over, under, figures) in pairs.items()
+        if over in figures and under in figures
+    }
 
 
 def table(found: Mapping[str, Any]) -> str:

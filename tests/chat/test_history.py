@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from mmtui.chat.conversation import Attachment, Conversation
+from mmtui.chat import history as history_module
+from mmtui.chat.conversation import Attachment, Conversation, Draft
 from mmtui.chat.history import History
 from mmtui.errors import InputError, MmtuiError
 
@@ -89,6 +90,7 @@ def test_search_finds_words_and_their_beginnings_in_texts_and_transcripts(histor
     assert "volcanoes" in history.search("VOLC about")[0].snippet
     assert history.search("station")[0].id == spoken.id
     assert history.search('"; DROP TABLE (* NEAR') == []
+    assert history.search("\udcff") == []
     assert len(history.search("  ")) == 2
 
 
@@ -167,16 +169,33 @@ def test_what_the_user_said_last_comes_in_order(history):
 
 def test_drafts_are_kept_beside_the_messages(history):
     conversation = saved(history, "one")
-    history.save_draft(conversation, "half a thou")
-    assert History(history.folder).draft(conversation.id) == "half a thou"
-    assert history.draft("none") == ""
-    unsent = Conversation()
-    history.save_draft(unsent, "Dear")
-    assert history.latest() == unsent.id and history.draft(unsent.id) == "Dear"
+    history.save_draft(conversation, Draft("half a thou"))
+    assert History(history.folder).draft(conversation.id) == Draft("half a thou")
+    assert history.draft("none") == Draft()
+    unsent, dear = Conversation(), Draft("Dear", (Attachment("a" * 64, "audio", "\udc80", 9),))
+    history.save_draft(unsent, dear)
+    assert history.latest() == unsent.id and history.draft(unsent.id).text == "Dear"
     assert [s.id for s in history.newest()] == [conversation.id]
-    assert History(history.folder).take_draft(Conversation()) == ""  # it is still being typed
-    history.save_draft(unsent, "")
+    assert History(history.folder).take_draft(Conversation()) == Draft()  # it is still being typed
+    history.save_draft(unsent, Draft("", dear.attachments))
+    assert history.latest() == unsent.id
+    history.save_draft(unsent, Draft())
     assert history.latest() == conversation.id
+
+
+def test_a_store_of_the_first_version_goes_on_and_damaged_drafts_are_none(tmp_path):
+    (tmp_path / "attachments").mkdir()
+    with sqlite3.connect(tmp_path / "history.sqlite") as database:
+        for statement in history_module._MIGRATIONS[0]:
+            database.execute(statement)
+        database.execute("INSERT INTO conversations VALUES ('a', 't', '', NULL, 'old', 1.0, NULL)")
+        database.execute("PRAGMA user_version = 1")
+    history = History(tmp_path)
+    assert history.draft("a") == Draft("old")
+    for damaged in ("[{", '["x"]', '[{"color": 1}]', "7"):
+        history._database.execute("UPDATE conversations SET staged = ?", (damaged,))
+        assert history.draft("a") == Draft("old")
+    history.purge()
 
 
 def test_hostile_text_is_stored_as_it_is(history):
@@ -194,6 +213,8 @@ def test_ids_are_unique_beginnings(history):
         history.conversation("")
     with pytest.raises(InputError):
         history.conversation("%")
+    with pytest.raises(InputError):
+        history.conversation("\udcff")
 
 
 def test_a_store_of_a_newer_version_is_left_alone(tmp_path):

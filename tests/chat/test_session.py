@@ -5,6 +5,7 @@ import pytest
 
 from mmtui.chat import attachments
 from mmtui.chat.config import Config
+from mmtui.chat.conversation import Draft
 from mmtui.chat.history import History
 from mmtui.chat.protocol import Died, Failed, Piece, Progress, Ready, Said
 from mmtui.chat.session import Session
@@ -162,30 +163,34 @@ def test_a_conversation_is_resumed_with_its_draft(chat):
     session, model = chat.session, chat.model
     session.send("Hello")
     model.answer(session, "Hi.")
-    session.keep_draft("And wh")
+    session.keep_draft(Draft("And wh"))
     first = session.conversation.id
     session.begin()
     assert chat.texts == []
-    assert session.resume() == "And wh"
+    assert session.resume() == Draft("And wh")
+    assert session.figures.used is None  # until the next answer
     assert session.conversation.id == first and chat.texts == ["Hello", "Hi."]
     with pytest.raises(InputError):
         session.resume("none")
 
 
-def test_a_draft_that_was_never_sent_is_taken_over_by_the_next_chat(chat):
+def test_a_draft_that_was_never_sent_is_taken_over_by_the_next_chat(chat, cat):
     session = chat.session
-    session.keep_draft("Dear")
+    dear = Draft("Dear", (session.keep(attachments.load(cat)),))
+    session.keep_draft(dear)
     left = session.conversation.id
     session.begin()
-    assert chat.history.take_draft(session.conversation) == "Dear"
-    assert chat.history.draft(session.conversation.id) == "Dear" != chat.history.draft(left)
-    assert chat.history.take_draft(session.conversation) == "Dear"
+    assert chat.history.take_draft(session.conversation) == dear
+    assert chat.history.draft(session.conversation.id) == dear != chat.history.draft(left)
+    assert chat.history.take_draft(session.conversation) == dear
+    chat.history.purge()
+    assert session.file(dear.attachments[0]).exists()
     session.send("Dear diary")
     chat.model.answer(session, "Yes?")
-    session.keep_draft("And")
+    session.keep_draft(Draft("And"))
     session.begin()
     assert (
-        chat.history.take_draft(session.conversation) == ""
+        chat.history.take_draft(session.conversation) == Draft()
     )  # that one is in the conversation, which can be resumed
 
 
@@ -320,7 +325,7 @@ def test_a_history_that_can_t_be_opened_is_told(chat, tmp_path):
 def test_a_full_context_is_told_once_each_time_that_it_loses_more(chat):
     from mmtui.chat.protocol import Answered
 
-    for dropped, full in ((0, False), (2, False), (2, False), (4, False), (4, True)):
+    for dropped, full in ((0, False), (2, False), (2, False), (4, False), (6, True)):
         chat.session.send("And?")
         number = chat.model.number
         event = Answered(number, "stop", 10, 0, 1, 0.1, 50.0, dropped=dropped, full=full)
@@ -329,8 +334,9 @@ def test_a_full_context_is_told_once_each_time_that_it_loses_more(chat):
         "the oldest 2 turns are left out",
         "the oldest 4 turns are left out",
         "the answer reached the end of the model's context",
+        "the oldest 6 turns are left out",
     ]
-    assert chat.session.figures.dropped == 4
+    assert chat.session.figures.dropped == 6
 
 
 def test_a_picture_that_is_gone_is_told_and_the_chat_goes_on(chat, cat):

@@ -1,6 +1,7 @@
 """The facade over small models and over the real one."""
 
 import dataclasses
+from importlib.util import find_spec
 
 import pytest
 
@@ -65,6 +66,27 @@ def test_a_conversation_longer_than_the_context_says_by_how_much(tiny):
         ask(assistant, user("z" * (left + 6)))
     _, full = ask(assistant, user("z" * (left - 2)), max_tokens=99)
     assert full.prompt_tokens + full.completion_tokens <= context
+
+
+@pytest.mark.parametrize("engine", ["torch", "llamacpp"])
+def test_a_long_conversation_and_a_long_answer_go_on(tiny, picture, engine):
+    if engine == "llamacpp" and not find_spec("llama_cpp"):
+        pytest.skip("llama-cpp-python is not installed")
+    assistant = Assistant(tiny, engine=engine)
+    system, latest = Turn("system", ("Z" * 40,)), user(picture, "What is this?")
+    round = [user("z" * 200), Turn("assistant", ("y" * 200,))]
+    _, long = ask(assistant, system, *round * 9, latest, max_tokens=5)
+    kept = (system, *round * (9 - long.dropped // 2), latest)
+    assert long.dropped and long.dropped % 2 == 0 and long.completion_tokens == 5
+    _, short = ask(Assistant(tiny, engine=engine), *kept, max_tokens=5)
+    assert (short.text, short.prompt_tokens) == (long.text, long.prompt_tokens)
+
+    begun = Turn("assistant", ("y" * 3000,))  # more than the context
+    _, further = ask(assistant, latest, begun, max_tokens=5)
+    assert (further.completion_tokens, further.dropped, further.full) == (5, 0, False)
+    assert further.prompt_tokens > 700
+    _, end = ask(assistant, latest, Turn("assistant", ("y" * 1500,)), max_tokens=5)
+    assert end.text == further.text
 
 
 def test_a_model_that_can_t_see_says_what_to_train_before_it_loads(smol, picture):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conversations import NEW, features_of, prompts
+from safetensors.torch import save_file
 
 from mmtui.errors import InputError, MissingError
 from mmtui.pipeline import conversion, engine_llamacpp, language, lookup
@@ -286,7 +287,12 @@ def test_auto_takes_llama_cpp_on_a_cpu_for_what_it_can_have(tiny, folder, tmp_pa
     assert Assistant(tiny).engine == "llamacpp"
     odd = tmp_path / "adapter"
     odd.mkdir()
-    (odd / "adapter_config.json").write_text('{"peft_type": "LORA", "use_dora": true}')
-    assert Assistant(dataclasses.replace(tiny, adapter=odd)).engine == "torch"
+    settings = {"peft_type": "LORA", "r": 1, "lora_alpha": 1}
+    pair = ["x.lora_A.weight", "x.lora_B.weight"]
+    cases = ((settings | {"use_dora": True}, pair), (settings, ["x.lora_embedding_A"]))
+    for config, names in cases:
+        (odd / "adapter_config.json").write_text(json.dumps(config))
+        save_file({name: torch.ones(1, 1) for name in names}, odd / "adapter_model.safetensors")
+        assert Assistant(dataclasses.replace(tiny, adapter=odd)).engine == "torch"
     monkeypatch.setattr(choice, "has_gpu", lambda: True)
     assert Assistant(tiny).engine == "torch"

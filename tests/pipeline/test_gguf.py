@@ -1,5 +1,6 @@
 """The conversion of a GGUF, against transformers' own reading of it."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,11 @@ def test_the_tokenizer_splits_digits_and_gives_every_text_back(converted):
     )
 
 
-def test_a_damaged_conversion_is_made_again(source, cache):
+def read_only(path: Path) -> None:
+    raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+
+def test_a_damaged_conversion_is_made_again_a_whole_one_only_read(source, cache, monkeypatch):
     digest = "0" * 64
     folder = gguf.convert(source, digest)
     weights = folder / "model.safetensors"
@@ -62,6 +67,8 @@ def test_a_damaged_conversion_is_made_again(source, cache):
     before = weights.stat().st_mtime_ns
     gguf.convert(source, digest)
     assert weights.stat().st_mtime_ns == before  # whole: not made again
+    monkeypatch.setattr(Path, "touch", read_only)
+    assert gguf.convert(source, digest) == folder
     assert not any((cache / "work").glob("*/"))
 
 

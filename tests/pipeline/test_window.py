@@ -53,6 +53,14 @@ def test_the_last_question_stays_however_long_it_is():
     assert fitting(turns, length, 300) == [SYSTEM, turns[-1]]
 
 
+def test_of_an_answer_that_fills_the_context_its_end_goes_on():
+    question, answer = Turn("user", ("q" * 50,)), Turn("assistant", ("b" * 600 + "e" * 200,))
+    kept = fitting([SYSTEM, *rounds(2), answer, question, answer], length, 300)
+    assert kept == [SYSTEM, question, Turn("assistant", ("e" * 200,))]
+    hopeless = Turn("user", ("q" * 999,))
+    assert fitting([hopeless, answer], length, 300) == [hopeless, Turn("assistant", ("e",))]
+
+
 def test_sizes_that_do_not_add_up_are_measured():
     turns = rounds(12)
     kept = fitting(turns, lambda part: length(part) + 3 * len(part) ** 2, 300)

@@ -439,7 +439,7 @@ async def test_commands_do_what_keys_do(store, tmp_path):
         await user.types("/system Be brief.", "enter")
         await user.types("Hi", "enter")
         assert user.model.asked[-1][0] == Said("system", "Be brief.")
-        await user.is_answered("```\ncode()\n```\n")
+        await user.is_answered("1. So:\n\n   ~~~python\n   code()\n   ~~~\n")
         for command in (
             "/rename Talk", f"/export {file}", "/copy code", "/sampling temperature=0.5",
             "/model phi2", "/edit Hello",
@@ -502,13 +502,53 @@ async def test_a_chat_goes_on_in_the_next_start(store, cat):
 
 
 @awaited
-async def test_a_new_chat_that_was_never_sent_is_there_at_the_next_start(store):
+async def test_a_new_chat_that_was_never_sent_is_there_at_the_next_start(store, cat):
     async with opened(store) as user:
+        await user.paste(str(cat))
         await user.types("Dear")
         await user.chat.keep_draft()
     for _ in range(2):
         async with opened(store) as user:
             assert user.texts == [] and user.composer.text == "Dear"
+            assert staged(user) == ["a cat.png"]
+
+
+@awaited
+async def test_another_chat_takes_nothing_of_this_one(store, cat):
+    async with opened(store) as user:
+        await user.types("One", "enter")
+        await user.is_answered("1.")
+        await user.paste(str(cat))
+        await user.types("draft", "ctrl+n")
+        assert staged(user) == [] and user.composer.text == ""
+        await user.types("/ne")
+        await user.chat.keep_draft()  # as happens while somebody types
+        await user.types("w", "enter")
+        assert user.app.session.history.latest() == user.app.session.history.newest()[0].id
+        await user.press("f3", "down", "enter")
+        assert user.composer.text == "draft" and staged(user) == ["a cat.png"]
+
+
+@awaited
+async def test_lines_that_end_in_carriage_returns_are_lines(store, cat):
+    async with opened(store) as user:
+        await user.paste("def f():\r    return 1\r\n# end")
+        assert user.composer.text == "def f():\n    return 1\n# end"
+        await user.paste(f"{cat}\r{cat}")
+        assert staged(user) == ["a cat.png"] * 2
+
+
+@awaited
+async def test_another_model_stops_the_answer_and_marks_it(store):
+    async with opened(store) as user:
+        await user.types("Count", "enter")
+        await user.is_answered("One, ", stop=None)
+        user.composer.put("/resume zzz")
+        await user.press("enter")
+        assert "no conversation begins" in user.told[-1] and "stopped" not in user.screen
+        user.composer.put("/model phi2")
+        await user.press("enter")
+        assert "stopped" in user.screen and user.texts[-1] == "One, "
 
 
 @awaited

@@ -16,7 +16,7 @@ from textual.worker import get_current_worker
 from mmtui.audio.recorder import Microphone, Playing, Speaker
 from mmtui.chat import attachments, clipboard
 from mmtui.chat.commands import COMMANDS, parse, refuse_meant
-from mmtui.chat.conversation import Attachment, Message
+from mmtui.chat.conversation import Attachment, Draft, Message
 from mmtui.chat.protocol import Event, Piece
 from mmtui.chat.session import Notice, Session
 from mmtui.chat.text import printable
@@ -64,7 +64,7 @@ class ChatScreen(Screen[None]):
         session: Session,
         microphone: Microphone,
         speaker: Speaker,
-        draft: str = "",
+        draft: Draft = Draft(),  # noqa: B008
         typed: str = "",
     ) -> None:
         """`typed`: before there was a prompt."""
@@ -86,7 +86,7 @@ class ChatScreen(Screen[None]):
         yield self._status
 
     async def on_mount(self) -> None:
-        self.composer.put(self._draft)
+        await self._put(self._draft)
         self.composer.insert_spoken(self._typed)
         self.set_interval(DRAFT_EVERY_S, self.keep_draft)
         await self.show_thread()
@@ -99,12 +99,17 @@ class ChatScreen(Screen[None]):
         self.show_status()
         self.call_after_refresh(gc.collect)  # what was shown before
 
-    async def begin(self, draft: str = "") -> None:
+    async def begin(self, draft: Draft = Draft()) -> None:  # noqa: B008
         """Another conversation."""
         self._draft = draft
-        self.composer.put(draft)
-        await self.chips.clear()
+        await self._put(draft)
         await self.show_thread()
+
+    async def _put(self, draft: Draft) -> None:
+        self.composer.put(draft.text)
+        await self.chips.clear()
+        for attachment in draft.attachments:
+            await self.chips.add(attachment)
 
     def show_status(self) -> None:
         note = "recording" if self._meter.is_recording else ""
@@ -143,6 +148,7 @@ class ChatScreen(Screen[None]):
         if parsed := parse(text):
             command, argument = parsed
             self.composer.taken(text)
+            await self.keep_draft()  # of this conversation, before it may be another
             await self.action_command(command.name, argument)
         elif text or self.chips.attachments:
             await self.attempt(self._say, text)
@@ -198,12 +204,16 @@ class ChatScreen(Screen[None]):
         """A recording is thrown away, a sound or an answer stops; what is typed stays."""
         if self._meter.is_recording or self._playing is not None:
             self.hush()
-        elif (answer := self.session.answer) is not None:
-            self.session.stop()
-            if view := self._transcript.view(answer):
-                self.run_worker(view.finish())
+        elif self.session.is_answering:
+            self.stop_answer()
         else:
             self.composer.focus()
+
+    def stop_answer(self) -> None:
+        answer = self.session.answer
+        self.session.stop()
+        if answer is not None and (view := self._transcript.view(answer)):
+            self.run_worker(view.finish())
 
     def hush(self) -> None:
         """Neither record nor play any more."""
@@ -230,7 +240,7 @@ class ChatScreen(Screen[None]):
             self.tell(Notice(f"{event.url} is not opened", "only http and https are"))
 
     async def keep_draft(self) -> None:
-        if (draft := self.composer.unsaid) != self._draft:
+        if (draft := Draft(self.composer.unsaid, self.chips.attachments)) != self._draft:
             self._draft = draft
             await self.attempt(self.session.keep_draft, draft)
 

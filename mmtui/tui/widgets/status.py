@@ -20,7 +20,7 @@ class Status(Static):
             one_line(f"{figures.model} ({figures.engine})" if figures.engine else figures.model),
             note or (f"{figures.step} …" if figures.step else state),
         ]
-        if figures.context:
+        if figures.context and figures.used is not None:
             parts.append(f"{figures.used:,} of {figures.context:,} tokens")
         if figures.dropped:
             parts.append(f"without the oldest {figures.dropped} turns")
