@@ -65,13 +65,24 @@ def show(id: Id) -> None:
 def export(
     id: Id,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A .md, .html or .json to be.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file.")] = False,
 ) -> None:
     """Write a conversation to a file; HTML has its pictures and recordings inside."""
     from mmtui.chat.export import write
 
     with _opened() as kept:
-        write(kept.conversation(id), file, kept.file)
+        write(kept.conversation(id), file, kept.file, force)
     print(one_line(str(file)))
+
+
+@history.command()
+def rename(id: Id, title: Annotated[list[str], typer.Argument(metavar="TITLE")]) -> None:
+    """Give a conversation another title."""
+    if not (new := " ".join(title).strip()):
+        raise UsageError("a title can't be empty", "mmtui history rename ID TITLE")
+    with _opened() as kept:
+        kept.rename(kept.conversation(id).id, new)
+    print(one_line(new))
 
 
 @history.command()

@@ -1,14 +1,15 @@
 """The process that holds a sound device: `python -m mmtui.audio.device list | record | play`.
 
 PortAudio, ALSA and JACK write to file descriptor 2, block, and may crash when a device is
-unplugged. Here they do it away from the screen. stdout carries one line of JSON ({"rate": 16000},
-{"devices": [...]} or {"error": ..., "hint": ...}) and, of `record`, mono 16-bit samples after it;
-`play` reads a WAV file from stdin.
+unplugged. Here they do it away from the screen. stdout carries lines of JSON: {"rate": 16000},
+{"devices": [...]}, {"error": ..., "hint": ...} and, of `record`, {"bytes": N} before each N bytes
+of mono 16-bit samples. `play` reads a WAV file from stdin.
 """
 
 import json
+import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 RATE = 16_000  # Hz, what Whisper hears
 BLOCK_S = 0.05
@@ -28,7 +29,8 @@ def main() -> None:
         else:
             _play(sounddevice)
     except sounddevice.PortAudioError as error:
-        _fail(_reason(str(error)), "`mmtui doctor` lists the microphones")
+        hint = "`mmtui doctor` lists the microphones"
+        _fail(f"the sound device can't be used: {_reason(error)}", hint)
 
 
 def _record(sounddevice: Any, device: str | None) -> None:
@@ -50,10 +52,14 @@ def _record(sounddevice: Any, device: str | None) -> None:
         device=number, samplerate=rate, channels=1, dtype="int16", blocksize=int(rate * BLOCK_S)
     ) as stream:
         _tell({"rate": RATE})
-        while stream.active:
-            block, _ = stream.read(int(rate * BLOCK_S))
-            sys.stdout.buffer.write(convert(block))
-            sys.stdout.buffer.flush()
+        try:
+            while stream.active:
+                block, _ = stream.read(int(rate * BLOCK_S))
+                samples = convert(block)
+                _tell({"bytes": len(samples)}, samples)
+        except sounddevice.PortAudioError as error:
+            hint = "plug it in again, or choose another one"
+            _fail(f"the microphone is gone: {_reason(error)}", hint)
 
 
 def _resampler(rate: int) -> Any:
@@ -88,19 +94,20 @@ def _inputs(sounddevice: Any) -> list[dict[str, Any]]:
     return [device for device in sounddevice.query_devices() if device["max_input_channels"] > 0]
 
 
-def _reason(text: str) -> str:
+def _reason(error: Exception) -> str:
     """PortAudio's own words, without its error numbers."""
-    return f"the sound device can't be used: {text.partition(' [')[0]}"
+    return str(error).partition(" [")[0]
 
 
-def _tell(line: dict[str, Any]) -> None:
-    sys.stdout.buffer.write(json.dumps(line).encode() + b"\n")
+def _tell(line: dict[str, Any], samples: bytes = b"") -> None:
+    sys.stdout.buffer.write(json.dumps(line).encode() + b"\n" + samples)
     sys.stdout.buffer.flush()
 
 
-def _fail(message: str, hint: str) -> None:
+def _fail(message: str, hint: str) -> NoReturn:
+    """At once: PortAudio may hang when it lets go of a device that is gone."""
     _tell({"error": message, "hint": hint})
-    raise SystemExit(3)
+    os._exit(3)
 
 
 if __name__ == "__main__":

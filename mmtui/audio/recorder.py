@@ -1,12 +1,11 @@
 """The port to a microphone, and the one that goes through a process with the device."""
 
-import io
 import json
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mmtui.audio.device import RATE
 from mmtui.errors import MissingError, MmtuiError
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from mmtui.pipeline.sound import Clip
 
 LIMIT_S = 15.0
-PATIENCE_S = 15.0  # how long a list of devices may take
+PATIENCE_S = 3.0  # how long a list of devices may take; quitting waits for it
 _BYTES = 2  # a sample
 _LIMIT = int(LIMIT_S * RATE) * _BYTES
 _RECENT = RATE // 10 * _BYTES  # what the level is of
@@ -67,7 +66,7 @@ class SystemMicrophone:
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise MissingError("the sound system does not answer", "restart it") from None
-        return [str(name) for name in _header(io.BytesIO(told)).get("devices", [])]
+        return [str(name) for name in _told(told).get("devices", [])]
 
     def record(self, device: str | None = None) -> Recording:
         return _ProcessRecording(_process("record", *([device] if device else [])))
@@ -108,8 +107,9 @@ class _ProcessRecording:
         stream = self._process.stdout
         assert stream
         try:
-            _header(stream)
-            while not self.is_full and (block := stream.read(RATE // 20 * _BYTES)):
+            _told(stream.readline())
+            while not self.is_full and (line := stream.readline()):
+                block = stream.read(_told(line)["bytes"])
                 self._data += block[: _LIMIT - len(self._data)]
             if not self.is_full and not self._finished:
                 self._error = MissingError(
@@ -153,7 +153,7 @@ class _ProcessPlaying:
     def wait(self) -> None:
         told, _ = self._process.communicate(self._wav)
         if not self._stopped:
-            _header(io.BytesIO(told.splitlines()[-1] if told else b""))
+            _told(told.splitlines()[-1] if told else b"")
 
     def stop(self) -> None:
         self._stopped = True
@@ -180,13 +180,12 @@ def _process(*arguments: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Po
     return subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
-def _header(stream: IO[bytes]) -> dict[str, Any]:
-    """The line that says how it went. Raises MissingError with what it tells."""
+def _told(line: bytes) -> dict[str, Any]:
+    """What the process says in a line. Raises MissingError if that is what went wrong."""
     try:
-        told = json.loads(stream.readline())
+        told: dict[str, Any] = json.loads(line)
     except ValueError as error:
         raise MissingError("the sound system broke down", "restart it") from error
     if "error" in told:
         raise MissingError(told["error"], told.get("hint"))
-    header: dict[str, Any] = told
-    return header
+    return told

@@ -43,19 +43,34 @@ _PAGE = """<!doctype html>
 """
 
 
-def write(conversation: Conversation, file: Path, find: Find) -> None:
-    """The ending of the file decides.
+def write(conversation: Conversation, file: Path, find: Find, force: bool = False) -> None:
+    """The ending of the file decides. `force` overwrites a file.
 
-    Raises UsageError for others than .md, .html and .json, MmtuiError if it can't be written.
+    Raises UsageError for others than .md, .html and .json, and for a file that is there;
+    MmtuiError if it can't be written.
     """
     forms: dict[str, Format] = {".md": "markdown", ".html": "html", ".json": "json"}
     if (form := forms.get(file.suffix.lower())) is None:
         raise UsageError(f"{file} has no ending that tells what to write", ".md, .html or .json")
     text = export(conversation, form, find)
     try:
-        file.write_text(text, "utf-8")
+        if not force:
+            file.touch(exist_ok=False)
+        _fill(file, text, is_new=not force)
+    except FileExistsError as error:
+        raise UsageError(f"{file} is there already", "choose another name") from error
     except OSError as error:
         raise MmtuiError(f"{file} can't be written: {error.strerror}") from error
+
+
+def _fill(file: Path, text: str, is_new: bool) -> None:
+    """Half of a new file would only be in the way of the next try."""
+    try:
+        file.write_text(text, "utf-8")
+    except OSError:
+        if is_new:
+            file.unlink(missing_ok=True)
+        raise
 
 
 def export(conversation: Conversation, form: Format, find: Find) -> str:

@@ -1,38 +1,57 @@
-"""Where a chat is kept: in its history, and when that can't be written, in a temporary folder."""
+"""Where a chat is kept: in its history, else in a temporary folder, else in memory."""
 
+import os
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+from filelock import FileLock
 
 from mmtui.chat.conversation import Attachment, Conversation
 from mmtui.chat.history import History
 from mmtui.errors import InputError, MmtuiError
 
 
+class Memory(History):
+    """A history without a disk, in which attachments have no place."""
+
+    def __init__(self) -> None:
+        self.folder = Path(os.devnull)  # there is nothing in it, and nothing can be
+        self._database = sqlite3.connect(":memory:", isolation_level=None)
+        for setting in ("foreign_keys = ON", "temp_store = MEMORY"):
+            self._database.execute(f"PRAGMA {setting}")
+        self._migrate()
+        self._drafting = FileLock(self.folder / "drafting.lock")
+
+    def _claim_drafting(self) -> bool:
+        return True  # no other instance knows of it
+
+
 class Keeping:
-    """`history` None keeps all in a temporary folder. `tell` gets what broke it, once."""
+    """`history` None: it could not be opened, which was told. `tell` gets what broke it, once."""
 
     def __init__(self, history: History | None, tell: Callable[[MmtuiError], None]) -> None:
         self._tell = tell
+        self._is_told = history is None
         self._temporary: Path | None = None
-        self._left: History | None = None  # which could not be written any more
-        self.history = history or self._in_memory()
+        self._left: History | None = None  # which could not be used any more
+        self.history = history or self._elsewhere(Conversation())
+        self.write(Conversation(), History.said)  # a damaged one is left before it is written to
 
-    def write(self, conversation: Conversation, write: Callable[[History], None]) -> None:
-        """Write; if that fails, go on in a temporary folder, or without one."""
+    def write(self, conversation: Conversation, write: Callable[[History], object]) -> None:
+        """Write; if that fails, go on elsewhere."""
         try:
             write(self.history)
         except MmtuiError as error:
-            if self._temporary is not None or self._left is not None:
-                return  # it was told
+            if self._is_told:
+                return
+            self._is_told = True
             self._tell(error)
-            self._left = self.history
-            with suppress(MmtuiError):
-                self.history = self._in_memory()
-                for message in conversation:
-                    self.history.save(conversation, message)
+            self._left, self.history = self.history, self._elsewhere(conversation)
+            with suppress(MmtuiError):  # an attachment may have no place
                 write(self.history)
 
     def keep(self, conversation: Conversation, data: bytes) -> str:
@@ -60,13 +79,19 @@ class Keeping:
     def close(self) -> None:
         self.history.close()
         if self._left is not None:
-            self._left.close()
+            self._left.close(purge=False)
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
-    def _in_memory(self) -> History:
-        try:
+    def _elsewhere(self, conversation: Conversation) -> History:
+        """A temporary folder; where there is no place for what was said, memory."""
+        with suppress(MmtuiError, OSError):
             self._temporary = Path(tempfile.mkdtemp(prefix="mmtui-"))
-        except OSError as error:
-            raise MmtuiError(f"there is no temporary folder: {error}", "free some space") from error
-        return History(self._temporary)
+            return _with(History(self._temporary), conversation)
+        return _with(Memory(), conversation)
+
+
+def _with(history: History, conversation: Conversation) -> History:
+    for message in conversation:
+        history.save(conversation, message)
+    return history

@@ -66,6 +66,8 @@ def sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("FAKE_PLAYED", str(tmp_path / "played"))
 
+    monkeypatch.setattr(recorder, "PATIENCE_S", 60.0)  # on a busy machine
+
     def mode(name: str) -> SystemMicrophone:
         monkeypatch.setenv("FAKE_SOUND", name)
         return SystemMicrophone()
@@ -125,6 +127,16 @@ def test_what_goes_wrong_is_told_in_a_line(sound, mode, says):
     assert (len(recording.finish()) > 0) == (mode == "unplugged")
 
 
+def test_a_clip_ends_where_the_microphone_was_unplugged(sound):
+    recording = sound("unplugged").record()
+    ended(recording)
+    assert str(recording.error) == "the microphone is gone: Device unavailable"
+    assert recording.error.hint == "plug it in again, or choose another one"
+    clip = recording.finish()
+    tone = np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000) / 2
+    assert np.abs(clip - tone).max() < 0.001  # a second of it, and nothing else
+
+
 def test_a_microphone_is_chosen_by_name(sound):
     assert sound("works").devices() == ["Fake Mic"]
     missing = sound("works").record("Other")
@@ -150,6 +162,10 @@ def test_doctor_tells_of_the_microphone(sound, monkeypatch, mode, state, says, c
     found = next(finding for finding in examine() if finding.name == "microphone")
     assert found.state == state and says in found.detail
     assert cure is None or cure in found.cure
+
+
+def test_a_chat_that_ends_does_not_wait_long_for_a_list_of_microphones():
+    assert recorder.PATIENCE_S <= 3
 
 
 def test_a_sound_system_that_breaks_down_is_told(monkeypatch):

@@ -3,12 +3,13 @@
 import base64
 import json
 import re
+import resource
 
 import numpy as np
 import pytest
 
 from mmtui.chat import attachments, export
-from mmtui.errors import UsageError
+from mmtui.errors import MmtuiError, UsageError
 
 NASTY = "\x1b]52;c;aGk=\x07<script>alert(1)</script> [x](javascript:alert(1)) ![y](http://z/y.png)"
 
@@ -69,3 +70,26 @@ def test_json_has_all_branches_exactly(chat, cat):
 def test_the_ending_decides(chat, cat, tmp_path):
     with pytest.raises(UsageError, match="no ending"):
         export.write(talk(chat, cat), tmp_path / "talk.txt", chat.session.file)
+
+
+def test_a_file_that_is_there_is_overwritten_only_by_force(chat, cat, tmp_path):
+    conversation, file = talk(chat, cat), tmp_path / "talk.md"
+    file.write_text("mine")
+    with pytest.raises(UsageError, match=r"talk.md is there already") as refused:
+        export.write(conversation, file, chat.session.file)
+    assert refused.value.hint == "choose another name" and file.read_text() == "mine"
+    export.write(conversation, file, chat.session.file, force=True)
+    assert file.read_text("utf-8") == export.to_markdown(conversation)
+
+
+def test_of_an_export_to_a_full_disk_nothing_is_left(chat, cat, tmp_path):
+    conversation, file = talk(chat, cat), tmp_path / "talk.html"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(MmtuiError, match="can't be written"):
+            export.write(conversation, file, chat.session.file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not file.exists()
+    export.write(conversation, file, chat.session.file)

@@ -15,7 +15,7 @@ from textual.widgets.option_list import Option
 
 from mmtui.chat.conversation import Attachment
 from mmtui.chat.history import History, Summary
-from mmtui.chat.session import Notice
+from mmtui.chat.session import Notice, Session
 from mmtui.chat.text import one_line
 from mmtui.errors import MmtuiError
 from mmtui.tui.screens.dialogs import TextDialog
@@ -88,8 +88,15 @@ class HistoryScreen(Screen[str | None]):
             title = await self.app.push_screen_wait(TextDialog("Title", chosen.title))
             if title:
                 with self._told():
-                    self._history.rename(chosen.id, title)
+                    self._rename(chosen.id, title)
                     self._search(self.query_one(Input).value)
+
+    def _rename(self, id: str, title: str) -> None:
+        session: Session = self.app.session  # type: ignore[attr-defined]
+        if id == session.conversation.id:
+            session.rename(title)  # in memory, too
+        else:
+            self._history.rename(id, title)
 
     def action_delete(self) -> None:
         if (chosen := self._chosen()) is not None:
