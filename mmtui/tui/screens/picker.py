@@ -1,6 +1,6 @@
 """Choose a file: a tree of folders beside a preview of what the cursor is on."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,9 +16,7 @@ from textual.widgets.directory_tree import DirEntry
 from mmtui.chat.conversation import Kind
 from mmtui.chat.paths import ENDINGS
 from mmtui.chat.text import one_line
-from mmtui.tui.widgets.thumbnail import Thumbnail
-
-ROWS = 12
+from mmtui.tui.widgets.thumbnail import LargePicture
 
 
 class FileTree(DirectoryTree):
@@ -35,7 +33,7 @@ class FileTree(DirectoryTree):
         return Text(one_line(str(label)))
 
     def _is_wanted(self, path: Path) -> bool:
-        return path.suffix.lower() in self._endings or path.is_dir()
+        return path.suffix.lower() in self._endings or _told(path.is_dir)
 
 
 class Picker(ModalScreen[Path | None]):
@@ -64,7 +62,7 @@ class Picker(ModalScreen[Path | None]):
         with Vertical():
             yield Static("Enter attaches, Backspace goes up, Esc goes back", markup=False)
             with Horizontal():
-                yield FileTree(Path.cwd(), self._kind)
+                yield FileTree(_here(), self._kind)
                 yield Container(id="preview")
 
     def on_mount(self) -> None:
@@ -79,9 +77,24 @@ class Picker(ModalScreen[Path | None]):
         preview = self.query_one("#preview")
         await preview.remove_children()
         entry = event.node.data
-        if self._kind == "image" and entry is not None and entry.path.is_file():
-            await preview.mount(Thumbnail(entry.path, ROWS))
+        if self._kind == "image" and entry is not None and _told(entry.path.is_file):
+            await preview.mount(LargePicture(entry.path))
 
     @on(DirectoryTree.FileSelected)
     def _choose(self, event: DirectoryTree.FileSelected) -> None:
         self.dismiss(event.path)
+
+
+def _told(question: Callable[[], bool]) -> bool:
+    """No, where a failing disk can't tell."""
+    try:
+        return question()
+    except OSError:
+        return False
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except OSError:  # it was deleted, or its disk was pulled out
+        return Path.home()

@@ -3,18 +3,15 @@
 from pathlib import Path
 from typing import ClassVar
 
-from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from mmtui.chat.attachments import as_seen
 from mmtui.chat.conversation import Attachment
 from mmtui.chat.text import one_line
-from mmtui.errors import InputError
-from mmtui.tui.widgets.thumbnail import Thumbnail
+from mmtui.tui.widgets.thumbnail import LargePicture
 
 
 class PictureScreen(ModalScreen[None]):
@@ -22,8 +19,11 @@ class PictureScreen(ModalScreen[None]):
     PictureScreen { align: center middle; }
     PictureScreen > Vertical { width: 96%; height: 90%; padding: 1 2; background: $surface; border: round $primary; }
     PictureScreen Horizontal { height: 1fr; }
-    PictureScreen .side { width: 1fr; height: 100%; overflow: hidden; }
+    PictureScreen .side { width: 1fr; height: 100%; }
+    PictureScreen #seen { padding: 0 0 0 1; }
+    PictureScreen.-narrow > Vertical { width: 100%; height: 100%; padding: 0 1; }
     """  # noqa: E501
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar = [Binding("escape,space,enter,q", "dismiss", "Back")]
 
     def __init__(self, file: Path, attachment: Attachment, side: int, tokens: int) -> None:
@@ -36,26 +36,11 @@ class PictureScreen(ModalScreen[None]):
         with Vertical():
             yield Static(f"{one_line(file.name)}, {file.detail}   (Esc goes back)", markup=False)
             with Horizontal():
-                yield Vertical(Static("the picture", markup=False), classes="side", id="whole")
-                if self._side:
-                    seen = (
-                        f"as the model sees it: {self._side} x {self._side}, {self._tokens} tokens"
-                    )
-                    yield Vertical(Static(seen, markup=False), classes="side", id="seen")
-
-    def on_mount(self) -> None:
-        rows = max(self.size.height * 9 // 10 - 7, 4)
-        self.query_one("#whole").mount(Thumbnail(self._file, rows))
-        if self._side:
-            self._look(rows)
-
-    @work(thread=True)
-    def _look(self, rows: int) -> None:
-        try:
-            image = as_seen(self._file, self._side)
-        except InputError:
-            return  # the other side tells why
-        self.app.call_from_thread(self._show, Thumbnail(image, rows))
-
-    def _show(self, seen: Thumbnail) -> None:
-        self.query_one("#seen").mount(seen)
+                with Vertical(classes="side", id="whole"):
+                    yield Static("the picture", markup=False)
+                    yield LargePicture(self._file)
+                if side := self._side:
+                    with Vertical(classes="side", id="seen"):
+                        said = f"as the model sees it: {side} x {side}, {self._tokens} tokens"
+                        yield Static(said, markup=False)
+                        yield LargePicture(self._file, side)
