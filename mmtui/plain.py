@@ -3,16 +3,20 @@
 Answers go to stdout, all else to stderr. Each line of stdin is a message, a command or a path.
 """
 
+import base64
+import math
+import os
 import queue
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmtui.audio.recorder import LIMIT_S, Microphone, SystemMicrophone
+from mmtui.audio.recorder import LIMIT_S, Microphone, Recording, SystemMicrophone
 from mmtui.chat import attachments, clipboard, commands, paths
 from mmtui.chat.config import Config
 from mmtui.chat.conversation import Attachment
@@ -21,7 +25,7 @@ from mmtui.chat.model import Model
 from mmtui.chat.protocol import Event, Progress
 from mmtui.chat.session import Notice, Session
 from mmtui.chat.text import one_line, printable
-from mmtui.errors import MmtuiError, NoSpeechError, UsageError
+from mmtui.errors import MissingError, MmtuiError, NoSpeechError, UsageError
 
 if TYPE_CHECKING:
     from mmtui.pipeline.sound import Clip
@@ -53,7 +57,7 @@ class Plain:
     ) -> None:
         self._session, self._microphones, self._events = session, microphone, events
         self._staged: list[Attachment] = []
-        self._is_interactive = sys.stdin.isatty()
+        self._stdin = Stdin()
         self._step = ""
 
     def run(self) -> None:
@@ -74,6 +78,9 @@ class Plain:
         attachment = self._session.keep(loaded)
         if loaded.clip is not None:
             attachment = attachment.with_transcript(self._hear(loaded.clip) or "")
+        self._put(attachment)
+
+    def _put(self, attachment: Attachment) -> None:
         self._staged.append(attachment)
         _note(f"attached: {attachment.name}, {attachment.detail}")
 
@@ -106,10 +113,7 @@ class Plain:
 
     def _do(self, command: commands.Command, argument: str) -> None:
         command.check(argument)
-        method = getattr(self, f"_{command.name}", None)
-        if method is None:
-            raise UsageError(f"/{command.name} is for the chat on a screen", "/help")
-        method(argument)
+        getattr(self, f"_{command.name}")(argument)
 
     def _image(self, argument: str) -> None:
         for path in paths.pasted(argument) or [paths.typed(argument)]:
@@ -122,13 +126,37 @@ class Plain:
             self._stage(loaded)
 
     def _record(self, _: str) -> None:
+        """Ctrl-C throws it away, as Esc does on a screen."""
         recording = self._microphones.record(self._session.microphone)
-        _note(f"speak; Enter ends it, {LIMIT_S:.0f} s are the most")
-        sys.stdin.readline()
-        clip = recording.finish()
-        if recording.error is not None and not len(clip):
-            raise recording.error
-        self._staged.append(self._session.attach_clip(clip, self._hear(clip) or ""))
+        with _ctrl_c() as was_pressed:
+            self._await_end(recording, was_pressed)
+            clip = recording.finish()
+        if was_pressed():
+            _note("thrown away")
+            return
+        if recording.error is not None:
+            tell(Notice(str(recording.error), recording.error.hint))
+        elif not len(clip):
+            raise NoSpeechError
+        if len(clip):
+            self._put(self._session.attach_clip(clip, self._hear(clip) or ""))
+
+    def _await_end(self, recording: Recording, was_pressed: Callable[[], bool]) -> None:
+        """Until Enter, Ctrl-C, its limit or an error. A line with words is the next one."""
+        is_counted, shown, line = sys.stderr.isatty(), -1, None
+        if not is_counted:
+            _note(f"recording, Enter ends it, {LIMIT_S:.0f} s at the most")
+        while not (recording.is_full or recording.error or was_pressed() or line is not None):
+            left = math.ceil(LIMIT_S - recording.seconds)
+            if is_counted and left != shown:
+                text = f"\rrecording, Enter ends it, {left:2} s left "
+                print(text, end="", file=sys.stderr, flush=True)
+                shown = left
+            line = self._stdin.line(TICK_S)
+        if is_counted and not (line and sys.stdin.isatty()):  # which shows the Enter itself
+            print(file=sys.stderr)
+        if line and line.strip():
+            self._stdin.give_back(line)
 
     def _transcribe(self, _: str) -> None:
         for at, file in reversed(list(enumerate(self._staged))):
@@ -160,6 +188,17 @@ class Plain:
     def _continue(self, _: str) -> None:
         self._session.continue_()
         self._follow()
+
+    def _stop(self, _: str) -> None:
+        _note("Ctrl-C stops an answer, and throws a recording away")
+
+    def _copy(self, argument: str) -> None:
+        text = self._session.to_copy(argument)
+        if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+            raise MissingError("there is no terminal that could copy", "/export writes a file")
+        encoded = base64.b64encode(printable(text).encode()).decode()
+        print(f"\x1b]52;c;{encoded}\a", end="", flush=True)  # as the chat on a screen does
+        _note("copied")
 
     def _new(self, _: str) -> None:
         self._session.begin()
@@ -199,6 +238,9 @@ class Plain:
         self._session.sample(argument)
         _note(self._session.sampling)
 
+    def _theme(self, _: str) -> None:
+        _note("the colours are the terminal's own")
+
     def _microphone(self, argument: str) -> None:
         if argument:
             self._session.configure(microphone=argument)
@@ -211,8 +253,7 @@ class Plain:
 
     def _help(self, _: str) -> None:
         for known in commands.COMMANDS:
-            if known.name == "quit" or hasattr(self, f"_{known.name}"):
-                _note(f"/{known.name} {known.argument}".ljust(24) + known.help)
+            _note(f"/{known.name} {known.argument}".ljust(24) + known.help)
 
     def _follow(self) -> None:
         """Print the answer as it is written. Ctrl-C stops it, and keeps what there is."""
@@ -265,18 +306,62 @@ class Plain:
                 print(printable(message.text), flush=True)
 
     def _lines(self) -> Iterator[str]:
-        if not self._is_interactive:
-            yield from sys.stdin
-            return
-        is_piped = not sys.stdout.isatty()  # where answers go
-        while True:
-            try:
-                if is_piped:
-                    print("> ", end="", file=sys.stderr, flush=True)
-                yield input("" if is_piped else "> ")
-            except EOFError:
-                print(file=sys.stderr)
-                return
+        while line := self._line():
+            yield line
+
+    def _line(self) -> str | None:
+        """In a terminal after a prompt, and edited where answers go there, too."""
+        if not sys.stdin.isatty():
+            return self._stdin.line()
+        try:
+            if sys.stdout.isatty() and not self._stdin.is_awaited:
+                return input("> ") + "\n"
+            print("> ", end="", file=sys.stderr, flush=True)
+            if line := self._stdin.line():
+                return line
+        except EOFError:
+            pass
+        print(file=sys.stderr)
+        return None
+
+
+class Stdin:
+    """Lines that need not be waited for until they come.
+
+    A thread reads each: select knows neither what Python has read ahead nor every system's pipes.
+    """
+
+    def __init__(self) -> None:
+        self._next: Future[str] | None = None
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the next line is for `line` only."""
+        return self._next is not None
+
+    def line(self, patience_s: float | None = None) -> str | None:
+        """With its end, so that "" is the end of all; None if no line comes in time."""
+        if self._next is None:
+            self._next = Future()
+            threading.Thread(target=_read_line, args=(self._next,), daemon=True).start()
+        try:
+            line = self._next.result(patience_s)
+        except TimeoutError:
+            return None
+        self._next = None
+        return line
+
+    def give_back(self, line: str) -> None:
+        """It comes next, again."""
+        self._next = Future()
+        self._next.set_result(line)
+
+
+def _read_line(line: "Future[str]") -> None:
+    try:
+        line.set_result(sys.stdin.readline())
+    except (OSError, ValueError) as error:
+        line.set_exception(error)
 
 
 def tell(notice: Notice) -> None:

@@ -1,16 +1,30 @@
 """`mmtui --plain`, `mmtui history` and `mmtui config`, as people and scripts run them."""
 
+import base64
 import json
 import os
+import pty
+import queue
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
-from PIL import Image
+from fakes import FakeModel
+from PIL import Image, ImageGrab
 
+from mmtui import plain
+from mmtui.chat.commands import COMMANDS
+from mmtui.chat.config import Config
+from mmtui.chat.history import History
+from mmtui.chat.protocol import Answered, Event, Heard, Said
+from mmtui.chat.session import Session
+from mmtui.errors import MissingError, MmtuiError
 from mmtui.pipeline import checkpoint
 from mmtui.pipeline.spec import Asset, LanguageSpec, ModelSpec, VisionSpec
 
@@ -120,10 +134,11 @@ def test_models_and_sampling_are_told_and_changed(talk, tiny):
 def test_what_can_t_be_done_is_told_and_the_chat_goes_on(talk):
     run = talk(
         "/nothing", "/image", "/retry", "/continue", "/sampling temperature=hot", "/resume x",
-        "/export x.txt", "/copy", "Hello",
+        "/export x.txt", "/copy", "Hello", "/copy",
     )  # fmt: skip
-    assert run.err.count("error: ") == 8 and run.err.count("hint: ") == 8
-    assert run.code == 0 and run.out.strip()
+    assert run.err.count("error: ") == 9 and run.err.count("hint: ") == 9
+    assert "there is no answer yet" in run.err and "no terminal that could copy" in run.err
+    assert run.code == 0 and run.out.strip() and "\x1b" not in run.out
 
 
 def test_hostile_text_does_not_drive_the_terminal(talk, mmtui, home):
@@ -154,6 +169,207 @@ def test_ctrl_c_stops_the_answer_and_keeps_it(home, mmtui):
     assert process.wait(60) == 0
     (found,) = mmtui("history", "list", "--json", env=home).json
     assert "*(stopped here)*" in mmtui("history", "show", found["id"], env=home).out
+
+
+class Recording:
+    """Goes on for as long as a test says; what is typed `then` comes when it is finished."""
+
+    level = 0.25
+
+    def __init__(self, seconds: float = 2.0, error: MmtuiError | None = None) -> None:
+        self.seconds, self.error = seconds, error
+        self.interrupts = False
+        self.then: Callable[[], None]
+
+    @property
+    def is_full(self) -> bool:
+        if self.interrupts:
+            signal.raise_signal(signal.SIGINT)
+        return self.seconds >= 15
+
+    def finish(self) -> np.ndarray:
+        self.then()
+        return np.full(int(self.seconds * 16_000), 0.1, np.float32)
+
+
+class Microphone:
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self.chosen: str | None = None
+
+    def devices(self) -> list[str]:
+        return ["Fake Mic", "Other Mic"]
+
+    def record(self, device: str | None = None) -> Recording:
+        self.chosen = device
+        return self._recording
+
+
+class Listener(FakeModel):
+    """Hears what a test says, and answers with nothing."""
+
+    def __init__(self, hears: str | None, events: "queue.Queue[Event]") -> None:
+        super().__init__()
+        self._hears, self._events = hears, events
+
+    def transcribe(self, clip) -> int:
+        number = super().transcribe(clip)
+        self._events.put(Heard(number, self._hears))
+        return number
+
+    def ask(self, *asked, **named) -> int:
+        number = super().ask(*asked, **named)
+        self._events.put(Answered(number, "stop", 20, 8, 1, 0.1, 50.0))
+        return number
+
+
+class Spoken(NamedTuple):
+    model: Listener
+    microphone: Microphone
+    err: str
+
+
+@pytest.fixture
+def speak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Types to a chat with a microphone; its stdin stays open while it records."""
+
+    def spoken(
+        typed: str, then: str = "", recording: Recording | None = None, hears: str = "tell a joke"
+    ) -> Spoken:
+        ours, theirs = os.pipe()
+        monkeypatch.setattr(sys, "stdin", os.fdopen(ours))
+        recording = recording or Recording()
+
+        def types(text: str = then) -> None:
+            os.write(theirs, text.encode())
+            os.close(theirs)
+
+        recording.then = types
+        os.write(theirs, typed.encode())
+        if "/record" not in typed:
+            types()
+        events: queue.Queue[Event] = queue.Queue()
+        model, microphone = Listener(hears, events), Microphone(recording)
+        session = Session(model, History(tmp_path / "store"), Config(), plain.tell)
+        plain.Plain(session, microphone, events).run()
+        session.close()
+        return Spoken(model, microphone, capsys.readouterr().err)
+
+    return spoken
+
+
+def test_enter_ends_a_recording_which_is_heard_and_said(speak):
+    spoken = speak("/microphone Other Mic\n/record\n\n", then="Please.\n")
+    assert spoken.microphone.chosen == "Other Mic" and "  Fake Mic\n* Other Mic\n" in spoken.err
+    assert "recording, Enter ends it, 15 s at the most" in spoken.err and "\r" not in spoken.err
+    assert "heard: tell a joke" in spoken.err and "attached: voice.wav" in spoken.err
+    assert len(spoken.model.heard[0]) == 32_000
+    assert spoken.model.asked == [(Said("user", "tell a joke\nPlease."),)]
+
+
+def test_a_recording_ends_by_itself_and_the_next_line_is_a_message(speak):
+    spoken = speak("/record\n", then="Please.\nAnd now?\n", recording=Recording(seconds=15.0))
+    assert len(spoken.model.heard[0]) == 240_000
+    assert [turns[-1].text for turns in spoken.model.asked] == ["tell a joke\nPlease.", "And now?"]
+
+
+def test_words_that_end_a_recording_are_the_next_message(speak):
+    spoken = speak("/record\nPlease.\n")
+    assert spoken.model.asked == [(Said("user", "tell a joke\nPlease."),)]
+
+
+def test_a_microphone_that_is_missing_or_unplugged_is_told_before_enter(speak):
+    missing = Recording(0.0, MissingError("there is no microphone", "plug one in"))
+    spoken = speak("/record\n", recording=missing)
+    assert "error: there is no microphone\nhint: plug one in" in spoken.err
+    assert spoken.model.heard == []
+    gone = Recording(2.0, MissingError("the microphone is gone", "plug it in again"))
+    spoken = speak("/record\n", then="Please.\n", recording=gone)
+    assert "error: the microphone is gone\nhint: plug it in again" in spoken.err
+    assert spoken.model.asked == [(Said("user", "tell a joke\nPlease."),)]
+
+
+def test_ctrl_c_throws_a_recording_away(speak):
+    recording = Recording()
+    recording.interrupts = True
+    spoken = speak("/record\n", then="Please.\n", recording=recording)
+    assert "thrown away" in spoken.err and spoken.model.heard == []
+    assert spoken.model.asked == [(Said("user", "Please."),)]
+
+
+def test_silence_is_told_and_not_attached(speak):
+    for recording, hears in ((Recording(0.0), "unheard"), (Recording(), "")):
+        spoken = speak("/record\n\n", recording=recording, hears=hears)
+        assert "error: no speech found" in spoken.err and "attached" not in spoken.err
+
+
+def test_microphones_are_told_and_the_clipboard_is_attached(speak, monkeypatch):
+    monkeypatch.setattr(ImageGrab, "grabclipboard", lambda: Image.new("RGB", (40, 30)))
+    spoken = speak("/microphone\n/microphone Fake Mic\n/paste\nWhat is it?\n")
+    assert "  Fake Mic\n  Other Mic\n* Fake Mic\n  Other Mic\n" in spoken.err
+    assert "attached: clipboard.png, 40 x 30" in spoken.err
+    assert len(spoken.model.asked[0][0].pictures) == 1
+
+
+def test_every_command_does_something_or_says_what_does(speak, monkeypatch):
+    monkeypatch.setattr(ImageGrab, "grabclipboard", lambda: None)
+    names = [command.name for command in COMMANDS if command.name not in ("record", "quit")]
+    spoken = speak("".join(f"/{name} 1\n" for name in names))
+    assert "Ctrl-C stops an answer" in spoken.err and "terminal's own" in spoken.err
+    assert all(f"/{name} " in spoken.err for name in names)
+
+
+SOUND = """
+import numpy
+class PortAudioError(Exception): pass
+def query_devices(device=None, kind=None):
+    return [{"name": "Fake Mic", "index": 0, "max_input_channels": 1}]
+def check_input_settings(device=None, channels=None, samplerate=None): pass
+class InputStream:
+    active = True
+    def __init__(self, **_): pass
+    def __enter__(self): return self
+    def __exit__(self, *_): pass
+    def read(self, count): return numpy.zeros((count, 1), numpy.int16), False
+"""
+
+
+@pytest.fixture
+def terminal(home, tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """`mmtui --plain` in a terminal, and a microphone that is quicker than time."""
+    (tmp_path / "sounddevice.py").write_text(SOUND)
+    keyboard, screen = pty.openpty()
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name("mmtui"), "--plain"],
+        stdin=screen, stdout=screen, stderr=screen, start_new_session=True,
+        env={**os.environ, **home, "PYTHONPATH": str(tmp_path), "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(screen)
+
+    def shows(*awaited: str, after: str = "") -> str:
+        """What comes after a line is typed, until it holds all that is awaited, in turn."""
+        os.write(keyboard, after.encode())
+        shown, at = "", 0
+        for text in awaited:
+            while (found := shown.find(text, at)) < 0:
+                shown += os.read(keyboard, 1000).decode(errors="replace")
+            at = found + len(text)
+        return shown
+
+    yield shows
+    process.kill()
+    process.wait()
+    os.close(keyboard)
+
+
+def test_in_a_terminal_a_recording_counts_down_and_answers_are_copied(terminal):
+    terminal("> ")
+    shown = terminal("15 s left", "attached: voice.wav", "> ", after="/record\n")
+    assert "\rrecording, Enter ends it, 15 s left" in shown
+    terminal("\n", "\n> ", after="Hello\n")  # read by what waited for Enter
+    shown = terminal("copied", "> ", after="/copy\n")
+    _, _, encoded = shown.partition("\x1b]52;c;")
+    assert base64.b64decode(encoded.partition("\a")[0]).decode().strip()
 
 
 def test_speech_is_heard_before_it_is_said(talk, shared, smol):

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,12 +15,26 @@ from mmtui.chat import commands, paths
 from mmtui.chat.text import one_line, printable
 
 SHOWN = 20  # of what a path may become
+ATTACHING = ("/image", "/audio")  # what dropping files does without a word
+
+
+@dataclass(eq=False)
+class Line:
+    """What was `sent`, and the `text` it was changed to since; nothing was sent of the draft."""
+
+    sent: str
+    text: str
+
+    @property
+    def change(self) -> str:
+        return self.text if self.text != self.sent else ""
 
 
 class Composer(TextArea):
     """Enter sends, Shift+Enter or Ctrl+J breaks the line, Tab takes what is suggested.
 
-    At the first line Up goes back in what was sent, at the last line Down comes forth again.
+    At the first row Up goes back in what was sent, at the last row Down comes forth again. What was
+    changed there stays changed until it is sent.
     """
 
     BINDINGS: ClassVar = [
@@ -48,25 +63,22 @@ class Composer(TextArea):
             id="composer", soft_wrap=True, show_line_numbers=False, compact=True,
             placeholder="Ask something; / for commands, F1 for help",
         )  # fmt: skip
-        self._sent = list(sent)
-        self._at = len(self._sent)  # which of them is shown; the length is the draft
-        self._draft = ""
-        self._leaving: list[str] = []  # sent, neither taken nor refused yet
+        self._lines = [*map(_unchanged, map(printable, sent)), Line("", "")]  # at last the draft
+        self._shown = self._lines[-1]
+        self._leaving: list[tuple[str, Line]] = []  # sent from there, neither taken nor refused yet
 
     @property
     def unsaid(self) -> str:
         """All that would be lost with the screen."""
-        is_recalled = self._at < len(self._sent)
-        kept = [*self._leaving, self._draft if is_recalled else ""]
-        if not is_recalled or self.text != self._sent[self._at]:
-            kept.append(self.text)
-        return "\n".join(filter(None, kept))
+        self._keep()
+        return _joined(*(text for text, _ in self._leaving), *(line.change for line in self._lines))
 
     def put(self, text: str) -> None:
-        """Replace what is typed; the cursor goes to the end."""
-        self.text = printable(text)
-        self.move_cursor(self.document.end)
-        self.update_suggestion()
+        """Replace all that is typed; the cursor goes to the end."""
+        for line in self._lines:
+            line.text = line.sent
+        self._lines[-1].text = printable(text)
+        self._show(self._lines[-1])
 
     def insert_spoken(self, text: str) -> None:
         """What was heard goes to where the cursor is."""
@@ -76,18 +88,17 @@ class Composer(TextArea):
 
     def taken(self, text: str) -> None:
         """A text that was sent is said."""
-        self._leaving.remove(text)
-        draft = self._draft if self._at < len(self._sent) else ""
-        if text and (not self._sent or self._sent[-1] != text):
-            self._sent.append(text)
-        self._at, self._draft = len(self._sent), ""
-        if draft and not self.text:
-            self.put(draft)
+        self._left(text)
+        *earlier, draft = self._lines
+        if text and (not earlier or earlier[-1].sent != text):
+            self._lines = [*earlier, _unchanged(text), draft]
 
     def refused(self, text: str) -> None:
-        """A text that was sent can't be said: it stands before what was typed since."""
-        self._leaving.remove(text)
-        self.put("\n".join(filter(None, [text, self.text])))
+        """A text that was sent can't be said: it stands before what was typed there since."""
+        line = self._left(text)
+        self._keep()
+        line.text = _joined(text, line.change)
+        self._show(line)
 
     async def _on_key(self, event: events.Key) -> None:
         # Before TextArea takes the key for a letter, and after the letters that came before it,
@@ -101,9 +112,10 @@ class Composer(TextArea):
             await super()._on_key(event)
 
     def action_send(self) -> None:
-        text = self.text.strip()
-        self._leaving.append(text)
-        self.put("")
+        text, line = self.text.strip(), self._shown
+        self._leaving.append((text, line))
+        line.text = line.sent
+        self._show(self._lines[-1])
         self.post_message(self.Sent(text))
 
     def action_newline(self) -> None:
@@ -119,14 +131,15 @@ class Composer(TextArea):
             self.screen.focus_next()
 
     def action_cursor_up(self, select: bool = False) -> None:
-        if self.cursor_location[0] == 0 and not select and self._at > 0:
+        is_first = self.navigator.is_first_wrapped_line(self.cursor_location)
+        if is_first and not select and self._shown is not self._lines[0]:
             self._leaf(-1)
         else:
             super().action_cursor_up(select)
 
     def action_cursor_down(self, select: bool = False) -> None:
-        last = self.cursor_location[0] == self.document.line_count - 1
-        if last and not select and self._at < len(self._sent):
+        is_last = self.navigator.is_last_wrapped_line(self.cursor_location)
+        if is_last and not select and self._shown is not self._lines[-1]:
             self._leaf(1)
         else:
             super().action_cursor_down(select)
@@ -143,13 +156,36 @@ class Composer(TextArea):
         if files := paths.dropped(event.text):
             event.prevent_default()
             event.stop()
+            if self.text.strip() in ATTACHING:
+                self._shown.text = ""
+                self._show(self._shown)
             self.post_message(self.Dropped(files))
 
     def _leaf(self, by: int) -> None:
-        if self._at == len(self._sent):
-            self._draft = self.text
-        self._at += by
-        self.put(self._sent[self._at] if self._at < len(self._sent) else self._draft)
+        self._keep()
+        self._show(self._lines[self._lines.index(self._shown) + by])
+
+    def _keep(self) -> None:
+        """What is on the screen; of what was emptied there is nothing to keep."""
+        self._shown.text = self.text or self._shown.sent
+
+    def _show(self, line: Line) -> None:
+        self._shown, self.text = line, line.text
+        self.move_cursor(self.document.end)
+        self.update_suggestion()
+
+    def _left(self, text: str) -> Line:
+        """Where a text was sent from, which is on its way no more."""
+        at = [leaving for leaving, _ in self._leaving].index(text)
+        return self._leaving.pop(at)[1]
+
+
+def _unchanged(text: str) -> Line:
+    return Line(text, text)
+
+
+def _joined(*texts: str) -> str:
+    return "\n".join(filter(None, texts))
 
 
 def _candidates(text: str) -> list[str]:

@@ -1,0 +1,143 @@
+"""The prompt: what was sent is leafed through and changed, rows are wrapped, files are dropped."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from user import User, awaited, opened
+
+from mmtui.tui.widgets.chips import Chips
+
+LONG = "word " * 40  # some rows of a screen 90 wide
+
+
+@pytest.fixture
+def cat(tmp_path: Path) -> Path:
+    file = tmp_path / "a cat.png"
+    Image.new("RGB", (40, 30), "orange").save(file)
+    return file
+
+
+def staged(user: User) -> list[str]:
+    return [file.name for file in user.chat.query_one("ChatScreen > Chips", Chips).attachments]
+
+
+async def says(user: User, *texts: str) -> None:
+    for text in texts:
+        user.composer.put(text)
+        await user.press("enter")
+        await user.is_answered("ok")
+
+
+@awaited
+async def test_what_is_changed_on_the_way_through_history_stays(tmp_path):
+    async with opened(tmp_path) as user:
+        await says(user, "one", "two")
+        await user.types("draft", "up")
+        await user.types("!", "up")
+        await user.types("?", "down")
+        assert user.composer.text == "two!"
+        await user.press("down")
+        assert user.composer.text == "draft"
+        assert user.composer.unsaid == "one?\ntwo!\ndraft"
+        await user.press("up", "up")
+        assert user.composer.text == "one?"
+
+
+@awaited
+async def test_a_changed_message_is_sent_and_what_else_was_typed_stays(tmp_path):
+    async with opened(tmp_path) as user:
+        await says(user, "one", "two")
+        await user.types("draft", "up")
+        await user.types("!", "up")
+        await user.types("?", "enter")
+        assert user.texts[-2] == "one?" and user.composer.text == "draft"
+        for text in ("one?", "two!", "one"):
+            await user.press("up")
+            assert user.composer.text == text
+        assert user.composer.unsaid == "two!\ndraft"
+
+
+@awaited
+async def test_what_can_t_be_sent_is_back_where_it_was_changed(tmp_path):
+    async with opened(tmp_path) as user:
+        await user.types("one", "enter")
+        await user.types("draft", "up")
+        await user.types("!", "enter")
+        assert "being written" in user.told[-1] and user.composer.text == "one!"
+        await user.press("down")
+        assert user.composer.text == "draft"
+
+
+@awaited
+async def test_a_message_that_was_emptied_is_there_again(tmp_path):
+    async with opened(tmp_path) as user:
+        await says(user, "one")
+        await user.press("up", "backspace", "backspace", "backspace", "down", "up")
+        assert user.composer.text == "one"
+
+
+@awaited
+async def test_another_conversation_begins_with_an_empty_prompt(tmp_path):
+    async with opened(tmp_path) as user:
+        await says(user, "one")
+        await user.types("draft", "up", "!", "ctrl+n")
+        assert user.composer.unsaid == ""
+        await user.press("up", "down")
+        assert user.composer.text == ""
+
+
+@awaited
+async def test_up_and_down_go_by_the_rows_that_are_seen(tmp_path):
+    async with opened(tmp_path) as user:
+        await says(user, "one", "two")
+        user.composer.put(LONG)
+        await user.settle()
+        rows = user.composer.wrapped_document.height
+        assert rows > 2
+        for _ in range(rows - 1):
+            await user.press("up")
+            assert user.composer.text == LONG
+        await user.press("up")
+        assert user.composer.text == "two"
+        await user.press("down")
+        assert user.composer.text == LONG
+        for _ in range(rows - 1):
+            await user.press("up")
+        for _ in range(rows - 1):
+            await user.press("down")
+            assert user.composer.text == LONG
+        assert user.composer.navigator.is_last_wrapped_line(user.composer.cursor_location)
+
+
+@awaited
+async def test_down_leaves_a_recalled_message_at_its_last_row(tmp_path):
+    async with opened(tmp_path) as user:
+        await says(user, LONG)
+        await user.types("draft", "up", "up")
+        assert user.composer.text == LONG.strip()
+        await user.press("down")
+        assert user.composer.text == LONG.strip()
+        await user.press("down")
+        assert user.composer.text == "draft"
+
+
+@pytest.mark.parametrize("command", ["/image ", "/image", " /audio  "])
+def test_a_command_that_asks_for_files_is_done_when_they_are_dropped(tmp_path, cat, command):
+    @awaited
+    async def drop():
+        async with opened(tmp_path / "store") as user:
+            await user.types(command)
+            await user.paste(str(cat))
+            assert staged(user) == ["a cat.png"]
+            assert user.composer.text == "" and user.composer.suggestion == ""
+
+    drop()
+
+
+@awaited
+async def test_what_else_is_typed_stays_when_files_are_dropped(tmp_path, cat):
+    async with opened(tmp_path / "store") as user:
+        await user.types("/image of")
+        await user.paste(str(cat))
+        assert staged(user) == ["a cat.png"] and user.composer.text == "/image of"
