@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from mmtui.audio.recorder import LIMIT_S, Microphone, Recording, SystemMicrophone
 from mmtui.chat import attachments, clipboard, commands, paths
 from mmtui.chat.config import Config
-from mmtui.chat.conversation import Attachment
+from mmtui.chat.conversation import Attachment, Draft
 from mmtui.chat.export import write
 from mmtui.chat.model import Model
 from mmtui.chat.protocol import Event, Progress
@@ -41,7 +41,7 @@ def chat(config: Config, resume: str | None, images: list[Path]) -> None:
     try:
         plain = Plain(session, SystemMicrophone(), events)
         if resume is not None:
-            session.resume(None if resume == "latest" else resume)
+            plain.take(session.resume(None if resume == "latest" else resume))
         for image in images:
             plain.attach(image)
         plain.run()
@@ -73,6 +73,14 @@ class Plain:
     def attach(self, path: Path) -> None:
         """Raises InputError for a file that is no picture and no recording."""
         self._stage(attachments.load(path))
+
+    def take(self, draft: Draft) -> None:
+        """What was staged goes with the next message; what was typed is only told."""
+        self._staged = list(draft.attachments)
+        for attachment in self._staged:
+            _note(f"attached: {attachment.name}, {attachment.detail}")
+        if draft.text:
+            _note(f"not sent yet: {draft.text}")
 
     def _stage(self, loaded: attachments.Loaded) -> None:
         attachment = self._session.keep(loaded)
@@ -211,7 +219,7 @@ class Plain:
             _note(f"{found.id[:8]}  {when:%Y-%m-%d %H:%M}  {found.title}{snippet}")
 
     def _resume(self, argument: str) -> None:
-        self._session.resume(argument)
+        self.take(self._session.resume(argument))
         self._print_thread()
 
     def _rename(self, argument: str) -> None:

@@ -21,6 +21,7 @@ from PIL import Image, ImageGrab
 from mmtui import plain
 from mmtui.chat.commands import COMMANDS
 from mmtui.chat.config import Config
+from mmtui.chat.conversation import Attachment, Draft
 from mmtui.chat.history import History
 from mmtui.chat.protocol import Answered, Event, Heard, Said
 from mmtui.chat.session import Session
@@ -84,7 +85,13 @@ def test_a_conversation_goes_on_in_another_process(talk, mmtui, home):
     assert "> Hello" in again.err
     (found,) = mmtui("history", "list", "--json", env=home).json
     assert found["messages"] == 4
-    assert talk("Hm", arguments=("--resume", found["id"][:8])).code == 0
+    history = History(Path(home["XDG_DATA_HOME"]) / "mmtui")
+    staged = Attachment(history.keep(b"x"), "image", "draft.png", 1)
+    history.save_draft(history.conversation(found["id"]), Draft("And wh", (staged,)))
+    history.close()
+    run = talk("Hm", arguments=("--resume", found["id"][:8]))
+    assert run.code == 0 and "attached: draft.png" in run.err
+    assert "not sent yet: And wh" in run.err
     run = talk("Hm", arguments=("--resume", "zzz"))
     assert (run.code, "no conversation begins" in run.err) == (4, True)
 

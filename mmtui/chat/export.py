@@ -80,6 +80,14 @@ def export(conversation: Conversation, form: Format, find: Find) -> str:
     return to_html(conversation, find) if form == "html" else to_markdown(conversation)
 
 
+def last_code(text: str) -> str:
+    """The last fenced block in a Markdown text; "" if there is none."""
+    from markdown_it import MarkdownIt
+
+    fences = [token.content for token in MarkdownIt().parse(text) if token.type == "fence"]
+    return fences[-1] if fences else ""
+
+
 def to_markdown(conversation: Conversation) -> str:
     parts = [f"# {one_line(conversation.title)}"]
     if conversation.system:

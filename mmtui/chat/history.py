@@ -19,33 +19,9 @@ from filelock import FileLock, Timeout
 from platformdirs import user_data_path
 
 from mmtui.chat.conversation import Attachment, Conversation, Draft, Message
+from mmtui.chat.schema import MIGRATIONS, VERSION
 from mmtui.errors import InputError, MmtuiError
 
-# Each entry takes the schema from its index to the next one; a released one is never changed.
-_MIGRATIONS = (
-    (
-        """CREATE TABLE conversations (
-            id TEXT PRIMARY KEY, title TEXT NOT NULL, system TEXT NOT NULL, head TEXT,
-            draft TEXT NOT NULL DEFAULT '', updated REAL NOT NULL, deleted REAL)""",
-        "CREATE INDEX by_time ON conversations (updated)",
-        """CREATE TABLE messages (
-            number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
-            conversation TEXT NOT NULL REFERENCES conversations (id) ON DELETE CASCADE,
-            parent TEXT, role TEXT NOT NULL, text TEXT NOT NULL, state TEXT NOT NULL,
-            created REAL NOT NULL)""",
-        "CREATE INDEX by_conversation ON messages (conversation)",
-        """CREATE TABLE attachments (
-            message INTEGER NOT NULL REFERENCES messages (number) ON DELETE CASCADE,
-            place INTEGER NOT NULL, sha256 TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
-            size INTEGER NOT NULL, detail TEXT NOT NULL, transcript TEXT NOT NULL,
-            PRIMARY KEY (message, place))""",
-        "CREATE VIRTUAL TABLE words USING fts5 (text, transcript, tokenize='unicode61')",
-        """CREATE TRIGGER forget AFTER DELETE ON messages BEGIN
-            DELETE FROM words WHERE rowid = old.number; END""",
-    ),
-    ("ALTER TABLE conversations ADD COLUMN staged TEXT NOT NULL DEFAULT '[]'",),
-)
-VERSION = len(_MIGRATIONS)
 _HAS_MESSAGES = "EXISTS (SELECT 1 FROM messages WHERE conversation = conversations.id)"
 _HAS_DRAFT = "(draft != '' OR staged != '[]')"
 BUSY_S = 5.0  # how long to wait for another instance
@@ -340,7 +316,7 @@ class History:
         self._database.execute("PRAGMA journal_mode = WAL")
         with self._transaction() as run:  # another instance may be at it, and is waited for
             for number in range(self._version(), VERSION):
-                for statement in _MIGRATIONS[number]:
+                for statement in MIGRATIONS[number]:
                     run(statement)
                 run(f"PRAGMA user_version = {number + 1}")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
-from mmtui.chat import attachments
+from mmtui.chat import attachments, export
 from mmtui.chat.config import Config
 from mmtui.chat.conversation import Attachment, Conversation, Draft, Message
 from mmtui.chat.figures import Figures
@@ -173,17 +173,10 @@ class Session:
     def to_copy(self, what: str = "") -> str:
         """The last answer, its last block of code, or all: "", "code" or "all"."""
         if what == "all":
-            from mmtui.chat.export import to_markdown
-
-            return to_markdown(self.conversation)
+            return export.to_markdown(self.conversation)
         text = printable(self._last_answer().text)
-        if what == "code":
-            from markdown_it import MarkdownIt
-
-            fences = [token for token in MarkdownIt().parse(text) if token.type == "fence"]
-            if not fences:
-                raise UsageError("there is no code in the last answer")
-            return fences[-1].content
+        if what == "code" and not (text := export.last_code(text)):
+            raise UsageError("there is no code in the last answer")
         return text
 
     def keep_draft(self, draft: Draft) -> None:

@@ -11,6 +11,7 @@ from mmtui.tui.screens.dialogs import ChoiceDialog, TextDialog
 from mmtui.tui.screens.help import HelpScreen
 from mmtui.tui.screens.history import HistoryScreen
 from mmtui.tui.screens.picker import Picker
+from mmtui.tui.widgets.chips import Chip
 
 if TYPE_CHECKING:
     from mmtui.tui.screens.chat import ChatScreen
@@ -53,7 +54,11 @@ class Commands:
         self._screen.record()
 
     def do_transcribe(self, _: str) -> None:
-        self._screen.hear_last_again()
+        chips = [chip for chip in self._screen.query(Chip) if chip.attachment.kind == "audio"]
+        if not chips:
+            raise UsageError("there is no recording here", "F4 makes one")
+        staged = [chip for chip in chips if chip in self._screen.chips.query(Chip)]
+        self._screen.hear_again((staged or chips)[-1])
 
     def do_microphone(self, name: str) -> None:
         if name:
@@ -145,7 +150,8 @@ class Commands:
     def do_export(self, path: str) -> None:
         if not path:
             title = "Write to a .md, .html or .json file"
-            self._ask(TextDialog(title, "conversation.html"), self.do_export)
+            named = f"conversation-{self._session.conversation.id[:6]}.html"
+            self._ask(TextDialog(title, named), self.do_export)
             return
         file = paths.typed(path)
         write(self._session.conversation, file, self._session.file)

@@ -1,7 +1,11 @@
 """From the command line to a screen that can be typed on, in as little time as that takes."""
 
 import gc
+import os
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +25,34 @@ def run(config: "Config", resume: str | None, images: tuple[Path, ...]) -> None:
     found = asked.result()
     if not found.answered:
         terminal.forget_late_answers()
-    app = ChatApp(config, resume, images, found)
-    app.run()
+    with screen_apart():
+        app = ChatApp(config, resume, images, found)
+        app.run()
     if app.failure is not None:
         raise app.failure
+
+
+@contextmanager
+def screen_apart() -> Iterator[None]:
+    """Textual draws on `sys.__stderr__`: here, a descriptor that nothing else has.
+
+    What native libraries print on stderr, libtiff of a damaged picture, would get onto the screen.
+    """
+    stderr = sys.__stderr__
+    if stderr is None:  # `2>&-`
+        yield
+        return
+    stderr.flush()
+    with os.fdopen(os.dup(2), "w", encoding=stderr.encoding, errors="replace") as screen:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        vars(sys)["__stderr__"] = screen
+        try:
+            yield
+        finally:
+            vars(sys)["__stderr__"] = stderr
+            os.dup2(screen.fileno(), 2)
 
 
 def collect_young() -> None:

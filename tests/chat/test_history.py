@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mmtui.chat import history as history_module
 from mmtui.chat.conversation import Attachment, Conversation, Draft
 from mmtui.chat.history import History
+from mmtui.chat.schema import MIGRATIONS
 from mmtui.errors import InputError, MmtuiError
 
 
@@ -186,7 +186,7 @@ def test_drafts_are_kept_beside_the_messages(history):
 def test_a_store_of_the_first_version_goes_on_and_damaged_drafts_are_none(tmp_path):
     (tmp_path / "attachments").mkdir()
     with sqlite3.connect(tmp_path / "history.sqlite") as database:
-        for statement in history_module._MIGRATIONS[0]:
+        for statement in MIGRATIONS[0]:
             database.execute(statement)
         database.execute("INSERT INTO conversations VALUES ('a', 't', '', NULL, 'old', 1.0, NULL)")
         database.execute("PRAGMA user_version = 1")

@@ -1,5 +1,8 @@
 """From the command to the screen and back, without a terminal."""
 
+import os
+import sys
+
 import pytest
 from fakes import FakeModel
 
@@ -44,3 +47,14 @@ def test_a_bug_ends_it_with_a_reason_and_no_traceback(run, capfd):
     with pytest.raises(ZeroDivisionError):
         run(breaks)
     assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_what_native_libraries_print_is_kept_off_the_screen(run, capfd):
+    async def prints(pilot) -> None:
+        os.write(2, b"libtiff complains")
+        print("drawn", file=sys.__stderr__, flush=True)
+        await pilot.press("ctrl+q")
+
+    run(prints)
+    os.write(2, b"after")
+    assert capfd.readouterr().err == "drawn\nafter"

@@ -23,7 +23,7 @@ from mmtui.tui.widgets.message import MessageView
 from mmtui.tui.widgets.transcript import Earlier
 
 # Workers that end by themselves.
-THREADS = ("attach", "paste", "decode", "_look", "_read_again", "find")
+THREADS = ("attach", "paste", "decode", "hear_again", "find")
 
 
 class FakeRecording:

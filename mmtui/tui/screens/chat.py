@@ -358,26 +358,18 @@ class ChatScreen(Screen[None]):
         async def heard(text: str | None) -> None:
             if text == "":
                 raise NoSpeechError
+            self.composer.insert_spoken(text or "")  # first: the clip may find no place
             attachment = kept or self.session.attach_clip(clip, "")
             await self.chips.add(attachment.with_transcript(text or ""))
-            self.composer.insert_spoken(text or "")
 
         self._transcribe(clip, heard)
 
-    def hear_last_again(self) -> None:
-        """Of what is staged, else of what was said. Raises UsageError if there is no recording."""
-        chips = [chip for chip in self.query(Chip) if chip.attachment.kind == "audio"]
-        if not chips:
-            raise UsageError("there is no recording here", "F4 makes one")
-        staged = [chip for chip in chips if chip in self.chips.query(Chip)]
-        self._read_again((staged or chips)[-1])
-
     @on(Chip.HearAgain)
     def _hear_again(self, event: Chip.HearAgain) -> None:
-        self._read_again(event.chip)
+        self.hear_again(event.chip)
 
     @work(thread=True)
-    def _read_again(self, chip: Chip) -> None:
+    def hear_again(self, chip: Chip) -> None:
         try:
             clip = attachments.read_clip(self.session.file(chip.attachment))
             self.post_message(ReadAgain(clip, chip))
