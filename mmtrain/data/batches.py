@@ -76,7 +76,7 @@ class Dialogues:
         self.rows = branches.gathered(examples, room)
         self.lengths = [
             # Four bytes are about a token.
-            sum(example.size // 4 + branches.TEMPLATE // 2 for example in row)
+            sum(example.size // 4 + branches.BRANCH_TEMPLATE // 2 for example in row)
             + shape[0] * len(row[0].pictures)
             for row in self.rows
         ]

@@ -19,7 +19,7 @@ from mmtui.pipeline.sequence import Position, reusable
 
 TOGETHER = 8  # examples in a row
 ROW = 640  # bytes of them, so that attention on a CPU stays what is fastest on short rows
-TEMPLATE = 16  # positions that a chat template may put into a branch
+BRANCH_TEMPLATE = 16  # positions that a chat template may put into a branch
 
 Dialogue = tuple[list[Position], list[int]]
 
@@ -50,7 +50,7 @@ def gathered(examples: Sequence[Example], room: Callable[[int], int]) -> list[tu
             rows.append([example])
             continue
         row = open_rows.get(pictures, [])
-        most = sum(other.size + TEMPLATE for other in [*row, example])
+        most = sum(other.size + BRANCH_TEMPLATE for other in [*row, example])
         if not 0 < len(row) < TOGETHER or most > min(ROW, room(len(pictures))):
             open_rows[pictures] = row = []
             rows.append(row)

@@ -55,6 +55,9 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=5)
     arguments = options.parse_args()
     found: dict[str, Any] = {"machine": bench.machine()}
+    if arguments.llm:
+        told = subprocess.check_output([arguments.llm, "--version"], text=True)
+        found["machine"]["llm"] = told.split()[-1]
     smol = checkpoint.find("smol")
     _note("decoding with smol")
     found["decode"] = medians(_decoders(smol), arguments.rounds)
@@ -276,7 +279,8 @@ def table(found: Mapping[str, Any]) -> str:
             f"`mmtui ask`, {engine}, the whole process; instead: `llm -m SmolLM2`",
             process.get(f"mmtui ask, {engine}"), process.get("llm -m SmolLM2"), seconds, False,
         )  # fmt: skip
-    versions = ", ".join(f"{name} {machine[name]}" for name in bench.LIBRARIES if name in machine)
+    named = ("python", *bench.LIBRARIES, "llm")
+    versions = ", ".join(f"{name} {machine[name]}" for name in named if name in machine)
     where = f"{machine['processor']}, {machine['cores']} cores, {machine['date']}; {versions}."
     return "\n".join([*rows, "", where, ""])
 

@@ -87,7 +87,7 @@ class ChatScreen(Screen[None]):
 
     async def on_mount(self) -> None:
         await self._put(self._draft)
-        self.composer.insert_spoken(self._typed)
+        self.composer.add_words(self._typed)
         self.set_interval(DRAFT_EVERY_S, self.keep_draft)
         await self.show_thread()
         gc.freeze()  # all that is here stays
@@ -358,7 +358,7 @@ class ChatScreen(Screen[None]):
         async def heard(text: str | None) -> None:
             if text == "":
                 raise NoSpeechError
-            self.composer.insert_spoken(text or "")  # first: the clip may find no place
+            self.composer.add_words(text or "")  # first: the clip may find no place
             attachment = kept or self.session.attach_clip(clip, "")
             await self.chips.add(attachment.with_transcript(text or ""))
 
@@ -388,7 +388,7 @@ class ChatScreen(Screen[None]):
                 chip.retell(self.session.correct(message, chip.attachment, text))
             elif text is not None and chip.is_attached:
                 chip.retell(chip.attachment.with_transcript(text))
-                self.composer.insert_spoken(text)
+                self.composer.add_words(text)
 
         self._transcribe(posted.clip, heard)
 

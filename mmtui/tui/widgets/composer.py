@@ -80,8 +80,8 @@ class Composer(TextArea):
         self._lines[-1].text = printable(text)
         self._show(self._lines[-1])
 
-    def insert_spoken(self, text: str) -> None:
-        """What was heard goes to where the cursor is."""
+    def add_words(self, text: str) -> None:
+        """What was heard, or typed before the screen was there, goes to where the cursor is."""
         before = self.get_text_range((0, 0), self.cursor_location)
         space = " " if text and before and not before[-1].isspace() else ""
         self.insert(space + printable(text))
