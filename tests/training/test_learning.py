@@ -11,14 +11,14 @@ from mmtui.pipeline import checkpoint
 @pytest.fixture(scope="module")
 def learnt(tmp_path_factory, smol):
     data, out = tmp_path_factory.mktemp("learn") / "data", tmp_path_factory.mktemp("learn") / "out"
-    shapes.generate(data, 200, seed=1)
+    shapes.generate(data, 120, seed=1)
     return data, out
 
 
 def test_a_minute_of_align_beats_the_model_before_it(mmtrain, smol, learnt, tmp_path):
     data, out = learnt
     run = mmtrain(
-        "align", "--model", "smol", "--data", data, "--steps", 40, "--batch", 8, "--lr", 2e-3,
+        "align", "--model", "smol", "--data", data, "--steps", 24, "--batch", 8, "--lr", 2e-3,
         "--val-limit", 24, "--out", out,
     )  # fmt: skip
     assert run.code == 0, run.err
@@ -32,7 +32,7 @@ def test_a_minute_of_align_beats_the_model_before_it(mmtrain, smol, learnt, tmp_
     scores = []
     for model in (untrained, out):
         scored = mmtrain(
-            "eval", "captions", "--model", model, "--data", data, "--limit", 12, "--json",
+            "eval", "captions", "--model", model, "--data", data, "--limit", 8, "--json",
             "--sheet", tmp_path / "sheet.png",
         )  # fmt: skip
         assert scored.code == 0, scored.err
