@@ -170,6 +170,27 @@ async def test_a_picture_in_the_clipboard_is_staged_by_a_key_and_a_command(store
 
 
 @awaited
+async def test_several_paths_are_pasted_as_terminals_write_them_and_sent_at_once(store, cat):
+    for name in ("b.png", "c d.png"):
+        Image.new("RGB", (9, 9)).save(cat.parent / name)
+    escaped = str(cat.parent / "c d.png").replace(" ", "\\ ")
+    async with opened(store) as user:
+        await user.paste(f"'{cat}' {(cat.parent / 'b.png').as_uri()} {escaped}")
+        assert sorted(staged(user)) == ["a cat.png", "b.png", "c d.png"]
+        await user.types("Compare", "enter")
+        assert len(user.model.asked[-1][0].pictures) == 3 and staged(user) == []
+
+
+@awaited
+async def test_shift_enter_breaks_the_line(store):
+    async with opened(store) as user:
+        await user.types("one", "shift+enter")
+        await user.types("two", "ctrl+j")
+        await user.types("three", "enter")
+        assert user.texts[0] == "one\ntwo\nthree"
+
+
+@awaited
 async def test_pasted_text_is_text(store):
     async with opened(store) as user:
         await user.paste("no path\nat all")
@@ -186,6 +207,14 @@ async def test_chips_are_taken_off_and_looked_at(store, cat):
         assert isinstance(user.app.screen, PictureScreen)
         assert "as the model sees it: 260 x 260" in user.screen
         await user.press("escape")
+        await user.pilot.click(Chip)
+        await user.settle()
+        assert isinstance(user.app.screen, PictureScreen)
+        await user.press("escape")
+        await user.pilot.click(".chip--remove")
+        await user.settle()
+        assert staged(user) == []
+        await user.types(f"/image {cat}", "enter")
         user.chat.query_one(Chip).focus()
         await user.press("delete")
         assert staged(user) == []

@@ -10,6 +10,7 @@ from user import NO_MICROPHONE, FakeMicrophone, FakeSpeaker, awaited, opened
 
 from mmtui.chat import attachments
 from mmtui.chat.protocol import Failed, Heard
+from mmtui.errors import MissingError
 from mmtui.tui.widgets.chips import Chip
 
 
@@ -100,6 +101,31 @@ async def test_a_sound_that_is_begun_twice_is_heard_once(tmp_path, monkeypatch):
             await user.settle()
         await user.press("escape")
         assert len(speaker.played) == 1 and speaker.stopped.is_set()
+
+
+@awaited
+async def test_the_level_and_what_is_left_are_shown_and_an_unplugged_microphone_is_told(tmp_path):
+    microphone = FakeMicrophone(seconds=3.0)
+    async with opened(tmp_path, microphone=microphone) as user:
+        await user.press("f4")
+        assert "12.0 s left" in user.screen and "● ████████████·" in user.screen
+        (recording,) = microphone.recordings
+        recording.error = MissingError("the microphone is gone", "plug it in again")
+        while not user.told:
+            await user.settle()
+        assert "the microphone is gone" in user.told[-1] and recording.finished
+        assert "s left" not in user.screen
+        await user.hears(Heard(user.model.number, "what came before"))
+        assert user.composer.text == "what came before"  # nothing is lost
+
+
+@awaited
+async def test_what_is_heard_drives_no_terminal(tmp_path):
+    async with opened(tmp_path) as user:
+        await speak(user, "x" * 100_000 + "\x1b]52;c;aGk=\x07[red]hi[/] \u202etxt")
+        await user.press("enter")
+        assert user.texts[0].endswith("x]52;c;aGk=[red]hi[/] txt")
+        assert "[red]hi[/]" in user.screen and "\x1b]52" not in user.screen
 
 
 @awaited

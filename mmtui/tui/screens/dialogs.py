@@ -18,11 +18,7 @@ from mmtui.chat.text import one_line, printable
 class TextDialog(ModalScreen[str | None]):
     """Asks for a text, which may be there already; None if the user goes back, or it is empty."""
 
-    DEFAULT_CSS = """
-    TextDialog { align: center middle; }
-    TextDialog > Vertical { width: 80%; max-width: 90; height: auto; padding: 1 2; background: $surface; border: round $primary; }
-    TextDialog TextArea { height: auto; min-height: 3; max-height: 12; }
-    """  # noqa: E501
+    CSS_PATH = "dialogs.tcss"
     BINDINGS: ClassVar = [
         Binding("enter", "accept", "Accept", priority=True),
         Binding("shift+enter,ctrl+j", "newline", "New line", priority=True),
@@ -53,11 +49,7 @@ class TextDialog(ModalScreen[str | None]):
 class ChoiceDialog(ModalScreen[str | None]):
     """Asks for one of several things, each a name and what is to be said of it."""
 
-    DEFAULT_CSS = """
-    ChoiceDialog { align: center middle; }
-    ChoiceDialog > Vertical { width: 80%; max-width: 100; height: auto; max-height: 90%; padding: 1 2; background: $surface; border: round $primary; }
-    ChoiceDialog OptionList { height: auto; max-height: 20; border: none; background: $surface; }
-    """  # noqa: E501
+    CSS_PATH = "dialogs.tcss"
     BINDINGS: ClassVar = [Binding("escape", "dismiss(None)", "Back")]
 
     def __init__(self, title: str, choices: Sequence[tuple[str, str]], chosen: str = "") -> None:

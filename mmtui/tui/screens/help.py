@@ -15,10 +15,7 @@ NARROW = 60  # columns; below, what a key does stands under it
 
 
 class HelpScreen(ModalScreen[None]):
-    DEFAULT_CSS = """
-    HelpScreen { align: center middle; }
-    HelpScreen > VerticalScroll { width: 100; max-width: 95%; height: auto; max-height: 90%; padding: 1 2; background: $surface; border: round $primary; }
-    """  # noqa: E501
+    CSS_PATH = "help.tcss"
     BINDINGS: ClassVar = [Binding("escape,f1,q", "dismiss", "Back")]
 
     def compose(self) -> ComposeResult:

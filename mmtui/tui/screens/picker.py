@@ -39,15 +39,7 @@ class FileTree(DirectoryTree):
 class Picker(ModalScreen[Path | None]):
     """Enter chooses a file; Backspace goes up a folder."""
 
-    DEFAULT_CSS = """
-    Picker { align: center middle; }
-    Picker > Vertical { width: 92%; height: 85%; padding: 1 2; background: $surface; border: round $primary; }
-    Picker Horizontal { height: 1fr; }
-    Picker FileTree { width: 1fr; background: $surface; }
-    Picker #preview { width: 1fr; height: 100%; padding: 0 2; }
-    Picker.-narrow > Vertical { width: 100%; height: 100%; padding: 0 1; }
-    Picker.-narrow #preview { display: none; }
-    """  # noqa: E501
+    CSS_PATH = "picker.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar = [
         Binding("escape", "dismiss(None)", "Back"),

@@ -15,14 +15,7 @@ from mmtui.tui.widgets.thumbnail import LargePicture
 
 
 class PictureScreen(ModalScreen[None]):
-    DEFAULT_CSS = """
-    PictureScreen { align: center middle; }
-    PictureScreen > Vertical { width: 96%; height: 90%; padding: 1 2; background: $surface; border: round $primary; }
-    PictureScreen Horizontal { height: 1fr; }
-    PictureScreen .side { width: 1fr; height: 100%; }
-    PictureScreen #seen { padding: 0 0 0 1; }
-    PictureScreen.-narrow > Vertical { width: 100%; height: 100%; padding: 0 1; }
-    """  # noqa: E501
+    CSS_PATH = "picture.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar = [Binding("escape,space,enter,q", "dismiss", "Back")]
 
