@@ -76,9 +76,9 @@ class Plain:
 
     def take(self, draft: Draft) -> None:
         """What was staged goes with the next message; what was typed is only told."""
-        self._staged = list(draft.attachments)
-        for attachment in self._staged:
-            _note(f"attached: {attachment.name}, {attachment.detail}")
+        self._staged.clear()
+        for attachment in draft.attachments:
+            self._put(attachment)
         if draft.text:
             _note(f"not sent yet: {draft.text}")
 
@@ -116,7 +116,7 @@ class Plain:
         commands.refuse_meant(text)
         said = [*self._spoken, text] if text else self._spoken
         self._session.send("\n".join(said), tuple(self._staged))
-        self._staged.clear()
+        self._drop("")
         self._follow()
 
     def _do(self, command: commands.Command, argument: str) -> None:
@@ -181,6 +181,7 @@ class Plain:
 
     def _drop(self, _: str) -> None:
         self._staged.clear()
+        self._session.keep_draft(Draft())  # of which it may have come
 
     def _retry(self, _: str) -> None:
         self._session.regenerate()

@@ -92,6 +92,7 @@ def test_a_conversation_goes_on_in_another_process(talk, mmtui, home):
     run = talk("Hm", arguments=("--resume", found["id"][:8]))
     assert run.code == 0 and "attached: draft.png" in run.err
     assert "not sent yet: And wh" in run.err
+    assert "attached" not in talk("Hm", arguments=("--resume", found["id"][:8])).err.split(">")[0]
     run = talk("Hm", arguments=("--resume", "zzz"))
     assert (run.code, "no conversation begins" in run.err) == (4, True)
 

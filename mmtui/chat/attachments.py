@@ -71,6 +71,8 @@ def read_clip(path: Path) -> "Clip":
             return sound.decode(file)
         except InputError as error:
             raise InputError(f"{path}: {error}", error.hint) from error
+        except OSError as error:
+            raise InputError(f"{path}: can't be read: {error.strerror}") from None
 
 
 def wav(clip: "Clip") -> bytes:
@@ -121,12 +123,12 @@ def opened(path: Path) -> BinaryIO:
         descriptor = os.open(
             path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         )
+        status = os.fstat(descriptor)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"{path}: can't be read: {reason}") from None
-    status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise InputError(f"{path}: this is {_kind(status.st_mode)}", "name an ordinary file")

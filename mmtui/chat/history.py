@@ -26,6 +26,7 @@ _HAS_MESSAGES = "EXISTS (SELECT 1 FROM messages WHERE conversation = conversatio
 _HAS_DRAFT = "(draft != '' OR staged != '[]')"
 BUSY_S = 5.0  # how long to wait for another instance
 UNDO_S = 24 * 3600.0  # how long what was deleted can be restored
+UNSENT_S = 30 * 24 * 3600.0  # how long the draft of a chat in which nothing was said is kept
 
 
 @dataclass(frozen=True)
@@ -139,13 +140,14 @@ class History:
         before = datetime.now(UTC).timestamp() - older_than_s
         self._change(
             "DELETE FROM conversations WHERE deleted <= ?"
-            f" OR (updated <= ? AND NOT {_HAS_DRAFT} AND NOT {_HAS_MESSAGES})",
-            (before, before),
+            f" OR (NOT {_HAS_MESSAGES} AND updated <= iif({_HAS_DRAFT}, ?, ?))",
+            (before, before - UNSENT_S, before),
         )
         with _told(self.folder):
-            named = {sha for (sha,) in self._read("SELECT DISTINCT sha256 FROM attachments")}
-            for (staged,) in self._read("SELECT staged FROM conversations WHERE staged != '[]'"):
-                named |= {file.sha256 for file in _unpacked(staged)}
+            # Drafts first: what is sent meanwhile is then among the messages.
+            drafts = self._read("SELECT staged FROM conversations WHERE staged != '[]'")
+            named = {file.sha256 for (staged,) in drafts for file in _unpacked(staged)}
+            named |= {sha for (sha,) in self._read("SELECT DISTINCT sha256 FROM attachments")}
             for file in self._files.glob("??/*"):
                 with suppress(FileNotFoundError):  # another instance may purge, too
                     if file.name not in named and file.stat().st_mtime <= before:
@@ -153,7 +155,7 @@ class History:
 
     def save_draft(self, conversation: Conversation, draft: Draft) -> None:
         self._claim_drafting()
-        staged = _text(json.dumps([vars(file) for file in draft.attachments]))
+        staged = json.dumps([vars(file) for file in draft.attachments])
         self._change(
             "INSERT INTO conversations (id, title, system, updated, draft, staged)"
             " VALUES (?, ?, ?, ?, ?, ?)"

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from mmtui.chat import worker
 from mmtui.chat.protocol import Ask, Cancel, Died, Event, Load, Request, Said, Transcribe
-from mmtui.errors import MmtuiError
 from mmtui.pipeline.spec import EngineChoice
 
 if TYPE_CHECKING:
@@ -106,7 +105,12 @@ class Model:
     def _send(self, request: Request) -> int:
         with self._lock:
             if self._process is None or not self._process.is_alive():
-                self._start()
+                try:
+                    self._start()
+                except OSError as error:
+                    died = Died(f"the model can't be started: {error}", "free some memory")
+                    self._hear(died)
+                    return request.number
             self._outbox.put(request)
         return request.number
 
@@ -120,14 +124,9 @@ class Model:
             daemon=True,
         )
         # Textual's stand-in for stderr has no file descriptor, for which multiprocessing asks.
-        try:
-            with redirect_stderr(sys.__stderr__):
-                process.start()
-        except OSError as error:
-            ours.close()
-            raise MmtuiError(f"the model can't be started: {error}", "free some memory") from error
-        finally:
-            theirs.close()
+        with redirect_stderr(sys.__stderr__):
+            process.start()
+        theirs.close()
         self._outbox.put(None)  # of the process before
         self._process, self._connection, self._outbox = process, ours, SimpleQueue()
         threading.Thread(target=_deliver, args=(self._outbox, ours), daemon=True).start()

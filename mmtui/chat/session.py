@@ -88,7 +88,9 @@ class Session:
         if id is None:
             raise UsageError("there is no conversation to resume", "begin one: mmtui")
         found = self.history.conversation(id)
-        self.stop()
+        if self.is_answering:
+            self.stop()  # which writes the rest of an answer, maybe of this very conversation
+            found = self.history.conversation(id)
         self.conversation = found
         self.figures.used, self.figures.dropped = None, 0
         return self.history.draft(self.conversation.id)
@@ -291,15 +293,11 @@ class Session:
         self._save(answer)
         self._answer = answer
         config = self._config
-        try:
-            if not self._is_loaded and self._loading is None:
-                self.load()
-            self._asking = self._model.ask(
-                self._turns(answer), config.max_tokens, config.temperature, config.top_p
-            )
-        except MmtuiError:
-            self._finish("failed")
-            raise
+        if not self._is_loaded and self._loading is None:
+            self.load()
+        self._asking = self._model.ask(
+            self._turns(answer), config.max_tokens, config.temperature, config.top_p
+        )
         self.figures.becomes("thinking")
         self.figures.tokens_per_s = None
         return answer

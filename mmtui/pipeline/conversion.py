@@ -80,7 +80,7 @@ def gguf_in(weights: Path) -> Path | None:
 
 def refusal(weights: Path, adapter: Path | None) -> str | None:
     """Why llama.cpp can't have these weights; None if it can."""
-    if adapter is not None and not lora.is_plain(adapter):
+    if adapter is not None and lora.scale(adapter) is None:
         return "its adapter is no plain LoRA"
     if gguf_in(weights) is not None:
         return None

@@ -312,9 +312,8 @@ def _merge(model: Any, adapter: Path) -> Any:
     from safetensors.torch import load_file
 
     try:
-        config = json.loads((adapter / "adapter_config.json").read_bytes())
-        tensors = load_file(adapter / "adapter_model.safetensors")
-        factor = lora.factor(config)
+        factor = lora.scale(adapter)
+        tensors = load_file(adapter / lora.WEIGHTS)
         odd = []
         pairs = []
         for name in [name for name in tensors if ".lora_A." in name]:
@@ -324,7 +323,7 @@ def _merge(model: Any, adapter: Path) -> Any:
             pairs.append((layer, low, high))
     except Exception:  # safetensors and torch raise nearly anything on damaged files
         return _adapt(model, adapter)  # which tells
-    if odd or factor is None or 2 * len(pairs) != len(tensors):
+    if odd or factor is None:
         return _adapt(model, adapter)
     with torch.no_grad():
         for layer, low, high in pairs:

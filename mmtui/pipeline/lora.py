@@ -1,7 +1,6 @@
 """What of PEFT's LoRA adapters we add to weights ourselves, without PEFT or torch."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,8 +15,16 @@ _ODD = (
 SETTINGS, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
-def factor(settings: dict[str, Any]) -> float | None:
-    """What the product of the two matrices is multiplied by; None if it is no plain LoRA."""
+def scale(folder: Path) -> float | None:
+    """What the product of an adapter's two matrices is multiplied by; None if it is no plain LoRA.
+
+    Raises InputError for one that is damaged.
+    """
+    settings, names = read_json(folder / SETTINGS), tensors.names(folder / WEIGHTS)
+    low = sorted(name.replace(".lora_A.", ".lora_B.") for name in names if ".lora_A." in name)
+    high = sorted(name for name in names if ".lora_B." in name)
+    if low != high or 2 * len(low) != len(names):
+        return None
     if settings.get("peft_type") != "LORA" or any(settings.get(key) for key in _ODD):
         return None
     try:
@@ -26,21 +33,12 @@ def factor(settings: dict[str, Any]) -> float | None:
         return None
 
 
-def is_plain(folder: Path) -> bool:
-    """Whether `Lora` takes it. Raises InputError for one that is damaged."""
-    names = tensors.names(folder / WEIGHTS)
-    pairs = sorted(name.replace(".lora_A.", ".lora_B.") for name in names if ".lora_A." in name)
-    highs = sorted(name for name in names if ".lora_B." in name)
-    plain = pairs == highs and 2 * len(pairs) == len(names)
-    return plain and factor(read_json(folder / SETTINGS)) is not None
-
-
 class Lora:
     """A plain LoRA's deltas. Raises InputError for one that is damaged or not plain."""
 
     def __init__(self, folder: Path) -> None:
-        scale = factor(read_json(folder / SETTINGS))
-        if scale is None or not is_plain(folder):
+        found = scale(folder)
+        if found is None:
             raise InputError(f"the adapter in {folder} is no plain LoRA")
         stored = tensors.stored(folder / WEIGHTS)
         self._low, self._high = (
@@ -51,7 +49,7 @@ class Lora:
             }
             for kind in ("lora_A", "lora_B")
         )
-        self._folder, self._scale = folder, scale
+        self._folder, self._scale = folder, found
 
     @property
     def modules(self) -> set[str]:

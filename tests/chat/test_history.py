@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mmtui.chat.conversation import Attachment, Conversation, Draft
-from mmtui.chat.history import History
+from mmtui.chat.history import UNSENT_S, History
 from mmtui.chat.schema import MIGRATIONS
 from mmtui.errors import InputError, MmtuiError
 
@@ -181,6 +181,16 @@ def test_drafts_are_kept_beside_the_messages(history):
     assert history.latest() == unsent.id
     history.save_draft(unsent, Draft())
     assert history.latest() == conversation.id
+
+
+def test_a_draft_of_a_chat_without_words_is_kept_for_a_month(history):
+    unsent, sha256 = Conversation(), history.keep(b"a picture")
+    history.save_draft(unsent, Draft("", (Attachment(sha256, "image", "a.png", 9),)))
+    history.purge()
+    assert history.draft(unsent.id).attachments and list(history.folder.glob("attachments/??/*"))
+    history.purge(-UNSENT_S - 1)  # as it will be then
+    assert history.draft(unsent.id) == Draft()
+    assert not list(history.folder.glob("attachments/??/*"))
 
 
 def test_a_store_of_the_first_version_goes_on_and_damaged_drafts_are_none(tmp_path):

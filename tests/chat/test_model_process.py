@@ -1,5 +1,6 @@
 """The process with the model: it answers, is cancelled, dies, and never stays behind."""
 
+import errno
 import os
 import queue
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +134,19 @@ def test_a_killed_process_is_told_and_the_next_question_starts_another(model, ea
     ask(model, tokens=2)
     assert ears.until(Answered)[-1].completion_tokens <= 2
     assert process_of(model) != process
+
+
+def test_a_process_that_can_t_be_started_is_told_and_tried_again(model, ears, monkeypatch):
+    def full(_: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SpawnProcess, "start", full)
+        number = model.load()
+        (died,) = ears.until(Died)
+        assert "can't be started: [Errno 12] Cannot allocate memory" in died.message
+    assert model.load() > number
+    assert isinstance(ears.until(Ready)[-1], Ready)
 
 
 def test_a_process_that_does_not_read_holds_up_nobody(ears, monkeypatch):

@@ -174,6 +174,15 @@ def test_a_conversation_is_resumed_with_its_draft(chat):
         session.resume("none")
 
 
+def test_the_conversation_that_is_being_answered_is_resumed_whole(chat):
+    session, model = chat.session, chat.model
+    session.send("Count")
+    for piece in ("One, ", "two, ", "three"):  # the last two are not in the store yet
+        session.hear(Piece(model.number, piece))
+    session.resume(session.conversation.id)
+    assert chat.texts == ["Count", "One, two, three"] and not session.is_answering
+
+
 def test_a_draft_that_was_never_sent_is_taken_over_by_the_next_chat(chat, cat):
     session = chat.session
     dear = Draft("Dear", (session.keep(attachments.load(cat)),))

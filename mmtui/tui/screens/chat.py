@@ -60,18 +60,14 @@ class ChatScreen(Screen[None]):
     ]  # fmt: skip
 
     def __init__(
-        self,
-        session: Session,
-        microphone: Microphone,
-        speaker: Speaker,
-        draft: Draft = Draft(),  # noqa: B008
-        typed: str = "",
+        self, session: Session, microphone: Microphone, speaker: Speaker, draft: Draft, typed: str
     ) -> None:
         """`typed`: before there was a prompt."""
         super().__init__()
         self.session, self._speaker = session, speaker
         self._meter, self.microphones = Meter(microphone), microphone.devices
-        self._draft, self._typed = draft, typed
+        self._left, self._typed = draft, typed
+        self._draft: Draft | None = None  # as it is stored; None while one is being put in place
         self._playing: Playing | None = None
         self._commands = Commands(self)
         self._transcript, self._status = Transcript(session.file), Status()
@@ -86,7 +82,7 @@ class ChatScreen(Screen[None]):
         yield self._status
 
     async def on_mount(self) -> None:
-        await self._put(self._draft)
+        await self._put(self._left)
         self.composer.add_words(self._typed)
         self.set_interval(DRAFT_EVERY_S, self.keep_draft)
         await self.show_thread()
@@ -101,15 +97,16 @@ class ChatScreen(Screen[None]):
 
     async def begin(self, draft: Draft = Draft()) -> None:  # noqa: B008
         """Another conversation."""
-        self._draft = draft
         await self._put(draft)
         await self.show_thread()
 
     async def _put(self, draft: Draft) -> None:
+        self._draft = None
         self.composer.put(draft.text)
         await self.chips.clear()
         for attachment in draft.attachments:
             await self.chips.add(attachment)
+        self._draft = draft
 
     def show_status(self) -> None:
         note = "recording" if self._meter.is_recording else ""
@@ -240,7 +237,8 @@ class ChatScreen(Screen[None]):
             self.tell(Notice(f"{event.url} is not opened", "only http and https are"))
 
     async def keep_draft(self) -> None:
-        if (draft := Draft(self.composer.unsaid, self.chips.attachments)) != self._draft:
+        draft = Draft(self.composer.unsaid, self.chips.attachments)
+        if self._draft not in (None, draft):
             self._draft = draft
             await self.attempt(self.session.keep_draft, draft)
 
