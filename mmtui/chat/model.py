@@ -54,7 +54,6 @@ class Model:
         self._hear = hear
         self._numbers = itertools.count(1)
         self._process: SpawnProcess | None = None
-        self._connection: Connection | None = None
         self._outbox: SimpleQueue[Request | None] = SimpleQueue()
         self._lock = threading.Lock()
 
@@ -90,17 +89,13 @@ class Model:
     def close(self) -> None:
         """End the process, whatever it does. No event comes any more."""
         with self._lock:
-            process, connection = self._process, self._connection
-            self._process = self._connection = None
-            self._outbox.put(None)
+            process, self._process = self._process, None
         if process is not None:
             process.terminate()
             process.join(PATIENCE_S)
             if process.is_alive():
                 process.kill()
                 process.join()
-        if connection is not None:
-            connection.close()
 
     def _send(self, request: Request) -> int:
         with self._lock:
@@ -127,12 +122,15 @@ class Model:
         with redirect_stderr(sys.__stderr__):
             process.start()
         theirs.close()
-        self._outbox.put(None)  # of the process before
-        self._process, self._connection, self._outbox = process, ours, SimpleQueue()
-        threading.Thread(target=_deliver, args=(self._outbox, ours), daemon=True).start()
-        threading.Thread(target=self._listen, args=(process, ours), daemon=True).start()
+        self._process, self._outbox = process, SimpleQueue()
+        listening = (process, ours, self._outbox)
+        threading.Thread(target=self._listen, args=listening, daemon=True).start()
 
-    def _listen(self, process: SpawnProcess, connection: Connection) -> None:
+    def _listen(
+        self, process: SpawnProcess, connection: Connection, outbox: "SimpleQueue[Request | None]"
+    ) -> None:
+        delivery = threading.Thread(target=_deliver, args=(outbox, connection), daemon=True)
+        delivery.start()
         while True:
             try:
                 event = connection.recv()
@@ -141,10 +139,13 @@ class Model:
             if self._process is process:
                 self._hear(event)
         process.join()
+        outbox.put(None)
+        delivery.join()
+        connection.close()  # not while it is written to: another one may get its descriptor
         with self._lock:
             expected = self._process is not process
             if not expected:
-                self._process = self._connection = None
+                self._process = None
         if not expected:
             self._hear(_death(process.exitcode or 0))
 

@@ -47,7 +47,10 @@ class Ears:
         """All up to the first event of these kinds."""
         heard: list[Event] = []
         while not heard or not isinstance(heard[-1], kinds):
-            event = self._events.get(timeout=PATIENCE_S)
+            try:
+                event = self._events.get(timeout=PATIENCE_S)
+            except queue.Empty:
+                raise AssertionError(f"nothing more after {heard}") from None
             if not isinstance(event, Progress):
                 heard.append(event)
         return heard
