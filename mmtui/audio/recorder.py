@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mmtui.pipeline.sound import Clip
 
 LIMIT_S = 15.0
-PATIENCE_S = 5.0  # how long a list of devices may take; quitting waits for it
+PATIENCE_S = 2.0  # how long a list of devices may take; quitting waits for it
 _BYTES = 2  # a sample
 _LIMIT = int(LIMIT_S * RATE) * _BYTES
 _RECENT = RATE // 10 * _BYTES  # what the level is of

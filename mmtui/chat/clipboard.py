@@ -1,13 +1,17 @@
 """The clipboard of the machine that mmtui runs on: a picture, or files that were copied."""
 
 import io
+from concurrent.futures import Future
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 from mmtui.chat import attachments
 from mmtui.chat.attachments import Loaded
 from mmtui.errors import InputError, MissingError
 
 PNG = ("1", "L", "LA", "P", "I;16", "RGB", "RGBA")  # what it can hold
+PATIENCE_S = 2.0  # quitting waits for it
 HOW = "on Linux it takes wl-clipboard (Wayland) or xclip (X11); over SSH, attach a file by its path"
 
 
@@ -18,8 +22,18 @@ def load() -> list[Loaded]:
     """
     from PIL import Image, ImageGrab, ImageOps, UnidentifiedImageError
 
+    grabbed: Future[Any] = Future()
+
+    def grab() -> None:
+        try:
+            grabbed.set_result(ImageGrab.grabclipboard())
+        except Exception as error:
+            grabbed.set_exception(error)
+
+    # A daemon: a program that hangs, whose clipboard this is, must not keep the chat from ending.
+    Thread(target=grab, daemon=True).start()
     try:
-        found = ImageGrab.grabclipboard()
+        found = grabbed.result(PATIENCE_S)
         if isinstance(found, Image.Image):
             found = ImageOps.exif_transpose(found)
             found = found if found.mode in PNG else found.convert("RGBA")
@@ -27,6 +41,8 @@ def load() -> list[Loaded]:
         raise MissingError("there is no clipboard that mmtui can read", HOW) from None
     except UnidentifiedImageError:
         found = None
+    except TimeoutError:
+        raise MissingError("the clipboard does not answer", "copy it anew") from None
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise MissingError(f"the clipboard can't be read: {error}", HOW) from error
     if isinstance(found, list):

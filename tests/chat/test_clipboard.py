@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -134,3 +135,12 @@ def test_a_picture_that_another_program_copied_is_pasted(chat, cat, x11):
         except InputError:
             assert time.monotonic() < deadline
     assert attachment.detail == "40 x 30"
+
+
+def test_a_clipboard_that_hangs_is_told(monkeypatch):
+    may_end = threading.Event()
+    monkeypatch.setattr(ImageGrab, "grabclipboard", may_end.wait)
+    monkeypatch.setattr(clipboard, "PATIENCE_S", 0.05)
+    with pytest.raises(MissingError, match="does not answer"):
+        clipboard.load()
+    may_end.set()
