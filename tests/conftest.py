@@ -136,6 +136,13 @@ def picture() -> Picture:
 
 
 @pytest.fixture
+def cat(tmp_path: Path) -> Path:
+    file = tmp_path / "a cat.png"
+    Image.new("RGB", (40, 30), "orange").save(file)
+    return file
+
+
+@pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of our own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 from fakes import FakeModel
-from PIL import Image
 
 from mmtui.chat.config import Config
 from mmtui.chat.history import History
@@ -43,10 +42,3 @@ class Chat:
 @pytest.fixture
 def chat(tmp_path: Path) -> Chat:
     return Chat(tmp_path / "store")
-
-
-@pytest.fixture
-def cat(tmp_path: Path) -> Path:
-    file = tmp_path / "a cat.png"
-    Image.new("RGB", (40, 30), "orange").save(file)
-    return file

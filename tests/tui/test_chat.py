@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageGrab
 from textual.events import Key
-from user import NO_MICROPHONE, FakeMicrophone, awaited, opened
+from user import NO_MICROPHONE, FakeMicrophone, awaited, opened, staged
 
 from mmtui.chat.history import History
 from mmtui.chat.protocol import Answered, Died, Heard, Progress, Said
@@ -14,7 +14,7 @@ from mmtui.tui.screens.help import HelpScreen
 from mmtui.tui.screens.history import HistoryScreen
 from mmtui.tui.screens.picker import FileTree, Picker
 from mmtui.tui.screens.picture import PictureScreen
-from mmtui.tui.widgets.chips import Chip, Chips
+from mmtui.tui.widgets.chips import Chip
 from mmtui.tui.widgets.meter import Meter
 
 HOSTILE = "\x1b]52;c;aGk=\x07[bold]x[/] oops [/] \x9b2J\u202e" + "y" * 20_000
@@ -23,17 +23,6 @@ HOSTILE = "\x1b]52;c;aGk=\x07[bold]x[/] oops [/] \x9b2J\u202e" + "y" * 20_000
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     return tmp_path / "store"
-
-
-@pytest.fixture
-def cat(tmp_path: Path) -> Path:
-    file = tmp_path / "a cat.png"
-    Image.new("RGB", (40, 30), "orange").save(file)
-    return file
-
-
-def staged(user) -> list[str]:
-    return [file.name for file in user.chat.query_one("ChatScreen > Chips", Chips).attachments]
 
 
 @awaited

@@ -1,25 +1,9 @@
 """The prompt: what was sent is leafed through and changed, rows are wrapped, files are dropped."""
 
-from pathlib import Path
-
 import pytest
-from PIL import Image
-from user import User, awaited, opened
-
-from mmtui.tui.widgets.chips import Chips
+from user import User, awaited, opened, staged
 
 LONG = "word " * 40  # some rows of a screen 90 wide
-
-
-@pytest.fixture
-def cat(tmp_path: Path) -> Path:
-    file = tmp_path / "a cat.png"
-    Image.new("RGB", (40, 30), "orange").save(file)
-    return file
-
-
-def staged(user: User) -> list[str]:
-    return [file.name for file in user.chat.query_one("ChatScreen > Chips", Chips).attachments]
 
 
 async def says(user: User, *texts: str) -> None:

@@ -176,6 +176,11 @@ async def opened(
         yield user
 
 
+def staged(user: User) -> list[str]:
+    """The names of what goes with the next message."""
+    return [file.name for file in user.chat.chips.attachments]
+
+
 def awaited(test: Callable[..., Any]) -> Callable[..., None]:
     """Runs an async test."""
 
