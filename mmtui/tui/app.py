@@ -95,6 +95,7 @@ class ChatApp(App[None]):
 
     async def action_quit(self) -> None:
         if self._chat is not None:
+            await self._chat.composer.caught_up()
             await self._chat.keep_draft()
         self.exit()
 

@@ -1,6 +1,7 @@
 """The prompt: what was sent is leafed through and changed, rows are wrapped, files are dropped."""
 
 import pytest
+from textual.events import Key
 from user import User, awaited, opened, staged
 
 LONG = "word " * 40  # some rows of a screen 90 wide
@@ -125,3 +126,14 @@ async def test_what_else_is_typed_stays_when_files_are_dropped(tmp_path, cat):
         await user.types("/image of")
         await user.paste(str(cat))
         assert staged(user) == ["a cat.png"] and user.composer.text == "/image of"
+
+
+@awaited
+async def test_keys_that_were_pressed_before_the_one_that_quits_are_kept(tmp_path):
+    async with opened(tmp_path) as user:
+        for key in "later":
+            user.app.post_message(Key(key, key))
+        user.app.post_message(Key("ctrl+q", None))
+        await user.settle()
+    async with opened(tmp_path, resume="latest") as user:
+        assert user.composer.text == "later"

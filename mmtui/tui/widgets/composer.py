@@ -1,7 +1,9 @@
 """Where the user types: a text that grows, with history, completion and pasted files."""
 
+import asyncio
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -14,6 +16,7 @@ from textual.widgets import TextArea
 from mmtui.chat import commands, paths
 from mmtui.chat.text import one_line, printable
 
+PATIENCE_S = 1.0  # with keys that are on their way
 SHOWN = 20  # of what a path may become
 ATTACHING = ("/image", "/audio")  # what dropping files does without a word
 
@@ -99,6 +102,13 @@ class Composer(TextArea):
         self._keep()
         line.text = _joined(text, line.change)
         self._show(line)
+
+    async def caught_up(self) -> None:
+        """Until the keys that were pressed before are typed: those of the app overtake them."""
+        typed = asyncio.Event()
+        self.call_later(typed.set)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(typed.wait(), PATIENCE_S)
 
     async def _on_key(self, event: events.Key) -> None:
         # Before TextArea takes the key for a letter, and after the letters that came before it,
