@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from mmtui.errors import MmtuiError
-from mmtui.pipeline import attention
+from mmtui.pipeline import attention, graph
+from mmtui.pipeline.graph import FixedCache
 from mmtui.pipeline.language import LanguageModel
 from mmtui.pipeline.multimodal import embed
 from mmtui.pipeline.sampling import Sampler
@@ -26,7 +27,7 @@ class Cache:
     """Keys and values of the positions `held`, in order."""
 
     held: list[Position] = field(default_factory=list)
-    values: Any = None  # transformers.Cache
+    values: Any = None  # transformers.Cache, or a FixedCache
 
 
 class Engine:
@@ -35,6 +36,7 @@ class Engine:
     def __init__(self, language: LanguageModel) -> None:
         attention.use(language.model)
         self._language = language
+        self._is_recordable = graph.is_recordable(language.model)
         self._kept = Cache()
 
     def cached(self, sequence: Sequence[Position]) -> int:
@@ -100,7 +102,10 @@ class Engine:
         """Logits after `new`, which the kept cache then holds; it is lost if this fails."""
         cache, self._kept = self._kept, Cache()
         inputs, _ = embed([new], self._language.embedding, features)
-        logits = self._forward(inputs, cache.values)
+        if isinstance(cache.values, FixedCache):
+            logits = cache.values.read(inputs)
+        else:
+            logits = self._forward(inputs, cache.values)
         cache.held.extend(new)
         self._kept = cache
         return logits
@@ -108,13 +113,14 @@ class Engine:
     def _reusable(self, common: int) -> Cache:
         """The kept cache cut to its first `common` positions, or a new one if it can't be cut."""
         cache = self._kept
-        if common and common < len(cache.held):
+        new = FixedCache(self._language.model) if self._is_recordable else self._new_cache()
+        if cache.values is None:
+            return Cache(values=new)
+        if common < len(cache.held):
             try:
                 cache.values.crop(common)
             except (AttributeError, NotImplementedError, ValueError):
-                common = 0  # sliding windows and recurrent states can't be cut
-        if not common:
-            return Cache(values=self._new_cache())
+                return Cache(values=new)  # sliding windows and recurrent states can't be cut
         del cache.held[common:]
         return cache
 

@@ -1,0 +1,101 @@
+"""Decoding on a GPU without Python: a token's step is recorded once, and replayed.
+
+A model of 30 layers launches about a thousand small kernels for a token, and Python takes longer
+to launch them than the GPU takes to run them. A CUDA graph launches them all at once; it asks for
+keys and values that stay where they are.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LEAST = 512  # positions that there is room for from the start; doubled when they are used up
+
+
+def is_recordable(model: Any) -> bool:
+    """Whether a transformers model is on a GPU, and made for keys and values that stay in place."""
+    if model.device.type != "cuda" or not getattr(model, "_can_compile_fullgraph", False):
+        return False
+    from transformers import StaticCache
+
+    return not any(StaticCache(model.config, LEAST).is_sliding)
+
+
+class FixedCache:
+    """Keys and values in places that do not move. What comes after its length is overwritten."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._room, self._length = 0, 0
+        self._layers: Any = None  # transformers.StaticCache
+        self._step: _Step | None = None
+        self._is_warm = False
+
+    def get_seq_length(self) -> int:
+        return self._length
+
+    def crop(self, length: int) -> None:
+        self._length = length
+
+    @torch.inference_mode()
+    def read(self, inputs: Tensor) -> Tensor:
+        """Embeddings (1, length, hidden) -> the logits (1, vocabulary) after them, in fp32."""
+        end = self._length + inputs.shape[1]
+        self._make_room(end)
+        at = torch.arange(self._length, end, device=inputs.device)
+        logits = self._run(inputs, at) if inputs.shape[1] > 1 else self._run_step(inputs, at)
+        self._length = end
+        return logits
+
+    def _run(self, inputs: Tensor, at: Tensor) -> Tensor:
+        seen = torch.arange(self._room, device=at.device) <= at[:, None]
+        output = self._model(
+            inputs_embeds=inputs,
+            attention_mask=seen[None, None],
+            position_ids=at[None],
+            cache_position=at,
+            past_key_values=self._layers,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits: Tensor = output.logits[:, -1].float()
+        return logits
+
+    def _run_step(self, inputs: Tensor, at: Tensor) -> Tensor:
+        """The first is run as it is: libraries set themselves up, which can't be recorded."""
+        if self._step is None and self._is_warm and at.is_cuda:
+            self._step = _Step(self._run, inputs, at)
+        self._is_warm = True
+        return self._run(inputs, at) if self._step is None else self._step(inputs, at)
+
+    def _make_room(self, length: int) -> None:
+        if length <= self._room:
+            return
+        from transformers import StaticCache
+
+        self._room = max(LEAST, 1 << (length - 1).bit_length())
+        old, self._layers = self._layers, StaticCache(self._model.config, self._room)
+        self._step, self._is_warm = None, False
+        for before, layer in zip(old.layers if old else [], self._layers.layers, strict=False):
+            layer.lazy_initialization(before.keys)
+            for new, held in ((layer.keys, before.keys), (layer.values, before.values)):
+                new[:, :, : self._length] = held[:, :, : self._length]
+
+
+class _Step:
+    """What `run` does with one token, as a graph over tensors of its own."""
+
+    def __init__(self, run: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, at: Tensor) -> None:
+        cuda: Any = torch.cuda  # which has no types
+        self._inputs, self._at = inputs.clone(), at.clone()
+        self._graph = cuda.CUDAGraph()
+        with cuda.graph(self._graph, capture_error_mode="thread_local"):
+            self._logits = run(self._inputs, self._at)
+
+    def __call__(self, inputs: Tensor, at: Tensor) -> Tensor:
+        self._inputs.copy_(inputs)
+        self._at.copy_(at)
+        self._graph.replay()
+        return self._logits
