@@ -208,7 +208,10 @@ def finetune(
     rank: Annotated[int, typer.Option("--rank", metavar="R", min=1, help="Of the adapters.")] = 64,
     alpha: Annotated[int, typer.Option("--alpha", metavar="A", min=1, help="Their scale.")] = 16,
     dropout: Annotated[
-        float, typer.Option("--dropout", metavar="P", min=0, max=0.9, help="In the adapters.")
+        float,
+        typer.Option(
+            "--dropout", metavar="P", min=0, max=0.9, help="In the adapters, and of patches."
+        ),
     ] = 0.1,
     checkpointing: Annotated[
         bool, typer.Option("--checkpointing", help="Less memory, a third more time.")

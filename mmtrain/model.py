@@ -21,9 +21,10 @@ SHORT = 256
 class VisionLanguage(nn.Module):
     """A causal language model that reads projected patch features among its tokens."""
 
-    def __init__(self, language: Any, projector: Projector) -> None:
+    def __init__(self, language: Any, projector: Projector, dropout: float = 0.0) -> None:
+        """`dropout`: of patch features, while it trains."""
         super().__init__()
-        self.language, self.projector = language, projector
+        self.language, self.projector, self._dropout = language, projector, dropout
 
     def forward(self, batch: Batch) -> Tensor:
         """The summed cross-entropy of the batch's targets, in nats.
@@ -32,7 +33,8 @@ class VisionLanguage(nn.Module):
         branches: attention takes its fastest path.
         """
         weight = next(self.projector.parameters())
-        pictures = self.projector(batch.features.to(weight.device, weight.dtype))
+        features = batch.features.to(weight.device, weight.dtype)
+        pictures = self.projector(nn.functional.dropout(features, self._dropout, self.training))
         embedding = self.language.get_input_embeddings()
         inputs, _ = embed(batch.sequences, embedding, dict(zip(batch.keys, pictures, strict=True)))
         given = {"inputs_embeds": inputs}

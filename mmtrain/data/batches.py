@@ -1,6 +1,7 @@
 """Examples -> batches: token sequences with image slots, targets, and patch features."""
 
 import random
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from mmtui.pipeline.sequence import Position, positions
 
 TEMPLATE = 64  # tokens that a chat template may put around a dialogue
 NAMES = 160  # bytes that may name a picture
+_OTHER = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
+_SIDES = re.compile(rf"\b({'|'.join(_OTHER)})\b")
 
 
 @dataclass
@@ -184,11 +187,15 @@ def _padded(rows: list[list[int]], value: int) -> Tensor:
 def turns_of(
     dialogue: Sequence[tuple[Role, Content]], store: FeatureStore | None, view: View = "plain"
 ) -> list[Turn]:
-    """A dialogue whose pictures are named by their keys in the store."""
+    """A dialogue whose pictures are named by their keys in the store.
+
+    Of mirrored pictures it is told with left for right.
+    """
+    exchanged = view == "mirrored" and any(isinstance(p, Path) for _, c in dialogue for p in c)
 
     def part(said: str | Path) -> str | Picture:
         if isinstance(said, str):
-            return said
+            return _SIDES.sub(lambda found: _OTHER[found[0]], said) if exchanged else said
         assert store is not None
         key = store.key(said, view)
         return known(key, store.names(key))

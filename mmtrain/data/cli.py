@@ -44,6 +44,15 @@ def mix(
     text: Annotated[
         list[Path] | None, typer.Option("--text", metavar="PATH", help="RedPajama text.")
     ] = None,
+    elsewhere: Annotated[
+        int,
+        typer.Option(
+            "--elsewhere",
+            metavar="N",
+            min=0,
+            help="Ask short questions of N other pictures each, answered as is likely.",
+        ),
+    ] = 0,
     seed: Annotated[
         int, typer.Option("--seed", metavar="N", min=0, help="Decides what is asked.")
     ] = 0,
@@ -58,7 +67,7 @@ def mix(
     with reporting() as report:
         from mmtrain.data.mix import mix as make
 
-        notes = make(captions or [], dialogues or [], text or [], out, seed, report)
+        notes = make(captions or [], dialogues or [], text or [], out, seed, elsewhere, report)
     for note in notes:
         print(one_line(f"note: {note}"), file=sys.stderr)
     print(one_line(str(out)))

@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from mmtrain.data import asking, coco, llava, redpajama
+from mmtrain.data import asking, coco, likely, llava, redpajama
 from mmtrain.data.asking import NAME, Photo, Row
 from mmtrain.data.examples import Example
 from mmtui.pipeline.assets import Report, silent
@@ -41,12 +41,14 @@ def mix(
     texts: Sequence[Path],
     out: Path,
     seed: int,
+    elsewhere: int = 0,
     report: Report = silent,
 ) -> list[str]:
     """Write the set into `out`, a new folder; returns notes of what was left out.
 
-    A COCO set whose every picture has one caption, "A photo of a ...", is one of labels.
-    Raises InputError for data in another layout.
+    Questions that stand alone are asked `elsewhere` too, so many times over. A COCO set whose
+    every picture has one caption, "A photo of a ...", is one of labels. Raises InputError for
+    data in another layout.
     """
     pictures = _Pictures(out / "images")
     train, held, notes = _Part(), _Part(), []
@@ -65,6 +67,8 @@ def mix(
                 part.dialogues += _apart(_row(example, pictures))
     chance = Random(seed)
     rows = [*_rows(train, chance), *train.dialogues, *_passages(texts)]
+    alone = [row for row in train.dialogues if _stands_alone(row)]
+    rows += likely.asked_elsewhere(alone, elsewhere, chance)
     chance.shuffle(rows)
     held_rows = [*_rows(held, chance), *held.dialogues]
     chance.shuffle(held_rows)
@@ -133,12 +137,18 @@ def _apart(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
     So they are asked later; in one dialogue the model would learn to lean on earlier answers.
     """
-    said = list(_exchanges(row["conversations"]))
-    if len(row.get("image", [])) != 1 or any(len(answer.split()) > FEW for _, answer in said):
-        yield row
-        return
-    for question, answer in said:
-        yield row | {"conversations": llava.exchange(f"<image>\n{question}", answer)}
+    parts = [
+        row | {"conversations": llava.exchange(f"<image>\n{question}", answer)}
+        for question, answer in _exchanges(row["conversations"])
+    ]
+    yield from parts if all(map(_stands_alone, parts)) else [row]
+
+
+def _stands_alone(row: dict[str, Any]) -> bool:
+    """Whether it is one question about one picture, with an answer of a few words."""
+    said = row["conversations"]
+    is_one = len(said) == 2 and len(row.get("image", [])) == 1
+    return is_one and len(said[1]["value"].split()) <= FEW
 
 
 def _passages(texts: Sequence[Path]) -> Iterator[dict[str, Any]]:

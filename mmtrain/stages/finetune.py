@@ -57,7 +57,7 @@ def build(
     seeing = _projector(parts, split, vision, accelerator)
     seeing.requires_grad_(True).to(accelerator.device)
     adapted = adapt(parts, lora, checkpointing)
-    module = VisionLanguage(parts.language.model, seeing)
+    module = VisionLanguage(parts.language.model, seeing, lora.dropout)
     spec = parts.checkpoint.spec
 
     def export(folder: Path, state: dict[str, Tensor]) -> None:

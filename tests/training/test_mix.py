@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from PIL import Image
 
-from mmtrain.data import asking, llava
+from mmtrain.data import asking, likely, llava
 from mmtrain.data.asking import Photo
 from mmtrain.data.mix import mix
 
@@ -196,3 +196,43 @@ def test_plain_answers_are_those_of_the_model(mmtrain, mmtui, tmp_path):
     for example in examples:
         (_, (question,)), (_, (answer,)) = example.turns
         assert len(str(question)) > 3 and len(str(answer)) > 3
+
+
+def test_questions_are_asked_of_other_pictures_with_what_is_likely():
+    colours = ("Red.", "Blue.")
+    rows = [
+        {"image": [f"{n}.png"], "conversations": llava.exchange(f"<image>\n{asked}", answer)}
+        for n in range(20)
+        for asked, answer in (
+            (f"What colour is the {('door', 'sky')[n % 2]}?", colours[n % 2]),
+            ("How many are there?", "2." if n else "17."),
+        )
+    ]
+    made = list(likely.asked_elsewhere(rows, 3, Random(0)))
+    own = {(row["image"][0], row["conversations"][0]["value"]) for row in rows}
+    said = Counter()
+    for row in made:
+        question, answer = row["conversations"]
+        said[question["value"].removeprefix("<image>\n"), answer["value"]] += 1
+    assert 80 < len(made) <= 3 * len(rows)
+    assert {row["image"][0] for row in made} == {f"{n}.png" for n in range(20)}
+    assert set(said) == {
+        ("What colour is the door?", "Red."), ("What colour is the sky?", "Blue."),
+        ("How many are there?", "2."),
+    }  # fmt: skip
+    assert any((row["image"][0], row["conversations"][0]["value"]) not in own for row in made)
+
+
+def test_a_mix_asks_elsewhere_only_on_demand(tmp_path):
+    (tmp_path / "rows" / "images").mkdir(parents=True)
+    rows = []
+    for n in range(12):
+        Image.new("RGB", (9, 9), (0, 0, n)).save(tmp_path / "rows" / "images" / f"{n}.png")
+        said = llava.exchange("What is it?", "A bed.") + llava.exchange("And now?", "A lamp.")
+        rows.append({"id": str(n), "image": f"{n}.png", "conversations": said})
+    (tmp_path / "rows" / "rows.json").write_text(json.dumps(rows))
+    sizes = []
+    for times in (0, 2):
+        mix([], [tmp_path / "rows"], [], tmp_path / str(times), seed=0, elsewhere=times)
+        sizes.append(len(llava.read(tmp_path / str(times)).train))
+    assert sizes[0] == 2 * 11 and 2 * sizes[0] < sizes[1] <= 3 * sizes[0]

@@ -143,6 +143,34 @@ def test_a_row_has_room_for_what_it_gathers(dialogues, tiny_llama):
     assert rows(*((f"Is it {n}?", picture) for n in range(3))) == [1] * 3
 
 
+def test_a_mirrored_picture_is_told_with_left_for_right(dialogues, tiny_llama):
+    model, data = dialogues(tiny_llama)
+    (picture,) = data.rows[0][0].pictures
+    asked = "What is left of it? Left or right, upright"
+
+    def told(*content: object) -> str:
+        example = Example("one", (("user", content), ("assistant", ("The leftmost, right.",))))
+        made = Dialogues([example], data._chat, data._store, (16, 128), 400, views=["mirrored"])
+        (sequence,) = made.batch([0]).sequences
+        return model.tokenizer.decode([part for part in sequence if isinstance(part, int)])
+
+    mirrored = told(picture, asked)
+    assert "What is right of it? Right or left, upright" in mirrored
+    assert "The leftmost, left." in mirrored
+    assert asked in told(asked)  # there is no picture
+
+
+def test_patch_features_are_dropped_only_while_it_trains(dialogues, tiny_llama):
+    model, data = dialogues(tiny_llama)
+    torch.manual_seed(0)
+    module = VisionLanguage(model.model, nn.Linear(128, model.hidden), dropout=0.5)
+    batch = data.batch([0, 2])
+    with torch.no_grad():
+        assert module.train()(batch) != module(batch)
+        whole = VisionLanguage(model.model, module.projector)
+        assert module.eval()(batch) == whole(batch)
+
+
 @pytest.mark.parametrize("name", FOLDERS)
 def test_attention_over_branches_is_tried_before_it_is_used(name, request):
     model = language.load(request.getfixturevalue(name), precision="fp32").model
