@@ -1,11 +1,13 @@
 """`mmtui bench`: its figures are of this machine and of the whole shape."""
 
+import re
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from mmtui.pipeline import checkpoint, random_weights
@@ -32,6 +34,29 @@ def test_it_measures_smol(mmtui, smol):
     long_s = told["prefill_tokens"] / told["prefill_tokens_per_s"]
     assert told["first_token_second_turn_s"] < long_s
     assert told["machine"]["cores"] > 0 and told["machine"]["torch"] == version("torch")
+
+
+def test_its_table_tells_people_about_llama_cpp_and_their_picture(mmtui, smol, tmp_path: Path):
+    if not find_spec("llama_cpp"):
+        pytest.skip("llama-cpp-python is not installed")
+    photo = tmp_path / "photo.png"
+    Image.linear_gradient("L").resize((300, 200)).save(photo)
+    run = mmtui("bench", "--model", "smol", "--engine", "llamacpp", "--image", str(photo))
+    assert run.code == 0, run.err
+    assert "smol on llamacpp, Q8_0" in run.out
+    for row, figure in (
+        ("decode", r"\d+\.\d tokens/s"), ("a picture", r"0\.\d+ s"),
+        ("peak memory", r"\d\.\d+ GiB"),
+        (r"first token, second turn \(\d+ tokens kept\)", r"\d\.\d+ s"), ("reached", r"\d+%"),
+    ):  # fmt: skip
+        assert re.search(rf"{row}\W+{figure}", run.out), run.out
+
+
+def test_a_model_that_can_t_see_is_shown_nothing(mmtui, tmp_path: Path):
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (9, 9)).save(photo)
+    run = mmtui("bench", "--model", "phi2", "--image", str(photo))
+    assert (run.code, run.out) == (2, "") and "phi2 can't see" in run.err
 
 
 @pytest.mark.parametrize("preset", sorted(random_weights.LANGUAGE))
