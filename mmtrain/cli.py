@@ -208,11 +208,11 @@ def finetune(
     rank: Annotated[int, typer.Option("--rank", metavar="R", min=1, help="Of the adapters.")] = 64,
     alpha: Annotated[int, typer.Option("--alpha", metavar="A", min=1, help="Their scale.")] = 16,
     dropout: Annotated[
-        float,
-        typer.Option(
-            "--dropout", metavar="P", min=0, max=0.9, help="In the adapters, and of patches."
-        ),
+        float, typer.Option("--dropout", metavar="P", min=0, max=0.9, help="In the adapters.")
     ] = 0.1,
+    patch_dropout: Annotated[
+        float, typer.Option("--patch-dropout", metavar="P", min=0, max=0.9, help="Of features.")
+    ] = 0.0,
     checkpointing: Annotated[
         bool, typer.Option("--checkpointing", help="Less memory, a third more time.")
     ] = False,
@@ -259,8 +259,9 @@ def finetune(
         lora = Lora(rank, alpha, dropout)
         views = _views(mirror)
         run_finetune(
-            common, where, lora, quantize, checkpointing, images, max_length, views, report
-        )
+            common, where, lora, patch_dropout, quantize, checkpointing, images, max_length, views,
+            report,
+        )  # fmt: skip
 
 
 @app.command()

@@ -107,6 +107,7 @@ def run_finetune(
     common: Common,
     where: Where,
     lora: Lora,
+    patch_dropout: float,
     quantize: Quantize,
     checkpointing: bool,
     images: Path | None,
@@ -127,13 +128,13 @@ def run_finetune(
         precision = "nf4" if quantize == "nf4" else plain
         parts = loading.load(found, precision, accelerator.device, report, adapted=False)
         return finetune.build(
-            parts, split, lora=lora, checkpointing=checkpointing, limit=limit, views=views,
-            accelerator=accelerator, say=screen.say,
+            parts, split, lora=lora, patch_dropout=patch_dropout, checkpointing=checkpointing,
+            limit=limit, views=views, accelerator=accelerator, say=screen.say,
         )  # fmt: skip
 
     extra = {
-        **asdict(lora), "quantize": quantize, "checkpointing": checkpointing,
-        "images": images, "max_length": limit, "views": views,
+        **asdict(lora), "patch_dropout": patch_dropout, "quantize": quantize,
+        "checkpointing": checkpointing, "images": images, "max_length": limit, "views": views,
     }  # fmt: skip
     _run("finetune", common, where, extra, build, report)
 

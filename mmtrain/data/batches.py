@@ -22,8 +22,13 @@ from mmtui.pipeline.sequence import Position, positions
 
 TEMPLATE = 64  # tokens that a chat template may put around a dialogue
 NAMES = 160  # bytes that may name a picture
-_OTHER = {"left": "right", "right": "left", "Left": "Right", "Right": "Left"}
-_SIDES = re.compile(rf"\b({'|'.join(_OTHER)})\b")
+_OTHER = {"left": "right", "right": "left"}
+# Not what is "right next to" something, "all right", or "left behind".
+_SIDES = re.compile(
+    r"(?<!all )(?<!that's )\b(left|right)(?=(?:most|wards?)?\b)(?! (?:next|now|away|behind|over|in"
+    r" front|above|below|beside|under|after|before|at|there|here)\b)",
+    re.IGNORECASE,
+)
 
 
 @dataclass
@@ -184,6 +189,11 @@ def _padded(rows: list[list[int]], value: int) -> Tensor:
     return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
 
 
+def _other_side(found: re.Match[str]) -> str:
+    side, other = found[0], _OTHER[found[0].lower()]
+    return other.upper() if side.isupper() else other.capitalize() if side[0].isupper() else other
+
+
 def turns_of(
     dialogue: Sequence[tuple[Role, Content]], store: FeatureStore | None, view: View = "plain"
 ) -> list[Turn]:
@@ -195,7 +205,7 @@ def turns_of(
 
     def part(said: str | Path) -> str | Picture:
         if isinstance(said, str):
-            return _SIDES.sub(lambda found: _OTHER[found[0]], said) if exchanged else said
+            return _SIDES.sub(_other_side, said) if exchanged else said
         assert store is not None
         key = store.key(said, view)
         return known(key, store.names(key))

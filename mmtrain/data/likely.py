@@ -15,6 +15,7 @@ from mmtrain.data import llava
 
 FOLDS = 5  # a question is answered by a classifier that learnt from other pictures
 COMMON = 1000  # answers that may be likely
+MOST = 20_000  # questions that are asked elsewhere
 
 
 def asked_elsewhere(
@@ -25,7 +26,7 @@ def asked_elsewhere(
     Rows are as `mix` writes them. Each picture is asked as many questions as it has.
     """
     common = dict(Counter(_answer(row) for row in rows).most_common(COMMON))
-    usual = [row for row in rows if _answer(row) in common]
+    usual = [row for row in rows if _answer(row) in common][:MOST]
     pictures: defaultdict[str, list[int]] = defaultdict(list)
     for number, row in enumerate(usual):
         pictures[row["image"][0]].append(number)
@@ -34,8 +35,9 @@ def asked_elsewhere(
     answers = _likely(usual)
     for _ in range(times):
         for picture, own in pictures.items():
+            asked = {_question(usual[number]) for number in own}
             for number in chance.sample(range(len(usual)), len(own)):
-                if number not in own:
+                if _question(usual[number]) not in asked:
                     said = llava.exchange(_question(usual[number]), answers[number])
                     yield {"image": [picture], "conversations": said}
 
@@ -54,7 +56,7 @@ def _likely(rows: Sequence[dict[str, Any]]) -> list[str]:
     likely = answers.copy()
     for learnt, asked in GroupKFold(FOLDS).split(questions, groups=pictures):
         if len(set(answers[learnt])) > 1:
-            classifier = make_pipeline(words, LinearSVC(C=0.3))
+            classifier = make_pipeline(words, LinearSVC(C=0.3, random_state=0))
             likely[asked] = classifier.fit(questions[learnt], answers[learnt]).predict(
                 questions[asked]
             )

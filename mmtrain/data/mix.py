@@ -67,9 +67,9 @@ def mix(
                 part.dialogues += _apart(_row(example, pictures))
     chance = Random(seed)
     rows = [*_rows(train, chance), *train.dialogues, *_passages(texts)]
-    alone = [row for row in train.dialogues if _stands_alone(row)]
-    rows += likely.asked_elsewhere(alone, elsewhere, chance)
     chance.shuffle(rows)
+    alone = [row for row in train.dialogues if _stands_alone(row)]
+    rows += likely.asked_elsewhere(alone, elsewhere, Random(seed))  # what follows stays the same
     held_rows = [*_rows(held, chance), *held.dialogues]
     chance.shuffle(held_rows)
     pictures.copy(report)

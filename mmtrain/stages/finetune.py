@@ -42,6 +42,7 @@ def build(
     split: Split,
     *,
     lora: Lora,
+    patch_dropout: float,
     checkpointing: bool,
     limit: int,
     views: Sequence[View],
@@ -57,7 +58,7 @@ def build(
     seeing = _projector(parts, split, vision, accelerator)
     seeing.requires_grad_(True).to(accelerator.device)
     adapted = adapt(parts, lora, checkpointing)
-    module = VisionLanguage(parts.language.model, seeing, lora.dropout)
+    module = VisionLanguage(parts.language.model, seeing, patch_dropout)
     spec = parts.checkpoint.spec
 
     def export(folder: Path, state: dict[str, Tensor]) -> None:

@@ -36,7 +36,7 @@ class Engine:
     def __init__(self, language: LanguageModel) -> None:
         attention.use(language.model)
         self._language = language
-        self._is_recordable = graph.is_recordable(language.model)
+        self._records = graph.can_record(language.model)
         self._kept = Cache()
 
     def cached(self, sequence: Sequence[Position]) -> int:
@@ -113,16 +113,20 @@ class Engine:
     def _reusable(self, common: int) -> Cache:
         """The kept cache cut to its first `common` positions, or a new one if it can't be cut."""
         cache = self._kept
-        new = FixedCache(self._language.model) if self._is_recordable else self._new_cache()
         if cache.values is None:
-            return Cache(values=new)
+            return self._empty()
         if common < len(cache.held):
             try:
                 cache.values.crop(common)
             except (AttributeError, NotImplementedError, ValueError):
-                return Cache(values=new)  # sliding windows and recurrent states can't be cut
+                return self._empty()  # sliding windows and recurrent states can't be cut
         del cache.held[common:]
         return cache
+
+    def _empty(self) -> Cache:
+        return Cache(
+            values=FixedCache(self._language.model) if self._records else self._new_cache()
+        )
 
     def _new_cache(self) -> Any:
         from transformers import DynamicCache

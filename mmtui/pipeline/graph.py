@@ -11,16 +11,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-LEAST = 512  # positions that there is room for from the start; doubled when they are used up
+LEAST_ROOM = 512  # positions; doubled when they are used up
+# Each step attends over the whole room, which costs more than Python where it is longer.
+MOST_ROOM = 4096
+KINDS = ("llama", "phi")  # which take our mask, and whose step asks the GPU nothing
 
 
-def is_recordable(model: Any) -> bool:
-    """Whether a transformers model is on a GPU, and made for keys and values that stay in place."""
-    if model.device.type != "cuda" or not getattr(model, "_can_compile_fullgraph", False):
-        return False
-    from transformers import StaticCache
-
-    return not any(StaticCache(model.config, LEAST).is_sliding)
+def can_record(model: Any) -> bool:
+    """Whether a transformers model is on a GPU, and of a kind that is replayed right."""
+    config = model.config
+    return (
+        model.device.type == "cuda"
+        and config.model_type in KINDS
+        and not getattr(config, "rope_scaling", None)
+        and config.max_position_embeddings <= MOST_ROOM
+    )
 
 
 class FixedCache:
@@ -33,9 +38,6 @@ class FixedCache:
         self._step: _Step | None = None
         self._is_warm = False
 
-    def get_seq_length(self) -> int:
-        return self._length
-
     def crop(self, length: int) -> None:
         self._length = length
 
@@ -45,11 +47,11 @@ class FixedCache:
         end = self._length + inputs.shape[1]
         self._make_room(end)
         at = torch.arange(self._length, end, device=inputs.device)
-        logits = self._run(inputs, at) if inputs.shape[1] > 1 else self._run_step(inputs, at)
+        logits = self._launch(inputs, at) if inputs.shape[1] > 1 else self._replay(inputs, at)
         self._length = end
         return logits
 
-    def _run(self, inputs: Tensor, at: Tensor) -> Tensor:
+    def _launch(self, inputs: Tensor, at: Tensor) -> Tensor:
         seen = torch.arange(self._room, device=at.device) <= at[:, None]
         output = self._model(
             inputs_embeds=inputs,
@@ -63,36 +65,39 @@ class FixedCache:
         logits: Tensor = output.logits[:, -1].float()
         return logits
 
-    def _run_step(self, inputs: Tensor, at: Tensor) -> Tensor:
-        """The first is run as it is: libraries set themselves up, which can't be recorded."""
+    def _replay(self, inputs: Tensor, at: Tensor) -> Tensor:
+        """The first is launched: libraries set themselves up, which can't be recorded."""
         if self._step is None and self._is_warm and at.is_cuda:
-            self._step = _Step(self._run, inputs, at)
+            self._step = _Step(self._launch, inputs, at)
         self._is_warm = True
-        return self._run(inputs, at) if self._step is None else self._step(inputs, at)
+        return self._launch(inputs, at) if self._step is None else self._step(inputs, at)
 
     def _make_room(self, length: int) -> None:
         if length <= self._room:
             return
         from transformers import StaticCache
 
-        self._room = max(LEAST, 1 << (length - 1).bit_length())
+        self._room = max(LEAST_ROOM, 1 << (length - 1).bit_length())
         old, self._layers = self._layers, StaticCache(self._model.config, self._room)
         self._step, self._is_warm = None, False
         for before, layer in zip(old.layers if old else [], self._layers.layers, strict=False):
             layer.lazy_initialization(before.keys)
-            for new, held in ((layer.keys, before.keys), (layer.values, before.values)):
-                new[:, :, : self._length] = held[:, :, : self._length]
+            layer.keys[:, :, : self._length] = before.keys[:, :, : self._length]
+            layer.values[:, :, : self._length] = before.values[:, :, : self._length]
+            before.keys = before.values = None  # so that one layer at a time is there twice
 
 
 class _Step:
-    """What `run` does with one token, as a graph over tensors of its own."""
+    """What `launch` does with one token, as a graph over tensors of its own."""
 
-    def __init__(self, run: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, at: Tensor) -> None:
+    def __init__(
+        self, launch: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, at: Tensor
+    ) -> None:
         cuda: Any = torch.cuda  # which has no types
         self._inputs, self._at = inputs.clone(), at.clone()
         self._graph = cuda.CUDAGraph()
         with cuda.graph(self._graph, capture_error_mode="thread_local"):
-            self._logits = run(self._inputs, self._at)
+            self._logits = launch(self._inputs, self._at)
 
     def __call__(self, inputs: Tensor, at: Tensor) -> Tensor:
         self._inputs.copy_(inputs)

@@ -25,8 +25,8 @@ def loaded(request: pytest.FixtureRequest) -> language.LanguageModel:
 def model(request, loaded: language.LanguageModel, monkeypatch) -> language.LanguageModel:
     """With a cache that grows, as on a CPU, and one of fixed places, as on a GPU."""
     if request.param == "fixed":
-        monkeypatch.setattr(graph, "is_recordable", lambda _: True)
-        monkeypatch.setattr(graph, "LEAST", 16)  # there are more positions than that
+        monkeypatch.setattr(graph, "can_record", lambda _: True)
+        monkeypatch.setattr(graph, "LEAST_ROOM", 16)  # there are more positions than that
     return loaded
 
 

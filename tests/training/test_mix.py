@@ -198,29 +198,29 @@ def test_plain_answers_are_those_of_the_model(mmtrain, mmtui, tmp_path):
         assert len(str(question)) > 3 and len(str(answer)) > 3
 
 
+USUAL = {
+    "What colour is the door?": "Red.", "What colour is the sky?": "Blue.",
+    "How many are there?": "2.", "What is on the table?": "A lamp.",
+}  # fmt: skip
+
+
 def test_questions_are_asked_of_other_pictures_with_what_is_likely():
-    colours = ("Red.", "Blue.")
+    kinds = list(USUAL)
     rows = [
         {"image": [f"{n}.png"], "conversations": llava.exchange(f"<image>\n{asked}", answer)}
         for n in range(20)
-        for asked, answer in (
-            (f"What colour is the {('door', 'sky')[n % 2]}?", colours[n % 2]),
-            ("How many are there?", "2." if n else "17."),
-        )
+        for asked in (kinds[n % 4], kinds[(n + 1) % 4])
+        for answer in [USUAL[asked] if n else "17."]
     ]
-    made = list(likely.asked_elsewhere(rows, 3, Random(0)))
     own = {(row["image"][0], row["conversations"][0]["value"]) for row in rows}
-    said = Counter()
+    made = list(likely.asked_elsewhere(rows, 3, Random(0)))
+    asked = [(row["image"][0], row["conversations"][0]["value"]) for row in made]
+    assert not own & set(asked)  # of those the answers are known
+    assert {picture for picture, _ in asked} == {f"{n}.png" for n in range(20)}
+    assert 30 < len(made) < 2 * len(rows)
     for row in made:
         question, answer = row["conversations"]
-        said[question["value"].removeprefix("<image>\n"), answer["value"]] += 1
-    assert 80 < len(made) <= 3 * len(rows)
-    assert {row["image"][0] for row in made} == {f"{n}.png" for n in range(20)}
-    assert set(said) == {
-        ("What colour is the door?", "Red."), ("What colour is the sky?", "Blue."),
-        ("How many are there?", "2."),
-    }  # fmt: skip
-    assert any((row["image"][0], row["conversations"][0]["value"]) not in own for row in made)
+        assert answer["value"] == USUAL[question["value"].removeprefix("<image>\n")]
 
 
 def test_a_mix_asks_elsewhere_only_on_demand(tmp_path):
@@ -228,11 +228,15 @@ def test_a_mix_asks_elsewhere_only_on_demand(tmp_path):
     rows = []
     for n in range(12):
         Image.new("RGB", (9, 9), (0, 0, n)).save(tmp_path / "rows" / "images" / f"{n}.png")
-        said = llava.exchange("What is it?", "A bed.") + llava.exchange("And now?", "A lamp.")
-        rows.append({"id": str(n), "image": f"{n}.png", "conversations": said})
+        said = [part for asked in list(USUAL)[n % 2 :: 2] for part in (asked, USUAL[asked])]
+        talk = llava.exchange(*said[:2]) + llava.exchange(*said[2:])
+        rows.append({"id": str(n), "image": f"{n}.png", "conversations": talk})
     (tmp_path / "rows" / "rows.json").write_text(json.dumps(rows))
     sizes = []
     for times in (0, 2):
-        mix([], [tmp_path / "rows"], [], tmp_path / str(times), seed=0, elsewhere=times)
-        sizes.append(len(llava.read(tmp_path / str(times)).train))
-    assert sizes[0] == 2 * 11 and 2 * sizes[0] < sizes[1] <= 3 * sizes[0]
+        out = tmp_path / str(times)
+        mix([], [tmp_path / "rows"], [], out, seed=0, elsewhere=times)
+        sizes.append(len(llava.read(out).train))
+    assert sizes[0] == 2 * 11 < sizes[1] < 3 * sizes[0]
+    tests = [tmp_path / times / "answer" / "questions.json" for times in "02"]
+    assert tests[0].read_bytes() == tests[1].read_bytes()

@@ -146,17 +146,17 @@ def test_a_row_has_room_for_what_it_gathers(dialogues, tiny_llama):
 def test_a_mirrored_picture_is_told_with_left_for_right(dialogues, tiny_llama):
     model, data = dialogues(tiny_llama)
     (picture,) = data.rows[0][0].pictures
-    asked = "What is left of it? Left or right, upright"
+    asked = "What is left of it? Left or right, upright, right next to it?"
 
     def told(*content: object) -> str:
-        example = Example("one", (("user", content), ("assistant", ("The leftmost, right.",))))
+        example = Example("one", (("user", content), ("assistant", ("The leftmost, all right.",))))
         made = Dialogues([example], data._chat, data._store, (16, 128), 400, views=["mirrored"])
         (sequence,) = made.batch([0]).sequences
         return model.tokenizer.decode([part for part in sequence if isinstance(part, int)])
 
     mirrored = told(picture, asked)
-    assert "What is right of it? Right or left, upright" in mirrored
-    assert "The leftmost, left." in mirrored
+    assert "What is right of it? Right or left, upright, right next to it?" in mirrored
+    assert "The rightmost, all right." in mirrored
     assert asked in told(asked)  # there is no picture
 
 

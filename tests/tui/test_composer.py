@@ -137,3 +137,17 @@ async def test_keys_that_were_pressed_before_the_one_that_quits_are_kept(tmp_pat
         await user.settle()
     async with opened(tmp_path, resume="latest") as user:
         assert user.composer.text == "later"
+
+
+@awaited
+async def test_keys_that_were_pressed_before_a_command_s_key_are_the_old_draft(tmp_path):
+    async with opened(tmp_path) as user:
+        await says(user, "Hello")
+        first = user.chat.session.conversation.id
+        for key in "later":
+            user.app.post_message(Key(key, key))
+        user.app.post_message(Key("ctrl+n", None))
+        await user.settle()
+        assert user.composer.text == ""
+    async with opened(tmp_path, resume=first) as user:
+        assert user.composer.text == "later"

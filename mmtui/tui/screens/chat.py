@@ -136,7 +136,12 @@ class ChatScreen(Screen[None]):
 
     # Commands
 
-    async def action_command(self, name: str, argument: str = "") -> None:
+    async def action_command(self, name: str) -> None:
+        """By a key, which overtakes what was typed before it."""
+        await self.composer.caught_up()
+        await self._do(name)
+
+    async def _do(self, name: str, argument: str = "") -> None:
         await self.attempt(getattr(self._commands, f"do_{name}"), argument)
 
     @on(Composer.Sent)
@@ -146,7 +151,7 @@ class ChatScreen(Screen[None]):
             command, argument = parsed
             self.composer.taken(text)
             await self.keep_draft()  # of this conversation, before it may be another
-            await self.action_command(command.name, argument)
+            await self._do(command.name, argument)
         elif text or self.chips.attachments:
             await self.attempt(self._say, text)
         else:

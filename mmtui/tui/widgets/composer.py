@@ -106,9 +106,9 @@ class Composer(TextArea):
     async def caught_up(self) -> None:
         """Until the keys that were pressed before are typed: those of the app overtake them."""
         typed = asyncio.Event()
-        self.call_later(typed.set)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(typed.wait(), PATIENCE_S)
+        if self.call_later(typed.set):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(typed.wait(), PATIENCE_S)
 
     async def _on_key(self, event: events.Key) -> None:
         # Before TextArea takes the key for a letter, and after the letters that came before it,
