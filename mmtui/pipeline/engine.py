@@ -102,6 +102,8 @@ class Engine:
         """Logits after `new`, which the kept cache then holds; it is lost if this fails."""
         cache, self._kept = self._kept, Cache()
         inputs, _ = embed([new], self._language.embedding, features)
+        if isinstance(cache.values, FixedCache) and not cache.values.has_room(len(new)):
+            cache.values = cache.values.growing()
         if isinstance(cache.values, FixedCache):
             logits = cache.values.read(inputs)
         else:
@@ -113,7 +115,7 @@ class Engine:
     def _reusable(self, common: int) -> Cache:
         """The kept cache cut to its first `common` positions, or a new one if it can't be cut."""
         cache = self._kept
-        if cache.values is None:
+        if not common and not isinstance(cache.values, FixedCache):
             return self._empty()
         if common < len(cache.held):
             try:

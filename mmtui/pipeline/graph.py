@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 LEAST_ROOM = 512  # positions; doubled when they are used up
-# Each step attends over the whole room, which costs more than Python where it is longer.
+# Each step attends over the whole room, which takes longer than Python does where it is larger.
 MOST_ROOM = 4096
 KINDS = ("llama", "phi")  # which take our mask, and whose step asks the GPU nothing
 
@@ -24,7 +24,6 @@ def can_record(model: Any) -> bool:
         model.device.type == "cuda"
         and config.model_type in KINDS
         and not getattr(config, "rope_scaling", None)
-        and config.max_position_embeddings <= MOST_ROOM
     )
 
 
@@ -40,6 +39,20 @@ class FixedCache:
 
     def crop(self, length: int) -> None:
         self._length = length
+
+    def has_room(self, more: int) -> bool:
+        return self._length + more <= MOST_ROOM
+
+    def growing(self) -> Any:
+        """A transformers.DynamicCache of what is held, to go on with where there is no room."""
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self._model.config)
+        for number, layer in enumerate(self._layers.layers if self._layers else []):
+            held = [part[:, :, : self._length].clone() for part in (layer.keys, layer.values)]
+            cache.update(*held, number)
+            layer.keys = layer.values = None  # so that one layer at a time is there twice
+        return cache
 
     @torch.inference_mode()
     def read(self, inputs: Tensor) -> Tensor:

@@ -9,25 +9,16 @@ from conversations import NEW, features_of, prompts
 
 from mmtui.errors import MmtuiError
 from mmtui.pipeline import engine as engine_module
-from mmtui.pipeline import graph, language
+from mmtui.pipeline import language
 from mmtui.pipeline.engine import Engine
 from mmtui.pipeline.multimodal import embed
 from mmtui.pipeline.sampling import GREEDY, Sampler, Sampling
 
 
 @pytest.fixture(scope="module", params=["tiny_llama", "tiny_phi"])
-def loaded(request: pytest.FixtureRequest) -> language.LanguageModel:
+def model(request: pytest.FixtureRequest) -> language.LanguageModel:
     folder: Path = request.getfixturevalue(request.param)
     return language.load(folder, precision="fp32")
-
-
-@pytest.fixture(params=["growing", "fixed"])
-def model(request, loaded: language.LanguageModel, monkeypatch) -> language.LanguageModel:
-    """With a cache that grows, as on a CPU, and one of fixed places, as on a GPU."""
-    if request.param == "fixed":
-        monkeypatch.setattr(graph, "can_record", lambda _: True)
-        monkeypatch.setattr(graph, "LEAST_ROOM", 16)  # there are more positions than that
-    return loaded
 
 
 def reference(model: language.LanguageModel, sequence, features) -> list[int]:

@@ -1,7 +1,7 @@
-"""On a GPU a token's step is replayed, with the tokens that Python's launches give."""
+"""On a GPU keys and values stay in place and a step is replayed: the tokens are the same."""
 
+from collections.abc import Sequence
 from itertools import islice
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,45 +11,66 @@ from conversations import features_of, prompts
 from mmtui.pipeline import graph, language
 from mmtui.pipeline.engine import Engine
 from mmtui.pipeline.sampling import GREEDY, Sampler
+from mmtui.pipeline.sequence import Position
 
-NEW = 48
+NEW = 24
+NAMES = ("tiny_llama", "tiny_phi")
 
 
 def answers(model: language.LanguageModel, pictures: int) -> list[list[int]]:
-    """Greedy tokens after 20 prompts."""
-    sequences = prompts(model, pictures)
+    """Greedy tokens after prompts that begin alike or not, each asked once more with its answer."""
+    sequences = prompts(model, pictures)[:6]
     features = features_of(sequences, model.hidden)
     engine = Engine(model)
+
+    def answer(sequence: Sequence[Position]) -> list[int]:
+        tokens = engine.stream(sequence, features, Sampler(GREEDY))
+        return list(islice((token for token in tokens if token is not None), NEW))
+
     said = []
     for sequence in sequences:
-        tokens = engine.stream(sequence, features, Sampler(GREEDY))
-        said.append(list(islice((token for token in tokens if token is not None), NEW)))
+        said.append(answer(sequence))
+        said.append(answer([*sequence, *said[-1], 5, 6, 7]))
     return said
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
-@pytest.mark.parametrize("name", ["tiny_llama", "tiny_phi"])
-@pytest.mark.parametrize("pictures", [0, 2])
-def test_what_is_replayed_is_what_is_launched(name, pictures, request, monkeypatch):
-    folder: Path = request.getfixturevalue(name)
-    model = language.load(folder, precision="fp32")
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_replayed_is_what_is_launched(name, request, monkeypatch):
+    model = language.load(request.getfixturevalue(name), precision="fp32")
     monkeypatch.setattr(graph, "LEAST_ROOM", 64)  # outgrown within an answer: recorded again
     assert graph.can_record(model.model)
-    replayed = answers(model, pictures)
+    replayed = answers(model, 2)
     monkeypatch.setattr(graph, "can_record", lambda _: False)
-    assert replayed == answers(model, pictures)
+    assert replayed == answers(model, 2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("pictures", [0, 1])
+@pytest.mark.parametrize("most", [4096, 60])
+def test_fixed_places_give_the_same_tokens_and_may_be_outgrown(
+    name, pictures, most, request, monkeypatch
+):
+    """As on a GPU, but launched."""
+    model = language.load(request.getfixturevalue(name), precision="fp32")
+    expected = answers(model, pictures)
+    monkeypatch.setattr(graph, "can_record", lambda _: True)
+    monkeypatch.setattr(graph, "LEAST_ROOM", 16)
+    monkeypatch.setattr(graph, "MOST_ROOM", most)
+    assert answers(model, pictures) == expected
 
 
 def test_nothing_is_recorded_where_it_would_not_be_right():
     class Model:
         def __init__(self, device: str = "cuda", **config: object) -> None:
             self.device = torch.device(device)
-            known = {"model_type": "llama", "max_position_embeddings": 2048, "rope_scaling": None}
-            self.config = SimpleNamespace(**(known | config))
+            self.config = SimpleNamespace(
+                **({"model_type": "llama", "rope_scaling": None} | config)
+            )
 
     assert graph.can_record(Model())
     for odd in (
-        {"device": "cpu"}, {"model_type": "gptj"}, {"max_position_embeddings": 131072},
+        {"device": "cpu"}, {"model_type": "gptj"},
         {"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}},
     ):  # fmt: skip
         assert not graph.can_record(Model(**odd))
