@@ -58,7 +58,7 @@ class Session:
         self._asking: int | None = None
         self._loading: int | None = None
         self._is_loaded = False
-        self._hearing: dict[int, Callable[[str | None], None]] = {}
+        self._hearing: dict[int, Callable[[str | None], object]] = {}
         self._answer: Message | None = None
         self._saved = 0.0
 
@@ -139,7 +139,7 @@ class Session:
             self._model.cancel(self._asking)
             self._finish("stopped")
 
-    def transcribe(self, clip: "Clip", then: Callable[[str | None], None]) -> None:
+    def transcribe(self, clip: "Clip", then: Callable[[str | None], object]) -> None:
         """`then` gets the text: "" where nobody speaks, None if it can't be told."""
         self.figures.becomes("listening")
         self._hearing[self._model.transcribe(clip)] = then

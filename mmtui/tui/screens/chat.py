@@ -396,8 +396,5 @@ class ChatScreen(Screen[None]):
         self._transcribe(posted.clip, heard)
 
     def _transcribe(self, clip: "Clip", then: Callable[[str | None], Any]) -> None:
-        def heard(text: str | None) -> None:
-            self.call_later(self.attempt, then, text)
-
-        self.session.transcribe(clip, heard)
+        self.session.transcribe(clip, lambda text: self.call_later(self.attempt, then, text))
         self.show_status()
