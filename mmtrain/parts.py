@@ -65,7 +65,8 @@ def load(
         report=report,
     )
     vision = found.spec.vision
-    return Parts(found, model, ChatFormat(model.tokenizer), vision, _store(vision, device, report))
+    store = _store(vision, device, report) if vision else None
+    return Parts(found, model, ChatFormat(model.tokenizer), vision, store)
 
 
 def training_precision(wanted: Precision, device: torch.device) -> Precision:
@@ -129,10 +130,13 @@ def needs_sight(found: Checkpoint) -> VisionSpec:
     return found.spec.vision
 
 
-def _store(vision: VisionSpec | None, device: torch.device, report: Report) -> FeatureStore | None:
-    if vision is None:
-        return None
+def store_of(found: Checkpoint, report: Report) -> FeatureStore:
+    """Its tower alone, to look at pictures on the best device."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return _store(needs_sight(found), device, report)
 
+
+def _store(vision: VisionSpec, device: torch.device, report: Report) -> FeatureStore:
     @cache
     def tower() -> VisionTower:
         with torch.random.fork_rng():  # making it draws weights, and it is not always made

@@ -53,6 +53,9 @@ def mix(
             help="Ask short questions of N other pictures each, answered as is likely.",
         ),
     ] = 0,
+    model: Annotated[
+        str, typer.Option("--model", metavar="M", help="Whose tower looks for --elsewhere.")
+    ] = "smol",
     seed: Annotated[
         int, typer.Option("--seed", metavar="N", min=0, help="Decides what is asked.")
     ] = 0,
@@ -67,7 +70,13 @@ def mix(
     with reporting() as report:
         from mmtrain.data.mix import mix as make
 
-        notes = make(captions or [], dialogues or [], text or [], out, seed, elsewhere, report)
+        look = None
+        if elsewhere:
+            from mmtrain import parts
+
+            look = parts.store_of(parts.find(model), report).means
+        sources = captions or [], dialogues or [], text or []
+        notes = make(*sources, out, seed, elsewhere, look, report)
     for note in notes:
         print(one_line(f"note: {note}"), file=sys.stderr)
     print(one_line(str(out)))

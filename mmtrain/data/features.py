@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from PIL import Image, ImageOps
 from safetensors import SafetensorError, safe_open
@@ -116,6 +117,11 @@ class FeatureStore:
         """As `ensure`, but raises the InputError of the first file that is no image."""
         for reason in self.ensure(files, views).values():
             raise reason
+
+    def means(self, files: Sequence[Path]) -> dict[Path, np.ndarray]:
+        """The mean (width,) of each file's patches, but of those that are no images."""
+        bad = self.ensure(files)
+        return {f: self[self.key(f)].float().mean(0).numpy() for f in files if f not in bad}
 
     def _encode(self, pictures: dict[str, Image.Image]) -> dict[str, Tensor]:
         filled = [*pictures.values()]

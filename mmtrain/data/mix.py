@@ -9,12 +9,14 @@ answer/ the questions of the dialogues.
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
+
+import numpy as np
 
 from mmtrain.data import asking, coco, likely, llava, redpajama
 from mmtrain.data.asking import NAME, Photo, Row
@@ -24,6 +26,10 @@ from mmtui.pipeline.assets import Report, silent
 PASSAGES, WORDS = 600, 60  # rows of text, and words that they give and ask for
 SEVERAL = 0.3  # rows of two pictures for each picture
 FEW = 8  # words of an answer to a question that stands alone
+
+
+# Files -> features (width,) of those that are pictures.
+Look = Callable[[Sequence[Path]], dict[Path, np.ndarray]]
 
 
 @dataclass
@@ -42,13 +48,14 @@ def mix(
     out: Path,
     seed: int,
     elsewhere: int = 0,
+    look: Look | None = None,
     report: Report = silent,
 ) -> list[str]:
     """Write the set into `out`, a new folder; returns notes of what was left out.
 
-    Questions that stand alone are asked `elsewhere` too, so many times over. A COCO set whose
-    every picture has one caption, "A photo of a ...", is one of labels. Raises InputError for
-    data in another layout.
+    Questions that stand alone are asked `elsewhere` too, so many times over, if there is `look`
+    for it. A COCO set whose every picture has one caption, "A photo of a ...", is one of labels.
+    Raises InputError for data in another layout.
     """
     pictures = _Pictures(out / "images")
     train, held, notes = _Part(), _Part(), []
@@ -68,8 +75,12 @@ def mix(
     chance = Random(seed)
     rows = [*_rows(train, chance), *train.dialogues, *_passages(texts)]
     chance.shuffle(rows)
-    alone = [row for row in train.dialogues if _stands_alone(row)]
-    rows += likely.asked_elsewhere(alone, elsewhere, Random(seed))  # what follows stays the same
+    if look:
+        alone = [row for row in train.dialogues if _stands_alone(row)]
+        asked = {row["image"][0] for row in alone}
+        seen = look([file for file, name in pictures.names.items() if name in asked])
+        features = {pictures.names[file]: values for file, values in seen.items()}
+        rows += likely.asked_elsewhere(alone, elsewhere, features, Random(seed))
     held_rows = [*_rows(held, chance), *held.dialogues]
     chance.shuffle(held_rows)
     pictures.copy(report)
@@ -84,16 +95,16 @@ class _Pictures:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._names: dict[Path, str] = {}
+        self.names: dict[Path, str] = {}
 
     def add(self, file: Path) -> str:
         """Its name in the set: the order decides, whatever the folders are called."""
-        return self._names.setdefault(file, f"{len(self._names):06}{file.suffix.lower()}")
+        return self.names.setdefault(file, f"{len(self.names):06}{file.suffix.lower()}")
 
     def copy(self, report: Report) -> None:
         self._folder.mkdir(parents=True)
-        for number, (file, name) in enumerate(self._names.items()):
-            report("copying pictures", number, len(self._names))
+        for number, (file, name) in enumerate(self.names.items()):
+            report("copying pictures", number, len(self.names))
             shutil.copyfile(file, self._folder / name)
 
 

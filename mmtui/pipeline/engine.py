@@ -17,6 +17,7 @@ from mmtui.pipeline.language import LanguageModel
 from mmtui.pipeline.multimodal import embed
 from mmtui.pipeline.sampling import Sampler
 from mmtui.pipeline.sequence import PREFILL_CHUNK, Position, reusable
+from mmtui.pipeline.step import Step, can_step
 
 # `torch.backends.mkldnn.flags` also sets a flag of Intel's GPUs, and warns where there is none.
 warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")
@@ -37,6 +38,7 @@ class Engine:
         attention.use(language.model)
         self._language = language
         self._records = graph.can_record(language.model)
+        self._step = Step(language.model) if can_step(language.model) else None
         self._kept = Cache()
 
     def cached(self, sequence: Sequence[Position]) -> int:
@@ -106,6 +108,9 @@ class Engine:
             cache.values = cache.values.growing()
         if isinstance(cache.values, FixedCache):
             logits = cache.values.read(inputs)
+        elif self._step and len(new) == 1:
+            with self._fast_vectors():
+                logits = self._step(inputs, cache.values)
         else:
             logits = self._forward(inputs, cache.values)
         cache.held.extend(new)

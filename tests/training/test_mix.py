@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -200,43 +201,61 @@ def test_plain_answers_are_those_of_the_model(mmtrain, mmtui, tmp_path):
 
 USUAL = {
     "What colour is the door?": "Red.", "What colour is the sky?": "Blue.",
-    "How many are there?": "2.", "What is on the table?": "A lamp.",
+    "How many are there?": "2.", "What is on the table?": ("A lamp.", "A cup."),
 }  # fmt: skip
 
 
-def test_questions_are_asked_of_other_pictures_with_what_is_likely():
+def usual(question, number):
+    """Cups are on the tables of odd pictures."""
+    answer = USUAL[question]
+    return answer if isinstance(answer, str) else answer[number % 2]
+
+
+def test_questions_are_asked_of_other_pictures_with_what_is_likely_there():
     kinds = list(USUAL)
     rows = [
         {"image": [f"{n}.png"], "conversations": llava.exchange(f"<image>\n{asked}", answer)}
-        for n in range(20)
-        for asked in (kinds[n % 4], kinds[(n + 1) % 4])
-        for answer in [USUAL[asked] if n else "17."]
+        for n in range(40)
+        for asked in (kinds[n // 2 % 4], kinds[(n // 2 + 1) % 4])
+        for answer in [usual(asked, n) if n else "17."]
     ]
+    features = {f"{n}.png": np.eye(8)[n % 2] + 0.1 * np.eye(8)[n % 7] for n in range(39)}
     own = {(row["image"][0], row["conversations"][0]["value"]) for row in rows}
-    made = list(likely.asked_elsewhere(rows, 3, Random(0)))
+    made = list(likely.asked_elsewhere(rows, 3, features, Random(0)))
     asked = [(row["image"][0], row["conversations"][0]["value"]) for row in made]
     assert not own & set(asked)  # of those the answers are known
-    assert {picture for picture, _ in asked} == {f"{n}.png" for n in range(20)}
-    assert 30 < len(made) < 2 * len(rows)
+    assert 30 < len({picture for picture, _ in asked} & set(features)) == len(dict(asked))
+    assert 60 < len(made) < 2 * len(rows)
     for row in made:
-        question, answer = row["conversations"]
-        assert answer["value"] == USUAL[question["value"].removeprefix("<image>\n")]
+        question, answer = (
+            part["value"].removeprefix("<image>\n") for part in row["conversations"]
+        )
+        assert answer == usual(question, int(row["image"][0].removesuffix(".png")))
 
 
-def test_a_mix_asks_elsewhere_only_on_demand(tmp_path):
+def test_a_mix_asks_elsewhere_only_on_demand(mmtrain, tmp_path):
     (tmp_path / "rows" / "images").mkdir(parents=True)
     rows = []
-    for n in range(12):
-        Image.new("RGB", (9, 9), (0, 0, n)).save(tmp_path / "rows" / "images" / f"{n}.png")
-        said = [part for asked in list(USUAL)[n % 2 :: 2] for part in (asked, USUAL[asked])]
+    for n in range(40):
+        Image.new("RGB", (9, 9), (0, 0, 6 * n)).save(tmp_path / "rows" / "images" / f"{n}.png")
+        said = [part for asked in list(USUAL)[n % 2 :: 2] for part in (asked, usual(asked, n))]
         talk = llava.exchange(*said[:2]) + llava.exchange(*said[2:])
         rows.append({"id": str(n), "image": f"{n}.png", "conversations": talk})
+    (tmp_path / "rows" / "images" / "40.png").write_text("no picture")
+    rows.append({"id": "40", "image": "40.png", "conversations": talk})
     (tmp_path / "rows" / "rows.json").write_text(json.dumps(rows))
-    sizes = []
+    mixed = []
     for times in (0, 2):
         out = tmp_path / str(times)
-        mix([], [tmp_path / "rows"], [], out, seed=0, elsewhere=times)
-        sizes.append(len(llava.read(out).train))
-    assert sizes[0] == 2 * 11 < sizes[1] < 3 * sizes[0]
+        run = mmtrain(
+            "data", "mix", "--dialogues", tmp_path / "rows", "--elsewhere", times, "--out", out
+        )
+        assert run.code == 0, run.err
+        mixed.append(json.loads((out / "llava_instruct.json").read_text()))
+    again = mixed[1][len(mixed[0]) :]
+    assert mixed[1] == mixed[0] + again
+    assert len(mixed[0]) / 3 < len(again) <= 2 * len(mixed[0])
+    pictures = {row["image"][0] for row in again}
+    assert len(pictures) > 20 and "000040.png" not in pictures  # which is none
     tests = [tmp_path / times / "answer" / "questions.json" for times in "02"]
     assert tests[0].read_bytes() == tests[1].read_bytes()
