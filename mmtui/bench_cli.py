@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def bench(
     model: Annotated[str, typer.Option("--model", metavar="M", help="As in `ask`.")] = "auto",
-    engine: Annotated[EngineChoice, typer.Option("--engine", help="What decodes.")] = "auto",
+    engine: Annotated[EngineChoice | None, typer.Option("--engine", help="As in `ask`.")] = None,
     precision: Annotated[
         Precision | None, typer.Option("--precision", help="Instead of the model's own.")
     ] = None,
@@ -39,18 +39,18 @@ def bench(
     from mmtui.chat import attachments
     from mmtui.chat.config import settled
 
-    model, engine = settled(model, engine)
+    model, chosen = settled(model, engine)
     picture = attachments.read_picture(image) if image else None
     with (
         reporting() as report,
-        _checkpoint(model, engine, precision, report, random_weights) as found,
+        _checkpoint(model, chosen, precision, report, random_weights) as found,
     ):
         from mmtui import bench as measuring
 
         if picture is not None and not found.sees:
             name = f"{found.spec.name}{' of chance' if random_weights else ''}"
             raise UsageError(f"{name} can't see", "leave --image out")
-        figures = measuring.measure(found, engine, picture, report)
+        figures = measuring.measure(found, chosen, picture, report)
     machine = measuring.machine()
     if as_json:
         print_json(vars(figures) | {"random_weights": random_weights, "machine": machine})

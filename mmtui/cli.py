@@ -42,13 +42,8 @@ ModelOption = Annotated[
     typer.Option("--model", metavar="M", help="A preset, a checkpoint folder or hf:OWNER/NAME."),
 ]
 EngineOption = Annotated[
-    EngineChoice,
-    typer.Option(
-        "--engine",
-        envvar="MMTUI_ENGINE",
-        show_envvar=False,
-        help="auto: llamacpp on a CPU, where it is installed, else torch.",
-    ),
+    EngineChoice | None,
+    typer.Option("--engine", help="auto: llamacpp on a CPU, where it is installed, else torch."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 MAX_QUESTION_BYTES = 10_000_000
@@ -90,7 +85,13 @@ def _root(
         os.environ["MMTUI_DEBUG"] = "1"
     else:
         silence_libraries()
-    if context.invoked_subcommand is not None:
+    if (command := context.invoked_subcommand) is not None:
+        of_chat = {"--plain": plain, "--model": model, "--engine": engine, "--resume": resume}
+        if given := [name for name, value in (of_chat | {"--image": image}).items() if value]:
+            raise UsageError(
+                f"{given[0]} before {command} is of the chat",
+                f"mmtui {command} --help tells what comes after it",
+            )
         return
     from mmtui.opening import chat
 
@@ -110,7 +111,7 @@ def ask(
         Path | None, typer.Option("--audio", metavar="P", help="Speech; its first 15 s are heard.")
     ] = None,
     model: ModelOption = "auto",
-    engine: EngineOption = "auto",
+    engine: EngineOption = None,
     system: Annotated[
         str | None, typer.Option("--system", metavar="S", help="A system prompt.")
     ] = None,
@@ -143,8 +144,8 @@ def ask(
         from mmtui.pipeline.sampling import Sampling
 
         sampling = Sampling(temperature, seed=seed)
-        checkpoint, engine = _find(model, engine)
-        assistant = Assistant(checkpoint, report, engine)
+        checkpoint, chosen = _find(model, engine)
+        assistant = Assistant(checkpoint, report, chosen)
         if pictures:
             assistant.check_sight()
         transcript = None
@@ -341,16 +342,16 @@ def _clip(path: Path) -> "Clip":
     return clip
 
 
-def _find(model: str, engine: EngineChoice = "auto") -> "tuple[Checkpoint, EngineChoice]":
+def _find(model: str, engine: EngineChoice | None = None) -> "tuple[Checkpoint, EngineChoice]":
     from mmtui.chat.config import settled
     from mmtui.pipeline import checkpoint
 
-    model, engine = settled(model, engine)
+    model, chosen = settled(model, engine)
     found = checkpoint.find(model)
     if model == "auto":
         other = "" if found.spec.name == "phi2" else "; phi2 and a projector for it are not here"
         _note(f"model: {found.spec.name}{other}")
-    return found, engine
+    return found, chosen
 
 
 def _speech_found(transcript: "Transcript", audio: Path | None) -> "Transcript":

@@ -137,6 +137,13 @@ def test_plain_models_of_the_hub_read_but_do_not_see(mmtui, tiny_phi, tmp_path, 
     assert_told(mmtui("ask", "--model", "hf:some/other", "Hi", env=env), 3, "not on this machine")
 
 
+@pytest.mark.parametrize(
+    "option", [("--engine", "torch"), ("--model", "smol"), ("--image", "x.jpg"), ("--plain",)]
+)
+def test_options_of_the_chat_are_not_lost_before_a_command(mmtui, option):
+    assert_told(mmtui(*option, "ask", "Hi"), 2, f"{option[0]} before ask is of the chat")
+
+
 def test_a_model_of_phi2_s_shape_sees_with_all_its_parts_from_the_hub(
     mmtui, tiny_phi, tiny_clip, tmp_path, photo
 ):

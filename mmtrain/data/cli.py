@@ -50,7 +50,8 @@ def mix(
             "--elsewhere",
             metavar="N",
             min=0,
-            help="Ask short questions of N other pictures each, answered as is likely.",
+            max=16,
+            help="Ask short questions of N other pictures each, answered as is likely there.",
         ),
     ] = 0,
     model: Annotated[

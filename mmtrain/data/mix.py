@@ -11,6 +11,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
 from random import Random
@@ -53,9 +54,9 @@ def mix(
 ) -> list[str]:
     """Write the set into `out`, a new folder; returns notes of what was left out.
 
-    Questions that stand alone are asked `elsewhere` too, so many times over, if there is `look`
-    for it. A COCO set whose every picture has one caption, "A photo of a ...", is one of labels.
-    Raises InputError for data in another layout.
+    Questions that stand alone are asked `elsewhere` too, so many times over, of what `look` sees.
+    A COCO set whose every picture has one caption, "A photo of a ...", is one of labels. Raises
+    InputError for data in another layout.
     """
     pictures = _Pictures(out / "images")
     train, held, notes = _Part(), _Part(), []
@@ -77,10 +78,13 @@ def mix(
     chance.shuffle(rows)
     if look:
         alone = [row for row in train.dialogues if _stands_alone(row)]
-        asked = {row["image"][0] for row in alone}
-        seen = look([file for file, name in pictures.names.items() if name in asked])
-        features = {pictures.names[file]: values for file, values in seen.items()}
-        rows += likely.asked_elsewhere(alone, elsewhere, features, Random(seed))
+        again = list(
+            likely.asked_elsewhere(
+                alone, elsewhere, partial(pictures.seen, look), Random(seed), report
+            )
+        )
+        notes += [] if again else ["too few questions, answers or pictures to ask elsewhere"]
+        rows += again
     held_rows = [*_rows(held, chance), *held.dialogues]
     chance.shuffle(held_rows)
     pictures.copy(report)
@@ -95,16 +99,21 @@ class _Pictures:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.names: dict[Path, str] = {}
+        self._names: dict[Path, str] = {}
 
     def add(self, file: Path) -> str:
         """Its name in the set: the order decides, whatever the folders are called."""
-        return self.names.setdefault(file, f"{len(self.names):06}{file.suffix.lower()}")
+        return self._names.setdefault(file, f"{len(self._names):06}{file.suffix.lower()}")
+
+    def seen(self, look: Look, names: Sequence[str]) -> dict[str, np.ndarray]:
+        files = {name: file for file, name in self._names.items()}
+        features = look([files[name] for name in names])
+        return {self._names[file]: values for file, values in features.items()}
 
     def copy(self, report: Report) -> None:
         self._folder.mkdir(parents=True)
-        for number, (file, name) in enumerate(self.names.items()):
-            report("copying pictures", number, len(self.names))
+        for number, (file, name) in enumerate(self._names.items()):
+            report("copying pictures", number, len(self._names))
             shutil.copyfile(file, self._folder / name)
 
 

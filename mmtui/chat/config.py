@@ -104,13 +104,10 @@ class Config:
 KEYS = tuple(key.name for key in fields(Config))
 
 
-def settled(model: str, engine: EngineChoice = "auto") -> tuple[str, EngineChoice]:
-    """Which model and engine are meant: what a command left to "auto", the settings decide."""
+def settled(model: str, engine: EngineChoice | None = None) -> tuple[str, EngineChoice]:
+    """Which model and engine are meant: what a command left open, the settings decide."""
     config = Config.load()
-    return (
-        config.model if model == "auto" else model,
-        config.engine if engine == "auto" else engine,
-    )
+    return config.model if model == "auto" else model, engine or config.engine
 
 
 def _explained(error: "ValidationError", places: dict[str, str]) -> UsageError:

@@ -108,9 +108,6 @@ class Engine:
             cache.values = cache.values.growing()
         if isinstance(cache.values, FixedCache):
             logits = cache.values.read(inputs)
-        elif self._step and len(new) == 1:
-            with self._fast_vectors():
-                logits = self._step(inputs, cache.values)
         else:
             logits = self._forward(inputs, cache.values)
         cache.held.extend(new)
@@ -148,22 +145,25 @@ class Engine:
         # As an index: cut out by a number, the rows of a batch are not one block, and torch would
         # copy the output layer for each of them.
         last = torch.tensor([inputs.shape[1] - 1], device=inputs.device)
+        is_one = inputs.shape[:2].numel() == 1
         try:
-            with self._fast_vectors() if inputs.shape[:2].numel() == 1 else nullcontext():
-                output = self._language.model(
-                    inputs_embeds=inputs,
-                    attention_mask=mask,
-                    position_ids=at,
-                    past_key_values=cache,
-                    use_cache=True,
-                    logits_to_keep=last,
-                )
+            with self._fast_vectors() if is_one else nullcontext():
+                if self._step and is_one and mask is None:
+                    logits: Tensor = self._step(inputs, cache)
+                else:
+                    logits = self._language.model(
+                        inputs_embeds=inputs,
+                        attention_mask=mask,
+                        position_ids=at,
+                        past_key_values=cache,
+                        use_cache=True,
+                        logits_to_keep=last,
+                    ).logits[:, -1]
         except (TypeError, ValueError, AttributeError) as error:
             raise self._unsupported() from error
         if cache.get_seq_length() != length:  # recurrent models ignore it, and would forget
             raise self._unsupported()
-        logits: Tensor = output.logits[:, -1].float()
-        return logits
+        return logits.float()
 
     def _unsupported(self) -> MmtuiError:
         return MmtuiError(

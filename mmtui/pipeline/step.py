@@ -30,7 +30,7 @@ class Step:
         self._norm, self._head = _norm(model.model.norm), _linear(model.lm_head)
 
     def __call__(self, inputs: Tensor, cache: Any) -> Tensor:
-        """Embeddings (1, 1, hidden) -> the logits (1, vocabulary) after them, in fp32.
+        """Embeddings (1, 1, hidden) -> the logits (1, vocabulary) after them.
 
         `cache`, of transformers, grows.
         """
@@ -38,10 +38,10 @@ class Step:
         cos, sin = (table[0] for table in self._turns(row, at))
         half = cos.shape[-1] // 2
         sin = torch.cat([-sin[:, :half], sin[:, half:]], dim=1)
-        for layer, kept in zip(self._layers, cache.layers, strict=True):
-            row = layer(row, kept, cos, sin)
+        for layer in self._layers:
+            row = layer(row, cache, cos, sin)
         logits: Tensor = self._head(self._norm(row))
-        return logits.float()
+        return logits
 
 
 class _Layer:
@@ -55,18 +55,18 @@ class _Layer:
         )
         self._gate, self._up, self._down = map(_linear, (mlp.gate_proj, mlp.up_proj, mlp.down_proj))
         self._activation, self._scale = mlp.act_fn, attention.scaling
+        self._number = attention.layer_idx
         self._heads = attention.config.num_attention_heads
         self._shared = attention.config.num_key_value_heads  # each by a group of heads
 
-    def __call__(self, row: Tensor, kept: Any, cos: Tensor, sin: Tensor) -> Tensor:
+    def __call__(self, row: Tensor, cache: Any, cos: Tensor, sin: Tensor) -> Tensor:
         """`row` (1, hidden); `cos` and `sin` (1, width of a head), half of the latter negated."""
         seen, width = self._before(row), cos.shape[-1]
         both = torch.cat([self._query(seen), self._key(seen)], dim=1).view(-1, width)
         swapped = both.view(-1, 2, width // 2).flip(1).view(-1, width)
         both = torch.addcmul(both * cos, swapped, sin)
-        keys, values = kept.update(
-            both[None, self._heads :, None], self._value(seen).view(1, self._shared, 1, width)
-        )
+        values = self._value(seen).view(1, self._shared, 1, width)
+        keys, values = cache.update(both[None, self._heads :, None], values, self._number)
         groups = both[: self._heads].view(self._shared, -1, width).float()
         scores = torch.bmm(groups, keys[0].float().transpose(1, 2)).mul_(self._scale)
         read = torch.bmm(scores.softmax(-1), values[0].float())

@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from mmtui.chat.config import KEYS, TEMPLATE, Config
+from mmtui.chat.config import KEYS, TEMPLATE, Config, settled
 from mmtui.errors import UsageError
 
 
@@ -62,3 +62,10 @@ def test_the_template_documents_every_key_with_its_default(tmp_path):
     told = tomllib.loads(switched_on)
     assert tuple(told) == KEYS
     assert Config().changed(**(told | {"keys": {}})) == Config()
+
+
+def test_what_a_command_says_comes_before_the_settings(monkeypatch):
+    monkeypatch.setenv("MMTUI_ENGINE", "torch")
+    monkeypatch.setenv("MMTUI_MODEL", "phi2")
+    assert settled("auto") == ("phi2", "torch")
+    assert settled("smol", "auto") == ("smol", "auto")
