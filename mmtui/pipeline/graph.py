@@ -18,12 +18,16 @@ KINDS = ("llama", "phi")  # which take our mask, and whose step asks the GPU not
 
 
 def can_record(model: Any) -> bool:
-    """Whether a transformers model is on a GPU, and of a kind that is replayed right."""
+    """Whether a transformers model is on a GPU, and of a kind that is replayed right.
+
+    In 4 bits that was never seen.
+    """
     config = model.config
     return (
         model.device.type == "cuda"
         and config.model_type in KINDS
         and not getattr(config, "rope_scaling", None)
+        and not getattr(model, "is_loaded_in_4bit", False)
     )
 
 
@@ -35,7 +39,7 @@ class FixedCache:
         self._room, self._length = 0, 0
         self._layers: Any = None  # transformers.StaticCache
         self._step: _Step | None = None
-        self._is_warm = False
+        self._is_warm, self._is_refused = False, False
 
     def crop(self, length: int) -> None:
         self._length = length
@@ -79,9 +83,15 @@ class FixedCache:
         return logits
 
     def _replay(self, inputs: Tensor, at: Tensor) -> Tensor:
-        """The first is launched: libraries set themselves up, which can't be recorded."""
-        if self._step is None and self._is_warm and at.is_cuda:
-            self._step = _Step(self._launch, inputs, at)
+        """The first is launched: libraries set themselves up, which can't be recorded.
+
+        So are all where recording fails, which leaves keys and values as they were.
+        """
+        if self._step is None and self._is_warm and not self._is_refused:
+            try:
+                self._step = _Step(self._launch, inputs, at)
+            except RuntimeError:  # of CUDA, or of no memory for a graph
+                self._is_refused = True
         self._is_warm = True
         return self._launch(inputs, at) if self._step is None else self._step(inputs, at)
 

@@ -51,7 +51,7 @@ def test_what_is_replayed_is_what_is_launched(name, request, monkeypatch):
 def test_fixed_places_give_the_same_tokens_and_may_be_outgrown(
     name, pictures, most, request, monkeypatch
 ):
-    """As on a GPU, but launched."""
+    """As on a GPU, but launched, since recording fails here."""
     model = language.load(request.getfixturevalue(name), precision="fp32")
     expected = answers(model, pictures)
     monkeypatch.setattr(graph, "can_record", lambda _: True)
@@ -62,15 +62,15 @@ def test_fixed_places_give_the_same_tokens_and_may_be_outgrown(
 
 def test_nothing_is_recorded_where_it_would_not_be_right():
     class Model:
-        def __init__(self, device: str = "cuda", **config: object) -> None:
-            self.device = torch.device(device)
+        def __init__(self, device: str = "cuda", quantized: bool = False, **config: object) -> None:
+            self.device, self.is_loaded_in_4bit = torch.device(device), quantized
             self.config = SimpleNamespace(
                 **({"model_type": "llama", "rope_scaling": None} | config)
             )
 
     assert graph.can_record(Model())
     for odd in (
-        {"device": "cpu"}, {"model_type": "gptj"},
+        {"device": "cpu"}, {"model_type": "gptj"}, {"quantized": True},
         {"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}},
     ):  # fmt: skip
         assert not graph.can_record(Model(**odd))
