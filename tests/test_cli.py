@@ -397,7 +397,7 @@ def cpu_ticks(pid: int) -> int:
 def test_ctrl_c_at_any_moment_is_130_and_leaves_no_traceback(smol):
     for ticks in (5, 40, 90, 150, 230):
         process = subprocess.Popen(
-            [COMMAND, "ask", "--max-tokens", "500", "--temperature", "3", "Tell me."],
+            [COMMAND, "ask", "--max-tokens", "500", "Write an essay about bees."],  # all of them
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
