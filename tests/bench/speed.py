@@ -35,7 +35,7 @@ README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- speed: written by tests/bench/speed.py -->\n", "<!-- /speed -->"
 TOKENS = 64  # that are decoded
 STORY = "Tell me a long story about a lighthouse at the end of the world."
-QUOTE = """Repeat this list, and nothing else.
+QUOTE = """Correct the spelling of this text.
 
 - On Monday, the ferry leaves the old harbour at half past seven and carries the mail.
 - On Tuesday, the market under the clock tower sells apples, honey and warm bread.
