@@ -36,10 +36,11 @@ def asked_elsewhere(
     Rows are as `mix` writes them. `look` gives features (width,) of pictures by their names; what
     it leaves out is not asked about. Answers that are given once are never likely.
     """
+    rows = [row for row in rows if re.search(r"\w", _question(row))]
     known = {(_picture(row), _question(row)) for row in rows}
-    counts = Counter(_answer(row) for row in rows if re.search(r"\w", _question(row)))
+    counts = Counter(map(_answer, rows))
     common = {answer for answer, count in counts.most_common(COMMON) if count > 1}
-    usual = [row for row in rows if _answer(row) in common and re.search(r"\w", _question(row))]
+    usual = [row for row in rows if _answer(row) in common]
     usual = chance.sample(usual, min(MOST, len(usual)))
     features = look(list(dict.fromkeys(_picture(row) for row in usual)))
     usual = [row for row in usual if _picture(row) in features]

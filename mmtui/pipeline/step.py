@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmtui.pipeline.attention import attend
+
 
 def can_step(model: Any) -> bool:
     """Whether a transformers model is a plain Llama on a CPU."""
@@ -55,7 +57,7 @@ class _Layer:
         )
         self._gate, self._up, self._down = map(_linear, (mlp.gate_proj, mlp.up_proj, mlp.down_proj))
         self._activation, self._scale = mlp.act_fn, attention.scaling
-        self._number = attention.layer_idx
+        self._attention, self._number = attention, attention.layer_idx
         self._heads = attention.config.num_attention_heads
         self._shared = attention.config.num_key_value_heads  # each by a group of heads
 
@@ -67,10 +69,9 @@ class _Layer:
         both = torch.addcmul(both * cos, swapped, sin)
         values = self._value(seen).view(1, self._shared, 1, width)
         keys, values = cache.update(both[None, self._heads :, None], values, self._number)
-        groups = both[: self._heads].view(self._shared, -1, width).float()
-        scores = torch.bmm(groups, keys[0].float().transpose(1, 2)).mul_(self._scale)
-        read = torch.bmm(scores.softmax(-1), values[0].float())
-        row = row + self._out(read.to(row.dtype).view(1, -1))
+        query = both[None, : self._heads, None]
+        read, _ = attend(self._attention, query, keys, values, None, scaling=self._scale)
+        row = row + self._out(read.view(1, -1))
         seen = self._between(row)
         added: Tensor = self._down(self._activation(self._gate(seen)) * self._up(seen))
         return row + added
