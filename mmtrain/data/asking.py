@@ -22,6 +22,8 @@ _NAME = (
     "What is in this picture?", "What does this picture show?", "What can you see?",
     "Name the main thing in this picture.", "What kind of thing is this?",
 )  # fmt: skip
+_IS_THERE = ("Is there {} in this picture?", "Is there {}?", "Do you see {}?", "Can you see {}?")
+_IS_THIS = "Is this {}?"  # of a picture with a label
 _NUMBERS = ("first", "second")
 
 
@@ -106,11 +108,20 @@ def naming(photos: Iterable[Photo], chance: Random) -> Iterator["Row"]:
         yield Row((photo.image,), ((asked, sentence(photo.label or "")),))
 
 
-def presence(photos: Iterable[Photo], turns: int, chance: Random) -> Iterator["Row"]:
+def presence(
+    photos: Iterable[Photo], turns: int, chance: Random, varied: bool = False
+) -> Iterator["Row"]:
     """Rows of up to `turns` yes-or-no questions, each decided by itself.
 
-    What is asked for in vain is what is often there in other photos, in proportion.
+    What is asked for in vain is what is often there in other photos, in proportion. Half of them
+    are asked in other words where they are `varied`.
     """
+
+    def asked(thing: str, photo: Photo) -> str:
+        if not varied or chance.random() < 0.5:
+            return is_there(thing)
+        return chance.choice((*_IS_THERE, _IS_THIS) if photo.label else _IS_THERE).format(thing)
+
     chosen = list(photos)
     counts = Counter(thing for photo in chosen for thing in _there(photo))
     for photo in chosen:
@@ -120,11 +131,11 @@ def presence(photos: Iterable[Photo], turns: int, chance: Random) -> Iterator["R
             if not there or not absent:  # going on would give one answer away
                 break
             if chance.random() < 0.5:
-                said.append((is_there(there.pop(chance.randrange(len(there)))), "Yes."))
+                said.append((asked(there.pop(chance.randrange(len(there))), photo), "Yes."))
             else:
                 (thing,) = chance.choices(list(absent), list(absent.values()))
                 del absent[thing]
-                said.append((is_there(thing), "No."))
+                said.append((asked(thing, photo), "No."))
         if said:
             yield Row((photo.image,), tuple(said))
 

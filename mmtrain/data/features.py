@@ -24,7 +24,7 @@ from mmtui.errors import InputError
 from mmtui.pipeline import assets, naming
 from mmtui.pipeline.assets import Report
 from mmtui.pipeline.naming import Naming
-from mmtui.pipeline.spec import Asset, VisionSpec
+from mmtui.pipeline.spec import VisionSpec
 from mmtui.pipeline.vision import VisionTower
 
 View = Literal["plain", "mirrored"]
@@ -230,12 +230,11 @@ def _fingerprint(spec: VisionSpec) -> str:
     """Of all that decides what the features of an image are."""
     weights = [spec.weights.uri, *(pin.sha256 for pin in spec.weights.pins)]
     if not weights[0].startswith(("hf:", "pypi:")):
-        weights = [assets.sha256(file) for file in _files(spec.weights)]
+        weights = [assets.sha256(file) for file in _files(assets.fetch(spec.weights))]
     facts = asdict(spec) | {"weights": weights, "layer": "last, normalized", "dtype": "fp16"}
     del facts["names"]  # written beside the features, not among them
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _files(asset: Asset) -> list[Path]:
-    path = Path(asset.uri).expanduser()
+def _files(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]

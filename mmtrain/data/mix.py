@@ -121,8 +121,8 @@ def _rows(part: _Part, chance: Random) -> Iterator[dict[str, Any]]:
     rows = [
         *asking.describing(part.captioned, chance),
         *asking.naming(part.labelled, chance),
-        *asking.presence(part.captioned, 4, chance),
-        *asking.presence(part.labelled, 1, chance),
+        *asking.presence(part.captioned, 4, chance, varied=True),
+        *asking.presence(part.labelled, 1, chance, varied=True),
     ]
     for photos in (part.captioned, part.labelled):
         if len(photos) > 1:

@@ -1,5 +1,6 @@
 """The feature cache: what the tower says, once, and whole after any interruption."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image, ImageOps
 
 from mmtrain.data import features
 from mmtrain.data.features import FeatureStore
+from mmtui.errors import MissingError
 from mmtui.pipeline.assets import silent
 from mmtui.pipeline.spec import VisionSpec
 from mmtui.pipeline.vision import VisionTower
@@ -54,6 +56,12 @@ def test_a_copy_or_a_new_run_asks_the_tower_for_nothing(cache, tiny_vision, towe
     changed = FeatureStore(tiny_vision, never, silent)
     changed.ensure(pictures[:2])
     assert changed.key(pictures[0]) == changed.key(pictures[1])
+
+
+def test_a_tower_that_is_not_there_is_said(cache, tiny_vision, tmp_path):
+    gone = replace(tiny_vision, weights=replace(tiny_vision.weights, uri=str(tmp_path / "gone")))
+    with pytest.raises(MissingError, match="gone is not here"):
+        FeatureStore(gone, never, silent)
 
 
 def test_an_interruption_loses_one_shard_at_most_and_changes_nothing(
