@@ -16,6 +16,7 @@ SHIPPED = checkpoint.SHIPPED / "smol"
     [
         ("chelsea.png", ("cat", "tabby")),
         ("coffee.png", ("coffee", "cup", "espresso")),
+        ("rocket.jpg", ("rocket", "missile")),  # ImageNet's word for both
     ],
 )
 @pytest.mark.parametrize("question", ["What is this?", "What is in this picture?"])

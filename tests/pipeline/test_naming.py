@@ -46,6 +46,16 @@ def test_what_is_sure_is_named_alone_and_what_is_not_in_order(naming):
     assert chances == sorted(chances, reverse=True)
 
 
+def test_the_middle_of_a_picture_counts_as_much_as_all_of_it(naming):
+    around, thing = (
+        60 * torch.nn.functional.normalize(naming.classes[number], dim=0) for number in (0, 207)
+    )
+    picture = around.repeat(5, 5, 1)
+    picture[1:4, 1:4] = thing
+    said = naming(picture.flatten(0, 1))
+    assert set(said.split(", ")) == {"tench 50", "golden retriever 50"}
+
+
 def test_weights_without_the_classes_of_imagenet_are_refused(smol, tmp_path):
     with pytest.raises(InputError, match="no classifier"):
         Naming(smol.spec.vision, tmp_path)
