@@ -50,8 +50,9 @@ def _middle(patches: Tensor) -> Tensor:
     """(rows x columns, width) of a square -> the patches that are not at its edges."""
     side = math.isqrt(len(patches))
     edge = round(EDGE * side)
-    grid = patches.unflatten(0, (side, side))
-    return grid[edge : side - edge, edge : side - edge].flatten(0, 1)
+    grid = patches.reshape(side, side, -1)
+    middle: Tensor = grid[edge : side - edge, edge : side - edge].flatten(0, 1)
+    return middle
 
 
 def of(spec: VisionSpec, report: Report = silent) -> Naming | None:
