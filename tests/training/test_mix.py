@@ -60,7 +60,7 @@ def mixed(tmp_path: Path) -> Path:
     (tmp_path / "text.jsonl").write_text(json.dumps(text) + "\n")
     out = tmp_path / "mix"
     sets = [photos, coco_set(tmp_path / "labels", labels)]
-    assert mix(sets, [tmp_path / "rows"], [tmp_path / "text.jsonl"], out, seed=0) == []
+    assert mix(sets, [tmp_path / "rows"], [tmp_path / "text.jsonl"], out, seed=1) == []
     return out
 
 
@@ -74,8 +74,7 @@ def test_a_mix_is_read_as_it_was_held_out(mixed):
     asked = Counter(str(e.turns[0][1][-1]).strip() for e in split.train)
     assert asked["Describe this picture."] > 5 and asked["What is this?"] > 10
     said = {str(turn[0]) for e in split.train for role, turn in e.turns if role == "assistant"}
-    assert {"A samoyed.", "Pants.", "A royal gala.", "Books.", "Yes.", "No."} <= said
-    assert said & {"The first.", "The second."}
+    assert {"A samoyed.", "Pants.", "A royal gala.", "Books.", "Yes.", "No.", "The first."} <= said
     continued = next(e for e in split.train if "Continue" in str(e.turns[0][1]))
     assert not continued.pictures
     assert continued.turns[0][1][0].split()[-1] == "word59"
@@ -111,7 +110,7 @@ def test_questions_with_short_answers_are_rows_of_their_own(tmp_path):
 def test_the_same_seed_gives_the_same_mix(mixed, tmp_path):
     again = tmp_path / "again"
     sets = [tmp_path / "photos", tmp_path / "labels"]
-    mix(sets, [tmp_path / "rows"], [tmp_path / "text.jsonl"], again, seed=0)
+    mix(sets, [tmp_path / "rows"], [tmp_path / "text.jsonl"], again, seed=1)
     for name in ("llava_instruct.json", "llava_instruct_val.json", "present/questions.json"):
         assert (again / name).read_bytes() == (mixed / name).read_bytes()
 
@@ -157,18 +156,13 @@ def test_presence_is_learnt_in_several_words_and_tested_in_one():
     photos = [Photo(label, (f"A photo of {label}.",)) for label in ("a cup", "a cat", "shoes")]
     tested = list(asking.presence(photos, 1, Random(0)))
     assert all(q.endswith("Answer yes or no.") for row in tested for q, _ in row.turns)
+    said = set()
     for seed in range(50):
-        learnt = list(asking.presence(photos, 1, Random(seed), varied=True))
-        for row in learnt:
+        for row in asking.presence(photos, 1, Random(seed), varied=True):
             for question, answer in row.turns:
                 assert (answer == "Yes.") == (row.images[0] in question)
-    said = {
-        question.replace(label, "X")
-        for seed in range(50)
-        for row in asking.presence(photos, 1, Random(seed), varied=True)
-        for question, _ in row.turns
-        for label in [next(p.image for p in photos if p.image in question)]
-    }
+                (thing,) = (photo.image for photo in photos if photo.image in question)
+                said.add(question.replace(thing, "X"))
     assert said >= {asking.is_there("X"), "Is there X?", "Do you see X?", "Is this X?"}
 
 
