@@ -46,6 +46,7 @@ class FeatureStore:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._hashes = _Hashes(assets.cache_dir() / "features" / "files.sqlite")
         self._naming: Callable[[], Naming | None] = cache(lambda: naming.of(spec, report))
+        self._named: dict[str, str] = {}
         self._shards: dict[Path, Any] = {}
         self._rows: dict[str, tuple[Any, int]] = {}
         self._open_shards()
@@ -62,8 +63,10 @@ class FeatureStore:
 
     def names(self, key: str) -> str:
         """What the tower takes the picture for, as a prompt says it."""
-        named = self._naming()
-        return named(self[key]) if named else ""
+        if key not in self._named:
+            named = self._naming()
+            self._named[key] = named(self[key]) if named else ""
+        return self._named[key]
 
     def ensure(
         self, files: Iterable[Path], views: Sequence[View] = ("plain",)
