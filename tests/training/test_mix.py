@@ -115,6 +115,16 @@ def test_the_same_seed_gives_the_same_mix(mixed, tmp_path):
         assert (again / name).read_bytes() == (mixed / name).read_bytes()
 
 
+def test_tests_stay_the_same_whatever_text_is_taught(mixed, tmp_path):
+    text = tmp_path / "text.jsonl"
+    text.write_bytes(50 * text.read_bytes())
+    sets = [tmp_path / "photos", tmp_path / "labels"]
+    mix(sets, [tmp_path / "rows"], [text], tmp_path / "more", seed=1)
+    for test in ("name", "present", "answer"):
+        questions = f"{test}/questions.json"
+        assert (tmp_path / "more" / questions).read_bytes() == (mixed / questions).read_bytes()
+
+
 def test_tests_ask_about_held_out_pictures_only(mixed):
     held = {p.name for e in llava.read(mixed).validation for p in e.pictures}
     for name in ("name", "present", "answer"):
