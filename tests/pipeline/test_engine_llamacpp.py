@@ -275,7 +275,7 @@ def test_a_conversation_about_a_picture_is_the_same_with_both_engines(tiny, pict
 def test_smol_answers_alike_with_both_engines(smol):
     """Its adapter merged into 8 bits, against bf16."""
     ours, theirs = Assistant(smol, engine="llamacpp"), Assistant(smol, engine="torch")
-    for question in ("What is the capital of France?", "What is the opposite of hot?"):
+    for question in ("What is the capital of France?", "What is the boiling point of water?"):
         asked = Turn("user", (question,))
         assert reply(ours, asked, max_tokens=9).text == reply(theirs, asked, max_tokens=9).text
 
