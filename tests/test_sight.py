@@ -9,13 +9,14 @@ from mmtui.pipeline import checkpoint
 
 PHOTOS = Path(skimage.__file__).parent / "data"
 SHIPPED = checkpoint.SHIPPED / "smol"
+CAT, COFFEE = ("chelsea.png", ("cat", "tabby")), ("coffee.png", ("coffee", "cup", "espresso"))
 
 
 @pytest.mark.parametrize(
     ("photo", "names"),
     [
-        ("chelsea.png", ("cat", "tabby")),
-        ("coffee.png", ("coffee", "cup", "espresso")),
+        CAT,
+        COFFEE,
         ("rocket.jpg", ("rocket", "missile")),  # ImageNet's word for both
     ],
 )
@@ -27,9 +28,6 @@ def test_it_names_what_is_in_a_photo(mmtui, smol, photo, names, question):
     print(f"{photo}: {question} {answer['answer']}")
     assert any(name in answer["answer"].lower() for name in names)
     assert answer["stop_reason"] == "stop" and answer["usage"]["completion_tokens"] < 60
-
-
-CAT, COFFEE = ("chelsea.png", ("cat", "tabby")), ("coffee.png", ("coffee", "cup", "espresso"))
 
 
 @pytest.mark.parametrize("pair", [(CAT, COFFEE), (COFFEE, CAT)])
