@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from mmtui.chat.text import one_line
+from mmtui.text import one_line
 from mmtui.progress import reporting
 
 

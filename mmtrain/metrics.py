@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmtui.errors import InputError
+from mmtui.files import replacing
 
 FILE = "metrics.jsonl"
 SMOOTHING = 0.98
@@ -21,9 +22,8 @@ class Metrics:
     def __init__(self, out: Path, step: int) -> None:
         self._path = out / FILE
         kept = [line for line in _lines(self._path) if _step(line) <= step]
-        aside = self._path.with_name(f".{FILE}")
-        aside.write_text("".join(line + "\n" for line in kept))
-        aside.replace(self._path)
+        with replacing(self._path) as aside:
+            aside.write_text("".join(line + "\n" for line in kept))
 
     def add(self, line: dict[str, Any]) -> None:
         with self._path.open("a") as file:

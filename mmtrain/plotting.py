@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from mmtrain import metrics
+from mmtui.files import replacing
 
 
 def plot(runs: list[Path], file: Path) -> None:
@@ -35,6 +36,5 @@ def plot(runs: list[Path], file: Path) -> None:
     axes.set(xlabel="step", ylabel="loss (nats per token)")
     axes.grid(alpha=0.3)
     axes.legend()
-    aside = file.with_name(f".{file.name}.png")
-    figure.savefig(aside)
-    aside.replace(file)
+    with replacing(file) as aside:
+        figure.savefig(aside)

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mmtrain import memory
 from mmtrain.metrics import SMOOTHING
-from mmtui.chat.text import one_line, printable
+from mmtui.text import one_line, printable
 
 LINE_EVERY_S = 15.0  # where there is no terminal
 

@@ -10,7 +10,7 @@ import typer
 
 import mmtui
 from mmtui.bench_cli import bench
-from mmtui.chat.text import one_line, printable
+from mmtui.text import one_line, printable
 from mmtui.entry import silence_libraries
 from mmtui.errors import NoSpeechError, UsageError
 from mmtui.history_cli import config, history

@@ -74,7 +74,7 @@ def _interrupt(*_: object) -> NoReturn:
 def _fail(error: "MmtuiError") -> int:
     if _interrupted:  # within an import, Ctrl-C can come out as nearly any exception
         return 130
-    from mmtui.chat.text import one_line
+    from mmtui.text import one_line
 
     if os.environ.get("MMTUI_DEBUG"):
         import traceback

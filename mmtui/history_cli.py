@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmtui.chat.text import one_line, printable
+from mmtui.text import one_line, printable
 from mmtui.errors import UsageError
 from mmtui.progress import print_json
 

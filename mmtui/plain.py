@@ -24,7 +24,7 @@ from mmtui.chat.export import write
 from mmtui.chat.model import Model
 from mmtui.chat.protocol import Event, Progress
 from mmtui.chat.session import Notice, Session
-from mmtui.chat.text import one_line, printable
+from mmtui.text import one_line, printable
 from mmtui.errors import MissingError, MmtuiError, NoSpeechError, UsageError
 
 if TYPE_CHECKING:

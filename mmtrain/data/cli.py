@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mmtui.chat.text import one_line
+from mmtui.text import one_line
 from mmtui.errors import InputError, UsageError
 from mmtui.progress import print_json, reporting
 

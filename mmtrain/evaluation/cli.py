@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmtui.chat.text import one_line
+from mmtui.text import one_line
 from mmtui.pipeline.spec import EngineName
 from mmtui.progress import print_json, reporting
 

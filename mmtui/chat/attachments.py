@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from mmtui.chat.conversation import Kind
 from mmtui.errors import InputError
+from mmtui.files import describe_kind
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -131,7 +132,7 @@ def opened(path: Path) -> BinaryIO:
         raise InputError(f"{path}: can't be read: {reason}") from None
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise InputError(f"{path}: this is {_kind(status.st_mode)}", "name an ordinary file")
+        raise InputError(f"{path}: this is {describe_kind(status.st_mode)}", "name an ordinary file")
     if not status.st_size:
         os.close(descriptor)
         raise InputError(f"{path}: the file is empty")
@@ -143,9 +144,3 @@ def _read(file: BinaryIO, name: str) -> bytes:
         return file.read(MAX_IMAGE_BYTES + 1)
     except OSError as error:  # a stick that was pulled out
         raise InputError(f"{name}: can't be read: {error.strerror}") from None
-
-
-def _kind(mode: int) -> str:
-    if stat.S_ISDIR(mode):
-        return "a folder"
-    return "a pipe" if stat.S_ISFIFO(mode) else "a device or a socket"

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from mmtui.chat import attachments
 from mmtui.chat.conversation import Attachment, Conversation, Message
-from mmtui.chat.text import one_line, printable
+from mmtui.text import one_line, printable
 from mmtui.errors import InputError, MmtuiError, UsageError
 
 Format = Literal["markdown", "html", "json"]

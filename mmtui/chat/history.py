@@ -6,7 +6,6 @@ program; a deleted conversation can be restored until it is purged.
 
 import hashlib
 import json
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from platformdirs import user_data_path
 from mmtui.chat.conversation import Attachment, Conversation, Draft, Message
 from mmtui.chat.schema import MIGRATIONS, VERSION
 from mmtui.errors import InputError, MmtuiError
+from mmtui.files import replacing
 
 _HAS_MESSAGES = "EXISTS (SELECT 1 FROM messages WHERE conversation = conversations.id)"
 _HAS_DRAFT = "(draft != '' OR staged != '[]')"
@@ -175,12 +175,8 @@ class History:
                 place.touch()  # wanted again: `purge` must not take it
             else:
                 place.parent.mkdir(exist_ok=True)
-                aside = place.with_suffix(f".{os.getpid()}")
-                try:
+                with replacing(place) as aside:
                     aside.write_bytes(data)
-                    aside.replace(place)
-                finally:
-                    aside.unlink(missing_ok=True)
         return sha256
 
     # Reading

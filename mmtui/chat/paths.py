@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from mmtui.chat.conversation import Kind
-from mmtui.chat.text import one_line
+from mmtui.text import one_line
 from mmtui.errors import InputError
 
 ENDINGS: dict[Kind, set[str]] = {

@@ -17,7 +17,7 @@ from mmtui.chat.history import History
 from mmtui.chat.keeping import Keeping
 from mmtui.chat.model import ModelPort
 from mmtui.chat.protocol import Answered, Died, Event, Failed, Heard, Piece, Progress, Ready, Said
-from mmtui.chat.text import one_line, printable
+from mmtui.text import one_line, printable
 from mmtui.errors import MmtuiError, UsageError
 
 if TYPE_CHECKING:

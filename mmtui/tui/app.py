@@ -20,7 +20,7 @@ from mmtui.chat.conversation import Draft
 from mmtui.chat.history import History
 from mmtui.chat.model import Model, ModelPort
 from mmtui.chat.session import Notice, Session
-from mmtui.chat.text import printable
+from mmtui.text import printable
 from mmtui.errors import MmtuiError
 from mmtui.tui import keys
 from mmtui.tui.posted import FromModel

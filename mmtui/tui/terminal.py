@@ -10,7 +10,7 @@ import time
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
-from mmtui.chat.text import printable
+from mmtui.text import printable
 
 Drawing = Literal["sixel", "kitty", "blocks"]
 

@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
-from mmtui.chat.text import one_line, printable
+from mmtui.text import one_line, printable
 
 
 class TextDialog(ModalScreen[str | None]):

@@ -16,7 +16,7 @@ from textual.widgets.option_list import Option
 from mmtui.chat.conversation import Attachment
 from mmtui.chat.history import History, Summary
 from mmtui.chat.session import Notice, Session
-from mmtui.chat.text import one_line
+from mmtui.text import one_line
 from mmtui.errors import MmtuiError
 from mmtui.tui.screens.dialogs import TextDialog
 from mmtui.tui.widgets.thumbnail import Thumbnail

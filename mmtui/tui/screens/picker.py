@@ -15,7 +15,7 @@ from textual.widgets.directory_tree import DirEntry
 
 from mmtui.chat.conversation import Kind
 from mmtui.chat.paths import ENDINGS
-from mmtui.chat.text import one_line
+from mmtui.text import one_line
 from mmtui.tui.widgets.thumbnail import LargePicture
 
 

@@ -10,7 +10,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from mmtui.chat.conversation import Attachment
-from mmtui.chat.text import one_line
+from mmtui.text import one_line
 from mmtui.tui.widgets.thumbnail import LargePicture
 
 

@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from mmtui.chat.conversation import Attachment
-from mmtui.chat.text import one_line
+from mmtui.text import one_line
 from mmtui.errors import InputError
 from mmtui.tui.widgets.thumbnail import Thumbnail
 

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from mmtui.chat import commands, paths
-from mmtui.chat.text import one_line, printable
+from mmtui.text import one_line, printable
 
 PATIENCE_S = 1.0  # with keys that are on their way
 SHOWN = 20  # of what a path may become

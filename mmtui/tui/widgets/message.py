@@ -17,7 +17,7 @@ from textual.widgets import Markdown, Static
 from textual.widgets.markdown import MarkdownStream
 
 from mmtui.chat.conversation import Message
-from mmtui.chat.text import printable
+from mmtui.text import printable
 from mmtui.tui.widgets.chips import Chips, Find
 
 _DEFINITION = re.compile(r"^ {0,3}\[[^\]]+\]:", re.MULTILINE)  # of a link

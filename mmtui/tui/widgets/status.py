@@ -4,7 +4,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from mmtui.chat.figures import Figures
-from mmtui.chat.text import one_line
+from mmtui.text import one_line
 
 WORDS = {"idle": "ready", "off": "not loaded"}
 

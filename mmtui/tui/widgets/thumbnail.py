@@ -10,7 +10,7 @@ from textual.geometry import Size
 from textual.widgets import Static
 
 from mmtui.chat import attachments
-from mmtui.chat.text import one_line
+from mmtui.text import one_line
 from mmtui.errors import InputError
 from mmtui.tui.terminal import picture_widget
 

@@ -1,6 +1,6 @@
 import pytest
 
-from mmtui.chat.text import one_line, printable
+from mmtui.text import one_line, printable
 
 
 @pytest.mark.parametrize(
