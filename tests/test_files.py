@@ -19,7 +19,7 @@ def test_the_new_file_takes_the_place_of_the_old_one_and_keeps_its_mode(tmp_path
         assert aside.suffix == ".png"
     assert file.read_text() == "new"
     assert file.stat().st_mode & 0o777 == 0o640
-    assert os.listdir(tmp_path) == ["loss.png"]
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_others_may_read_a_file_that_is_new_if_the_umask_says_so(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_what_fails_leaves_the_old_file(tmp_path: Path) -> None:
         aside.write_text("half")
         raise OSError("the disk is full")
     assert file.read_text() == "old"
-    assert os.listdir(tmp_path) == ["file"]
+    assert list(tmp_path.iterdir()) == [file]
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
@@ -55,4 +55,4 @@ def test_only_a_regular_file_is_replaced(tmp_path: Path, kind: str) -> None:
     with pytest.raises(InputError, match="place is a"), replacing(place) as aside:
         aside.write_text("new")
     assert target.read_text() == "precious"
-    assert sorted(os.listdir(tmp_path)) == ["place", "target"]
+    assert sorted(tmp_path.iterdir()) == [place, target]
