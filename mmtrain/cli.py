@@ -11,10 +11,10 @@ import mmtui
 from mmtrain.data.cli import app as data_app
 from mmtrain.evaluation.cli import app as eval_app
 from mmtrain.export_cli import app as export_app
-from mmtui.text import one_line
 from mmtui.entry import silence_libraries
 from mmtui.errors import UsageError
 from mmtui.progress import reporting
+from mmtui.text import one_line
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

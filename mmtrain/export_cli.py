@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from mmtui.text import one_line
 from mmtui.progress import reporting
+from mmtui.text import one_line
 
 
 class _ModelByDefault(TyperGroup):

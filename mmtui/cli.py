@@ -10,12 +10,12 @@ import typer
 
 import mmtui
 from mmtui.bench_cli import bench
-from mmtui.text import one_line, printable
 from mmtui.entry import silence_libraries
 from mmtui.errors import NoSpeechError, UsageError
 from mmtui.history_cli import config, history
 from mmtui.pipeline.spec import EngineChoice
 from mmtui.progress import print_json, reporting
+from mmtui.text import one_line, printable
 
 if TYPE_CHECKING:
     from mmtui.pipeline.assistant import Assistant, Reply

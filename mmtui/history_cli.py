@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmtui.text import one_line, printable
 from mmtui.errors import UsageError
 from mmtui.progress import print_json
+from mmtui.text import one_line, printable
 
 if TYPE_CHECKING:
     from mmtui.chat.history import History, Summary

@@ -24,8 +24,8 @@ from mmtui.chat.export import write
 from mmtui.chat.model import Model
 from mmtui.chat.protocol import Event, Progress
 from mmtui.chat.session import Notice, Session
-from mmtui.text import one_line, printable
 from mmtui.errors import MissingError, MmtuiError, NoSpeechError, UsageError
+from mmtui.text import one_line, printable
 
 if TYPE_CHECKING:
     from mmtui.pipeline.sound import Clip

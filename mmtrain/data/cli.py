@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from mmtui.text import one_line
 from mmtui.errors import InputError, UsageError
 from mmtui.progress import print_json, reporting
+from mmtui.text import one_line
 
 app = typer.Typer(help="Make, check and fetch data.", rich_markup_mode=None, no_args_is_help=True)
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmtui.text import one_line
 from mmtui.pipeline.spec import EngineName
 from mmtui.progress import print_json, reporting
+from mmtui.text import one_line
 
 if TYPE_CHECKING:
     from mmtrain.evaluation.scores import Scores

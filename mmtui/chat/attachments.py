@@ -132,7 +132,8 @@ def opened(path: Path) -> BinaryIO:
         raise InputError(f"{path}: can't be read: {reason}") from None
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise InputError(f"{path}: this is {describe_kind(status.st_mode)}", "name an ordinary file")
+        kind = describe_kind(status.st_mode)
+        raise InputError(f"{path}: this is {kind}", "name an ordinary file")
     if not status.st_size:
         os.close(descriptor)
         raise InputError(f"{path}: the file is empty")

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from mmtui.chat import attachments
 from mmtui.chat.conversation import Attachment, Conversation, Message
-from mmtui.text import one_line, printable
 from mmtui.errors import InputError, MmtuiError, UsageError
+from mmtui.text import one_line, printable
 
 Format = Literal["markdown", "html", "json"]
 Find = Callable[[Attachment], Path]  # where an attachment's file is; raises InputError

@@ -6,8 +6,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from mmtui.chat.conversation import Kind
-from mmtui.text import one_line
 from mmtui.errors import InputError
+from mmtui.text import one_line
 
 ENDINGS: dict[Kind, set[str]] = {
     "image": {

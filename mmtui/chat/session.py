@@ -17,8 +17,8 @@ from mmtui.chat.history import History
 from mmtui.chat.keeping import Keeping
 from mmtui.chat.model import ModelPort
 from mmtui.chat.protocol import Answered, Died, Event, Failed, Heard, Piece, Progress, Ready, Said
-from mmtui.text import one_line, printable
 from mmtui.errors import MmtuiError, UsageError
+from mmtui.text import one_line, printable
 
 if TYPE_CHECKING:
     from mmtui.pipeline.sound import Clip

@@ -20,8 +20,8 @@ from mmtui.chat.conversation import Draft
 from mmtui.chat.history import History
 from mmtui.chat.model import Model, ModelPort
 from mmtui.chat.session import Notice, Session
-from mmtui.text import printable
 from mmtui.errors import MmtuiError
+from mmtui.text import printable
 from mmtui.tui import keys
 from mmtui.tui.posted import FromModel
 from mmtui.tui.screens.chat import ChatScreen

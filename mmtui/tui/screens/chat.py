@@ -19,8 +19,8 @@ from mmtui.chat.commands import COMMANDS, parse, refuse_meant
 from mmtui.chat.conversation import Attachment, Draft, Message
 from mmtui.chat.protocol import Event, Piece
 from mmtui.chat.session import Notice, Session
-from mmtui.text import printable
 from mmtui.errors import MmtuiError, NoSpeechError, UsageError
+from mmtui.text import printable
 from mmtui.tui.commands import Commands
 from mmtui.tui.posted import Found, FromModel, Read, ReadAgain, Told
 from mmtui.tui.screens.dialogs import TextDialog

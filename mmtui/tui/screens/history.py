@@ -16,8 +16,8 @@ from textual.widgets.option_list import Option
 from mmtui.chat.conversation import Attachment
 from mmtui.chat.history import History, Summary
 from mmtui.chat.session import Notice, Session
-from mmtui.text import one_line
 from mmtui.errors import MmtuiError
+from mmtui.text import one_line
 from mmtui.tui.screens.dialogs import TextDialog
 from mmtui.tui.widgets.thumbnail import Thumbnail
 

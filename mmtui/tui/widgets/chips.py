@@ -15,8 +15,8 @@ from textual.message import Message
 from textual.widgets import Static
 
 from mmtui.chat.conversation import Attachment
-from mmtui.text import one_line
 from mmtui.errors import InputError
+from mmtui.text import one_line
 from mmtui.tui.widgets.thumbnail import Thumbnail
 
 Find = Callable[[Attachment], Path]

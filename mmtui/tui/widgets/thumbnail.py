@@ -10,8 +10,8 @@ from textual.geometry import Size
 from textual.widgets import Static
 
 from mmtui.chat import attachments
-from mmtui.text import one_line
 from mmtui.errors import InputError
+from mmtui.text import one_line
 from mmtui.tui.terminal import picture_widget
 
 if TYPE_CHECKING:
