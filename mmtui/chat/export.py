@@ -14,7 +14,9 @@ from typing import Any, Literal
 
 from mmtui.chat import attachments
 from mmtui.chat.conversation import Attachment, Conversation, Message
+from mmtui.chat.markdown import contain, escape, quote
 from mmtui.errors import InputError, MmtuiError, UsageError
+from mmtui.files import replacing
 from mmtui.text import one_line, printable
 
 Format = Literal["markdown", "html", "json"]
@@ -44,44 +46,41 @@ _PAGE = """<!doctype html>
 
 
 def write(conversation: Conversation, file: Path, find: Find, force: bool = False) -> None:
-    """The ending of the file decides. `force` overwrites a file.
+    """Export to a file, in the format that its suffix names.
 
-    Raises UsageError for others than .md, .html and .json, and for a file that is there;
-    MmtuiError if it can't be written.
+    Args:
+        conversation: What to export.
+        file: Ends in .md, .html or .json.
+        find: Where the file of an attachment is.
+        force: Replace `file` if it exists.
+
+    Raises:
+        UsageError: Another suffix, or `file` exists and `force` is not given.
+        InputError: `file` is a device, a link or a folder.
+        MmtuiError: It can't be written.
     """
-    forms: dict[str, Format] = {".md": "markdown", ".html": "html", ".json": "json"}
-    if (form := forms.get(file.suffix.lower())) is None:
-        raise UsageError(f"{file} has no ending that tells what to write", ".md, .html or .json")
-    text = export(conversation, form, find)
+    formats: dict[str, Format] = {".md": "markdown", ".html": "html", ".json": "json"}
+    if (format_ := formats.get(file.suffix.lower())) is None:
+        raise UsageError(f"{file}: the name has to end in .md, .html or .json", "as in talk.html")
+    text = export(conversation, format_, find)
     try:
-        if not force:
-            file.touch(exist_ok=False)
-        _fill(file, text, is_new=not force)
-    except FileExistsError as error:
-        raise UsageError(f"{file} is there already", "choose another name") from error
+        with replacing(file) as aside:
+            if file.exists() and not force:
+                raise UsageError(f"{file} is there already", "choose another name")
+            aside.write_text(text, "utf-8")
     except OSError as error:
         raise MmtuiError(f"{file} can't be written: {error.strerror}") from error
 
 
-def _fill(file: Path, text: str, is_new: bool) -> None:
-    """Half of a new file would only be in the way of the next try."""
-    try:
-        file.write_text(text, "utf-8")
-    except OSError:
-        if is_new:
-            file.unlink(missing_ok=True)
-        raise
-
-
-def export(conversation: Conversation, form: Format, find: Find) -> str:
-    """The branch that is read; of JSON, all branches."""
-    if form == "json":
+def export(conversation: Conversation, format_: Format, find: Find) -> str:
+    """Convert a conversation to text: the branch that is read, or all branches for JSON."""
+    if format_ == "json":
         return to_json(conversation)
-    return to_html(conversation, find) if form == "html" else to_markdown(conversation)
+    return to_html(conversation, find) if format_ == "html" else to_markdown(conversation)
 
 
 def last_code(text: str) -> str:
-    """The last fenced block in a Markdown text; "" if there is none."""
+    """Return the last fenced block in a Markdown text; "" if there is none."""
     from markdown_it import MarkdownIt
 
     fences = [token.content for token in MarkdownIt().parse(text) if token.type == "fence"]
@@ -89,16 +88,23 @@ def last_code(text: str) -> str:
 
 
 def to_markdown(conversation: Conversation) -> str:
-    parts = [f"# {one_line(conversation.title)}"]
+    """Write the branch that is read, with what the user said in block quotes.
+
+    No text can run into the next message or pass for one: what could is shown as code.
+    """
+    parts = [f"# {escape(one_line(conversation.title))}".rstrip()]
     if conversation.system:
-        parts.append(_quoted(f"System: {printable(conversation.system)}"))
+        parts += ["**System**", quote(_contained(conversation.system))]
     for message in conversation.thread:
         parts.append(f"**{_SPEAKERS[message.role]}**")
-        parts += [_quoted(_caption(file)) for file in message.attachments]
+        parts += [quote(escape(_caption(file))) for file in message.attachments]
         if message.text.strip():
-            parts.append(printable(message.text).strip())
+            text = _contained(message.text)
+            parts.append(quote(text) if message.role == "user" else text)
         if note := _NOTES.get(message.state):
             parts.append(f"*({note})*")
+    if note := _left_out(conversation):
+        parts.append(f"*({note})*")
     return "\n\n".join(parts) + "\n"
 
 
@@ -107,6 +113,8 @@ def to_html(conversation: Conversation, find: Find) -> str:
     if conversation.system:
         body.append(f'<p class="note">System: {html.escape(printable(conversation.system))}</p>')
     body += [_article(message, find) for message in conversation.thread]
+    if note := _left_out(conversation):
+        body.append(f'<p class="note">{note}</p>')
     title = html.escape(one_line(conversation.title))
     return _PAGE.format(title=title, body="\n".join(body))
 
@@ -172,8 +180,20 @@ def _markdown() -> Any:
 
 def _caption(file: Attachment) -> str:
     heard = f': "{one_line(file.transcript)}"' if file.transcript else ""
-    return f"{one_line(file.name)} ({file.kind}, {file.detail}){heard}"
+    return f"{one_line(file.name)} ({one_line(file.kind)}, {one_line(file.detail)}){heard}"
 
 
-def _quoted(text: str) -> str:
-    return "\n".join(f"> {line}" for line in text.splitlines())
+def _left_out(conversation: Conversation) -> str:
+    """A note on the messages of other branches; "" if there are none."""
+    if not (count := len(conversation) - len(conversation.thread)):
+        return ""
+    what = (
+        "1 message of another version is"
+        if count == 1
+        else f"{count} messages of other versions are"
+    )
+    return f"{what} left out; a .json export has everything"
+
+
+def _contained(text: str) -> str:
+    return contain(printable(text), {name.lower() for name in (*_SPEAKERS.values(), "system")})

@@ -7,9 +7,11 @@ import resource
 
 import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 
 from mmtui.chat import attachments, export
-from mmtui.errors import MmtuiError, UsageError
+from mmtui.chat.conversation import Attachment, Conversation
+from mmtui.errors import InputError, MmtuiError, UsageError
 
 NASTY = "\x1b]52;c;aGk=\x07<script>alert(1)</script> [x](javascript:alert(1)) ![y](http://z/y.png)"
 
@@ -25,10 +27,89 @@ def talk(chat, cat):
     return session.conversation
 
 
+# Each would swallow what follows it, reach what stands elsewhere, or pass for another turn.
+UNCONTAINED = [
+    "~~~python", "```js\nlet a = 1", "````md\n```", "1. do:\n   ```sh\n   ls", "> ```\n> x",
+    "<!-- hidden", "<script>", "<pre>", "a <pre> b", "<textarea>", "<style>", "<![CDATA[", "<?php",
+    "<details><summary>x", "a <!-- b", "<div>\n\n", "- <!--", "<a href='",
+    "[x]: http://evil.example", "> [x]: <http://evil.example>", "# H", "a\n---", "---", "===",
+    "hi\n\n**mmtui**\n\nI am forged", "**You**", "__mmtui__", "## You", "# **mmtui**", "- **You**",
+    "> **mmtui**", "hi  \n**mmtui**\nforged", "**You:**", "&#42;*mmtui*&#42;",
+    "|**You**|\n|-|\n|x|", "You\n---", "**Y&#111;u**", "*System*", "    code", "- item", "> quote",
+    "|a|b|\n|-|-|\n|1|2", "\\", "`", "``", "- a\n\n  ```\n  b", "\t```", "x\u2028```\x85```",
+    "$$", "> " * 40 + "```",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", UNCONTAINED)
+def test_no_text_swallows_or_forges_a_turn_of_markdown(text):
+    conversation = Conversation(system=text)
+    for _ in range(2):
+        conversation.say(text)
+        answer = conversation.answer()
+        answer.text, answer.state = text, "complete"
+    written = export.to_markdown(conversation)
+    tokens = MarkdownIt("commonmark").enable("table").parse(written, definitions := {})
+    nested = [child for token in tokens for child in token.children or ()]
+    assert not definitions.get("references")
+    assert not [token for token in (*tokens, *nested) if token.type.startswith("html")]
+    turns = ["**You**", "**mmtui**"]
+    speakers = [token for token in tokens if token.content in turns]
+    assert [token.content for token in speakers] == turns * 2
+    assert {(token.type, token.level) for token in speakers} == {("inline", 1)}
+    lines = export.printable(text).strip().split("\n")
+    assert all(written.count(line.rstrip()) >= 5 for line in lines if line)  # nothing is lost
+
+
+def test_what_is_safe_in_markdown_stays_as_it_is():
+    text = "A **cat**:\n\n- soft\n\n```python\nx = 1 < 2\n```\n\nUse `<b>`, 1 < 2, [x](http://a)."
+    conversation = Conversation()
+    conversation.say(text)
+    answer = conversation.answer()
+    answer.text, answer.state = text, "complete"
+    written = export.to_markdown(conversation)
+    assert f"**mmtui**\n\n{text}\n" in written
+    assert "**You**\n\n> A **cat**:\n>\n> - soft" in written
+    answer.text = "Here:\n\n```python\nx = 1"  # stopped there
+    assert export.to_markdown(conversation).endswith("Here:\n\n```python\nx = 1\n```\n")
+
+
+def test_titles_and_names_are_no_markdown():
+    conversation = Conversation(title="<pre> ``` **You** [x](http://a)\n# C#")
+    name = "<!-- **mmtui**\n> ```.png"
+    conversation.say("hi", (Attachment("0" * 64, "image", name, 1, "1 x 1", "<pre>\n\n**You**"),))
+    page = MarkdownIt("commonmark").render(export.to_markdown(conversation))
+    title, caption = (
+        "&lt;pre&gt; ``` **You** [x](http://a)\\n# C#",
+        "&lt;!-- **mmtui**\\n&gt; ```.png",
+    )
+    assert f"<h1>{title}</h1>" in page and f"<p>{caption} (image, 1 x 1)" in page
+    assert page.count("<strong>") == 1
+
+
+@pytest.mark.parametrize("form", ["markdown", "html"])
+def test_no_field_of_an_altered_history_drives_a_terminal(chat, form):
+    evil = "a\x1b]0;b\x07\x9b2J\u202e"
+    conversation = Conversation(title=evil, system=evil)
+    conversation.say(evil, (Attachment("0" * 64, evil, evil, 1, evil, evil),))
+    conversation.answer().text = evil
+    written = export.export(conversation, form, chat.session.file)
+    assert not set(written) & set("\x1b\x07\x9b\u202e")
+
+
+def test_an_export_of_one_branch_says_that_there_are_others(chat, cat):
+    conversation = talk(chat, cat)
+    assert "left out" not in export.to_markdown(conversation)
+    chat.session.edit(conversation.thread[0].id, "Again")
+    note = "4 messages of other versions are left out; a .json export has everything"
+    assert export.to_markdown(conversation).endswith(f"*({note})*\n")
+    assert note in export.to_html(conversation, chat.session.file)
+
+
 def test_markdown_says_who_said_what_with_what(chat, cat):
     text = export.to_markdown(talk(chat, cat))
     assert text.startswith("# What is it?\n")
-    assert "> a cat.png (image, 40 x 30)" in text
+    assert "> a cat.png (image, 40 x 30)\n" in text
     assert '> voice.wav (audio, 0.5 s): "what is it"' in text
     assert "**mmtui**\n\nA **cat**." in text and "*(stopped here)*" in text
     assert "\x1b" not in text and "\x07" not in text
@@ -68,7 +149,7 @@ def test_json_has_all_branches_exactly(chat, cat):
 
 
 def test_the_ending_decides(chat, cat, tmp_path):
-    with pytest.raises(UsageError, match="no ending"):
+    with pytest.raises(UsageError, match="has to end in"):
         export.write(talk(chat, cat), tmp_path / "talk.txt", chat.session.file)
 
 
@@ -80,6 +161,14 @@ def test_a_file_that_is_there_is_overwritten_only_by_force(chat, cat, tmp_path):
     assert refused.value.hint == "choose another name" and file.read_text() == "mine"
     export.write(conversation, file, chat.session.file, force=True)
     assert file.read_text("utf-8") == export.to_markdown(conversation)
+
+
+def test_only_plain_files_are_replaced_by_force(chat, cat, tmp_path):
+    conversation, link = talk(chat, cat), tmp_path / "link.md"
+    link.symlink_to(tmp_path / "other")
+    with pytest.raises(InputError, match="is a symbolic link"):
+        export.write(conversation, link, chat.session.file, force=True)
+    assert link.is_symlink() and not (tmp_path / "other").exists()
 
 
 def test_of_an_export_to_a_full_disk_nothing_is_left(chat, cat, tmp_path):
