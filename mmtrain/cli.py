@@ -13,6 +13,7 @@ from mmtrain.evaluation.cli import app as eval_app
 from mmtrain.export_cli import app as export_app
 from mmtui.entry import silence_libraries
 from mmtui.errors import UsageError
+from mmtui.paths import resolve
 from mmtui.progress import reporting
 from mmtui.text import one_line
 
@@ -36,13 +37,17 @@ app.add_typer(export_app, name="export")
 ALIGNED = Path("runs/align")  # where a bare `align` leaves its model, a bare `finetune` begins
 Data = Annotated[
     list[Path] | None,
-    typer.Option("--data", metavar="PATH", help="Data; may be repeated. Else $MMTRAIN_DATA."),
+    typer.Option(
+        "--data", parser=resolve, metavar="PATH", help="Data; may be repeated. Else $MMTRAIN_DATA."
+    ),
 ]
 Model = Annotated[
     str, typer.Option("--model", metavar="M", help="A preset or a checkpoint folder.")
 ]
 Steps = Annotated[int, typer.Option("--steps", metavar="N", min=1, help="Steps of the optimizer.")]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Default: runs/STAGE.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", parser=resolve, metavar="DIR", help="Default: runs/STAGE.")
+]
 Resume = Annotated[
     str | None,
     typer.Option("--resume", metavar="auto|DIR", help="Go on where the run in --out, or DIR, was."),
@@ -114,7 +119,9 @@ def pretrain(
     ] = 256,
     validation: Annotated[
         list[Path] | None,
-        typer.Option("--validation", metavar="PATH", help="Else one document in 100."),
+        typer.Option(
+            "--validation", parser=resolve, metavar="PATH", help="Else one document in 100."
+        ),
     ] = None,
     steps: Steps = 4000,
     out: Out = None,
@@ -195,12 +202,18 @@ def finetune(
     from_: Annotated[
         Path | None,
         typer.Option(
-            "--from", metavar="DIR", help="The checkpoint to begin with; default: runs/align."
+            "--from",
+            parser=resolve,
+            metavar="DIR",
+            help="The checkpoint to begin with; default: runs/align.",
         ),
     ] = None,
     model: Model = "auto",
     images: Annotated[
-        Path | None, typer.Option("--images", metavar="DIR", help="Where the JSON's images are.")
+        Path | None,
+        typer.Option(
+            "--images", parser=resolve, metavar="DIR", help="Where the JSON's images are."
+        ),
     ] = None,
     quantize: Annotated[
         Literal["nf4", "none"], typer.Option("--quantize", help="Of the frozen language model.")
@@ -266,8 +279,12 @@ def finetune(
 
 @app.command()
 def plot(
-    runs: Annotated[list[Path], typer.Argument(metavar="OUT...", help="Folders of runs.")],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A PNG.")] = Path("loss.png"),
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="OUT...", parser=resolve, help="Folders of runs.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", parser=resolve, metavar="FILE", help="A PNG.")
+    ] = Path("loss.png"),
 ) -> None:
     """Draw the losses of runs over each other."""
     from mmtrain.plotting import plot as draw
@@ -306,9 +323,9 @@ def _where(
     from mmtrain.launch import Where
 
     if resume not in (None, "auto"):
-        if out is not None and out != Path(resume):
+        if out is not None and out != resolve(resume):
             raise UsageError("--resume DIR and --out name different folders", "leave --out away")
-        out = Path(resume)
+        out = resolve(resume)
     return Where(out or Path("runs") / stage, resume, dry_run, track)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from mmtui.paths import resolve
 from mmtui.progress import reporting
 from mmtui.text import one_line
 
@@ -30,7 +31,9 @@ app = typer.Typer(
 
 @app.command()
 def model(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", parser=resolve, help="The folder of a run.")
+    ],
     destination: Annotated[
         str, typer.Argument(metavar="DIR|PRESET", help="phi2 or smol: yours from now on.")
     ],
@@ -46,7 +49,9 @@ def gguf(
     checkpoint: Annotated[
         str, typer.Argument(metavar="CHECKPOINT", help="A folder or a preset; Phi or Llama.")
     ],
-    out: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, for --model.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="DIR", parser=resolve, help="A new folder, for --model.")
+    ],
     quantize: Annotated[
         Literal["q4_0", "q8_0", "f16"], typer.Option("--quantize", help="Of its matrices.")
     ] = "q8_0",
@@ -63,7 +68,9 @@ def gguf(
 def between(
     one: Annotated[str, typer.Argument(metavar="ONE", help="A checkpoint or a preset.")],
     other: Annotated[str, typer.Argument(metavar="OTHER", help="A run that began from it.")],
-    out: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, for --model.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="DIR", parser=resolve, help="A new folder, for --model.")
+    ],
     share: Annotated[
         float, typer.Option("--share", metavar="X", min=0, max=1, help="Of the other.")
     ] = 0.5,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmtrain import runs
 from mmtui.errors import InputError, UsageError
+from mmtui.paths import resolve
 from mmtui.pipeline import assets, checkpoint
 from mmtui.pipeline.assets import Report, silent
 from mmtui.pipeline.assistant import prepare
@@ -30,7 +31,7 @@ def export(run: Path, destination: str) -> Path:
     """
     found = checkpoint.read(run)
     is_preset = destination in checkpoint.PRESETS
-    place = checkpoint.user_models() / destination if is_preset else Path(destination)
+    place = checkpoint.user_models() / destination if is_preset else resolve(destination)
     _must_be_ours(place)
     language = Path(found.spec.language.weights.uri)
     place.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mmtui.errors import UsageError
+from mmtui.paths import resolve
 from mmtui.pipeline.spec import EngineChoice, Precision
 from mmtui.progress import print_json, reporting
 
@@ -24,7 +25,8 @@ def bench(
         Precision | None, typer.Option("--precision", help="Instead of the model's own.")
     ] = None,
     image: Annotated[
-        Path | None, typer.Option("--image", metavar="P", help="A picture to be seen.")
+        Path | None,
+        typer.Option("--image", parser=resolve, metavar="P", help="A picture to be seen."),
     ] = None,
     random_weights: Annotated[
         bool, typer.Option("--random-weights", help="A preset's full shape, without its weights.")

@@ -13,6 +13,7 @@ from mmtui.bench_cli import bench
 from mmtui.entry import silence_libraries
 from mmtui.errors import NoSpeechError, UsageError
 from mmtui.history_cli import config, history
+from mmtui.paths import resolve
 from mmtui.pipeline.spec import EngineChoice
 from mmtui.progress import print_json, reporting
 from mmtui.text import one_line, printable
@@ -78,7 +79,8 @@ def _root(
         ),
     ] = None,
     image: Annotated[
-        list[Path] | None, typer.Option("--image", metavar="P", help="A picture for the chat.")
+        list[Path] | None,
+        typer.Option("--image", parser=resolve, metavar="P", help="A picture for the chat."),
     ] = None,
 ) -> None:
     if debug:
@@ -108,7 +110,10 @@ def ask(
         typer.Option("--image", metavar="P", help="A picture; may be repeated. - reads stdin."),
     ] = None,
     audio: Annotated[
-        Path | None, typer.Option("--audio", metavar="P", help="Speech; its first 15 s are heard.")
+        Path | None,
+        typer.Option(
+            "--audio", parser=resolve, metavar="P", help="Speech; its first 15 s are heard."
+        ),
     ] = None,
     model: ModelOption = "auto",
     engine: EngineOption = None,
@@ -194,7 +199,9 @@ def ask(
 
 @app.command()
 def transcribe(
-    audio: Annotated[Path, typer.Argument(metavar="AUDIO", help="Its first 15 s are heard.")],
+    audio: Annotated[
+        Path, typer.Argument(metavar="AUDIO", parser=resolve, help="Its first 15 s are heard.")
+    ],
     model: ModelOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -326,7 +333,7 @@ def _picture(name: str) -> "Picture":
     from mmtui.chat import attachments
 
     if name != "-":
-        return attachments.read_picture(Path(name))
+        return attachments.read_picture(resolve(name))
     if (pipe := _piped()) is None:
         raise UsageError("--image - reads a picture from stdin", "mmtui ask --image - < photo.jpg")
     return attachments.picture(pipe, "stdin")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmtui.errors import UsageError
+from mmtui.paths import resolve
 from mmtui.progress import print_json
 from mmtui.text import one_line, printable
 
@@ -64,7 +65,9 @@ def show(id: Id) -> None:
 @history.command()
 def export(
     id: Id,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .md, .html or .json to be.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", parser=resolve, help="A .md, .html or .json to be.")
+    ],
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file.")] = False,
 ) -> None:
     """Write a conversation to a file; HTML has its pictures and recordings inside."""

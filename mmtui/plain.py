@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmtui import paths
 from mmtui.audio.recorder import LIMIT_S, Microphone, Recording, SystemMicrophone
-from mmtui.chat import attachments, clipboard, commands, paths
+from mmtui.chat import attachments, clipboard, commands
 from mmtui.chat.config import Config
 from mmtui.chat.conversation import Attachment, Draft
 from mmtui.chat.export import write
@@ -124,7 +125,7 @@ class Plain:
         getattr(self, f"_{command.name}")(argument)
 
     def _image(self, argument: str) -> None:
-        for path in paths.pasted(argument) or [paths.typed(argument)]:
+        for path in paths.pasted(argument) or [paths.resolve(argument)]:
             self.attach(path)
 
     _audio = _image
@@ -227,7 +228,7 @@ class Plain:
         self._session.rename(argument)
 
     def _export(self, argument: str) -> None:
-        file = paths.typed(argument)
+        file = paths.resolve(argument)
         write(self._session.conversation, file, self._session.file)
         _note(f"written: {file}")
 

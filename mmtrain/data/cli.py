@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from mmtui.errors import InputError, UsageError
+from mmtui.paths import resolve
 from mmtui.progress import print_json, reporting
 from mmtui.text import one_line
 
@@ -15,7 +16,9 @@ app = typer.Typer(help="Make, check and fetch data.", rich_markup_mode=None, no_
 
 @app.command()
 def shapes(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder.")],
+    out: Annotated[
+        Path, typer.Option("--out", parser=resolve, metavar="DIR", help="A new folder.")
+    ],
     images: Annotated[int, typer.Option("--images", metavar="N", min=2, help="How many.")] = 2000,
     seed: Annotated[
         int, typer.Option("--seed", metavar="N", min=0, help="Decides what is drawn.")
@@ -32,17 +35,27 @@ def shapes(
 
 @app.command()
 def mix(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder.")],
+    out: Annotated[
+        Path, typer.Option("--out", parser=resolve, metavar="DIR", help="A new folder.")
+    ],
     captions: Annotated[
         list[Path] | None,
-        typer.Option("--captions", metavar="DIR", help="COCO layout; captions or labels."),
+        typer.Option(
+            "--captions", parser=resolve, metavar="DIR", help="COCO layout; captions or labels."
+        ),
     ] = None,
     dialogues: Annotated[
         list[Path] | None,
-        typer.Option("--dialogues", metavar="PATH", help="LLaVA-Instruct, with pictures or not."),
+        typer.Option(
+            "--dialogues",
+            parser=resolve,
+            metavar="PATH",
+            help="LLaVA-Instruct, with pictures or not.",
+        ),
     ] = None,
     text: Annotated[
-        list[Path] | None, typer.Option("--text", metavar="PATH", help="RedPajama text.")
+        list[Path] | None,
+        typer.Option("--text", parser=resolve, metavar="PATH", help="RedPajama text."),
     ] = None,
     elsewhere: Annotated[
         int,
@@ -85,7 +98,9 @@ def mix(
 
 @app.command()
 def chats(
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A .json to be.")],
+    out: Annotated[
+        Path, typer.Option("--out", parser=resolve, metavar="FILE", help="A .json to be.")
+    ],
     model: Annotated[
         str, typer.Option("--model", metavar="M", help="Whose answers, without its adapter.")
     ] = "smol",
@@ -104,7 +119,9 @@ def chats(
 
 @app.command()
 def check(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="COCO, LLaVA or RedPajama data.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", parser=resolve, help="COCO, LLaVA or RedPajama data.")
+    ],
     model: Annotated[
         str, typer.Option("--model", metavar="M", help="Whose tokens to count.")
     ] = "auto",
@@ -128,7 +145,10 @@ def check(
 
 @app.command()
 def coco2017(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Takes 40 GB while it works.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", parser=resolve, metavar="DIR", help="Takes 40 GB while it works."),
+    ],
 ) -> None:
     """Fetch the official COCO 2017 archives, or tell what to put where."""
     with reporting() as report:

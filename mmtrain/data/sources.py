@@ -7,6 +7,7 @@ from pathlib import Path
 from mmtrain.data import coco, llava, redpajama, shapes
 from mmtrain.data.examples import Split, merge
 from mmtui.errors import InputError
+from mmtui.paths import resolve
 from mmtui.pipeline import assets
 
 SHAPES = 2000  # images of the synthetic set that stands in
@@ -25,7 +26,7 @@ def dialogues(
     captions_first = stage == "align"
     if root := os.environ.get("MMTRAIN_DATA"):
         try:
-            split = _read(Path(root), images, captions_first)
+            split = _read(resolve(root), images, captions_first)
         except InputError as error:
             say(f"MMTRAIN_DATA can't be used: {error}")
         else:
@@ -40,7 +41,7 @@ def text(given: list[Path], say: Callable[[str], None]) -> list[Path]:
         return [file for path in given for file in redpajama.files(path)]
     if root := os.environ.get("MMTRAIN_DATA"):
         try:
-            found = redpajama.files(Path(root))
+            found = redpajama.files(resolve(root))
         except InputError:
             say(f"MMTRAIN_DATA, {root}, holds no text")
         else:

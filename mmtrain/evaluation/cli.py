@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmtui.paths import resolve
 from mmtui.pipeline.spec import EngineName
 from mmtui.progress import print_json, reporting
 from mmtui.text import one_line
@@ -17,17 +18,23 @@ app = typer.Typer(
     help="Score a model on data that it never saw.", rich_markup_mode=None, no_args_is_help=True
 )
 
-Data = Annotated[Path, typer.Option("--data", metavar="PATH", help="What to score on.")]
+Data = Annotated[
+    Path, typer.Option("--data", parser=resolve, metavar="PATH", help="What to score on.")
+]
 Model = Annotated[str, typer.Option("--model", metavar="M", help="A preset or a checkpoint.")]
 Batch = Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Items at once.")]
 Limit = Annotated[
     int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N items.")
 ]
 Predictions = Annotated[
-    Path | None, typer.Option("--predictions", metavar="FILE", help="One JSON object a line.")
+    Path | None,
+    typer.Option("--predictions", parser=resolve, metavar="FILE", help="One JSON object a line."),
 ]
 Sheet = Annotated[
-    Path, typer.Option("--sheet", metavar="FILE", help="A PNG of the best and the worst.")
+    Path,
+    typer.Option(
+        "--sheet", parser=resolve, metavar="FILE", help="A PNG of the best and the worst."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 

@@ -12,6 +12,7 @@ from mmtrain.data.packing import Blocks, Packed
 from mmtrain.model import CausalText
 from mmtrain.stage import Stage
 from mmtui.errors import InputError, UsageError
+from mmtui.paths import resolve
 from mmtui.pipeline import checkpoint
 from mmtui.pipeline.spec import Asset, LanguageSpec, ModelSpec
 
@@ -40,7 +41,7 @@ def config(size: str) -> Any:
     if size in SIZES:
         return PhiConfig(**SIZES[size], max_position_embeddings=CONTEXT)
     try:
-        settings = json.loads(Path(size).read_bytes())
+        settings = json.loads(resolve(size).read_bytes())
         if settings.get("model_type", "phi") != "phi":
             raise ValueError(f"model_type is {settings['model_type']!r}, not 'phi'")
         return PhiConfig(**settings)

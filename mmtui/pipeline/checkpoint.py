@@ -9,14 +9,14 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Self
 
 import mmtui
-from mmtui.errors import InputError, MissingError, UsageError
+from mmtui.errors import InputError, MissingError, MmtuiError, UsageError
+from mmtui.paths import resolve
 from mmtui.pipeline import assets
 from mmtui.pipeline.spec import Asset, LanguageSpec, ModelSpec, Pin, Precision
 
@@ -69,13 +69,20 @@ def find(model: str) -> Checkpoint:
         language = Asset(model, only=_HUB_LANGUAGE_FILES)
         speech = read(SHIPPED / "smol").spec.speech
         return Checkpoint(ModelSpec(model, LanguageSpec(language), speech=speech))
-    with suppress(OSError):  # a name too long for a path
-        if model and Path(model).is_dir():
-            return read(Path(model))
+    if (folder := _folder(model)) is not None:
+        return read(folder)
     raise UsageError(
         f"there is no model {model}",
         f"a model is {' or '.join(PRESETS)}, a checkpoint folder, or hf:OWNER/NAME",
     )
+
+
+def _folder(name: str) -> Path | None:
+    try:
+        folder = resolve(name)
+        return folder if folder.is_dir() else None
+    except (OSError, ValueError, MmtuiError):  # no path: too long, a NUL, a web address
+        return None
 
 
 def read(folder: Path) -> Checkpoint:

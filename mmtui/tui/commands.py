@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from mmtui.chat import paths
+from mmtui import paths
 from mmtui.chat.export import write
 from mmtui.chat.session import Notice
 from mmtui.errors import UsageError
@@ -42,7 +42,7 @@ class Commands:
     def _attach(self, argument: str, kind: Any) -> None:
         if not argument:
             self._ask(Picker(kind), self._screen.attach)
-        for path in paths.pasted(argument) or ([paths.typed(argument)] if argument else []):
+        for path in paths.pasted(argument) or ([paths.resolve(argument)] if argument else []):
             self._screen.attach(path)
 
     async def do_drop(self, _: str) -> None:
@@ -153,7 +153,7 @@ class Commands:
             named = f"conversation-{self._session.conversation.id[:6]}.html"
             self._ask(TextDialog(title, named), self.do_export)
             return
-        file = paths.typed(path)
+        file = paths.resolve(path)
         write(self._session.conversation, file, self._session.file)
         self._screen.tell(Notice(f"written: {file}", is_error=False))
 

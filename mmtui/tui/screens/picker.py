@@ -14,7 +14,7 @@ from textual.widgets import DirectoryTree, Static, Tree
 from textual.widgets.directory_tree import DirEntry
 
 from mmtui.chat.conversation import Kind
-from mmtui.chat.paths import ENDINGS
+from mmtui.paths import PICTURE_SUFFIXES, RECORDING_SUFFIXES
 from mmtui.text import one_line
 from mmtui.tui.widgets.thumbnail import LargePicture
 
@@ -23,7 +23,7 @@ class FileTree(DirectoryTree):
     """Folders, and files of one kind."""
 
     def __init__(self, folder: Path, kind: Kind) -> None:
-        self._endings = ENDINGS[kind]
+        self._suffixes = PICTURE_SUFFIXES if kind == "image" else RECORDING_SUFFIXES
         super().__init__(folder)
 
     def filter_paths(self, paths: Iterable[Path]) -> Iterable[Path]:
@@ -33,7 +33,7 @@ class FileTree(DirectoryTree):
         return Text(one_line(str(label)))
 
     def _is_wanted(self, path: Path) -> bool:
-        return path.suffix.lower() in self._endings or _told(path.is_dir)
+        return path.suffix.lower() in self._suffixes or _told(path.is_dir)
 
 
 class Picker(ModalScreen[Path | None]):

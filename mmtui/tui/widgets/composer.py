@@ -13,7 +13,8 @@ from textual.binding import Binding
 from textual.message import Message
 from textual.widgets import TextArea
 
-from mmtui.chat import commands, paths
+from mmtui import paths
+from mmtui.chat import commands
 from mmtui.text import one_line, printable
 
 PATIENCE_S = 1.0  # with keys that are on their way

@@ -1,0 +1,180 @@
+"""Paths in every form in which terminals and people give them."""
+
+import os
+import socket
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from mmtui import paths
+from mmtui.chat import commands
+from mmtui.errors import InputError, UsageError
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    made = [tmp_path / name for name in ("a cat.png", "dog.jpg", "it's (1).png")]
+    for file in made:
+        file.touch()
+    return made
+
+
+def test_one_path_in_each_form(files):
+    cat, dog, its = files
+    escaped = str(cat).replace(" ", "\\ ")
+    uri = cat.as_uri()
+    assert "%20" in uri
+    for text in (str(cat), f"'{cat}'", f'"{cat}"', escaped, uri, f"  {cat}\n"):
+        assert paths.pasted(text) == [cat], text
+    assert paths.pasted(str(its)) == [its]
+    assert paths.pasted(str(dog)) == [dog]
+
+
+def test_several_paths_in_each_form(files):
+    cat, dog, its = files
+    quoted = f"'{cat}' {dog}"
+    escaped = f"{cat}".replace(" ", "\\ ") + f" {dog}"
+    uris = f"{cat.as_uri()}\n{its.as_uri()}"
+    assert paths.pasted(quoted) == paths.pasted(escaped) == [cat, dog]
+    assert paths.pasted(uris) == [cat, its]
+    assert paths.pasted(f"{cat}\n{dog}\n") == [cat, dog]
+
+
+def test_home_is_expanded(files, monkeypatch):
+    monkeypatch.setenv("HOME", str(files[1].parent))
+    assert paths.pasted("~/dog.jpg") == [files[1]]
+
+
+def test_text_is_no_path(files, tmp_path):
+    nothing = [
+        "", "hello world", f"look at {files[1]}", str(tmp_path), "it's", "/no/such/file.png",
+        "file://elsewhere/x.png", "http://[", "~nobody/x", "a\0b", "x" * 5000, "y" * 100_000,
+    ]  # fmt: skip
+    for text in nothing:
+        assert paths.pasted(text) == [], text[:40]
+
+
+def test_completion_goes_folder_by_folder(files, tmp_path):
+    (tmp_path / "dir").mkdir()
+    (tmp_path / ".hidden").touch()
+    begun = f"{tmp_path}{os.sep}"
+    assert paths.complete(f"{begun}d") == [f"{begun}dir{os.sep}", f"{begun}dog.jpg"]
+    assert f"{begun}.hidden" not in paths.complete(begun)
+    (tmp_path / "dr\x1b[2Jum.png").touch()
+    assert paths.complete(f"{begun}dr") == []  # its name would drive the terminal
+    for nowhere in ("/no/such/folder/x", "~no-such-user/x", "a\0b/x"):
+        assert paths.complete(nowhere) == []
+
+
+def test_a_dropped_file_is_a_picture_or_a_recording(files, tmp_path, monkeypatch):
+    (tmp_path / "README.md").touch()
+    monkeypatch.chdir(tmp_path)
+    assert paths.dropped("dog.jpg") == [Path("dog.jpg")]
+    assert paths.dropped("README.md") == paths.dropped("README.md dog.jpg") == []
+
+
+@pytest.mark.parametrize("name", ["a b#1?.png", "100%.png", "a%20b.png", "it's (1).png", "é.png"])
+def test_a_file_uri_names_the_file_whatever_its_name(tmp_path, name):
+    file = tmp_path / name
+    file.touch()
+    encoded = file.as_uri().removeprefix("file://")
+    hosts = ["", "localhost", "LOCALHOST", socket.gethostname()]
+    for uri in [f"file://{host}{encoded}" for host in hosts] + [
+        f"file:{encoded}",
+        f"file://{file}",
+    ]:
+        assert paths.resolve(uri) == paths.resolve(f"  {uri}\n") == file, uri
+        assert paths.pasted(uri) == [file]
+
+
+def test_what_is_not_here_is_refused_with_the_cure(tmp_path):
+    with pytest.raises(InputError, match="is on another machine"):
+        paths.resolve("file://elsewhere/x.png")
+    with pytest.raises(UsageError, match="on the web") as refused:
+        paths.resolve("https://example.org/cat.png?size=2")
+    assert "curl -s 'https://example.org/cat.png?size=2' | mmtui ask" in (refused.value.hint or "")
+    with pytest.raises(InputError, match="no such user"):
+        paths.resolve("~no-such-user/x.md")
+    for empty in ("", " ", "\n"):
+        with pytest.raises(UsageError, match="empty"):
+            paths.resolve(empty)
+
+
+def test_only_the_address_of_a_picture_or_a_recording_is_refused():
+    for address in ("https://example.org/cat.JPG", " http://example.org/memo.mp3?x=1#t "):
+        with pytest.raises(UsageError, match="opens no web addresses"):
+            paths.refuse_web_address(address)
+    for text in (
+        "https://example.org/",
+        "what is https://example.org/cat.jpg",
+        "http://[",
+        "cat.jpg",
+    ):
+        paths.refuse_web_address(text)
+
+
+@pytest.mark.parametrize(("stored", "named"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_are_found_in_either_form_in_folders_too(tmp_path, stored, named):
+    folder = tmp_path / unicodedata.normalize(stored, "Café")
+    folder.mkdir()
+    file = folder / unicodedata.normalize(stored, "Müller é.png")
+    file.touch()
+    name = unicodedata.normalize(named, str(file))
+    assert name != str(file)
+    assert paths.resolve(name) == file and paths.pasted(name) == [file]
+    assert paths.resolve(Path(name).as_uri()) == file
+    assert paths.resolve(str(Path(name).with_name("new.png"))) == folder / "new.png"
+
+
+def test_a_name_that_is_there_exactly_so_wins(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "x.png").touch()
+    assert paths.resolve("~/x.png") == tmp_path / "home" / "x.png"
+    for name in ("~/x.png", "file:/x.png", "'x.png'", "a\\ b.png", " x.png ", "http://x/y.png"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+        assert paths.resolve(name) == Path(name)
+
+
+def test_a_file_to_be_written_gets_the_name_that_is_meant(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert paths.resolve("~/new.md") == Path("/home/me/new.md")
+    assert paths.resolve("file:///tmp/my%20new.md") == Path("/tmp/my new.md")
+    assert paths.resolve("my\\ new.md ") == paths.resolve("'my new.md'") == Path("my new.md")
+    assert paths.resolve("*.jsonl") == Path("*.jsonl")
+    assert paths.resolve("a\0b") == Path("a\0b")
+
+
+def test_what_browsers_phones_and_recorders_save_can_be_dropped(tmp_path):
+    for suffix in ("jfif", "jpe", "JPG", "oga", "m4b", "mka", "mov", "3gp", "wma", "aif", "mp4"):
+        file = tmp_path / f"dropped.{suffix}"
+        file.touch()
+        assert paths.dropped(str(file)) == [file]
+
+
+def test_the_commands_understand_the_same_names(mmtui, mmtrain, tmp_path):
+    """Names in every command go through `resolve`; here at the ends of two of them."""
+    home = {"HOME": str(tmp_path)}
+    made = mmtrain("data", "shapes", "--out", "~/my shapes", "--images", 2, env=home)
+    assert (made.code, made.out) == (0, f"{tmp_path / 'my shapes'}\n"), made.err
+    (tmp_path / "é #1.wav").write_bytes(b"no sound")
+    uri = (tmp_path / unicodedata.normalize("NFD", "é #1.wav")).as_uri()
+    for name in (uri, "~/é #1.wav"):
+        run = mmtui("transcribe", name, env=home)
+        assert run.code == 4 and f"{tmp_path / 'é #1.wav'}: this is not a recording" in run.err
+
+
+def test_commands_are_told_from_messages_and_paths():
+    image = commands.BY_NAME["image"]
+    assert commands.parse("/image  a b.png ") == (image, "a b.png")
+    assert commands.parse("/image") == (image, "")
+    for text in ("image x", "/nothing", "/image\nx", "/home/x.png", ""):
+        assert commands.parse(text) is None
+    commands.refuse_meant("/home/x.png is a path")
+    with pytest.raises(UsageError, match="no command /nothing"):
+        commands.refuse_meant("/nothing at all")
+    with pytest.raises(UsageError, match="/system takes one line"):
+        commands.refuse_meant("/system Be brief.\nBe kind.")
