@@ -1,6 +1,5 @@
 """From the options of a stage's command to a run of the loop."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from mmtrain import parts as loading
 from mmtrain import runs, state
 from mmtrain.data import packing, redpajama, sources
 from mmtrain.data.features import View
+from mmtrain.data.fingerprint import Fingerprint
 from mmtrain.loop import Loop
 from mmtrain.screen import Screen
 from mmtrain.stage import Options, Precision, Stage
@@ -178,9 +178,9 @@ def _run(
     loop = Loop(stage, common.options, where.out, accelerator, screen)
     if not where.dry_run:
         stage.prepare()
-        settings["examples"] = _digest(stage)
+        settings["fingerprint"] = _fingerprint(stage)
         if goes_on:
-            runs.compare(where.out, settings)
+            runs.compare_data(where.out, settings["fingerprint"])
     report("starting", 1, 1)  # the bar of the run takes over
     loop.check()
     if not where.dry_run:
@@ -202,11 +202,12 @@ def _run(
         screen.say(f"done; the model is in {where.out}")
 
 
-def _digest(stage: Stage) -> str:
-    """Of which examples there are, in which order: a resumed run must find the same."""
-    names = stage.train.names(list(range(len(stage.train.lengths))))
-    facts = json.dumps([names, stage.train.lengths])
-    return hashlib.sha256(facts.encode()).hexdigest()
+def _fingerprint(stage: Stage) -> dict[str, Fingerprint]:
+    """Of the data that a resumed run must find again."""
+    return {
+        "training": stage.train.fingerprint(),
+        "validation": stage.validation.fingerprint(),
+    }
 
 
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:

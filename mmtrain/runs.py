@@ -7,6 +7,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from mmtrain.data.fingerprint import Fingerprint, describe_changes
 from mmtui.errors import InputError, UsageError
 
 FILE = "run.json"
@@ -34,12 +35,7 @@ def check(out: Path, resume: str | None, settings: dict[str, Any]) -> bool:
 
 def compare(out: Path, settings: dict[str, Any]) -> None:
     """Raises UsageError if the run in `out` began with other values of these settings."""
-    try:
-        begun = json.loads((out / FILE).read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{out / FILE} is damaged: {error}", "begin a new run, --out DIR"
-        ) from error
+    begun = _read(out)
     changed = [
         f"{key} was {begun.get(key)!r}, is {settings.get(key)!r}"
         for key in sorted(settings)
@@ -50,6 +46,34 @@ def compare(out: Path, settings: dict[str, Any]) -> None:
             f"the run in {out} began with other settings: {'; '.join(changed[:3])}",
             "a run resumes with what it began with; begin a new one, --out DIR",
         )
+
+
+def compare_data(out: Path, now: dict[str, Fingerprint]) -> None:
+    """Raises UsageError, naming what changed, if the run in `out` began with other data.
+
+    `now` holds a fingerprint for each part of the data, such as "training".
+    """
+    before = _read(out).get("fingerprint")
+    if before is None:  # a run from before fingerprints were kept
+        return
+    changed = [
+        change for part in now for change in describe_changes(part, before.get(part, {}), now[part])
+    ]
+    if changed:
+        raise UsageError(
+            f"the data of the run in {out} has changed: {', '.join(changed)}",
+            "put the data back as it was, or begin a new run with --out DIR",
+        )
+
+
+def _read(out: Path) -> dict[str, Any]:
+    try:
+        begun: dict[str, Any] = json.loads((out / FILE).read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{out / FILE} is damaged: {error}", "begin a new run, --out DIR"
+        ) from error
+    return begun
 
 
 def claim(out: Path, settings: dict[str, Any]) -> FileLock:

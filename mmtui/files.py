@@ -1,10 +1,13 @@
-"""Files that are replaced as a whole: whoever reads one finds the old bytes or the new ones."""
+"""Reading text and JSON as other programs write them, and replacing files as a whole."""
 
+import codecs
+import json
 import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from mmtui.errors import InputError
 
@@ -54,3 +57,52 @@ def describe_kind(mode: int) -> str:
     if stat.S_ISDIR(mode):
         return "a folder"
     return "a pipe" if stat.S_ISFIFO(mode) else "a device or a socket"
+
+
+def encoding_of(head: bytes) -> str:
+    """The encoding that the first four bytes of a text name by a byte order mark, else UTF-8.
+
+    Decoding with it leaves the mark out.
+    """
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    return "utf-8-sig"
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, with or without a byte order mark.
+
+    Raises:
+        InputError: The file can't be read, or is neither UTF-8 nor marked as UTF-16 or UTF-32.
+    """
+    try:
+        data = path.read_bytes()
+        return data.decode(encoding_of(data))
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not UTF-8 text: byte {error.start:,} is wrong", "save it as UTF-8"
+        ) from error
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file, with or without a byte order mark.
+
+    Raises:
+        InputError: The file can't be read, is empty or cut off, or is not JSON.
+    """
+    text = read_text(path)
+    if not text.strip():
+        raise InputError(f"{path} is empty")
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        if error.pos >= len(text.rstrip()):
+            raise InputError(f"{path} is cut off: it ends in the middle of its JSON") from error
+        where = f"line {error.lineno}, column {error.colno}"
+        raise InputError(f"{path} can't be read as JSON: {error.msg} at {where}") from error
+    except (ValueError, RecursionError) as error:  # a number or a nesting that is too long
+        raise InputError(f"{path} can't be read as JSON: {error}") from error

@@ -15,6 +15,7 @@ from mmtrain.data import branches
 from mmtrain.data.branches import Row
 from mmtrain.data.examples import Content, Example
 from mmtrain.data.features import FeatureStore, View
+from mmtrain.data.fingerprint import Fingerprint, digest
 from mmtui.errors import InputError
 from mmtui.pipeline.images import Picture, known
 from mmtui.pipeline.prompt import IGNORE, ChatFormat, Role, Turn
@@ -55,6 +56,8 @@ class Dataset(Protocol):
     def batch(self, indexes: list[int], step: int, /) -> Any: ...
 
     def names(self, indexes: list[int]) -> list[str]: ...
+
+    def fingerprint(self) -> Fingerprint: ...
 
 
 class Dialogues:
@@ -132,6 +135,22 @@ class Dialogues:
 
     def names(self, indexes: list[int]) -> list[str]:
         return [example.name for index in indexes for example in self.rows[index]]
+
+    def fingerprint(self) -> Fingerprint:
+        """Of the names, the texts and the pictures of all examples, which must be encoded."""
+        examples = self.examples
+        return {
+            "examples": digest(example.name for example in examples),
+            "texts": digest(
+                [(role, *(p for p in content if isinstance(p, str))) for role, content in e.turns]
+                for e in examples
+            ),
+            "pictures": digest([self._key(p) for p in e.pictures] for e in examples),
+        }
+
+    def _key(self, picture: Path) -> str:
+        assert self._store is not None
+        return self._store.key(picture)
 
     def batch(self, indexes: list[int], step: int = 0, /) -> Batch:
         self._encode(indexes)

@@ -8,6 +8,8 @@ from typing import Any
 from mmtrain.data import coco, llava, redpajama
 from mmtrain.data.examples import Example, Split
 from mmtrain.data.features import decoded
+from mmtrain.data.literal import literal_core
+from mmtrain.data.skipped import Skipped
 from mmtui.errors import InputError
 from mmtui.pipeline.assets import Report
 
@@ -54,21 +56,26 @@ def _dialogues(split: Split, tokenizer: Any, report: Report) -> dict[str, Any]:
 
 
 def _text(path: Path, tokenizer: Any, report: Report) -> dict[str, Any]:
-    odd = redpajama.Odd()
+    skipped = Skipped()
+    core = literal_core(tokenizer)
     files = redpajama.files(path)
     lengths, size = [], 0
     report("reading", 0, 0)
-    for text in redpajama.documents(files, odd):
+    for text in redpajama.documents(files, skipped):
         size += len(text.encode())
-        lengths.append(len(tokenizer(text, add_special_tokens=False).input_ids))
+        lengths.append(len(core.encode(text, add_special_tokens=False)))
+    notes = skipped.notes("line")
     if not lengths:
-        raise InputError(f"{path} holds no text", 'each line must be JSON with a "text"')
+        raise InputError(
+            f"{path} holds no text",
+            "; ".join(notes) or 'each line must be JSON with a "text"',
+        )
     return {
         "files": len(files),
         "documents": len(lengths),
         "bytes": size,
-        "odd_lines": odd.count,
-        "first_odd_line": odd.first,
+        "odd_lines": skipped.total,
+        "notes": notes,
         "total_tokens": sum(lengths),
         "tokens": _spread(lengths),
     }

@@ -9,6 +9,10 @@ from typing import TypeVar
 from mmtui.pipeline.prompt import Role
 
 Content = tuple[str | Path, ...]
+UNUSABLE_SHARE = (
+    0.01  # of the pictures that data names: if more are missing or broken, it is refused
+)
+NOTHING_HELD_OUT = "there is too little data to hold any out: training goes without validation"
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,14 @@ def hold_out(items: Sequence[T], key: Callable[[T], str]) -> tuple[list[T], list
     """Train and validation: a tenth of the keys (2000 at most), chosen by their hashes.
 
     The choice does not depend on the order of the items or on chance; each key is in one part.
+    A single key is trained on: nothing validates.
     """
-    keys = sorted({key(item) for item in items}, key=lambda k: hashlib.sha256(k.encode()).digest())
-    held = set(keys[: min(max(len(keys) // 10, 1), 2000)])
+
+    def chance(key: str) -> bytes:
+        return hashlib.sha256(key.encode(errors="surrogatepass")).digest()
+
+    keys = sorted({key(item) for item in items}, key=chance)
+    held = set(keys[: min(max(len(keys) // 10, 1), 2000)]) if len(keys) > 1 else set()
     return (
         [item for item in items if key(item) not in held],
         [item for item in items if key(item) in held],

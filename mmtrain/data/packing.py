@@ -13,11 +13,16 @@ import torch
 from torch import Tensor
 
 from mmtrain.data import redpajama
+from mmtrain.data.examples import NOTHING_HELD_OUT
+from mmtrain.data.fingerprint import Fingerprint
+from mmtrain.data.literal import literal_core
+from mmtrain.data.skipped import Skipped
 from mmtui.errors import InputError
 from mmtui.pipeline import assets, language
 from mmtui.pipeline.assets import Report
 
 AT_ONCE = 512  # documents that are tokenized in parallel
+VERSION = 2  # of what the cache holds for the same files and tokenizer
 HELD_OUT = 100  # one document in so many validates
 TRAINED_ON = 200_000_000  # characters that a tokenizer learns from
 
@@ -45,6 +50,9 @@ class Blocks:
         rows = [self._tokens[i * size : (i + 1) * size + 1].astype(np.int64) for i in indexes]
         return torch.from_numpy(np.stack(rows))
 
+    def fingerprint(self) -> Fingerprint:
+        return {"tokens": hashlib.sha256(self._tokens.data).hexdigest()}
+
     def names(self, indexes: list[int]) -> list[str]:
         return [f"tokens {i * self._size:,} and on" for i in indexes]
 
@@ -53,10 +61,11 @@ def pack(files: list[Path], held_out: list[Path], tokenizer: Any, report: Report
     """Tokenize once; the result is kept in the cache, for these files and this tokenizer.
 
     `held_out` are the files that validate; if there is none, one document in HELD_OUT does,
-    and the first.
+    and the first, unless it is the only one.
     """
     settings = tokenizer.backend_tokenizer.to_str()
-    place = assets.cache_dir() / "tokens" / _digest([_stamps(files), _stamps(held_out), settings])
+    stamps = [_stamps(files), _stamps(held_out)]
+    place = assets.cache_dir() / "tokens" / _digest([VERSION, *stamps, settings])
     if not (place / "facts.json").exists():
         size = sum(file.stat().st_size for file in files + held_out)
         with assets.workspace(f"tokens-{place.name}", needed=2 * size) as work:
@@ -75,8 +84,8 @@ def _tokenize(
     files: list[Path], held_out: list[Path], tokenizer: Any, work: Path, report: Report
 ) -> None:
     dtype = np.dtype("uint16" if len(tokenizer) <= 1 << 16 else "uint32")
-    fast, end = tokenizer.backend_tokenizer, tokenizer.eos_token_id
-    odd = redpajama.Odd()
+    core, end = literal_core(tokenizer), tokenizer.eos_token_id
+    skipped = Skipped()
     counts = {"train": 0, "held": 0}
     sizes = {file: file.stat().st_size for file in files + held_out}
     done, total = 0, sum(sizes.values())
@@ -84,10 +93,10 @@ def _tokenize(
         for source, path in [(files, f) for f in files] + [(held_out, f) for f in held_out]:
             report("tokenizing", done, total)
             done += sizes[path]
-            documents = redpajama.documents([path], odd)
+            documents = redpajama.documents([path], skipped)
             while texts := list(islice(documents, AT_ONCE)):
                 # In parallel: Rust threads, one for each core.
-                encoded = fast.encode_batch_fast(texts, add_special_tokens=False)
+                encoded = core.encode_batch_fast(texts, add_special_tokens=False)
                 for text, encoding in zip(texts, encoded, strict=True):
                     is_first = not counts["held"] and not counts["train"]
                     drawn = not held_out and (is_first or _is_drawn(text))
@@ -96,20 +105,26 @@ def _tokenize(
                     counts[part] += 1
                     file.write(np.array([*encoding.ids, end], dtype).tobytes())
     report("tokenizing", total, total)
+    notes = skipped.notes("line")
+    if not counts["train"] and counts["held"] and not held_out:
+        (work / "held.bin").rename(work / "train.bin")
+        (work / "held.bin").touch()
+        counts = {"train": counts["held"], "held": 0}
     if not counts["train"]:
         raise InputError(
-            f"{files[0]} holds no text to train on, or a single document",
-            'each line must be JSON with a "text"',
+            f"{files[0]} holds no text to train on",
+            "; ".join(notes) or 'each line must be JSON with a "text"',
         )
-    notes = (
-        [f"{odd.count:,} lines hold no text and are skipped, as {odd.first}"] if odd.count else []
-    )
+    if not counts["held"]:
+        notes.append(NOTHING_HELD_OUT)
     facts = {"dtype": dtype.name, "documents": counts["train"], "notes": notes}
     (work / "facts.json").write_text(json.dumps(facts))
 
 
 def _stamps(files: list[Path]) -> list[list[Any]]:
-    return [[str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns] for f in files]
+    """What changes when a file does: also its st_ctime_ns, as tools may restore st_mtime_ns."""
+    stats = [(file, file.stat()) for file in files]
+    return [[str(f.resolve()), s.st_size, s.st_mtime_ns, s.st_ctime_ns] for f, s in stats]
 
 
 def _digest(value: Any) -> str:

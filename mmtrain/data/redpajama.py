@@ -1,15 +1,11 @@
 """RedPajama text: JSON lines with "text" and "meta", plain, .gz or .zst."""
 
-import gzip
-import io
 import json
-import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from mmtrain.data.compressed import open_text
+from mmtrain.data.skipped import Skipped
 from mmtui.errors import InputError
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
@@ -32,55 +28,36 @@ def files(path: Path) -> list[Path]:
     return found
 
 
-@dataclass
-class Odd:
-    """Lines that hold no text: how many, and the first of them."""
-
-    count: int = 0
-    first: str = ""
-
-
-def documents(paths: list[Path], odd: Odd | None = None) -> Iterator[str]:
+def documents(paths: list[Path], skipped: Skipped | None = None) -> Iterator[str]:
     """The texts, one after the other; never a whole file in memory.
 
-    Lines that hold no text are counted in `odd`. Raises InputError for a file that can't be read.
+    Lines that hold no text are counted in `skipped`.
+
+    Raises:
+        InputError: A file can't be read, is damaged, or is cut off.
     """
     for path in paths:
-        try:
-            with ExitStack() as stack:
-                for number, line in enumerate(_lines(path, stack), 1):
-                    text = _text(line)
-                    if text is not None:
-                        yield text
-                    elif odd is not None and line.strip():
-                        odd.count += 1
-                        odd.first = odd.first or f"{path.name}:{number}"
-        except (OSError, EOFError, zlib.error, _zstd_error()) as error:
-            raise InputError(f"{path} can't be read: {error}") from error
+        with open_text(path) as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    yield _text(line.removeprefix("\ufeff"))  # of files that were joined
+                except _NoTextError as error:
+                    if skipped is not None and line.strip():
+                        skipped.add(str(error), f"{path.name}:{number}")
 
 
-def _lines(path: Path, stack: ExitStack) -> Iterator[str]:
-    file: Any = stack.enter_context(path.open("rb"))
-    if path.suffix == ".gz":
-        file = stack.enter_context(gzip.GzipFile(fileobj=file))
-    elif path.suffix == ".zst":
-        import zstandard
-
-        file = stack.enter_context(zstandard.ZstdDecompressor().stream_reader(file))
-    return iter(stack.enter_context(io.TextIOWrapper(file, encoding="utf-8", errors="replace")))
+class _NoTextError(Exception):
+    """A line without text, and why."""
 
 
-def _text(line: str) -> str | None:
+def _text(line: str) -> str:
     try:
-        text = json.loads(line)["text"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    if not isinstance(text, str) or not text.strip():
-        return None
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise _NoTextError("not JSON") from error
+    text = row.get("text") if isinstance(row, dict) else None
+    if not isinstance(text, str):
+        raise _NoTextError('no "text"')
+    if not text.strip():
+        raise _NoTextError('an empty "text"')
     return text.encode(errors="replace").decode()  # no lone surrogates, which JSON allows
-
-
-def _zstd_error() -> type[Exception]:
-    import zstandard
-
-    return zstandard.ZstdError

@@ -1,13 +1,12 @@
 """Data in every layout, whole and damaged, as users have it."""
 
-import gzip
 import json
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from mmtrain.data import coco, llava, packing, redpajama, shapes
+from mmtrain.data import coco, llava, packing, shapes
 from mmtrain.data.examples import hold_out
 from mmtrain.data.order import Order, share
 from mmtrain.data.packing import Blocks
@@ -116,22 +115,6 @@ def test_captions_that_are_none_are_told(tmp_path, damage):
     says = "5 of the 10 images" if damage == "images gone" else "captions"
     with pytest.raises(InputError, match=says):
         coco.read(tmp_path)
-
-
-def test_documents_stream_out_of_every_packing(tmp_path):
-    lines = "".join(json.dumps({"text": f"Text {n}.", "meta": {}}) + "\n" for n in range(3))
-    (tmp_path / "a.jsonl").write_text(lines + "{broken\n" + '{"text": 3}\n')
-    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
-    odd = redpajama.Odd()
-    found = list(redpajama.documents(redpajama.files(tmp_path), odd))
-    assert found == [f"Text {n}." for n in range(3)] * 2
-    assert (odd.count, odd.first) == (2, "a.jsonl:4")
-    assert redpajama.files(tmp_path / "*.gz") == [tmp_path / "b.jsonl.gz"]
-    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(lines.encode())[:-9])
-    with pytest.raises(InputError, match=r"b.jsonl.gz can't be read"):
-        list(redpajama.documents([tmp_path / "b.jsonl.gz"]))
-    with pytest.raises(InputError, match="names no text"):
-        redpajama.files(tmp_path / "images")
 
 
 def test_blocks_run_across_documents_and_every_token_is_there(tmp_path, cache):

@@ -45,7 +45,7 @@ def test_every_packing_of_a_folder_is_read_and_the_model_speaks(
     arguments = ("--size", nano, "--data", tmp_path / "data", "--out", out, "--lr", 0.01)
     run = mmtrain("pretrain", *arguments, *RUN, env=session_cache)
     assert run.code == 0, run.err
-    assert "1 lines hold no text and are skipped, as c.jsonl.zst:" in run.err
+    assert "note: 1 line skipped: not JSON (first: c.jsonl.zst:" in run.err
     first = metrics_of(out)[0]
     assert first["validation_loss"] == pytest.approx(math.log(400), rel=0.02)
     assert metrics_of(out)[-1]["validation_loss"] < 0.9 * first["validation_loss"]
@@ -95,9 +95,9 @@ def test_sharded_over_two_processes_it_is_the_same_run(
     ("content", "says"),
     [
         (b"", "holds no text"),
-        (b'{"text": ""}\n{"text": "  "}\n', "holds no text"),
-        (b"no json\n", "holds no text"),
-        (b'{"text": "alone"}\n', "a single document"),
+        (b'{"text": ""}\n{"text": "  "}\n', '2 lines skipped: an empty "text" (first: a.jsonl:1)'),
+        (b"no json\n", "1 line skipped: not JSON (first: a.jsonl:1)"),
+        (b'{"text": "alone"}\n', "less than a block"),
     ],
 )
 def test_text_that_is_none_is_told(mmtrain, nano, session_cache, tmp_path, content, says):
