@@ -32,23 +32,32 @@ Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How man
 def _opened() -> "Iterator[History]":
     from mmtui.chat.history import History
 
-    opened = History()
+    opened = History(tell=_warn)
     try:
         yield opened
     finally:
         opened.close()
 
 
+def _warn(message: str, hint: str | None) -> None:
+    print(f"warning: {one_line(message)}", file=sys.stderr)
+    if hint:
+        print(f"hint: {one_line(hint)}", file=sys.stderr)
+
+
 @history.command("list")
 def list_(limit: Limit = 20, as_json: JsonOption = False) -> None:
-    """The newest first."""
+    """List conversations, the one that was written to last first."""
     with _opened() as kept:
         _print(kept.newest(limit), as_json)
 
 
 @history.command()
 def search(words: list[str], limit: Limit = 20, as_json: JsonOption = False) -> None:
-    """Conversations with a message in which all these words occur, spoken ones too."""
+    """Find conversations by words in a message, a recording or the title.
+
+    All of them must occur in one message. They may be parts of words; case and accents are ignored.
+    """
     with _opened() as kept:
         _print(kept.search(" ".join(words), limit), as_json)
 
@@ -59,7 +68,7 @@ def show(id: Id) -> None:
     from mmtui.chat.export import to_markdown
 
     with _opened() as kept:
-        print(to_markdown(kept.conversation(id)), end="")
+        print(printable(to_markdown(kept.conversation(id))), end="")
 
 
 @history.command()
@@ -161,6 +170,6 @@ def _print(found: "list[Summary]", as_json: bool) -> None:
         when = each.updated.astimezone()
         print(one_line(f"{each.id[:8]}  {when:%Y-%m-%d %H:%M}  {each.title}"))
         if each.snippet:
-            print(printable(f"          {' '.join(each.snippet.split())}"))
+            print(one_line(f"          {each.snippet}"))
     if not found:
         print("there is none", file=sys.stderr)

@@ -1,5 +1,7 @@
 """`mmtui history`, as people and scripts run it."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,36 @@ def test_an_export_overwrites_nothing_unless_it_is_told_to(mmtui, home, talk, tm
     assert f"error: {file} is there already" in run.err and "hint: choose another name" in run.err
     assert mmtui("history", "export", talk.id, file, "--force", env=home).code == 0
     assert file.read_text().startswith("# About volcanoes\n")
+
+
+def test_what_an_altered_database_holds_can_t_drive_a_terminal(mmtui, home, talk, tmp_path):
+    """Control bytes in every column that takes them."""
+    nasty = "\x1b]52;c;aGk=\x07\x9b31m\u202e"
+    database = tmp_path / "data" / "mmtui" / "history.sqlite"
+    with closing(sqlite3.connect(database)) as opened, opened:
+        opened.execute(
+            "INSERT INTO attachments VALUES (1, 0, ?, 'image', ?, 1, ?, ?)",
+            (nasty, nasty, nasty, nasty),
+        )
+        opened.execute("UPDATE conversations SET title = ?, system = ?", (nasty, nasty))
+        opened.execute("UPDATE messages SET text = text || ?, role = ?, state = ?", (nasty,) * 3)
+    for arguments in (["list"], ["search", "volcanoes"], ["show", talk.id]):
+        run = mmtui("history", *arguments, env=home)
+        assert run.code == 0 and run.out, run.err
+        assert not set(run.out + run.err) & set("\x1b\x07\x9b\u202e")
+
+
+def test_a_damaged_history_is_read_as_far_as_it_goes(mmtui, home, talk, tmp_path):
+    folder = tmp_path / "data" / "mmtui"
+    with closing(sqlite3.connect(folder / "history.sqlite")) as opened:
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'words'"
+        ((page,),) = opened.execute(query).fetchall()
+    with (folder / "history.sqlite").open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 4096)
+    run = mmtui("history", "search", "cano", env=home)
+    assert run.code == 0 and talk.id[:8] in run.out
+    assert "messages: 1, conversations: 1" in run.err
+    assert "with a new search index" in run.err and "hint: the damaged file is kept" in run.err
+    assert list(folder.glob("history-damaged-*.sqlite"))
+    assert mmtui("history", "search", "cano", env=home).err == ""

@@ -1,33 +1,14 @@
 """Where a chat is kept: in its history, else in a temporary folder, else in memory."""
 
-import os
 import shutil
-import sqlite3
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock
-
 from mmtui.chat.conversation import Attachment, Conversation
-from mmtui.chat.history import History
+from mmtui.chat.history import History, MemoryHistory
 from mmtui.errors import InputError, MmtuiError
-
-
-class Memory(History):
-    """A history without a disk, in which attachments have no place."""
-
-    def __init__(self) -> None:
-        self.folder = Path(os.devnull)  # there is nothing in it, and nothing can be
-        self._database = sqlite3.connect(":memory:", isolation_level=None)
-        for setting in ("foreign_keys = ON", "temp_store = MEMORY"):
-            self._database.execute(f"PRAGMA {setting}")
-        self._migrate()
-        self._drafting = FileLock(self.folder / "drafting.lock")
-
-    def _claim_drafting(self) -> bool:
-        return True  # no other instance knows of it
 
 
 class Keeping:
@@ -88,7 +69,7 @@ class Keeping:
         with suppress(MmtuiError, OSError):
             self._temporary = Path(tempfile.mkdtemp(prefix="mmtui-"))
             return _with(History(self._temporary), conversation)
-        return _with(Memory(), conversation)
+        return _with(MemoryHistory(), conversation)
 
 
 def _with(history: History, conversation: Conversation) -> History:

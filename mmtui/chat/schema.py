@@ -1,5 +1,13 @@
 """The tables of the history, version by version."""
 
+# Fills the search index: of each message, the folded text and what was heard in its recordings.
+# Text goes to `fold` as bytes, since SQLite hands invalid UTF-8 to no function as text.
+INDEX_MESSAGES = """INSERT INTO words (number, text, transcript)
+    SELECT number, fold(CAST(text AS BLOB)), fold(CAST((
+        SELECT group_concat(transcript, ' ') FROM (
+            SELECT transcript FROM attachments WHERE message = messages.number ORDER BY place)
+        ) AS BLOB)) FROM messages WHERE number NOT IN (SELECT number FROM words)"""
+
 # Each entry takes the schema from its index to the next one; a released one is never changed.
 MIGRATIONS = (
     (
@@ -23,5 +31,20 @@ MIGRATIONS = (
             DELETE FROM words WHERE rowid = old.number; END""",
     ),
     ("ALTER TABLE conversations ADD COLUMN staged TEXT NOT NULL DEFAULT '[]'",),
+    (
+        # A full-text index finds only words, which many scripts don't separate. `words` keeps its
+        # name and columns: a chat of the version before, still open, goes on writing to it.
+        "DROP TABLE words",
+        """CREATE TABLE words (
+            number INTEGER PRIMARY KEY, text TEXT NOT NULL, transcript TEXT NOT NULL)""",
+        INDEX_MESSAGES,
+        # Counts writes: which conversation came last must not depend on a clock.
+        "ALTER TABLE conversations ADD COLUMN written INTEGER NOT NULL DEFAULT 0",
+        """UPDATE conversations SET written = coalesce(
+            (SELECT max(number) FROM messages WHERE conversation = conversations.id),
+            (SELECT max(number) FROM messages WHERE created <= conversations.updated), 0)""",
+        "DROP INDEX by_time",
+        "CREATE INDEX by_order ON conversations (written)",
+    ),
 )
 VERSION = len(MIGRATIONS)

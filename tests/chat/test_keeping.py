@@ -1,7 +1,6 @@
 """A chat goes on wherever it can be kept: in its history, a temporary folder, or memory."""
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +11,6 @@ from textual.pilot import Pilot
 
 from mmtui.chat import attachments
 from mmtui.chat.config import Config
-from mmtui.chat.conversation import Conversation
 from mmtui.chat.history import History
 from mmtui.chat.session import Session
 from mmtui.errors import MmtuiError
@@ -28,24 +26,6 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file.touch()
     monkeypatch.setattr("tempfile.tempdir", str(file))
     return file
-
-
-@pytest.fixture
-def damaged(tmp_path: Path) -> Path:
-    """A store that opens, and whose messages can't be read."""
-    history, conversation = History(tmp_path / "store"), Conversation()
-    history.save(conversation, conversation.say("one"))
-    history.close()
-    file = tmp_path / "store" / "history.sqlite"
-    with sqlite3.connect(file) as database:
-        query = "SELECT rootpage FROM sqlite_master WHERE name = 'messages'"
-        ((page,),) = database.execute(query).fetchall()
-        ((size,),) = database.execute("PRAGMA page_size").fetchall()
-    database.close()
-    with file.open("r+b") as opened:
-        opened.seek((page - 1) * size)
-        opened.write(b"\xff" * size)
-    return file.parent
 
 
 @asynccontextmanager
@@ -103,7 +83,7 @@ def test_a_temporary_folder_that_is_full_is_not_taken(chat, monkeypatch):
 
     def nearly_full(history: History, folder: Path) -> None:
         opened(history, folder)
-        history._database.execute("PRAGMA max_page_count = 1")  # no page more
+        history._database.read("PRAGMA max_page_count = 1")  # no page more
 
     monkeypatch.setattr(History, "__init__", nearly_full)
     session.send("x" * 100_000)
@@ -111,20 +91,6 @@ def test_a_temporary_folder_that_is_full_is_not_taken(chat, monkeypatch):
     (kept,) = session.history.newest()
     assert kept.messages == 4 and len(chat.told) == 1
     session.close()
-
-
-def test_a_damaged_store_is_told_and_the_chat_opens(damaged):
-    before = (damaged / "history.sqlite").read_bytes()
-
-    async def chat():
-        async with on_screen(damaged) as (app, pilot):
-            assert len(told(app)) == 1 and "malformed; this chat goes on without it" in told(app)[0]
-            assert "move history.sqlite* and attachments away" in told(app)[0]
-            await pilot.press("H", "i", "enter")
-            assert [found.title for found in app.session.history.newest()] == ["Hi"]
-
-    asyncio.run(chat())
-    assert (damaged / "history.sqlite").read_bytes() == before
 
 
 def test_a_chat_that_is_renamed_in_the_list_has_its_title_everywhere(tmp_path):

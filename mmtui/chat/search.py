@@ -1,0 +1,65 @@
+"""How text is compared in a search: without regard to case, accents and typographic variants.
+
+Words are not told apart, so that parts of words are found, and words in scripts without spaces.
+"""
+
+import re
+import unicodedata
+
+MAX_TERMS = 50  # of one search; what comes after them is not looked for
+SNIPPET_BEFORE, SNIPPET_LENGTH = 30, 90  # characters
+
+# Combining marks that readers leave out: accents, Hebrew and Arabic vowel signs. Those of other
+# scripts (Thai, Devanagari, the Japanese voicing marks) make other letters and stay. Also
+# characters that have no width of their own: soft hyphens, joiners, variation selectors.
+_IGNORED = re.compile(
+    "[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u065f\u0670\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff"
+    "\u00ad\u200b-\u200f\u2060\ufe00-\ufe0f\ufeff]"
+)
+_SPACES = re.compile(r"[\s\x00-\x1f\x7f]+")
+# ruff: noqa: RUF001 - letters that look like others are what this is about.
+# Letters and marks without a decomposition of their own.
+_PLAIN = str.maketrans(
+    {
+        "ı": "i", "ł": "l", "ø": "o", "đ": "d", "ð": "d", "ħ": "h", "ŧ": "t", "æ": "ae", "œ": "oe",
+        "þ": "th", "‘": "'", "’": "'", "ʼ": "'", "‚": "'", "“": '"', "”": '"', "„": '"',
+        "‐": "-", "‑": "-", "‒": "-", "–": "-", "—": "-", "−": "-",
+    }
+)  # fmt: skip
+
+
+def fold(value: object) -> str:
+    """Reduce text, or a database's bytes of it, to the form in which searches compare it."""
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value or "")
+    text = text.casefold()
+    if not text.isascii():
+        text = _IGNORED.sub("", unicodedata.normalize("NFKD", text))
+        # Casefold again: the decomposition of some symbols has capital letters.
+        text = unicodedata.normalize("NFC", text.translate(_PLAIN)).casefold()
+    return _SPACES.sub(" ", text).strip()
+
+
+def split_terms(query: str) -> list[str]:
+    """The folded words of a query, each of which must occur; quotation marks around one go."""
+    words = (word.strip('"') or word for word in fold(query).split())
+    return list(dict.fromkeys(words))[:MAX_TERMS]
+
+
+def make_snippet(text: str, terms: list[str]) -> str:
+    """The part of `text` around the first occurrence of a term, on one line."""
+    text = " ".join(unicodedata.normalize("NFC", text).split())
+    folded = fold(text)
+    found = min((at for term in terms if (at := folded.find(term)) >= 0), default=0)
+    start = 0 if found <= SNIPPET_BEFORE else _unfolded_index(text, found - SNIPPET_BEFORE)
+    end = start + SNIPPET_LENGTH
+    return f"{'…' if start else ''}{text[start:end].strip()}{'…' if end < len(text) else ''}"
+
+
+def _unfolded_index(text: str, index: int) -> int:
+    """Where in `text` the character is that `index` counts in the folded text."""
+    length = 0
+    for at, character in enumerate(text):
+        if length >= index:
+            return at
+        length += 1 if character == " " else len(fold(character))
+    return len(text)
