@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from textual import work
+from textual import on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.events import Event, Paste
@@ -23,6 +23,7 @@ from mmtui.chat.session import Notice, Session
 from mmtui.errors import MmtuiError
 from mmtui.text import printable
 from mmtui.tui import keys
+from mmtui.tui.input import TerminalAnswered
 from mmtui.tui.posted import FromModel
 from mmtui.tui.screens.chat import ChatScreen
 from mmtui.tui.terminal import Terminal
@@ -63,6 +64,11 @@ class ChatApp(App[None]):
             # Some terminals, and browsers, send a carriage return for the end of a line.
             event.text = printable(event.text.replace("\r\n", "\n").replace("\r", "\n"))
         await super().on_event(event)
+
+    @on(TerminalAnswered)
+    def _update_terminal(self, event: TerminalAnswered) -> None:
+        """Draw pictures better from now on, if the terminal said late that it can."""
+        self.terminal = self.terminal.updated(event.answers)
 
     def on_mount(self) -> None:
         self.theme = "textual-light" if self._config.theme == "light" else "textual-dark"

@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 def run(config: "Config", resume: str | None, images: tuple[Path, ...]) -> None:
     """Raises what broke the screen down, if something did."""
     collect_young()
-    # The terminal is asked while Textual is loaded.
-    with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(terminal.ask)
-        from mmtui.tui.app import ChatApp
-    found = asked.result()
-    if not found.answered:
-        terminal.forget_late_answers()
-    with screen_apart():
-        app = ChatApp(config, resume, images, found)
-        app.run()
+    with terminal.quiet_keyboard():
+        # The terminal is asked while Textual is loaded.
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(terminal.ask)
+            from mmtui.tui.app import ChatApp
+            from mmtui.tui.input import install
+        found = asked.result()
+        install(found)
+        with screen_apart():
+            app = ChatApp(config, resume, images, found)
+            app.run()
     if app.failure is not None:
         raise app.failure
 

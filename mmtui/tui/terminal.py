@@ -7,14 +7,19 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from mmtui.text import printable
+from mmtui.tui.answers import separate
 
 Drawing = Literal["sixel", "kitty", "blocks"]
 
-KITTY = "\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"  # a picture of one pixel: would you draw it?
+# A picture of one pixel: would you draw it? tmux takes the question for a title, so the title is
+# put away meanwhile.
+KITTY = "\x1b[22;2t\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[23;2t"
 CELL = "\x1b[16t"
 ATTRIBUTES = "\x1b[c"  # comes last: all terminals answer it, so that nothing comes after
 PATIENCE_S = 0.2
@@ -23,23 +28,42 @@ ANSWERS = {
     "cell": re.compile(r"\x1b\[6;(\d+);(\d+)t"),
     "attributes": re.compile(r"\x1b\[\?([\d;]*)c"),
 }
-# Arrows and the like, and answers that are not whole.
-KEYS = re.compile(r"\x1b(_[^\x1b]*(\x1b\\)?|\[[?\d;]*[A-Za-z~]?|O[A-Z]|.)?", re.DOTALL)
+KEYS = re.compile(r"\x1b(\[[?\d;]*[A-Za-z~]?|O[A-Z]|.)?", re.DOTALL)  # arrows and the like
 
 
 class Terminal(NamedTuple):
-    """`typed`: what the user typed meanwhile. `cell`: width and height in pixels, if known."""
+    """What a terminal can draw, and what was read from it.
+
+    Attributes:
+        drawing: The best way in which it draws pictures.
+        typed: What the user typed meanwhile.
+        cell: Width and height of a character in pixels, if known.
+        answered: Whether all answers came in time.
+        unfinished: The end of what was read, perhaps the beginning of an answer.
+    """
 
     drawing: Drawing = "blocks"
     typed: str = ""
     cell: tuple[int, int] | None = None
     answered: bool = True
+    unfinished: str = ""
+
+    def updated(self, answers: str) -> "Terminal":
+        """Return what is known after more answers came."""
+        late = understand(answers)
+        return self._replace(
+            drawing=self.drawing if late.drawing == "blocks" else late.drawing,
+            cell=self.cell or late.cell,
+            answered=self.answered or late.answered,
+        )
 
 
-def ask() -> Terminal:
-    """Takes as long as the terminal does to answer, PATIENCE_S at the most."""
-    if os.name != "posix" or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return Terminal()
+@contextmanager
+def quiet_keyboard() -> Iterator[None]:
+    """Don't echo what is typed or answered before the chat has the screen."""
+    if not _is_terminal():
+        yield
+        return
     import termios
     import tty
 
@@ -47,19 +71,32 @@ def ask() -> Terminal:
     before = termios.tcgetattr(keyboard)
     tty.setcbreak(keyboard, termios.TCSANOW)
     try:
-        sys.stdout.write(KITTY + CELL + ATTRIBUTES)
-        sys.stdout.flush()
-        found = understood(_read(keyboard))
+        yield
     finally:
         termios.tcsetattr(keyboard, termios.TCSANOW, before)
+
+
+def ask() -> Terminal:
+    """Ask the terminal, within `quiet_keyboard`.
+
+    Takes as long as the terminal does to answer, at most PATIENCE_S.
+    """
+    if not _is_terminal():
+        return Terminal()
+    sys.stdout.write((CELL if _is_multiplexed() else KITTY + CELL) + ATTRIBUTES)
+    sys.stdout.flush()
+    found = understand(_read(sys.stdin.fileno()))
     return found._replace(cell=_cell() or found.cell)
 
 
-def forget_late_answers() -> None:
-    """They would stand in the prompt."""
-    import termios
+def _is_terminal() -> bool:
+    return os.name == "posix" and sys.stdin.isatty() and sys.stdout.isatty()
 
-    termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+
+def _is_multiplexed() -> bool:
+    """Whether this is tmux or screen, which draw nothing by Kitty's protocol."""
+    name = os.environ.get("TERM", "")
+    return "TMUX" in os.environ or "STY" in os.environ or name.startswith(("tmux", "screen"))
 
 
 def _cell() -> tuple[int, int] | None:
@@ -83,22 +120,21 @@ def _read(keyboard: int) -> str:
     return text
 
 
-def understood(said: str) -> Terminal:
-    """Answers, and between them what was typed.
+def understand(text: str) -> Terminal:
+    """Understand answers, and find what was typed between them.
 
     Sixel comes before Kitty's graphics: some terminals that claim both draw only Sixel well.
     """
-    found = {name: answer.search(said) for name, answer in ANSWERS.items()}
+    keys, answers, unfinished = separate(text)
+    found = {name: answer.search(answers) for name, answer in ANSWERS.items()}
     drawing: Drawing = "blocks"
     if (attributes := found["attributes"]) and "4" in attributes[1].split(";"):
         drawing = "sixel"
     elif (kitty := found["kitty"]) and kitty[1] == "OK":
         drawing = "kitty"
     cell = (int(found["cell"][2]), int(found["cell"][1])) if found["cell"] else None
-    for answer in ANSWERS.values():
-        said = answer.sub("", said)
-    typed = printable(KEYS.sub("", said)).strip("\n")
-    return Terminal(drawing, typed, cell, attributes is not None)
+    typed = printable(KEYS.sub("", keys)).strip("\n")
+    return Terminal(drawing, typed, cell, attributes is not None, unfinished)
 
 
 def picture_widget(terminal: Terminal) -> Any:

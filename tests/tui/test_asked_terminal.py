@@ -6,11 +6,17 @@ import subprocess
 import sys
 
 import pytest
+from user import awaited, opened
 
-from mmtui.tui.terminal import ATTRIBUTES, Terminal, understood
+from mmtui.tui.input import TerminalAnswered
+from mmtui.tui.terminal import ATTRIBUTES, Terminal, understand
 
 KITTY, CELL = "\x1b_Gi=31;OK\x1b\\", "\x1b[6;20;10t"
-ASK = "from mmtui.tui.terminal import ask; print('told', tuple(ask()))"
+ASK = """
+from mmtui.tui.terminal import ask, quiet_keyboard
+with quiet_keyboard():
+    print('told', tuple(ask()))
+"""
 
 
 @pytest.mark.parametrize(
@@ -18,8 +24,8 @@ ASK = "from mmtui.tui.terminal import ask; print('told', tuple(ask()))"
     [
         ("", Terminal(answered=False)),
         ("Why \x1b[?62;22c", Terminal(typed="Why ")),
-        (f"a{KITTY}b\x1b[?62;", Terminal("kitty", "ab", answered=False)),
-        ("a\x1b_Gi=31;O", Terminal(typed="a", answered=False)),
+        (f"a{KITTY}b\x1b[?62;", Terminal("kitty", "ab", None, False, "\x1b[?62;")),
+        ("a\x1b_Gi=31;O", Terminal("blocks", "a", None, False, "\x1b_Gi=31;O")),
         ("\x1b[?62;4;22c", Terminal("sixel")),
         ("\x1b[?62;22c", Terminal()),
         ("\x1b[?64;40c", Terminal()),
@@ -30,15 +36,17 @@ ASK = "from mmtui.tui.terminal import ask; print('told', tuple(ask()))"
     ],
 )
 def test_answers_are_told_from_what_is_typed(said, meant):
-    assert understood(said) == meant
+    assert understand(said) == meant
 
 
-def _asked(answer: str) -> str:
-    """What a process is told by a terminal with this answer."""
+def _asked(answer: str, term: str = "xterm-256color") -> tuple[str, str]:
+    """What a terminal with this answer is asked, and what a process finds out."""
     ours, theirs = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name not in ("TMUX", "STY")}
     process = subprocess.Popen(
-        [sys.executable, "-c", ASK], stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL
-    )
+        [sys.executable, "-c", ASK], stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL,
+        env=environment | {"TERM": term},
+    )  # fmt: skip
     os.close(theirs)
     seen = b""
     while ATTRIBUTES.encode() not in seen:
@@ -48,15 +56,41 @@ def _asked(answer: str) -> str:
         seen += os.read(ours, 4096)
     process.wait()
     os.close(ours)
-    return seen.decode().rpartition("told")[2].strip()
+    asked, _, found = seen.decode().rpartition("told")
+    return asked, found.strip()
 
 
 def test_a_terminal_that_answers_is_understood_and_loses_no_key():
-    assert _asked(f"Wh{KITTY}y{CELL}\x1b[?62;22c") == "('kitty', 'Why', (10, 20), True)"
+    asked, found = _asked(f"Wh{KITTY}y{CELL}\x1b[?62;22c")
+    assert found == "('kitty', 'Why', (10, 20), True, '')"
+    assert asked.endswith(ATTRIBUTES)  # nothing is echoed
 
 
 def test_a_terminal_that_does_not_answer_draws_blocks_and_keeps_the_keys():
-    assert _asked("Why") == "('blocks', 'Why', None, False)"
+    assert _asked("Why")[1] == "('blocks', 'Why', None, False, '')"
+
+
+def test_tmux_and_screen_are_not_asked_what_they_take_for_a_title():
+    assert "\x1b_" in _asked("\x1b[?62c", "xterm-256color")[0]
+    for name in ("screen-256color", "tmux-256color"):
+        assert "\x1b_" not in _asked("\x1b[?62c", name)[0]
+
+
+def test_late_answers_tell_what_can_be_drawn():
+    terminal = Terminal(answered=False).updated(KITTY)
+    assert terminal.drawing == "kitty" and not terminal.answered
+    terminal = terminal.updated(f"{CELL}\x1b[?62c")
+    assert terminal == Terminal("kitty", "", (10, 20))
+    assert terminal.updated("\x1b[?62;4c").drawing == "sixel"
+
+
+@awaited
+async def test_the_chat_draws_better_after_a_late_answer(tmp_path):
+    async with opened(tmp_path) as user:
+        user.app.post_message(TerminalAnswered(KITTY))
+        await user.settle()
+        assert user.app.terminal.drawing == "kitty"
+        assert user.composer.text == ""
 
 
 def test_without_a_terminal_nothing_is_asked():
@@ -67,4 +101,4 @@ def test_without_a_terminal_nothing_is_asked():
         check=True,
         stdin=subprocess.DEVNULL,
     )
-    assert run.stdout == "told ('blocks', '', None, True)\n"
+    assert run.stdout == "told ('blocks', '', None, True, '')\n"
