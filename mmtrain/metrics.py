@@ -13,7 +13,16 @@ from mmtui.errors import InputError
 from mmtui.files import replacing
 
 FILE = "metrics.jsonl"
-SMOOTHING = 0.98
+SMOOTHED_SHARE = 0.1  # of a run's steps: about the last tenth makes a smoothed loss
+SMOOTHED_STEPS = 50  # at most
+
+
+def smoothing(steps: int) -> float:
+    """The decay of an exponential mean over a run of `steps` steps.
+
+    A mean over many steps lags behind the loss of a short run, which falls fast.
+    """
+    return 1 - 1 / min(max(SMOOTHED_SHARE * steps, 1), SMOOTHED_STEPS)
 
 
 class Metrics:
@@ -39,11 +48,12 @@ def read(out: Path) -> list[dict[str, Any]]:
 
 
 def smoothed(values: list[float]) -> Iterator[float]:
-    """An exponential mean, corrected for its start."""
+    """An exponential mean, corrected for its start (as Adam's moments are)."""
+    decay = smoothing(len(values))
     mean = weight = 0.0
     for value in values:
-        mean = SMOOTHING * mean + (1 - SMOOTHING) * value
-        weight = SMOOTHING * weight + (1 - SMOOTHING)
+        mean = decay * mean + (1 - decay) * value
+        weight = decay * weight + (1 - decay)
         yield mean / weight
 
 

@@ -99,7 +99,7 @@ def _forward_and_backward(
     except RuntimeError as error:
         if "memory" in str(error):
             raise MmtuiError("two batches do not fit into memory", CURES[stage.name]) from error
-        if "shape" in str(error) or "size" in str(error):
+        if stage.samples is not None and ("shape" in str(error) or "size" in str(error)):
             raise InputError(
                 f"{stage.name}: the parts of the model do not fit together: {error}",
                 "the projector belongs to another tower or language model",

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mmtrain import memory
-from mmtrain.metrics import SMOOTHING
+from mmtrain.metrics import smoothing
 from mmtui.text import one_line, printable
 
 LINE_EVERY_S = 15.0  # where there is no terminal
@@ -45,8 +45,9 @@ class Screen:
             print(printable(text), file=sys.stderr, flush=True)
 
     def step(self, line: dict[str, Any], tokens_per_s: float) -> None:
-        self._mean = SMOOTHING * self._mean + (1 - SMOOTHING) * line["loss"]
-        self._weight = SMOOTHING * self._weight + (1 - SMOOTHING)
+        decay = smoothing(self._steps)
+        self._mean = decay * self._mean + (1 - decay) * line["loss"]
+        self._weight = decay * self._weight + (1 - decay)
         rates = " ".join(f"{name} {rate:.1e}" for name, rate in line["lr"].items())
         figures = (
             f"loss {self._mean / self._weight:.3f}{self._validation} · {tokens_per_s:,.0f} tokens/s"

@@ -37,11 +37,11 @@ def write_predictions(predictions: list[Prediction], file: Path) -> None:
 
 
 def write_sheet(predictions: list[Prediction], file: Path) -> None:
-    """The best first, then the worst."""
-    ranked = sorted(predictions, key=lambda prediction: -prediction.score)
-    chosen = ranked[:SHOWN] + ranked[SHOWN:][-SHOWN:]
+    """The best, from the best on, then the worst, from the worst on; each with its score."""
+    ranked = sorted(predictions, key=lambda prediction: prediction.score, reverse=True)
+    worst = ranked[SHOWN:][-SHOWN:]
     cells = [
-        (p.picture, f"{p.question or ''}\n{p.prediction}\n({p.references[0]})".strip())
-        for p in chosen
+        (p.picture, f"{p.score:.2f}  {p.question or ''}\n{p.prediction}\n({p.references[0]})")
+        for p in [*ranked[:SHOWN], *reversed(worst)]
     ]
     sheets.draw(cells, file)

@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from torch import Tensor
 
@@ -24,7 +25,7 @@ SIZES: dict[str, dict[str, Any]] = {
     },
     "170m": {
         "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
-        "num_attention_heads": 12, "partial_rotary_factor": 0.4, "vocab_size": 51200,
+        "num_attention_heads": 12, "partial_rotary_factor": 0.5, "vocab_size": 51200,
     },
     "nano": {
         "hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 4,
@@ -35,7 +36,11 @@ CONTEXT = 2048
 
 
 def config(size: str) -> Any:
-    """A PhiConfig: one of SIZES, or a JSON file in the form of a hub model's config.json."""
+    """A PhiConfig: one of SIZES, or a JSON file in the form of a hub model's config.json.
+
+    Raises:
+        InputError: The file can't be read, or describes no Phi that can be built.
+    """
     from transformers import PhiConfig
 
     if size in SIZES:
@@ -44,10 +49,38 @@ def config(size: str) -> Any:
         settings = json.loads(resolve(size).read_bytes())
         if settings.get("model_type", "phi") != "phi":
             raise ValueError(f"model_type is {settings['model_type']!r}, not 'phi'")
-        return PhiConfig(**settings)
+        shape = PhiConfig(**settings)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{size} is no size and no config of a Phi: {error}", f"--size {'|'.join(SIZES)}"
+            f"{size} is neither a size nor the config of a Phi: {error}",
+            f"--size takes {', '.join(SIZES)} or a config.json",
+        ) from error
+    _check_shape(shape, size)
+    return shape
+
+
+def _check_shape(shape: Any, size: str) -> None:
+    """Build the model without memory for its weights, and read two tokens with it.
+
+    Raises:
+        InputError: The numbers in the config contradict each other.
+    """
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from transformers import PhiForCausalLM
+
+    try:
+        width = shape.hidden_size // shape.num_attention_heads
+        rotary = int(width * shape.partial_rotary_factor)
+        if rotary % 2:
+            raise ValueError(
+                f"a head's {width} x {shape.partial_rotary_factor} = {rotary} rotary dimensions"
+                " must be an even number"
+            )
+        with FakeTensorMode():
+            PhiForCausalLM(shape)(input_ids=torch.zeros(1, 2, dtype=torch.long))
+    except Exception as error:  # nonsense in a config raises nearly anything
+        raise InputError(
+            f"{size} describes no Phi that can be built: {error}", "correct its numbers"
         ) from error
 
 

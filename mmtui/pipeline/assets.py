@@ -105,17 +105,19 @@ def workspace(name: str, needed: int) -> Iterator[Path]:
 def save_tensors(
     tensors: "Mapping[str, Tensor]", path: Path, metadata: dict[str, str] | None = None
 ) -> None:
-    """safetensors' `save_file`, but a full disk is an OSError and others may read the file."""
+    """safetensors' `save_file`, but a full disk is an OSError and the file's mode the umask's."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    path.touch()
+    mode = path.stat().st_mode & 0o777
     try:
         save_file(dict(tensors), path, metadata={"format": "pt", **(metadata or {})})
     except SafetensorError as error:
         if f"os error {errno.ENOSPC}" in str(error):
             raise OSError(errno.ENOSPC, "No space left on device", str(path)) from error
         raise
-    path.chmod(0o644)
+    path.chmod(mode)
 
 
 def intact(path: Path, pin: Pin) -> bool:

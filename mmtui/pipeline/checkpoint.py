@@ -8,7 +8,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -140,9 +140,9 @@ def write(
         if projector is not None:
             assets.save_tensors(projector, aside / PROJECTOR)
         if adapter is not None:
-            shutil.copytree(adapter, aside / ADAPTER)
+            _fill(aside / ADAPTER, adapter, shutil.copyfile)
         if language is not None:
-            shutil.move(language, aside / LANGUAGE)
+            _fill(aside / LANGUAGE, language, shutil.move)
             weights = dataclasses.replace(spec.language, weights=Asset(LANGUAGE))
             spec = dataclasses.replace(spec, language=weights)
         pins = [
@@ -154,6 +154,19 @@ def write(
         (aside / SPEC).write_text(json.dumps(complete.to_json(), indent=2) + "\n")
         for part in (PROJECTOR, ADAPTER, LANGUAGE, SPEC):
             _exchange(aside / part, folder / part)
+
+
+def _fill(folder: Path, source: Path, put: Callable[[Path, Path], object]) -> None:
+    """Make `folder` with the files of `source`, with the mode that the umask gives.
+
+    A temporary folder is its owner's alone, and so would be a copy of it.
+    """
+    folder.mkdir()
+    for path in sorted(source.iterdir()):
+        if path.is_dir():
+            _fill(folder / path.name, path, put)
+        else:
+            put(path, folder / path.name)
 
 
 def _exchange(new: Path, place: Path) -> None:

@@ -1,6 +1,9 @@
 import json
+import os
 import shutil
+import stat
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -73,6 +76,22 @@ def test_a_language_model_of_its_own_is_found_wherever_the_folder_lies(tmp_path,
     (tmp_path / "moved" / "language" / "config.json").write_text("{}")
     with pytest.raises(InputError, match=r"language/config.json is missing or damaged"):
         checkpoint.read(tmp_path / "moved")
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_parts_have_the_mode_that_the_umask_gives(tmp_path, spec, adapter, umask):
+    """Also where they come from temporary folders, which are their owner's alone."""
+    before = os.umask(umask)
+    try:
+        with TemporaryDirectory(dir=tmp_path) as language:
+            Path(language, "config.json").write_text("{}")
+            adapter.chmod(0o700)
+            checkpoint.write(tmp_path / "new", spec, STATE, adapter, Path(language))
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "new").rglob("*"):
+        allowed = 0o777 if path.is_dir() else 0o666
+        assert stat.S_IMODE(path.stat().st_mode) == allowed & ~umask, path
 
 
 def test_reading_leaves_nothing_behind_that_a_copy_would_carry(tmp_path, spec, adapter):
