@@ -35,9 +35,9 @@ ANSWERS = {
     "capability": "\x1bP1+r524742=38\x1b\\",
 }
 TYPED = [
-    "\x1b", "\x1b\x1b", "\x1b_", "\x1b_Gx", "\x1b_Gi", "\x1b[", "\x1b]", "\x1b]1", "\x1bP", "\x1bPa",
-    "\x1b[A", "\x1b[1;5C", "\x1b[200~a\x1b[201~", "\x1bOP", "\x1b[15~", "\x1bx", "\x1b[97;5u", "a_b[c",
-    "\x1b[<0;3;4M",
+    "\x1b", "\x1b\x1b", "\x1bx", "\x1b_", "\x1b_Gx", "\x1b_Gi", "\x1b[", "\x1b]", "\x1b]1", "\x1bP",
+    "\x1bPa", "\x1bOP", "\x1b[A", "\x1b[1;5C", "\x1b[15~", "\x1b[97;5u", "\x1b[200~a\x1b[201~",
+    "\x1b[<0;3;4M", "a_b[c",
 ]  # fmt: skip
 
 
