@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 import mmtui
+from mmtui.arguments import TextCommand
 from mmtui.bench_cli import bench
 from mmtui.entry import silence_libraries
 from mmtui.errors import NoSpeechError, UsageError
@@ -16,6 +17,7 @@ from mmtui.history_cli import config, history
 from mmtui.paths import resolve
 from mmtui.pipeline.spec import EngineChoice
 from mmtui.progress import print_json, reporting
+from mmtui.stdin import decode
 from mmtui.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -100,10 +102,10 @@ def _root(
     chat(model, engine, resume, tuple(image or []), plain=plain)
 
 
-@app.command()
+@app.command(cls=TextCommand)
 def ask(
     question: Annotated[
-        str | None, typer.Argument(metavar="[QUESTION]", help="Left out: read from stdin.")
+        str | None, typer.Argument(metavar="[QUESTION]", help="Left out, or -: read from stdin.")
     ] = None,
     image: Annotated[
         list[str] | None,
@@ -315,11 +317,11 @@ def _piped() -> BinaryIO | None:
 def _question(typed: str | None, pictures: list[str], by_voice: bool) -> str:
     """The typed question, or what stdin holds, or what a picture alone asks for."""
     stdin_is_free = not by_voice and "-" not in pictures
-    if typed is None and stdin_is_free and (pipe := _piped()) is not None:
+    if typed in (None, "-") and stdin_is_free and (pipe := _piped()) is not None:
         piped = pipe.read(MAX_QUESTION_BYTES + 1)
         if len(piped) > MAX_QUESTION_BYTES:
             raise UsageError("the question on stdin is longer than 10 MB")
-        typed = piped.decode(errors="replace")
+        typed = decode(piped)
     if typed and typed.strip():
         return typed
     if by_voice:

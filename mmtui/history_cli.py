@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmtui.arguments import TextCommand
 from mmtui.errors import UsageError
 from mmtui.paths import resolve
 from mmtui.progress import print_json
@@ -52,7 +53,7 @@ def list_(limit: Limit = 20, as_json: JsonOption = False) -> None:
         _print(kept.newest(limit), as_json)
 
 
-@history.command()
+@history.command(cls=TextCommand)
 def search(words: list[str], limit: Limit = 20, as_json: JsonOption = False) -> None:
     """Find conversations by words in a message, a recording or the title.
 
@@ -87,7 +88,7 @@ def export(
     print(one_line(str(file)))
 
 
-@history.command()
+@history.command(cls=TextCommand)
 def rename(id: Id, title: Annotated[list[str], typer.Argument(metavar="TITLE")]) -> None:
     """Give a conversation another title."""
     if not (new := " ".join(title).strip()):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmtui.chat.config import Config
+from mmtui.text import one_line
 
 if TYPE_CHECKING:
     from mmtui.pipeline.spec import EngineChoice
@@ -26,7 +27,12 @@ def chat(
     if engine:
         config = config.changed(engine=engine)
     in_browser = "TEXTUAL_DRIVER" in os.environ  # of `serve`, which has no terminal
-    if plain or not (in_browser or (sys.stdin.isatty() and sys.stdout.isatty())):
+    has_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if has_terminal and not (plain or in_browser or can_move_cursor()):
+        plain = True
+        note = f"TERM={os.environ.get('TERM', '')} can't show a screen: this is mmtui --plain"
+        print(one_line(note), file=sys.stderr)
+    if plain or not (in_browser or has_terminal):
         from mmtui.plain import chat as lines
 
         lines(config, resume, list(images))
@@ -34,3 +40,21 @@ def chat(
         from mmtui.tui.start import run
 
         run(config, resume, images)
+
+
+def can_move_cursor() -> bool:
+    """Whether the terminal can have a screen, as far as $TERM and terminfo tell.
+
+    A terminal that terminfo does not know is a new one rather than an old one.
+    """
+    if os.name != "posix":
+        return True
+    if os.environ.get("TERM", "") in ("", "dumb", "unknown"):
+        return False
+    try:
+        import curses
+
+        curses.setupterm()
+        return bool(curses.tigetstr("cup"))
+    except (ImportError, curses.error):
+        return True

@@ -11,7 +11,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +25,7 @@ from mmtui.chat.model import Model
 from mmtui.chat.protocol import Event, Progress
 from mmtui.chat.session import Notice, Session
 from mmtui.errors import MissingError, MmtuiError, NoSpeechError, UsageError
+from mmtui.stdin import Lines
 from mmtui.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -58,11 +58,16 @@ class Plain:
     ) -> None:
         self._session, self._microphones, self._events = session, microphone, events
         self._staged: list[Attachment] = []
-        self._stdin = Stdin()
+        self._stdin = Lines()
         self._step = ""
 
     def run(self) -> None:
-        """Raises KeyboardInterrupt for Ctrl-C where no answer is being written."""
+        """Chat until stdin ends, or a line says /quit.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed where no answer was being written.
+            InputError: What comes on stdin is no text.
+        """
         self._print_thread()
         for line in self._lines():
             try:
@@ -161,7 +166,7 @@ class Plain:
                 text = f"\rrecording, Enter ends it, {left:2} s left "
                 print(text, end="", file=sys.stderr, flush=True)
                 shown = left
-            line = self._stdin.line(TICK_S)
+            line = self._stdin.read(TICK_S)
         if is_counted and not (line and sys.stdin.isatty()):  # which shows the Enter itself
             print(file=sys.stderr)
         if line and line.strip():
@@ -322,56 +327,17 @@ class Plain:
     def _line(self) -> str | None:
         """In a terminal after a prompt, and edited where answers go there, too."""
         if not sys.stdin.isatty():
-            return self._stdin.line()
+            return self._stdin.read()
         try:
             if sys.stdout.isatty() and not self._stdin.is_awaited:
                 return input("> ") + "\n"
             print("> ", end="", file=sys.stderr, flush=True)
-            if line := self._stdin.line():
+            if line := self._stdin.read():
                 return line
         except EOFError:
             pass
         print(file=sys.stderr)
         return None
-
-
-class Stdin:
-    """Lines that need not be waited for until they come.
-
-    A thread reads each: select knows neither what Python has read ahead nor every system's pipes.
-    """
-
-    def __init__(self) -> None:
-        self._next: Future[str] | None = None
-
-    @property
-    def is_awaited(self) -> bool:
-        """Whether the next line is for `line` only."""
-        return self._next is not None
-
-    def line(self, patience_s: float | None = None) -> str | None:
-        """With its end, so that "" is the end of all; None if no line comes in time."""
-        if self._next is None:
-            self._next = Future()
-            threading.Thread(target=_read_line, args=(self._next,), daemon=True).start()
-        try:
-            line = self._next.result(patience_s)
-        except TimeoutError:
-            return None
-        self._next = None
-        return line
-
-    def give_back(self, line: str) -> None:
-        """It comes next, again."""
-        self._next = Future()
-        self._next.set_result(line)
-
-
-def _read_line(line: "Future[str]") -> None:
-    try:
-        line.set_result(sys.stdin.readline())
-    except (OSError, ValueError) as error:
-        line.set_exception(error)
 
 
 def tell(notice: Notice) -> None:

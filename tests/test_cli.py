@@ -269,6 +269,18 @@ def test_wrong_usage(mmtui):
     assert_told(mmtui("nonsense"), 2, "nonsense", "mmtui --help")
 
 
+def test_questions_as_people_write_them(mmtui):
+    """Each gets as far as the model, which is not there."""
+    for question in ("- Summarize: the sky", "-5 + 3 is what?", "--why is the sky blue?"):
+        assert_told(mmtui("ask", question, "--model", "gpt5"), 2, "no model gpt5")
+    for typed in ((), ("-",)):
+        piped = "Wie heißt das?".encode("utf-16")
+        assert_told(mmtui("ask", *typed, "--model", "gpt5", stdin=piped), 2, "no model gpt5")
+    assert_told(mmtui("ask", "--max-token", 5, "Hi"), 2, "No such option: --max-token .*max-tokens")
+    assert_told(mmtui("ask", stdin=b"\0\1\2"), 4, "stdin is no text", "UTF-8")
+    assert_told(mmtui("ask", stdin=" \n".encode("utf-16")), 2, "there is no question")
+
+
 def test_a_question_longer_than_the_context_says_by_how_much(mmtui, tiny):
     run = mmtui("ask", "--model", tiny, stdin=b"z" * 3000)
     assert_told(run, 2, r"\d+ tokens long, \d+ too many for tiny", "shorten it to 2047")
