@@ -1,16 +1,18 @@
 """COCO captions, as downloaded: annotations/captions_*.json beside the folders of images."""
 
-from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from mmtrain.data.examples import Example, Split, hold_out
+from mmtrain.data.examples import NOTHING_HELD_OUT, Example, Split, hold_out
+from mmtrain.data.named import NamedPictures
+from mmtrain.data.skipped import Skipped
 from mmtui.errors import InputError
+from mmtui.files import read_json
 
 QUESTION = "Describe this picture."
-MISSING_SHARE = 0.01  # of images that an annotation file names: more is a wrong layout
+LAYOUT = "COCO's archives unpack to train2017/ and val2017/ beside annotations/"
 
 
 class _Image(BaseModel):
@@ -71,55 +73,53 @@ def split(root: Path) -> CaptionSplit:
         train = [item for item in train if item.image not in seen]
     else:
         train, validation = hold_out(train, lambda item: item.image.name)
+    if not validation:
+        notes.append(NOTHING_HELD_OUT)
     return CaptionSplit(train, validation, notes)
 
 
 def captioned(annotations: Path, notes: list[str]) -> list[Captioned]:
-    """The images of one annotation file that are there, each with its captions."""
+    """The images of one annotation file that are there, each with its captions.
+
+    What is left out is told in `notes`.
+
+    Raises:
+        InputError: The file is not COCO's, or more than a few of its images are missing.
+    """
     try:
-        data = TypeAdapter(_Captions).validate_json(annotations.read_bytes())
-    except OSError as error:
-        raise InputError(f"{annotations} can't be read: {error.strerror}") from error
+        data = TypeAdapter(_Captions).validate_python(read_json(annotations))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{annotations} are no COCO captions: {where} {first['msg']}") from None
-    folder = annotations.parents[1] / annotations.stem.removeprefix("captions_")
-    captions = defaultdict(list)
-    empty = 0
-    for annotation in data.annotations:
-        if text := " ".join(annotation.caption.split()):
-            captions[annotation.image_id].append(text)
+        raise InputError(f"{annotations} holds no COCO captions: {where}: {first['msg']}") from None
+    skipped_captions, skipped_images = Skipped(), Skipped()
+    captions: dict[int, list[str]] = {image.id: [] for image in data.images}
+    for number, annotation in enumerate(data.annotations):
+        text = " ".join(annotation.caption.split())
+        if annotation.image_id not in captions:
+            skipped_captions.add("its image is not listed", f"annotation {number}")
+        elif not text:
+            skipped_captions.add("it is empty", f"annotation {number}")
         else:
-            empty += 1
+            captions[annotation.image_id].append(text)
     named = [image for image in data.images if captions[image.id]]
-    there = [
-        image for image in named if _plain(image.file_name) and (folder / image.file_name).is_file()
-    ]
-    missing = len(named) - len(there)
     if not named:
         raise InputError(f"{annotations} holds no caption of its images")
-    if missing > MISSING_SHARE * len(named):
-        raise InputError(
-            f"{missing:,} of the {len(named):,} images of {annotations.name} are not in {folder}",
-            "put them there; COCO's archives unpack to train2017/ and val2017/ beside annotations/",
-        )
-    if missing:
-        notes.append(
-            f"{annotations.name}: {missing:,} images are missing; their captions are skipped"
-        )
-    if empty:
-        notes.append(f"{annotations.name}: {empty:,} empty captions are skipped")
-    return [Captioned(folder / i.file_name, tuple(captions[i.id])) for i in there]
+    pictures = NamedPictures([annotations.parents[1] / annotations.stem.removeprefix("captions_")])
+    items = []
+    for image in named:
+        if place := pictures.find(image.file_name):
+            items.append(Captioned(place, tuple(captions[image.id])))
+        else:
+            skipped_images.add("it is missing", repr(image.file_name))
+    pictures.require(annotations, LAYOUT)
+    notes += skipped_images.notes("image", annotations.name)
+    notes += skipped_captions.notes("caption", annotations.name)
+    return items
 
 
 def validates(file: Path) -> bool:
     return file.stem.startswith("captions_val")
-
-
-def _plain(name: str) -> bool:
-    path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts
 
 
 def examples_of(images: list[Captioned]) -> list[Example]:

@@ -3,17 +3,26 @@
 Format and data: https://huggingface.co/datasets/liuhaotian/LLaVA-Instruct-150K
 """
 
-import json
+import re
 from itertools import pairwise
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from mmtrain.data.examples import Content, Example, Split, hold_out
+from mmtrain.data.examples import NOTHING_HELD_OUT, Content, Example, Split, hold_out
+from mmtrain.data.named import NamedPictures, stays_inside
+from mmtrain.data.skipped import Skipped
 from mmtui.errors import InputError
+from mmtui.files import encoding_of, read_json
 from mmtui.pipeline.prompt import Role
 
-_MARK = "<image>"
+QUESTIONS = "questions.json"  # of an evaluation's layout
+_TAG = "<image>"
+# A tag in quotes or backticks is one that people talk about.
+_TAGS = re.compile(r"""(?<![`'"])<image>(?![`'"])""")
+# Where only tags that stand for pictures are: before a question, or in a line of their own.
+_PLACED_TAGS = re.compile(r"(?:\A|(?<=<image>))\s*<image>|^[ \t]*<image>[ \t]*$", re.MULTILINE)
 _ROLES: dict[str, Role] = {
     "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant",
     "system": "system",
@@ -26,17 +35,20 @@ class _Said(BaseModel):
 
 
 class _Row(BaseModel):
-    id: str | int = ""
+    id: Any = None
     image: str | list[str] | None = None
+    images: str | list[str] | None = None
     conversations: list[_Said]
+
+    @property
+    def names(self) -> list[str]:
+        """Of its images."""
+        given = self.image or self.images or []
+        return [name for name in ([given] if isinstance(given, str) else given) if name]
 
 
 class _OddRowError(Exception):
-    """A row that can't be trained on."""
-
-
-class _MissingImageError(Exception):
-    """A row whose image is not there."""
+    """A row that can't be trained on, and why."""
 
 
 def is_layout(path: Path) -> bool:
@@ -45,9 +57,13 @@ def is_layout(path: Path) -> bool:
 
 def file_in(path: Path) -> Path | None:
     """The JSON file that `path` is, or the only list of rows to train on in the folder `path`."""
-    if path.suffix == ".json" and path.is_file():
+    if path.suffix.lower() == ".json" and path.is_file():
         return path
-    found = [f for f in sorted(path.glob("*.json")) if not validates(f) and _begins_a_list(f)]
+    found = [
+        file
+        for file in sorted(path.glob("*.json"))
+        if not validates(file) and file.name != QUESTIONS and _begins_a_list(file)
+    ]
     return found[0] if len(found) == 1 else None
 
 
@@ -65,78 +81,134 @@ def read(path: Path, images: Path | None = None) -> Split:
 
     Those of NAME_val.json beside NAME.json validate; where there is none, a tenth is held out,
     split by image. Images are looked for in `images`, or in images/, train2017/ and beside the
-    file. Rows whose image is missing, and odd ones, are counted and skipped. Raises InputError
-    if the file is no list of rows, or no row is left.
+    file. Rows that can't be used are left out, and counted by reason in the notes.
+
+    Raises:
+        InputError: The file is not a list of rows, more than a few of its images are missing, or
+            no row is left.
     """
     file = file_in(path)
     if file is None:
-        raise InputError(f"{path} holds no LLaVA-Instruct JSON, or several")
+        raise InputError(f"{path} holds no LLaVA-Instruct JSON, or several", "name the file itself")
     train, notes = _rows(file, images)
     beside = file.with_stem(f"{file.stem}_val")
     if beside.is_file():
         validation, more = _rows(beside, images)
         return Split(train, validation, notes + more)
     train, validation = hold_out(train, _key)
-    return Split(train, validation, notes)
+    return Split(train, validation, notes if validation else [*notes, NOTHING_HELD_OUT])
 
 
 def _rows(file: Path, images: Path | None) -> tuple[list[Example], list[str]]:
-    """The examples of one file, and notes of what was skipped."""
-    try:
-        rows = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file} can't be read as JSON: {error}") from error
+    """The examples of one file, and notes of what was left out."""
+    rows = read_json(file)
     if not isinstance(rows, list):
         raise InputError(f"{file} is no LLaVA-Instruct data: it must be a list of rows")
     folders = (
         [images] if images else [file.parent / "images", file.parent / "train2017", file.parent]
     )
-    examples, missing, odd = [], 0, []
-    for number, row in enumerate(rows):
+    pictures, skipped, examples = NamedPictures(folders), Skipped(), []
+    for number, row in enumerate(rows, 1):
         try:
-            examples.append(_example(_Row.model_validate(row), number, folders))
-        except _MissingImageError:
-            missing += 1
-        except (ValidationError, _OddRowError) as error:
-            odd.append(f"row {number}: {_first_line(error)}")
-    notes = []
-    if missing:
-        notes.append(f"{file.name}: {missing:,} rows are skipped, their images are missing")
-    if odd:
-        notes.append(f"{file.name}: {len(odd):,} odd rows are skipped, as {odd[0]}")
+            examples.append(_example(row, number, pictures))
+        except _OddRowError as error:
+            skipped.add(str(error), f"row {number}")
+    pictures.require(file, "put them there, or name their folder with --images DIR")
+    notes = skipped.notes("row", file.name)
     if not examples:
         raise InputError(f"{file} has no row to train on", "; ".join(notes) or "it is empty")
     return examples, notes
 
 
 def _begins_a_list(file: Path) -> bool:
-    with file.open("rb") as opened:
-        return opened.read(64).lstrip().startswith(b"[")
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(64)
+    except OSError:  # a folder of that name, say
+        return False
+    return head.decode(encoding_of(head), errors="ignore").lstrip().startswith("[")
 
 
 def _key(example: Example) -> str:
     return example.pictures[0].name if example.pictures else example.name
 
 
-def _example(row: _Row, number: int, folders: list[Path]) -> Example:
-    names = [row.image] if isinstance(row.image, str) else row.image or []
-    pictures = [_find(name, folders) for name in names]
-    marks = sum(said.value.count(_MARK) for said in row.conversations)
-    if marks and marks != len(pictures):
-        raise _OddRowError(f"{marks} {_MARK} for {len(pictures)} images")
-    turns: list[tuple[Role, Content]] = []
-    for said in row.conversations:
-        role = _ROLES.get(said.speaker)
-        if role is None:
-            raise _OddRowError(f"unknown speaker {said.speaker!r}")
-        turns.append((role, _content(said.value, pictures)))
-    _check(turns)
-    if pictures and not marks:  # an image that no turn names belongs to the first question
-        first = next(n for n, (role, _) in enumerate(turns) if role == "user")
-        turns[first] = ("user", (*pictures, *turns[first][1]))
-    while turns[-1][0] != "assistant":
+def _example(content: Any, number: int, pictures: NamedPictures) -> Example:
+    row = _validated(content)
+    found = [_find(name, pictures) for name in row.names]
+    turns = _placed([(_role(said), said.value) for said in row.conversations], found)
+    while turns and turns[-1][0] != "assistant":  # a question that nobody answers
         turns.pop()
-    return Example(str(row.id) or f"row {number}", tuple(turns))
+    _check(turns)
+    return Example(f"row {number}" if row.id in (None, "") else str(row.id), tuple(turns))
+
+
+def _validated(content: Any) -> _Row:
+    if not isinstance(content, dict):
+        raise _OddRowError("it is not a JSON object")
+    try:
+        return _Row.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _OddRowError(f'"{first["loc"][0]}": {first["msg"]}') from None
+
+
+def _find(name: str, pictures: NamedPictures) -> Path:
+    picture = pictures.find(name)
+    if picture is None:
+        inside = stays_inside(name)
+        raise _OddRowError(
+            "an image is missing" if inside else "an image's path leads out of the data"
+        )
+    return picture
+
+
+def _role(said: _Said) -> Role:
+    role = _ROLES.get(said.speaker.lower())
+    if role is None:
+        raise _OddRowError(f"an unknown speaker, {said.speaker!r}")
+    return role
+
+
+def _placed(said: list[tuple[Role, str]], pictures: list[Path]) -> list[tuple[Role, Content]]:
+    """Turns with the pictures where their tags are; tags in answers are text.
+
+    Pictures without any tag come before the first question.
+    """
+    questions = [text for role, text in said if role == "user"]
+    tags = _tags_of(questions, len(pictures))
+    left = list(pictures)
+    turns: list[tuple[Role, Content]] = []
+    for role, text in said:
+        content: list[str | Path] = [text]
+        if role == "user" and tags is not None:
+            first, *rest = tags.split(text)
+            content = [first]
+            for piece in rest:
+                content += [left.pop(0), piece]
+        elif role == "user" and left:
+            content = [*left, text]
+            left.clear()
+        turns.append((role, tuple(p for p in content if isinstance(p, Path) or p.strip())))
+    return [turn for turn in turns if turn[0] != "system" or turn[1]]
+
+
+def _tags_of(questions: list[str], pictures: int) -> re.Pattern[str] | None:
+    """What finds the tags that stand for so many pictures; None where none does."""
+
+    def count(tags: re.Pattern[str]) -> int:
+        return sum(len(tags.findall(text)) for text in questions)
+
+    if not pictures:
+        if count(_PLACED_TAGS):
+            raise _OddRowError(f"an {_TAG} tag, but no image is named")
+        return None
+    if not count(_TAGS):
+        return None
+    for tags in (_TAGS, _PLACED_TAGS):
+        if count(tags) == pictures:
+            return tags
+    raise _OddRowError(f"more or fewer {_TAG} tags than images")
 
 
 def _check(turns: list[tuple[Role, Content]]) -> None:
@@ -146,31 +218,7 @@ def _check(turns: list[tuple[Role, Content]]) -> None:
     if any(role == "system" for role, _ in turns[1:]):
         raise _OddRowError("a system turn that is not the first")
     for role, content in turns:
-        if role == "assistant" and [type(part) for part in content] != [str]:
-            raise _OddRowError("an answer that is empty, or holds an image")
-
-
-def _content(text: str, pictures: list[Path]) -> Content:
-    """Text with each mark replaced by the next of `pictures`, which are used up."""
-    first, *rest = text.split(_MARK)
-    content: list[str | Path] = [first]
-    for piece in rest:
-        content += [pictures.pop(0), piece]
-    return tuple(part for part in content if isinstance(part, Path) or part.strip())
-
-
-def _find(name: str, folders: list[Path]) -> Path:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
-        raise _OddRowError(f"the image {name!r} leads out of the data")
-    for folder in folders:
-        if (folder / path).is_file():
-            return folder / path
-    raise _MissingImageError(name)
-
-
-def _first_line(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))} {first['msg']}"
-    return str(error)
+        if not content:
+            raise _OddRowError(f"an empty {'answer' if role == 'assistant' else 'question'}")
+        if role == "assistant" and str(content[0]).strip() == _TAG:
+            raise _OddRowError(f"an answer that is only {_TAG}")

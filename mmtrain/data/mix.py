@@ -214,7 +214,8 @@ def _bare(label: str) -> str:
 def _exchanges(said: list[dict[str, str]]) -> Iterator[tuple[str, str]]:
     for asked, answered in pairwise(said):
         if asked["from"] == "human":
-            yield asked["value"].replace("<image>", "").strip(), answered["value"]
+            lines = [line for line in asked["value"].split("\n") if line != "<image>"]
+            yield "\n".join(lines).strip(), answered["value"]
 
 
 def _write(file: Path, document: Any) -> None:

@@ -10,14 +10,13 @@ from accelerate import Accelerator
 from mmtrain.answering import Answerer
 from mmtrain.data.batches import Dialogues
 from mmtrain.data.branches import keeps_apart
-from mmtrain.data.examples import Example, Split
+from mmtrain.data.examples import UNUSABLE_SHARE, Example, Split
 from mmtrain.data.features import View
 from mmtrain.parts import Parts
 from mmtrain.stage import Sample
 from mmtui.errors import InputError
 from mmtui.pipeline.projector import Projector
 
-BROKEN_SHARE = 0.01  # of the images: more is no accident
 SAMPLES = 8
 
 
@@ -56,7 +55,7 @@ def encoder(
         parts.store.ensure(files[accelerator.process_index :: accelerator.num_processes], views)
         accelerator.wait_for_everyone()
         broken = parts.store.ensure(files, views)
-        if len(broken) > BROKEN_SHARE * len(files):
+        if len(broken) > UNUSABLE_SHARE * len(files):
             path, reason = next(iter(broken.items()))
             raise InputError(
                 f"{len(broken):,} of {len(files):,} images are broken, as {path.name}: {reason}",

@@ -14,57 +14,6 @@ from mmtui.errors import InputError
 from mmtui.pipeline.assets import silent
 
 
-def rows(path: Path, *content: dict) -> Path:
-    (path / "images").mkdir(exist_ok=True)
-    Image.new("RGB", (9, 9), "red").save(path / "images" / "a.png")
-    (path / "rows.json").write_text(json.dumps(content))
-    return path / "rows.json"
-
-
-def row(*said: str, image: object = "a.png", **more: object) -> dict:
-    speakers = ("human", "gpt") * len(said)
-    talk = [{"from": who, "value": text} for who, text in zip(speakers, said, strict=False)]
-    return {"id": "1", "conversations": talk} | ({"image": image} if image else {}) | more
-
-
-def test_pictures_stand_where_their_marks_are(tmp_path):
-    file = rows(
-        tmp_path,
-        row("<image>\nWhat?", "A.", "And?", "B."),
-        row("Look: <image> there", "A."),
-        row("No mark", "A."),
-        row("Only text", "A.", image=None),
-        row("Hi", "A.", "And <image> now?", "B."),
-    )
-    split = llava.read(file)
-    picture = tmp_path / "images" / "a.png"
-    contents = {example.turns[0][1] for example in split.train + split.validation}
-    assert contents == {
-        (picture, "\nWhat?"),
-        ("Look: ", picture, " there"),
-        (picture, "No mark"),
-        ("Only text",),
-        ("Hi",),
-    }
-    later = next(e for e in split.train + split.validation if e.turns[0][1] == ("Hi",))
-    assert later.turns[2][1] == ("And ", picture, " now?")
-
-
-def test_rows_that_can_t_be_used_are_counted_once_and_skipped(tmp_path):
-    good = [row("Q", f"A{n}.", image=None) | {"id": str(n)} for n in range(20)]
-    odd = [
-        row("Q"), row("Q", " "), row("<image><image>", "A"),
-        row("Q", "A", image="../../etc/passwd"), {"id": "x"},
-        {"id": 3, "conversations": "no"}, row("Q", "A", "Q", "<image>"),
-        {"conversations": [{"from": "gpt", "value": "first"}, {"from": "human", "value": "Q"}]},
-    ]  # fmt: skip
-    split = llava.read(rows(tmp_path, *good, *odd, row("Q", "A", image="gone.png")))
-    assert len(split.train) + len(split.validation) == 20
-    assert len(split.notes) == 2
-    assert "1 rows are skipped, their images are missing" in split.notes[0]
-    assert f"{len(odd)} odd rows are skipped, as row 20" in split.notes[1]
-
-
 def test_no_picture_is_in_both_parts(shared):
     for split in (
         coco.read(shared / "captions"),
@@ -95,24 +44,60 @@ def captions(root: Path, count: int, missing: int = 0) -> Path:
     return root
 
 
-def test_captions_are_one_line_each_and_a_few_missing_images_are_told(tmp_path):
-    split = coco.read(captions(tmp_path, 200, missing=2))
+def test_captions_are_one_line_each_and_what_is_left_out_is_counted(tmp_path):
+    captions(tmp_path, 200, missing=2)
+    file = tmp_path / "annotations" / "captions_train2017.json"
+    document = json.loads(file.read_text())
+    document["annotations"] += [{"image_id": 5, "caption": " "}, {"image_id": 999, "caption": "A"}]
+    file.write_text(json.dumps(document))
+    split = coco.read(tmp_path)
     assert len(split.train) + len(split.validation) == 198
     assert split.train[0].turns[1] == ("assistant", (f"A {split.train[0].pictures[0].stem}",))
-    assert "2 images are missing" in split.notes[0]
+    assert split.notes == [
+        "captions_train2017.json: 2 images skipped: it is missing (first: '0.png')",
+        "captions_train2017.json: 1 caption skipped: it is empty (first: annotation 200)",
+        "captions_train2017.json: 1 caption skipped: its image is not listed"
+        " (first: annotation 201)",
+    ]
 
 
-@pytest.mark.parametrize("damage", ["images gone", "no json", "other json", "no annotations"])
-def test_captions_that_are_none_are_told(tmp_path, damage):
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_captions_with_a_byte_order_mark_are_read(tmp_path, encoding):
+    file = captions(tmp_path, 3) / "annotations" / "captions_train2017.json"
+    file.write_text(file.read_text(), encoding=encoding)
+    assert len(coco.captioned(file, [])) == 3
+
+
+def test_one_image_is_trained_on_without_validation(tmp_path):
+    split = coco.read(captions(tmp_path, 1))
+    assert len(split.train) == 1 and not split.validation
+    assert any("without validation" in note for note in split.notes)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        ("images gone", r"5 of the 10 images that .*json names are missing, such as '0.png'; "
+                        r"searched in .*train2017$"),
+        ("cut off", "is cut off"),
+        ("empty", "is empty"),
+        ("no json", "can't be read as JSON: .* line 2, column 2"),
+        ("other json", "holds no COCO captions: images.0.id: Input should be a valid integer"),
+        ("no annotations", "holds no caption of its images"),
+    ],
+)  # fmt: skip
+def test_captions_that_are_none_are_told(tmp_path, damage, says):
     captions(tmp_path, 10, missing=5 if damage == "images gone" else 0)
     file = tmp_path / "annotations" / "captions_train2017.json"
-    if damage == "no json":
-        file.write_bytes(file.read_bytes()[:50])
-    if damage == "other json":
-        file.write_text('{"images": [{"id": "x"}], "annotations": []}')
-    if damage == "no annotations":
-        file.write_text('{"images": [], "annotations": []}')
-    says = "5 of the 10 images" if damage == "images gone" else "captions"
+    content = {
+        "images gone": file.read_text(),
+        "cut off": file.read_text()[:50],
+        "empty": "",
+        "no json": '{"images": [],\n }',
+        "other json": '{"images": [{"id": "x"}], "annotations": []}',
+        "no annotations": '{"images": [], "annotations": []}',
+    }
+    file.write_text(content[damage])
     with pytest.raises(InputError, match=says):
         coco.read(tmp_path)
 
