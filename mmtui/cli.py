@@ -223,14 +223,29 @@ def transcribe(
 @app.command("serve")
 def serve_(
     host: Annotated[
-        str, typer.Option("--host", metavar="H", help="Beyond this machine: 0.0.0.0.")
+        str,
+        typer.Option(
+            "--host", metavar="H", help="Address to listen at; 0.0.0.0 lets other machines in."
+        ),
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option("--port", metavar="N", min=0, max=65535, help="0 takes a free one.")
     ] = 8000,
     token: Annotated[
-        str, typer.Option("--token", metavar="T", help="Made up where one is needed.")
-    ] = "",
+        str | None,
+        typer.Option(
+            "--token",
+            metavar="T",
+            help="Secret that lets a browser in, made up by default; '' lets everybody in. Other"
+            " users of this machine can see one that is given here in the list of processes.",
+        ),
+    ] = None,
+    max_chats: Annotated[
+        int,
+        typer.Option(
+            "--max-chats", metavar="N", min=1, help="Chats open at once; each loads a model."
+        ),
+    ] = 4,
     model: Annotated[
         str | None, typer.Option("--model", metavar="M", help="Of the chat, as in `ask`.")
     ] = None,
@@ -238,16 +253,18 @@ def serve_(
         EngineChoice | None, typer.Option("--engine", help="Of the chat, as in `ask`.")
     ] = None,
 ) -> None:
-    """The chat in a browser, until Ctrl-C.
+    """Serve the chat to a browser, until Ctrl-C.
 
-    On this machine alone by default; on any other address only to who has the token.
+    Prints the address to open, with a token in it. Whoever has it can do in the chat what you can:
+    files are read and written, sounds recorded and pictures pasted on the machine that serves.
     """
     from mmtui.chat.config import Config
     from mmtui.serve import serve
 
     Config.load()  # what is wrong with it is told here, not in the browser
     given = {"--model": model, "--engine": engine}
-    serve(host, port, token, [f"{name}={value}" for name, value in given.items() if value])
+    options = [f"{name}={value}" for name, value in given.items() if value]
+    serve(host, port, token, max_chats, options)
 
 
 @app.command()
