@@ -6,7 +6,7 @@ from mmtui.entry import command_line, run
 
 
 def main() -> NoReturn:
-    run(lambda: command_line("mmtrain"))
+    run("mmtrain", lambda: command_line("mmtrain"))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from mmtui.entry import command_line, run, silence_libraries
 
 def main() -> NoReturn:
     sys.argv[1:] = _with_id(sys.argv[1:])
-    run(_chat if _says_nothing() else lambda: command_line("mmtui"))
+    run("mmtui", _chat if _says_nothing() else lambda: command_line("mmtui"))
 
 
 def _says_nothing() -> bool:

@@ -3,9 +3,6 @@
 A token is decoded by reading every weight once: memory read at full speed is the limit.
 """
 
-import importlib.metadata
-import os
-import platform
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +11,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from mmtui.errors import MmtuiError
+from mmtui.machine import cores, describe
 from mmtui.pipeline.assets import Report
 from mmtui.pipeline.memory import peak
 from mmtui.pipeline.spec import EngineChoice
@@ -28,7 +26,6 @@ REPEATS = 3  # a figure is the median of so many
 ANSWER_TOKENS = 48
 LONG_TOKENS = 512  # of the prompt that prefill is measured with
 SCANNED_BYTES = 1 << 30  # more than any processor's cache
-LIBRARIES = ("torch", "transformers", "bitsandbytes", "llama-cpp-python")
 
 
 @dataclass(frozen=True)
@@ -115,20 +112,8 @@ def measure(
 
 
 def machine() -> dict[str, str | int]:
-    """Where and with what it was measured."""
-    found: dict[str, str | int] = {
-        "processor": _processor(),
-        "cores": len(_cores()),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "date": time.strftime("%Y-%m-%d"),
-    }
-    for library in LIBRARIES:
-        try:
-            found[library] = importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    """Where, when and with what it was measured."""
+    return describe() | {"date": time.strftime("%Y-%m-%d")}
 
 
 def read_bytes_per_s(*, on_gpu: bool = False) -> float:
@@ -141,9 +126,9 @@ def _cpu_scan() -> Iterator[float]:
     """The seconds of reading SCANNED_BYTES, again and again."""
     import numpy as np
 
-    cores = len(_cores())
-    parts = np.array_split(np.ones(SCANNED_BYTES // 8, np.uint64), cores)
-    with ThreadPoolExecutor(cores) as pool:
+    threads = len(cores())
+    parts = np.array_split(np.ones(SCANNED_BYTES // 8, np.uint64), threads)
+    with ThreadPoolExecutor(threads) as pool:
         while True:
             began = time.perf_counter()
             list(pool.map(np.bitwise_or.reduce, parts))  # NumPy computes without the GIL
@@ -159,22 +144,6 @@ def _gpu_scan() -> Iterator[float]:
         began = time.perf_counter()
         block.sum().item()
         yield time.perf_counter() - began
-
-
-def _cores() -> set[int]:
-    """Those that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return set(range(os.cpu_count() or 1))
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
-            names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-        return names[0]
-    except (OSError, IndexError):
-        return platform.processor() or platform.machine()
 
 
 def _answered(assistant: "Assistant", turns: "Sequence[Turn]", limit: int) -> "Reply":

@@ -4,9 +4,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
+
+from mmtui.supervisor import supervise
 
 if TYPE_CHECKING:
     from mmtui.errors import MmtuiError
@@ -15,19 +18,21 @@ if TYPE_CHECKING:
 _interrupted = False
 
 
-def run(load: Callable[[], Callable[[], int | None]]) -> NoReturn:
-    """Run what `load` imports, and leave with its exit code.
+def run(name: str, load: Callable[[], Callable[[], int | None]]) -> NoReturn:
+    """Run what `load` imports, and exit with its exit code.
 
-    Small until then, so that Ctrl-C is quiet at once.
+    Little is imported before, so that Ctrl-C is quiet from the start.
+
+    Args:
+        name: The command, in messages.
     """
+    _open_standard_streams()
+    if not {"--help", "--version"}.intersection(sys.argv):  # which load nothing that could crash
+        supervise(partial(_report_death, name))
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # nothing has begun yet
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that half-done work is cleared
-    nowhere = Path(os.devnull).open("r+")  # noqa: SIM115 - for `>&-`, where there is no stream
-    sys.stdin, sys.stdout, sys.stderr = (s or nowhere for s in (sys.stdin, sys.stdout, sys.stderr))
-    for stream in (sys.stdin, sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    signal.signal(signal.SIGTERM, _terminate)
     act = load()
-    from mmtui.errors import MmtuiError, told
+    from mmtui.errors import MmtuiError
 
     signal.signal(signal.SIGINT, _interrupt)
     try:
@@ -39,7 +44,7 @@ def run(load: Callable[[], Callable[[], int | None]]) -> NoReturn:
     except BrokenPipeError:  # `mmtui ask ... | head` ends quietly
         os._exit(1)
     except Exception as error:  # a bug is one line too, unless --debug
-        code = _fail(told(error))
+        code = 130 if _interrupted else _fail_unexpectedly(error)
     if code == 130:
         print("interrupted", file=sys.stderr)
     _leave(code)
@@ -65,25 +70,68 @@ def command_line(package: str) -> Callable[[], int]:
     return act
 
 
+def _open_standard_streams() -> None:
+    """Whatever was closed (`>&-`) becomes the null device, and no other file gets its number."""
+    while (null := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(null)
+    nowhere = Path(os.devnull).open("r+")  # noqa: SIM115
+    sys.stdin, sys.stdout, sys.stderr = (s or nowhere for s in (sys.stdin, sys.stdout, sys.stderr))
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+
+
 def _interrupt(*_: object) -> NoReturn:
     global _interrupted  # noqa: PLW0603 - a signal handler has nowhere else to put it
     _interrupted = True
     raise KeyboardInterrupt
 
 
+def _terminate(*_: object) -> NoReturn:
+    """Leave by an exception, so that half-done work is cleared; a second signal changes nothing."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
+
+
+def _report_death(name: str, number: int, dump: str) -> int:
+    """Report that a signal killed the command, in the process that outlived it."""
+    from mmtui import logs
+    from mmtui.crashes import describe_signal
+    from mmtui.errors import explain_death
+
+    log = logs.record_crash(f"{name}: {describe_signal(number)}", dump)
+    error = explain_death(name, number, dump, log)
+    _print_error(error)
+    sys.stderr.flush()
+    return error.exit_code
+
+
+def _fail_unexpectedly(error: Exception) -> int:
+    from mmtui import logs
+    from mmtui.errors import explain
+
+    return _fail(explain(error, logs.record_error(error)))
+
+
 def _fail(error: "MmtuiError") -> int:
     if _interrupted:  # within an import, Ctrl-C can come out as nearly any exception
         return 130
-    from mmtui.text import one_line
-
     if os.environ.get("MMTUI_DEBUG"):
         import traceback
 
-        traceback.print_exc()
+        from mmtui.text import printable
+
+        print(printable(traceback.format_exc()), end="", file=sys.stderr)
+    _print_error(error)
+    return error.exit_code
+
+
+def _print_error(error: "MmtuiError") -> None:
+    from mmtui.text import one_line
+
     print(f"error: {one_line(str(error))}", file=sys.stderr)
     if error.hint:
         print(f"hint: {one_line(error.hint)}", file=sys.stderr)
-    return error.exit_code
 
 
 def _leave(code: int) -> NoReturn:

@@ -2,6 +2,10 @@
 
 import errno
 import re
+import signal
+from pathlib import Path
+
+from mmtui.crashes import CRASHES, describe_signal
 
 # torch has no exception of its own for the memory of the CPU.
 _OUT_OF_MEMORY = re.compile("OutOfMemoryError|can't allocate memory|not enough memory")
@@ -43,11 +47,37 @@ class NoSpeechError(InputError):
         super().__init__(what, "it may be too quiet, or hold more noise than voice")
 
 
-def told(error: Exception) -> MmtuiError:
-    """Any other exception as one of ours: of the disk, of memory, or a bug."""
+def explain(error: Exception, log: Path | None = None) -> MmtuiError:
+    """Turn any other exception into one of ours: of the disk, of memory, or a bug.
+
+    Args:
+        log: The file that has the traceback, if it could be written.
+    """
     if isinstance(error, OSError):
         hint = "free some disk space" if error.errno == errno.ENOSPC else None
         return MmtuiError(str(error), hint)
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(f"{error!r}"):
         return MmtuiError("out of memory", "close other programs, or use --model smol")
-    return MmtuiError(f"{type(error).__name__}: {error}", "this is a bug; --debug shows where")
+    where = f"{log} says where it happened" if log else "--debug shows where it happened"
+    return MmtuiError(f"{type(error).__name__}: {error}", f"this is a bug; {where}")
+
+
+def explain_death(process: str, number: int, dump: str, log: Path | None) -> MmtuiError:
+    """Say how a signal killed a process.
+
+    Args:
+        process: What is called so in the message: "mmtui", "the model".
+        number: The signal.
+        dump: The stacks that `faulthandler` wrote.
+        log: The file that has the same, if it could be written.
+    """
+    if number == signal.SIGKILL:
+        return MmtuiError(
+            f"{process} was killed, probably because memory ran out",
+            "close other programs, or take a smaller model",
+        )
+    cures = [f"{log} says where it happened"] if log else []
+    if re.search("llama_?cpp", dump):
+        cures.append("--engine torch does without llama.cpp")
+    how = "crashed" if number in CRASHES else "was ended"
+    return MmtuiError(f"{process} {how}: {describe_signal(number)}", "; ".join(cures) or None)

@@ -22,7 +22,7 @@ from mmtui.chat.config import Config
 from mmtui.chat.conversation import Attachment, Draft
 from mmtui.chat.export import write
 from mmtui.chat.model import Model
-from mmtui.chat.protocol import Event, Progress
+from mmtui.chat.protocol import Died, Event, Failed, Progress
 from mmtui.chat.session import Notice, Session
 from mmtui.errors import MissingError, MmtuiError, NoSpeechError, UsageError
 from mmtui.stdin import Lines
@@ -304,6 +304,8 @@ class Plain:
             event = self._events.get(timeout=patience_s)
         except queue.Empty:
             return False
+        if isinstance(event, Failed | Died) and event.traceback:
+            print(printable(event.traceback), file=sys.stderr, flush=True)
         self._session.hear(event)
         if isinstance(event, Progress) and event.step != self._step:
             self._step = event.step

@@ -41,8 +41,9 @@ TINY = {"vocab_size": 320, "hidden_size": 64, "intermediate_size": 128, "num_hid
 
 @pytest.fixture(scope="session", autouse=True)
 def no_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Those of whoever runs the tests are not what is tested."""
+    """Those of whoever runs the tests are not what is tested, and their log is not for it."""
     os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("settings"))
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 @pytest.fixture(scope="session")

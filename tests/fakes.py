@@ -4,7 +4,7 @@ import threading
 from typing import Any
 
 
-def deaf(connection: Any, model: str) -> None:
+def deaf(connection: Any, model: str, engine: str, dump: Any) -> None:
     """A model's process that never reads what it is asked."""
     threading.Event().wait()
 

@@ -24,7 +24,8 @@ HEAVY = {
     "PIL",
 }
 ABOVE = {
-    "mmtui/errors.py": ("mmtui.",),
+    "mmtui/errors.py": ("mmtui.chat", "mmtui.cli", "mmtui.tui", "mmtui.pipeline", "mmtrain"),
+    "mmtui/logs.py": ("mmtui.chat", "mmtui.cli", "mmtui.tui", "mmtui.pipeline", "mmtrain"),
     "mmtui/pipeline": (
         "mmtui.chat",
         "mmtui.cli",
@@ -82,6 +83,7 @@ def test_nothing_heavy_is_loaded_where_it_is_not_needed(package, arguments):
         "import sys, json, os, atexit; leave = os._exit\n"
         "def told(code): print(json.dumps(sorted(sys.modules)), file=sys.stderr); leave(code)\n"
         f"os._exit = told; sys.argv = [{package!r}, *{arguments!r}]\n"
+        "import mmtui.entry; mmtui.entry.supervise = lambda report: None\n"
         f"from {package}.__main__ import main; main()"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -107,6 +109,7 @@ def test_text_on_llama_cpp_loads_neither_torch_nor_transformers(smol):
         "leave(code)\n"
         "os._exit = told; sys.argv = ['mmtui', 'ask', '--engine', 'llamacpp', '--model', 'smol', "
         "'--max-tokens', '3', 'Hi']\n"
+        "import mmtui.entry; mmtui.entry.supervise = lambda report: None\n"
         "from mmtui.__main__ import main; main()"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -2,7 +2,7 @@
 
 import itertools
 import multiprocessing
-import signal
+import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from mmtui.chat import worker
 from mmtui.chat.protocol import Ask, Cancel, Died, Event, Load, Request, Said, Transcribe
+from mmtui.crashes import Dump, describe_signal
+from mmtui.errors import MmtuiError, explain_death
 from mmtui.pipeline.spec import EngineChoice
 
 if TYPE_CHECKING:
@@ -111,10 +113,11 @@ class Model:
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
+        dump = Dump()
         ours, theirs = context.Pipe()
         process = context.Process(
             target=worker.main,
-            args=(theirs, self.name, self.engine),
+            args=(theirs, self.name, self.engine, dump),
             name="mmtui-model",
             daemon=True,
         )
@@ -123,11 +126,15 @@ class Model:
             process.start()
         theirs.close()
         self._process, self._outbox = process, SimpleQueue()
-        listening = (process, ours, self._outbox)
+        listening = (process, ours, self._outbox, dump)
         threading.Thread(target=self._listen, args=listening, daemon=True).start()
 
     def _listen(
-        self, process: SpawnProcess, connection: Connection, outbox: "SimpleQueue[Request | None]"
+        self,
+        process: SpawnProcess,
+        connection: Connection,
+        outbox: "SimpleQueue[Request | None]",
+        dump: Dump,
     ) -> None:
         delivery = threading.Thread(target=_deliver, args=(outbox, connection), daemon=True)
         delivery.start()
@@ -147,7 +154,7 @@ class Model:
             if not expected:
                 self._process = None
         if not expected:
-            self._hear(_death(process.exitcode or 0))
+            self._hear(_death(process.exitcode or 0, dump.read()))
 
 
 def _deliver(outbox: "SimpleQueue[Request | None]", connection: Connection) -> None:
@@ -159,11 +166,15 @@ def _deliver(outbox: "SimpleQueue[Request | None]", connection: Connection) -> N
             return  # its end is told by `Died`
 
 
-def _death(code: int) -> Died:
-    if code == -signal.SIGKILL:
-        return Died(
-            "the model was killed, probably because memory ran out",
-            "close other programs, or take a smaller model; sending again starts it anew",
-        )
-    cause = f"signal {-code}" if code < 0 else f"exit code {code}"
-    return Died(f"the model's process ended with {cause}", "sending again starts it anew")
+def _death(code: int, stacks: str) -> Died:
+    """`code` is that of `Process.exitcode`: negative for a signal."""
+    if code < 0:
+        from mmtui import logs
+
+        log = logs.record_crash(f"the model's process: {describe_signal(-code)}", stacks)
+        error = explain_death("the model", -code, stacks, log)
+    else:
+        error = MmtuiError(f"the model's process ended with exit code {code}")
+    cures = [error.hint] if error.hint else []
+    debugged = stacks if os.environ.get("MMTUI_DEBUG") else None
+    return Died(str(error), "; ".join([*cures, "sending again starts it anew"]), debugged or None)

@@ -116,19 +116,27 @@ class Heard:
 
 @dataclass(frozen=True)
 class Failed:
-    """A request failed; the process goes on. `hint` is the cure, where there is one."""
+    """A request failed; the process goes on. `hint` is the cure, where there is one.
+
+    `traceback` is for `--debug` alone.
+    """
 
     number: int
     message: str
     hint: str | None
+    traceback: str | None = None
 
 
 @dataclass(frozen=True)
 class Died:
-    """The process is gone, by itself or killed; the next request starts another one."""
+    """The process is gone, by itself or killed; the next request starts another one.
+
+    `traceback` is for `--debug` alone.
+    """
 
     message: str
     hint: str | None
+    traceback: str | None = None
 
 
 Event = Progress | Ready | Piece | Answered | Heard | Failed | Died

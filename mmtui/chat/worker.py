@@ -1,9 +1,11 @@
 """The process with the model: requests in, events out, until the other end is closed."""
 
+import faulthandler
 import os
 import signal
 import threading
 import time
+import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
@@ -24,8 +26,9 @@ from mmtui.chat.protocol import (
     Said,
     Transcribe,
 )
+from mmtui.crashes import Dump
 from mmtui.entry import silence_libraries
-from mmtui.errors import MmtuiError, told
+from mmtui.errors import MmtuiError, explain
 from mmtui.pipeline.spec import EngineChoice
 
 if TYPE_CHECKING:
@@ -37,9 +40,14 @@ if TYPE_CHECKING:
 PROGRESS_EVERY_S = 0.1
 
 
-def main(connection: Connection, model: str, engine: EngineChoice = "auto") -> None:
-    """Runs until the chat closes its end, or dies."""
+def main(connection: Connection, model: str, engine: EngineChoice, dump: Dump) -> None:
+    """Serve requests until the chat closes its end, or dies.
+
+    Args:
+        dump: Gets the stacks if this process crashes.
+    """
     _leave_the_terminal()
+    faulthandler.enable(dump)
     silence_libraries()
     _Worker(connection, model, engine).run()
 
@@ -59,8 +67,7 @@ class _Worker:
             try:
                 self._serve(request)
             except Exception as error:
-                failure = error if isinstance(error, MmtuiError) else told(error)
-                self._send(Failed(request.number, str(failure), failure.hint))
+                self._send(_failed(request, error))
             self._cancelled.discard(request.number)
 
     def _listen(self) -> None:
@@ -136,6 +143,17 @@ class _Worker:
                 self._connection.send(event)
             except OSError:
                 os._exit(0)
+
+
+def _failed(request: Request, error: Exception) -> Failed:
+    if isinstance(error, MmtuiError):
+        failure = error
+    else:
+        from mmtui import logs
+
+        failure = explain(error, logs.record_error(error))
+    debugged = traceback.format_exc() if os.environ.get("MMTUI_DEBUG") else None
+    return Failed(request.number, str(failure), failure.hint, debugged)
 
 
 def _turn(said: Said, assistant: "Assistant") -> "Turn":

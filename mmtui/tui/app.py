@@ -53,6 +53,7 @@ class ChatApp(App[None]):
         self._config, self._resume, self._images = config, resume, images
         self.terminal = terminal
         self._early: list[Notice] = []
+        self.tracebacks: list[str] = []  # of the model's process, with --debug
         self._chat: ChatScreen | None = None
         self._microphone, self._speaker = microphone or SystemMicrophone(), speaker or play
         model = model or Model(config.model, self._heard, config.engine)
@@ -133,6 +134,8 @@ class ChatApp(App[None]):
 
     def _heard(self, event: protocol.Event) -> None:
         """In the thread that listens to the model's process."""
+        if isinstance(event, protocol.Failed | protocol.Died) and event.traceback:
+            self.tracebacks.append(event.traceback)
         if self._chat is not None:
             self._chat.post_message(FromModel(event))
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmtui.text import printable
 from mmtui.tui import terminal
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def run(config: "Config", resume: str | None, images: tuple[Path, ...]) -> None:
         with screen_apart():
             app = ChatApp(config, resume, images, found)
             app.run()
+    for traceback in app.tracebacks:  # they would have destroyed the screen
+        print(printable(traceback), file=sys.stderr)
     if app.failure is not None:
         raise app.failure
 

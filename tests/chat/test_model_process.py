@@ -16,6 +16,7 @@ import psutil
 import pytest
 from fakes import deaf
 
+from mmtui import logs
 from mmtui.chat.model import Model
 from mmtui.chat.protocol import (
     Answered,
@@ -113,6 +114,7 @@ def test_a_failure_is_told_with_its_cure_and_the_process_goes_on(model, ears):
     assert (failed.number, "picture.png" in failed.message) == (number, True)
     model.transcribe(np.ones(16_000, np.float32))
     (failed,) = ears.until(Failed, Heard)
+    assert failed.traceback is None
     assert "no speech model" in failed.message and "smol" in failed.hint
     ask(model, tokens=2)
     assert isinstance(ears.until(Answered)[-1], Answered)
@@ -150,6 +152,29 @@ def test_a_process_that_can_t_be_started_is_told_and_tried_again(model, ears, mo
         assert "can't be started: [Errno 12] Cannot allocate memory" in died.message
     assert model.load() > number
     assert isinstance(ears.until(Ready)[-1], Ready)
+
+
+def test_a_crashed_process_is_told_and_the_log_says_where(model, ears, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("MMTUI_DEBUG", "1")
+    ask(model, "a secret question", tokens=100_000)
+    ears.until(Piece)
+    process_of(model).send_signal(signal.SIGSEGV)
+    died = ears.until(Died)[-1]
+    assert "the model crashed: Segmentation fault (SIGSEGV)" in died.message
+    assert str(logs.path()) in died.hint and "starts it anew" in died.hint
+    assert "worker.py" in died.traceback
+    assert "worker.py" in logs.path().read_text() and "secret" not in logs.path().read_text()
+
+
+def test_a_bug_of_the_model_is_logged_and_debugged(model, ears, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("MMTUI_DEBUG", "1")
+    model.ask([Said("user", ("a secret", "that is no text"))])
+    failed = ears.until(Failed)[-1]
+    assert str(logs.path()) in failed.hint and "this is a bug" in failed.hint
+    assert "Traceback" in failed.traceback and "worker.py" in failed.traceback
+    assert "worker.py" in logs.path().read_text() and "secret" not in logs.path().read_text()
 
 
 def test_a_process_that_does_not_read_holds_up_nobody(ears, monkeypatch):

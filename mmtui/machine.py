@@ -1,0 +1,55 @@
+"""The machine and the versions of what runs on it, found out without importing any of that."""
+
+import importlib.metadata
+import os
+import platform
+
+import mmtui
+
+LIBRARIES = ("torch", "transformers", "bitsandbytes", "llama-cpp-python")
+
+
+def describe() -> dict[str, str | int]:
+    """Processor, cores, system, and the versions of Python, mmtui and the libraries."""
+    found: dict[str, str | int] = {
+        "processor": processor(),
+        "cores": len(cores()),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "mmtui": mmtui.__version__,
+    }
+    return found | {library: version for library in LIBRARIES if (version := installed(library))}
+
+
+def installed(library: str) -> str | None:
+    """The version of a library, by its name on PyPI; None if it is not installed."""
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def cores() -> set[int]:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def processor() -> str:
+    """The name of the processor's model."""
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def processor_flags() -> str:
+    """What the processor can do, in the kernel's words; where it does not say, the model."""
+    return _cpuinfo("flags") or _cpuinfo("Features") or processor()
+
+
+def _cpuinfo(key: str) -> str:
+    """A value of the first processor in /proc/cpuinfo."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
+            return next(line.split(":")[1].strip() for line in lines if line.startswith(key))
+    except (OSError, IndexError, StopIteration):
+        return ""
