@@ -11,13 +11,13 @@ import typer
 import mmtui
 from mmtui.arguments import TextCommand
 from mmtui.bench_cli import bench
+from mmtui.encodings import decode
 from mmtui.entry import silence_libraries
 from mmtui.errors import NoSpeechError, UsageError
 from mmtui.history_cli import config, history
 from mmtui.paths import resolve
 from mmtui.pipeline.spec import EngineChoice
 from mmtui.progress import print_json, reporting
-from mmtui.stdin import decode
 from mmtui.text import one_line, printable
 
 if TYPE_CHECKING:

@@ -1,5 +1,6 @@
 """What this machine can do, and the cure for what it can't."""
 
+import os
 import platform
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mmtui.audio.recorder import SystemMicrophone
+from mmtui.chat import config
 from mmtui.chat.config import settled
 from mmtui.errors import MissingError, MmtuiError
 from mmtui.pipeline import assets, checkpoint, choice
@@ -29,6 +31,7 @@ def examine() -> Iterator[Finding]:
     yield _python()
     yield _torch()
     yield _engine()
+    yield _settings()
     yield _memory()
     yield _microphone()
     yield _ffmpeg()
@@ -90,6 +93,24 @@ def _engine() -> Finding:
         cure = "pip install --force-reinstall --no-cache-dir llama-cpp-python, or --engine torch"
         return Finding("engine", "bad", f"llama.cpp can't be loaded: {last}", cure)
     return Finding("engine", "ok", asked.stdout.strip())
+
+
+def _settings() -> Finding:
+    from mmtui.tui.keys import find_problems
+
+    file = config.path()
+    try:
+        problems = list(find_problems(config.Config.load().keys))
+    except MmtuiError as error:
+        return Finding("settings", "bad", str(error), error.hint)
+    if problems:
+        detail = "; ".join(problem for problem, _ in problems)
+        return Finding("settings", "note", f"{file}: {detail}", problems[0][1])
+    if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file raises where it may not look
+        return Finding("settings", "ok", f"the defaults; {file} can change them")
+    if not os.access(file, os.R_OK):
+        return Finding("settings", "note", f"{file} can't be read", f"make {file} readable")
+    return Finding("settings", "ok", str(file))
 
 
 def _memory() -> Finding:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mmtui.arguments import TextCommand
-from mmtui.errors import UsageError
+from mmtui.errors import MmtuiError, UsageError
 from mmtui.paths import resolve
 from mmtui.progress import print_json
 from mmtui.text import one_line, printable
@@ -126,12 +127,15 @@ def path() -> None:
 def show_config(as_json: JsonOption = False) -> None:
     """What the settings are, the file's and the environment's together."""
     from mmtui.chat.config import Config
+    from mmtui.tui.keys import find_problems
 
-    settings = asdict(Config.load())
+    settings = Config.load()
+    for problem, cure in find_problems(settings.keys):
+        print(one_line(f"note: {problem}; {cure}"), file=sys.stderr)
     if as_json:
-        print_json(settings)
+        print_json(asdict(settings))
         return
-    for key, value in settings.items():
+    for key, value in asdict(settings).items():
         print(one_line(f"{key:12} {value!r}"))
 
 
@@ -140,19 +144,49 @@ def edit() -> None:
     """Open the settings in $VISUAL or $EDITOR; they are checked afterwards."""
     from mmtui.chat.config import TEMPLATE, Config
     from mmtui.chat.config import path as where
+    from mmtui.tui.keys import find_problems
 
     file = where()
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(TEMPLATE, "utf-8")
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR")
-    if not editor:
+    variable = next((name for name in ("VISUAL", "EDITOR") if os.environ.get(name, "").strip()), "")
+    if not variable:
         raise UsageError(f"there is no editor; the file is {file}", "set EDITOR, as to nano")
+    command = _editor(variable)
     try:
-        subprocess.run([*shlex.split(editor), file], check=False)
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(TEMPLATE, "utf-8")
     except OSError as error:
-        raise UsageError(f"{editor} can't be started: {error.strerror}", "set EDITOR") from error
-    Config.load(file)
+        raise MmtuiError(
+            f"the settings can't be written: {file}: {error.strerror}",
+            "XDG_CONFIG_HOME says in which folder they are",
+        ) from error
+    try:
+        code = subprocess.run([*command, file], check=False).returncode
+    except OSError as error:
+        raise UsageError(
+            f"{variable}: {command[0]} can't be started: {error.strerror}",
+            f"{variable}=nano, or {variable}='\"/a path/editor\" --wait'",
+        ) from error
+    settings = Config.load(file)
+    if code:
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        raise MmtuiError(f"the editor, {command[0]}, ended with {how}", f"the file is {file}")
+    if problems := list(find_problems(settings.keys)):
+        raise UsageError(f"{file}: {'; '.join(problem for problem, _ in problems)}", problems[0][1])
+
+
+def _editor(variable: str) -> list[str]:
+    """The command in $VISUAL or $EDITOR: a program, whose path may have spaces, and its options."""
+    command = os.environ[variable].strip()
+    if program := shutil.which(os.path.expanduser(command)):  # noqa: PTH111 - may be a bare name
+        return [program]
+    try:
+        return shlex.split(command)
+    except ValueError:
+        raise UsageError(
+            f"{variable} has a quote that is not closed: {command}",
+            f"{variable}=nano, or {variable}='\"/a path/editor\" --wait'",
+        ) from None
 
 
 def _print(found: "list[Summary]", as_json: bool) -> None:

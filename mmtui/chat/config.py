@@ -2,8 +2,8 @@
 
 import difflib
 import os
+import re
 import tomllib
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from annotated_types import Ge, Gt, Le
 from platformdirs import user_config_path
 
-from mmtui.errors import UsageError
+from mmtui.encodings import decode
+from mmtui.errors import InputError, UsageError
 from mmtui.pipeline.spec import EngineChoice
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
 
+_EXPLAINED = "`mmtui config edit` explains the settings"
 # What `mmtui config edit` begins with; the comments are the documentation of each key.
 TEMPLATE = """\
 # mmtui's settings. Lines that begin with # are the defaults.
@@ -47,9 +50,10 @@ TEMPLATE = """\
 # The microphone, by its name as `mmtui doctor` shows it; "" is the system's choice.
 #microphone = ""
 
-# Other keys for actions; the help screen (F1) names the actions.
+# Other keys for actions, as in "F4", "Ctrl+B" or "Shift+Enter"; several are separated by commas.
+# The help screen (F1) names the actions.
 #[keys]
-#record = "ctrl+b"
+#record = "Ctrl+B"
 """
 
 
@@ -71,34 +75,103 @@ class Config:
 
     @classmethod
     def load(cls, file: Path | None = None) -> Self:
-        """Raises UsageError, naming file and key, for what can't be understood."""
+        """Read the settings: those of the environment before those of the file.
+
+        A file that is not there, or can't be, as below `/dev/null`, says nothing.
+
+        Raises:
+            UsageError: Something can't be understood; all of it is named, with its lines.
+        """
         file = file or path()
-        told: dict[str, Any] = {}
-        with suppress(FileNotFoundError):
-            try:
-                told = tomllib.loads(file.read_text("utf-8"))
-            except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-                raise UsageError(f"{file} is no TOML: {error}", "`mmtui config edit`") from error
-        places = dict.fromkeys(told, str(file))
+        text = _read(file)
+        values = _parse(text, file)
+        variables = {}
         for key in KEYS:
             variable = f"MMTUI_{key.upper()}"
-            if key != "keys" and (text := os.environ.get(variable)):
-                told[key], places[key] = text, variable
-        return cls._checked(told, places) if told else cls()
+            if key != "keys" and (value := os.environ.get(variable)):
+                values[key], variables[key] = value, variable
+        try:
+            return cls._checked(values) if values else cls()
+        except _Invalid as invalid:
+            told = []
+            for location, problem in invalid.problems:
+                variable, line = variables.get(location[0], ""), _line_of(location[-1], text)
+                told.append((line, f"{variable or f'line {line}'}: {problem}"))
+            problems = "; ".join(problem for _, problem in sorted(told))
+            is_in_file = any(location[0] not in variables for location, _ in invalid.problems)
+            raise UsageError(
+                f"{file}: {problems}" if is_in_file else problems, _EXPLAINED
+            ) from None
 
     def changed(self, **values: object) -> Self:
-        """Raises UsageError for values that can't be."""
-        return self._checked(asdict(self) | values, {})
+        """Replace some of the settings.
+
+        Raises:
+            UsageError: A value is not possible.
+        """
+        try:
+            return self._checked(asdict(self) | values)
+        except _Invalid as invalid:
+            problems = "; ".join(problem for _, problem in invalid.problems)
+            raise UsageError(problems, _EXPLAINED) from None
 
     @classmethod
-    def _checked(cls, values: dict[str, Any], places: dict[str, str]) -> Self:
-        """`places`: where each was said. Pydantic's import is a tenth of the chat's start."""
+    def _checked(cls, values: dict[str, Any]) -> Self:
+        """Pydantic's import is a tenth of the chat's start: not without a setting."""
         from pydantic import TypeAdapter, ValidationError
 
         try:
             return TypeAdapter(cls).validate_python(values)
         except ValidationError as error:
-            raise _explained(error, places) from None
+            raise _Invalid(error) from None
+
+
+class _Invalid(Exception):
+    """Values that can't be: where each is in the document, and what is wrong with it."""
+
+    def __init__(self, error: "ValidationError") -> None:
+        super().__init__(error)
+        self.problems = [
+            (tuple(map(str, each["loc"])), _explain(tuple(map(str, each["loc"])), each))
+            for each in error.errors()
+        ]
+
+
+def _explain(location: tuple[str, ...], error: "ErrorDetails") -> str:
+    name = ".".join(location)
+    if error["type"] == "unexpected_keyword_argument":
+        near = difflib.get_close_matches(name, KEYS, 1, cutoff=0)[0]
+        return f"there is no setting {name!r}, the nearest is {near!r}"
+    return f"{name} {error['msg'].removeprefix('Input ')}"
+
+
+def _read(file: Path) -> str:
+    try:
+        return decode(file.read_bytes(), str(file))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return ""
+    except OSError as error:
+        raise UsageError(f"{file} can't be read: {error.strerror}") from error
+    except InputError as error:
+        raise UsageError(str(error), "make it a text file in UTF-8, or remove it") from error
+
+
+def _parse(text: str, file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        what, _, place = str(error).rstrip(")").partition(" (at ")
+        raise UsageError(
+            f"{file}, {place}: {what[0].lower()}{what[1:]}, so this is not TOML",
+            'text stands in quotes, as in model = "smol"; `mmtui config edit` opens the file',
+        ) from error
+
+
+def _line_of(key: str, text: str) -> int:
+    """The number of the line that sets a key, which TOML's reader does not tell."""
+    setting = re.compile(rf"""\s*\[?\s*(keys\s*\.\s*)?["']?{re.escape(key)}["']?\s*[].=]""")
+    lines = text.splitlines()
+    return next((at for at, line in enumerate(lines, 1) if setting.match(line)), 1)
 
 
 KEYS = tuple(key.name for key in fields(Config))
@@ -108,16 +181,6 @@ def settled(model: str, engine: EngineChoice | None = None) -> tuple[str, Engine
     """Which model and engine are meant: what a command left open, the settings decide."""
     config = Config.load()
     return config.model if model == "auto" else model, engine or config.engine
-
-
-def _explained(error: "ValidationError", places: dict[str, str]) -> UsageError:
-    first = error.errors()[0]
-    key = str(first["loc"][0])
-    where = f" in {places[key]}" if key in places else ""
-    if first["type"] == "unexpected_keyword_argument":
-        near = difflib.get_close_matches(key, KEYS, 1, cutoff=0)[0]
-        return UsageError(f"there is no setting {key!r}{where}", f"the nearest is {near!r}")
-    return UsageError(f"{key}{where}: {first['msg']}", "`mmtui config edit` explains it")
 
 
 def path() -> Path:

@@ -73,9 +73,9 @@ class ChatApp(App[None]):
 
     def on_mount(self) -> None:
         self.theme = "textual-light" if self._config.theme == "light" else "textual-dark"
-        self.set_keymap(self._config.keys)
-        for wrong in keys.wrong(self._config.keys):
-            self._told(Notice(*wrong))
+        self.set_keymap(keys.keymap(self._config.keys))
+        for problem in keys.find_problems(self._config.keys):
+            self._told(Notice(*problem))
         draft = Draft()
         try:
             if self._resume is None:
@@ -130,7 +130,7 @@ class ChatApp(App[None]):
 
     def key_of(self, binding: Binding) -> str:
         """The keys of a binding, as the user may have remapped it."""
-        return self._config.keys.get(binding.id or "") or binding.key
+        return keys.keymap(self._config.keys).get(binding.id or "", binding.key)
 
     def _heard(self, event: protocol.Event) -> None:
         """In the thread that listens to the model's process."""

@@ -4,9 +4,12 @@
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
+import re
+import string
+from collections.abc import Iterator, Mapping, Sequence
 
 from textual.binding import Binding
+from textual.keys import Keys
 from textual.widget import Widget
 
 from mmtui.tui.screens.chat import ChatScreen
@@ -25,7 +28,18 @@ PLACES: dict[str, type[Widget]] = {
     "earlier chats": HistoryScreen,
 }
 # What terminals send for these is the same as for the other ones.
-_ALIKE = {"ctrl+i": "tab", "ctrl+m": "enter", "ctrl+h": "backspace", "ctrl+[": "escape"}
+_ALIKE = {
+    "ctrl+i": "tab",
+    "ctrl+m": "enter",
+    "ctrl+h": "backspace",
+    "ctrl+left_square_bracket": "escape",
+}
+_ARROWS = ("up", "down", "left", "right")
+_MODIFIERS = {
+    "alt": "alt", "option": "alt", "ctrl": "ctrl", "control": "ctrl", "shift": "shift",
+    "super": "super", "cmd": "super", "command": "super", "win": "super", "meta": "meta",
+    "hyper": "hyper",
+}  # fmt: skip
 
 
 def bindings() -> Iterator[tuple[str, Binding]]:
@@ -48,24 +62,90 @@ def shown(keys: str) -> str:
     )
 
 
-def wrong(keymap: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """What can't be in a user's keymap, and the cure."""
+def parse(name: str) -> str | None:
+    """Textual's name of a key, from one as people write it; None if there is no such key.
+
+    "Ctrl+B" and "Ctrl-B" are "ctrl+b", "Esc" is "escape", "Page Up" is "pageup". A letter is the
+    key that bears it, "Shift+E" its capital.
+    """
+    name = name.strip()
+    if found := _KEYS.get(_squeezed(name)):
+        return found
+    *modifiers, base = re.split(r"\s*[+-]\s*(?=.)", name)
+    modifiers = [_MODIFIERS.get(modifier.lower(), "") for modifier in modifiers]
+    if not all(modifiers):
+        return None
+    if base.isalpha() and len(base) == 1:
+        return base.upper() if modifiers == ["shift"] else _joined(modifiers, base.lower())
+    if len(base) == 1 and base.isprintable():
+        return _joined(modifiers, _name(base))
+    return _joined(modifiers, _KEYS.get(_squeezed(base)))
+
+
+def keymap(settings: Mapping[str, str]) -> dict[str, str]:
+    """The keys of the user's settings as Textual takes them; without what is not understood."""
+    names = {binding.id for _, binding in bindings()}
+    understood = {}
+    for action, keys in settings.items():
+        if action in names and (parsed := [key for key in map(parse, keys.split(",")) if key]):
+            understood[action] = ",".join(parsed)
+    return understood
+
+
+def find_problems(settings: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What is wrong with the keys of the user's settings, and the cure of each."""
     names: list[str] = []
     on: dict[tuple[str, str], str] = {}
+    remapped = keymap(settings)
     for place, binding in bindings():
         name = binding.id or ""
         names.append(name)
-        for key in (keymap.get(name) or binding.key).split(","):
-            other = on.setdefault((place, key.strip()), name)
+        for key in (remapped.get(name) or binding.key).split(","):
+            other = on.setdefault((place, key), name)
             if other != name:
                 yield f"{key} is both {other!r} and {name!r} on {place}", "give one another key"
-    for name, keys in keymap.items():
+    for name, keys in settings.items():
         if name not in names:
             near = difflib.get_close_matches(name, names, 1, cutoff=0)[0]
             yield f"there is no action {name!r} for the key {keys}", f"the nearest is {near!r}"
         for key in keys.split(","):
-            if alike := _ALIKE.get(key.strip()):
-                yield f"{key} can't be told from {alike} in a terminal", "choose another key"
+            parsed = parse(key)
+            if parsed is None:
+                cure = "keys are written F1, Ctrl+B, Alt+V, Shift+Enter, PageUp or Esc"
+                yield f"there is no key {key.strip()!r}, which is to be {name!r}", cure
+            elif alike := _ALIKE.get(parsed):
+                yield f"{parsed} can't be told from {alike} in a terminal", "choose another key"
+
+
+def _name(character: str) -> str:
+    """Textual's name of the key of a character: "?" is "question_mark"."""
+    if character == ",":  # which stands between two keys
+        return "comma"
+    (binding,) = Binding.make_bindings([Binding(character, "")])
+    return binding.key
+
+
+def _joined(modifiers: Sequence[str], base: str | None) -> str | None:
+    """Textual's order of modifiers is that of the alphabet."""
+    return "+".join([*sorted(set(modifiers)), base]) if base else None
+
+
+def _squeezed(name: str) -> str:
+    """A name without what people spell differently: "Page Up", "page_up"."""
+    return re.sub(r"(?<=.)[ _-](?=.)", "", name).lower()
+
+
+_KEYS = {
+    _squeezed(name): name
+    for name in (
+        *(key.value for key in Keys if key.value.isalnum() and len(key.value) > 1),
+        *map(_name, string.punctuation),
+    )
+} | {
+    "esc": "escape", "return": "enter", "del": "delete", "ins": "insert", "spacebar": "space",
+    "pgup": "pageup", "pgdn": "pagedown", "pgdown": "pagedown",
+    **{f"{way}arrow": way for way in _ARROWS}, **{f"arrow{way}": way for way in _ARROWS},
+}  # fmt: skip
 
 
 def markdown() -> str:

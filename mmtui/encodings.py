@@ -1,0 +1,94 @@
+"""Bytes of unknown origin to text: in any common encoding, or refused if they are no text."""
+
+import codecs
+
+from mmtui.errors import InputError
+
+# UTF-32 first: its mark begins with that of UTF-16.
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
+_PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+_SOUNDS = (
+    b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf1", b"OggS", b"fLaC", b"FORM", b"\x1aE\xdf\xa3",
+)  # fmt: skip
+# Those that terminals and printers use are common in logs: bell to carriage return, and escape.
+_CONTROLS = {chr(code) for code in (*range(7), *range(14, 27), *range(28, 32), 127)}
+_FEW = 32  # characters, of which too little can be concluded
+
+
+def decode(data: bytes, name: str = "stdin") -> str:
+    """Decode text in UTF-8, UTF-16, UTF-32 or Windows-1252; a few damaged bytes become U+FFFD.
+
+    Args:
+        data: The bytes, with or without a byte order mark.
+        name: What errors call the source.
+
+    Raises:
+        InputError: The bytes are no text, or in another encoding.
+    """
+    encoding = detect(data, name)
+    text = data.decode(encoding, errors="replace")
+    damaged = text.count("\N{REPLACEMENT CHARACTER}")
+    if encoding == "utf-8" and damaged > (len(text) - _count_ascii(text)) / 2:
+        text = data.decode("cp1252", errors="replace")
+        if len(text) > _FEW and _count_ascii(text) < len(text) * 3 / 4:
+            raise _refusal(data, name)
+    if sum(character in _CONTROLS for character in text) > len(text) / 50:
+        raise _refusal(data, name)
+    return text
+
+
+def detect(data: bytes, name: str = "stdin", is_whole: bool = True) -> str:
+    """Tell the encoding of a text; "utf-8" may be any encoding of 8 bits.
+
+    Args:
+        data: The text, or its beginning.
+        name: What errors call the source.
+        is_whole: False if a character may be cut off at the end.
+
+    Raises:
+        InputError: The bytes are no text.
+    """
+    for mark, encoding in _MARKS.items():
+        if data.startswith(mark):
+            return encoding
+    if b"\0" not in data:
+        return "utf-8"
+    # ASCII in wide characters stays ASCII; with a NUL here and there it turns into rare letters.
+    letters = data.replace(b"\0", b"")
+    is_ascii = letters.isascii() and _is_clean(letters.decode("ascii"))
+    least_ascii = len(letters) / 2 if is_ascii else 0
+    for encoding in _WIDE:
+        try:
+            text = codecs.getincrementaldecoder(encoding)().decode(data, is_whole)
+        except UnicodeDecodeError:
+            continue
+        if _is_clean(text) and _count_ascii(text) >= least_ascii:
+            return encoding
+    raise _refusal(data, name)
+
+
+def _is_clean(text: str) -> bool:
+    return all(character.isprintable() or character.isspace() for character in text)
+
+
+def _count_ascii(text: str) -> int:
+    return sum(map(str.isascii, text))
+
+
+def _refusal(data: bytes, name: str) -> InputError:
+    is_riff, kind = data.startswith(b"RIFF"), data[8:12]
+    if data.startswith(_PICTURES) or (is_riff and kind == b"WEBP"):
+        return InputError(f"{name} is a picture, not text", "mmtui ask --image - < FILE")
+    if data.startswith(_SOUNDS) or (is_riff and kind == b"WAVE") or data[4:8] == b"ftyp":
+        return InputError(f"{name} is a recording, not text", "mmtui ask --audio FILE")
+    return InputError(
+        f"{name} is no text, or in an unknown encoding",
+        "convert text to UTF-8, as with iconv -f ENCODING -t UTF-8; a picture goes to --image -",
+    )
