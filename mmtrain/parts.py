@@ -91,16 +91,14 @@ def scoring_precision(found: Checkpoint, report: Report) -> specs.Precision:
     return "fp32" if 2 * size < 0.6 * psutil.virtual_memory().available else "auto"
 
 
-def to_score(model: str, report: Report) -> Parts:
+def to_score(found: Checkpoint, report: Report) -> Parts:
     """A model to evaluate, on the best device."""
-    found = checkpoint.find(model)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return load(found, scoring_precision(found, report), device, report)
 
 
-def quantized(model: str, report: Report) -> LlamaModel:
+def quantized(found: Checkpoint, report: Report) -> LlamaModel:
     """A language model to evaluate as llama.cpp runs it."""
-    found = checkpoint.find(model)
     return engine_llamacpp.load(
         assets.fetch(found.spec.language.weights, report),
         precision=found.spec.language.precision,
@@ -109,10 +107,17 @@ def quantized(model: str, report: Report) -> LlamaModel:
     )
 
 
-def that_answers(model: str, report: Report) -> tuple[Parts, Answerer]:
+def find_seeing(model: str) -> Checkpoint:
     """A model to evaluate on pictures. Raises MissingError if it has not learnt to see."""
-    Assistant(checkpoint.find(model)).check_sight()
-    parts = to_score(model, report)
+    found = checkpoint.find(model)
+    Assistant(found).check_sight()
+    return found
+
+
+def load_answerer(found: Checkpoint, store: FeatureStore, report: Report) -> tuple[Parts, Answerer]:
+    """The parts of a model that sees, and what answers questions about the pictures in `store`."""
+    parts = to_score(found, report)
+    parts.store = store
     assert parts.vision and parts.checkpoint.projector
     seeing = projector.load(parts.checkpoint.projector, parts.vision.width, parts.language.hidden)
     seeing.to(parts.language.device)

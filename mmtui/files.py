@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import os
 import secrets
 import stat
 from collections.abc import Iterator
@@ -24,6 +25,19 @@ def refuse_special(path: Path) -> None:
         return
     if not stat.S_ISREG(mode):
         raise InputError(f"{path} is {describe_kind(mode)}", "name an ordinary file")
+
+
+def check_destination(path: Path) -> None:
+    """Refuse a path that `replacing` can't write, before what is written there is computed.
+
+    Raises:
+        InputError: `path` is no regular file, or its folder is missing or can't be written.
+    """
+    refuse_special(path)
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent} is not a folder", "make it first, or name another file")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path.parent} can't be written to", "name another file")
 
 
 @contextmanager

@@ -6,8 +6,8 @@ from pathlib import Path
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from mmtrain.data.examples import NOTHING_HELD_OUT, Example, Split, hold_out
-from mmtrain.data.named import NamedPictures
 from mmtrain.data.skipped import Skipped
+from mmtrain.data.usable import NamedFiles
 from mmtui.errors import InputError
 from mmtui.files import read_json
 
@@ -105,7 +105,8 @@ def captioned(annotations: Path, notes: list[str]) -> list[Captioned]:
     named = [image for image in data.images if captions[image.id]]
     if not named:
         raise InputError(f"{annotations} holds no caption of its images")
-    pictures = NamedPictures([annotations.parents[1] / annotations.stem.removeprefix("captions_")])
+    folder = annotations.parents[1] / annotations.stem.removeprefix("captions_")
+    pictures = NamedFiles("image", [folder])
     items = []
     for image in named:
         if place := pictures.find(image.file_name):

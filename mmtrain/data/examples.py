@@ -9,9 +9,6 @@ from typing import TypeVar
 from mmtui.pipeline.prompt import Role
 
 Content = tuple[str | Path, ...]
-UNUSABLE_SHARE = (
-    0.01  # of the pictures that data names: if more are missing or broken, it is refused
-)
 NOTHING_HELD_OUT = "there is too little data to hold any out: training goes without validation"
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from mmtrain.data.examples import NOTHING_HELD_OUT, Content, Example, Split, hold_out
-from mmtrain.data.named import NamedPictures, stays_inside
 from mmtrain.data.skipped import Skipped
+from mmtrain.data.usable import NamedFiles, stays_inside
 from mmtui.errors import InputError
 from mmtui.files import encoding_of, read_json
 from mmtui.pipeline.prompt import Role
@@ -107,7 +107,7 @@ def _rows(file: Path, images: Path | None) -> tuple[list[Example], list[str]]:
     folders = (
         [images] if images else [file.parent / "images", file.parent / "train2017", file.parent]
     )
-    pictures, skipped, examples = NamedPictures(folders), Skipped(), []
+    pictures, skipped, examples = NamedFiles("image", folders), Skipped(), []
     for number, row in enumerate(rows, 1):
         try:
             examples.append(_example(row, number, pictures))
@@ -133,7 +133,7 @@ def _key(example: Example) -> str:
     return example.pictures[0].name if example.pictures else example.name
 
 
-def _example(content: Any, number: int, pictures: NamedPictures) -> Example:
+def _example(content: Any, number: int, pictures: NamedFiles) -> Example:
     row = _validated(content)
     found = [_find(name, pictures) for name in row.names]
     turns = _placed([(_role(said), said.value) for said in row.conversations], found)
@@ -153,7 +153,7 @@ def _validated(content: Any) -> _Row:
         raise _OddRowError(f'"{first["loc"][0]}": {first["msg"]}') from None
 
 
-def _find(name: str, pictures: NamedPictures) -> Path:
+def _find(name: str, pictures: NamedFiles) -> Path:
     picture = pictures.find(name)
     if picture is None:
         inside = stays_inside(name)

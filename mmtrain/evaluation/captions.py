@@ -1,5 +1,6 @@
 """Captions: CIDEr-D, BLEU-4 and the loss per token, on data in COCO's layout."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ from mmtrain.answering import Answerer
 from mmtrain.data import coco
 from mmtrain.data.batches import Dialogues
 from mmtrain.data.coco import QUESTION, Captioned
+from mmtrain.data.skipped import Skipped
 from mmtrain.evaluation.scores import Prediction, Scores
 from mmtrain.model import VisionLanguage, trained_tokens
 from mmtrain.parts import Parts
 from mmtui.errors import InputError
 from mmtui.pipeline.assets import Report
 
+CIDER_NEEDS_TWO = "CIDEr-D is undefined for one image: it weighs words by how rare they are"
 # What COCO's evaluation takes out after splitting into words.
 _PUNCTUATION = {
     "''", "'", "``", "`", "(", ")", "{", "}", ".", "?", "!", ",", ":", "-", "--", "...", ";",
@@ -22,15 +25,14 @@ _PUNCTUATION = {
 
 
 def evaluate(
-    parts: Parts, answerer: Answerer, data: Path, limit: int | None, batch: int, report: Report
+    parts: Parts, answerer: Answerer, items: list[Captioned], batch: int, report: Report
 ) -> Scores:
-    """Raises InputError for data in another layout."""
-    items = _usable(_items(data)[:limit], parts)
+    """Score a model on images that can be read, each with a caption that has words."""
     questions = [[("user", (item.image, QUESTION))] for item in items]
     answers = answerer.answer(questions, batch, report=report)  # type: ignore[arg-type]
     references = [list(item.captions) for item in items]
     cider, ciders = cider_d(answers, references)
-    values: dict[str, float | int] = {
+    values: dict[str, float | int | None] = {
         "images": len(items),
         "cider_d": cider,
         "bleu_4": bleu_4(answers, references),
@@ -41,16 +43,21 @@ def evaluate(
         Prediction(item.image.name, answer, list(item.captions), score, item.image)
         for item, answer, score in zip(items, answers, ciders, strict=True)
     ]
-    return Scores(values, predictions)
+    return Scores(values, predictions, [CIDER_NEEDS_TWO] if cider is None else [])
 
 
-def cider_d(answers: list[str], references: list[list[str]]) -> tuple[float, list[float]]:
+def cider_d(
+    answers: list[str], references: list[list[str]]
+) -> tuple[float | None, Sequence[float | None]]:
     """The mean and each answer's CIDEr-D (arXiv:1411.5726) over these references.
 
-    pycocoevalcap's scale: 1.0 is about a person. One image has no corpus to weigh words by: 0.
+    pycocoevalcap's scale: 1.0 is about a person. None for a single image: CIDEr weighs a word by
+    how few of the images it is said of.
     """
     from pycocoevalcap.cider.cider import Cider
 
+    if len(answers) < 2:
+        return None, [None] * len(answers)
     mean, each = Cider().compute_score(*_numbered(answers, references))
     return float(mean), [float(score) for score in each]
 
@@ -77,8 +84,14 @@ def words(text: str) -> str:
     return " ".join(token for token in kept if token)
 
 
-def _items(data: Path) -> list[Captioned]:
-    """Of the validation annotations; of all if there are none."""
+def read(data: Path, limit: int | None) -> tuple[list[Captioned], list[str]]:
+    """The captioned images, or the first `limit` of them, and notes of what was left out.
+
+    They are those of the validation annotations; of all if there are none.
+
+    Raises:
+        InputError: The data is in another layout, or more than a few images are missing.
+    """
     files = sorted((data / "annotations").glob("captions_*.json"))
     chosen = [file for file in files if coco.validates(file)] or files
     if not chosen:
@@ -86,13 +99,18 @@ def _items(data: Path) -> list[Captioned]:
             f"{data} holds no captions to score",
             "COCO's layout: annotations/captions_val2017.json beside val2017/",
         )
-    return [item for file in chosen for item in coco.captioned(file, [])]
-
-
-def _usable(items: list[Captioned], parts: Parts) -> list[Captioned]:
-    assert parts.store is not None
-    parts.store.require([item.image for item in items])
-    return items
+    notes: list[str] = []
+    skipped = Skipped()
+    items = []
+    for item in (item for file in chosen for item in coco.captioned(file, notes)):
+        if said := tuple(caption for caption in item.captions if words(caption)):
+            items.append(Captioned(item.image, said))
+        else:
+            skipped.add("its captions have no words", item.image.name)
+    notes += skipped.notes("image")
+    if not items:
+        raise InputError(f"{data} holds no captions with words", "; ".join(notes))
+    return items[:limit], notes
 
 
 def _loss(

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mmtui.errors import UsageError
+from mmtui.files import check_destination
 from mmtui.paths import resolve
 from mmtui.pipeline.spec import EngineName
 from mmtui.progress import print_json, reporting
@@ -50,13 +52,19 @@ def captions(
     as_json: Json = False,
 ) -> None:
     """CIDEr-D, BLEU-4 and the loss per token, on COCO's layout."""
+    _check_destinations(predictions, sheet)
     with reporting() as report:
+        from mmtrain import parts as loading
         from mmtrain.evaluation import captions as task
-        from mmtrain.parts import that_answers
+        from mmtrain.evaluation.pictures import leave_out_broken
 
-        parts, answerer = that_answers(model, report)
-        scores = task.evaluate(parts, answerer, data, limit, batch, report)
-    _tell(scores, predictions, sheet, as_json)
+        found = loading.find_seeing(model)
+        items, notes = task.read(data, limit)
+        store = loading.store_of(found, report)
+        items, broken = leave_out_broken(items, lambda item: item.image, store)
+        parts, answerer = loading.load_answerer(found, store, report)
+        scores = task.evaluate(parts, answerer, items, batch, report)
+    _report(scores, notes + broken, predictions, sheet, as_json)
 
 
 @app.command()
@@ -70,13 +78,20 @@ def vqa(
     as_json: Json = False,
 ) -> None:
     """Exact match and VQA accuracy, on questions.json beside images/."""
+    _check_destinations(predictions, sheet)
     with reporting() as report:
+        from mmtrain import parts as loading
+        from mmtrain.data import questions
         from mmtrain.evaluation import vqa as task
-        from mmtrain.parts import that_answers
+        from mmtrain.evaluation.pictures import leave_out_broken
 
-        parts, answerer = that_answers(model, report)
-        scores = task.evaluate(parts, answerer, data, limit, batch, report)
-    _tell(scores, predictions, sheet, as_json)
+        found = loading.find_seeing(model)
+        asked, notes = questions.read(data, limit)
+        store = loading.store_of(found, report)
+        asked, broken = leave_out_broken(asked, lambda question: question.picture, store)
+        _, answerer = loading.load_answerer(found, store, report)
+        scores = task.evaluate(answerer, asked, batch, report)
+    _report(scores, notes + broken, predictions, sheet, as_json)
 
 
 @app.command()
@@ -88,13 +103,17 @@ def speech(
     as_json: Json = False,
 ) -> None:
     """The word error rate, on sound files beside transcripts.tsv."""
+    _check_destinations(predictions)
     with reporting() as report:
+        from mmtrain.data import transcripts
         from mmtrain.evaluation import speech as task
         from mmtui.pipeline.assistant import Assistant
         from mmtui.pipeline.checkpoint import find
 
-        scores = task.evaluate(Assistant(find(model), report), data, limit, report)
-    _tell(scores, predictions, None, as_json)
+        found = find(model)
+        recordings, notes = transcripts.read(data, limit, report)
+        scores = task.evaluate(Assistant(found, report), recordings, report)
+    _report(scores, notes, predictions, None, as_json)
 
 
 @app.command()
@@ -112,26 +131,48 @@ def text(
     with reporting() as report:
         from mmtrain.evaluation import text as task
         from mmtrain.parts import quantized, to_score
+        from mmtui.pipeline.checkpoint import find
 
+        found = find(model)
+        documents, notes = task.read(data, limit)
         if engine == "llamacpp":
-            reader: task.Reader = task.LlamaReader(quantized(model, report))
+            reader: task.Reader = task.LlamaReader(quantized(found, report))
         else:
-            reader = task.TorchReader(to_score(model, report).language)
-        scores = task.evaluate(reader, data, limit, batch, report)
-    _tell(scores, None, None, as_json)
+            reader = task.TorchReader(to_score(found, report).language)
+        scores = task.evaluate(reader, documents, batch, report)
+    _report(scores, notes, None, None, as_json)
 
 
-def _tell(scores: "Scores", predictions: Path | None, sheet: Path | None, as_json: bool) -> None:
+def _check_destinations(predictions: Path | None, sheet: Path | None = None) -> None:
+    """Refuse what could not be written, before anything is computed."""
+    if sheet is not None and sheet.suffix.lower() != ".png":
+        raise UsageError(f"{sheet} does not end in .png", "the sheet is a PNG")
+    for file in (predictions, sheet):
+        if file is not None:
+            check_destination(file)
+
+
+def _report(
+    scores: "Scores", notes: list[str], predictions: Path | None, sheet: Path | None, as_json: bool
+) -> None:
+    """Print the notes and the scores, and write the files that were asked for."""
     from mmtrain.evaluation.scores import write_predictions, write_sheet
 
+    for note in [*notes, *scores.notes]:
+        print(one_line(f"note: {note}"), file=sys.stderr)
     if as_json:
         print_json(scores.values)
     else:
         for name, value in scores.values.items():
-            shown = f"{value:,.4f}" if isinstance(value, float) else f"{value:,}"
-            print(f"{one_line(name):22} {shown}")
+            print(f"{one_line(name):22} {_shown(value)}")
     if predictions is not None:
         write_predictions(scores.predictions, predictions)
     if sheet is not None:
         write_sheet(scores.predictions, sheet)
         print(one_line(f"the best and the worst are in {sheet}"), file=sys.stderr)
+
+
+def _shown(value: float | int | None) -> str:
+    if value is None:
+        return "undefined"
+    return f"{value:,.4f}" if isinstance(value, float) else f"{value:,}"

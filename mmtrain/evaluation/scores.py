@@ -1,22 +1,23 @@
 """What an evaluation gives: scores, a prediction for each item, and a picture of the extremes."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmtrain import sheets
+from mmtui.files import replacing
 
 SHOWN = 8  # of the best, and of the worst
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """`score` orders the contact sheet."""
+    """`score` orders the contact sheet; None where it is undefined."""
 
     id: str
     prediction: str
     references: list[str]
-    score: float
+    score: float | None
     picture: Path | None = None
     question: str | None = None
 
@@ -27,21 +28,29 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Scores:
-    values: dict[str, float | int]
+    """`values` by name, None where one is undefined; `notes` tell what was left out, and why."""
+
+    values: dict[str, float | int | None]
     predictions: list[Prediction]
+    notes: list[str] = field(default_factory=list)
 
 
 def write_predictions(predictions: list[Prediction], file: Path) -> None:
     """One JSON object a line."""
-    file.write_text("".join(prediction.to_json() + "\n" for prediction in predictions))
+    with replacing(file) as aside:
+        aside.write_text("".join(prediction.to_json() + "\n" for prediction in predictions))
 
 
 def write_sheet(predictions: list[Prediction], file: Path) -> None:
     """The best, from the best on, then the worst, from the worst on; each with its score."""
-    ranked = sorted(predictions, key=lambda prediction: prediction.score, reverse=True)
+    ranked = sorted(predictions, key=lambda prediction: prediction.score or 0.0, reverse=True)
     worst = ranked[SHOWN:][-SHOWN:]
     cells = [
-        (p.picture, f"{p.score:.2f}  {p.question or ''}\n{p.prediction}\n({p.references[0]})")
+        (p.picture, f"{_shown(p.score)}{p.question or ''}\n{p.prediction}\n({p.references[0]})")
         for p in [*ranked[:SHOWN], *reversed(worst)]
     ]
     sheets.draw(cells, file)
+
+
+def _shown(score: float | None) -> str:
+    return "" if score is None else f"{score:.2f}  "

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from mmtrain.data import redpajama
+from mmtrain.data.literal import literal_core
+from mmtrain.data.skipped import Skipped
 from mmtrain.evaluation.scores import Scores
 from mmtrain.model import summed_loss
 from mmtui.errors import InputError
@@ -63,21 +65,37 @@ class LlamaReader:
         return total
 
 
-def evaluate(reader: Reader, data: Path, limit: int | None, batch: int, report: Report) -> Scores:
-    """Every token of every document counts, the first after an end-of-text token.
+def read(data: Path, limit: int | None) -> tuple[list[str], list[str]]:
+    """The documents, or the first `limit` of them, and notes of what was left out.
 
-    Raises InputError for data without text.
+    Raises:
+        InputError: There is no text, or a file can't be read.
+    """
+    skipped = Skipped()
+    documents = list(islice(redpajama.documents(redpajama.files(data), skipped), limit))
+    notes = skipped.notes("line")
+    if not documents:
+        hint = "; ".join(notes) or 'each line must be JSON with a "text"'
+        raise InputError(f"{data} holds no text to score", hint)
+    return documents, notes
+
+
+def evaluate(reader: Reader, documents: list[str], batch: int, report: Report) -> Scores:
+    """Score a model on every token of every document, the first after an end-of-text token.
+
+    Raises:
+        InputError: The tokenizer makes no token of the documents.
     """
     language = reader.language
-    documents = list(islice(redpajama.documents(redpajama.files(data)), limit))
-    if not documents:
-        raise InputError(f"{data} holds no text to score", 'each line must be JSON with a "text"')
     window = min(WINDOW, language.context)
     end = language.tokenizer.eos_token_id
+    core = literal_core(language.tokenizer)
     rows: list[Row] = []
     for text in documents:
-        ids = language.tokenizer(text, add_special_tokens=False).input_ids
+        ids = core.encode(text, add_special_tokens=False).ids
         rows += _windows([end, *ids], window)
+    if not rows:
+        raise InputError("this model's tokenizer makes no token of the text")
     rows.sort(key=lambda row: len(row[0]))
     loss, tokens = 0.0, 0
     with torch.no_grad():
@@ -88,7 +106,7 @@ def evaluate(reader: Reader, data: Path, limit: int | None, batch: int, report: 
             tokens += sum(target != IGNORE for _, wanted in part for target in wanted)
     report("reading", len(rows), len(rows))
     size = sum(len(text.encode()) for text in documents)
-    values: dict[str, float | int] = {
+    values: dict[str, float | int | None] = {
         "documents": len(documents),
         "tokens": tokens,
         "bytes": size,

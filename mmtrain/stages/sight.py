@@ -10,8 +10,9 @@ from accelerate import Accelerator
 from mmtrain.answering import Answerer
 from mmtrain.data.batches import Dialogues
 from mmtrain.data.branches import keeps_apart
-from mmtrain.data.examples import UNUSABLE_SHARE, Example, Split
+from mmtrain.data.examples import Example, Split
 from mmtrain.data.features import View
+from mmtrain.data.usable import refuse_many_broken
 from mmtrain.parts import Parts
 from mmtrain.stage import Sample
 from mmtui.errors import InputError
@@ -55,12 +56,7 @@ def encoder(
         parts.store.ensure(files[accelerator.process_index :: accelerator.num_processes], views)
         accelerator.wait_for_everyone()
         broken = parts.store.ensure(files, views)
-        if len(broken) > UNUSABLE_SHARE * len(files):
-            path, reason = next(iter(broken.items()))
-            raise InputError(
-                f"{len(broken):,} of {len(files):,} images are broken, as {path.name}: {reason}",
-                "`mmtrain data check` on the data lists them",
-            )
+        refuse_many_broken("image", broken, len(files))
         if broken:
             dropped = train.drop(broken) + validation.drop(broken)
             say(f"{len(broken):,} broken images are left out, and {dropped:,} examples with them")

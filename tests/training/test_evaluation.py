@@ -2,17 +2,31 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from mmtrain.data import coco
-from mmtrain.evaluation import captions, speech, vqa
+from mmtrain.data import coco, questions, transcripts
+from mmtrain.data.features import FeatureStore
+from mmtrain.data.questions import Question
+from mmtrain.evaluation import captions, scores, speech, text, vqa
+from mmtrain.evaluation.cli import app
+from mmtrain.evaluation.normalization import normalize
+from mmtrain.evaluation.pictures import leave_out_broken
+from mmtrain.evaluation.scores import Prediction
 from mmtrain.evaluation.text import _windows
+from mmtui.chat import attachments
+from mmtui.errors import InputError, MmtuiError
 from mmtui.pipeline import checkpoint
+from mmtui.pipeline.assets import silent
 from mmtui.pipeline.prompt import IGNORE
+from mmtui.pipeline.tokenizer import Tokenizer
+from mmtui.pipeline.vision import VisionTower
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +79,26 @@ def test_better_captions_score_higher():
     ("answer", "reference"),
     [
         ("A Cat.", "cat"), ("two", "2"), ("The  TV-stand", "tv stand"), ("dont", "don't"),
-        ("1,000", "1000"), ("2.5", "2.5"), ("yes!", "Yes"), ("none", "0"),
+        ("1,000", "1000"), ("2.5", "2.5"), ("yes!", "Yes"), ("none", "0"), ("wont", "won't"),
+        ("hes", "he's"), ("couldntve", "couldn't've"), ("U.S.", "us"), ("I don\u2019t", "i dont"),
+        ("Caf\u00e9!", "cafe\u0301"), ("猫。", "猫"), ("\N{THUMBS UP SIGN}", "\N{THUMBS UP SIGN}."),
+        ("?", " ? "), ("A", "a"), ("हिन्दी", "हिन्दी!"),
     ],
 )  # fmt: skip
-def test_answers_are_normalized_as_in_the_vqa_challenge(answer, reference):
-    assert vqa.normalized(answer) == vqa.normalized(reference)
+def test_answers_that_mean_the_same_are_normalized_alike(answer, reference):
+    assert normalize(answer) == normalize(reference)
+
+
+@pytest.mark.parametrize(
+    ("answer", "other"),
+    [
+        ("", "?"), ("", "the"), ("a", "the"), ("?", "!"), ("\N{THUMBS UP SIGN}", ""),
+        ("its", "it's"), ("\N{THUMBS UP SIGN}", "\N{THUMBS DOWN SIGN}"), ("2.5", "25"), ("lets", "let's"),
+        ("wed", "we'd"), ("हिन्दी", "हिन्द"), ("$5", "5 %"),
+    ],
+)  # fmt: skip
+def test_answers_that_differ_are_not_normalized_alike(answer, other):
+    assert normalize(answer) != normalize(other)
 
 
 def test_vqa_accuracy_needs_three_of_the_others():
@@ -136,23 +165,197 @@ def test_wrong_words_are_counted_over_all_clips():
     assert speech.error_rate(["a b", "c"], ["A, b!", "c d"]) == 0.25
 
 
+def test_cider_is_undefined_for_one_image():
+    """It weighs a word by how few of the images it is said of."""
+    mean, each = captions.cider_d(["A dog."], [["A dog runs.", "A dog."]])
+    assert mean is None and each == [None]
+    assert captions.cider_d(["", ""], [["A dog."], ["A cat."]])[0] == 0
+
+
+def test_a_sheet_and_predictions_have_what_is_undefined(tmp_path):
+    predictions = [Prediction("a#0", "A dog.", ["A dog."], None)]
+    scores.write_sheet(predictions, tmp_path / "s.png")
+    scores.write_predictions(predictions, tmp_path / "p.jsonl")
+    assert json.loads((tmp_path / "p.jsonl").read_text())["prediction"] == "A dog."
+
+
+def test_captions_without_words_are_left_out(tmp_path):
+    (tmp_path / "val2017").mkdir()
+    (tmp_path / "annotations").mkdir()
+    said = {0: ["...", "A dog."], 1: ["!!"], 2: ["A cat."]}
+    for n in said:
+        Image.new("RGB", (9, 9)).save(tmp_path / "val2017" / f"{n}.png")
+    document = {
+        "images": [{"id": n, "file_name": f"{n}.png"} for n in said],
+        "annotations": [{"image_id": n, "caption": c} for n in said for c in said[n]],
+    }
+    (tmp_path / "annotations" / "captions_val2017.json").write_text(json.dumps(document))
+    items, notes = captions.read(tmp_path, None)
+    assert [(item.image.name, item.captions) for item in items] == [
+        ("0.png", ("A dog.",)), ("2.png", ("A cat.",)),
+    ]  # fmt: skip
+    assert notes == ["1 image skipped: its captions have no words (first: 1.png)"]
+
+
+def test_a_few_broken_pictures_are_left_out_and_many_refuse(
+    tmp_path, cache, tiny_vision, tiny_clip
+):
+    files = [tmp_path / f"{n}.png" for n in range(100)]
+    for n, file in enumerate(files):
+        Image.new("RGB", (9, 9), (n, 0, 0)).save(file)
+    files[7].write_bytes(b"broken")
+    tower = VisionTower(tiny_vision, tiny_clip)
+    store = FeatureStore(tiny_vision, lambda: tower, silent)
+    good, notes = leave_out_broken(files, lambda file: file, store)
+    assert good == files[:7] + files[8:]
+    (note,) = notes
+    assert note.startswith(f"1 image skipped: it is broken (first: {files[7]}: ")
+    with pytest.raises(InputError, match=f"1 of 9 images are broken, such as {files[7]}: "):
+        leave_out_broken(files[:9], lambda file: file, store)
+
+
+def questions_in(root: Path, *items: object, encoding: str = "utf-8") -> Path:
+    (root / "images").mkdir(exist_ok=True)
+    Image.new("RGB", (9, 9)).save(root / "images" / "a.png")
+    (root / "questions.json").write_text(json.dumps(items), encoding=encoding)
+    return root
+
+
+def ask(question: str = "What?", image: str = "a.png", **answers: object) -> dict:
+    return {"image": image, "question": question, **answers}
+
+
+def test_questions_without_answers_are_counted_and_answers_may_be_numbers(tmp_path):
+    root = questions_in(
+        tmp_path, ask(answer="A dog."), ask(answer=2), ask(answer=0), ask(answers=["a", " ", "b"]),
+        ask(answer=""), ask(answer="  "), ask(), ask(answers=[" "]), ask(" ", answer="x"),
+        encoding="utf-8-sig",
+    )  # fmt: skip
+    found, notes = questions.read(root)
+    assert [question.answers for question in found] == [("A dog.",), ("2",), ("0",), ("a", "b")]
+    assert notes == [
+        "questions.json: 4 questions skipped: it has no answer (first: question 5)",
+        "questions.json: 1 question skipped: it asks nothing (first: question 9)",
+    ]
+
+
+def test_wordless_references_match_only_themselves():
+    class Mute:
+        def answer(self, asked: list, batch: int, report: object) -> list[str]:
+            return ["", "?", "\N{THUMBS UP SIGN}", "."][: len(asked)]
+
+    given = [("?",), ("?",), ("\N{THUMBS UP SIGN}",), ("yes", "Yes.")]
+    asked = [Question(Path("a.png"), "Q", answers) for answers in given]
+    result = vqa.evaluate(Mute(), asked, 4, silent)
+    assert result.values["exact_match"] == result.values["mentioned"] == 0.5
+    assert result.values["yes_rate"] == 0
+
+
+def recordings_in(root: Path, transcript: str, encoding: str = "utf-8") -> Path:
+    for name in ("a.wav", "b.wav", "deep/c.wav"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(attachments.wav(np.zeros(1600, np.float32)))
+    (root / "transcripts.tsv").write_text(transcript, encoding=encoding, newline="")
+    return root
+
+
 @pytest.mark.parametrize(
-    ("task", "file", "content"),
+    ("transcript", "found", "notes"),
     [
-        ("captions", None, None),
-        ("vqa", "questions.json", "[]"),
-        ("vqa", "questions.json", '[{"image": "../x.png", "question": "q", "answer": "a"}]'),
-        ("vqa", "questions.json", "{"),
-        ("speech", "transcripts.tsv", "no tab here\n"),
-        ("text", "a.jsonl", "{}\n"),
+        ("a.wav\thello\n", ["a.wav hello"], []),
+        ("\ufeffa.wav\thello\r\nb.wav\tthere\r\n", ["a.wav hello", "b.wav there"], []),
+        ("a.wav\tone\u2028line\n\n", ["a.wav one\u2028line"], []),
+        ("deep/c.wav\thello", ["c.wav hello"], []),
+        ("file\ttext\na.wav\thello\n", ["a.wav hello"], ["it is a header (first: line 1, 'file')"]),
+        ("a.wav\thello\nb.wav\t...\n", ["a.wav hello"],
+         ["no word is said in it (first: line 2, 'b.wav')"]),
+        ("a.wav\thello\nb.wav there\n", ["a.wav hello"], ["it has no tab (first: line 2)"]),
+    ],
+)  # fmt: skip
+def test_transcripts_are_read_as_people_write_them(tmp_path, transcript, found, notes):
+    recordings, said = transcripts.read(recordings_in(tmp_path, transcript), None, silent)
+    assert [f"{r.file.name} {r.text}" for r in recordings] == found
+    assert said == [f"transcripts.tsv: 1 line skipped: {note}" for note in notes]
+
+
+def test_missing_and_broken_sound_files_are_refused_by_name(tmp_path):
+    root = recordings_in(tmp_path, "a.wav\thello\ngone.wav\tthere\n")
+    with pytest.raises(InputError, match=r"1 of the 2 sound files .* such as 'gone.wav'"):
+        transcripts.read(root, None, silent)
+    assert transcripts.read(root, 1, silent)[0]
+    (root / "transcripts.tsv").write_text("a.wav\thello\nb.wav\tthere\n")
+    (root / "b.wav").write_bytes(b"RIFF")
+    with pytest.raises(InputError, match=r"1 of 2 sound files are broken, such as .*b.wav"):
+        transcripts.read(root, None, silent)
+
+
+def test_words_of_any_script_are_words():
+    assert transcripts.words("Don\u2019t \u2014 STOP, 'tis...") == ["don't", "stop", "'tis"]
+    assert transcripts.words("हिन्दी में।") == ["हिन्दी", "में"]
+    assert transcripts.words("\N{MUSICAL NOTE} ... '") == []
+
+
+@pytest.mark.parametrize("texts", [["a"], ["<|im_end|> is written here", "b"]])
+def test_text_of_few_tokens_and_with_special_tokens_is_scored(tiny_llama, texts):
+    """Every token counts once, and text never ends early."""
+
+    class Uniform:
+        language = SimpleNamespace(tokenizer=Tokenizer(tiny_llama), context=64)
+
+        def loss(self, rows: list) -> float:
+            wanted = [target for _, targets in rows for target in targets if target != IGNORE]
+            assert not {0, 1, 2} & set(wanted)
+            return float(len(wanted))
+
+    values = text.evaluate(Uniform(), texts, 2, silent).values
+    assert values["loss_per_token"] == 1 and values["documents"] == len(texts)
+
+
+@pytest.mark.parametrize(
+    ("read", "file", "content"),
+    [
+        (captions.read, "a.txt", ""),
+        (questions.read, "a.txt", ""),
+        (questions.read, "questions.json", "[]"),
+        (
+            questions.read,
+            "questions.json",
+            '[{"image": "../x.png", "question": "q", "answer": "a"}]',
+        ),
+        (questions.read, "questions.json", "{"),
+        (questions.read, "questions.json", '[{"image": 1}]'),
+        (partial(transcripts.read, report=silent), "a.txt", ""),
+        (partial(transcripts.read, report=silent), "transcripts.tsv", "no tab here\n"),
+        (text.read, "a.jsonl", "{}\n"),
     ],
 )
-def test_data_in_another_layout_is_told(
-    mmtrain, tiny_seeing_phi, session_cache, tmp_path, task, file, content
+def test_data_in_another_layout_is_refused(tmp_path, read, file, content):
+    (tmp_path / file).write_text(content)
+    with pytest.raises(InputError):
+        read(tmp_path, None)
+
+
+def test_data_is_refused_before_a_model_is_loaded(
+    mmtrain, tiny_seeing_phi, session_cache, tmp_path
 ):
-    if file:
-        (tmp_path / file).write_text(content)
-    run = mmtrain(
-        "eval", task, "--model", tiny_seeing_phi, "--data", tmp_path, "--json", env=session_cache
-    )
-    assert run.code == 4 and run.err.startswith("error: ") and not run.out
+    questions_in(tmp_path, ask(answer="a"), ask(image="b.png", answer="b"))
+    (tmp_path / "images" / "b.png").write_bytes(b"broken")
+    arguments = ("--model", tiny_seeing_phi, "--data", tmp_path, "--json")
+    run = mmtrain("eval", "vqa", *arguments, env=session_cache)
+    assert (run.code, run.out) == (4, "")
+    assert "error: 1 of 2 images are broken, such as " in run.err and "b.png" in run.err
+
+
+@pytest.mark.parametrize(
+    ("option", "code"),
+    [
+        (("--predictions", "no/such/folder.jsonl"), 4), (("--predictions", "."), 4),
+        (("--sheet", "sheet.jpg"), 2), (("--sheet", "link.png"), 4),
+    ],
+)  # fmt: skip
+def test_results_that_could_not_be_written_are_refused_first(tmp_path, monkeypatch, option, code):
+    monkeypatch.chdir(tmp_path)
+    Path("link.png").symlink_to("elsewhere.png")
+    with pytest.raises(MmtuiError) as refused:
+        app(["vqa", "--data", "nowhere", *option], standalone_mode=False)
+    assert refused.value.exit_code == code and "nowhere" not in str(refused.value)
