@@ -352,20 +352,23 @@ def _picture(name: str) -> "Picture":
     from mmtui.chat import attachments
 
     if name != "-":
-        return attachments.read_picture(resolve(name))
-    if (pipe := _piped()) is None:
+        picture = attachments.read_picture(resolve(name))
+    elif (pipe := _piped()) is not None:
+        picture = attachments.picture(pipe, "stdin")
+    else:
         raise UsageError("--image - reads a picture from stdin", "mmtui ask --image - < photo.jpg")
-    return attachments.picture(pipe, "stdin")
+    for note in picture.notes:
+        _note(f"note: {note}")
+    return picture
 
 
 def _clip(path: Path) -> "Clip":
     from mmtui.chat import attachments
-    from mmtui.pipeline.sound import LIMIT_S, RATE
 
-    clip = attachments.read_clip(path)
-    if len(clip) >= LIMIT_S * RATE:
-        _note(f"only the first {LIMIT_S:.0f} s are heard")
-    return clip
+    sound = attachments.read_sound(path)
+    for note in sound.notes:
+        _note(f"note: {note}")
+    return sound.clip
 
 
 def _find(model: str, engine: EngineChoice | None = None) -> "tuple[Checkpoint, EngineChoice]":

@@ -4,7 +4,7 @@ import io
 import os
 import stat
 import wave
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -16,22 +16,32 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from mmtui.pipeline.images import Picture
-    from mmtui.pipeline.sound import Clip
+    from mmtui.pipeline.sound import Clip, Sound
 
 # Decoders are imported where they are used: a chat begins before it needs one.
 
-MAX_IMAGE_BYTES = 256_000_000
+MAX_BYTES = 256_000_000  # of a picture, and of any file that a chat keeps
 
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A file that was read; `detail` is "640 x 480" or "3.2 s", `clip` that of a recording."""
+    """A file that was read.
+
+    Attributes:
+        kind: Whether it is a picture or a recording.
+        name: That of the file, without its folder.
+        data: The file's bytes.
+        detail: "640 x 480" or "3.2 s".
+        clip: The decoded recording.
+        notes: What a person should know about the file, such as that it is cut off.
+    """
 
     kind: Kind
     name: str
     data: bytes
     detail: str
     clip: "Clip | None" = None
+    notes: tuple[str, ...] = ()
 
 
 def read_picture(path: Path) -> "Picture":
@@ -41,18 +51,17 @@ def read_picture(path: Path) -> "Picture":
 
 
 def picture(file: BinaryIO, name: str) -> "Picture":
-    """A picture from an open file. `name` is what errors call it."""
+    """A picture from an open file. `name` is what errors and notes call it."""
     from mmtui.pipeline import images
 
     data = _read(file, name)
-    if len(data) > MAX_IMAGE_BYTES:
-        raise InputError(f"{name}: more than {MAX_IMAGE_BYTES / 1e6:.0f} MB are no picture")
     if not data:
         raise InputError(f"{name}: the file is empty")
     try:
-        return images.decode(data)
+        decoded = images.decode(data)
     except InputError as error:
         raise type(error)(f"{name}: {error}", error.hint) from error
+    return replace(decoded, notes=_named(name, decoded.notes))
 
 
 def as_seen(path: Path, side: int) -> "Image.Image":
@@ -63,17 +72,23 @@ def as_seen(path: Path, side: int) -> "Image.Image":
     return ImageOps.fit(image, (side, side), Image.Resampling.BICUBIC)
 
 
-def read_clip(path: Path) -> "Clip":
+def read_sound(path: Path) -> "Sound":
     """The first 15 s. Raises InputError, naming the file, for what is no usable recording."""
     from mmtui.pipeline import sound
 
     with opened(path) as file:
         try:
-            return sound.decode(file)
+            decoded = sound.decode(file)
         except InputError as error:
             raise InputError(f"{path}: {error}", error.hint) from error
         except OSError as error:
             raise InputError(f"{path}: can't be read: {error.strerror}") from None
+    return replace(decoded, notes=_named(str(path), decoded.notes))
+
+
+def read_clip(path: Path) -> "Clip":
+    """As `read_sound`, without its notes: of a recording that was attached before."""
+    return read_sound(path).clip
 
 
 def wav(clip: "Clip") -> bytes:
@@ -98,18 +113,27 @@ def load(path: Path) -> Loaded:
     with opened(path) as file:
         data = _read(file, str(path))
     try:
-        image = picture(io.BytesIO(data), str(path)).image
-        return Loaded("image", path.name, data, f"{image.width} x {image.height}")
+        return loaded_picture(data, path.name, str(path))
     except images.NoImageError:
         pass
     try:
-        clip = sound.decode(io.BytesIO(data))
-        return Loaded("audio", path.name, data, length(clip), clip)
-    except InputError as error:
+        heard = sound.decode(io.BytesIO(data))
+        notes = _named(str(path), heard.notes)
+        return Loaded("audio", path.name, data, length(heard.clip), heard.clip, notes)
+    except sound.NoSoundFileError as error:
         raise InputError(
             f"{path}: this is neither a picture nor a recording that mmtui can read",
             "JPEG, PNG, WebP, GIF, HEIC, AVIF and TIFF work; wav, flac, mp3, m4a, ogg and opus do",
         ) from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}", error.hint) from error
+
+
+def loaded_picture(data: bytes, name: str, origin: str) -> Loaded:
+    """A picture to attach. `origin` is what errors and notes call it."""
+    found = picture(io.BytesIO(data), origin)
+    width, height = found.size
+    return Loaded("image", name, data, f"{width} x {height}", notes=found.notes)
 
 
 def length(clip: "Clip") -> str:
@@ -142,6 +166,13 @@ def opened(path: Path) -> BinaryIO:
 
 def _read(file: BinaryIO, name: str) -> bytes:
     try:
-        return file.read(MAX_IMAGE_BYTES + 1)
+        data = file.read(MAX_BYTES + 1)
     except OSError as error:  # a stick that was pulled out
         raise InputError(f"{name}: can't be read: {error.strerror}") from None
+    if len(data) > MAX_BYTES:
+        raise InputError(f"{name}: the file has more than {MAX_BYTES // 1_000_000} MB, the limit")
+    return data
+
+
+def _named(name: str, notes: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"{name}: {note}" for note in notes)

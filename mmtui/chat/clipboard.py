@@ -51,6 +51,4 @@ def load() -> list[Loaded]:
         raise InputError("there is no picture in the clipboard", "copy one, or attach a file")
     stream = io.BytesIO()
     found.save(stream, "PNG", compress_level=1)  # quickly: nobody waits for the last bytes
-    stream.seek(0)
-    image = attachments.picture(stream, "the clipboard").image
-    return [Loaded("image", "clipboard.png", stream.getvalue(), f"{image.width} x {image.height}")]
+    return [attachments.loaded_picture(stream.getvalue(), "clipboard.png", "the clipboard")]

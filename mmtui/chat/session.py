@@ -97,9 +97,10 @@ class Session:
 
     def keep(self, loaded: "attachments.Loaded") -> Attachment:
         """Keep a picture or a recording, to be sent with a message."""
-        return Attachment(
-            self._keep(loaded.data), loaded.kind, loaded.name, len(loaded.data), loaded.detail
-        )
+        kept = self._keep(loaded.data)
+        for note in loaded.notes:
+            self._tell(Notice(note, is_error=False))
+        return Attachment(kept, loaded.kind, loaded.name, len(loaded.data), loaded.detail)
 
     def attach_clip(self, clip: "Clip", transcript: str) -> Attachment:
         data = attachments.wav(clip)

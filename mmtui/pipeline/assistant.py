@@ -149,8 +149,8 @@ class Assistant:
 
     def transcribe(self, clip: "Clip") -> "Transcript":
         """Speech, mono at 16 kHz, to text. Silence is told without loading anything."""
-        from mmtui.pipeline.sound import RATE
-        from mmtui.pipeline.speech import Transcript, is_silent
+        from mmtui.pipeline.sound import RATE, is_silent
+        from mmtui.pipeline.speech import Transcript
 
         if self._spec.speech is None:
             raise MissingError(f"{self._spec.name} has no speech model", "use --model smol")

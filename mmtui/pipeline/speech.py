@@ -8,15 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mmtui.errors import InputError
 from mmtui.pipeline.sound import RATE, Clip
 from mmtui.pipeline.spec import SpeechSpec
-
-# A clip whose loudest 50 ms are quieter than this holds no speech: -60 dB of full scale, the
-# level of a quiet room on a muted microphone. Whisper would invent words.
-SILENCE_RMS = 1e-3
 
 
 @dataclass(frozen=True)
@@ -60,15 +54,6 @@ class SpeechModel:
             result = self._pipeline.transcribe(clip, batch_size=1)
         text = " ".join(segment["text"].strip() for segment in result["segments"]).strip()
         return Transcript(text, result["language"], len(clip) / RATE)
-
-
-def is_silent(clip: Clip) -> bool:
-    if not len(clip):
-        return True
-    window = RATE // 20
-    padded = np.pad(clip, (0, -len(clip) % window)).reshape(-1, window)
-    loudest = np.sqrt(np.square(padded.astype(np.float64)).mean(axis=1)).max()
-    return bool(loudest < SILENCE_RMS)
 
 
 @contextlib.contextmanager

@@ -25,8 +25,8 @@ def test_a_picture_is_known_by_its_bytes_not_by_its_name(tmp_path):
 
 
 def test_a_file_without_end_is_refused(monkeypatch):
-    monkeypatch.setattr(attachments, "MAX_IMAGE_BYTES", 1000)
-    with pytest.raises(InputError, match="stdin: more than"):
+    monkeypatch.setattr(attachments, "MAX_BYTES", 1000)
+    with pytest.raises(InputError, match="stdin: the file has more than"):
         attachments.picture(io.BytesIO(bytes(1001)), "stdin")
 
 

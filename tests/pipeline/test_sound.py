@@ -7,9 +7,15 @@ import wave
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from mmtui.errors import InputError
-from mmtui.pipeline.sound import RATE, decode
+from mmtui.pipeline.sound import RATE, Clip, is_silent
+from mmtui.pipeline.sound import decode as decode_sound
+
+
+def decode(file: io.BytesIO) -> Clip:
+    return decode_sound(file).clip
 
 
 def tone(seconds: float, rate: int, channels: int, hertz: float = 440) -> np.ndarray:
@@ -17,9 +23,11 @@ def tone(seconds: float, rate: int, channels: int, hertz: float = 440) -> np.nda
     return np.repeat(sine.astype(np.float32)[None], channels, 0)
 
 
-def encoded(sound: np.ndarray, rate: int, container: str, codec: str) -> bytes:
+def encoded(
+    sound: np.ndarray, rate: int, container: str, codec: str, layout: str | None = None
+) -> bytes:
     file = io.BytesIO()
-    layout = "stereo" if len(sound) == 2 else "mono"
+    layout = layout or ("stereo" if len(sound) == 2 else "mono")
     with av.open(file, "w", format=container) as output:
         options = {"strict": "experimental"} if codec == "vorbis" else {}
         stream = output.add_stream(codec, rate=rate, layout=layout, options=options)
@@ -109,6 +117,133 @@ def test_damage_in_the_middle_costs_no_more_than_itself(container, codec):
     at = len(data) * 3 // 10
     data[at : at + 300] = bytes(range(256)) + bytes(44)
     assert len(decode(io.BytesIO(bytes(data)))) / RATE > 7
+
+
+def hertz(clip: Clip) -> float:
+    """The strongest frequency."""
+    return float(np.abs(np.fft.rfft(clip)).argmax() * RATE / len(clip))
+
+
+def test_channels_that_cancel_out_are_heard():
+    left = tone(1, RATE, 1)
+    for right in (-left, -0.9 * left):
+        sound = np.concatenate([left, right])
+        clip = decode(io.BytesIO(encoded(sound, RATE, "wav", "pcm_s16le")))
+        assert np.sqrt(np.square(clip).mean()) > 0.3
+
+
+def test_of_two_channels_that_differ_both_are_heard():
+    sound = np.concatenate([tone(1, RATE, 1, 440), tone(1, RATE, 1, 1000)])
+    clip = decode(io.BytesIO(encoded(sound, RATE, "wav", "pcm_s16le")))
+    spectrum = np.abs(np.fft.rfft(clip))
+    assert spectrum[440] > 1000 and spectrum[1000] > 1000
+
+
+def test_in_surround_sound_the_centre_is_the_voice():
+    music, voice = tone(1, RATE, 6, 440), tone(1, RATE, 1, 1000) / 4
+    music[2] = voice[0]  # FL FR FC LFE BL BR
+    clip = decode(io.BytesIO(encoded(music, RATE, "wav", "pcm_s16le", "5.1")))
+    assert hertz(clip) == 1000
+    music[2] = 0  # a film whose centre is not used
+    assert hertz(decode(io.BytesIO(encoded(music, RATE, "wav", "pcm_s16le", "5.1")))) == 440
+
+
+def test_one_microphone_of_many():
+    for channels in (8, 16):
+        sound = np.zeros((RATE, channels), np.float32)
+        sound[:, 5] = tone(1, RATE, 1)[0]
+        file = io.BytesIO()
+        with wave.open(file, "wb") as output:
+            output.setparams((channels, 2, RATE, 0, "NONE", ""))
+            output.writeframes((sound * 32767).astype("<i2").tobytes())
+        clip = decode(io.BytesIO(file.getvalue()))
+        assert hertz(clip) == 440 and not is_silent(clip)
+
+
+def tracks(*sounds: np.ndarray, default: int | None = None, language: str = "") -> bytes:
+    """An mkv with a track of each sound."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as output:
+        streams = [output.add_stream("pcm_s16le", rate=RATE, layout="mono") for _ in sounds]
+        for number, stream in enumerate(streams):
+            stream.disposition = Disposition.default if number == default else Disposition(0)
+            if language:
+                stream.metadata["language"] = language
+        for stream, sound in zip(streams, sounds, strict=True):
+            samples = (sound * 32767).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+            frame.sample_rate = RATE
+            resampler = av.AudioResampler("s16", "mono", RATE, frame_size=4096)
+            for piece in [*resampler.resample(frame), *resampler.resample(None)]:
+                output.mux(stream.encode(piece))
+            output.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def test_of_several_tracks_the_default_one_is_heard():
+    data = tracks(tone(1, RATE, 1, 440), tone(1, RATE, 1, 1000), default=1, language="eng")
+    sound = decode_sound(io.BytesIO(data))
+    assert hertz(sound.clip) == 1000
+    assert sound.notes == ("track 2 of 2 (eng) is heard",)
+
+
+def test_of_several_tracks_one_with_sound_is_heard():
+    silence = np.zeros((1, RATE), np.float32)
+    for default in (None, 0, 1):
+        data = tracks(silence, silence, tone(1, RATE, 1, 1000), default=default)
+        sound = decode_sound(io.BytesIO(data))
+        assert hertz(sound.clip) == 1000
+        assert sound.notes == ("track 3 of 3 is heard",)
+    assert is_silent(decode(io.BytesIO(tracks(silence, silence))))
+
+
+def test_what_is_not_heard_of_a_long_file_is_told():
+    def notes(seconds: float) -> tuple[str, ...]:
+        data = encoded(tone(seconds, 8000, 1), 8000, "wav", "pcm_s16le")
+        return decode_sound(io.BytesIO(data)).notes
+
+    assert notes(14.9) == notes(15) == notes(15.1) == ()
+    assert notes(40) == ("only the first 15 s are heard of 40 s",)
+    assert notes(15.5) == ("only the first 15 s are heard of 15.5 s",)
+    assert notes(125) == ("only the first 15 s are heard of 2 min 05 s",)
+
+
+def test_a_header_that_lies_about_the_length():
+    samples = encoded(tone(20, RATE, 1), RATE, "wav", "pcm_s16le")
+    samples = samples[samples.index(b"data") + 8 :]
+    for size in (len(samples) * 100, 0xFFFFFFFF, 0):
+        sound = decode_sound(io.BytesIO(wav_header(size, RATE) + samples))
+        assert len(sound.clip) == 15 * RATE
+        assert sound.notes in (
+            ("only the first 15 s are heard of 20 s",),
+            ("only the first 15 s are heard",),
+        )
+
+
+def test_a_large_picture_in_the_tags_of_an_mp3():
+    mp3 = encoded(tone(2, 44_100, 1), 44_100, "mp3", "libmp3lame")
+    frame = b"\0image/png\0\3\0" + bytes(3_000_000)
+    body = b"APIC" + len(frame).to_bytes(4) + b"\0\0" + frame
+    size = bytes(len(body) >> shift & 127 for shift in (21, 14, 7, 0))
+    clip = decode(io.BytesIO(b"ID3\3\0\0" + size + body + mp3))
+    assert abs(hertz(clip) - 440) < 2
+
+
+@pytest.mark.parametrize(("codec", "rate"), [("pcm_u8", 8000), ("pcm_s24le", 96_000)])
+def test_wav_of_8_and_24_bits(codec, rate):
+    assert abs(hertz(decode(io.BytesIO(encoded(tone(1, rate, 1), rate, "wav", codec)))) - 440) < 2
+
+
+def test_rates_and_channels_that_can_not_be():
+    good = encoded(tone(1, RATE, 1), RATE, "wav", "pcm_s16le")
+    at = good.index(b"fmt ") + 8
+    for offset, value in ((4, 1), (4, 0), (4, 0xFFFFFFFF), (2, 0), (2, 0xFFFF)):
+        width = 4 if offset == 4 else 2
+        bad = good[: at + offset] + value.to_bytes(width, "little") + good[at + offset + width :]
+        try:
+            assert np.isfinite(decode(io.BytesIO(bad))).all()
+        except InputError as error:
+            assert "recording" in str(error)
 
 
 def test_a_stream_may_change_its_rate_and_channels():

@@ -12,8 +12,7 @@ from mmtrain.evaluation.speech import error_rate
 from mmtui.chat.attachments import read_clip
 from mmtui.pipeline import assets
 from mmtui.pipeline.assistant import Assistant
-from mmtui.pipeline.sound import RATE
-from mmtui.pipeline.speech import is_silent
+from mmtui.pipeline.sound import RATE, is_silent
 
 
 @pytest.fixture(scope="module")
