@@ -71,10 +71,11 @@ class Plain:
         self._print_thread()
         for line in self._lines():
             try:
-                if self._handle(line.strip()):
+                if self._handle(line.rstrip("\r\n")):
                     return
             except MmtuiError as error:
                 tell(Notice(str(error), error.hint))
+                _note(f"not done: {line.strip()}")
 
     def attach(self, path: Path) -> None:
         """Raises InputError for a file that is no picture and no recording."""
@@ -102,16 +103,16 @@ class Plain:
         """Whether that was all."""
         while self._next(0):  # what the model said since the last line
             pass
-        if parsed := commands.parse(line):
+        if files := paths.dropped(line):
+            for file in files:
+                self.attach(file)
+        elif parsed := commands.parse(line):
             command, argument = parsed
             if command.name == "quit":
                 return True
             self._do(command, argument)
-        elif files := paths.dropped(line):
-            for file in files:
-                self.attach(file)
-        elif line or self._spoken:
-            self._say(line)
+        elif line.strip() or self._spoken:
+            self._say(line.strip())
         return False
 
     @property
@@ -119,14 +120,13 @@ class Plain:
         return [file.transcript for file in self._staged if file.transcript]
 
     def _say(self, text: str) -> None:
-        commands.refuse_meant(text)
         said = [*self._spoken, text] if text else self._spoken
         self._session.send("\n".join(said), tuple(self._staged))
         self._drop("")
         self._follow()
 
     def _do(self, command: commands.Command, argument: str) -> None:
-        command.check(argument)
+        command.require(argument)
         getattr(self, f"_{command.name}")(argument)
 
     def _image(self, argument: str) -> None:

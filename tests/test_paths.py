@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from mmtui import paths
-from mmtui.chat import commands
 from mmtui.errors import InputError, UsageError
 
 
@@ -165,16 +164,3 @@ def test_the_commands_understand_the_same_names(mmtui, mmtrain, tmp_path):
     for name in (uri, "~/é #1.wav"):
         run = mmtui("transcribe", name, env=home)
         assert run.code == 4 and f"{tmp_path / 'é #1.wav'}: this is not a recording" in run.err
-
-
-def test_commands_are_told_from_messages_and_paths():
-    image = commands.BY_NAME["image"]
-    assert commands.parse("/image  a b.png ") == (image, "a b.png")
-    assert commands.parse("/image") == (image, "")
-    for text in ("image x", "/nothing", "/image\nx", "/home/x.png", ""):
-        assert commands.parse(text) is None
-    commands.refuse_meant("/home/x.png is a path")
-    with pytest.raises(UsageError, match="no command /nothing"):
-        commands.refuse_meant("/nothing at all")
-    with pytest.raises(UsageError, match="/system takes one line"):
-        commands.refuse_meant("/system Be brief.\nBe kind.")

@@ -322,7 +322,9 @@ def test_microphones_are_told_and_the_clipboard_is_attached(speak, monkeypatch):
 def test_every_command_does_something_or_says_what_does(speak, monkeypatch):
     monkeypatch.setattr(ImageGrab, "grabclipboard", lambda: None)
     names = [command.name for command in COMMANDS if command.name not in ("record", "quit")]
-    spoken = speak("".join(f"/{name} 1\n" for name in names))
+    words = {c.name: "1" if c.argument else "" for c in COMMANDS}
+    words |= {"theme": "dark", "copy": "code"}
+    spoken = speak("".join(f"/{name} {words[name]}\n" for name in names))
     assert "Ctrl-C stops an answer" in spoken.err and "terminal's own" in spoken.err
     assert all(f"/{name} " in spoken.err for name in names)
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from mmtui.errors import UsageError
 
+AS_MESSAGE = "to send it as a message, begin it with a space"
+_LINE = re.compile(r"/([\w-]*)(?:\s+(.*))?", re.DOTALL)
+
 
 @dataclass(frozen=True)
 class Command:
@@ -20,7 +23,19 @@ class Command:
     keys: str = ""
 
     def check(self, argument: str) -> None:
-        """Raises UsageError if an argument is missing."""
+        """Raises UsageError for an argument that the command does not take."""
+        if not argument:
+            return
+        if not self.argument:
+            raise UsageError(f"/{self.name} takes no argument", AS_MESSAGE)
+        choices = re.fullmatch(r"\[([a-z|]+)\]", self.argument)
+        if choices and argument not in choices[1].split("|"):
+            raise UsageError(
+                f"/{self.name} takes {choices[1].replace('|', ' or ')}, not {argument}", AS_MESSAGE
+            )
+
+    def require(self, argument: str) -> None:
+        """Raises UsageError if the command needs an argument and has none."""
         if self.argument and self.argument[0] != "[" and not argument:
             raise UsageError(f"/{self.name} needs a {self.argument.lower()}", self.help)
 
@@ -55,19 +70,19 @@ BY_NAME = {command.name: command for command in COMMANDS}
 
 
 def parse(text: str) -> tuple[Command, str] | None:
-    """The command that a message is, and its argument; None if it is none."""
-    if not text.startswith("/") or "\n" in text:
+    """The command that a text is, and its argument; None if it is a message.
+
+    A command begins with a slash and a word that has no other slash or dot in it, as paths do.
+    A message may begin like that after a space. Raises UsageError for a command that there is
+    not, or an argument that it does not take.
+    """
+    if (found := _LINE.fullmatch(text.rstrip())) is None:
         return None
-    name, _, argument = text[1:].partition(" ")
-    command = BY_NAME.get(name)
-    return (command, argument.strip()) if command else None
-
-
-def refuse_meant(text: str) -> None:
-    """Raises UsageError for a message that was to be a command: a slash and a word, no path."""
-    if (found := re.match(r"/([a-z]+)(\s|$)", text)) is None:
-        return
-    name = found[1]
-    if name in BY_NAME:
-        raise UsageError(f"/{name} takes one line", f"/{name} alone asks for more")
-    raise UsageError(f"there is no command /{name}", "/help tells what there is")
+    name, argument = found[1], (found[2] or "").strip()
+    command = BY_NAME.get(name.lower())
+    if command is None:
+        raise UsageError(f"there is no command /{name}", f"/help lists them; {AS_MESSAGE}")
+    command.check(argument)
+    if "\n" in text.rstrip():
+        raise UsageError(f"/{command.name} takes one line", f"/{command.name} alone asks for more")
+    return command, argument

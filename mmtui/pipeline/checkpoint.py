@@ -7,6 +7,7 @@ in the data directory under the name of the preset.
 import dataclasses
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ def find(model: str) -> Checkpoint:
     if model in PRESETS:
         trained = user_models() / model
         return read(trained if trained.exists() else SHIPPED / model)
-    if model.startswith("hf:"):
+    if re.fullmatch(r"hf:[\w.-]+(/[\w.-]+)?", model):
         language = Asset(model, only=_HUB_LANGUAGE_FILES)
         speech = read(SHIPPED / "smol").spec.speech
         return Checkpoint(ModelSpec(model, LanguageSpec(language), speech=speech))

@@ -9,7 +9,7 @@ from typing import Any
 from textual import on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding
-from textual.events import Event, Paste
+from textual.events import Event, InputEvent, Paste
 from textual.screen import Screen
 
 from mmtui.audio.recorder import Microphone, Speaker, SystemMicrophone, play
@@ -27,6 +27,7 @@ from mmtui.tui.input import TerminalAnswered
 from mmtui.tui.posted import FromModel
 from mmtui.tui.screens.chat import ChatScreen
 from mmtui.tui.terminal import Terminal
+from mmtui.tui.type_ahead import TypeAhead
 
 PURGE_AFTER_S = 60.0
 
@@ -52,6 +53,7 @@ class ChatApp(App[None]):
         super().__init__()
         self._config, self._resume, self._images = config, resume, images
         self.terminal = terminal
+        self.type_ahead = TypeAhead(self, super().on_event)
         self._early: list[Notice] = []
         self.tracebacks: list[str] = []  # of the model's process, with --debug
         self._chat: ChatScreen | None = None
@@ -60,11 +62,14 @@ class ChatApp(App[None]):
         self.session = Session.opened(model, folder, config, self._told)
 
     async def on_event(self, event: Event) -> None:
-        """What is pasted is cleaned before any widget gets it."""
+        """Input is handled in its order. What is pasted is cleaned before any widget gets it."""
         if isinstance(event, Paste):
             # Some terminals, and browsers, send a carriage return for the end of a line.
             event.text = printable(event.text.replace("\r\n", "\n").replace("\r", "\n"))
-        await super().on_event(event)
+        if isinstance(event, InputEvent | Paste) and not event.is_forwarded:
+            self.type_ahead.put(event)
+        else:
+            await super().on_event(event)
 
     @on(TerminalAnswered)
     def _update_terminal(self, event: TerminalAnswered) -> None:
@@ -87,6 +92,7 @@ class ChatApp(App[None]):
         typed = self.terminal.typed
         self._chat = ChatScreen(self.session, self._microphone, self._speaker, draft, typed)
         self.push_screen(self._chat)
+        self.run_worker(self.type_ahead.run())
         for image in self._images:
             self._chat.call_after_refresh(self._chat.attach, image)
         for notice in self._early:
@@ -102,7 +108,6 @@ class ChatApp(App[None]):
 
     async def action_quit(self) -> None:
         if self._chat is not None:
-            await self._chat.composer.caught_up()
             await self._chat.keep_draft()
         self.exit()
 

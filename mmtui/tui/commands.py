@@ -1,6 +1,7 @@
 """What each command does on a screen, whether it is typed, pressed or picked in the palette."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmtui import paths
@@ -42,8 +43,9 @@ class Commands:
     def _attach(self, argument: str, kind: Any) -> None:
         if not argument:
             self._ask(Picker(kind), self._screen.attach)
-        for path in paths.pasted(argument) or ([paths.resolve(argument)] if argument else []):
-            self._screen.attach(path)
+            return
+        for path in paths.pasted(argument) or [paths.resolve(argument)]:
+            self._screen.attach(path, f"/{kind} {argument}")
 
     async def do_drop(self, _: str) -> None:
         await self._screen.chips.clear()
@@ -100,13 +102,21 @@ class Commands:
 
     def do_model(self, name: str) -> None:
         if name:
-            self._screen.stop_answer()
-            self._session.switch(name)
+            self._switch(name, f"/model {name}")
         else:
             self._screen.find(_models, self._choose_model)
 
     def _choose_model(self, found: list[tuple[str, str]]) -> None:
-        self._ask(ChoiceDialog("Model", found, self._session.figures.model), self.do_model)
+        self._ask(ChoiceDialog("Model", found, self._session.figures.model), self._switch)
+
+    def _switch(self, name: str, typed: str = "") -> None:
+        """To another model, once it is certain that there is one of that name."""
+
+        def switch(_: object) -> None:
+            self._screen.stop_answer()
+            self._session.switch(name)
+
+        self._screen.find(partial(_find_model, name), switch, typed)
 
     def do_sampling(self, text: str) -> None:
         if text:
@@ -161,8 +171,6 @@ class Commands:
 
     def do_theme(self, name: str) -> None:
         app = self._screen.app
-        if name not in ("", "dark", "light"):
-            raise UsageError(f"there is no theme {name}", "dark or light")
         app.theme = f"textual-{name or ('light' if app.current_theme.dark else 'dark')}"
 
     def do_help(self, _: str) -> None:
@@ -179,6 +187,13 @@ class Commands:
                 await self._screen.attempt(then, answer)
 
         self._screen.ask(question, answered)
+
+
+def _find_model(name: str) -> object:
+    """Raises MmtuiError if there is none of that name. Nothing is loaded."""
+    from mmtui.pipeline import checkpoint
+
+    return checkpoint.find(name)
 
 
 def _models() -> list[tuple[str, str]]:

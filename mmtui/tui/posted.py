@@ -39,14 +39,15 @@ class ReadAgain(Message):
 
 @dataclass
 class Found(Message):
-    """There is something to choose from."""
+    """What was looked for, and what to do with it."""
 
-    choose: Callable[[Any], None]
-    found: list[Any]
+    then: Callable[[Any], Any]
+    found: Any
 
 
 @dataclass
 class Told(Message):
-    """Something to tell."""
+    """Something to tell; what was `typed` in vain goes back to the prompt."""
 
     notice: Notice
+    typed: str = ""

@@ -42,7 +42,7 @@ async def look_at(user: User, file: Path, side: int = 260) -> None:
     await user.is_ready(side)
     await user.paste(str(file))
     user.chat.query_one(Chip).focus()
-    await user.press("space")
+    await user.press("enter")
     assert isinstance(user.app.screen, PictureScreen)
 
 
@@ -183,7 +183,7 @@ async def test_a_disk_that_fails_is_told_where_the_picture_would_be(tmp_path, ph
         assert_told(user, "can't be read: Stale file handle")
         await user.press("escape")
         user.chat.query_one(Chip).focus()
-        await user.press("space")
+        await user.press("enter")
         assert_told(user, "can't be read: Stale file handle")
         await user.press("escape")
         assert isinstance(user.app.screen, ChatScreen)
@@ -231,7 +231,7 @@ async def test_a_picture_may_be_left_before_it_is_there(tmp_path, photos, monkey
         await user.paste(str(file))
         monkeypatch.setattr(attachments, "read_picture", slow)
         user.chat.query_one(Chip).focus()
-        await user.pilot.press("space")
+        await user.pilot.press("enter")
         await user.pilot.pause()
         assert isinstance(user.app.screen, PictureScreen)
         await user.pilot.press("escape")

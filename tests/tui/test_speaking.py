@@ -31,7 +31,7 @@ async def test_a_recording_is_heard_again(tmp_path):
         assert "there is no recording here" in user.told[-1]
         await speak(user, "a bat")
         user.chat.query_one(Chip).focus()
-        await user.press("t")
+        await user.press("ctrl+e")
         await user.hears(Heard(user.model.number, "a cat"))
         assert labels(user) == ["a cat"] and user.composer.text == "a bat a cat"
         user.composer.focus()
@@ -66,7 +66,7 @@ async def test_a_recording_is_played_until_esc_and_no_longer_than_the_chat(tmp_p
     async with opened(tmp_path, speaker=speaker) as user:
         await speak(user, "hello")
         user.chat.query_one(Chip).focus()
-        await user.press("space")
+        await user.press("enter")
         while not speaker.played:
             await user.settle()
         with wave.open(io.BytesIO(speaker.played[0])) as file:
@@ -74,7 +74,7 @@ async def test_a_recording_is_played_until_esc_and_no_longer_than_the_chat(tmp_p
         await user.press("escape")
         assert speaker.stopped.is_set()
         speaker.stopped.clear()
-        await user.press("space")
+        await user.press("enter")
         while len(speaker.played) < 2:
             await user.settle()
         user.composer.focus()
@@ -93,7 +93,7 @@ async def test_a_sound_that_is_begun_twice_is_heard_once(tmp_path, monkeypatch):
         monkeypatch.setattr(
             attachments, "read_clip", lambda file: may_decode.wait() and decode(file)
         )
-        await user.press("space", "space")
+        await user.press("enter", "enter")
         may_decode.set()
         while not all(worker.is_finished for worker in user.chat.workers if worker.is_cancelled):
             await user.settle()
@@ -133,7 +133,7 @@ async def test_a_missing_loudspeaker_is_told(tmp_path):
     async with opened(tmp_path, speaker=FakeSpeaker(NO_MICROPHONE)) as user:
         await speak(user, "hello")
         user.chat.query_one(Chip).focus()
-        await user.press("space")
+        await user.press("enter")
         while not user.told:
             await user.settle()
         assert "there is no microphone" in user.told[-1]
@@ -177,7 +177,7 @@ async def test_what_is_heard_again_after_its_chip_is_gone_is_nothing(tmp_path):
     async with opened(tmp_path) as user:
         await speak(user, "a bat")
         user.chat.query_one(Chip).focus()
-        await user.press("t")
+        await user.press("ctrl+e")
         await user.press("delete")
         await user.hears(Heard(user.model.number, "a cat"))
         assert labels(user) == [] and user.composer.text == "a bat"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from fakes import FakeModel
+from textual._xterm_parser import XTermParser
 from textual.events import Paste
 from textual.pilot import Pilot
 
@@ -124,6 +125,12 @@ class User:
         await self.pilot.press(*keys)
         await self.settle()
 
+    async def sends(self, data: str) -> None:
+        """What a terminal sends at once, parsed as a driver does."""
+        for event in (*(parser := XTermParser()).feed(data), *parser.feed("")):
+            self.app.post_message(event)
+        await self.settle()
+
     async def hears(self, event: Event) -> None:
         self.app._heard(event)
         await self.settle()
@@ -149,6 +156,7 @@ class User:
 
     async def settle(self) -> None:
         """Until all messages are handled and all workers are done."""
+        await self.app.type_ahead.drained()
         await self.pilot.pause()
         if working := [worker for worker in self.app.workers if worker.name in THREADS]:
             await self.app.workers.wait_for_complete(working)

@@ -11,11 +11,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
-from textual.worker import get_current_worker
 
-from mmtui.audio.recorder import Microphone, Playing, Speaker
+from mmtui.audio.recorder import Microphone, Speaker
 from mmtui.chat import attachments, clipboard
-from mmtui.chat.commands import COMMANDS, parse, refuse_meant
+from mmtui.chat.commands import COMMANDS, parse
 from mmtui.chat.conversation import Attachment, Draft, Message
 from mmtui.chat.protocol import Event, Piece
 from mmtui.chat.session import Notice, Session
@@ -29,6 +28,7 @@ from mmtui.tui.widgets.chips import Chip, Chips
 from mmtui.tui.widgets.composer import Composer
 from mmtui.tui.widgets.message import MessageView
 from mmtui.tui.widgets.meter import Meter
+from mmtui.tui.widgets.player import Player
 from mmtui.tui.widgets.status import Status
 from mmtui.tui.widgets.transcript import Transcript
 
@@ -64,11 +64,10 @@ class ChatScreen(Screen[None]):
     ) -> None:
         """`typed`: before there was a prompt."""
         super().__init__()
-        self.session, self._speaker = session, speaker
+        self.session, self._player = session, Player(speaker)
         self._meter, self.microphones = Meter(microphone), microphone.devices
         self._left, self._typed = draft, typed
         self._draft: Draft | None = None  # as it is stored; None while one is being put in place
-        self._playing: Playing | None = None
         self._commands = Commands(self)
         self._transcript, self._status = Transcript(session.file), Status()
         self.chips = Chips(session.file, removable=True)
@@ -77,6 +76,7 @@ class ChatScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield self._transcript
         yield self._meter
+        yield self._player
         yield self.chips
         yield self.composer
         yield self._status
@@ -118,18 +118,23 @@ class ChatScreen(Screen[None]):
     @on(Told)
     def _told(self, posted: Told) -> None:
         self.tell(posted.notice)
+        if posted.typed:
+            self.composer.give_back(posted.typed)
 
     def tell(self, notice: Notice) -> None:
         severity: SeverityLevel = "error" if notice.is_error else "information"
         self.notify(notice.lines, severity=severity, markup=False, timeout=8)
 
-    async def attempt(self, act: Callable[..., Any], *arguments: Any) -> Any:
-        """What an act returns; None if it can't be done, which is told."""
+    async def attempt(self, act: Callable[..., Any], *arguments: Any, typed: str = "") -> Any:
+        """What an act returns; None if it can't be done.
+
+        Then the user is told, and what was `typed` for it is back in the prompt.
+        """
         try:
             done = act(*arguments)
             return await done if isawaitable(done) else done
         except MmtuiError as error:
-            self.tell(Notice(str(error), error.hint))
+            self._told(Told(Notice(str(error), error.hint), typed))
             return None
         finally:
             self.show_status()
@@ -137,38 +142,34 @@ class ChatScreen(Screen[None]):
     # Commands
 
     async def action_command(self, name: str) -> None:
-        """By a key, which overtakes what was typed before it."""
-        await self.composer.caught_up()
         await self._do(name)
 
-    async def _do(self, name: str, argument: str = "") -> None:
-        await self.attempt(getattr(self._commands, f"do_{name}"), argument)
+    async def _do(self, name: str, argument: str = "", typed: str = "") -> None:
+        await self.attempt(getattr(self._commands, f"do_{name}"), argument, typed=typed)
 
     @on(Composer.Sent)
-    async def _send(self, event: Composer.Sent) -> None:
-        text = event.text
+    async def _send(self) -> None:
+        await self.attempt(self._take, self.composer.text)
+
+    async def _take(self, text: str) -> None:
+        """Do a command, or say a message. Either stays in the prompt if that can't be."""
         if parsed := parse(text):
             command, argument = parsed
-            self.composer.taken(text)
+            self.composer.taken()
             await self.keep_draft()  # of this conversation, before it may be another
-            await self._do(command.name, argument)
-        elif text or self.chips.attachments:
-            await self.attempt(self._say, text)
+            await self._do(command.name, argument, text if argument else "")
+        elif text.strip() or self.chips.attachments:
+            await self._say(text.strip())
         else:
-            self.composer.taken(text)
+            self.composer.taken()
 
     async def _say(self, text: str) -> None:
-        try:
-            refuse_meant(text)
-            if self.session.is_listening or any(
-                worker.name in READERS and not worker.is_finished for worker in self.workers
-            ):
-                raise UsageError("a file is still being read", "send it in a moment")
-            self.session.send(text, self.chips.attachments)
-        except MmtuiError:
-            self.composer.refused(text)
-            raise
-        self.composer.taken(text)
+        if self.session.is_listening or any(
+            worker.name in READERS and not worker.is_finished for worker in self.workers
+        ):
+            raise UsageError("a file is still being read", "send it in a moment")
+        self.session.send(text, self.chips.attachments)
+        self.composer.taken()
         await self.chips.clear()
         await self._transcript.add(*self.session.conversation.thread[-2:])
 
@@ -184,12 +185,12 @@ class ChatScreen(Screen[None]):
 
         async def answered(text: str | None) -> None:
             if text:
-                await self.attempt(self.edit, message, text)
+                await self.attempt(self.edit, message, text, typed=text)
 
         self.ask(TextDialog("Say it differently", message.text), answered)
 
     def ask(self, dialog: Screen[Any], then: Callable[[Any], Any]) -> None:
-        """Once: keys that were typed ahead open no second one."""
+        """Unless another question came first: what was looked for may be found late."""
         if self.app.screen is self:
             self.app.push_screen(dialog, then)
 
@@ -204,7 +205,7 @@ class ChatScreen(Screen[None]):
 
     def stop(self) -> None:
         """A recording is thrown away, a sound or an answer stops; what is typed stays."""
-        if self._meter.is_recording or self._playing is not None:
+        if self._meter.is_recording or self._player.is_playing:
             self.hush()
         elif self.session.is_answering:
             self.stop_answer()
@@ -220,10 +221,7 @@ class ChatScreen(Screen[None]):
     def hush(self) -> None:
         """Neither record nor play any more."""
         self._meter.discard()
-        self.workers.cancel_group(self, "play")
-        if self._playing is not None:
-            self._playing.stop()
-            self._playing = None
+        self._player.stop()
 
     def copy(self, text: str) -> None:
         self.app.copy_to_clipboard(printable(text))
@@ -264,16 +262,16 @@ class ChatScreen(Screen[None]):
                 await view.write(event.text)
 
     @work(thread=True)
-    def find(self, look: Callable[[], list[Any]], choose: Callable[[list[Any]], None]) -> None:
-        """What there is to choose from."""
+    def find(self, look: Callable[[], Any], then: Callable[[Any], Any], typed: str = "") -> None:
+        """Look for something, which may take a while. `typed` is given back if it is not there."""
         try:
-            self.post_message(Found(choose, look()))
+            self.post_message(Found(then, look()))
         except MmtuiError as error:
-            self.post_message(Told(Notice(str(error), error.hint)))
+            self.post_message(Told(Notice(str(error), error.hint), typed))
 
     @on(Found)
-    def _choose(self, posted: Found) -> None:
-        posted.choose(posted.found)
+    async def _go_on(self, posted: Found) -> None:
+        await self.attempt(posted.then, posted.found)
 
     # Attachments
 
@@ -287,21 +285,21 @@ class ChatScreen(Screen[None]):
         self.composer.focus()
 
     @work(thread=True)
-    def attach(self, path: Path) -> None:
-        """Stage a file; a recording is heard first."""
-        self._read(lambda: [attachments.load(path)])
+    def attach(self, path: Path, typed: str = "") -> None:
+        """Stage a file; a recording is heard first. `typed` is what named it, if it was."""
+        self._read(lambda: [attachments.load(path)], typed)
 
     @work(thread=True)
     def paste(self) -> None:
         """Stage what the clipboard holds."""
         self._read(clipboard.load)
 
-    def _read(self, load: "Callable[[], list[attachments.Loaded]]") -> None:
+    def _read(self, load: "Callable[[], list[attachments.Loaded]]", typed: str = "") -> None:
         try:
             for loaded in load():
                 self.post_message(Read(loaded))
         except MmtuiError as error:
-            self.post_message(Told(Notice(str(error), error.hint)))
+            self.post_message(Told(Notice(str(error), error.hint), typed))
 
     @on(Read)
     async def _stage(self, posted: Read) -> None:
@@ -322,20 +320,7 @@ class ChatScreen(Screen[None]):
             )
         elif file is not None:
             self.hush()
-            self._play(file)
-
-    @work(thread=True, group="play")
-    def _play(self, file: Path) -> None:
-        worker = get_current_worker()
-        try:
-            sound = attachments.wav(attachments.read_clip(file))
-            if not worker.is_cancelled:
-                self._playing = playing = self._speaker(sound)
-                playing.wait()
-                if self._playing is playing:
-                    self._playing = None
-        except MmtuiError as error:
-            self.post_message(Told(Notice(str(error), error.hint)))
+            self._player.play(file)
 
     # Speech
 

@@ -13,6 +13,7 @@ from textual.widgets import OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
 from mmtui.text import one_line, printable
+from mmtui.tui.widgets.fields import TextField
 
 
 class TextDialog(ModalScreen[str | None]):
@@ -32,7 +33,7 @@ class TextDialog(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical():
             yield Static(f"{self._title}   (Enter accepts, Esc goes back)", markup=False)
-            yield TextArea(self._text, soft_wrap=True, compact=True)
+            yield TextField(self._text, soft_wrap=True, compact=True)
 
     def on_mount(self) -> None:
         area = self.query_one(TextArea)

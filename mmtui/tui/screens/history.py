@@ -19,6 +19,7 @@ from mmtui.chat.session import Notice, Session
 from mmtui.errors import MmtuiError
 from mmtui.text import one_line
 from mmtui.tui.screens.dialogs import TextDialog
+from mmtui.tui.widgets.fields import LineField
 from mmtui.tui.widgets.thumbnail import Thumbnail
 
 SHOWN = 200
@@ -43,7 +44,10 @@ class HistoryScreen(Screen[str | None]):
         self._deleted: list[str] = []
 
     def compose(self) -> ComposeResult:
-        yield Input(self._words, placeholder="Search in what was said and heard", id="words")
+        yield LineField(
+            self._words, placeholder="Search in what was said and heard", id="words",
+            select_on_focus=False,
+        )  # fmt: skip
         yield OptionList(id="found", markup=False)
         yield Horizontal(id="pictures")
         yield Static("", id="none", markup=False)
@@ -142,7 +146,7 @@ def _line(found: Summary) -> Content:
     when = found.updated.astimezone()
     pictures = f"  ▣ {len(found.pictures)}" if found.pictures else ""
     line = Content.assemble(
-        (f"{when:%d %b %H:%M}  ", "dim"), one_line(found.title), (pictures, "$accent")
+        (f"{when:%d %b %Y %H:%M}  ", "dim"), one_line(found.title), (pictures, "$accent")
     )
     if not found.snippet:
         return line

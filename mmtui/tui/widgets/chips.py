@@ -23,12 +23,13 @@ Find = Callable[[Attachment], Path]
 
 
 class Chip(Horizontal, can_focus=True):
-    """A thumbnail, a name and a size. Space or a click opens it, Delete takes it off."""
+    """A thumbnail, a name and a size. Enter or a click opens it, Delete takes it off."""
 
+    FOCUS_ON_CLICK = False  # a click does it all, and Delete still belongs to the prompt
     BINDINGS: ClassVar = [
-        Binding("space,enter", "open", "look at it, as the model does; play it", id="open_chip"),
-        Binding("t", "hear", "hear it again, of a recording", id="hear_chip"),
-        Binding("delete,backspace", "remove", "take it off", id="remove_chip"),
+        Binding("enter", "open", "look at it as the model does, or play it", id="open_chip"),
+        Binding("ctrl+e", "hear", "transcribe a recording again", id="hear_chip"),
+        Binding("delete", "remove", "take it off", id="remove_chip"),
     ]
 
     class Opened(Message):

@@ -1,9 +1,7 @@
 """Where the user types: a text that grows, with history, completion and pasted files."""
 
-import asyncio
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -11,20 +9,19 @@ from typing import ClassVar
 from textual import events, on
 from textual.binding import Binding
 from textual.message import Message
-from textual.widgets import TextArea
 
 from mmtui import paths
 from mmtui.chat import commands
 from mmtui.text import one_line, printable
+from mmtui.tui.widgets.fields import TextField
 
-PATIENCE_S = 1.0  # with keys that are on their way
 SHOWN = 20  # of what a path may become
 ATTACHING = ("/image", "/audio")  # what dropping files does without a word
 
 
 @dataclass(eq=False)
 class Line:
-    """What was `sent`, and the `text` it was changed to since; nothing was sent of the draft."""
+    """What was `sent`, and the `text` it was changed to since; of the draft nothing was sent."""
 
     sent: str
     text: str
@@ -34,25 +31,25 @@ class Line:
         return self.text if self.text != self.sent else ""
 
 
-class Composer(TextArea):
+class Composer(TextField):
     """Enter sends, Shift+Enter or Ctrl+J breaks the line, Tab takes what is suggested.
 
     At the first row Up goes back in what was sent, at the last row Down comes forth again. What was
     changed there stays changed until it is sent.
     """
 
+    # With priority: TextArea would take Enter for a letter.
     BINDINGS: ClassVar = [
-        Binding("enter", "send", "send", id="send"),
-        Binding("shift+enter,ctrl+j", "newline", "begin a new line", id="newline"),
-        Binding("tab", "complete", "complete a command or a path, or go on", id="complete"),
-    ]
+        Binding("enter", "send", "send", id="send", priority=True),
+        Binding("shift+enter,ctrl+j", "newline", "begin a new line", id="newline", priority=True),
+        Binding(
+            "tab", "complete", "complete a command or a path, or go on",
+            id="complete", priority=True,
+        ),
+    ]  # fmt: skip
 
     class Sent(Message):
-        """The user sends a text; it is to be `taken`, or `refused`."""
-
-        def __init__(self, text: str) -> None:
-            super().__init__()
-            self.text = text
+        """The user wants to send the text, which stays until it is `taken`."""
 
     class Dropped(Message):
         """Files were pasted or dropped onto the terminal."""
@@ -69,13 +66,12 @@ class Composer(TextArea):
         )  # fmt: skip
         self._lines = [*map(_unchanged, map(printable, sent)), Line("", "")]  # at last the draft
         self._shown = self._lines[-1]
-        self._leaving: list[tuple[str, Line]] = []  # sent from there, neither taken nor refused yet
 
     @property
     def unsaid(self) -> str:
         """All that would be lost with the screen."""
         self._keep()
-        return _joined(*(text for text, _ in self._leaving), *(line.change for line in self._lines))
+        return _joined(*(line.change for line in self._lines))
 
     def put(self, text: str) -> None:
         """Replace all that is typed; the cursor goes to the end."""
@@ -90,44 +86,24 @@ class Composer(TextArea):
         space = " " if text and before and not before[-1].isspace() else ""
         self.insert(space + printable(text))
 
-    def taken(self, text: str) -> None:
-        """A text that was sent is said."""
-        self._left(text)
+    def taken(self) -> None:
+        """What is shown was sent, or done. The draft is shown then."""
+        text = self.text.strip()
+        self._shown.text = self._shown.sent
         *earlier, draft = self._lines
         if text and (not earlier or earlier[-1].sent != text):
             self._lines = [*earlier, _unchanged(text), draft]
+        self._show(draft)
 
-    def refused(self, text: str) -> None:
-        """A text that was sent can't be said: it stands before what was typed there since."""
-        line = self._left(text)
+    def give_back(self, text: str) -> None:
+        """What was taken can't be sent or done after all: it stands before what was typed since."""
         self._keep()
-        line.text = _joined(text, line.change)
-        self._show(line)
-
-    async def caught_up(self) -> None:
-        """Until the keys that were pressed before are typed: those of the app overtake them."""
-        typed = asyncio.Event()
-        if self.call_later(typed.set):
-            with suppress(TimeoutError):
-                await asyncio.wait_for(typed.wait(), PATIENCE_S)
-
-    async def _on_key(self, event: events.Key) -> None:
-        # Before TextArea takes the key for a letter, and after the letters that came before it,
-        # which bindings with priority would overtake.
-        active = self.screen.active_bindings.get(event.key)
-        if active is not None and active.node is self and active.binding.id:
-            event.stop()
-            event.prevent_default()
-            await self.run_action(active.binding.action)
-        else:
-            await super()._on_key(event)
+        draft = self._lines[-1]
+        draft.text = _joined(printable(text), draft.text)
+        self._show(draft)
 
     def action_send(self) -> None:
-        text, line = self.text.strip(), self._shown
-        self._leaving.append((text, line))
-        line.text = line.sent
-        self._show(self._lines[-1])
-        self.post_message(self.Sent(text))
+        self.post_message(self.Sent())
 
     def action_newline(self) -> None:
         self.insert("\n")
@@ -167,7 +143,7 @@ class Composer(TextArea):
         if files := paths.dropped(event.text):
             event.prevent_default()
             event.stop()
-            if self.text.strip() in ATTACHING:
+            if self.text.strip().lower() in ATTACHING:
                 self._shown.text = ""
                 self._show(self._shown)
             self.post_message(self.Dropped(files))
@@ -185,11 +161,6 @@ class Composer(TextArea):
         self.move_cursor(self.document.end)
         self.update_suggestion()
 
-    def _left(self, text: str) -> Line:
-        """Where a text was sent from, which is on its way no more."""
-        at = [leaving for leaving, _ in self._leaving].index(text)
-        return self._leaving.pop(at)[1]
-
 
 def _unchanged(text: str) -> Line:
     return Line(text, text)
@@ -205,7 +176,7 @@ def _candidates(text: str) -> list[str]:
         return []
     name, space, begun = text.partition(" ")
     if space:
-        command = commands.BY_NAME.get(name[1:])
+        command = commands.BY_NAME.get(name[1:].lower())
         takes_path = command is not None and "PATH" in command.argument
         return [f"{name} {path}" for path in paths.complete(begun)] if takes_path and begun else []
     names = [f"/{c.name}{' ' if c.argument else ''}" for c in commands.COMMANDS]

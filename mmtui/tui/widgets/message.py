@@ -31,8 +31,8 @@ class MessageView(Vertical, can_focus=True):
     """A message that is shown; of an answer that is written, it grows."""
 
     BINDINGS: ClassVar = [
-        Binding("e", "edit", "say it differently", id="edit_message"),
-        Binding("c", "copy", "copy it", id="copy_message"),
+        Binding("enter", "edit", "say it differently", id="edit_message"),
+        Binding("ctrl+y", "copy", "copy it", id="copy_message"),
         Binding("right", "turn", "show its next version", id="next_version"),
     ]
 

@@ -22,7 +22,7 @@ SHOWN = 20  # messages that are shown at once: each takes some widgets, which al
 class Earlier(Static, can_focus=True):
     """Stands for the messages before those that are shown."""
 
-    BINDINGS: ClassVar = [Binding("enter,space", "show", "show earlier messages", id="earlier")]
+    BINDINGS: ClassVar = [Binding("enter", "show", "show earlier messages", id="earlier")]
 
     class Wanted(Posted):
         """The user wants to read them."""
