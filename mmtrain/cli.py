@@ -283,7 +283,13 @@ def plot(
         list[Path], typer.Argument(metavar="OUT...", parser=resolve, help="Folders of runs.")
     ],
     out: Annotated[
-        Path, typer.Option("--out", parser=resolve, metavar="FILE", help="A PNG.")
+        Path,
+        typer.Option(
+            "--out",
+            parser=resolve,
+            metavar="FILE",
+            help="The picture to write; .png, .jpg, .webp, .svg and .pdf name its format.",
+        ),
     ] = Path("loss.png"),
 ) -> None:
     """Draw the losses of runs over each other."""

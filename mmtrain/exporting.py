@@ -108,6 +108,8 @@ def export_gguf(
 def _must_be_ours(place: Path) -> None:
     if (place / runs.FILE).exists():
         raise UsageError(f"{place} holds a run", "name another folder")
+    if place.exists() and not place.is_dir():
+        raise UsageError(f"{place} is not a folder", "name another folder")
     if place.exists() and not (place / checkpoint.SPEC).exists() and any(place.iterdir()):
         raise UsageError(f"{place} holds other files", "name another folder")
 

@@ -14,6 +14,7 @@ import torch
 from mmtrain import parts
 from mmtrain.answering import Answerer
 from mmtrain.data.llava import exchange
+from mmtui.files import replacing
 from mmtui.pipeline import checkpoint
 from mmtui.pipeline.assets import Report
 
@@ -61,5 +62,7 @@ def write(model: str, out: Path, limit: int, batch: int, report: Report) -> int:
         for question, answer in zip(questions, said, strict=True)
         if answer and len(tokenizer(answer).input_ids) < MAX_TOKENS - 1
     ]
-    out.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    with replacing(out) as aside:
+        text = json.dumps(rows, indent=1, ensure_ascii=False)
+        aside.write_text(f"{text}\n", "utf-8", errors="replace")
     return len(rows)

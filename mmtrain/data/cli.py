@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from mmtui.errors import InputError, UsageError
+from mmtui.files import check_destination
 from mmtui.paths import resolve
 from mmtui.progress import print_json, reporting
 from mmtui.text import one_line
@@ -109,7 +110,8 @@ def chats(
 ) -> None:
     """What a plain language model answers to plain questions, for finetune to keep."""
     if out.suffix != ".json":
-        raise UsageError(f"{out} is no .json", "the file is LLaVA-Instruct JSON")
+        raise UsageError(f"{out} does not end in .json", "the file is LLaVA-Instruct JSON")
+    check_destination(out)
     with reporting() as report:
         from mmtrain.data.chats import write
 
@@ -159,6 +161,8 @@ def coco2017(
 
 
 def _must_be_new(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder", "name a new folder")
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty", "name a new folder")
 

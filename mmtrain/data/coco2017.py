@@ -8,7 +8,7 @@ from pathlib import Path
 
 import requests
 
-from mmtui.errors import MissingError, MmtuiError
+from mmtui.errors import MissingError, MmtuiError, UsageError
 from mmtui.pipeline.assets import Report
 
 HOST = "http://images.cocodataset.org"  # it serves no HTTPS; the checksums do that work
@@ -54,6 +54,8 @@ def fetch(
     A broken download goes on where it was. Raises MissingError, telling what to put where, if
     the host can't be reached; MmtuiError on a full disk or a wrong checksum.
     """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is not a folder", "name another --out")
     out.mkdir(parents=True, exist_ok=True)
     wanted = [a for a in archives if (out / a.name).exists() or not (out / a.makes).exists()]
     needed = 2 * sum(archive.size for archive in wanted)

@@ -210,7 +210,8 @@ def _stamp(file: Path) -> str:
         stat = file.stat()
     except OSError:
         return "unreadable"
-    return f"{stat.st_size} {stat.st_mtime_ns}"
+    # A tool that restores the time of change, as rsync does, can't restore st_ctime_ns.
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
 
 
 def _sha256(file: Path) -> str:

@@ -219,4 +219,5 @@ def _exchanges(said: list[dict[str, str]]) -> Iterator[tuple[str, str]]:
 
 
 def _write(file: Path, document: Any) -> None:
-    file.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(document, indent=1, ensure_ascii=False)
+    file.write_text(f"{text}\n", "utf-8", errors="replace")  # JSON allows lone surrogates

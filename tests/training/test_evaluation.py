@@ -93,8 +93,8 @@ def test_answers_that_mean_the_same_are_normalized_alike(answer, reference):
     ("answer", "other"),
     [
         ("", "?"), ("", "the"), ("a", "the"), ("?", "!"), ("\N{THUMBS UP SIGN}", ""),
-        ("its", "it's"), ("\N{THUMBS UP SIGN}", "\N{THUMBS DOWN SIGN}"), ("2.5", "25"), ("lets", "let's"),
-        ("wed", "we'd"), ("हिन्दी", "हिन्द"), ("$5", "5 %"),
+        ("its", "it's"), ("\N{THUMBS UP SIGN}", "\N{THUMBS DOWN SIGN}"), ("2.5", "25"),
+        ("lets", "let's"), ("wed", "we'd"), ("हिन्दी", "हिन्द"), ("$5", "5 %"),
     ],
 )  # fmt: skip
 def test_answers_that_differ_are_not_normalized_alike(answer, other):

@@ -1,5 +1,6 @@
 """The feature cache: what the tower says, once, and whole after any interruption."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,3 +111,19 @@ def test_files_that_are_no_pictures_are_named_and_the_others_are_there(
     assert set(broken) == {pictures[3], pictures[5]}
     assert "no such file" in str(broken[pictures[5]])
     assert store[store.key(pictures[4])].shape == (16, 128)
+
+
+def test_a_picture_that_changed_behind_its_time_stamp_is_looked_at_again(
+    cache, tiny_vision, tower, pictures
+):
+    store = FeatureStore(tiny_vision, lambda: tower, silent)
+    store.ensure(pictures[:2])
+    stamp = pictures[0].stat()
+    data = bytearray(pictures[0].read_bytes())
+    data[-1] ^= 1
+    pictures[0].write_bytes(data)
+    os.utime(pictures[0], ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    again = FeatureStore(tiny_vision, lambda: tower, silent)
+    again.ensure(pictures[:2])
+    assert again.key(pictures[0]) != store.key(pictures[0])
+    assert again.key(pictures[1]) == store.key(pictures[1])
