@@ -191,6 +191,8 @@ def ask(
                 "stop_reason": reply.stop_reason,
             }
         )
+    elif reply.repeats:
+        _note("stopped: the answer repeated itself without end")
     elif reply.full:
         _note(f"stopped at the end of {checkpoint.spec.name}'s context")
     elif reply.stop_reason == "length":

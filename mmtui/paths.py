@@ -5,6 +5,7 @@ person types `~`; a Mac stores accents decomposed. `resolve` understands all of 
 only place that does.
 """
 
+import itertools
 import os
 import re
 import shlex
@@ -36,6 +37,15 @@ MAX_PASTE = 20_000  # characters; a longer paste is text
 _WEB = re.compile(r"(https?|ftp)://\S+", re.IGNORECASE)
 # Terminals escape what a shell would understand, never a letter: `C:\new` is left alone.
 _ESCAPED = re.compile(r"\\([^A-Za-z0-9])")
+# Where a path may begin and end in a sentence. No space parts it from Chinese or Japanese.
+_WORD = r"[^\W\u3000-\uffff]"
+_PATH_START = re.compile(
+    rf"(?<!{_WORD})(?<![./\\~-])(?:/(?!/)|~[\w.-]*/|\.\.?/|file:/)", re.IGNORECASE
+)
+_PATH_END = re.compile(
+    rf"(?:{'|'.join(map(re.escape, sorted(SUFFIXES)))})(?!{_WORD}|[/\\-])", re.IGNORECASE
+)
+_MOST_ENDS = 8  # of a path, among which its own is looked for
 _DRIVE = re.compile(r"([A-Za-z]):[\\/](?![\\/])")
 
 
@@ -83,6 +93,28 @@ def dropped(text: str) -> list[Path]:
     """As `pasted`, but only pictures and recordings: words may be names of files, too."""
     files = pasted(text)
     return files if all(file.suffix.lower() in SUFFIXES for file in files) else []
+
+
+def mentioned(text: str) -> list[Path]:
+    """Find the pictures and recordings that a sentence names, as in "what is in ~/a b.jpg?".
+
+    Only a path that begins with `/`, `~/`, `~user/`, `./`, `../` or `file:` counts, and only if its
+    file is there: a name alone may be no more than a word.
+    """
+    found: dict[Path, None] = {}
+    if len(text) > MAX_PASTE:
+        return []
+    for line in text.splitlines():
+        begin = 0
+        while start := _PATH_START.search(line, begin):
+            begin = start.end()
+            ends = itertools.islice(_PATH_END.finditer(line, begin), _MOST_ENDS)
+            for end in reversed([end.end() for end in ends]):  # the longest one: names have spaces
+                file = _file(line[start.start() : end])
+                if file is not None:
+                    found[file], begin = None, end
+                    break
+    return list(found)
 
 
 def refuse_web_address(text: str) -> None:

@@ -164,3 +164,36 @@ def test_the_commands_understand_the_same_names(mmtui, mmtrain, tmp_path):
     for name in (uri, "~/é #1.wav"):
         run = mmtui("transcribe", name, env=home)
         assert run.code == 4 and f"{tmp_path / 'é #1.wav'}: this is not a recording" in run.err
+
+
+def test_files_are_found_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    cat, dog, memo = (tmp_path / name for name in ("a b.jpg", "dog.PNG", "memo.m4a"))
+    for file in (cat, dog, memo):
+        file.touch()
+    for sentence in (
+        "what is in ~/a b.jpg?", f"What is in {cat}", f"look at '{cat}', please", f"({cat})",
+        f"what is in {cat}: a cat?", "~/a\\ b.jpg shows what?", f"is <{cat.as_uri()}> a cat?",
+        "./a b.jpg\nWhat is it?", f"../{tmp_path.name}/a b.jpg...", "~/a b.jpg's colour?",
+        "what is in `~/a b.jpg`", "看~/a b.jpg里有什么", 'what is in "~/a b.jpg"?',
+    ):  # fmt: skip
+        found = paths.mentioned(sentence)
+        assert [file.resolve() for file in found] == [cat], sentence
+    assert paths.mentioned(f"Compare {cat} and ~/dog.PNG with {cat}.") == [cat, dog]
+    assert paths.mentioned("what is said in ~/memo.m4a?") == [memo]
+
+
+def test_a_file_that_a_sentence_does_not_clearly_name_is_not_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.jpg", "notes.txt", "x.jpg"):
+        (tmp_path / name).touch()
+    for sentence in (
+        "why does a.jpg not load?", "~/a.jpgx", "~/a.jpg-old", "~/notes.txt", "~/a.jpg/b",
+        f"https://example.org{tmp_path}/a.jpg", f"http:/{tmp_path}/a.jpg", "and/or.jpg",
+        f"x{tmp_path}/a.jpg", "~/a", "1/2.jpg", "file://elsewhere/a.jpg", "/ . ~/ ./ .jpg",
+        "b~/a.jpg", "~/missing.jpg", "./" * 9000,
+        "~/a.jpg " * 9000, "/a.jpg" * 3000,
+    ):  # fmt: skip
+        assert paths.mentioned(sentence) == [], sentence[:40]

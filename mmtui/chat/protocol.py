@@ -92,7 +92,7 @@ class Answered:
     """An answer ended. Tokens of the prompt include those of its pictures.
 
     The oldest `dropped` turns were left out, for the context was full; `full`: it ended the
-    answer, too.
+    answer, too; `repeats`: it was ended because it had become a loop.
     """
 
     number: int
@@ -104,6 +104,7 @@ class Answered:
     tokens_per_s: float | None
     dropped: int = 0
     full: bool = False
+    repeats: bool = False
 
 
 @dataclass(frozen=True)

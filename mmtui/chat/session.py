@@ -251,6 +251,9 @@ class Session:
             figures.used = event.prompt_tokens + event.completion_tokens
             figures.tokens_per_s = event.tokens_per_s
             self._tell_of_the_context(event)
+            if event.repeats:
+                text = "the answer repeated itself without end, and was stopped"
+                self._tell(Notice(text, "ask differently", is_error=False))
             self._finish("complete" if event.stop_reason == "stop" else "stopped")
         elif isinstance(event, Heard):
             self._rest()

@@ -110,7 +110,7 @@ class _Worker:
                     Answered(
                         request.number, event.stop_reason, event.prompt_tokens,
                         event.cached_tokens, event.completion_tokens, event.first_token_s,
-                        event.decode_tokens_per_s, event.dropped, event.full,
+                        event.decode_tokens_per_s, event.dropped, event.full, event.repeats,
                     )
                 )  # fmt: skip
             else:

@@ -14,6 +14,7 @@ from mmtui.pipeline.checkpoint import Checkpoint
 from mmtui.pipeline.decoding import TextStream
 from mmtui.pipeline.images import Picture
 from mmtui.pipeline.prompt import ChatFormat, Turn
+from mmtui.pipeline.repetition import Repetition
 from mmtui.pipeline.sampling import GREEDY, Sampler, Sampling
 from mmtui.pipeline.sequence import Position, positions
 from mmtui.pipeline.spec import Asset, EngineChoice, EngineName
@@ -48,7 +49,8 @@ class Reply:
     """The end of an answer. Tokens of a prompt include the patches of its pictures.
 
     `dropped` is how many of the oldest turns were left out, for the conversation is longer
-    than the model's context; `full`: the answer ended where the context does.
+    than the model's context; `full`: the answer ended where the context does; `repeats`: it was
+    ended because it had become a loop. Both are `stop_reason` "length", as it is not complete.
     """
 
     text: str
@@ -60,6 +62,7 @@ class Reply:
     decode_tokens_per_s: float | None  # None for a single token
     dropped: int = 0
     full: bool = False
+    repeats: bool = False
 
 
 def prepare(asset: Asset, report: Report = silent) -> Path:
@@ -198,6 +201,7 @@ class Assistant:
         times: list[float] = []  # when each token came, a stop token included
         count = 0
         reason: Literal["stop", "length", "cancelled"] = "length"
+        repetition, repeats = Repetition(), False
         tokens = self._engine.stream(sequence, features, Sampler(sampling))
         while count < min(max_tokens, room):
             if cancelled():
@@ -216,6 +220,8 @@ class Assistant:
             if stream.ended:
                 reason = "stop"
                 break
+            if repeats := repetition.push(token):
+                break
         if piece := stream.flush().rstrip():
             said.append(piece)
             yield piece
@@ -231,6 +237,7 @@ class Assistant:
             ),
             dropped=len(turns) - len(kept),
             full=reason == "length" and count == room,
+            repeats=repeats,
         )
 
     def _positions(self, turns: Sequence[Turn]) -> list[Position]:

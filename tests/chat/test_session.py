@@ -7,7 +7,7 @@ from mmtui.chat import attachments
 from mmtui.chat.config import Config
 from mmtui.chat.conversation import Draft
 from mmtui.chat.history import History
-from mmtui.chat.protocol import Died, Failed, Piece, Progress, Ready, Said
+from mmtui.chat.protocol import Answered, Died, Failed, Piece, Progress, Ready, Said
 from mmtui.chat.session import Session
 from mmtui.errors import InputError, MmtuiError, UsageError
 
@@ -331,9 +331,15 @@ def test_a_history_that_can_t_be_opened_is_told(chat, tmp_path):
     session.close()
 
 
-def test_a_full_context_is_told_once_each_time_that_it_loses_more(chat):
-    from mmtui.chat.protocol import Answered
+def test_an_answer_that_repeats_itself_is_stopped_and_told(chat):
+    chat.session.send("Go on")
+    event = Answered(chat.model.number, "length", 10, 0, 99, 0.1, 50.0, repeats=True)
+    chat.session.hear(event)
+    assert chat.notices == ["the answer repeated itself without end, and was stopped"]
+    assert chat.session.conversation.thread[-1].state == "stopped"
 
+
+def test_a_full_context_is_told_once_each_time_that_it_loses_more(chat):
     for dropped, full in ((0, False), (2, False), (2, False), (4, False), (6, True)):
         chat.session.send("And?")
         number = chat.model.number
