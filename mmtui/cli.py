@@ -4,20 +4,20 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import mmtui
 from mmtui.arguments import TextCommand
 from mmtui.bench_cli import bench
-from mmtui.encodings import decode
 from mmtui.entry import silence_libraries
 from mmtui.errors import NoSpeechError, UsageError
 from mmtui.history_cli import config, history
 from mmtui.paths import resolve
 from mmtui.pipeline.spec import EngineChoice
 from mmtui.progress import print_json, reporting
+from mmtui.question import piped, read_question
 from mmtui.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ EngineOption = Annotated[
     typer.Option("--engine", help="auto: llamacpp on a CPU, where it is installed, else torch."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-MAX_QUESTION_BYTES = 10_000_000
 
 
 def _version(wanted: bool) -> None:
@@ -142,7 +141,10 @@ def ask(
     names = image or []
     if names.count("-") > 1:
         raise UsageError("--image - may be given once: there is one stdin")
-    question = _question(question, pictures=names, by_voice=audio is not None)
+    asked = read_question(question, names, audio)
+    for file in asked.mentioned:
+        _note(f"attached: {file}")
+    names, audio = list(asked.pictures), asked.recording
     pictures = [_picture(name) for name in names]
     clip = _clip(audio) if audio is not None else None
     with reporting() as report:
@@ -161,7 +163,7 @@ def ask(
             _note(f"heard: {transcript.text}")
         load_s = assistant.load(pictures=bool(pictures))
         spoken = [transcript.text] if transcript else []
-        text = "\n".join([*spoken, question] if question else spoken)
+        text = "\n".join([*spoken, asked.text] if asked.text else spoken)
         turns = [Turn("system", (system,))] if system else []
         turns.append(Turn("user", (*pictures, text)))
         reply = _stream(assistant, turns, sampling, max_tokens, as_json)
@@ -326,36 +328,12 @@ def doctor(as_json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
-def _piped() -> BinaryIO | None:
-    """What is piped in; None at a keyboard."""
-    if sys.stdin.isatty():
-        return None
-    return sys.stdin.buffer
-
-
-def _question(typed: str | None, pictures: list[str], by_voice: bool) -> str:
-    """The typed question, or what stdin holds, or what a picture alone asks for."""
-    stdin_is_free = not by_voice and "-" not in pictures
-    if typed in (None, "-") and stdin_is_free and (pipe := _piped()) is not None:
-        piped = pipe.read(MAX_QUESTION_BYTES + 1)
-        if len(piped) > MAX_QUESTION_BYTES:
-            raise UsageError("the question on stdin is longer than 10 MB")
-        typed = decode(piped)
-    if typed and typed.strip():
-        return typed
-    if by_voice:
-        return ""
-    if pictures:
-        return "Describe this picture." if len(pictures) == 1 else "Describe these pictures."
-    raise UsageError("there is no question", 'type or pipe it: mmtui ask "Why is the sky blue?"')
-
-
 def _picture(name: str) -> "Picture":
     from mmtui.chat import attachments
 
     if name != "-":
         picture = attachments.read_picture(resolve(name))
-    elif (pipe := _piped()) is not None:
+    elif (pipe := piped()) is not None:
         picture = attachments.picture(pipe, "stdin")
     else:
         raise UsageError("--image - reads a picture from stdin", "mmtui ask --image - < photo.jpg")
