@@ -120,6 +120,9 @@ class Plain:
         return [file.transcript for file in self._staged if file.transcript]
 
     def _say(self, text: str) -> None:
+        paths.refuse_web_address(text)
+        for file in paths.mentioned(text):
+            self.attach(file)
         said = [*self._spoken, text] if text else self._spoken
         self._session.send("\n".join(said), tuple(self._staged))
         self._drop("")

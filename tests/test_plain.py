@@ -242,7 +242,10 @@ def speak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     """Types to a chat with a microphone; its stdin stays open while it records."""
 
     def spoken(
-        typed: str, then: str = "", recording: Recording | None = None, hears: str = "tell a joke"
+        typed: str | bytes,
+        then: str = "",
+        recording: Recording | None = None,
+        hears: str = "tell a joke",
     ) -> Spoken:
         ours, theirs = os.pipe()
         monkeypatch.setattr(sys, "stdin", os.fdopen(ours))
@@ -253,8 +256,8 @@ def speak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
             os.close(theirs)
 
         recording.then = types
-        os.write(theirs, typed.encode())
-        if "/record" not in typed:
+        os.write(theirs, typed if isinstance(typed, bytes) else typed.encode())
+        if isinstance(typed, bytes) or "/record" not in typed:
             types()
         events: queue.Queue[Event] = queue.Queue()
         model, microphone = Listener(hears, events), Microphone(recording)
@@ -279,6 +282,19 @@ def test_a_recording_ends_by_itself_and_the_next_line_is_a_message(speak):
     spoken = speak("/record\n", then="Please.\nAnd now?\n", recording=Recording(seconds=15.0))
     assert len(spoken.model.heard[0]) == 240_000
     assert [turns[-1].text for turns in spoken.model.asked] == ["tell a joke\nPlease.", "And now?"]
+
+
+def test_files_that_a_line_names_go_with_it(speak, cat):
+    spoken = speak(f"what is in {cat}?\nhttps://example.org/cat.png\n")
+    (question,) = spoken.model.asked[0]
+    assert (question.text, len(question.pictures)) == (f"what is in {cat}?", 1)
+    assert "attached: a cat.png, 40 x 30" in spoken.err
+    assert len(spoken.model.asked) == 1 and "mmtui opens no web addresses" in spoken.err
+
+
+def test_lines_are_read_in_any_encoding(speak):
+    spoken = speak("Où est-il?\nEt là?\n".encode("utf-16"))
+    assert [turns[-1].text for turns in spoken.model.asked] == ["Où est-il?", "Et là?"]
 
 
 def test_words_that_end_a_recording_are_the_next_message(speak):

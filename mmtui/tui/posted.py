@@ -39,10 +39,11 @@ class ReadAgain(Message):
 
 @dataclass
 class Found(Message):
-    """What was looked for, and what to do with it."""
+    """What was looked for, and what to do with it; what was `typed` goes back if that fails."""
 
     then: Callable[[Any], Any]
     found: Any
+    typed: str = ""
 
 
 @dataclass

@@ -12,6 +12,7 @@ from textual.binding import Binding
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
+from mmtui import paths
 from mmtui.audio.recorder import Microphone, Speaker
 from mmtui.chat import attachments, clipboard
 from mmtui.chat.commands import COMMANDS, parse
@@ -21,6 +22,7 @@ from mmtui.chat.session import Notice, Session
 from mmtui.errors import MmtuiError, NoSpeechError, UsageError
 from mmtui.text import printable
 from mmtui.tui.commands import Commands
+from mmtui.tui.mentions import say_with_files
 from mmtui.tui.posted import Found, FromModel, Read, ReadAgain, Told
 from mmtui.tui.screens.dialogs import TextDialog
 from mmtui.tui.screens.picture import PictureScreen
@@ -158,18 +160,30 @@ class ChatScreen(Screen[None]):
             self.composer.taken()
             await self.keep_draft()  # of this conversation, before it may be another
             await self._do(command.name, argument, text if argument else "")
+        elif files := paths.dropped(text):
+            self.composer.taken()
+            for file in files:
+                self.attach(file, str(file))
+        elif files := paths.mentioned(text):
+            self.composer.taken()
+            say_with_files(self, text.strip(), files)
         elif text.strip() or self.chips.attachments:
-            await self._say(text.strip())
+            paths.refuse_web_address(text)
+            self.say(text.strip())
+            self.composer.taken()
+            await self.show_said()
         else:
             self.composer.taken()
 
-    async def _say(self, text: str) -> None:
+    def say(self, text: str, named: tuple[Attachment, ...] = ()) -> None:
+        """Raises UsageError while a file is still being read, or an answer written."""
         if self.session.is_listening or any(
             worker.name in READERS and not worker.is_finished for worker in self.workers
         ):
             raise UsageError("a file is still being read", "send it in a moment")
-        self.session.send(text, self.chips.attachments)
-        self.composer.taken()
+        self.session.send(text, (*self.chips.attachments, *named))
+
+    async def show_said(self) -> None:
         await self.chips.clear()
         await self._transcript.add(*self.session.conversation.thread[-2:])
 
@@ -265,13 +279,13 @@ class ChatScreen(Screen[None]):
     def find(self, look: Callable[[], Any], then: Callable[[Any], Any], typed: str = "") -> None:
         """Look for something, which may take a while. `typed` is given back if it is not there."""
         try:
-            self.post_message(Found(then, look()))
+            self.post_message(Found(then, look(), typed))
         except MmtuiError as error:
             self.post_message(Told(Notice(str(error), error.hint), typed))
 
     @on(Found)
     async def _go_on(self, posted: Found) -> None:
-        await self.attempt(posted.then, posted.found)
+        await self.attempt(posted.then, posted.found, typed=posted.typed)
 
     # Attachments
 
@@ -350,7 +364,7 @@ class ChatScreen(Screen[None]):
             attachment = kept or self.session.attach_clip(clip, "")
             await self.chips.add(attachment.with_transcript(text or ""))
 
-        self._transcribe(clip, heard)
+        self.transcribe(clip, heard)
 
     @on(Chip.HearAgain)
     def _hear_again(self, event: Chip.HearAgain) -> None:
@@ -378,8 +392,9 @@ class ChatScreen(Screen[None]):
                 chip.retell(chip.attachment.with_transcript(text))
                 self.composer.add_words(text)
 
-        self._transcribe(posted.clip, heard)
+        self.transcribe(posted.clip, heard)
 
-    def _transcribe(self, clip: "Clip", then: Callable[[str | None], Any]) -> None:
-        self.session.transcribe(clip, lambda text: self.call_later(self.attempt, then, text))
+    def transcribe(self, clip: "Clip", then: Callable[[str | None], Any], typed: str = "") -> None:
+        """`typed` goes back to the prompt if `then` fails."""
+        self.session.transcribe(clip, lambda x: self.call_later(self.attempt, then, x, typed=typed))
         self.show_status()

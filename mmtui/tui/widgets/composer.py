@@ -12,6 +12,7 @@ from textual.message import Message
 
 from mmtui import paths
 from mmtui.chat import commands
+from mmtui.errors import UsageError
 from mmtui.text import one_line, printable
 from mmtui.tui.widgets.fields import TextField
 
@@ -147,6 +148,10 @@ class Composer(TextField):
                 self._shown.text = ""
                 self._show(self._shown)
             self.post_message(self.Dropped(files))
+        try:
+            paths.refuse_web_address(event.text)
+        except UsageError as error:  # it is pasted all the same
+            self.notify(f"{error}\n{error.hint}", markup=False)
 
     def _leaf(self, by: int) -> None:
         self._keep()

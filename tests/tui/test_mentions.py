@@ -1,0 +1,86 @@
+"""Messages that name files, and addresses that are not opened."""
+
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from user import awaited, opened, staged
+
+from mmtui.chat.protocol import Heard
+
+
+@pytest.fixture
+def memo(tmp_path: Path) -> Path:
+    file = tmp_path / "my memo.wav"
+    with wave.open(str(file), "wb") as sound:
+        sound.setparams((1, 2, 16_000, 0, "NONE", ""))
+        tone = np.sin(np.arange(16_000) / 20) * 20_000
+        sound.writeframes(tone.astype("<i2").tobytes())
+    return file
+
+
+def asked(user) -> tuple[str, int]:
+    """The last question: its text, and how many pictures went with it."""
+    last = user.model.asked[-1][-1]
+    return last.text, len(last.pictures)
+
+
+@awaited
+async def test_a_picture_that_a_message_names_goes_with_it(tmp_path, cat):
+    async with opened(tmp_path / "store") as user:
+        question = f"what is in {cat}?"
+        user.composer.put(question)
+        await user.press("enter")
+        assert asked(user) == (question, 1) and user.texts[0] == question
+        assert user.composer.text == "" and staged(user) == [] and user.told == []
+
+
+@awaited
+async def test_a_recording_that_a_message_names_is_heard_and_said_before_it(tmp_path, cat, memo):
+    async with opened(tmp_path / "store") as user:
+        user.composer.put(f"Is {memo} about {cat}?")
+        await user.press("enter")
+        await user.types("more")
+        assert not user.model.asked
+        await user.hears(Heard(user.model.number, "a cat"))
+        assert asked(user) == (f"a cat\nIs {memo} about {cat}?", 1)
+        assert user.composer.text == "more"
+
+
+@awaited
+async def test_a_message_whose_files_can_t_be_read_is_back_in_the_prompt(tmp_path, memo):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    async with opened(tmp_path / "store") as user:
+        for question in (f"what is in {broken}?", f"what is said in {memo}?"):
+            user.composer.put(question)
+            await user.press("enter")
+            if user.model.heard:
+                await user.hears(Heard(user.model.number, ""))
+            assert user.composer.text == question and not user.model.asked
+        neither, silent = user.told
+        assert "neither a picture nor a recording" in neither
+        assert "my memo.wav: no speech found" in silent
+
+
+@awaited
+async def test_a_path_alone_is_attached_and_nothing_is_said_yet(tmp_path, cat):
+    async with opened(tmp_path / "store") as user:
+        user.composer.put(str(cat))
+        await user.press("enter")
+        assert staged(user) == ["a cat.png"] and user.composer.text == "" and not user.model.asked
+
+
+@awaited
+async def test_the_address_of_a_picture_is_answered_with_what_downloads_it(tmp_path):
+    address = "https://example.org/cat.png"
+    async with opened(tmp_path / "store") as user:
+        await user.paste(address)
+        assert user.composer.text == address
+        assert f"curl -s {address} | mmtui ask --image -" in user.told[-1]
+        await user.press("enter")
+        assert user.composer.text == address and not user.model.asked
+        user.composer.put(f"/image {address}")
+        await user.press("enter")
+        assert "on the web" in user.told[-1]
