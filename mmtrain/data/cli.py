@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mmtui.errors import InputError, UsageError
+from mmtui.errors import UsageError
 from mmtui.files import check_destination
 from mmtui.paths import resolve
 from mmtui.progress import print_json, reporting
@@ -124,25 +124,35 @@ def check(
     path: Annotated[
         Path, typer.Argument(metavar="PATH", parser=resolve, help="COCO, LLaVA or RedPajama data.")
     ],
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images", parser=resolve, metavar="DIR", help="Where the images of LLaVA data are."
+        ),
+    ] = None,
     model: Annotated[
         str, typer.Option("--model", metavar="M", help="Whose tokens to count.")
     ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Count examples, broken images, odd rows and tokens; exit code 4 if images are broken."""
+    """Count examples, broken images, odd rows and tokens; exit code 4 for what is refused."""
     with reporting() as report:
         from mmtrain.data.check import check as read
         from mmtrain.parts import find, tokenizer_of
 
-        found = read(path, tokenizer_of(find(model), report), report)
+        found = read(path, images, tokenizer_of(find(model), report), report)
+    first, *others = found.reports
     if as_json:
-        print_json(found)
+        print_json(first | ({"also": others} if others else {}))
     else:
-        for name, value in found.items():
-            for line in value if isinstance(value, list) else [value]:
-                print(one_line(f"{name.replace('_', ' '):14} {_shown(line)}"))
-    if found.get("broken_images"):
-        raise typer.Exit(InputError.exit_code)
+        for facts in found.reports:
+            for name, value in facts.items():
+                for line in value if isinstance(value, list) else [value]:
+                    print(one_line(f"{name.replace('_', ' '):14} {_shown(line)}"))
+    for refusal in found.refusals[1:]:
+        print(one_line(f"note: also refused: {refusal}"), file=sys.stderr)
+    if found.refusals:
+        raise found.refusals[0]
 
 
 @app.command()
