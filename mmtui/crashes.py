@@ -6,8 +6,9 @@ from collections.abc import Callable
 from io import FileIO
 from typing import Any
 
-# What a process raises by a fault of its own.
-CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
+# What a process raises by a fault of its own; not every system has all of these.
+_NAMES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")
+CRASHES = {getattr(signal, name) for name in _NAMES if hasattr(signal, name)}
 
 
 class Dump:

@@ -1,5 +1,6 @@
 """The boundary of a command: an error leaves as one line, a hint and the contract's exit code."""
 
+import faulthandler
 import os
 import signal
 import sys
@@ -8,8 +9,6 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
-
-from mmtui.supervisor import supervise
 
 if TYPE_CHECKING:
     from mmtui.errors import MmtuiError
@@ -28,7 +27,7 @@ def run(name: str, load: Callable[[], Callable[[], int | None]]) -> NoReturn:
     """
     _open_standard_streams()
     if not {"--help", "--version"}.intersection(sys.argv):  # which load nothing that could crash
-        supervise(partial(_report_death, name))
+        _supervise(name)
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # nothing has begun yet
     signal.signal(signal.SIGTERM, _terminate)
     act = load()
@@ -79,6 +78,16 @@ def _open_standard_streams() -> None:
     sys.stdin, sys.stdout, sys.stderr = (s or nowhere for s in (sys.stdin, sys.stdout, sys.stderr))
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+
+
+def _supervise(name: str) -> None:
+    """Have somebody who reports a crash. On other systems than Linux, its stacks go to stderr."""
+    if sys.platform == "linux":
+        from mmtui.supervisor import supervise
+
+        supervise(partial(_report_death, name))
+    else:
+        faulthandler.enable()
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -5,9 +5,9 @@ that the kernel kills for its memory can't say one at all. So somebody else has 
 """
 
 import faulthandler
+import fcntl
 import os
 import signal
-import sys
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -31,17 +31,12 @@ def supervise(report: Callable[[int, str], int]) -> None:
     """Return in a child process. The parent stays here, and exits with the child's exit code.
 
     The parent passes signals on, stops and continues with the child, and takes the child with it
-    when it is killed. On other systems than Linux there is no parent: crashes go to stderr.
+    when it is killed. This is for Linux alone.
 
     Args:
         report: Called in the parent when a signal killed the child, with that signal and the
             stacks that `faulthandler` wrote. Returns the exit code.
     """
-    if sys.platform != "linux":
-        faulthandler.enable()
-        return
-    import fcntl
-
     dump, terminal = Dump(), _Terminal()
     watched, held = os.pipe()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, nobody can be waited for
@@ -77,7 +72,6 @@ def supervise(report: Callable[[int, str], int]) -> None:
 
 def _wait(child: int) -> int:
     """Pass signals on until the child ends. Returns its wait status."""
-    assert sys.platform == "linux"
     while True:
         received = signal.sigwaitinfo(_BLOCKED)
         if received.si_signo in _FORWARDED and received.si_code <= 0:

@@ -83,7 +83,7 @@ def test_nothing_heavy_is_loaded_where_it_is_not_needed(package, arguments):
         "import sys, json, os, atexit; leave = os._exit\n"
         "def told(code): print(json.dumps(sorted(sys.modules)), file=sys.stderr); leave(code)\n"
         f"os._exit = told; sys.argv = [{package!r}, *{arguments!r}]\n"
-        "import mmtui.entry; mmtui.entry.supervise = lambda report: None\n"
+        "import mmtui.entry; mmtui.entry._supervise = lambda name: None\n"
         f"from {package}.__main__ import main; main()"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -109,7 +109,7 @@ def test_text_on_llama_cpp_loads_neither_torch_nor_transformers(smol):
         "leave(code)\n"
         "os._exit = told; sys.argv = ['mmtui', 'ask', '--engine', 'llamacpp', '--model', 'smol', "
         "'--max-tokens', '3', 'Hi']\n"
-        "import mmtui.entry; mmtui.entry.supervise = lambda report: None\n"
+        "import mmtui.entry; mmtui.entry._supervise = lambda name: None\n"
         "from mmtui.__main__ import main; main()"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

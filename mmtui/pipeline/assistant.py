@@ -275,11 +275,20 @@ class Assistant:
         )
         return replace(turn, content=tuple(content))
 
-    @cached_property
+    @property
     def engine(self) -> EngineName:
         """Which one answers; fetches the language model."""
+        return self._chosen[0]
+
+    @property
+    def note(self) -> str | None:
+        """What the user should know about the choice of the engine, if anything."""
+        return self._chosen[1]
+
+    @cached_property
+    def _chosen(self) -> tuple[EngineName, str | None]:
         if self._wanted != "auto":
-            return self._wanted
+            return self._wanted, None
         return choice.best(self._weights, self._checkpoint.adapter)
 
     @cached_property

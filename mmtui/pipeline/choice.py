@@ -5,26 +5,43 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mmtui.errors import MissingError
-from mmtui.pipeline import conversion
+from mmtui.pipeline import conversion, probe
 from mmtui.pipeline.spec import EngineName
 
+CRASHES = "llama.cpp crashes on this machine, so torch is used; mmtui doctor says more"
 
-def best(weights: Path, adapter: Path | None) -> EngineName:
-    """What this machine prefers, where it can have the model and be loaded; else torch."""
-    if preferred() == "torch" or conversion.refusal(weights, adapter) is not None:
-        return "torch"
+def best(weights: Path, adapter: Path | None) -> tuple[EngineName, str | None]:
+    """Choose what this machine prefers, where that can have the model and be loaded; else torch.
+
+    Returns:
+        The engine, and what its user should know about the choice, if anything.
+    """
+    if conversion.refusal(weights, adapter) is not None:
+        return "torch", None
+    if preferred() == "torch":
+        return "torch", CRASHES if is_wanted() else None
     from mmtui.pipeline import engine_llamacpp
 
     try:
         engine_llamacpp.version()
     except MissingError:  # it is installed and broken, as `doctor` tells
-        return "torch"
-    return "llamacpp"
+        return "torch", None
+    return "llamacpp", None
 
 
 def preferred() -> EngineName:
-    """llama.cpp on a CPU, where it is installed; else torch."""
-    return "llamacpp" if is_installed() and not has_gpu() else "torch"
+    """llama.cpp on a CPU, where it is installed and does not crash; else torch."""
+    return "llamacpp" if is_wanted() and not is_crashing() else "torch"
+
+
+def is_wanted() -> bool:
+    """Whether llama.cpp is installed, and there is no GPU for torch."""
+    return is_installed() and not has_gpu()
+
+
+def is_crashing() -> bool:
+    """Whether llama.cpp crashes on this machine, with all that could be tried."""
+    return probe.outcome() == "crashes"
 
 
 def is_installed() -> bool:

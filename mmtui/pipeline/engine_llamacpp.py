@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 
 from mmtui.errors import InputError, MissingError, MmtuiError
-from mmtui.pipeline import conversion
+from mmtui.pipeline import conversion, probe
 from mmtui.pipeline.assets import Report, silent
 from mmtui.pipeline.gguf_layout import reader
 from mmtui.pipeline.lookup import Lookup
@@ -75,22 +75,45 @@ def load(
 ) -> LlamaModel:
     """Load what `conversion.to_gguf` makes of the weights and a LoRA adapter.
 
-    Raises MissingError where llama-cpp-python is not installed, InputError for weights that
-    llama.cpp can't have.
+    Raises MissingError where llama-cpp-python is not installed or crashes, InputError for weights
+    that llama.cpp can't have.
     """
-    library = _library()
+    outcome = probe.outcome()
+    if outcome == "crashes":
+        raise MissingError(
+            "the engine llamacpp crashes on this machine", "--engine torch; mmtui doctor tells more"
+        )
     found = conversion.to_gguf(weights, adapter, precision, report)
     tokenizer = Tokenizer(found.folder)
     report("loading the language model", 0, 1)
-    options = library.llama_model_default_params()
-    options.n_gpu_layers = 0
-    handle = library.llama_model_load_from_file(os.fsencode(found.model), options)
-    if not handle:
-        raise InputError(f"llama.cpp can't load {found.model}", "it may be damaged: make it again")
+    handle = open_model(found.model, extra_buffers=outcome != "works without extra buffers")
     report("loading the language model", 1, 1)
     named = read_json(found.folder / "config.json").get("eos_token_id")
     ends = end_tokens(found.folder, named, tokenizer.eos_token_id)
     return LlamaModel(handle, tokenizer, precision, ends, found.model)
+
+
+def open_model(file: Path, *, extra_buffers: bool) -> Any:
+    """Have llama.cpp load a GGUF.
+
+    Args:
+        extra_buffers: Whether weights may be repacked for the processor's fastest kernels.
+
+    Returns:
+        A `llama_model_p`.
+
+    Raises:
+        MissingError: llama-cpp-python can't be imported.
+        InputError: llama.cpp can't load the file.
+    """
+    library = _library()
+    options = library.llama_model_default_params()
+    options.n_gpu_layers = 0
+    options.use_extra_bufts = extra_buffers  # versions before it had a name ignore it
+    handle = library.llama_model_load_from_file(os.fsencode(file), options)
+    if not handle:
+        raise InputError(f"llama.cpp can't load {file}", "it may be damaged: make it again")
+    return handle
 
 
 class LlamaEngine:
