@@ -162,6 +162,8 @@ def ask(
             transcript = _speech_found(assistant.transcribe(clip), audio)
             _note(f"heard: {transcript.text}")
         load_s = assistant.load(pictures=bool(pictures))
+        if assistant.note:
+            _note(assistant.note)
         spoken = [transcript.text] if transcript else []
         text = "\n".join([*spoken, asked.text] if asked.text else spoken)
         turns = [Turn("system", (system,))] if system else []

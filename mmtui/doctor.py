@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from mmtui import logs
 from mmtui.audio.recorder import SystemMicrophone
 from mmtui.chat import config
 from mmtui.chat.config import settled
 from mmtui.errors import MissingError, MmtuiError
-from mmtui.pipeline import assets, checkpoint, choice
+from mmtui.pipeline import assets, checkpoint, choice, probe
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ def examine() -> Iterator[Finding]:
     yield _microphone()
     yield _ffmpeg()
     yield _cache()
+    yield _log()
     index = _index()
     yield from _presets(online=index.state == "ok")
     yield index
@@ -84,15 +86,32 @@ def _engine() -> Finding:
             else "llama.cpp, which the settings ask for, is not installed",
             "pip install llama-cpp-python, which takes a C++ compiler",
         )
+    return _llamacpp(is_asked_for=chosen == "llamacpp")
+
+
+def _llamacpp(is_asked_for: bool) -> Finding:
     load = "from mmtui.pipeline.engine_llamacpp import version; print(version())"
     asked = subprocess.run(
         [sys.executable, "-P", "-c", load], capture_output=True, text=True, check=False
     )
+    reinstall = "pip install --force-reinstall --no-cache-dir llama-cpp-python"
+    forget = f"delete {probe.path()} to try it again"
+    outcome = probe.outcome()
+    if outcome == "crashes":
+        detail = "llama.cpp crashes on this machine"
+        if is_asked_for:
+            return Finding("engine", "bad", detail, f"--engine torch, or {reinstall}, or {forget}")
+        return Finding("engine", "note", f"torch; {detail}", f"{reinstall}, or {forget}")
     if asked.returncode:
         last = (asked.stderr.strip().splitlines() or [f"it ends with {asked.returncode}"])[-1]
-        cure = "pip install --force-reinstall --no-cache-dir llama-cpp-python, or --engine torch"
+        cure = f"{reinstall}, or --engine torch"
         return Finding("engine", "bad", f"llama.cpp can't be loaded: {last}", cure)
-    return Finding("engine", "ok", asked.stdout.strip())
+    version = asked.stdout.strip()
+    if outcome == "works without extra buffers":
+        detail = "its fastest kernels crash on this machine, the others work"
+        return Finding("engine", "note", f"{version}; {detail}", forget)
+    tried = f", tried out on this machine ({forget})" if outcome else ""
+    return Finding("engine", "ok", f"{version}{tried}")
 
 
 def _settings() -> Finding:
@@ -155,6 +174,16 @@ def _cache() -> Finding:
     used = assets.bytes_below(folder)
     free = shutil.disk_usage(folder).free
     return Finding("cache", "ok", f"{folder}: {used / 1e6:.0f} MB used, {free / 1e9:.1f} GB free")
+
+
+def _log() -> Finding:
+    file = logs.path()
+    try:
+        return Finding("log", "ok", f"{file}: {file.stat().st_size / 1e3:.0f} kB")
+    except FileNotFoundError:
+        return Finding("log", "ok", f"{file}: nothing went wrong yet")
+    except OSError as error:
+        return Finding("log", "note", f"can't be written: {error}", f"make {file.parent} writable")
 
 
 def _presets(online: bool) -> Iterator[Finding]:

@@ -68,7 +68,8 @@ class Progress:
 class Ready:
     """The model is loaded: its name, the size of its context and a picture's cost, in tokens.
 
-    It sees pictures of `picture_side` pixels square; 0: it sees none.
+    It sees pictures of `picture_side` pixels square; 0: it sees none. `note` is what the user
+    should know about the choice of the engine, if anything.
     """
 
     number: int
@@ -77,6 +78,7 @@ class Ready:
     picture_tokens: int
     picture_side: int
     engine: str = "torch"
+    note: str | None = None
 
 
 @dataclass(frozen=True)

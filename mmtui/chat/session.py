@@ -240,6 +240,8 @@ class Session:
         elif isinstance(event, Ready) and event.number == self._loading:
             self._loading, self._is_loaded = None, True
             figures.ready(event)
+            if event.note:
+                self._tell(Notice(event.note, is_error=False))
         elif isinstance(event, Piece) and event.number == self._asking and self._answer:
             figures.becomes("writing")
             self._answer.text += event.text

@@ -90,6 +90,7 @@ class _Worker:
                 Ready(
                     request.number, assistant.name, assistant.context(),
                     assistant.tokens_per_picture(), assistant.picture_side, assistant.engine,
+                    assistant.note,
                 )
             )  # fmt: skip
         elif isinstance(request, Transcribe):

@@ -10,6 +10,7 @@ from mmtui.pipeline.spec import EngineName
 
 CRASHES = "llama.cpp crashes on this machine, so torch is used; mmtui doctor says more"
 
+
 def best(weights: Path, adapter: Path | None) -> tuple[EngineName, str | None]:
     """Choose what this machine prefers, where that can have the model and be loaded; else torch.
 
@@ -31,17 +32,12 @@ def best(weights: Path, adapter: Path | None) -> tuple[EngineName, str | None]:
 
 def preferred() -> EngineName:
     """llama.cpp on a CPU, where it is installed and does not crash; else torch."""
-    return "llamacpp" if is_wanted() and not is_crashing() else "torch"
+    return "llamacpp" if is_wanted() and probe.outcome() != "crashes" else "torch"
 
 
 def is_wanted() -> bool:
     """Whether llama.cpp is installed, and there is no GPU for torch."""
     return is_installed() and not has_gpu()
-
-
-def is_crashing() -> bool:
-    """Whether llama.cpp crashes on this machine, with all that could be tried."""
-    return probe.outcome() == "crashes"
 
 
 def is_installed() -> bool:

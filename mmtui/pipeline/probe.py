@@ -132,7 +132,8 @@ def main() -> None:
             handle = engine_llamacpp.open_model(file, extra_buffers=sys.argv[1] == "extra")
         except InputError:  # of another time than this code: so it can't be tried out
             return
-        model: Any = engine_llamacpp.LlamaModel(handle, None, "auto", frozenset(), file)
+        no_tokenizer: Any = None
+        model = engine_llamacpp.LlamaModel(handle, no_tokenizer, "auto", frozenset(), file)
         engine = engine_llamacpp.LlamaEngine(model)
         tokens = engine.stream(range(PROMPT_TOKENS), {}, Sampler(GREEDY))
         list(islice(tokens, NEW_TOKENS))
