@@ -4,7 +4,7 @@ import jiwer
 
 from mmtrain.data.transcripts import Recording, words
 from mmtrain.evaluation.scores import Prediction, Scores
-from mmtui.chat.attachments import read_clip
+from mmtui.chat.attachments import read_sound
 from mmtui.pipeline.assets import Report
 from mmtui.pipeline.assistant import Assistant
 
@@ -15,15 +15,19 @@ def evaluate(assistant: Assistant, recordings: list[Recording], report: Report) 
     Case and punctuation do not count.
     """
     predictions = []
+    noted: list[str] = []  # the first note of each recording that has any
     for number, recording in enumerate(recordings):
         report("listening", number, len(recordings))
-        heard = assistant.transcribe(read_clip(recording.file)).text
+        sound = read_sound(recording.file)
+        noted += sound.notes[:1]
+        heard = assistant.transcribe(sound.clip).text
         score = -error_rate([heard], [recording.text])
         predictions.append(Prediction(recording.file.name, heard, [recording.text], score))
     report("listening", len(recordings), len(recordings))
     heard_all = [prediction.prediction for prediction in predictions]
     rate = error_rate(heard_all, [recording.text for recording in recordings])
-    return Scores({"clips": len(recordings), "word_error_rate": rate}, predictions)
+    notes = [f"of {len(noted)} recordings not all is heard, such as {noted[0]}"] if noted else []
+    return Scores({"clips": len(recordings), "word_error_rate": rate}, predictions, notes)
 
 
 def error_rate(heard: list[str], said: list[str]) -> float:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmtui.chat import attachments
 from mmtui.chat.config import Config
@@ -43,6 +44,19 @@ def test_pictures_go_with_their_message_and_stay_in_the_conversation(chat, cat):
     session.send("Which colour?")
     shown = model.asked[-1][0].pictures
     assert shown == (str(session.file(attachment)),) and model.asked[-1][2].pictures == ()
+
+
+def test_what_is_odd_about_a_file_is_told_when_it_is_attached(chat, cat, tmp_path):
+    cut = tmp_path / "cut.png"
+    Image.effect_noise((64, 64), 90).save(cut)
+    cut.write_bytes(cut.read_bytes()[:-300])
+    long = tmp_path / "long.wav"
+    long.write_bytes(attachments.wav(np.zeros(40 * 16_000, np.float32)))
+    for file in (cat, cut, long):
+        chat.session.keep(attachments.load(file))
+    first, second = chat.told
+    assert "cut.png: the picture is cut off" in first.text and not first.is_error
+    assert second.text.endswith("long.wav: only the first 15 s are heard of 40 s")
 
 
 def test_neither_picture_nor_recording_is_told_with_its_name(chat, tmp_path):

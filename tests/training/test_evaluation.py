@@ -25,6 +25,7 @@ from mmtui.errors import InputError, MmtuiError
 from mmtui.pipeline import checkpoint
 from mmtui.pipeline.assets import silent
 from mmtui.pipeline.prompt import IGNORE
+from mmtui.pipeline.speech import Transcript
 from mmtui.pipeline.tokenizer import Tokenizer
 from mmtui.pipeline.vision import VisionTower
 
@@ -151,6 +152,20 @@ def test_questions_are_scored_through_the_command(
     assert run.json["questions"] == 7 and 0 <= run.json["exact_match"] <= 1
     first = json.loads((tmp_path / "p.jsonl").read_text().splitlines()[0])
     assert set(first) == {"id", "prediction", "references", "question"}
+
+
+def test_recordings_that_are_not_heard_as_a_whole_are_counted(tmp_path):
+    class Ears:
+        def transcribe(self, clip: np.ndarray) -> Transcript:
+            return Transcript("hello", "en", len(clip) / 16_000)
+
+    recordings = []
+    for name, seconds in (("a.wav", 2), ("b.wav", 40), ("c.wav", 20)):
+        (tmp_path / name).write_bytes(attachments.wav(np.zeros(seconds * 16_000, np.float32)))
+        recordings.append(transcripts.Recording(tmp_path / name, "hello"))
+    found = speech.evaluate(Ears(), recordings, silent)
+    (note,) = found.notes
+    assert note.startswith("of 2 recordings not all is heard") and "b.wav" in note
 
 
 def test_speech_is_scored_through_the_command(mmtrain, smol, shared):
