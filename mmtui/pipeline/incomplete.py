@@ -81,15 +81,14 @@ def _jpeg(data: bytes, open_image: Open) -> tuple[Image.Image, str | None] | Non
         rest = data[:at].rstrip(b"\xff")
         if (image := _decoded(rest + end, open_image)) is None:
             continue
-        if missing := _missing(_grey_rows(image) / image.height):
-            return image, missing
         # Bytes after a whole scan change nothing; after one that is cut they are decoded.
         other = _decoded(rest + b"\x5a" * 64 + end, open_image)
         if at == len(data) and other is not None and _are_same(image, other):
             return image, None
-        if image.info.get("progressive"):
+        grey_rows = _grey_rows(image)
+        if image.info.get("progressive") and not grey_rows:
             return image, "the picture is cut off: its fine detail is missing"
-        return image, _missing(1 / image.height)
+        return image, _missing(max(grey_rows, 1) / image.height)
     return None
 
 
