@@ -89,7 +89,7 @@ async def test_sampling_is_set(tmp_path, monkeypatch):
         assert "temperature=0.0 top_p=0.95 max_tokens=512" in user.screen
         await answers(user, TextDialog, "temperature=0.5 max_tokens=9")
         assert user.told == ["temperature=0.5 top_p=0.95 max_tokens=9"]
-        for wrong, says in (("heat=1", "'heat' says nothing"), ("top_p=7", "top_p: ")):
+        for wrong, says in (("heat=1", "'heat' says nothing"), ("top_p=7", "top_p should be")):
             user.composer.put(f"/sampling {wrong}")
             await user.press("enter")
             assert says in user.told[-1] and user.composer.text == f"/sampling {wrong}"
