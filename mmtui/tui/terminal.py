@@ -140,19 +140,14 @@ def understand(text: str) -> Terminal:
 def picture_widget(terminal: Terminal) -> Any:
     """The class of the widget that draws a picture."""
     with _importing:
-        widget = _widgets(terminal.cell)
-    return {
-        "sixel": widget.SixelImage,
-        "kitty": widget.TGPImage,
-        "blocks": widget.HalfcellImage,
-    }[terminal.drawing]
+        return _widgets(terminal.cell)[terminal.drawing]
 
 
 _importing = threading.Lock()  # thumbnails are drawn in threads
 
 
 @cache
-def _widgets(cell: tuple[int, int] | None) -> Any:
+def _widgets(cell: tuple[int, int] | None) -> dict[Drawing, Any]:
     """textual_image asks the terminal when it is imported; the answers would go to Textual."""
     if cell:
         width, height = cell
@@ -161,9 +156,11 @@ def _widgets(cell: tuple[int, int] | None) -> Any:
     vars(sys)["__stdout__"] = _Silent()
     try:
         from textual_image import widget
+
+        from mmtui.tui.blocks import BlocksImage
     finally:
         vars(sys)["__stdout__"] = before
-    return widget
+    return {"sixel": widget.SixelImage, "kitty": widget.TGPImage, "blocks": BlocksImage}
 
 
 class _Silent:
