@@ -153,8 +153,6 @@ class Plain:
             return
         if recording.error is not None:
             tell(Notice(str(recording.error), recording.error.hint))
-        elif not len(clip):
-            raise NoSpeechError
         if len(clip):
             self._put(self._session.attach_clip(clip, self._hear(clip) or ""))
 
@@ -211,12 +209,16 @@ class Plain:
         _note("Ctrl-C stops an answer, and throws a recording away")
 
     def _copy(self, argument: str) -> None:
-        text = self._session.to_copy(argument)
-        if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
-            raise MissingError("there is no terminal that could copy", "/export writes a file")
-        encoded = base64.b64encode(printable(text).encode()).decode()
-        print(f"\x1b]52;c;{encoded}\a", end="", flush=True)  # as the chat on a screen does
-        _note("copied")
+        text = printable(self._session.to_copy(argument))
+        is_copied = clipboard.copy(text)
+        if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+            encoded = base64.b64encode(text.encode()).decode()
+            print(f"\x1b]52;c;{encoded}\a", end="", flush=True)  # as the chat on a screen does
+        elif not is_copied:
+            raise MissingError(
+                "there is no clipboard that mmtui can reach", "/export writes a file"
+            )
+        tell(Notice(*clipboard.outcome(is_copied), is_error=False))
 
     def _new(self, _: str) -> None:
         self._session.begin()

@@ -44,6 +44,8 @@ def no_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Those of whoever runs the tests are not what is tested, and their log is not for it."""
     os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("settings"))
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+    for display in ("DISPLAY", "WAYLAND_DISPLAY"):  # nor is their clipboard
+        os.environ.pop(display, None)
 
 
 @pytest.fixture(scope="session")

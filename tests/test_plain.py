@@ -145,7 +145,7 @@ def test_what_can_t_be_done_is_told_and_the_chat_goes_on(talk):
         "/export x.txt", "/copy", "Hello", "/copy",
     )  # fmt: skip
     assert run.err.count("error: ") == 9 and run.err.count("hint: ") == 9
-    assert "there is no answer yet" in run.err and "no terminal that could copy" in run.err
+    assert "there is no answer yet" in run.err and "no clipboard that mmtui can reach" in run.err
     assert run.code == 0 and run.out.strip() and "\x1b" not in run.out
 
 
@@ -322,9 +322,12 @@ def test_ctrl_c_throws_a_recording_away(speak):
 
 
 def test_silence_is_told_and_not_attached(speak):
-    for recording, hears in ((Recording(0.0), "unheard"), (Recording(), "")):
-        spoken = speak("/record\n\n", recording=recording, hears=hears)
-        assert "error: no speech found" in spoken.err and "attached" not in spoken.err
+    spoken = speak("/record\n\n", hears="")
+    assert "error: no speech found" in spoken.err and "attached" not in spoken.err
+    muted = Recording(0.0, MissingError("the microphone gives nothing but silence", "muted?"))
+    spoken = speak("/record\n\n", recording=muted, hears="unheard")
+    assert "error: the microphone gives nothing but silence\nhint: muted?" in spoken.err
+    assert "no speech" not in spoken.err and "attached" not in spoken.err
 
 
 def test_microphones_are_told_and_the_clipboard_is_attached(speak, monkeypatch):
@@ -356,7 +359,7 @@ class InputStream:
     def __init__(self, **_): pass
     def __enter__(self): return self
     def __exit__(self, *_): pass
-    def read(self, count): return numpy.zeros((count, 1), numpy.int16), False
+    def read(self, count): return numpy.full((count, 1), 99, numpy.int16), False
 """
 
 
@@ -393,7 +396,7 @@ def test_in_a_terminal_a_recording_counts_down_and_answers_are_copied(terminal):
     shown = terminal("15 s left", "attached: voice.wav", "> ", after="/record\n")
     assert "\rrecording, Enter ends it, 15 s left" in shown
     terminal("\n", "\n> ", after="Hello\n")  # read by what waited for Enter
-    shown = terminal("copied", "> ", after="/copy\n")
+    shown = terminal("to the terminal", "> ", after="/copy\n")
     _, _, encoded = shown.partition("\x1b]52;c;")
     assert base64.b64decode(encoded.partition("\a")[0]).decode().strip()
 

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 RATE = 16_000  # Hz, what Whisper hears
 BLOCK_S = 0.05
+NO_MICROPHONE = ("there is no microphone", "plug one in, or attach a recording with /audio")
 
 
 def main() -> None:
@@ -37,7 +38,7 @@ def _record(sounddevice: Any, device: str | None) -> None:
     """At 16 kHz where the device has that, else at its own rate, resampled."""
     inputs = _inputs(sounddevice)
     if not inputs:
-        _fail("there is no microphone", "plug one in, or attach a recording with /audio")
+        _fail(*NO_MICROPHONE)
     # By its number: PortAudio takes a name for a part of one, which several may have.
     number = next((d["index"] for d in inputs if d["name"] == device), None)
     if device is not None and number is None:

@@ -7,14 +7,15 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mmtui.audio.device import RATE
+from mmtui.audio.device import NO_MICROPHONE, RATE
 from mmtui.errors import MissingError, MmtuiError
 
 if TYPE_CHECKING:
     from mmtui.pipeline.sound import Clip
 
 LIMIT_S = 15.0
-PATIENCE_S = 2.0  # how long a list of devices may take; quitting waits for it
+PATIENCE_S = 2.0  # how long a device may take to answer; quitting waits for it
+SILENT = 1e-4  # a level that no room is below, from 0 to 1
 _BYTES = 2  # a sample
 _LIMIT = int(LIMIT_S * RATE) * _BYTES
 _RECENT = RATE // 10 * _BYTES  # what the level is of
@@ -38,17 +39,21 @@ class Recording(Protocol):
 
     @property
     def error(self) -> MmtuiError | None:
-        """Why it broke off; what was recorded before is still there."""
+        """Why it broke off, or, when it is finished, why there is nothing to hear."""
         ...
 
     def finish(self) -> "Clip":
-        """End it. Returns what there is, mono at 16 kHz."""
+        """End it, and return what there is, mono at 16 kHz."""
         ...
 
 
 class Microphone(Protocol):
     def devices(self) -> list[str]:
-        """Raises MissingError where there can be none."""
+        """List the microphones by name.
+
+        Raises:
+            MissingError: There is none.
+        """
         ...
 
     def record(self, device: str | None = None) -> Recording:
@@ -66,7 +71,9 @@ class SystemMicrophone:
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise MissingError("the sound system does not answer", "restart it") from None
-        return [str(name) for name in _told(told).get("devices", [])]
+        if not (names := _told(told)["devices"]):
+            raise MissingError(*NO_MICROPHONE)
+        return [str(name) for name in names]
 
     def record(self, device: str | None = None) -> Recording:
         return _ProcessRecording(_process("record", *([device] if device else [])))
@@ -78,6 +85,7 @@ class _ProcessRecording:
         self._data = bytearray()
         self._finished = False
         self._error: MmtuiError | None = None
+        self._answered = threading.Event()  # the device, that it records or why it can't
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -98,16 +106,29 @@ class _ProcessRecording:
         return self._error
 
     def finish(self) -> "Clip":
+        self._answered.wait(PATIENCE_S)
         self._finished = True
         self._process.kill()
         self._thread.join()
-        return clip_of(bytes(self._data))
+        samples = bytes(self._data)
+        if self._error is None and not samples:
+            self._error = MissingError(
+                "nothing was recorded", "speak when the level moves, and end it after that"
+            )
+        elif self._error is None and loudest(samples) < SILENT:
+            self._error = MissingError(
+                "the microphone gives nothing but silence",
+                "it may be muted; /microphone chooses another one",
+            )
+            samples = b""
+        return clip_of(samples)
 
     def _read(self) -> None:
         stream = self._process.stdout
         assert stream
         try:
             _told(stream.readline())
+            self._answered.set()
             while not self.is_full and (line := stream.readline()):
                 block = stream.read(_told(line)["bytes"])
                 self._data += block[: _LIMIT - len(self._data)]
@@ -119,6 +140,7 @@ class _ProcessRecording:
             if not self._finished:
                 self._error = error
         finally:
+            self._answered.set()
             self._process.kill()
             stream.close()
             self._process.wait()

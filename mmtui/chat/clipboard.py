@@ -1,6 +1,11 @@
-"""The clipboard of the machine that mmtui runs on: a picture, or files that were copied."""
+"""The clipboard of the machine that mmtui runs on: pictures and files from it, text to it."""
 
 import io
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from threading import Thread
@@ -52,3 +57,48 @@ def load() -> list[Loaded]:
     stream = io.BytesIO()
     found.save(stream, "PNG", compress_level=1)  # quickly: nobody waits for the last bytes
     return [attachments.loaded_picture(stream.getvalue(), "clipboard.png", "the clipboard")]
+
+
+def copy(text: str) -> bool:
+    """Put a text in the clipboard, by the programs that `load` reads it with.
+
+    Returns:
+        Whether it is there. Without such a program, only the terminal can copy.
+    """
+    encoding = "utf-16" if sys.platform == "win32" else "utf-8"
+    return any(_fed(command, text.encode(encoding)) for command in _programs())
+
+
+def outcome(is_copied: bool) -> tuple[str, str | None]:
+    """What to tell after a text was copied, if it was, and handed to the terminal."""
+    if is_copied:
+        return "copied", None
+    hint = "not every terminal does; /export writes a file"
+    return "handed to the terminal, for it to copy", hint
+
+
+def _programs() -> Iterator[list[str]]:
+    if sys.platform == "darwin":
+        yield ["pbcopy"]
+    elif sys.platform == "win32":
+        yield ["clip"]
+    else:
+        if os.environ.get("WAYLAND_DISPLAY"):
+            yield ["wl-copy", "--type", "text/plain"]
+        if os.environ.get("DISPLAY"):
+            yield ["xclip", "-selection", "clipboard"]
+
+
+def _fed(command: list[str], data: bytes) -> bool:
+    """Whether a program is there and takes that."""
+    if shutil.which(command[0]) is None:
+        return False
+    try:
+        # In a session of its own: it holds the clipboard when the terminal is closed.
+        run = subprocess.run(
+            command, input=data, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            timeout=PATIENCE_S, check=False, start_new_session=True,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return run.returncode == 0

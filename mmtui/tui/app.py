@@ -1,6 +1,6 @@
 """The application: one chat screen, a model in its process, a microphone."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from textual.events import Event, InputEvent, Paste
 from textual.screen import Screen
 
 from mmtui.audio.recorder import Microphone, Speaker, SystemMicrophone, play
-from mmtui.chat import protocol
+from mmtui.chat import clipboard, protocol
 from mmtui.chat.commands import COMMANDS
 from mmtui.chat.config import Config
 from mmtui.chat.conversation import Draft
@@ -99,6 +99,20 @@ class ChatApp(App[None]):
             self._told(notice)
         self._chat.call_after_refresh(self._chat.attempt, self.session.load)
         self.set_timer(PURGE_AFTER_S, self.purge)
+
+    def copy_to_clipboard(self, text: str, tell: Callable[[Notice], None] | None = None) -> None:
+        """Copy a text; `tell` gets how that went."""
+        text = printable(text)
+        super().copy_to_clipboard(text)
+        self.copy_by_program(text, tell)
+
+    @work(thread=True)
+    def copy_by_program(self, text: str, tell: Callable[[Notice], None] | None) -> None:
+        """A browser's clipboard is not that of this machine."""
+        is_copied = not self.is_web and clipboard.copy(text)
+        if tell is not None:
+            notice = Notice(*clipboard.outcome(is_copied), is_error=False)
+            self.call_from_thread(tell, notice)
 
     @work(thread=True)
     def purge(self) -> None:

@@ -144,13 +144,41 @@ def test_a_microphone_is_chosen_by_name(sound):
     assert "no microphone 'Other'" in str(missing.error)
     with pytest.raises(MissingError, match="PortAudio"):
         sound("no portaudio").devices()
+    with pytest.raises(MissingError, match="there is no microphone") as told:
+        sound("no microphone").devices()
+    assert told.value.hint == "plug one in, or attach a recording with /audio"
+
+
+@pytest.mark.parametrize(
+    ("mode", "says", "cure"),
+    [
+        ("no microphone", "there is no microphone", "plug one in"),
+        ("no portaudio", "PortAudio is not installed", "libportaudio2"),
+        ("silent", "nothing but silence", "it may be muted"),
+    ],
+)
+def test_silence_is_blamed_only_where_there_is_nothing_else(sound, monkeypatch, mode, says, cure):
+    monkeypatch.setattr(recorder, "PATIENCE_S", 60.0)
+    recording = sound(mode).record()
+    while mode == "silent" and not recording.seconds:
+        recording._answered.wait(0.01)
+    clip = recording.finish()  # at once, before the device has answered
+    assert not len(clip)
+    assert says in str(recording.error) and cure in recording.error.hint
+
+
+def test_a_recording_that_ends_before_it_begins_is_told(sound, monkeypatch):
+    monkeypatch.setattr(recorder, "PATIENCE_S", 0.0)
+    recording = sound("hangs").record()
+    assert not len(recording.finish())
+    assert str(recording.error) == "nothing was recorded"
 
 
 @pytest.mark.parametrize(
     ("mode", "state", "says", "cure"),
     [
         ("works", "ok", "Fake Mic", None),
-        ("no microphone", "note", "none found", "plug one in"),
+        ("no microphone", "note", "there is no microphone", "plug one in"),
         ("no portaudio", "note", "PortAudio is not installed", "libportaudio2"),
         ("hangs", "note", "the sound system does not answer", "restart it"),
     ],

@@ -109,6 +109,26 @@ def test_copied_files_are_attached(chat, cat, monkeypatch):
     assert [file.name for file in staged(chat)] == ["a cat.png"] * 2
 
 
+def program(folder: Path, name: str, script: str) -> None:
+    file = folder / name
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+
+
+def test_a_text_goes_to_the_first_program_that_takes_it(monkeypatch, tmp_path):
+    assert not clipboard.copy("nowhere")  # without a display
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    monkeypatch.setenv("DISPLAY", ":9")
+    program(tmp_path, "wl-copy", "exit 1")
+    program(tmp_path, "xclip", f"cat > '{tmp_path}/copied'")
+    assert clipboard.copy("Grüße")
+    assert (tmp_path / "copied").read_text("utf-8") == "Grüße"
+    program(tmp_path, "xclip", "exec sleep 60")
+    monkeypatch.setattr(clipboard, "PATIENCE_S", 0.05)
+    assert not clipboard.copy("never")
+
+
 @pytest.fixture
 def x11(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     if not (shutil.which("Xvfb") and shutil.which("xclip")):
@@ -122,6 +142,15 @@ def x11(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     server.terminate()
     server.wait()
+
+
+def test_a_text_is_copied_to_other_programs(x11):
+    assert clipboard.copy("Grüße\n猫")
+    paste = ["xclip", "-selection", "clipboard", "-o"]
+    deadline = time.monotonic() + 30
+    while (found := subprocess.run(paste, capture_output=True, check=False)).returncode:
+        assert time.monotonic() < deadline
+    assert found.stdout.decode() == "Grüße\n猫"
 
 
 def test_a_picture_that_another_program_copied_is_pasted(chat, cat, x11):

@@ -6,8 +6,9 @@ import pytest
 from fakes import FakeModel
 from textual.events import Key
 from textual.widgets import TextArea
-from user import FakeMicrophone, awaited, opened
+from user import NO_MICROPHONE, FakeMicrophone, awaited, opened
 
+from mmtui.chat import clipboard
 from mmtui.chat.commands import COMMANDS
 from mmtui.chat.protocol import Said
 from mmtui.tui.commands import Commands
@@ -170,6 +171,35 @@ async def test_a_message_is_copied_without_what_drives_a_terminal(tmp_path):
         assert user.app.clipboard.startswith("# Hi\n")
         await user.types("/copy code", "enter")
         assert "no code in the last answer" in user.told[-1]
+
+
+@awaited
+async def test_where_there_is_no_microphone_none_is_chosen(tmp_path):
+    class Unplugged(FakeMicrophone):
+        def devices(self) -> list[str]:
+            raise NO_MICROPHONE
+
+    async with opened(tmp_path, microphone=Unplugged(0.0, NO_MICROPHONE)) as user:
+        for command in ("/microphone", "/record"):
+            await user.types(command, "enter")
+            await user.settle()
+            assert user.told[-1] == "there is no microphone\nplug one in"
+        assert len(user.told) == 2  # silence is not blamed
+
+
+@awaited
+async def test_copied_is_said_only_where_it_is_known(tmp_path, monkeypatch):
+    copied = []
+    async with opened(tmp_path) as user:
+        await ask(user, "Hi", "Hello")
+        await user.press("f8")
+        assert "handed to the terminal" in user.told[-1] and "/export" in user.told[-1]
+        monkeypatch.setattr(clipboard, "copy", lambda text: copied.append(text) or True)
+        await user.press("f8")
+        assert user.told[-1] == "copied" and copied == ["Hello"]
+        user.app.copy_to_clipboard("sel\x1bection")  # by Textual itself, with the mouse
+        await user.settle()
+        assert copied[-1] == "selection"
 
 
 @pytest.mark.parametrize("size", [(120, 40), (40, 15)])

@@ -24,7 +24,7 @@ from mmtui.tui.widgets.message import MessageView
 from mmtui.tui.widgets.transcript import Earlier
 
 # Workers that end by themselves.
-THREADS = ("attach", "paste", "decode", "hear_again", "find")
+THREADS = ("attach", "copy_by_program", "paste", "decode", "hear_again", "find")
 
 
 class FakeRecording:

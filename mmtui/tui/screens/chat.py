@@ -20,7 +20,6 @@ from mmtui.chat.conversation import Attachment, Draft, Message
 from mmtui.chat.protocol import Event, Piece
 from mmtui.chat.session import Notice, Session
 from mmtui.errors import MmtuiError, NoSpeechError, UsageError
-from mmtui.text import printable
 from mmtui.tui.commands import Commands
 from mmtui.tui.mentions import say_with_files
 from mmtui.tui.posted import Found, FromModel, Read, ReadAgain, Told
@@ -238,8 +237,7 @@ class ChatScreen(Screen[None]):
         self._player.stop()
 
     def copy(self, text: str) -> None:
-        self.app.copy_to_clipboard(printable(text))
-        self.tell(Notice("copied", is_error=False))
+        self.app.copy_to_clipboard(text, self.tell)  # type: ignore[call-arg]
 
     @on(MessageView.Copy)
     def _copy(self, event: MessageView.Copy) -> None:
