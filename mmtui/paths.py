@@ -5,7 +5,6 @@ person types `~`; a Mac stores accents decomposed. `resolve` understands all of 
 only place that does.
 """
 
-import itertools
 import os
 import re
 import shlex
@@ -46,6 +45,8 @@ _PATH_END = re.compile(
     rf"(?:{'|'.join(map(re.escape, sorted(SUFFIXES)))})(?!{_WORD}|[/\\-])", re.IGNORECASE
 )
 _MOST_ENDS = 8  # of a path, among which its own is looked for
+_MOST_TRIES = 500  # in a text: each is a question to the disk
+_LONGEST = 1000  # characters of a path in a sentence
 _DRIVE = re.compile(r"([A-Za-z]):[\\/](?![\\/])")
 
 
@@ -69,7 +70,7 @@ def resolve(text: str | Path) -> Path:
         raise UsageError("the name of a file is empty")
     if _WEB.fullmatch(text.strip()):
         raise UsageError(f"{text.strip()} is on the web", _download_hint(text.strip()))
-    if text.strip().lower().startswith("file:") and _from_uri(text.strip()) is None:
+    if text.strip().lower().startswith("file://") and _from_uri(text.strip()) is None:
         raise InputError(f"{text.strip()} is on another machine", "copy the file to this one")
     try:
         return _with_stored_names(Path(forms[-1]).expanduser())
@@ -102,14 +103,18 @@ def mentioned(text: str) -> list[Path]:
     file is there: a name alone may be no more than a word.
     """
     found: dict[Path, None] = {}
+    tries = 0
     if len(text) > MAX_PASTE:
         return []
     for line in text.splitlines():
+        ends = [end.end() for end in _PATH_END.finditer(line)]
         begin = 0
-        while start := _PATH_START.search(line, begin):
+        while ends and tries < _MOST_TRIES and (start := _PATH_START.search(line, begin)):
             begin = start.end()
-            ends = itertools.islice(_PATH_END.finditer(line, begin), _MOST_ENDS)
-            for end in reversed([end.end() for end in ends]):  # the longest one: names have spaces
+            ends = [end for end in ends if end > begin]
+            near = [end for end in ends[:_MOST_ENDS] if end - begin < _LONGEST]
+            for end in reversed(near):  # the longest one: names have spaces
+                tries += 1
                 file = _file(line[start.start() : end])
                 if file is not None:
                     found[file], begin = None, end

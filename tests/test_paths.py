@@ -194,6 +194,6 @@ def test_a_file_that_a_sentence_does_not_clearly_name_is_not_found(tmp_path, mon
         f"https://example.org{tmp_path}/a.jpg", f"http:/{tmp_path}/a.jpg", "and/or.jpg",
         f"x{tmp_path}/a.jpg", "~/a", "1/2.jpg", "file://elsewhere/a.jpg", "/ . ~/ ./ .jpg",
         "b~/a.jpg", "~/missing.jpg", "./" * 9000,
-        "~/a.jpg " * 9000, "/a.jpg" * 3000,
+        "~/a.jpg " * 9000, "/a.jpg" * 3000, "/ " * 9000 + ".jpg",
     ):  # fmt: skip
         assert paths.mentioned(sentence) == [], sentence[:40]
