@@ -196,7 +196,7 @@ def ask(
             }
         )
     elif reply.repeats:
-        _note("stopped: the answer repeated itself without end")
+        _note("stopped: the answer was repeating itself")
     elif reply.full:
         _note(f"stopped at the end of {checkpoint.spec.name}'s context")
     elif reply.stop_reason == "length":

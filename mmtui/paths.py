@@ -61,17 +61,17 @@ def resolve(text: str | Path) -> Path:
         InputError: `~user` is nobody, or the file is on another machine.
         UsageError: The text is empty, or a web address.
     """
-    text = str(text)
-    forms = list(_forms(text))
+    forms = list(_forms(str(text)))
     for form in forms:
         if (found := _existing(form)) is not None:
             return found
-    if not text.strip():
+    text = str(text).strip()
+    if not text:
         raise UsageError("the name of a file is empty")
-    if _WEB.fullmatch(text.strip()):
-        raise UsageError(f"{text.strip()} is on the web", _download_hint(text.strip()))
-    if text.strip().lower().startswith("file://") and _from_uri(text.strip()) is None:
-        raise InputError(f"{text.strip()} is on another machine", "copy the file to this one")
+    if _WEB.fullmatch(text):
+        raise UsageError(f"{text} is on the web", _download_hint(text))
+    if text.lower().startswith("file://") and _from_uri(text) is None:
+        raise InputError(f"{text} is on another machine", "copy the file to this one")
     try:
         return _with_stored_names(Path(forms[-1]).expanduser())
     except RuntimeError as error:

@@ -254,8 +254,7 @@ class Session:
             figures.tokens_per_s = event.tokens_per_s
             self._tell_of_the_context(event)
             if event.repeats:
-                text = "the answer repeated itself without end, and was stopped"
-                self._tell(Notice(text, "ask differently", is_error=False))
+                self._tell(Notice("stopped: the answer was repeating itself", is_error=False))
             self._finish("complete" if event.stop_reason == "stop" else "stopped")
         elif isinstance(event, Heard):
             self._rest()

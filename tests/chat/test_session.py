@@ -349,7 +349,7 @@ def test_an_answer_that_repeats_itself_is_stopped_and_told(chat):
     chat.session.send("Go on")
     event = Answered(chat.model.number, "length", 10, 0, 99, 0.1, 50.0, repeats=True)
     chat.session.hear(event)
-    assert chat.notices == ["the answer repeated itself without end, and was stopped"]
+    assert chat.notices == ["stopped: the answer was repeating itself"]
     assert chat.session.conversation.thread[-1].state == "stopped"
 
 
