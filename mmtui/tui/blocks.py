@@ -1,8 +1,8 @@
-"""Pictures in half-blocks, in the colours that the terminal has.
+"""Pictures in half-blocks, with the right colours where a terminal has 256 of them.
 
-Rich takes dark, slightly tinted colours for saturated ones where there are only 256: what is nearly
-black became blue or purple. Here a picture gets the nearest colours before Rich sees it, and errors
-are spread over its neighbourhood (dithering).
+Rich takes dark, slightly tinted colours for saturated ones there: what is nearly black became blue,
+red or purple. Here each pixel gets the nearest of the colours. They are not dithered: so few pixels
+look better in plain colours.
 
 Imported by `mmtui.tui.terminal` alone: textual_image asks the terminal when it is imported.
 """
@@ -17,20 +17,23 @@ from textual_image._terminal import get_cell_size
 from textual_image.renderable import halfcell
 from textual_image.widget import HalfcellImage
 
+_CUBE, _GREYS = range(16, 232), range(232, 256)  # the first 16 depend on the terminal's theme
+
 
 class Blocks(halfcell.Image):
     """As textual-image draws it, but for the colours."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        palette = _palette(console.color_system)
-        if palette is None:
+        if console.color_system != "256":
             yield from super().__rich_console__(console, options)
             return
         width, height = self._render_size.get_cell_size(
             options.max_width, options.max_height, get_cell_size()
         )
+        shown, asked = _palettes()
         pixels = self._image_data.pil_image.resize((width, 2 * height))
-        drawn = pixels.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+        drawn = pixels.quantize(palette=shown, dither=Image.Dither.NONE)
+        drawn.putpalette(asked)
         yield from halfcell.Image(drawn, width, height).__rich_console__(console, options)
 
 
@@ -39,20 +42,30 @@ class BlocksImage(HalfcellImage, Renderable=Blocks):
 
 
 @cache
-def _palette(colors: str | None) -> Image.Image | None:
-    """The colours that Rich leaves as they are; None where that is all."""
-    if colors == "256":
-        system, numbers = ColorSystem.EIGHT_BIT, range(16, 256)  # the first 16 are themed
-    elif colors == "standard":
-        system, numbers = ColorSystem.STANDARD, range(16)
-    else:
-        return None
-    known = [Color.from_ansi(number).get_truecolor() for number in numbers]
-    kept = [triplet for triplet in known if _is_kept(triplet, system)]
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([part for triplet in (kept * 256)[:256] for part in triplet])
-    return palette
+def _palettes() -> tuple[Image.Image, list[int]]:
+    """The colours that there are, and those that Rich has to be asked for to get them."""
+    colors = {number: Color.from_ansi(number).get_truecolor() for number in (*_CUBE, *_GREYS)}
+    asked = {
+        **{number: colors[number] for number in _CUBE},
+        **{number: _grey(number - 231) for number in _GREYS},
+    }
+    numbers = [
+        number
+        for number, triplet in asked.items()
+        if Color.from_triplet(triplet).downgrade(ColorSystem.EIGHT_BIT).number == number
+    ]
+    shown = Image.new("P", (1, 1))
+    shown.putpalette(_flat([colors[number] for number in numbers]))
+    return shown, _flat([asked[number] for number in numbers])
 
 
-def _is_kept(triplet: ColorTriplet, system: ColorSystem) -> bool:
-    return Color.from_triplet(triplet).downgrade(system).get_truecolor() == triplet
+def _grey(step: int) -> ColorTriplet:
+    """A grey that Rich rounds to that one of its 25 steps."""
+    level = round(255 * step / 25)
+    return ColorTriplet(level, level, level)
+
+
+def _flat(triplets: list[ColorTriplet]) -> list[int]:
+    """A palette of 256 colours, the last of them repeated."""
+    whole = triplets + triplets[-1:] * (256 - len(triplets))
+    return [part for triplet in whole for part in triplet]
