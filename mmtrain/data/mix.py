@@ -89,7 +89,8 @@ def mix(
     chance.shuffle(held_rows)
     pictures.copy(report)
     _write(out / "llava_instruct.json", rows)
-    _write(out / "llava_instruct_val.json", held_rows)
+    if held_rows:
+        _write(out / "llava_instruct_val.json", held_rows)
     _tests(held, out, Random(seed))  # the same ones, whatever is taught
     return notes
 

@@ -288,3 +288,16 @@ def test_a_mix_asks_elsewhere_only_on_demand(mmtrain, tmp_path):
     assert len(pictures) > 20 and "000040.png" not in pictures  # which is none
     tests = [tmp_path / times / "answer" / "questions.json" for times in "02"]
     assert tests[0].read_bytes() == tests[1].read_bytes()
+
+
+def test_a_mix_of_one_picture_holds_nothing_out_and_keeps_written_tags(tmp_path):
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (9, 9)).save(tmp_path / "images" / "a.png")
+    question = "<image>\nWhat does the <image> tag on this page mean? Tell me in a few words."
+    rows = [{"id": "1", "image": "a.png", "conversations": llava.exchange(question, "A picture.")}]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    notes = mix([], [tmp_path / "rows.json"], [], tmp_path / "mix", seed=0)
+    assert any("without validation" in note for note in notes)
+    split = llava.read(tmp_path / "mix")
+    (example,) = split.train
+    assert len(example.pictures) == 1 and "the <image> tag" in str(example.turns[0][1][1])

@@ -102,8 +102,8 @@ def test_sharded_over_two_processes_it_is_the_same_run(
 )
 def test_text_that_is_none_is_told(mmtrain, nano, session_cache, tmp_path, content, says):
     (tmp_path / "a.jsonl").write_bytes(content)
-    arguments = ("--size", nano, "--data", tmp_path / "a.jsonl", "--out", tmp_path / "out")
-    run = mmtrain("pretrain", *arguments, env=session_cache)
+    arguments = ("--size", nano, "--block", 64, "--data", tmp_path / "a.jsonl")
+    run = mmtrain("pretrain", *arguments, "--out", tmp_path / "out", env=session_cache)
     assert run.code == 4 and says in run.err and "Traceback" not in run.err
     assert not (tmp_path / "out").exists()
 
