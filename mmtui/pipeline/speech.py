@@ -9,8 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from mmtui.errors import InputError
+from mmtui.pipeline import voice
 from mmtui.pipeline.sound import RATE, Clip
 from mmtui.pipeline.spec import SpeechSpec
+
+# Whisper's own probability that nobody speaks: 0.71 at most for single words, 0.21 for sentences,
+# noisy or quiet; three quarters of noises, and tones, have more than 0.75.
+_NO_SPEECH = 0.75
+# Less of it is enough where Whisper is unsure of the words, too: their mean log-probability.
+_DOUBTFUL, _UNSURE = 0.6, -1.3
 
 
 @dataclass(frozen=True)
@@ -47,13 +54,46 @@ class SpeechModel:
                 )
             except (RuntimeError, OSError, ValueError) as error:
                 raise InputError(f"{folder} holds no Whisper model: {error}") from error
+        self._recognizer = self._pipeline.model.model = _Recognizer(self._pipeline.model.model)
 
     def transcribe(self, clip: Clip) -> Transcript:
-        """`clip` is mono at 16 kHz."""
+        """Recognize what is said; `clip` is mono at 16 kHz."""
+        self._recognizer.no_speech.clear()
         with _quiet():
             result = self._pipeline.transcribe(clip, batch_size=1)
-        text = " ".join(segment["text"].strip() for segment in result["segments"]).strip()
-        return Transcript(text, result["language"], len(clip) / RATE)
+        segments = zip(result["segments"], self._recognizer.no_speech, strict=True)
+        said = [
+            segment["text"].strip()
+            for segment, no_speech in segments
+            if _is_said(segment, no_speech, clip)
+        ]
+        return Transcript(" ".join(said).strip(), result["language"], len(clip) / RATE)
+
+
+class _Recognizer:
+    """CTranslate2's Whisper, which also keeps the probability of no speech; WhisperX drops it."""
+
+    def __init__(self, whisper: Any) -> None:
+        self._whisper = whisper
+        self.no_speech: list[float] = []  # of each segment, in their order
+
+    def generate(self, *inputs: Any, **options: Any) -> Any:
+        results = self._whisper.generate(*inputs, **options, return_no_speech_prob=True)
+        self.no_speech += [result.no_speech_prob for result in results]
+        return results
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._whisper, name)
+
+
+def _is_said(segment: dict[str, Any], no_speech: float, clip: Clip) -> bool:
+    """Whether the words of a segment were spoken, or made up under a noise."""
+    piece = clip[int(segment["start"] * RATE) : int(segment["end"] * RATE)]
+    if (movement := voice.movement(piece)) != "spectrum":
+        return movement == "loudness"
+    return no_speech <= _NO_SPEECH and not (
+        no_speech > _DOUBTFUL and segment["avg_logprob"] < _UNSURE
+    )
 
 
 @contextlib.contextmanager

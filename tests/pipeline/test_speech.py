@@ -68,12 +68,29 @@ def test_silence_is_told_without_loading_anything(smol):
 
 def test_noise_and_tones_are_no_words(assistant):
     generator = np.random.default_rng(1)
-    time_s = np.arange(5 * RATE) / RATE
+    time_s = np.arange(3 * RATE) / RATE
+    hum = sum(np.sin(2 * np.pi * 150 * k * time_s) / k for k in (1, 2, 3, 5))
+    breath = np.convolve(generator.normal(0, 0.2, 3 * RATE), np.ones(4) / 4, "same")
     for clip in (
-        generator.normal(0, 0.02, 5 * RATE),
-        generator.normal(0, 0.2, 5 * RATE),
-        0.3 * np.sin(2 * np.pi * 440 * time_s),
+        generator.normal(0, 0.02, RATE),
+        0.2 * generator.normal(0, 1, 3 * RATE),
         0.05 * np.sin(2 * np.pi * 50 * time_s),
+        0.5 * np.sin(2 * np.pi * 100 * time_s[:400]),  # 25 ms, which Whisper takes for "you"
+        0.5 * np.sin(2 * np.pi * 220 * time_s[: RATE // 2]),
+        0.25 * hum * np.sin(np.pi * time_s / 3) ** 2,
+        0.25 * hum[:RATE] * np.sin(np.pi * time_s[:RATE]) ** 2,
+        0.25 * hum * (0.5 - 0.5 * np.cos(2 * np.pi * 0.7 * time_s)),
+        breath * np.sin(np.pi * time_s * 1.2) ** 2,
     ):
         assert not is_silent(clip)
         assert assistant.transcribe(clip.astype(np.float32)).text == ""
+
+
+def test_single_words_and_noisy_sentences_are_still_words(assistant, clips):
+    generator = np.random.default_rng(2)
+    for path in list(clips)[:3]:
+        clip = read_clip(path)
+        noise = generator.normal(0, np.sqrt(np.square(clip).mean() / 10), len(clip))
+        assert len(assistant.transcribe((clip + noise).astype(np.float32)).text.split()) > 4
+        assert assistant.transcribe(clip * np.float32(0.03)).text
+        assert assistant.transcribe(clip[RATE // 2 : RATE * 3 // 2]).text
