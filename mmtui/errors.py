@@ -27,6 +27,10 @@ class UsageError(MmtuiError):
     exit_code = 2
 
 
+class TooLongError(UsageError):
+    """A message does not fit the model's context, whatever is left out before it."""
+
+
 class MissingError(MmtuiError):
     """A needed asset or device is not there."""
 

@@ -22,8 +22,9 @@ from mmtui.chat.config import Config
 from mmtui.chat.conversation import Attachment, Draft
 from mmtui.chat.export import write
 from mmtui.chat.model import Model
+from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import Died, Event, Failed, Progress
-from mmtui.chat.session import Notice, Session
+from mmtui.chat.session import Session
 from mmtui.errors import MissingError, MmtuiError, NoSpeechError, UsageError
 from mmtui.stdin import Lines
 from mmtui.text import one_line, printable
@@ -272,6 +273,7 @@ class Plain:
         self._print_thread()
 
     def _help(self, _: str) -> None:
+        _note(commands.ABOUT)
         for known in commands.COMMANDS:
             _note(f"/{known.name} {known.argument}".ljust(24) + known.help)
 
@@ -311,7 +313,8 @@ class Plain:
             return False
         if isinstance(event, Failed | Died) and event.traceback:
             print(printable(event.traceback), file=sys.stderr, flush=True)
-        self._session.hear(event)
+        if (refused := self._session.hear(event)) is not None:
+            self.take(refused)
         if isinstance(event, Progress) and event.step != self._step:
             self._step = event.step
             _note(f"{event.step} ...")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mmtui.errors import UsageError
 
 AS_MESSAGE = "to send it as a message, begin it with a space"
+ABOUT = f"A line that begins with a slash and a word is a command; {AS_MESSAGE}."
 _LINE = re.compile(r"/([\w-]*)(?:\s+(.*))?", re.DOTALL)
 
 
@@ -49,7 +50,7 @@ COMMANDS = (
     Command("transcribe", "", "hear the last recording again"),
     Command("microphone", "[NAME]", "choose another microphone"),
     Command("drop", "", "take the attachments off again"),
-    Command("stop", "", "stop the answer, a recording or a sound", "escape"),
+    Command("stop", "", "stop the answer, a recording or a sound; so does Ctrl+C", "escape"),
     Command("retry", "", "another answer to the last question", "f5,ctrl+r"),
     Command("edit", "TEXT", "say the last message differently", "f6"),
     Command("continue", "", "let a stopped answer go on", "f7"),

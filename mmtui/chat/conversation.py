@@ -120,6 +120,18 @@ class Conversation:
         self.head = self._messages[id].parent
         return self.answer()
 
+    def take_back(self, id: str) -> None:
+        """Remove a message and its answers; what was read before it was said is read again."""
+        parent = self._messages[id].parent
+        gone = [message.id for message in self if id in (message.id, message.parent)]
+        for each in gone:
+            del self._messages[each]
+        self.head = parent
+        if others := [message for message in self if message.parent == parent]:
+            self.turn_to(others[-1].id)
+        if not self._messages:
+            self.title = ""
+
     def siblings(self, id: str) -> list[Message]:
         """A message and those that stand in its place on other branches."""
         parent = self._messages[id].parent

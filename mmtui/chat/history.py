@@ -153,6 +153,13 @@ class History:
             (conversation.system, conversation.head, conversation.id),
         )
 
+    def take_back(self, conversation: Conversation, id: str, draft: Draft) -> None:
+        """Remove a message and its answers, of which a draft was made."""
+        self.save_draft(conversation, draft)
+        self.update(conversation)
+        self.rename(conversation.id, conversation.title)
+        self._change("DELETE FROM messages WHERE ? IN (id, parent)", (id,))
+
     def rename(self, id: str, title: str) -> None:
         self._change("UPDATE conversations SET title = ? WHERE id = ?", (title, id))
 

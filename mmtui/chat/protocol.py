@@ -121,13 +121,14 @@ class Heard:
 class Failed:
     """A request failed; the process goes on. `hint` is the cure, where there is one.
 
-    `traceback` is for `--debug` alone.
+    `traceback` is for `--debug` alone. `is_too_long`: the last message does not fit the context.
     """
 
     number: int
     message: str
     hint: str | None
     traceback: str | None = None
+    is_too_long: bool = False
 
 
 @dataclass(frozen=True)

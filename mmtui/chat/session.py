@@ -5,7 +5,6 @@ The screen calls what the user does, hands in each event of the model, and shows
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -16,29 +15,16 @@ from mmtui.chat.figures import Figures
 from mmtui.chat.history import History
 from mmtui.chat.keeping import Keeping
 from mmtui.chat.model import ModelPort
+from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import Answered, Died, Event, Failed, Heard, Piece, Progress, Ready, Said
 from mmtui.errors import MmtuiError, UsageError
-from mmtui.text import one_line, printable
+from mmtui.text import printable
 
 if TYPE_CHECKING:
     from mmtui.pipeline.sound import Clip
 
 SAMPLING = ("temperature", "top_p", "max_tokens")
 SAVE_EVERY_S = 0.5  # of an answer that is being written: what a crash may cost
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something to tell the user, once."""
-
-    text: str
-    hint: str | None = None
-    is_error: bool = True
-
-    @property
-    def lines(self) -> str:
-        """The text, and the hint under it; safe to show."""
-        return "\n".join(one_line(line) for line in (self.text, self.hint) if line)
 
 
 class Session:
@@ -60,6 +46,7 @@ class Session:
         self._is_loaded = False
         self._hearing: dict[int, Callable[[str | None], object]] = {}
         self._answer: Message | None = None
+        self._said: Message | None = None  # what it answers, if that was said just now
         self._saved = 0.0
 
     @classmethod
@@ -110,9 +97,7 @@ class Session:
     def send(self, text: str, files: tuple[Attachment, ...] = ()) -> Message:
         """Say something; returns the answer, which is being written from now on."""
         self.must_be_free()
-        said = self.conversation.say(text, files)
-        self._save(said)
-        return self._ask(self.conversation.answer())
+        return self._say(self.conversation.say(text, files))
 
     def regenerate(self) -> Message:
         """Another answer to the last question."""
@@ -122,8 +107,7 @@ class Session:
     def edit(self, id: str, text: str) -> Message:
         """Say an earlier message differently, and go on from there."""
         self.must_be_free()
-        self._save(self.conversation.edit(id, text))
-        return self._ask(self.conversation.answer())
+        return self._say(self.conversation.edit(id, text))
 
     def continue_(self) -> Message:
         """Let the model go on where an answer was stopped: the same message grows."""
@@ -232,8 +216,8 @@ class Session:
 
     # What the model does
 
-    def hear(self, event: Event) -> None:
-        """Take an event of the model; events of what was stopped are nothing any more."""
+    def hear(self, event: Event) -> Draft | None:
+        """Take an event of the model. Returns what was just said if that is too long, and unsaid."""
         figures = self.figures
         if isinstance(event, Progress):
             figures.progress(event)
@@ -245,8 +229,7 @@ class Session:
         elif isinstance(event, Piece) and event.number == self._asking and self._answer:
             figures.becomes("writing")
             self._answer.text += event.text
-            now = time.monotonic()
-            if now - self._saved > SAVE_EVERY_S:
+            if time.monotonic() - self._saved > SAVE_EVERY_S:
                 self._save(self._answer)
         elif isinstance(event, Answered) and event.number == self._asking:
             self._loading, self._is_loaded = None, True
@@ -261,9 +244,10 @@ class Session:
             if then := self._hearing.pop(event.number, None):
                 then(event.text)
         elif isinstance(event, Failed):
-            self._fail(event.number, Notice(event.message, event.hint))
+            return self._fail(event)
         elif isinstance(event, Died):
             self._die(Notice(event.message, event.hint))
+        return None
 
     def load(self) -> None:
         """Have the model ready when the first question comes."""
@@ -294,9 +278,13 @@ class Session:
         """Where an attachment is kept. Raises InputError if it is gone."""
         return self._keeping.file(attachment)
 
-    def _ask(self, answer: Message) -> Message:
+    def _say(self, said: Message) -> Message:
+        self._save(said)
+        return self._ask(self.conversation.answer(), said)
+
+    def _ask(self, answer: Message, said: Message | None = None) -> Message:
         self._save(answer)
-        self._answer = answer
+        self._answer, self._said = answer, said
         config = self._config
         if not self._is_loaded and self._loading is None:
             self.load()
@@ -343,16 +331,26 @@ class Session:
             answer.state = state
             self._save(answer)
 
-    def _fail(self, number: int, notice: Notice) -> None:
-        if number == self._loading:
+    def _fail(self, event: Failed) -> Draft | None:
+        draft = None
+        if event.number == self._loading:
             self._loading = None
-        if number == self._asking:
+        if event.number == self._asking:
             self._finish("failed")
+            if event.is_too_long and self._said is not None:
+                draft = self._take_back(self._said)
         else:
             self._rest()
-        if then := self._hearing.pop(number, None):
+        if then := self._hearing.pop(event.number, None):
             then(None)
-        self._tell(notice)
+        self._tell(Notice(event.message, event.hint))
+        return draft
+
+    def _take_back(self, said: Message) -> Draft:
+        conversation, draft = self.conversation, Draft(said.text, said.attachments)
+        conversation.take_back(said.id)
+        self._written(lambda history: history.take_back(conversation, said.id, draft))
+        return draft
 
     def _die(self, notice: Notice) -> None:
         self._loading, self._is_loaded = None, False

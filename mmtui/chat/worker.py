@@ -28,7 +28,7 @@ from mmtui.chat.protocol import (
 )
 from mmtui.crashes import Dump
 from mmtui.entry import silence_libraries
-from mmtui.errors import MmtuiError, explain
+from mmtui.errors import MmtuiError, TooLongError, explain
 from mmtui.pipeline.spec import EngineChoice
 
 if TYPE_CHECKING:
@@ -154,7 +154,8 @@ def _failed(request: Request, error: Exception) -> Failed:
 
         failure = explain(error, logs.record_error(error))
     debugged = traceback.format_exc() if os.environ.get("MMTUI_DEBUG") else None
-    return Failed(request.number, str(failure), failure.hint, debugged)
+    is_too_long = isinstance(failure, TooLongError)
+    return Failed(request.number, str(failure), failure.hint, debugged, is_too_long)
 
 
 def _turn(said: Said, assistant: "Assistant") -> "Turn":

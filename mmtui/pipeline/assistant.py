@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mmtui.errors import MissingError, UsageError
+from mmtui.errors import MissingError, TooLongError
 from mmtui.pipeline import assets, choice, conversion
 from mmtui.pipeline.assets import Report, silent
 from mmtui.pipeline.checkpoint import Checkpoint
@@ -175,7 +175,7 @@ class Assistant:
 
         `cancelled` is asked before each token and each piece of a long prompt. Of a
         conversation that leaves no room for an answer, the oldest turns are left out. Raises
-        UsageError if even the last one does not fit, MissingError for pictures it can't see.
+        TooLongError if even the last one does not fit, MissingError for pictures it can't see.
         """
         self.load(pictures=bool(_pictures(turns)))
         began = time.perf_counter()
@@ -189,7 +189,7 @@ class Assistant:
             sequence = self._positions(kept)
         room = context - len(sequence)
         if room < 1:
-            raise UsageError(
+            raise TooLongError(
                 f"the conversation is {len(sequence)} tokens long, {1 - room} too many for"
                 f" {self._spec.name}",
                 f"shorten it to {context - 1} tokens",

@@ -19,7 +19,8 @@ from mmtui.chat.config import Config
 from mmtui.chat.conversation import Draft
 from mmtui.chat.history import History
 from mmtui.chat.model import Model, ModelPort
-from mmtui.chat.session import Notice, Session
+from mmtui.chat.notice import Notice
+from mmtui.chat.session import Session
 from mmtui.errors import MmtuiError
 from mmtui.text import printable
 from mmtui.tui import keys
@@ -36,6 +37,8 @@ class ChatApp(App[None]):
     """`model` None starts the real one, named by the settings."""
 
     TITLE = "mmtui"
+    # In the smallest windows: Textual can't wrap text to no columns at all.
+    CSS = "TextArea, OptionList { min-width: 8; }"
 
     def __init__(
         self,
@@ -138,6 +141,22 @@ class ChatApp(App[None]):
     def failure(self) -> Exception | None:
         """What ended the chat, if it was not the user."""
         return self._exception
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The palette's commands are those of the chat: elsewhere it would be empty."""
+        if action == "command_palette" and not isinstance(self.screen, ChatScreen):
+            return False
+        return super().check_action(action, parameters)
+
+    def action_help_quit(self) -> None:
+        """Ctrl+C with nothing selected stops what can be stopped."""
+        if self._chat is not None and self._chat.is_busy:
+            self._chat.stop()
+            self._chat.show_status()
+        else:
+            quits = next(binding for _, binding in keys.bindings() if binding.id == "quit")
+            text = f"there is nothing to stop; {keys.shown(self.key_of(quits))} quits"
+            self._told(Notice(text, is_error=False))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the palette finds: all commands, over the chat."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmtui import paths
 from mmtui.chat.export import write
-from mmtui.chat.session import Notice
+from mmtui.chat.notice import Notice
 from mmtui.errors import UsageError
 from mmtui.tui.screens.dialogs import ChoiceDialog, TextDialog
 from mmtui.tui.screens.help import HelpScreen

@@ -2,17 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from textual.message import Message
 
 from mmtui.chat.attachments import Loaded
+from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import Event
-from mmtui.chat.session import Notice
-from mmtui.tui.widgets.chips import Chip
-
-if TYPE_CHECKING:
-    from mmtui.pipeline.sound import Clip
 
 
 @dataclass
@@ -27,14 +23,6 @@ class Read(Message):
     """A file was read, to be attached."""
 
     loaded: Loaded
-
-
-@dataclass
-class ReadAgain(Message):
-    """The recording of a chip was read, to be heard again."""
-
-    clip: "Clip"
-    chip: Chip
 
 
 @dataclass

@@ -7,8 +7,9 @@ from fakes import FakeModel
 
 from mmtui.chat.config import Config
 from mmtui.chat.history import History
+from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import Answered, Heard, Piece
-from mmtui.chat.session import Notice, Session
+from mmtui.chat.session import Session
 
 
 class SpeakingModel(FakeModel):

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageGrab
 from textual.events import Key
+from textual.widgets import Markdown
 from user import NO_MICROPHONE, FakeMicrophone, awaited, opened, staged
 
 from mmtui.chat.history import History
-from mmtui.chat.protocol import Answered, Died, Heard, Progress, Said
+from mmtui.chat.protocol import Answered, Died, Failed, Heard, Progress, Said
 from mmtui.tui.screens.help import HelpScreen
 from mmtui.tui.screens.history import HistoryScreen
 from mmtui.tui.screens.picker import FileTree, Picker
@@ -415,15 +416,17 @@ async def test_a_chat_whose_picture_is_gone_is_opened_all_the_same(store, cat):
 
 @awaited
 async def test_links_are_opened_on_a_click_and_only_to_the_web(store, monkeypatch):
-    from mmtui.tui.widgets.message import MessageView
-
     opened_urls: list[str] = []
     async with opened(store) as user:
         monkeypatch.setattr(user.app, "open_url", lambda url, **_: opened_urls.append(url))
+        await user.types("Hello", "enter")
+        await user.is_answered("Hi.")
         for url in ("https://x.org/a", "javascript:alert(1)", "file:///etc/passwd"):
-            user.chat.post_message(MessageView.Link(url))
+            markdown = user.messages[1].query_one(Markdown)
+            markdown.post_message(Markdown.LinkClicked(markdown, url))
             await user.settle()
-        assert opened_urls == ["https://x.org/a"] and len(user.told) == 2
+        assert opened_urls == ["https://x.org/a"]
+        assert [text.endswith("only http and https are") for text in user.told] == [True, True]
 
 
 @awaited
@@ -596,3 +599,36 @@ def test_it_fits_every_size_in_both_themes(store, cat, size, theme):
                 assert said in user.screen
 
     look()
+
+
+@awaited
+async def test_a_message_that_is_too_long_comes_back_with_its_attachments(store, cat):
+    async with opened(store) as user:
+        await user.types("One", "enter")
+        await user.is_answered("1.")
+        await user.paste(str(cat))
+        user.composer.put("a novel")
+        await user.press("enter")
+        await user.types("next")
+        too_long = Failed(user.model.number, "the conversation is 9 tokens long", None, None, True)
+        await user.hears(too_long)
+        assert "9 tokens long" in user.told[-1]
+        assert user.composer.text == "a novel\nnext" and staged(user) == ["a cat.png"]
+        assert user.texts == ["One", "1."]
+    async with opened(store, resume="latest") as user:
+        assert user.texts == ["One", "1."] and len(user.app.session.conversation) == 2
+        assert user.composer.text == "a novel\nnext" and staged(user) == ["a cat.png"]
+
+
+@awaited
+async def test_an_edit_that_is_too_long_comes_back_and_what_was_said_is_read_again(store):
+    async with opened(store) as user:
+        await user.types("One", "enter")
+        await user.is_answered("1.")
+        await user.press("f6")
+        await user.types("!", "enter")
+        await user.hears(Failed(user.model.number, "too long", None, None, True))
+        assert user.texts == ["One", "1."] and user.composer.text == "One!"
+        await user.press("f5")
+        await user.hears(Failed(user.model.number, "too long", None, None, True))
+        assert user.texts == ["One", ""] and "broke off" in user.screen

@@ -225,3 +225,67 @@ async def test_keys_that_were_typed_ahead_open_one_dialog(tmp_path):
         assert isinstance(user.app.screen, TextDialog)
         await user.press("escape")
         assert user.app.screen is user.chat
+
+
+@awaited
+async def test_ctrl_c_copies_a_selection_else_stops_else_says_what_quits(tmp_path):
+    async with opened(tmp_path, keys={"quit": "ctrl+d"}) as user:
+        await user.types("Count", "enter")
+        await user.is_answered("One, ", stop=None)
+        await user.types("next", "shift+left", "ctrl+c")
+        assert user.app.clipboard == "t" and user.app.session.is_answering
+        await user.press("end", "ctrl+c")
+        assert not user.app.session.is_answering and user.composer.text == "next"
+        await user.press("ctrl+c")
+        assert user.told[-1] == "there is nothing to stop; Ctrl+D quits"
+        await user.press("f4", "ctrl+c")
+        assert user.composer.text == "next" and "recording" not in user.screen
+        await user.press("f5", "f3", "ctrl+c")
+        assert not user.app.session.is_answering
+
+
+@awaited
+async def test_the_palette_opens_where_it_has_commands(tmp_path):
+    async with opened(tmp_path) as user:
+        await user.press("f3", "ctrl+p")
+        assert isinstance(user.app.screen, HistoryScreen)
+        await user.press("escape", "ctrl+p")
+        assert user.app.screen is not user.chat
+
+
+@awaited
+async def test_words_that_a_command_does_not_take_stay_with_a_cure(tmp_path, cat):
+    async with opened(tmp_path / "store") as user:
+        await ask(user, "Hi", "Hello.")
+        await user.paste(str(cat))
+        for text, says in (
+            ("/quit now", "/quit takes no argument"),
+            ("/new ideas please", "/new takes no argument"),
+            ("/drop it", "/drop takes no argument"),
+            ("/copy that", "/copy takes code or all"),
+            ("/nonsense", "no command /nonsense"),
+            ("/model no-such-model", "there is no model no-such-model"),
+            ("/resume zzz", "no conversation begins"),
+            ("/image no.png", "no such file"),
+        ):
+            user.composer.put(text)
+            await user.press("enter")
+            assert says in user.told[-1] and user.composer.text == text
+        assert user.texts == ["Hi", "Hello."] and user.model.name == "fake"
+        assert len(user.chat.chips.attachments) == 1
+        user.composer.put("/Drop")
+        await user.press("enter")
+        assert user.chat.chips.attachments == () and user.composer.text == ""
+        user.composer.put(" /quit now")
+        await user.press("enter")
+        assert user.texts[2] == "/quit now"
+
+
+@awaited
+async def test_a_message_that_can_t_be_edited_now_is_in_the_prompt(tmp_path):
+    async with opened(tmp_path) as user:
+        await ask(user, "Hi", "Hello.")
+        await user.press("f6")
+        user.app.session.regenerate()  # a second window onto it, say
+        await user.types("!", "enter")
+        assert "being written" in user.told[-1] and user.composer.text == "Hi!"

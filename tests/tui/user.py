@@ -156,7 +156,9 @@ class User:
 
     async def settle(self) -> None:
         """Until all messages are handled and all workers are done."""
-        await self.app.type_ahead.drained()
+        await self.pilot.pause()
+        if self.app.is_running:
+            await self.app.type_ahead.drained()
         await self.pilot.pause()
         if working := [worker for worker in self.app.workers if worker.name in THREADS]:
             await self.app.workers.wait_for_complete(working)

@@ -2,14 +2,13 @@
 
 import gc
 from collections.abc import Callable
-from inspect import isawaitable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.notifications import SeverityLevel
 from textual.screen import Screen
 
 from mmtui import paths
@@ -17,12 +16,14 @@ from mmtui.audio.recorder import Microphone, Speaker
 from mmtui.chat import attachments, clipboard
 from mmtui.chat.commands import COMMANDS, parse
 from mmtui.chat.conversation import Attachment, Draft, Message
+from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import Event, Piece
-from mmtui.chat.session import Notice, Session
+from mmtui.chat.session import Session
 from mmtui.errors import MmtuiError, NoSpeechError, UsageError
 from mmtui.tui.commands import Commands
 from mmtui.tui.mentions import say_with_files
-from mmtui.tui.posted import Found, FromModel, Read, ReadAgain, Told
+from mmtui.tui.posted import FromModel, Read, Told
+from mmtui.tui.screens.attempts import AttemptsScreen
 from mmtui.tui.screens.dialogs import TextDialog
 from mmtui.tui.screens.picture import PictureScreen
 from mmtui.tui.widgets.chips import Chip, Chips
@@ -40,11 +41,15 @@ DRAFT_EVERY_S = 0.5
 READERS = ("attach", "paste")  # workers that stage what goes with the next message
 
 
-class ChatScreen(Screen[None]):
+class ChatScreen(AttemptsScreen):
     """Workers post what they find; only the handlers here touch the session and the widgets."""
 
     CSS_PATH = "chat.tcss"
     AUTO_FOCUS = "#composer"
+    HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (20, "-narrow"), (60, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [  # noqa: RUF012
+        (0, "-bare"), (3, "-flat"), (8, "-low"), (16, "-high"), (25, "-tall"),
+    ]  # fmt: skip
     # With priority, for the prompt has other uses for some of these keys.
     BINDINGS: ClassVar = [
         *(
@@ -89,6 +94,9 @@ class ChatScreen(Screen[None]):
         await self.show_thread()
         gc.freeze()  # all that is here stays
 
+    def give_back(self, typed: str) -> None:
+        self.composer.give_back(typed)
+
     # What is shown
 
     async def show_thread(self) -> None:
@@ -115,30 +123,6 @@ class ChatScreen(Screen[None]):
 
     def action_page(self, by: int) -> None:
         self._transcript.page(by)
-
-    @on(Told)
-    def _told(self, posted: Told) -> None:
-        self.tell(posted.notice)
-        if posted.typed:
-            self.composer.give_back(posted.typed)
-
-    def tell(self, notice: Notice) -> None:
-        severity: SeverityLevel = "error" if notice.is_error else "information"
-        self.notify(notice.lines, severity=severity, markup=False, timeout=8)
-
-    async def attempt(self, act: Callable[..., Any], *arguments: Any, typed: str = "") -> Any:
-        """What an act returns; None if it can't be done.
-
-        Then the user is told, and what was `typed` for it is back in the prompt.
-        """
-        try:
-            done = act(*arguments)
-            return await done if isawaitable(done) else done
-        except MmtuiError as error:
-            self._told(Told(Notice(str(error), error.hint), typed))
-            return None
-        finally:
-            self.show_status()
 
     # Commands
 
@@ -216,6 +200,11 @@ class ChatScreen(Screen[None]):
         await self.attempt(self.session.branch, event.message)
         await self.show_thread()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is something to stop."""
+        return self._meter.is_recording or self._player.is_playing or self.session.is_answering
+
     def stop(self) -> None:
         """A recording is thrown away, a sound or an answer stops; what is typed stays."""
         if self._meter.is_recording or self._player.is_playing:
@@ -243,14 +232,6 @@ class ChatScreen(Screen[None]):
     def _copy(self, event: MessageView.Copy) -> None:
         self.copy(event.message.text)
 
-    @on(MessageView.Link)
-    def _follow(self, event: MessageView.Link) -> None:
-        """Only on a click, and only to the web."""
-        if event.url.startswith(("http://", "https://")):
-            self.app.open_url(event.url)
-        else:
-            self.tell(Notice(f"{event.url} is not opened", "only http and https are"))
-
     async def keep_draft(self) -> None:
         draft = Draft(self.composer.unsaid, self.chips.attachments)
         if self._draft not in (None, draft):
@@ -265,25 +246,22 @@ class ChatScreen(Screen[None]):
 
     async def _hear(self, event: Event) -> None:
         answer = self.session.answer
-        self.session.hear(event)
-        if view := self._transcript.view(answer):
+        if (refused := self.session.hear(event)) is not None:
+            await self._take_again(refused)
+        elif view := self._transcript.view(answer):
             if answer is not self.session.answer:
                 await view.finish()
                 self.call_after_refresh(gc.collect, 1)  # what was left over while it was written
             elif isinstance(event, Piece):
                 await view.write(event.text)
 
-    @work(thread=True)
-    def find(self, look: Callable[[], Any], then: Callable[[Any], Any], typed: str = "") -> None:
-        """Look for something, which may take a while. `typed` is given back if it is not there."""
-        try:
-            self.post_message(Found(then, look(), typed))
-        except MmtuiError as error:
-            self.post_message(Told(Notice(str(error), error.hint), typed))
-
-    @on(Found)
-    async def _go_on(self, posted: Found) -> None:
-        await self.attempt(posted.then, posted.found, typed=posted.typed)
+    async def _take_again(self, draft: Draft) -> None:
+        """What can't be said after all is in the prompt again."""
+        self.composer.give_back(draft.text)
+        for attachment in draft.attachments:
+            await self.chips.add(attachment)
+        await self.keep_draft()
+        await self.show_thread()
 
     # Attachments
 
@@ -368,17 +346,13 @@ class ChatScreen(Screen[None]):
     def _hear_again(self, event: Chip.HearAgain) -> None:
         self.hear_again(event.chip)
 
-    @work(thread=True)
     def hear_again(self, chip: Chip) -> None:
-        try:
-            clip = attachments.read_clip(self.session.file(chip.attachment))
-            self.post_message(ReadAgain(clip, chip))
-        except MmtuiError as error:
-            self.post_message(Told(Notice(str(error), error.hint)))
+        file = self.session.file
+        self.find(
+            lambda: attachments.read_clip(file(chip.attachment)), partial(self._correct, chip)
+        )
 
-    @on(ReadAgain)
-    def _correct(self, posted: ReadAgain) -> None:
-        chip = posted.chip
+    def _correct(self, chip: Chip, clip: "Clip") -> None:
         message = next((n.message for n in chip.ancestors if isinstance(n, MessageView)), None)
 
         async def heard(text: str | None) -> None:
@@ -390,7 +364,7 @@ class ChatScreen(Screen[None]):
                 chip.retell(chip.attachment.with_transcript(text))
                 self.composer.add_words(text)
 
-        self.transcribe(posted.clip, heard)
+        self.transcribe(clip, heard)
 
     def transcribe(self, clip: "Clip", then: Callable[[str | None], Any], typed: str = "") -> None:
         """`typed` goes back to the prompt if `then` fails."""

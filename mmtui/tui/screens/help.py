@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from mmtui.chat.commands import COMMANDS
+from mmtui.chat.commands import ABOUT, COMMANDS
 
 NARROW = 60  # columns; below, what a key does stands under it
 
@@ -41,7 +41,8 @@ class HelpScreen(ModalScreen[None]):
 
     def _commands(self) -> Content:
         lines = [self._row(f"/{c.name} {c.argument}", c.help) for c in COMMANDS]
-        return Content("\n").join([Content.styled("Commands", "bold"), *lines])
+        head = [Content.styled("Commands", "bold"), Content(ABOUT)]
+        return Content("\n").join([*head, *lines])
 
     def _row(self, name: str, does: str, id: str = "") -> Content:
         begin = f"{name}\n  " if self.app.size.width < NARROW else f"{name:25} "

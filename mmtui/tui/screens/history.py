@@ -15,7 +15,8 @@ from textual.widgets.option_list import Option
 
 from mmtui.chat.conversation import Attachment
 from mmtui.chat.history import History, Summary
-from mmtui.chat.session import Notice, Session
+from mmtui.chat.notice import Notice
+from mmtui.chat.session import Session
 from mmtui.errors import MmtuiError
 from mmtui.text import one_line
 from mmtui.tui.screens.dialogs import TextDialog

@@ -17,7 +17,9 @@ from textual.widgets import Markdown, Static
 from textual.widgets.markdown import MarkdownStream
 
 from mmtui.chat.conversation import Message
+from mmtui.chat.notice import Notice
 from mmtui.text import printable
+from mmtui.tui.posted import Told
 from mmtui.tui.widgets.chips import Chips, Find
 
 _DEFINITION = re.compile(r"^ {0,3}\[[^\]]+\]:", re.MULTILINE)  # of a link
@@ -52,13 +54,6 @@ class MessageView(Vertical, can_focus=True):
         def __init__(self, message: Message) -> None:
             super().__init__()
             self.message = message
-
-    class Link(Posted):
-        """A link was clicked."""
-
-        def __init__(self, url: str) -> None:
-            super().__init__()
-            self.url = url
 
     def __init__(self, message: Message, find: Find, version: tuple[int, int]) -> None:
         """`version`: which one of how many."""
@@ -133,8 +128,13 @@ class MessageView(Vertical, can_focus=True):
 
     @on(Markdown.LinkClicked)
     def _clicked(self, event: Markdown.LinkClicked) -> None:
+        """Open a link to the web, and no other: a program of the user's may act on it."""
         event.stop()
-        self.post_message(self.Link(event.href))
+        if event.href.startswith(("http://", "https://")):
+            self.app.open_url(event.href)
+        else:
+            notice = Notice(f"{event.href} is not opened", "only http and https are")
+            self.post_message(Told(notice))
 
 
 class _Parser(MarkdownIt):

@@ -8,7 +8,7 @@ from textual.worker import get_current_worker
 
 from mmtui.audio.recorder import Playing, Speaker
 from mmtui.chat import attachments
-from mmtui.chat.session import Notice
+from mmtui.chat.notice import Notice
 from mmtui.errors import MmtuiError
 from mmtui.tui.posted import Told
 

@@ -24,6 +24,6 @@ class Status(Static):
             parts.append(f"{figures.used:,} of {figures.context:,} tokens")
         if figures.dropped:
             parts.append(f"without the oldest {figures.dropped} turns")
-        if figures.tokens_per_s:
-            parts.append(f"{figures.tokens_per_s:.0f} tokens/s")
+        if speed := figures.tokens_per_s:
+            parts.append(f"{speed:{'.0f' if speed >= 10 else '.2g'}} tokens/s")
         self.update(Content("  ·  ".join(parts)), layout=False)  # always one line
