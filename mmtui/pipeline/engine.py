@@ -29,6 +29,16 @@ class Cache:
 
     held: list[Position] = field(default_factory=list)
     values: Any = None  # transformers.Cache, or a FixedCache
+    prompt: list[Position] = field(default_factory=list)  # the last that was read,
+    logits: Tensor | None = None  # and those (1, vocabulary) after it
+
+    def has_read(self, sequence: Sequence[Position]) -> bool:
+        """Whether nothing of a prompt is left to read: the last one comes again.
+
+        Its last position could be read alone, but with other rounding than among the others.
+        """
+        count = len(sequence)
+        return self.prompt == list(sequence) and self.held[:count] == self.prompt
 
 
 class Engine:
@@ -43,7 +53,8 @@ class Engine:
 
     def cached(self, sequence: Sequence[Position]) -> int:
         """How many leading positions of `sequence` a `stream` would not compute again."""
-        return reusable(self._kept.held, sequence)
+        kept = self._kept
+        return len(sequence) if kept.has_read(sequence) else reusable(kept.held, sequence)
 
     @torch.inference_mode()
     def stream(
@@ -60,8 +71,11 @@ class Engine:
         self._kept = self._reusable(self.cached(sequence))
         while rest := sequence[len(self._kept.held) :]:
             logits = self._feed(rest[:PREFILL_CHUNK], features)
+            self._kept.prompt, self._kept.logits = list(self._kept.held), logits
             if len(rest) > PREFILL_CHUNK:
                 yield None
+        assert self._kept.logits is not None
+        logits = self._kept.logits
         while True:
             token = int(sampler(_array(logits))[0])
             yield token

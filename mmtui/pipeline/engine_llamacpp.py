@@ -122,6 +122,8 @@ class LlamaEngine:
     def __init__(self, language: LlamaModel, lookup: bool = True) -> None:
         self._language, self._library, self._looks_up = language, _library(), lookup
         self._held: list[Position] = []
+        self._prompt: list[Position] = []  # the last that was read, and the logits after it
+        self._logits: np.ndarray | None = None
         self._size = 0
         self._context: Any = None  # llama_context_p, with room for `_size` positions
 
@@ -131,7 +133,7 @@ class LlamaEngine:
 
     def cached(self, sequence: Sequence[Position]) -> int:
         """How many leading positions of `sequence` a `stream` would not compute again."""
-        return reusable(self._held, sequence)
+        return len(sequence) if self._is_read(sequence) else reusable(self._held, sequence)
 
     def stream(
         self, sequence: Sequence[Position], features: Mapping[str, Any], sampler: Sampler
@@ -145,10 +147,12 @@ class LlamaEngine:
         self._cut(self.cached(sequence))
         while rest := sequence[len(self._held) :]:
             logits = self._read(rest[:PREFILL_CHUNK], features)
+            self._prompt, self._logits = list(self._held), logits.copy()
             if len(rest) > PREFILL_CHUNK:
                 yield None
+        assert self._logits is not None
         lookup = Lookup(sequence)
-        following = [int(sampler(logits)[0])]
+        following = [int(sampler(self._logits)[0])]
         while True:
             for token in following:
                 lookup.push(token)
@@ -164,6 +168,14 @@ class LlamaEngine:
         self._cut(0)
         for start in range(0, len(tokens), PREFILL_CHUNK):
             yield self._feed(list(tokens[start : start + PREFILL_CHUNK]), None)
+
+    def _is_read(self, sequence: Sequence[Position]) -> bool:
+        """Whether nothing of a prompt is left to read: the last one comes again.
+
+        Its last position could be read alone, but with other rounding than among the others.
+        """
+        count = len(sequence)
+        return self._prompt == list(sequence) and self._held[:count] == self._prompt
 
     def _next(self, token: int, draft: list[int], sampler: Sampler) -> list[int]:
         """What follows `token`: at least one, and as many more as the `draft` foresaw."""

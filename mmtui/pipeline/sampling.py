@@ -43,7 +43,10 @@ class Sampler:
         with np.errstate(over="ignore"):  # far below the best, at a temperature of nearly 0
             odds = np.exp(below_best / self._sampling.temperature)
         tokens, probabilities = nucleus(odds / odds.sum(), self._sampling.top_p)
-        reached = probabilities.cumsum()
+        # By number, not by probability: of two that are nearly equal, the last bit of a logit
+        # would decide which comes first, and so which is drawn.
+        order = tokens.argsort()
+        tokens, reached = tokens[order], probabilities[order].cumsum()
         drawn = self._generator.random() * reached[-1]
         return int(tokens[np.searchsorted(reached, drawn, side="right")])
 

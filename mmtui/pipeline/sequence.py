@@ -8,6 +8,7 @@ from mmtui.pipeline.prompt import Prompt
 # What one position of a sequence holds: a token, or the n-th patch of a picture.
 Position = int | tuple[str, int]
 
+LEAST_SHARED = 64  # positions with another conversation for which its cache is kept
 PREFILL_CHUNK = 128  # positions read at once; they take seconds with a large model on a CPU
 
 
@@ -25,11 +26,15 @@ def positions(prompt: Prompt, patches: int) -> list[Position]:
 def reusable(held: Sequence[Position], wanted: Sequence[Position]) -> int:
     """How many leading positions of `wanted` a cache of `held` saves computing.
 
-    The last one is fed anew whatever is held: its logits are needed.
+    The last one is fed anew whatever is held: its logits are needed. What another conversation
+    happens to begin with, its template, is not worth it: positions that are read in other batches
+    differ in their last bits, with which the same seed gives another answer.
     """
     common = 0
     for here, there in zip(held, wanted, strict=False):
         if here != there:
             break
         common += 1
+    if common < min(LEAST_SHARED, len(held)):
+        return 0
     return min(common, len(wanted) - 1)

@@ -3,6 +3,7 @@
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conversations import NEW, features_of, prompts
@@ -58,7 +59,7 @@ def test_greedy_tokens_equal_generate_cold_warm_and_batched(model, pictures):
     warm = Engine(model)
     for sequence, tokens in zip(sequences, expected, strict=True):
         assert taken(warm, sequence, features) == tokens
-        assert warm.cached(sequence) == len(sequence) - 1
+        assert warm.cached(sequence) == len(sequence)
         assert taken(warm, sequence, features) == tokens
 
     engine = Engine(model)
@@ -102,7 +103,7 @@ def test_a_second_turn_prefills_only_what_is_new(model):
 
 
 def test_another_picture_in_the_same_place_is_not_taken_from_the_cache(model):
-    first = prompts(model, 1)[0]
+    first = [7] * 64 + prompts(model, 1)[0]
     other = [p if isinstance(p, int) else ("other", p[1]) for p in first]
     features = features_of([first, other], model.hidden)
     engine = Engine(model)
@@ -110,6 +111,24 @@ def test_another_picture_in_the_same_place_is_not_taken_from_the_cache(model):
     slot = next(i for i, p in enumerate(first) if not isinstance(p, int))
     assert engine.cached(other) == slot
     assert taken(engine, other, features) == taken(Engine(model), other, features)
+
+
+def test_a_prompt_that_comes_again_has_the_same_logits_to_the_last_bit(model):
+    """Else the same seed would give another answer."""
+    sequence, other = prompts(model, 1)[1], prompts(model, 0)[7]
+    features = features_of([sequence], model.hidden)
+    engine = Engine(model)
+
+    def logits() -> list[np.ndarray]:
+        seen: list[np.ndarray] = []
+        tokens = engine.stream(sequence, features, lambda x: seen.append(x.copy()) or x.argmax(-1))
+        list(islice(tokens, 8))
+        return seen
+
+    first = logits()
+    assert np.array_equal(logits(), first)
+    taken(engine, other, {})
+    assert np.array_equal(logits(), first)
 
 
 def test_a_prompt_read_in_pieces_is_the_same_prompt_and_may_be_left_between_them(

@@ -58,3 +58,11 @@ def test_a_tiny_top_p_is_greedy():
     logits = chance(8, 30)
     drawn = Sampler(Sampling(temperature=1.0, top_p=1e-6, seed=1))(logits)
     assert drawn.tolist() == logits.argmax(-1).tolist()
+
+
+def test_the_last_bit_of_a_logit_hardly_ever_decides():
+    logits = np.zeros((2000, 50), np.float32)  # all equal: the least difference orders them
+    noise = chance(2000, 50, scale=1e-6)
+    sampling = Sampling(temperature=1.0, top_p=1.0, seed=3)
+    drawn, disturbed = Sampler(sampling)(logits), Sampler(sampling)(logits + noise)
+    assert (drawn != disturbed).mean() < 0.01
