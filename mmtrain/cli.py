@@ -1,9 +1,12 @@
 """Every `mmtrain` command. What is heavy is imported by the command that needs it."""
 
+import inspect
 import os
+from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
@@ -11,6 +14,7 @@ import mmtui
 from mmtrain.data.cli import app as data_app
 from mmtrain.evaluation.cli import app as eval_app
 from mmtrain.export_cli import app as export_app
+from mmtrain.options import AlignOptions, FinetuneOptions, PretrainOptions, RunOptions
 from mmtui.entry import silence_libraries
 from mmtui.errors import UsageError
 from mmtui.paths import resolve
@@ -20,7 +24,6 @@ from mmtui.text import one_line
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from mmtrain.launch import Common, Where
     from mmtui.pipeline.assets import Report
 
 app = typer.Typer(
@@ -35,57 +38,28 @@ app.add_typer(eval_app, name="eval")
 app.add_typer(export_app, name="export")
 
 ALIGNED = Path("runs/align")  # where a bare `align` leaves its model, a bare `finetune` begins
-Data = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--data", parser=resolve, metavar="PATH", help="Data; may be repeated. Else $MMTRAIN_DATA."
-    ),
-]
-Model = Annotated[
-    str, typer.Option("--model", metavar="M", help="A preset or a checkpoint folder.")
-]
-Steps = Annotated[int, typer.Option("--steps", metavar="N", min=1, help="Steps of the optimizer.")]
 Out = Annotated[
-    Path | None, typer.Option("--out", parser=resolve, metavar="DIR", help="Default: runs/STAGE.")
+    Path | None,
+    typer.Option(
+        "--out", parser=resolve, metavar="DIR", help="Folder of the run. Default: runs/STAGE."
+    ),
 ]
 Resume = Annotated[
     str | None,
-    typer.Option("--resume", metavar="auto|DIR", help="Go on where the run in --out, or DIR, was."),
+    typer.Option(
+        "--resume",
+        metavar="auto|DIR",
+        help="Go on with the run in DIR, or with the one in --out if there is one. It keeps its"
+        " options; more --steps prolong it.",
+    ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Stop after the pre-flight.")]
-Batch = Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Rows at once.")]
-Accumulation = Annotated[
-    int, typer.Option("--accumulation", metavar="N", min=1, help="Batches that make a step.")
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Print the plan and stop; no weights are fetched."),
 ]
-Rate = Annotated[float, typer.Option("--lr", metavar="X", min=0, help="Peak learning rate.")]
-Warmup = Annotated[
-    int, typer.Option("--warmup", metavar="N", min=0, help="A tenth of the run at most.")
+Force = Annotated[
+    bool, typer.Option("--force", help="Train even if the plan needs more memory than is free.")
 ]
-Decay = Annotated[float, typer.Option("--weight-decay", metavar="X", min=0, help="Of matrices.")]
-Clip = Annotated[
-    float, typer.Option("--clip", metavar="X", min=0, help="Longest gradient; 0: any.")
-]
-Optimizer = Annotated[
-    Literal["auto", "adamw", "adam8bit", "paged-adam8bit"],
-    typer.Option("--optimizer", help="auto: 8-bit Adam on a GPU, AdamW elsewhere."),
-]
-PrecisionOption = Annotated[
-    Literal["auto", "bf16", "fp32"],
-    typer.Option("--precision", help="auto: bf16 where the device computes in it."),
-]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Decides order and chance.")]
-EvalEvery = Annotated[int, typer.Option("--eval-every", metavar="N", min=1, help="In steps.")]
-SaveEvery = Annotated[int, typer.Option("--save-every", metavar="N", min=1, help="In steps.")]
-ValLimit = Annotated[
-    int, typer.Option("--val-limit", metavar="N", min=0, help="Held-out examples looked at.")
-]
-Track = Annotated[
-    Literal["tensorboard", "wandb"] | None, typer.Option("--track", help="Log there too.")
-]
-MaxLength = Annotated[
-    int, typer.Option("--max-length", metavar="N", min=8, help="Longest dialogue, in tokens.")
-]
-Mirror = Annotated[bool, typer.Option("--mirror", help="Half of the pictures left to right.")]
 
 
 def _version(wanted: bool) -> None:
@@ -107,174 +81,113 @@ def _root(
         silence_libraries()
 
 
+Options = TypeVar("Options", bound=RunOptions)
+
+
+def _with_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the fields of `kind` as its options.
+
+    The command is called with `options`, and with `typed`: the names of those that stand on the
+    command line.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    names = [field.name for field in fields(kind)]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        def parsed(context: typer.Context, **values: Any) -> None:
+            typed = {
+                name
+                for name in names
+                if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+            }
+            options = kind(**{name: values.pop(name) for name in names})
+            command(options=options, typed=typed, **values)
+
+        own = [
+            parameter
+            for parameter in inspect.signature(command, eval_str=True).parameters.values()
+            if parameter.name not in ("options", "typed")
+        ]
+        taken = [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=hints[field.name],
+            )
+            for field in fields(kind)
+        ]
+        context = inspect.Parameter(
+            "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+        )
+        parameters = [
+            context,
+            *taken,
+            *(own_.replace(kind=inspect.Parameter.KEYWORD_ONLY) for own_ in own),
+        ]
+        parsed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        parsed.__annotations__ = {p.name: p.annotation for p in parameters}
+        parsed.__name__, parsed.__doc__ = command.__name__, command.__doc__
+        return parsed
+
+    return decorate
+
+
 @app.command()
+@_with_options(PretrainOptions)
 def pretrain(
-    data: Data = None,
-    model: Model = "auto",
-    size: Annotated[
-        str, typer.Option("--size", metavar="phi-2|170m|nano|FILE", help="Or a config.json.")
-    ] = "nano",
-    block: Annotated[
-        int, typer.Option("--block", metavar="N", min=8, help="Tokens in a row.")
-    ] = 256,
-    validation: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--validation", parser=resolve, metavar="PATH", help="Else one document in 100."
-        ),
-    ] = None,
-    steps: Steps = 4000,
+    options: PretrainOptions,
+    typed: set[str],
     out: Out = None,
     resume: Resume = None,
     dry_run: DryRun = False,
-    batch: Batch = 4,
-    accumulation: Accumulation = 1,
-    lr: Rate = 1e-3,
-    warmup: Warmup = 100,
-    weight_decay: Decay = 0.1,
-    clip: Clip = 1.0,
-    optimizer: Optimizer = "auto",
-    precision: PrecisionOption = "auto",
-    seed: Seed = 0,
-    eval_every: EvalEvery = 200,
-    save_every: SaveEvery = 500,
-    val_limit: ValLimit = 200,
-    track: Track = None,
+    force: Force = False,
 ) -> None:
-    """A Phi language model from random weights, on RedPajama text (.jsonl, .gz, .zst)."""
-    common = _common(
-        data, model, precision, {"language": lr}, steps, batch, accumulation, warmup, weight_decay,
-        clip, optimizer, seed, eval_every, save_every, val_limit,
-    )  # fmt: skip
-    where = _where("pretrain", out, resume, dry_run, track)
-    with _reporting() as report:
-        from mmtrain.launch import run_pretrain
-
-        run_pretrain(common, where, size, block, validation or [], report)
+    """Train a Phi language model from random weights, on RedPajama text (.jsonl, .gz, .zst)."""
+    _run(options, typed, out, resume, dry_run, force)
 
 
 @app.command()
+@_with_options(AlignOptions)
 def align(
-    data: Data = None,
-    model: Model = "auto",
-    projector: Annotated[
-        Literal["linear", "mlp"], typer.Option("--projector", help="mlp: two layers, GELU.")
-    ] = "linear",
-    init: Annotated[
-        Literal["concepts", "ridge", "random"],
-        typer.Option("--init", help="Where the projector begins."),
-    ] = "ridge",
-    steps: Steps = 2000,
+    options: AlignOptions,
+    typed: set[str],
     out: Out = None,
     resume: Resume = None,
     dry_run: DryRun = False,
-    batch: Batch = 16,
-    accumulation: Accumulation = 1,
-    lr: Rate = 1e-3,
-    warmup: Warmup = 50,
-    weight_decay: Decay = 0.0,
-    clip: Clip = 1.0,
-    optimizer: Optimizer = "auto",
-    precision: PrecisionOption = "auto",
-    max_length: MaxLength = 512,
-    mirror: Mirror = False,
-    seed: Seed = 0,
-    eval_every: EvalEvery = 200,
-    save_every: SaveEvery = 100,
-    val_limit: ValLimit = 500,
-    track: Track = None,
+    force: Force = False,
 ) -> None:
-    """The projector alone, on captions (COCO 2017) or dialogues (LLaVA-Instruct)."""
-    common = _common(
-        data, model, precision, {"projector": lr}, steps, batch, accumulation, warmup,
-        weight_decay, clip, optimizer, seed, eval_every, save_every, val_limit,
-    )  # fmt: skip
-    where = _where("align", out, resume, dry_run, track)
-    with _reporting() as report:
-        from mmtrain.launch import run_align
-
-        run_align(common, where, projector, init, max_length, _views(mirror), report)
+    """Train the projector alone, on captions (COCO 2017) or dialogues (LLaVA-Instruct)."""
+    _run(options, typed, out, resume, dry_run, force)
 
 
 @app.command()
+@_with_options(FinetuneOptions)
 def finetune(
-    data: Data = None,
+    options: FinetuneOptions,
+    typed: set[str],
     from_: Annotated[
         Path | None,
         typer.Option(
             "--from",
             parser=resolve,
             metavar="DIR",
-            help="The checkpoint to begin with; default: runs/align.",
+            help="As --model, of a folder. Default: runs/align if it is there.",
         ),
     ] = None,
-    model: Model = "auto",
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            "--images", parser=resolve, metavar="DIR", help="Where the JSON's images are."
-        ),
-    ] = None,
-    quantize: Annotated[
-        Literal["nf4", "none"], typer.Option("--quantize", help="Of the frozen language model.")
-    ] = "nf4",
-    rank: Annotated[int, typer.Option("--rank", metavar="R", min=1, help="Of the adapters.")] = 64,
-    alpha: Annotated[int, typer.Option("--alpha", metavar="A", min=1, help="Their scale.")] = 16,
-    dropout: Annotated[
-        float, typer.Option("--dropout", metavar="P", min=0, max=0.9, help="In the adapters.")
-    ] = 0.1,
-    patch_dropout: Annotated[
-        float, typer.Option("--patch-dropout", metavar="P", min=0, max=0.9, help="Of features.")
-    ] = 0.0,
-    checkpointing: Annotated[
-        bool, typer.Option("--checkpointing", help="Less memory, a third more time.")
-    ] = False,
-    steps: Steps = 2000,
     out: Out = None,
     resume: Resume = None,
     dry_run: DryRun = False,
-    batch: Batch = 8,
-    accumulation: Accumulation = 2,
-    projector_lr: Annotated[
-        float, typer.Option("--projector-lr", metavar="X", min=0, help="Peak learning rate.")
-    ] = 2e-5,
-    lora_lr: Annotated[
-        float, typer.Option("--lora-lr", metavar="X", min=0, help="Peak learning rate.")
-    ] = 2e-4,
-    warmup: Warmup = 50,
-    weight_decay: Decay = 0.0,
-    clip: Clip = 1.0,
-    optimizer: Optimizer = "auto",
-    precision: PrecisionOption = "auto",
-    max_length: MaxLength = 1024,
-    mirror: Mirror = False,
-    seed: Seed = 0,
-    eval_every: EvalEvery = 200,
-    save_every: SaveEvery = 100,
-    val_limit: ValLimit = 300,
-    track: Track = None,
+    force: Force = False,
 ) -> None:
-    """The projector and LoRA over the language model, on dialogues (LLaVA-Instruct)."""
-    rates = {"projector": projector_lr, "language": lora_lr}
-    if from_ is None and model == "auto" and ALIGNED.is_dir():
-        from_ = ALIGNED
-    if from_ is not None and not from_.is_dir():
-        raise UsageError(f"{from_} is no folder", "--from takes what `mmtrain align` wrote")
-    common = _common(
-        data, str(from_) if from_ else model, precision, rates, steps, batch, accumulation, warmup,
-        weight_decay, clip, optimizer, seed, eval_every, save_every, val_limit,
-    )  # fmt: skip
-    where = _where("finetune", out, resume, dry_run, track)
-    with _reporting() as report:
-        from mmtrain.launch import run_finetune
-        from mmtrain.stages.finetune import Lora
-
-        lora = Lora(rank, alpha, dropout)
-        views = _views(mirror)
-        run_finetune(
-            common, where, lora, patch_dropout, quantize, checkpointing, images, max_length, views,
-            report,
-        )  # fmt: skip
+    """Train the projector and LoRA over the language model, on dialogues (LLaVA-Instruct)."""
+    if from_ is not None:
+        if not from_.is_dir():
+            raise UsageError(f"{from_} is no folder", "--from takes what `mmtrain align` wrote")
+        options, typed = replace(options, model=str(from_)), {*typed, "model"}
+    elif options.model == "auto" and ALIGNED.is_dir():
+        options = replace(options, model=str(ALIGNED))
+    _run(options, typed, out, resume, dry_run, force)
 
 
 @app.command()
@@ -299,6 +212,32 @@ def plot(
     print(one_line(str(out)))
 
 
+def _run(
+    options: RunOptions,
+    typed: set[str],
+    out: Path | None,
+    resume: str | None,
+    dry_run: bool,
+    force: bool,
+) -> None:
+    if resume not in (None, "auto"):
+        place = resolve(resume)
+        if out is not None and out != place:
+            raise UsageError("--resume DIR and --out name different folders", "leave --out away")
+        out = place
+    with _reporting() as report:
+        from mmtrain.launch import Launch, launch
+
+        how = Launch(
+            out=out or Path("runs") / options.stage,
+            resume=resume,
+            dry_run=dry_run,
+            force=force,
+            typed=frozenset(typed),
+        )
+        launch(options, how, report)
+
+
 def _reporting() -> "AbstractContextManager[Report]":
     """A bar in one of the processes that make a run; the others are silent."""
     if os.environ.get("RANK", "0") == "0":
@@ -306,34 +245,3 @@ def _reporting() -> "AbstractContextManager[Report]":
     from mmtui.pipeline.assets import silent
 
     return nullcontext(silent)
-
-
-def _common(
-    data: list[Path] | None, model: str, precision: Any, rates: dict[str, float], steps: int,
-    batch: int, accumulation: int, warmup: int, decay: float, clip: float, optimizer: Any,
-    seed: int, eval_every: int, save_every: int, val_limit: int,
-) -> "Common":  # fmt: skip
-    from mmtrain.launch import Common
-    from mmtrain.stage import Options
-
-    options = Options(
-        steps, batch, accumulation, rates, min(warmup, steps // 10), decay, clip, optimizer,
-        seed, eval_every, save_every, val_limit,
-    )  # fmt: skip
-    return Common(data or [], model, precision, options)
-
-
-def _where(
-    stage: str, out: Path | None, resume: str | None, dry_run: bool, track: str | None
-) -> "Where":
-    from mmtrain.launch import Where
-
-    if resume not in (None, "auto"):
-        if out is not None and out != resolve(resume):
-            raise UsageError("--resume DIR and --out name different folders", "leave --out away")
-        out = resolve(resume)
-    return Where(out or Path("runs") / stage, resume, dry_run, track)
-
-
-def _views(mirror: bool) -> Any:
-    return ("plain", "mirrored") if mirror else ("plain",)

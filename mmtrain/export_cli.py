@@ -35,10 +35,14 @@ def model(
         Path, typer.Argument(metavar="RUN", parser=resolve, help="The folder of a run.")
     ],
     destination: Annotated[
-        str, typer.Argument(metavar="DIR|PRESET", help="phi2 or smol: yours from now on.")
+        str,
+        typer.Argument(
+            metavar="DIR|PRESET",
+            help="A new folder; phi2 or smol: it replaces that preset for you.",
+        ),
     ],
 ) -> None:
-    """A run's model, without its state and in half the bytes. The word may be left out."""
+    """Copy the model of a run, in half the bytes. The word `model` may be left out."""
     from mmtrain.exporting import export
 
     print(one_line(str(export(run, destination))))
@@ -53,10 +57,11 @@ def gguf(
         Path, typer.Argument(metavar="DIR", parser=resolve, help="A new folder, for --model.")
     ],
     quantize: Annotated[
-        Literal["q4_0", "q8_0", "f16"], typer.Option("--quantize", help="Of its matrices.")
+        Literal["q4_0", "q8_0", "f16"],
+        typer.Option("--quantize", help="Number format of the weight matrices."),
     ] = "q8_0",
 ) -> None:
-    """Its language model as a GGUF, the adapter merged in and the projector beside it."""
+    """Write the language model as a GGUF, with the adapter merged in, beside the projector."""
     with reporting() as report:
         from mmtrain.exporting import export_gguf
 
@@ -72,10 +77,13 @@ def between(
         Path, typer.Argument(metavar="DIR", parser=resolve, help="A new folder, for --model.")
     ],
     share: Annotated[
-        float, typer.Option("--share", metavar="X", min=0, max=1, help="Of the other.")
+        float,
+        typer.Option(
+            "--share", metavar="X", min=0, max=1, help="Share of OTHER in the mix, from 0 to 1."
+        ),
     ] = 0.5,
 ) -> None:
-    """The model on part of the way from one to the other, which may forget less."""
+    """Mix the weights of a model and of a run that began from it, which may forget less."""
     from mmtrain.exporting import export_between
 
     print(one_line(str(export_between(one, other, out, share))))

@@ -1,8 +1,6 @@
 """From the options of a stage's command to a run of the loop."""
 
-import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,196 +8,210 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import DistributedType, InitProcessGroupKwargs
 
 from mmtrain import parts as loading
-from mmtrain import runs, state
+from mmtrain import plan, provenance, runs, state
 from mmtrain.data import packing, redpajama, sources
-from mmtrain.data.features import View
+from mmtrain.data.examples import Split
 from mmtrain.data.fingerprint import Fingerprint
 from mmtrain.loop import Loop
+from mmtrain.optimizers import choose_optimizer
+from mmtrain.options import (
+    AlignOptions,
+    FinetuneOptions,
+    PretrainOptions,
+    RunOptions,
+)
 from mmtrain.screen import Screen
-from mmtrain.stage import Options, Precision, Stage
+from mmtrain.stage import Stage
 from mmtrain.stages import align, finetune, pretrain
-from mmtrain.stages.finetune import Lora, Quantize
-from mmtrain.starts import Start
 from mmtui.errors import MissingError, UsageError
 from mmtui.pipeline import assets, checkpoint, language
 from mmtui.pipeline.assets import Report
-from mmtui.pipeline.projector import Kind
+from mmtui.pipeline.checkpoint import PRESETS, Checkpoint
 
 PHI2_TOKENS = 50295
 
 
-@dataclass(frozen=True)
-class Where:
-    """What a run is given beside its options: these may differ when it resumes."""
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """What is decided anew at each start of a run; `typed` are the options on the command line."""
 
     out: Path
     resume: str | None
     dry_run: bool
-    track: str | None
+    force: bool
+    typed: frozenset[str]
 
 
-@dataclass(frozen=True)
-class Common:
-    """What every stage takes. `data` empty: looked for."""
+def launch(options: RunOptions, how: Launch, report: Report) -> None:
+    """Begin a run, go on with one, or say what one would take.
 
-    data: list[Path]
-    model: str
-    precision: Precision
-    options: Options
-
-
-def run_pretrain(
-    common: Common, where: Where, size: str, block: int, held_out: list[Path], report: Report
-) -> None:
-    def build(accelerator: Accelerator, screen: Screen) -> Stage:
-        shape = pretrain.config(size)
-        base = loading.find(common.model)
-        with accelerator.main_process_first():
-            validation = [file for path in held_out for file in redpajama.files(path)]
-            held = {file.resolve() for file in validation}
-            named = sources.text(common.data, screen.say)
-            files = [file for file in named if file.resolve() not in held]
-            tokenizer = _tokenizer(files, shape.vocab_size, report)
-            packed = packing.pack(files, validation, tokenizer, report)
-        for note in packed.notes:
-            screen.say(f"note: {note}")
-        return pretrain.build(shape, tokenizer, packed, block, base.spec, accelerator)
-
-    _run(
-        "pretrain",
-        common,
-        where,
-        {"size": size, "block": block, "held_out": held_out},
-        build,
-        report,
-    )
-
-
-def run_align(
-    common: Common,
-    where: Where,
-    kind: Kind,
-    start: Start,
-    limit: int,
-    views: tuple[View, ...],
-    report: Report,
-) -> None:
-    def build(accelerator: Accelerator, screen: Screen) -> Stage:
-        found = loading.find(common.model)
-        loading.needs_sight(found)
-        with accelerator.main_process_first():
-            split = sources.dialogues(common.data, "align", None, screen.say)
-        precision = loading.training_precision(common.precision, accelerator.device)
-        parts = loading.load(found, precision, accelerator.device, report, adapted=False)
-        return align.build(
-            parts, split, kind=kind, start=start, limit=limit, views=views,
-            accelerator=accelerator, say=screen.say,
-        )  # fmt: skip
-
-    extra = {"projector": kind, "init": start, "max_length": limit, "views": views}
-    _run("align", common, where, extra, build, report)
-
-
-def run_finetune(
-    common: Common,
-    where: Where,
-    lora: Lora,
-    patch_dropout: float,
-    quantize: Quantize,
-    checkpointing: bool,
-    images: Path | None,
-    limit: int,
-    views: tuple[View, ...],
-    report: Report,
-) -> None:
-    def build(accelerator: Accelerator, screen: Screen) -> Stage:
-        found = loading.find(common.model)
-        if found.projector is None:
-            screen.say(
-                f"NOT ALIGNED: {found.spec.name} has no projector, it begins from captions; after"
-                " `mmtrain align`, --from its folder, it learns more"
-            )
-        with accelerator.main_process_first():
-            split = sources.dialogues(common.data, "finetune", images, screen.say)
-        plain = loading.training_precision(common.precision, accelerator.device)
-        precision = "nf4" if quantize == "nf4" else plain
-        parts = loading.load(found, precision, accelerator.device, report, adapted=False)
-        return finetune.build(
-            parts, split, lora=lora, patch_dropout=patch_dropout, checkpointing=checkpointing,
-            limit=limit, views=views, accelerator=accelerator, say=screen.say,
-        )  # fmt: skip
-
-    extra = {
-        **asdict(lora), "patch_dropout": patch_dropout, "quantize": quantize,
-        "checkpointing": checkpointing, "images": images, "max_length": limit, "views": views,
-    }  # fmt: skip
-    _run("finetune", common, where, extra, build, report)
-
-
-def _run(
-    name: str,
-    common: Common,
-    where: Where,
-    extra: dict[str, Any],
-    build: Callable[[Accelerator, Screen], Stage],
-    report: Report,
-) -> None:
+    Raises:
+        UsageError: The folder is in use, or a resumed run was begun with something else.
+        MmtuiError: The run will not fit into memory, or fails.
+        KeyboardInterrupt: It was interrupted, and is saved.
+    """
+    record = None
+    if how.resume is not None or not how.dry_run:
+        record = runs.find(how.out, how.resume)
+    if record is not None:
+        options = runs.resume_options(how.out, record, options, how.typed)
+    if options.track and find_spec(options.track) is None:
+        raise MissingError(f"{options.track} is not installed", f"pip install {options.track}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    precision = loading.training_precision(common.precision, device)
-    if where.track and find_spec(where.track) is None:
-        raise MissingError(f"{where.track} is not installed", f"pip install {where.track}")
+    options = replace(options, precision=loading.training_precision(options.precision, device))
+    accelerator = _accelerator(options, how.out, device)
+    screen = Screen(options.stage, options.steps, speaks=accelerator.is_main_process)
+    newest = state.newest(how.out, screen.say) if record is not None else None
+    if newest is not None and _is_finished(newest[0], options, how.out, screen):
+        return
+    found = loading.find(options.model)
+    options = _settle(options, found, accelerator)
+    torch.manual_seed(options.seed)
+    if how.dry_run and plan.is_unfetched(options, found):
+        split = _dialogues(options, accelerator, screen)
+        report("starting", 1, 1)
+        plan.describe_unfetched(options, found, split, accelerator, screen, how.force)
+        return
+    stage = _build(options, found, accelerator, screen, how.force, report)
+    loop = Loop(stage, options, how.out, accelerator, screen)
+    if not how.dry_run:
+        stage.prepare()
+        record = _record(options, found, stage, accelerator, how.out, record)
+    report("starting", 1, 1)  # the bar of the run takes over
+    loop.check(how.force)
+    if not how.dry_run:
+        assert record is not None
+        _train(loop, options, record, newest, how.out, accelerator, screen)
+        screen.say(f"done; the model is in {how.out}")
+
+
+def _accelerator(options: RunOptions, out: Path, device: torch.device) -> Accelerator:
     # One process may tokenize or encode for hours while the others wait.
     patience = InitProcessGroupKwargs(timeout=timedelta(days=2))
-    accelerator = Accelerator(
+    return Accelerator(
         kwargs_handlers=[patience],
-        mixed_precision="bf16" if precision == "bf16" else "no",
-        log_with=where.track,
-        project_dir=where.out,
+        mixed_precision="bf16" if options.precision == "bf16" else "no",
+        log_with=options.track,
+        project_dir=out,
         cpu=device.type == "cpu",
     )
-    screen = Screen(name, common.options.steps, speaks=accelerator.is_main_process)
-    settings = _plain(
-        {
-            "stage": name,
-            "model": common.model,
-            "data": [p.resolve() for p in common.data],
-            "precision": precision,
-        }
-        | {"processes": accelerator.num_processes}
-        | asdict(common.options)
-        | extra
-    )
-    goes_on = not where.dry_run and runs.check(where.out, where.resume, settings)
-    torch.manual_seed(common.options.seed)
-    stage = build(accelerator, screen)
-    loop = Loop(stage, common.options, where.out, accelerator, screen)
-    if not where.dry_run:
-        stage.prepare()
-        settings["fingerprint"] = _fingerprint(stage)
-        if goes_on:
-            runs.compare_data(where.out, settings["fingerprint"])
-    report("starting", 1, 1)  # the bar of the run takes over
-    loop.check()
-    if not where.dry_run:
-        lock = runs.claim(where.out, settings) if accelerator.is_main_process else None
-        accelerator.wait_for_everyone()
-        if not (where.out / runs.FILE).exists():
-            raise UsageError(
-                f"{where.out} is not one folder for all processes", "--out on a shared file system"
-            )
-        if where.track:
-            accelerator.init_trackers("mmtrain", {k: str(v) for k, v in settings.items()})
-        try:
-            loop.run(state.newest(where.out, screen.say) if goes_on else None)
-        finally:
-            screen.close()
-            accelerator.end_training()
-            if lock is not None:
-                lock.release()
-        screen.say(f"done; the model is in {where.out}")
+
+
+def _is_finished(step: int, options: RunOptions, out: Path, screen: Screen) -> bool:
+    """Whether a run that stands at `step` has no step left to take, which is said."""
+    if step > options.steps:
+        raise UsageError(
+            f"the run in {out} has taken {step:,} steps already", f"--steps {step} or more"
+        )
+    if step == options.steps:
+        screen.say(
+            f"the run in {out} is finished: {step:,} of {options.steps:,} steps are taken;"
+            " more --steps prolong it"
+        )
+    return step == options.steps
+
+
+def _settle(options: RunOptions, found: Checkpoint, accelerator: Accelerator) -> RunOptions:
+    """The options with what `auto` stands for here: run.json says what is really trained."""
+    if options.model == "auto":
+        model = found.spec.name
+    else:
+        is_folder = options.model not in PRESETS and Path(options.model).is_dir()
+        model = str(Path(options.model).absolute()) if is_folder else options.model
+    is_sharded = accelerator.distributed_type == DistributedType.FSDP
+    optimizer = choose_optimizer(options.optimizer, accelerator.device, is_sharded)
+    options = replace(options, model=model, optimizer=optimizer)
+    return finetune.fill_in(options, found) if isinstance(options, FinetuneOptions) else options
+
+
+def _build(
+    options: RunOptions,
+    found: Checkpoint,
+    accelerator: Accelerator,
+    screen: Screen,
+    force: bool,
+    report: Report,
+) -> Stage:
+    if isinstance(options, PretrainOptions):
+        return _build_pretrain(options, found, accelerator, screen, force, report)
+    split = _dialogues(options, accelerator, screen)
+    precision = loading.training_precision(options.precision, accelerator.device)
+    if isinstance(options, AlignOptions):
+        loading.needs_sight(found)
+        parts = loading.load(found, precision, accelerator.device, report, adapted=False)
+        return align.build(parts, split, options, accelerator, screen.say)
+    assert isinstance(options, FinetuneOptions)
+    if found.projector is None:
+        screen.say(
+            f"NOT ALIGNED: {found.spec.name} has no projector, it begins from captions; after"
+            " `mmtrain align`, --from its folder, it learns more"
+        )
+    stored = "nf4" if options.quantize == "nf4" else precision
+    parts = loading.load(found, stored, accelerator.device, report, adapted=False)
+    return finetune.build(parts, split, options, accelerator, screen.say)
+
+
+def _build_pretrain(
+    options: PretrainOptions,
+    found: Checkpoint,
+    accelerator: Accelerator,
+    screen: Screen,
+    force: bool,
+    report: Report,
+) -> Stage:
+    shape = pretrain.config(options.size)
+    plan.check_pretrain(options, shape, accelerator, force)
+    with accelerator.main_process_first():
+        held_out = options.validation or []
+        validation = [file for path in held_out for file in redpajama.files(path)]
+        held = {file.resolve() for file in validation}
+        named = sources.text(options.data or [], screen.say)
+        files = [file for file in named if file.resolve() not in held]
+        tokenizer = _tokenizer(files, shape.vocab_size, report)
+        packed = packing.pack(files, validation, tokenizer, report)
+    for note in packed.notes:
+        screen.say(f"note: {note}")
+    return pretrain.build(shape, tokenizer, packed, options, found.spec, accelerator)
+
+
+def _dialogues(options: RunOptions, accelerator: Accelerator, screen: Screen) -> Split:
+    images = options.images if isinstance(options, FinetuneOptions) else None
+    with accelerator.main_process_first():
+        return sources.dialogues(options.data or [], options.stage, images, screen.say)
+
+
+def _record(
+    options: RunOptions,
+    found: Checkpoint,
+    stage: Stage,
+    accelerator: Accelerator,
+    out: Path,
+    before: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """What run.json will hold. A run that goes on (`before`) must find what it began with.
+
+    Raises:
+        UsageError: It does not.
+    """
+    start = provenance.describe_start()
+    is_new = isinstance(options, PretrainOptions)
+    now = {
+        "stage": options.stage,
+        **start,
+        "options": runs.to_json(options),
+        "processes": accelerator.num_processes,
+        "checkpoint_sha256": None if is_new else provenance.checkpoint_sha256(found),
+        "fingerprint": _fingerprint(stage),
+    }
+    if before is None:
+        return now
+    runs.compare_start(out, before, now)
+    runs.compare_data(out, now["fingerprint"])
+    resumed = [*before.get("resumed", []), start]
+    return before | {"options": now["options"], "resumed": resumed}
 
 
 def _fingerprint(stage: Stage) -> dict[str, Fingerprint]:
@@ -210,10 +222,34 @@ def _fingerprint(stage: Stage) -> dict[str, Fingerprint]:
     }
 
 
-def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    """As JSON gives it back."""
-    plain: dict[str, Any] = json.loads(json.dumps(settings, default=str))
-    return plain
+def _train(
+    loop: Loop,
+    options: RunOptions,
+    record: dict[str, Any],
+    newest: tuple[int, Path] | None,
+    out: Path,
+    accelerator: Accelerator,
+    screen: Screen,
+) -> None:
+    lock = None
+    if accelerator.is_main_process:
+        lock = runs.claim(out)
+        runs.write(out, record)
+    accelerator.wait_for_everyone()
+    if not (out / runs.FILE).exists():
+        raise UsageError(
+            f"{out} is not one folder for all processes", "--out on a shared file system"
+        )
+    if options.track:
+        settings = {name: str(value) for name, value in record["options"].items()}
+        accelerator.init_trackers("mmtrain", settings)
+    try:
+        loop.run(newest)
+    finally:
+        screen.close()
+        accelerator.end_training()
+        if lock is not None:
+            lock.release()
 
 
 def _tokenizer(files: list[Path], vocabulary: int, report: Report) -> Any:

@@ -18,10 +18,11 @@ from torch import Tensor
 from mmtrain import optimizers, plotting, sharding, sheets, state
 from mmtrain.data.order import Order, share
 from mmtrain.metrics import Metrics
-from mmtrain.model import positions_of, trained_tokens
+from mmtrain.model import tokens_of, trained_tokens
+from mmtrain.options import RunOptions
 from mmtrain.preflight import preflight
 from mmtrain.screen import Screen
-from mmtrain.stage import Options, Stage
+from mmtrain.stage import Stage
 from mmtui.errors import InputError, MmtuiError, UsageError
 
 TRAINED, OPTIMIZER = "trained.safetensors", "optimizer.pt"
@@ -31,7 +32,12 @@ class Loop:
     """Trains a stage from its first step, or from the state in `resumed`, to its last."""
 
     def __init__(
-        self, stage: Stage, options: Options, out: Path, accelerator: Accelerator, screen: Screen
+        self,
+        stage: Stage,
+        options: RunOptions,
+        out: Path,
+        accelerator: Accelerator,
+        screen: Screen,
     ) -> None:
         self._stage, self._options, self._out = stage, options, out
         self._accelerator, self._screen = accelerator, screen
@@ -42,7 +48,7 @@ class Loop:
             options.optimizer,
             stage.module,
             options.rates,
-            options.decay,
+            options.weight_decay,
             accelerator.device,
             is_sharded,
         )
@@ -52,16 +58,9 @@ class Loop:
         self._saved_at = 0
         self._metrics: Metrics | None = None  # in the main process
 
-    def check(self) -> None:
-        """The pre-flight; raises MmtuiError if the run will not fit."""
-        preflight(
-            self._stage,
-            self._options,
-            self._module,
-            self._optimizer,
-            self._accelerator,
-            self._screen,
-        )
+    def check(self, force: bool = False) -> None:
+        """The pre-flight; raises MmtuiError if the run will not fit, unless `force` is on."""
+        preflight(self._stage, self._options, self._module, self._accelerator, self._screen, force)
 
     def run(self, resumed: tuple[int, Path] | None = None) -> None:
         """Raises KeyboardInterrupt after SIGINT or SIGTERM, when the state is saved."""
@@ -74,21 +73,24 @@ class Loop:
         self._saved_at = start
         if self._accelerator.is_main_process:
             self._metrics = Metrics(self._out, start if resumed else -1)
-        self._clock = time.perf_counter()
         if not resumed:
             self._evaluate(0)
+            self._save(0)
+        self._saved_when = time.monotonic()
         with _interruption() as interrupted, ThreadPoolExecutor(1) as loader:
             coming: Future[list[Any]] = loader.submit(self._batches, start)
             for step in range(start, options.steps):
+                began = time.perf_counter()
                 batches = coming.result()
                 if step + 1 < options.steps:
                     coming = loader.submit(self._batches, step + 1)
-                stop = self._step(step, batches, interrupted())
+                line, read, stop, due = self._step(step, batches, interrupted(), self._is_due())
+                self._screen.step(line, read / (time.perf_counter() - began))
                 done = step + 1
                 last = done == options.steps
                 if last or done % options.eval_every == 0:
                     self._evaluate(done)
-                if last or stop or done % options.save_every == 0:
+                if last or stop or due or done % options.save_every == 0:
                     self._save(done)
                 if stop and not last:
                     self._screen.say(f"saved after step {done}; --resume auto goes on from there")
@@ -105,21 +107,29 @@ class Loop:
         )
         return [self._stage.train.batch(part, step) for part in parts]
 
-    def _step(self, step: int, batches: list[Any], interrupted: bool) -> bool:
-        """One step of the optimizer. Whether any process was asked to stop."""
+    def _is_due(self) -> bool:
+        """Whether it is time to save, by the clock of the main process."""
+        minutes = self._options.save_minutes
+        is_late = minutes > 0 and time.monotonic() - self._saved_when >= 60 * minutes
+        return is_late and self._accelerator.is_main_process
+
+    def _step(
+        self, step: int, batches: list[Any], interrupted: bool, due: bool
+    ) -> tuple[dict[str, Any], int, bool, bool]:
+        """One step of the optimizer.
+
+        Returns its line of metrics and the tokens that were read, padding excluded; and whether
+        any process was asked to stop, or is due to save.
+        """
         accelerator, module = self._accelerator, self._module
         counted = torch.tensor(
-            [
-                sum(map(trained_tokens, batches)),
-                sum(map(positions_of, batches)),
-                interrupted,
-            ],
+            [sum(map(trained_tokens, batches)), sum(map(tokens_of, batches)), interrupted, due],
             device=accelerator.device,
         )
-        tokens, positions, stop = accelerator.reduce(counted, "sum").tolist()
+        tokens, read, stop, is_due = accelerator.reduce(counted, "sum").tolist()
         if not tokens:
             raise self._trouble(step, "no token to train on")
-        optimizers.set_rates(self._optimizer, step, self._options.steps, self._options.warmup)
+        optimizers.set_rates(self._optimizer, step, self._options.steps, self._options.warmup_steps)
         summed = torch.zeros((), dtype=torch.float64, device=accelerator.device)
         for number, batch in enumerate(batches, 1):
             with nullcontext() if number == len(batches) else accelerator.no_sync(module):
@@ -144,10 +154,7 @@ class Loop:
             "lr": rates,
         }
         self._log(line)
-        now = time.perf_counter()
-        self._screen.step(line, positions / (now - self._clock))
-        self._clock = now
-        return bool(stop)
+        return line, read, bool(stop), bool(is_due)
 
     def _trouble(self, step: int, what: str) -> MmtuiError:
         names = self._stage.train.names(self._order.window(step))
@@ -208,11 +215,11 @@ class Loop:
                 state.save_object(aside, OPTIMIZER, moments)
             accelerator.wait_for_everyone()
             if accelerator.is_main_process:
-                state.seal(self._out, step)
-            self._saved_at = step
-            if accelerator.is_main_process:
+                # The model first: where a state is whole, the model is as old as it is, or newer.
                 self._stage.export(self._out, trained)
+                state.seal(self._out, step)
                 plotting.plot([self._out], self._out / "loss.png")
+            self._saved_at, self._saved_when = step, time.monotonic()
         except Exception as error:
             state.discard(self._out, step)
             if not state.says_full(error):
@@ -236,8 +243,6 @@ class Loop:
         torch.set_rng_state(random["cpu"])
         if torch.cuda.is_available() and "cuda" in random:
             torch.cuda.set_rng_state(random["cuda"])
-        if accelerator.is_main_process:  # a kill may have come between the state and the model
-            self._stage.export(self._out, trained)
         return step
 
 

@@ -86,9 +86,11 @@ def trained_tokens(batch: Batch | Tensor) -> int:
     return int((batch.targets != IGNORE).sum())
 
 
-def positions_of(batch: Batch | Tensor) -> int:
-    """How many positions a batch takes in the language model, padding included."""
-    return batch[:, 1:].numel() if isinstance(batch, Tensor) else batch.targets.numel()
+def tokens_of(batch: Batch | Tensor) -> int:
+    """How many tokens and patches of pictures the language model reads, padding excluded."""
+    if isinstance(batch, Tensor):
+        return batch[:, 1:].numel()
+    return sum(map(len, batch.sequences))
 
 
 def trained_state(module: nn.Module) -> dict[str, Tensor]:

@@ -1,20 +1,20 @@
 """Optimizers and the learning-rate schedule."""
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
+from mmtrain.options import OptimizerName
 from mmtui.errors import UsageError
 
-Name = Literal["auto", "adamw", "adam8bit", "paged-adam8bit"]
 FLOOR = 0.1  # of the peak: where the cosine ends
 BETAS = (0.9, 0.95)
 
 
 def build(
-    name: Name,
+    name: OptimizerName,
     module: nn.Module,
     rates: dict[str, float],
     decay: float,
@@ -23,9 +23,11 @@ def build(
 ) -> torch.optim.Optimizer:
     """An optimizer of the trained parameters: one group for each of `rates`.
 
-    A group's name is the first part of its parameters' names. `auto` is bitsandbytes' 8-bit
-    Adam on a GPU, AdamW elsewhere and where parameters are sharded (FSDP), which 8-bit
-    optimizers can't be: UsageError. Vectors (biases, norms) do not decay.
+    A group's name is the first part of its parameters' names. Vectors (biases, norms) do not
+    decay.
+
+    Raises:
+        UsageError: As `choose_optimizer`.
     """
     groups: list[dict[str, Any]] = []
     for group, rate in rates.items():
@@ -39,9 +41,8 @@ def build(
             if chosen:
                 settings = {"name": group, "peak": rate, "lr": rate}
                 groups.append({"params": chosen, "weight_decay": decays * decay, **settings})
-    if is_sharded and "8bit" in name:
-        raise UsageError("8-bit optimizers can't be sharded", "--optimizer adamw")
-    if name == "adamw" or (name == "auto" and (is_sharded or device.type != "cuda")):
+    name = choose_optimizer(name, device, is_sharded)
+    if name == "adamw":
         return torch.optim.AdamW(groups, betas=BETAS)
     from bitsandbytes import optim
 
@@ -50,9 +51,22 @@ def build(
     return optimizer
 
 
-def bytes_per_parameter(optimizer: torch.optim.Optimizer) -> int:
-    """Of its state: two moments, in fp32 or in 8 bits."""
-    return 2 if "8bit" in type(optimizer).__name__ else 8
+def choose_optimizer(name: OptimizerName, device: torch.device, is_sharded: bool) -> OptimizerName:
+    """What `auto` stands for: 8-bit Adam on a GPU, AdamW elsewhere or where weights are sharded.
+
+    Raises:
+        UsageError: 8-bit moments can't be sharded (FSDP).
+    """
+    if name == "auto":
+        return "adam8bit" if device.type == "cuda" and not is_sharded else "adamw"
+    if is_sharded and "8bit" in name:
+        raise UsageError("8-bit optimizers can't be sharded", "--optimizer adamw")
+    return name
+
+
+def moment_bytes(name: OptimizerName) -> int:
+    """Bytes of the optimizer's state for each trained number: two moments, in fp32 or 8 bits."""
+    return 2 if "8bit" in name else 8
 
 
 def set_rates(optimizer: torch.optim.Optimizer, step: int, steps: int, warmup: int) -> None:

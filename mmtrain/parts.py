@@ -9,7 +9,7 @@ import torch
 
 from mmtrain.answering import Answerer
 from mmtrain.data.features import FeatureStore
-from mmtrain.stage import Precision
+from mmtrain.options import Precision
 from mmtui.errors import MissingError
 from mmtui.pipeline import assets, checkpoint, engine_llamacpp, language, projector
 from mmtui.pipeline import spec as specs

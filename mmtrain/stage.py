@@ -1,38 +1,13 @@
-"""What a stage hands to the loop, and what the user decides about a run."""
+"""What a stage hands to the loop."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from torch import Tensor, nn
 
 from mmtrain.data.batches import Dataset
-from mmtrain.optimizers import Name as OptimizerName
-
-Precision = Literal["auto", "bf16", "fp32"]
-
-
-@dataclass(frozen=True)
-class Options:
-    """A run's settings. `batch` is that of one process and one of its accumulated batches."""
-
-    steps: int
-    batch: int
-    accumulation: int
-    rates: dict[str, float]  # peak learning rates, by the part that is trained
-    warmup: int
-    decay: float
-    clip: float
-    optimizer: OptimizerName
-    seed: int
-    eval_every: int
-    save_every: int
-    val_limit: int
-
-    def window(self, processes: int) -> int:
-        """Examples in a step."""
-        return self.batch * self.accumulation * processes
+from mmtrain.options import StageName
 
 
 @dataclass(frozen=True)
@@ -55,7 +30,7 @@ class Stage:
     trained parameters to a folder as a checkpoint of mmtui. `samples` may generate.
     """
 
-    name: str
+    name: StageName
     module: nn.Module
     in_training_mode: bool
     train: Dataset

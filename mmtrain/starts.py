@@ -1,11 +1,12 @@
 """Where a projector begins: at random, from concepts that the tower knows, or from captions."""
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mmtrain.options import ProjectorInit
 from mmtui.errors import MissingError, MmtuiError
 from mmtui.pipeline import assets
 from mmtui.pipeline.language import LanguageModel
@@ -13,12 +14,11 @@ from mmtui.pipeline.naming import class_names, classifier
 from mmtui.pipeline.projector import Kind, Projector, make
 from mmtui.pipeline.spec import VisionSpec
 
-Start = Literal["concepts", "ridge", "random"]
 RIDGE_IMAGES = 2000
 
 
 def projector(
-    start: Start,
+    start: ProjectorInit,
     kind: Kind,
     spec: VisionSpec,
     language: LanguageModel,

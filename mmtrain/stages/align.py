@@ -1,6 +1,6 @@
 """align: the projector alone learns; tower and language model are frozen."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -8,24 +8,18 @@ from torch import Tensor
 
 from mmtrain import starts
 from mmtrain.data.examples import Split
-from mmtrain.data.features import View
 from mmtrain.model import VisionLanguage
+from mmtrain.options import AlignOptions
 from mmtrain.parts import Parts, needs_sight
 from mmtrain.stage import Stage
 from mmtrain.stages import sight
-from mmtrain.starts import Start
 from mmtui.pipeline import checkpoint
-from mmtui.pipeline.projector import Kind
 
 
 def build(
     parts: Parts,
     split: Split,
-    *,
-    kind: Kind,
-    start: Start,
-    limit: int,
-    views: Sequence[View],
+    options: AlignOptions,
     accelerator: Accelerator,
     say: Callable[[str], None],
 ) -> Stage:
@@ -36,11 +30,13 @@ def build(
     """
     vision = needs_sight(parts.checkpoint)
     split = split.with_pictures()  # nothing else trains a projector
-    train, validation = sight.datasets(parts, split, limit, views)
-    count = starts.RIDGE_IMAGES if start == "ridge" else sight.SAMPLES
+    train, validation = sight.datasets(parts, split, options.max_length, options.views)
+    count = starts.RIDGE_IMAGES if options.init == "ridge" else sight.SAMPLES
     with accelerator.main_process_first():
         features, captions = sight.sample_features(parts, split.train, count)
-    projector = starts.projector(start, kind, vision, parts.language, features, captions)
+    projector = starts.projector(
+        options.init, options.projector, vision, parts.language, features, captions
+    )
     module = VisionLanguage(parts.language.model, projector.to(accelerator.device))
     spec = parts.checkpoint.spec
 
@@ -56,5 +52,5 @@ def build(
         validation=validation,
         export=export,
         samples=sight.sampler(parts, projector, validation),
-        prepare=sight.encoder(parts, train, validation, views, accelerator, say),
+        prepare=sight.encoder(parts, train, validation, options.views, accelerator, say),
     )

@@ -1,28 +1,28 @@
 """finetune: the projector, and LoRA over the frozen language model, 4-bit or not."""
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmtrain import starts
 from mmtrain.data.examples import Split
-from mmtrain.data.features import View
 from mmtrain.model import VisionLanguage
+from mmtrain.options import FinetuneOptions
 from mmtrain.parts import Parts, needs_sight
 from mmtrain.stage import Stage
 from mmtrain.stages import sight
-from mmtui.errors import InputError
+from mmtui.errors import InputError, UsageError
+from mmtui.files import read_json
 from mmtui.pipeline import checkpoint, projector
+from mmtui.pipeline.checkpoint import Checkpoint
 from mmtui.pipeline.projector import Projector
 from mmtui.pipeline.spec import VisionSpec
-
-Quantize = Literal["nf4", "none"]
 
 
 @dataclass(frozen=True)
@@ -37,15 +37,43 @@ class Lora:
     dropout: float
 
 
+def fill_in(options: FinetuneOptions, found: Checkpoint) -> FinetuneOptions:
+    """The options with the settings of the adapters that will be trained.
+
+    An adapter of the checkpoint learns on: its rank and scale are those of its weights.
+
+    Raises:
+        UsageError: The options ask for another rank or scale.
+        InputError: The adapter's settings are damaged.
+    """
+    if found.adapter is None:
+        lora = Lora(64, 16, 0.1)
+    else:
+        settings = read_json(found.adapter / "adapter_config.json")
+        try:
+            lora = Lora(*(settings[name] for name in ("r", "lora_alpha", "lora_dropout")))
+        except (KeyError, TypeError) as error:
+            raise InputError(f"the adapter in {found.adapter} is no LoRA") from error
+        for name, wanted, there in (
+            ("--rank", options.rank, lora.rank),
+            ("--alpha", options.alpha, lora.alpha),
+        ):
+            if wanted not in (None, there):
+                raise UsageError(
+                    f"{name} {wanted} does not fit: the adapter of this model has {there}",
+                    f"leave {name} out, or begin from a model without an adapter, as `mmtrain"
+                    " align` writes",
+                )
+    dropout = lora.dropout if options.dropout is None else options.dropout
+    return replace(
+        options, rank=options.rank or lora.rank, alpha=options.alpha or lora.alpha, dropout=dropout
+    )
+
+
 def build(
     parts: Parts,
     split: Split,
-    *,
-    lora: Lora,
-    patch_dropout: float,
-    checkpointing: bool,
-    limit: int,
-    views: Sequence[View],
+    options: FinetuneOptions,
     accelerator: Accelerator,
     say: Callable[[str], None],
 ) -> Stage:
@@ -54,11 +82,13 @@ def build(
     The loss is on the assistant's tokens only.
     """
     vision = needs_sight(parts.checkpoint)
-    train, validation = sight.datasets(parts, split, limit, views)
+    train, validation = sight.datasets(parts, split, options.max_length, options.views)
     seeing = _projector(parts, split, vision, accelerator)
     seeing.requires_grad_(True).to(accelerator.device)
-    adapted = adapt(parts, lora, checkpointing)
-    module = VisionLanguage(parts.language.model, seeing, patch_dropout)
+    assert options.rank and options.alpha and options.dropout is not None  # filled in
+    lora = Lora(options.rank, options.alpha, options.dropout)
+    adapted = adapt(parts, lora, options.checkpointing)
+    module = VisionLanguage(parts.language.model, seeing, options.patch_dropout)
     spec = parts.checkpoint.spec
 
     def export(folder: Path, state: dict[str, Tensor]) -> None:
@@ -81,7 +111,7 @@ def build(
         validation=validation,
         export=export,
         samples=sight.sampler(parts, seeing, validation),
-        prepare=sight.encoder(parts, train, validation, views, accelerator, say),
+        prepare=sight.encoder(parts, train, validation, options.views, accelerator, say),
     )
 
 
@@ -99,7 +129,7 @@ def _projector(
 def adapt(parts: Parts, lora: Lora, checkpointing: bool) -> Any:
     """Puts trainable adapters into the language model; returns PEFT's view of it."""
     from bitsandbytes.nn import Linear4bit
-    from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+    from peft import PeftModel, prepare_model_for_kbit_training
 
     model = parts.language.model
     settings = {"use_reentrant": False}  # the other kind needs inputs that have gradients
@@ -118,7 +148,15 @@ def adapt(parts: Parts, lora: Lora, checkpointing: bool) -> Any:
             )
         except Exception as error:  # PEFT raises nearly anything on what does not fit
             raise InputError(f"the adapter of this checkpoint does not fit: {error}") from error
+        _set_dropout(adapted, lora.dropout)
         return adapted
+    return add_adapters(model, lora)
+
+
+def add_adapters(model: Any, lora: Lora) -> Any:
+    """Puts new adapters into a language model; returns PEFT's view of it."""
+    from peft import LoraConfig, get_peft_model
+
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=lora.rank,
@@ -127,6 +165,15 @@ def adapt(parts: Parts, lora: Lora, checkpointing: bool) -> Any:
         target_modules="all-linear",
     )
     return get_peft_model(model, config)
+
+
+def _set_dropout(adapted: Any, share: float) -> None:
+    """Dropout has no weights: it may differ from what the adapter was trained with."""
+    for config in adapted.peft_config.values():
+        config.lora_dropout = share
+    for module in adapted.modules():
+        for name in list(getattr(module, "lora_dropout", {})):
+            module.lora_dropout[name] = nn.Dropout(share) if share else nn.Identity()
 
 
 def _forget_path(config: Path) -> None:

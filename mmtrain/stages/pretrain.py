@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmtrain.data.packing import Blocks, Packed
 from mmtrain.model import CausalText
+from mmtrain.options import PretrainOptions
 from mmtrain.stage import Stage
 from mmtui.errors import InputError, UsageError
 from mmtui.paths import resolve
@@ -88,13 +89,14 @@ def build(
     shape: Any,
     tokenizer: Any,
     packed: Packed,
-    block: int,
+    options: PretrainOptions,
     base: ModelSpec,
     accelerator: Accelerator,
 ) -> Stage:
     """`base` gives the tower and the speech model of the checkpoint that comes out."""
     from transformers import PhiForCausalLM
 
+    block = options.block
     shape.vocab_size = max(len(tokenizer), shape.vocab_size)
     shape.bos_token_id = shape.eos_token_id = tokenizer.eos_token_id
     if block > shape.max_position_embeddings:
@@ -109,6 +111,8 @@ def build(
             f"{len(packed.train):,} tokens are less than a block of {block}", "lower --block"
         )
     language: Any = PhiForCausalLM(shape)
+    if options.checkpointing:
+        language.gradient_checkpointing_enable({"use_reentrant": False})
     spec = ModelSpec(
         "pretrained", LanguageSpec(Asset(checkpoint.LANGUAGE)), base.vision, base.speech
     )

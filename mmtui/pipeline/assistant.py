@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 PHI2_SIGHT = (
     "on a GPU of 24 GB (an RTX 4090): `mmtrain align --model phi2 --data COCO --steps 11000"
     " --out runs/phi2-align` (12 GiB, about 1 h), `mmtrain finetune --from runs/phi2-align --data"
-    " LLAVA.json --images COCO/train2017 --steps 10000 --checkpointing --out runs/phi2` (8 GiB,"
+    " LLAVA.json --images COCO/train2017 --steps 10000 --checkpointing --out runs/phi2` (12 GiB,"
     " 5 h), `mmtrain export runs/phi2 phi2`; of 40 GB (an A100): --batch 4 --accumulation 4 for"
-    " --checkpointing (22 GiB, 2 h)"
+    " --checkpointing (35 GiB, 2 h)"
 )
 
 REMEMBERED_PICTURES = 256  # their projected features take 0.2 MB each

@@ -1,9 +1,11 @@
 """A small model of the real shape, small data in the real layouts, and finished runs."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from mmtrain.data import shapes
 from mmtui.pipeline import checkpoint
@@ -51,3 +53,21 @@ def shapes_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shapes")
     shapes.generate(folder, 60, seed=0)
     return folder
+
+
+@pytest.fixture
+def train(session_cache: dict, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Runs a stage in this process, as its command does; `typed` names what was typed."""
+    from mmtrain.launch import Launch, launch
+    from mmtui.pipeline.assets import silent
+
+    monkeypatch.setenv("XDG_CACHE_HOME", session_cache["XDG_CACHE_HOME"])
+
+    def run(options, out: Path, resume: str | None = None, typed: tuple = (), **how: bool) -> None:
+        AcceleratorState._reset_state(True)  # the precision of another run is in it
+        chosen = {"dry_run": False, "force": False} | how
+        given = Launch(out=out, resume=resume, typed=frozenset(typed), **chosen)
+        launch(options, given, silent)
+
+    yield run
+    AcceleratorState._reset_state(True)

@@ -305,27 +305,22 @@ def test_a_tokenizer_of_another_form_trains_on_its_own_end(tiny_phi):
     assert targets[-1] == tokenizer.eos_token_id
 
 
-def test_the_hint_for_phi2_names_the_memory_that_the_preflight_estimates():
-    """In its order: align, finetune with checkpointing, finetune without, at 4 examples."""
-    from accelerate import init_empty_weights
-    from transformers import PhiForCausalLM
-
-    from mmtrain.preflight import activation_bytes
-    from mmtrain.stages import pretrain
+def test_the_hint_for_phi2_names_the_memory_that_is_planned():
+    """In its order: align, finetune with checkpointing, finetune without, at 4 rows."""
+    from mmtrain import plan
+    from mmtrain.options import AlignOptions, FinetuneOptions
+    from mmtui.pipeline import checkpoint
     from mmtui.pipeline.assistant import PHI2_SIGHT
 
-    with init_empty_weights():
-        model = PhiForCausalLM(pretrain.config("phi-2")).to(torch.bfloat16).train()
-    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "layers" in n]
-    half = 2 * sum(p.numel() for p in model.parameters())
-    quantized = half - 1.48 * sum(p.numel() for p in matrices)  # NF4: 0.52 bytes each
-    adapters = 10 * 64 * sum(sum(p.shape) for p in matrices)  # fp32, gradient, 8-bit moments
-    seeing = VisionLanguage(model, nn.Linear(640, 2560))
-    needed = [half + activation_bytes(seeing, 16 * (49 + 40), 16 * 16)]
-    model.gradient_checkpointing_enable()
-    needed.append(quantized + adapters + activation_bytes(seeing, 8 * 1024, 8 * 600))
-    model.gradient_checkpointing_disable()
-    needed.append(quantized + adapters + activation_bytes(seeing, 4 * 1024, 4 * 600))
+    common = {"optimizer": "adam8bit", "precision": "bf16"}
+    lora = {"rank": 64, "alpha": 16, "dropout": 0.1}
+    planned = [
+        (AlignOptions(**common), 49 + 40),
+        (FinetuneOptions(**common, **lora, checkpointing=True), 1024),
+        (FinetuneOptions(**common, **lora, batch=4, accumulation=4), 1024),
+    ]
     named = [int(size) for size in re.findall(r"(\d+) GiB", PHI2_SIGHT)]
-    for size, estimate in zip(named, needed, strict=True):
-        assert 0 <= size - estimate / 2**30 < 1
+    for (options, length), size in zip(planned, named, strict=True):
+        phi2 = checkpoint.find("phi2")
+        _, weights, needed = plan.measure_unfetched(options, phi2, length, torch.device("cpu"))
+        assert 0 <= size - (weights + needed.total) / 2**30 < 1

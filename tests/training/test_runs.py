@@ -129,8 +129,9 @@ def test_a_damaged_state_falls_back_to_the_one_before(
 
 
 def test_a_run_belongs_to_one_process(finetune_arguments, uninterrupted, session_cache):
+    more = ["--steps", "13", "--resume", str(uninterrupted)]
     with FileLock(uninterrupted / "state" / ".lock"):
-        run = start([*finetune_arguments, "--resume", str(uninterrupted)], session_cache)
+        run = start([*finetune_arguments, *more], session_cache)
         assert run.wait(timeout=100) == 2
     assert f"another process trains in {uninterrupted}" in run.stderr.read()
 
