@@ -217,7 +217,7 @@ class Session:
     # What the model does
 
     def hear(self, event: Event) -> Draft | None:
-        """Take an event of the model. Returns what was just said if that is too long, and unsaid."""
+        """Take an event of the model. Returns what was just said if it is too long to be said."""
         figures = self.figures
         if isinstance(event, Progress):
             figures.progress(event)
