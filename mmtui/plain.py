@@ -253,6 +253,9 @@ class Plain:
             for known in inventory():
                 _note(f"{known['name']:24} {summary(known)}")
         else:
+            from mmtui.pipeline import checkpoint
+
+            checkpoint.find(argument)  # before the one that works is given up
             self._session.switch(argument)
 
     def _sampling(self, argument: str) -> None:

@@ -442,3 +442,11 @@ def test_settings_are_shown_and_checked(mmtui, home, tmp_path):
     assert run.code == 2 and "there is no setting 'x'" in run.err
     run = mmtui("config", "edit", env=home | {"EDITOR": "", "VISUAL": ""})
     assert (run.code, str(file) in run.err) == (2, True)
+
+
+def test_what_can_t_be_done_or_sent_is_shown_again(speak):
+    spoken = speak("/quit now\n/Drop it\n/model no-such-model\n /quit now\n/Quit\nno more\n")
+    for line in ("/quit now", "/Drop it", "/model no-such-model"):
+        assert f"not done: {line}\n" in spoken.err
+    assert "there is no model no-such-model" in spoken.err and spoken.model.name == "fake"
+    assert [turns[-1].text for turns in spoken.model.asked] == ["/quit now"]

@@ -11,6 +11,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.events import Event, InputEvent, Paste
 from textual.screen import Screen
+from textual.worker import WorkerFailed
 
 from mmtui.audio.recorder import Microphone, Speaker, SystemMicrophone, play
 from mmtui.chat import clipboard, protocol
@@ -138,9 +139,10 @@ class ChatApp(App[None]):
         self._close_messages_no_wait()
 
     @property
-    def failure(self) -> Exception | None:
+    def failure(self) -> BaseException | None:
         """What ended the chat, if it was not the user."""
-        return self._exception
+        error = self._exception
+        return error.error if isinstance(error, WorkerFailed) else error
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The palette's commands are those of the chat: elsewhere it would be empty."""

@@ -2,8 +2,10 @@
 
 import pytest
 from textual.widgets import Input, TextArea
+from textual.worker import WorkerFailed
 from user import User, awaited, opened
 
+from mmtui.tui.commands import Commands
 from mmtui.tui.screens.history import HistoryScreen
 
 LEFT, RIGHT, UP, HOME, END, DELETE = "\x1b[D", "\x1b[C", "\x1b[A", "\x1b[H", "\x1b[F", "\x1b[3~"
@@ -150,3 +152,12 @@ async def test_spaces_and_joiners_that_are_no_ascii_are_typed(tmp_path):
     async with opened(tmp_path) as user:
         await user.sends(text)
         assert user.composer.text == text
+
+
+@awaited
+async def test_a_bug_in_what_a_key_does_is_what_the_chat_ends_with(tmp_path, monkeypatch):
+    monkeypatch.setattr(Commands, "do_help", lambda *_: 1 / 0)
+    with pytest.raises(WorkerFailed):
+        async with opened(tmp_path) as user:
+            await user.pilot.press("f1")
+    assert isinstance(user.app.failure, ZeroDivisionError)
