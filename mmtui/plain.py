@@ -3,6 +3,7 @@
 Answers go to stdout, all else to stderr. Each line of stdin is a message, a command or a path.
 """
 
+import asyncio
 import base64
 import math
 import os
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmtui import paths
+from mmtui import paths, signals
 from mmtui.audio.recorder import LIMIT_S, Microphone, Recording, SystemMicrophone
 from mmtui.chat import attachments, clipboard, commands
 from mmtui.chat.config import Config
@@ -40,6 +41,7 @@ def chat(config: Config, resume: str | None, images: list[Path]) -> None:
     events: queue.Queue[Event] = queue.Queue()
     process = Model(config.model, events.put, config.engine)
     session = Session.opened(process, None, config, tell)
+    signals.exit_when_asked()
     try:
         plain = Plain(session, SystemMicrophone(), events)
         if resume is not None:
@@ -48,7 +50,9 @@ def chat(config: Config, resume: str | None, images: list[Path]) -> None:
             plain.attach(image)
         plain.run()
     finally:
-        session.close()
+        signals.finish_undisturbed()
+        if (unsaved := session.close()) is not None:
+            tell(unsaved)
 
 
 class Plain:
@@ -126,6 +130,7 @@ class Plain:
             self.attach(file)
         said = [*self._spoken, text] if text else self._spoken
         self._session.send("\n".join(said), tuple(self._staged))
+        asyncio.run(self._session.store.written())
         self._drop("")
         self._follow()
 
@@ -226,7 +231,7 @@ class Plain:
         self._staged.clear()
 
     def _history(self, argument: str) -> None:
-        for found in self._session.history.search(argument):
+        for found in self._session.store.search(argument).result():
             snippet = f"  … {found.snippet}" if found.snippet else ""
             when = found.updated.astimezone()
             _note(f"{found.id[:8]}  {when:%Y-%m-%d %H:%M}  {found.title}{snippet}")
@@ -354,10 +359,7 @@ class Plain:
 
 
 def tell(notice: Notice) -> None:
-    kind = "error: " if notice.is_error else ""
-    _note(f"{kind}{notice.text}")
-    if notice.hint:
-        _note(f"hint: {notice.hint}")
+    print(notice.labelled, file=sys.stderr, flush=True)
 
 
 def _note(text: str) -> None:

@@ -422,7 +422,7 @@ def test_a_home_that_can_t_be_written_is_told_once(talk, home, tmp_path):
     (tmp_path / "data").write_text("a file")
     run = talk("Hello", "Again")
     assert run.code == 0 and len(run.out.splitlines()) >= 2
-    assert run.err.count("this chat is not kept") == 1
+    assert run.err.count("meanwhile this chat is kept in") == 1
 
 
 def test_the_shell_completes_commands(mmtui):

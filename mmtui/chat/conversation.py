@@ -66,6 +66,18 @@ class Conversation:
         self.head: str | None = None
         self._messages: dict[str, Message] = {}
 
+    def snapshot(self) -> "Conversation":
+        """A copy for another thread, which later changes don't reach."""
+        copy = self.outline()
+        copy._messages = {id: replace(message) for id, message in self._messages.items()}
+        return copy
+
+    def outline(self) -> "Conversation":
+        """A copy without the messages."""
+        copy = Conversation(self.id, self.title, self.system)
+        copy.head = self.head
+        return copy
+
     def __getitem__(self, id: str) -> Message:
         return self._messages[id]
 

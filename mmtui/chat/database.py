@@ -75,17 +75,28 @@ class Database:
 
         It may be called twice, where the file turns out to be damaged.
         """
-        if self.is_readonly:
-            raise HistoryError(
-                f"the history in {self._folder} is read-only",
-                "make that folder writable, or set XDG_DATA_HOME to one that is",
-                "read-only folder",
-            )
+        self.require_writable()
 
         def run(query: str, values: Row = ()) -> Any:
             return self._connection.execute(query, tuple(storable(value) for value in values))
 
         return self._attempt(lambda: self._in_transaction(lambda: act(run)))
+
+    def require_writable(self) -> None:
+        """Raise HistoryError where the file can be read only; that may have changed by now."""
+        if not self.is_readonly:
+            return
+        if self._folder is None or not _is_writable(self._folder):
+            raise HistoryError(
+                f"the history in {self._folder} is read-only",
+                "make that folder writable, or set XDG_DATA_HOME to one that is",
+                "read-only folder",
+            )
+        self.close()
+        self._copy, self.is_readonly = None, False
+        with translated_errors(self._folder):
+            self._connection = self._open()
+        self._attempt(self._migrate)
 
     def wait_up_to(self, seconds: float) -> None:
         """From now on, wait that long while another program holds the file."""

@@ -5,7 +5,6 @@ deleted conversation can be restored until it is purged.
 """
 
 import json
-import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -86,6 +85,10 @@ class History:
     @property
     def is_readonly(self) -> bool:
         return self._database.is_readonly
+
+    def require_writable(self) -> None:
+        """Raise HistoryError where the store can be read only."""
+        self._database.require_writable()
 
     def wait_up_to(self, seconds: float) -> None:
         """From now on, wait that long while another program holds the store."""
@@ -195,12 +198,7 @@ class History:
         with translated_errors(self.folder):
             if any(self.folder.glob(DAMAGED)):
                 return
-            # Drafts first: what is sent meanwhile is then among the messages.
-            named: set[str] = set()
-            for (staged,) in self._database.read("SELECT staged FROM conversations"):
-                named.update(re.findall("[0-9a-f]{64}", rows.to_text(staged)))
-            named |= {sha for (sha,) in self._database.read("SELECT sha256 FROM attachments")}
-            self._attachments.remove_unnamed(named, before)
+            self._attachments.remove_unnamed(self.named_files(), before)
 
     def save_draft(self, conversation: Conversation, draft: Draft) -> None:
         self._claim_drafting()
@@ -246,6 +244,14 @@ class History:
         )
         return rows.to_conversation(row, messages, attachments)
 
+    def named_files(self) -> set[str]:
+        """The SHA-256 of every attachment of a message or a draft."""
+        # Drafts first: what is sent meanwhile is then among the messages.
+        named: set[str] = set()
+        for (staged,) in self._database.read("SELECT staged FROM conversations"):
+            named.update(re.findall("[0-9a-f]{64}", rows.to_text(staged)))
+        return named | {sha for (sha,) in self._database.read("SELECT sha256 FROM attachments")}
+
     def said(self, limit: int = 100) -> list[str]:
         """What the user said last, the oldest first."""
         found = self._database.read(
@@ -259,19 +265,18 @@ class History:
         found = self._database.read("SELECT draft, staged FROM conversations WHERE id = ?", (id,))
         return rows.to_draft(*found[0]) if found else Draft()
 
-    def take_draft(self, taker: Conversation) -> Draft:
-        """Hand on the draft of the chat begun last; an empty one if it was sent, or may be soon."""
+    def left_draft(self) -> tuple[str, Draft] | None:
+        """The draft of the chat begun last, and that chat's id, for another chat to take over.
+
+        None if it was sent, or may be soon: another instance is typing.
+        """
         if not self._claim_drafting():
-            return Draft()
+            return None
         id = self.latest()
         unsent = f"SELECT 1 FROM conversations WHERE id = ? AND NOT {_HAS_MESSAGES}"
         if id is None or not self._database.read(unsent, (id,)):
-            return Draft()
-        draft = self.draft(id)
-        self.save_draft(taker, draft)
-        if id != taker.id:
-            self.save_draft(Conversation(id), Draft())
-        return draft
+            return None
+        return id, self.draft(id)
 
     def _claim_drafting(self) -> bool:
         """Whether no other instance, whose unsent draft would be taken for a left one, does."""
@@ -382,16 +387,6 @@ class History:
 
     def _change(self, query: str, values: Row) -> None:
         self._database.write(lambda run: run(query, values))
-
-
-class MemoryHistory(History):
-    """A store without a disk, in which attachments have no place."""
-
-    def __init__(self) -> None:
-        self._open(Path(os.devnull), _ignore, BUSY_S, is_in_memory=True)
-
-    def _claim_drafting(self) -> bool:
-        return True  # no other instance knows of it
 
 
 def _now() -> float:

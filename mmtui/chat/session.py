@@ -13,10 +13,11 @@ from mmtui.chat.config import Config
 from mmtui.chat.conversation import Attachment, Conversation, Draft, Message
 from mmtui.chat.figures import Figures
 from mmtui.chat.history import History
-from mmtui.chat.keeping import Keeping
+from mmtui.chat.keeping import PATIENCE_S
 from mmtui.chat.model import ModelPort
 from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import Answered, Died, Event, Failed, Heard, Piece, Progress, Ready, Said
+from mmtui.chat.store import Store
 from mmtui.errors import MmtuiError, UsageError
 from mmtui.text import printable
 
@@ -36,9 +37,11 @@ class Session:
         history: History | None,
         config: Config,
         tell: Callable[[Notice], None],
+        reopen: Callable[[], History] | None = None,
     ) -> None:
+        """`tell` may be called by another thread; `reopen` opens a history that could not be."""
         self._model, self._config, self._tell = model, config, tell
-        self._keeping = Keeping(history, self._tell_of_the_loss)
+        self.store = Store(history, tell, reopen)
         self.figures = Figures(model=config.model)
         self.conversation = Conversation(system=config.system)
         self._asking: int | None = None
@@ -53,13 +56,15 @@ class Session:
     def opened(
         cls, model: ModelPort, folder: Path | None, config: Config, tell: Callable[[Notice], None]
     ) -> Self:
-        """With the history in `folder`, by default the user's; without, where it can't be used."""
+        """With the history in `folder`, by default the user's; elsewhere while that fails."""
+
+        def reopen() -> History:
+            return History(folder, tell=lambda *said: tell(Notice(*said)), busy_s=PATIENCE_S)
+
         try:
-            history = History(folder)
-        except MmtuiError as error:
-            tell(Notice(f"{error}; this chat is not kept", error.hint))
-            history = None
-        return cls(model, history, config, tell)
+            return cls(model, reopen(), config, tell)
+        except MmtuiError:  # which is told when it is tried again
+            return cls(model, None, config, tell, reopen)
 
     # What the user does
 
@@ -71,20 +76,19 @@ class Session:
 
     def resume(self, id: str | None = None) -> Draft:
         """Go on with a conversation, the latest by default; returns the draft left in it."""
-        id = id or self.history.latest()
-        if id is None:
-            raise UsageError("there is no conversation to resume", "begin one: mmtui")
-        found = self.history.conversation(id)
-        if self.is_answering:
-            self.stop()  # which writes the rest of an answer, maybe of this very conversation
-            found = self.history.conversation(id)
-        self.conversation = found
+        return self.take(*self.store.find(id).result())
+
+    def take(self, conversation: Conversation, draft: Draft) -> Draft:
+        """Go on with a conversation that was found; returns the draft left in it."""
+        self.stop()
+        if conversation.id != self.conversation.id:  # whose answer may just have been stopped
+            self.conversation = conversation
         self.figures.used, self.figures.dropped = None, 0
-        return self.history.draft(self.conversation.id)
+        return draft
 
     def keep(self, loaded: "attachments.Loaded") -> Attachment:
-        """Keep a picture or a recording, to be sent with a message."""
-        kept = self._keep(loaded.data)
+        """Keep a picture or a recording, to be sent with a message. Waits for the disk."""
+        kept = self.store.keep(loaded.data)
         for note in loaded.notes:
             self._tell(Notice(note, is_error=False))
         return Attachment(kept, loaded.kind, loaded.name, len(loaded.data), loaded.detail)
@@ -92,7 +96,9 @@ class Session:
     def attach_clip(self, clip: "Clip", transcript: str) -> Attachment:
         data = attachments.wav(clip)
         detail = attachments.length(clip)
-        return Attachment(self._keep(data), "audio", "voice.wav", len(data), detail, transcript)
+        return Attachment(
+            self.store.keep(data), "audio", "voice.wav", len(data), detail, transcript
+        )
 
     def send(self, text: str, files: tuple[Attachment, ...] = ()) -> Message:
         """Say something; returns the answer, which is being written from now on."""
@@ -155,7 +161,7 @@ class Session:
             message = forks[-1]
         versions = conversation.siblings(message.id)
         conversation.turn_to(versions[(versions.index(message) + 1) % len(versions)].id)
-        self._written(lambda history: history.update(conversation))
+        self.store.update(conversation)
 
     def to_copy(self, what: str = "") -> str:
         """The last answer, its last block of code, or all: "", "code" or "all"."""
@@ -167,7 +173,7 @@ class Session:
         return text
 
     def keep_draft(self, draft: Draft) -> None:
-        self._written(lambda history: history.save_draft(self.conversation, draft))
+        self.store.save_draft(self.conversation, draft)
 
     @property
     def microphone(self) -> str | None:
@@ -202,17 +208,19 @@ class Session:
 
     def rename(self, title: str) -> None:
         self.conversation.title = title
-        self._written(lambda history: history.rename(self.conversation.id, title))
+        self.store.rename(self.conversation)
 
     def instruct(self, system: str) -> None:
         """Another system prompt for this conversation."""
         self.conversation.system = "" if system == "-" else system
-        self._written(lambda history: history.update(self.conversation))
+        self.store.update(self.conversation)
 
-    def close(self) -> None:
+    def close(self) -> Notice | None:
+        """End the model and write everything; returns what is to be told if that fails."""
         self.stop()
         self._model.close()
-        self._keeping.close()
+        left = self.store.close()
+        return None if left is None else left.notice
 
     # What the model does
 
@@ -257,13 +265,13 @@ class Session:
     # How
 
     @property
-    def history(self) -> History:
-        """Where this chat is written, as long as that can be."""
-        return self._keeping.history
-
-    @property
     def is_answering(self) -> bool:
         return self._asking is not None
+
+    @property
+    def unsaved(self) -> str:
+        """Why something is not in the history, in a few words; "" if everything is."""
+        return self.store.trouble.reason if self.store.trouble else ""
 
     @property
     def is_listening(self) -> bool:
@@ -276,7 +284,7 @@ class Session:
 
     def file(self, attachment: Attachment) -> Path:
         """Where an attachment is kept. Raises InputError if it is gone."""
-        return self._keeping.file(attachment)
+        return self.store.file(attachment)
 
     def _say(self, said: Message) -> Message:
         self._save(said)
@@ -347,9 +355,9 @@ class Session:
         return draft
 
     def _take_back(self, said: Message) -> Draft:
-        conversation, draft = self.conversation, Draft(said.text, said.attachments)
-        conversation.take_back(said.id)
-        self._written(lambda history: history.take_back(conversation, said.id, draft))
+        draft = Draft(said.text, said.attachments)
+        self.conversation.take_back(said.id)
+        self.store.take_back(self.conversation, said.id, draft)
         return draft
 
     def _die(self, notice: Notice) -> None:
@@ -386,13 +394,4 @@ class Session:
 
     def _save(self, message: Message) -> None:
         self._saved = time.monotonic()
-        self._written(lambda history: history.save(self.conversation, message))
-
-    def _keep(self, data: bytes) -> str:
-        return self._keeping.keep(self.conversation, data)
-
-    def _written(self, write: Callable[[History], None]) -> None:
-        self._keeping.write(self.conversation, write)
-
-    def _tell_of_the_loss(self, error: MmtuiError) -> None:
-        self._tell(Notice(f"{error}; this chat goes on without it", error.hint))
+        self.store.save(self.conversation, message)

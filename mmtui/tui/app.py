@@ -1,5 +1,10 @@
 """The application: one chat screen, a model in its process, a microphone."""
 
+import asyncio
+import os
+import signal
+import sys
+from asyncio import wrap_future
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
@@ -18,7 +23,6 @@ from mmtui.chat import clipboard, protocol
 from mmtui.chat.commands import COMMANDS
 from mmtui.chat.config import Config
 from mmtui.chat.conversation import Draft
-from mmtui.chat.history import History
 from mmtui.chat.model import Model, ModelPort
 from mmtui.chat.notice import Notice
 from mmtui.chat.session import Session
@@ -32,6 +36,7 @@ from mmtui.tui.terminal import Terminal
 from mmtui.tui.type_ahead import TypeAhead
 
 PURGE_AFTER_S = 60.0
+END_AFTER_S = 2.0  # at most, after a signal
 
 
 class ChatApp(App[None]):
@@ -60,6 +65,7 @@ class ChatApp(App[None]):
         self.type_ahead = TypeAhead(self, super().on_event)
         self._early: list[Notice] = []
         self.tracebacks: list[str] = []  # of the model's process, with --debug
+        self.unsaved: Notice | None = None  # where the end of the chat is, after it ended
         self._chat: ChatScreen | None = None
         self._microphone, self._speaker = microphone or SystemMicrophone(), speaker or play
         model = model or Model(config.model, self._heard, config.engine)
@@ -80,21 +86,24 @@ class ChatApp(App[None]):
         """Draw pictures better from now on, if the terminal said late that it can."""
         self.terminal = self.terminal.updated(event.answers)
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:
+        self._end_on_signals()
         self.theme = "textual-light" if self._config.theme == "light" else "textual-dark"
         self.set_keymap(keys.keymap(self._config.keys))
         for problem in keys.find_problems(self._config.keys):
             self._told(Notice(*problem))
-        draft = Draft()
+        draft, said, store = Draft(), [], self.session.store
         try:
             if self._resume is None:
-                draft = self.session.history.take_draft(self.session.conversation)
+                draft = await wrap_future(store.take_draft(self.session.conversation))
             else:
-                draft = self.session.resume(None if self._resume == "latest" else self._resume)
+                id = None if self._resume == "latest" else self._resume
+                draft = self.session.take(*await wrap_future(store.find(id)))
+            said = await wrap_future(store.said())
         except MmtuiError as error:
             self._told(Notice(str(error), error.hint))
         typed = self.terminal.typed
-        self._chat = ChatScreen(self.session, self._microphone, self._speaker, draft, typed)
+        self._chat = ChatScreen(self.session, self._microphone, self._speaker, draft, said, typed)
         self.push_screen(self._chat)
         self.run_worker(self.type_ahead.run())
         for image in self._images:
@@ -102,7 +111,8 @@ class ChatApp(App[None]):
         for notice in self._early:
             self._told(notice)
         self._chat.call_after_refresh(self._chat.attempt, self.session.load)
-        self.set_timer(PURGE_AFTER_S, self.purge)
+        # Not only when the chat closes: it may be killed each time.
+        self.set_timer(PURGE_AFTER_S, store.purge)
 
     def copy_to_clipboard(self, text: str, tell: Callable[[Notice], None] | None = None) -> None:
         """Copy a text; `tell` gets how that went."""
@@ -118,21 +128,40 @@ class ChatApp(App[None]):
             notice = Notice(*clipboard.outcome(is_copied), is_error=False)
             self.call_from_thread(tell, notice)
 
-    @work(thread=True)
-    def purge(self) -> None:
-        """Not only when the chat closes: it may be killed each time."""
-        with suppress(MmtuiError):
-            History(self.session.history.folder).close()
+    def _end_on_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        with suppress(NotImplementedError, RuntimeError):  # Windows; a test in another thread
+            loop.add_signal_handler(signal.SIGTERM, self._end, signal.SIGTERM)
+            loop.add_signal_handler(signal.SIGHUP, self._hang_up)
 
-    async def action_quit(self) -> None:
+    def _end(self, number: signal.Signals) -> None:
+        """When what was typed before is in its place."""
+
+        async def end() -> None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.type_ahead.drained(), END_AFTER_S)
+            self.exit(return_code=128 + number)
+
+        self.run_worker(end())
+
+    def _hang_up(self) -> None:
+        """End without the terminal, on which a write would fail or wait forever."""
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in (sys.__stdin__, sys.__stderr__):  # Textual reads the one, draws on the other
+            if stream is not None:
+                os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        self._end(signal.SIGHUP)
+
+    async def on_exit_app(self) -> None:
+        """Keep what is typed, however the chat ends: by a key, a signal or its browser."""
         if self._chat is not None:
             await self._chat.keep_draft()
-        self.exit()
 
     def on_unmount(self) -> None:
         if self._chat is not None:
             self._chat.hush()
-        self.session.close()
+        self.unsaved = self.session.close()
 
     def _fatal_error(self) -> None:
         """A bug is told in one line by the command that began the chat, not by a traceback."""

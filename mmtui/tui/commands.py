@@ -1,5 +1,6 @@
 """What each command does on a screen, whether it is typed, pressed or picked in the palette."""
 
+from asyncio import wrap_future
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -141,12 +142,13 @@ class Commands:
         await self._screen.begin()
 
     def do_history(self, words: str) -> None:
-        self._ask(HistoryScreen(self._session.history, words), self.do_resume)
+        self._ask(HistoryScreen(self._session, words), self.do_resume)
 
     async def do_resume(self, id: str) -> None:
         if id:
             await self._screen.keep_draft()
-            await self._screen.begin(self._session.resume(id))
+            found = await wrap_future(self._session.store.find(id))
+            await self._screen.begin(self._session.take(*found))
         else:
             self.do_history("")
 

@@ -10,6 +10,7 @@ from mmtui.chat.conversation import Attachment
 from mmtui.errors import NoSpeechError
 
 if TYPE_CHECKING:
+    from mmtui.pipeline.sound import Clip
     from mmtui.tui.screens.chat import ChatScreen
 
 
@@ -18,37 +19,37 @@ def say_with_files(screen: "ChatScreen", text: str, files: Sequence[Path]) -> No
 
     If one of them can't be, the text goes back to the prompt.
     """
-    screen.find(
-        lambda: [attachments.load(file) for file in files],
-        partial(_keep_and_say, screen, text, ()),
-        text,
-    )
+
+    def load() -> list[tuple[Attachment, "Clip | None"]]:
+        loaded = [attachments.load(file) for file in files]
+        return [(screen.session.keep(file), file.clip) for file in loaded]
+
+    screen.find(load, partial(_hear_and_say, screen, text, ()), text)
 
 
-async def _keep_and_say(
+async def _hear_and_say(
     screen: "ChatScreen",
     text: str,
     kept: tuple[Attachment, ...],
-    files: Sequence[attachments.Loaded],
+    files: Sequence[tuple[Attachment, "Clip | None"]],
 ) -> None:
-    """Say `text` with the attachments that are kept already and the files that are yet to be."""
+    """Say `text` with `kept` and the files, of which recordings are still to be heard."""
     if not files:
         heard = [attachment.transcript for attachment in kept if attachment.transcript]
         screen.say("\n".join([*heard, text]), kept)
         await screen.show_said()
         return
-    file, *rest = files
-    attachment = screen.session.keep(file)
-    if file.clip is None:
-        await _keep_and_say(screen, text, (*kept, attachment), rest)
+    (attachment, clip), *rest = files
+    if clip is None:
+        await _hear_and_say(screen, text, (*kept, attachment), rest)
         return
 
     async def go_on(words: str | None) -> None:
         if words == "":
-            raise NoSpeechError(file.name)
+            raise NoSpeechError(attachment.name)
         if words is None:  # the model's process ended, of which the user knows
             screen.composer.give_back(text)
         else:
-            await _keep_and_say(screen, text, (*kept, attachment.with_transcript(words)), rest)
+            await _hear_and_say(screen, text, (*kept, attachment.with_transcript(words)), rest)
 
-    screen.transcribe(file.clip, go_on, text)
+    screen.speech.transcribe(clip, go_on, text)

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
 
-from mmtui.chat.attachments import Loaded
+from mmtui.chat.conversation import Attachment
 from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import Event
+
+if TYPE_CHECKING:
+    from mmtui.pipeline.sound import Clip
 
 
 @dataclass
@@ -20,9 +23,10 @@ class FromModel(Message):
 
 @dataclass
 class Read(Message):
-    """A file was read, to be attached."""
+    """A file was read and stored, to be attached; `clip` is to be heard first."""
 
-    loaded: Loaded
+    attachment: Attachment
+    clip: "Clip | None" = None
 
 
 @dataclass

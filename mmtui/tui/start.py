@@ -32,8 +32,12 @@ def run(config: "Config", resume: str | None, images: tuple[Path, ...]) -> None:
             app.run()
     for traceback in app.tracebacks:  # they would have destroyed the screen
         print(printable(traceback), file=sys.stderr)
+    if app.unsaved is not None:
+        print(app.unsaved.labelled, file=sys.stderr)
     if app.failure is not None:
         raise app.failure
+    if app.return_code:  # of a signal
+        raise SystemExit(app.return_code)
 
 
 @contextmanager

@@ -28,8 +28,14 @@ class SpeakingModel(FakeModel):
 class Chat:
     def __init__(self, folder: Path) -> None:
         self.model, self.told = SpeakingModel(), []
-        self.history = History(folder)
-        self.session = Session(self.model, self.history, Config(), self.told.append)
+        self._history = History(folder)
+        self.session = Session(self.model, self._history, Config(), self.told.append)
+
+    @property
+    def history(self) -> History:
+        """With all that was written until now."""
+        self.session.store.flush().result()
+        return self._history
 
     @property
     def texts(self) -> list[str]:

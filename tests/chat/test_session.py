@@ -5,11 +5,9 @@ import pytest
 from PIL import Image
 
 from mmtui.chat import attachments
-from mmtui.chat.config import Config
 from mmtui.chat.conversation import Draft
 from mmtui.chat.history import History
 from mmtui.chat.protocol import Answered, Died, Failed, Piece, Progress, Ready, Said
-from mmtui.chat.session import Session
 from mmtui.errors import InputError, MmtuiError, UsageError
 
 
@@ -203,32 +201,17 @@ def test_a_draft_that_was_never_sent_is_taken_over_by_the_next_chat(chat, cat):
     session.keep_draft(dear)
     left = session.conversation.id
     session.begin()
-    assert chat.history.take_draft(session.conversation) == dear
+    assert session.store.take_draft(session.conversation).result() == dear
     assert chat.history.draft(session.conversation.id) == dear != chat.history.draft(left)
-    assert chat.history.take_draft(session.conversation) == dear
+    assert session.store.take_draft(session.conversation).result() == dear
     chat.history.purge()
     assert session.file(dear.attachments[0]).exists()
     session.send("Dear diary")
     chat.model.answer(session, "Yes?")
     session.keep_draft(Draft("And"))
     session.begin()
-    assert (
-        chat.history.take_draft(session.conversation) == Draft()
-    )  # that one is in the conversation, which can be resumed
-
-
-def test_a_disk_that_is_full_when_a_picture_is_kept_is_told_once(chat, cat, monkeypatch):
-    session, model = chat.session, chat.model
-
-    def full(_: bytes) -> str:
-        raise MmtuiError("the disk is full", "free some space")
-
-    monkeypatch.setattr(chat.history, "keep", full)
-    session.send("Look", (session.keep(attachments.load(cat)),))
-    model.answer(session, "A cat.")
-    assert len(chat.told) == 1 and "goes on without it" in chat.notices[0]
-    assert chat.texts == ["Look", "A cat."] and len(model.asked[-1][0].pictures) == 1
-    session.close()
+    # That one is in the conversation, which can be resumed.
+    assert session.store.take_draft(session.conversation).result() == Draft()
 
 
 def test_what_was_written_by_the_last_half_second_survives_a_crash(chat, monkeypatch):
@@ -240,27 +223,6 @@ def test_what_was_written_by_the_last_half_second_survives_a_crash(chat, monkeyp
     chat.session.hear(Piece(number, "two"))
     kept = History(chat.history.folder).conversation(chat.session.conversation.id)
     assert kept.thread[-1].text == "One two"
-
-
-def test_a_history_that_breaks_is_told_once_and_the_chat_goes_on(chat, cat, monkeypatch):
-    session, model = chat.session, chat.model
-    session.send("Look", (session.keep(attachments.load(cat)),))
-    model.answer(session, "A cat.")
-
-    def full(*_: object) -> None:
-        raise MmtuiError("the disk is full", "free some space")
-
-    monkeypatch.setattr(chat.history, "save", full)
-    session.send("And?")
-    model.answer(session, "Orange.")
-    session.send("More")
-    model.answer(session, "No.")
-    assert len(chat.told) == 1 and "goes on without it" in chat.notices[0]
-    assert chat.texts == ["Look", "A cat.", "And?", "Orange.", "More", "No."]
-    assert model.asked[-1][0].pictures and session.history is not chat.history
-    temporary = session.history.folder
-    session.close()
-    assert not temporary.exists() and model.closed
 
 
 def test_a_system_prompt_comes_first_and_is_the_conversation_s(chat):
@@ -335,16 +297,6 @@ def test_a_model_that_is_gone_is_loaded_with_the_next_question(chat):
     assert session.figures.model == "smol"
 
 
-def test_a_history_that_can_t_be_opened_is_told(chat, tmp_path):
-    (tmp_path / "file").touch()
-    session = Session.opened(chat.model, tmp_path / "file", Config(), chat.told.append)
-    assert "this chat is not kept" in chat.notices[0]
-    session.send("Hello")
-    chat.model.answer(session, "Hi.")
-    assert [m.text for m in session.conversation.thread] == ["Hello", "Hi."]
-    session.close()
-
-
 def test_an_answer_that_repeats_itself_is_stopped_and_told(chat):
     chat.session.send("Go on")
     event = Answered(chat.model.number, "length", 10, 0, 99, 0.1, 50.0, repeats=True)
@@ -377,26 +329,6 @@ def test_a_picture_that_is_gone_is_told_and_the_chat_goes_on(chat, cat):
     session.send("Which colour?")
     assert model.asked[-1][0] == Said("user", "What is this?")
     assert "a cat.png is no longer" in chat.notices[-1]
-
-
-def test_without_any_place_to_write_the_chat_goes_on_in_memory(chat, cat, monkeypatch):
-    session, model = chat.session, chat.model
-
-    def full(*_: object, **__: object) -> None:
-        raise MmtuiError("the disk is full", "free some space")
-
-    def nowhere(**_: object) -> None:
-        raise FileNotFoundError("no usable temporary directory")
-
-    monkeypatch.setattr(chat.history, "save", full)
-    monkeypatch.setattr(chat.history, "keep", full)
-    monkeypatch.setattr("mmtui.chat.keeping.tempfile.mkdtemp", nowhere)
-    for question in ("One", "Two"):
-        session.send(question)
-        model.answer(session, "Yes.")
-    assert chat.texts == ["One", "Yes.", "Two", "Yes."] and len(chat.told) == 1
-    with pytest.raises(MmtuiError, match="no place"):
-        session.keep(attachments.load(cat))
 
 
 def test_a_staged_picture_outlives_the_store_that_can_t_be_written(chat, cat, monkeypatch):

@@ -28,6 +28,7 @@ class AttemptsScreen(Screen[None]):
         severity: SeverityLevel = "error" if notice.is_error else "information"
         seconds = ERROR_S if notice.is_error else NOTE_S
         self.notify(notice.lines, severity=severity, markup=False, timeout=seconds)
+        self.show_status()
 
     async def attempt(self, act: Callable[..., Any], *arguments: Any, typed: str = "") -> Any:
         """What an act returns; None if it can't be done.

@@ -19,13 +19,14 @@ from mmtui.chat.conversation import Attachment, Draft, Message
 from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import Event, Piece
 from mmtui.chat.session import Session
-from mmtui.errors import MmtuiError, NoSpeechError, UsageError
+from mmtui.errors import MmtuiError, UsageError
 from mmtui.tui.commands import Commands
 from mmtui.tui.mentions import say_with_files
 from mmtui.tui.posted import FromModel, Read, Told
 from mmtui.tui.screens.attempts import AttemptsScreen
 from mmtui.tui.screens.dialogs import TextDialog
 from mmtui.tui.screens.picture import PictureScreen
+from mmtui.tui.speech import Speech
 from mmtui.tui.widgets.chips import Chip, Chips
 from mmtui.tui.widgets.composer import Composer
 from mmtui.tui.widgets.message import MessageView
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
     from mmtui.pipeline.sound import Clip
 
 DRAFT_EVERY_S = 0.5
-READERS = ("attach", "paste")  # workers that stage what goes with the next message
+RETRY_EVERY_S = 2.0  # to write what could not be written
+READERS = ("attach", "paste", "keep_clip")  # workers that stage what goes with the next message
 
 
 class ChatScreen(AttemptsScreen):
@@ -66,18 +68,24 @@ class ChatScreen(AttemptsScreen):
     ]  # fmt: skip
 
     def __init__(
-        self, session: Session, microphone: Microphone, speaker: Speaker, draft: Draft, typed: str
+        self,
+        session: Session,
+        microphone: Microphone,
+        speaker: Speaker,
+        draft: Draft,
+        said: list[str],
+        typed: str,
     ) -> None:
-        """`typed`: before there was a prompt."""
+        """`said`: what the user said before; `typed`: before there was a prompt."""
         super().__init__()
         self.session, self._player = session, Player(speaker)
         self._meter, self.microphones = Meter(microphone), microphone.devices
         self._left, self._typed = draft, typed
         self._draft: Draft | None = None  # as it is stored; None while one is being put in place
-        self._commands = Commands(self)
+        self._commands, self.speech = Commands(self), Speech(self)
         self._transcript, self._status = Transcript(session.file), Status()
         self.chips = Chips(session.file, removable=True)
-        self.composer = Composer(session.history.said())
+        self.composer = Composer(said)
 
     def compose(self) -> ComposeResult:
         yield self._transcript
@@ -91,6 +99,7 @@ class ChatScreen(AttemptsScreen):
         await self._put(self._left)
         self.composer.add_words(self._typed)
         self.set_interval(DRAFT_EVERY_S, self.keep_draft)
+        self.set_interval(RETRY_EVERY_S, self.session.store.retry)
         await self.show_thread()
         gc.freeze()  # all that is here stays
 
@@ -119,7 +128,7 @@ class ChatScreen(AttemptsScreen):
 
     def show_status(self) -> None:
         note = "recording" if self._meter.is_recording else ""
-        self._status.show(self.session.figures, note)
+        self._status.show(self.session.figures, note, self.session.unsaved)
 
     def action_page(self, by: int) -> None:
         self._transcript.page(by)
@@ -168,6 +177,7 @@ class ChatScreen(AttemptsScreen):
 
     async def show_said(self) -> None:
         await self.chips.clear()
+        await self.session.store.written()
         await self._transcript.add(*self.session.conversation.thread[-2:])
 
     @on(MessageView.Edit)
@@ -193,6 +203,7 @@ class ChatScreen(AttemptsScreen):
 
     async def edit(self, message: Message, text: str) -> None:
         self.session.edit(message.id, text)
+        await self.session.store.written()
         await self.show_thread()
 
     @on(MessageView.Turn)
@@ -287,18 +298,16 @@ class ChatScreen(AttemptsScreen):
     def _read(self, load: "Callable[[], list[attachments.Loaded]]", typed: str = "") -> None:
         try:
             for loaded in load():
-                self.post_message(Read(loaded))
+                self.post_message(Read(self.session.keep(loaded), loaded.clip))
         except MmtuiError as error:
             self.post_message(Told(Notice(str(error), error.hint), typed))
 
     @on(Read)
     async def _stage(self, posted: Read) -> None:
-        loaded = posted.loaded
-        attachment = await self.attempt(self.session.keep, loaded)
-        if attachment is not None and loaded.clip is not None:
-            self._listen(loaded.clip, attachment)
-        elif attachment is not None:
-            await self.chips.add(attachment)
+        if posted.clip is not None:
+            self.speech.hear(posted.clip, posted.attachment)
+        else:
+            await self.chips.add(posted.attachment)
 
     @on(Chip.Opened)
     async def _open(self, event: Chip.Opened) -> None:
@@ -327,20 +336,16 @@ class ChatScreen(AttemptsScreen):
         if posted.error is not None:
             self.tell(Notice(str(posted.error), posted.error.hint))
         if len(posted.clip):
-            self._listen(posted.clip, None)
+            self.speech.hear(posted.clip, None)
         self.show_status()
 
-    def _listen(self, clip: "Clip", kept: Attachment | None) -> None:
-        """The transcript lands where it can be edited; nothing is sent."""
-
-        async def heard(text: str | None) -> None:
-            if text == "":
-                raise NoSpeechError
-            self.composer.add_words(text or "")  # first: the clip may find no place
-            attachment = kept or self.session.attach_clip(clip, "")
-            await self.chips.add(attachment.with_transcript(text or ""))
-
-        self.transcribe(clip, heard)
+    @work(thread=True)
+    def keep_clip(self, clip: "Clip", text: str) -> None:
+        """Stage what was recorded."""
+        try:
+            self.post_message(Read(self.session.attach_clip(clip, text)))
+        except MmtuiError as error:
+            self.post_message(Told(Notice(str(error), error.hint)))
 
     @on(Chip.HearAgain)
     def _hear_again(self, event: Chip.HearAgain) -> None:
@@ -353,20 +358,4 @@ class ChatScreen(AttemptsScreen):
         )
 
     def _correct(self, chip: Chip, clip: "Clip") -> None:
-        message = next((n.message for n in chip.ancestors if isinstance(n, MessageView)), None)
-
-        async def heard(text: str | None) -> None:
-            if text == "":
-                raise NoSpeechError
-            if text is not None and message is not None:
-                chip.retell(self.session.correct(message, chip.attachment, text))
-            elif text is not None and chip.is_attached:
-                chip.retell(chip.attachment.with_transcript(text))
-                self.composer.add_words(text)
-
-        self.transcribe(clip, heard)
-
-    def transcribe(self, clip: "Clip", then: Callable[[str | None], Any], typed: str = "") -> None:
-        """`typed` goes back to the prompt if `then` fails."""
-        self.session.transcribe(clip, lambda x: self.call_later(self.attempt, then, x, typed=typed))
-        self.show_status()
+        self.speech.correct(clip, chip)

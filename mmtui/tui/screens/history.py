@@ -1,7 +1,8 @@
 """Earlier conversations: searched, renamed, deleted with undo, resumed."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from asyncio import wrap_future
+from collections.abc import Callable
+from contextlib import suppress
 from typing import ClassVar
 
 from textual import on, work
@@ -12,6 +13,7 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Footer, Input, OptionList, Static
 from textual.widgets.option_list import Option
+from textual.worker import Worker, WorkerError
 
 from mmtui.chat.conversation import Attachment
 from mmtui.chat.history import History, Summary
@@ -38,9 +40,10 @@ class HistoryScreen(Screen[str | None]):
         Binding("ctrl+z", "undo", "Bring back", id="restore_chat"),
     ]
 
-    def __init__(self, history: History, words: str = "") -> None:
+    def __init__(self, session: Session, words: str = "") -> None:
         super().__init__()
-        self._history, self._words = history, words
+        self._session, self._words = session, words
+        self._searching: Worker[None] | None = None
         self._found: list[Summary] = []
         self._deleted: list[str] = []
 
@@ -55,17 +58,18 @@ class HistoryScreen(Screen[str | None]):
         yield Footer()
 
     def on_mount(self) -> None:
-        with self._told():
-            self._search(self._words)
+        self._search()
         self.query_one("#words").focus()
 
     @on(Input.Changed)
-    def _changed(self, event: Input.Changed) -> None:
-        with self._told():
-            self._search(event.value)
+    def _changed(self) -> None:
+        self._search()
 
     @on(Input.Submitted)
-    def action_into_list(self) -> None:
+    async def action_into_list(self) -> None:
+        if self._searching is not None:
+            with suppress(WorkerError):
+                await self._searching.wait()
         found = self.query_one(OptionList)
         found.focus()
         if found.highlighted is None and self._found:
@@ -82,7 +86,7 @@ class HistoryScreen(Screen[str | None]):
         found = next((one for one in self._found if one.id == event.option_id), None)
         for sha256 in found.pictures if found else ():  # the list may be another one by now
             try:
-                file = self._history.file(Attachment(sha256, "image", "", 0))
+                file = self._session.file(Attachment(sha256, "image", "", 0))
             except MmtuiError:
                 continue  # it is gone; the others are shown
             await pictures.mount(Thumbnail(file, 5))
@@ -91,50 +95,66 @@ class HistoryScreen(Screen[str | None]):
     async def action_rename(self) -> None:
         if (chosen := self._chosen()) is not None:
             title = await self.app.push_screen_wait(TextDialog("Title", chosen.title))
-            if title:
-                with self._told():
-                    self._rename(chosen.id, title)
-                    self._search(self.query_one(Input).value)
+            if not title:
+                return
+            if chosen.id == self._session.conversation.id:
+                self._session.rename(title)  # in memory, too
+            else:
+                await self._change(chosen.id, lambda history: history.rename(chosen.id, title))
+            self._search()
 
-    def _rename(self, id: str, title: str) -> None:
-        session: Session = self.app.session  # type: ignore[attr-defined]
-        if id == session.conversation.id:
-            session.rename(title)  # in memory, too
-        else:
-            self._history.rename(id, title)
+    @work
+    async def action_delete(self) -> None:
+        if (chosen := self._chosen()) is not None and await self._change(
+            chosen.id, lambda history: history.delete(chosen.id)
+        ):
+            self._deleted.append(chosen.id)
+            self._search()
+            self.notify("deleted; Ctrl+Z brings it back", markup=False)
 
-    def action_delete(self) -> None:
-        if (chosen := self._chosen()) is not None:
-            with self._told():
-                self._history.delete(chosen.id)
-                self._deleted.append(chosen.id)
-                self._search(self.query_one(Input).value)
-                self.notify("deleted; Ctrl+Z brings it back", markup=False)
-
-    def action_undo(self) -> None:
+    @work
+    async def action_undo(self) -> None:
         if self._deleted:
-            with self._told():
-                self._history.restore(self._deleted[-1])
-                self._deleted.pop()
-                self._search(self.query_one(Input).value)
+            id = self._deleted.pop()
+            if not await self._change(id, lambda history: history.restore(id)):
+                self._deleted.append(id)
+            self._search()
 
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """What the store can't do is told."""
+    async def _change(self, id: str, write: Callable[[History], object]) -> bool:
+        """Whether that was done; if not, why is shown."""
         try:
-            yield
+            await wrap_future(self._session.store.change(id, write))
         except MmtuiError as error:
-            notice = Notice(str(error), error.hint)
-            self.notify(notice.lines, severity="error", markup=False)
+            self._tell(error)
+            return False
+        return True
+
+    def _tell(self, error: MmtuiError) -> None:
+        notice = Notice(str(error), error.hint)
+        self.notify(notice.lines, severity="error", markup=False)
 
     def _chosen(self) -> Summary | None:
         at = self.query_one(OptionList).highlighted
         return self._found[at] if at is not None and at < len(self._found) else None
 
-    def _search(self, words: str) -> None:
+    def _search(self) -> None:
+        self._searching = self.find(self.query_one(Input).value)
+
+    @work
+    async def find(self, words: str) -> None:
+        """Search, and show what is found unless something else is searched for by then."""
+        try:
+            found = await wrap_future(self._session.store.search(words, SHOWN))
+        except MmtuiError as error:
+            self._tell(error)
+        else:
+            if words == self.query_one(Input).value:
+                self._show(found, words)
+
+    def _show(self, found: list[Summary], words: str) -> None:
         options = self.query_one(OptionList)
         at = options.highlighted
-        self._found = self._history.search(words, SHOWN)
+        self._found = found
         options.clear_options()
         options.add_options([Option(_line(found), found.id) for found in self._found])
         if self._found and at is not None:

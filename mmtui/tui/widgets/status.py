@@ -13,13 +13,21 @@ class Status(Static):
     def __init__(self) -> None:
         super().__init__("", id="status", markup=False)
 
-    def show(self, figures: Figures, note: str = "") -> None:
-        """`note` is what the screen itself does, such as recording."""
+    def show(self, figures: Figures, note: str = "", unsaved: str = "") -> None:
+        """Show the figures.
+
+        Args:
+            figures: What the model does.
+            note: What the screen itself does, such as recording.
+            unsaved: Why something is not in the history; "" if everything is.
+        """
         state = WORDS.get(figures.state, figures.state)
         parts = [
             one_line(f"{figures.model} ({figures.engine})" if figures.engine else figures.model),
             note or (f"{figures.step} …" if figures.step else state),
         ]
+        if unsaved:  # early, so that a narrow window shows it
+            parts.append(one_line(f"not saved: {unsaved}"))
         if figures.context and figures.used is not None:
             parts.append(f"{figures.used:,} of {figures.context:,} tokens")
         if figures.dropped:

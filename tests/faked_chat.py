@@ -1,0 +1,56 @@
+"""The real chat with a model that answers at once, for tests that end it: `faked_chat.py plain`.
+
+`m1` is answered by `answer-m1`. The history is that of XDG_DATA_HOME.
+"""
+
+import queue
+import sys
+import threading
+from collections.abc import Callable
+
+from fakes import FakeModel
+
+from mmtui.chat.config import Config
+from mmtui.chat.protocol import Answered, Event, Piece
+
+
+class EchoingModel(FakeModel):
+    """`hear` gets its answers, from another thread."""
+
+    hear: Callable[[Event], object]
+
+    def ask(self, turns, *options) -> int:
+        number = super().ask(turns, *options)
+        threading.Thread(target=self._answer, args=(number, turns[-1].text), daemon=True).start()
+        return number
+
+    def _answer(self, number: int, text: str) -> None:
+        self.hear(Piece(number, f"answer-{text}"))
+        self.hear(Answered(number, "stop", 20, 8, 1, 0.1, 50.0))
+
+
+def on_screen(model: EchoingModel) -> int:
+    from mmtui.tui.app import ChatApp
+
+    app = ChatApp(Config(), model=model)
+    model.hear = app._heard
+    app.run()
+    if app.unsaved is not None:
+        print(app.unsaved.labelled, file=sys.stderr)
+    return app.return_code or 0
+
+
+def line_by_line(model: EchoingModel) -> int:
+    from mmtui import plain
+
+    events: queue.Queue[Event] = queue.Queue()
+    model.hear = events.put
+    plain.Model = lambda *_: model
+    plain.queue.Queue = lambda: events
+    plain.chat(Config(), None, [])
+    return 0
+
+
+if __name__ == "__main__":
+    act = line_by_line if sys.argv[1:] == ["plain"] else on_screen
+    sys.exit(act(EchoingModel()))

@@ -1,0 +1,144 @@
+"""Kills chats at random moments and looks for what was lost; not part of the ordinary run.
+
+    python tests/kill_chat.py [KILLS] [SEED]
+
+Each chat runs in a terminal of its own, on a screen or line by line, and is ended by SIGKILL,
+SIGTERM or SIGHUP. Whatever was answered on the screen must be in the history afterwards; after
+SIGTERM and SIGHUP, what was typed and shown must be in the draft, too.
+"""
+
+import os
+import pty
+import random
+import re
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from mmtui.chat.history import History
+
+CHAT = Path(__file__).with_name("faked_chat.py")
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+PROMPTS = {"screen": "Ask something", "plain": ">"}
+START_S, LONGEST_S = 60.0, 3.0  # until a prompt is there; a chat's life after that
+
+
+class Chat:
+    """One in a terminal, whose output is read."""
+
+    def __init__(self, home: Path, *arguments: str) -> None:
+        self._terminal, theirs = pty.openpty()
+        environment = {**os.environ, "XDG_DATA_HOME": str(home), "TERM": "xterm-256color"}
+        self._process = subprocess.Popen(
+            [sys.executable, CHAT, *arguments], stdin=theirs, stdout=theirs, stderr=theirs,
+            env=environment, start_new_session=True,
+        )  # fmt: skip
+        os.close(theirs)
+        self.shown = b""
+
+    def __enter__(self) -> "Chat":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """None outlives its test."""
+        self._process.kill()
+        self._process.wait()
+
+    def types(self, text: str) -> None:
+        os.write(self._terminal, text.encode())
+
+    def shows(self, text: str, within_s: float) -> bool:
+        """Read until that is on the screen."""
+        end = time.monotonic() + within_s
+        while text.encode() not in self.shown and time.monotonic() < end:
+            self.read(0.05)
+        return text.encode() in self.shown
+
+    def read(self, seconds: float) -> None:
+        if select.select([self._terminal], [], [], seconds)[0]:
+            try:
+                self.shown += os.read(self._terminal, 65536)
+            except OSError:  # it has ended
+                time.sleep(seconds)
+
+    def end(self, number: signal.Signals) -> int:
+        """By a signal; SIGHUP takes the terminal away, too."""
+        if number == signal.SIGHUP:
+            os.close(self._terminal)
+        self._process.send_signal(number)
+        while number != signal.SIGHUP and self._process.poll() is None:
+            self.read(0.05)
+        code = self._process.wait(60)
+        if number != signal.SIGHUP:
+            os.close(self._terminal)
+        return code
+
+
+def kill_one(home: Path, name: str, chance: random.Random) -> tuple[str, list[str]]:
+    """What was done, and what was lost."""
+    number, kind = chance.choice(SIGNALS), chance.choice(list(PROMPTS))
+    done, draft = f"{number.name} {kind}", f"draft-of-{name}"
+    with Chat(home, *(["plain"] if kind == "plain" else [])) as chat:
+        chat.shows(PROMPTS[kind], START_S)
+        chat.types(f"{name}-0\r")
+        if not chat.shows(f"answer-{name}-0", START_S):
+            return done, [f"{name} did not begin: {chat.shown[-300:]!r}"]
+        sent, end = 1, time.monotonic() + chance.uniform(0, LONGEST_S)
+        while time.monotonic() < end:
+            chat.types(f"{name}-{sent}\r")
+            if chance.random() < 0.5:
+                chat.shows(f"answer-{name}-{sent}", 1.0)
+            sent += 1
+            chat.read(chance.uniform(0, 0.05))
+        if kind == "screen" and chat.shows(f"answer-{name}-{sent - 1}", 5.0):
+            chat.types(draft)
+            chat.shows(draft, 5.0)
+        code = chat.end(number)
+    return done, missing(home, name, chat.shown, draft, number, code)
+
+
+def missing(
+    home: Path, name: str, shown: bytes, draft: str, number: signal.Signals, code: int
+) -> list[str]:
+    history = History(home / "mmtui")
+    # What was typed too early for an answer is sent with what comes next.
+    said = set(re.findall(rf"{name}-\d+", "\n".join(history.said(1_000_000))))
+    lost = [
+        text
+        for text in (f"{name}-{at}" for at in range(10_000))
+        if f"answer-{text}".encode() in shown and text not in said
+    ]
+    if number != signal.SIGKILL and draft.encode() in shown:
+        drafts = [history.draft(found.id).text for found in history.search(f"{name}-0")]
+        lost += [draft] * (draft not in drafts)
+    # The end of the terminal may be noticed before the signal.
+    if number != signal.SIGHUP and code not in (-number, 128 + number):
+        lost.append(f"exit code {code} after {number.name}")
+    history.close(purge=False)
+    return lost
+
+
+def main() -> int:
+    kills = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(1000)
+    chance, done, lost = random.Random(seed), Counter[str](), list[str]()
+    print(f"seed {seed}", flush=True)
+    with tempfile.TemporaryDirectory() as home:
+        for at in range(kills):
+            what, missed = kill_one(Path(home), f"chat{at}", chance)
+            done[what] += 1
+            lost += [f"{what}: {each}" for each in missed]
+            for each in missed:
+                print(f"lost by {what}: {each}", flush=True)
+    print(*(f"{count:4} {what}" for what, count in sorted(done.items())), sep="\n")
+    print(f"{kills} kills, {len(lost)} losses")
+    return 1 if lost else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
