@@ -72,12 +72,14 @@ class ServedChat(AppService):
         await self._download_manager.cancel_app_downloads(app_service_id=self.app_service_id)
         await self.send_meta({"type": "quit"})
         self.stdin.close()
-        try:
-            async with asyncio.timeout(END_S):
-                await process.communicate()  # reads on: a full pipe would keep it from ending
-        except TimeoutError:
+        assert process.stdout and process.stderr
+        # A full pipe would keep the process from ending, and us from seeing that it has.
+        rest = asyncio.gather(_read_out(process.stdout), _read_out(process.stderr))
+        await asyncio.wait([rest], timeout=END_S)
+        if not rest.done():
             os.killpg(process.pid, signal.SIGKILL)  # its model, too
-            await process.wait()
+            await rest
+        await process.wait()
 
     async def _open_app_process(self, width: int = 80, height: int = 24) -> Process:
         """Apart from the server's terminal, whose Ctrl-C is for the server alone."""
@@ -88,3 +90,8 @@ class ServedChat(AppService):
         )  # fmt: skip
         self._stdin = process.stdin
         return process
+
+
+async def _read_out(stream: asyncio.StreamReader) -> None:
+    while await stream.read(65536):
+        pass
