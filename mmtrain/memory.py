@@ -12,9 +12,9 @@ from mmtui.pipeline.memory import peak
 
 __all__ = ["HEAP_FACTOR", "peak", "reset_peak", "return_freed_memory", "room", "used"]
 
-# Batches of changing shape leave the heap of glibc in pieces: a process on a CPU grows to so many
-# times what it uses.
-HEAP_FACTOR = 2.5
+# Batches of changing shape leave the heap of glibc in pieces: on a CPU, activations take up to so
+# many times their bytes.
+HEAP_FACTOR = 4
 
 
 def room(device: torch.device) -> int:

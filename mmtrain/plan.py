@@ -119,7 +119,8 @@ def describe_unfetched(
         screen.say(f"not here     {role}: {asset.uri}, {size}; a run would fetch it")
     device = accelerator.device
     room, total = memory.room(device), weights + needed.total
-    most = f" to {format_gib(memory.HEAP_FACTOR * total)}" if device.type == "cpu" else ""
+    in_pieces = (memory.HEAP_FACTOR - 1) * needed.activations
+    most = f" to {format_gib(total + in_pieces)}" if device.type == "cpu" else ""
     screen.say(
         f"memory       about {format_gib(total)}{most}, the weights among it, of"
         f" {format_gib(room)} on {device}"

@@ -66,7 +66,8 @@ def preflight(
     with torch.random.fork_rng():
         needed = _footprint(stage, options, module, accelerator)
         require_memory(options.stage, needed.total, room, force)
-        if device.type == "cpu" and memory.HEAP_FACTOR * needed.total > room:
+        in_pieces = (memory.HEAP_FACTOR - 1) * needed.activations
+        if device.type == "cpu" and needed.total + in_pieces > room:
             memory.return_freed_memory()
             screen.say("memory is scarce: what is freed is given back at once, which takes time")
         forward_s, whole_s, loss = _time(stage, module, batches, accelerator)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mmtrain.data.examples import Example
 from mmtui.pipeline.prompt import IGNORE
-from mmtui.pipeline.sequence import Position, reusable
+from mmtui.pipeline.sequence import Position, common_length
 
 TOGETHER = 8  # examples in a row
 ROW = 640  # bytes of them, so that attention on a CPU stays what is fastest on short rows
@@ -86,7 +86,7 @@ def joined(dialogues: Sequence[Dialogue], limit: int) -> Row:
 
 def _common(dialogues: Sequence[Dialogue]) -> int:
     (first, _), *others = dialogues
-    alike = (reusable(first, positions) for positions, _ in others)
+    alike = (min(common_length(first, positions), len(positions) - 1) for positions, _ in others)
     untrained = (sum(1 for _ in takewhile(IGNORE.__eq__, targets)) for _, targets in dialogues)
     return min(*alike, *untrained)
 

@@ -30,11 +30,17 @@ def reusable(held: Sequence[Position], wanted: Sequence[Position]) -> int:
     happens to begin with, its template, is not worth it: positions that are read in other batches
     differ in their last bits, with which the same seed gives another answer.
     """
-    common = 0
-    for here, there in zip(held, wanted, strict=False):
-        if here != there:
-            break
-        common += 1
+    common = common_length(held, wanted)
     if common < min(LEAST_SHARED, len(held)):
         return 0
     return min(common, len(wanted) - 1)
+
+
+def common_length(one: Sequence[Position], other: Sequence[Position]) -> int:
+    """How many leading positions two sequences share."""
+    common = 0
+    for here, there in zip(one, other, strict=False):
+        if here != there:
+            break
+        common += 1
+    return common
