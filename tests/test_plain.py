@@ -50,6 +50,7 @@ def home(tmp_path: Path, tiny: Path) -> dict[str, str]:
     settings = f'model = "{tiny}"\nmax_tokens = 8\n'
     (tmp_path / "config" / "mmtui" / "config.toml").write_text(settings)
     return {
+        "TMPDIR": str(tmp_path),
         "XDG_DATA_HOME": str(tmp_path / "data"),
         "XDG_CONFIG_HOME": str(tmp_path / "config"),
         "MMTUI_MODEL": "",

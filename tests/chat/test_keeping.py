@@ -11,6 +11,7 @@ from threading import Event
 import pytest
 from fakes import FakeModel
 from kill_chat import Chat as Terminal
+from textual.messages import ExitApp
 from textual.pilot import Pilot
 
 from mmtui.chat import attachments, database
@@ -27,8 +28,9 @@ from mmtui.tui.widgets.status import Status
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody is waited for."""
+def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Nobody is waited for, and temporary folders go with the test."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("temporary")))
     for name in ("PATIENCE_S", "RETRY_S", "BUSY_S"):
         monkeypatch.setattr(f"mmtui.chat.keeping.{name}", 0.0)
 
@@ -347,6 +349,17 @@ def test_a_history_that_could_not_be_opened_is_opened_later(tmp_path):
     (tmp_path / "store").unlink()
     assert store.close() is None
     assert History(tmp_path / "store").newest()[0].title == "One"
+
+
+def test_a_browser_that_leaves_ends_the_chat_with_all_that_was_typed(tmp_path):
+    async def chat():
+        async with on_screen(tmp_path) as (app, pilot):
+            await pilot.press("h", "a", "l", "f")
+            app.post_message(ExitApp())  # as Textual's driver for browsers does
+
+    asyncio.run(chat())
+    history = History(tmp_path)
+    assert history.draft(history.latest()).text == "half"
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there are no terminals to hang up")
