@@ -1,6 +1,6 @@
 """Draw the README's picture: a chat about a photo with the model that ships, as it is on a screen.
 
-`python tests/screenshot.py` writes tests/screenshot.svg. The photos are Chelsea the cat, by Stefan
+`python tests/screenshot.py` writes docs/images/chat.svg. The photos are Chelsea the cat, by Stefan
 van der Walt, and a cup of coffee, by Rachel Michetti (both CC0), from scikit-image.
 """
 
@@ -51,7 +51,7 @@ async def main() -> None:
                 [worker for worker in app.workers if worker.name == "decode"]
             )
             await pilot.pause()
-            (HERE / "screenshot.svg").write_text(app.export_screenshot(title="mmtui"), "utf-8")
+            (HERE.parent / "docs/images/chat.svg").write_text(app.export_screenshot(title="mmtui"), "utf-8")
 
 
 if __name__ == "__main__":
