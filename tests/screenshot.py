@@ -51,7 +51,9 @@ async def main() -> None:
                 [worker for worker in app.workers if worker.name == "decode"]
             )
             await pilot.pause()
-            (HERE.parent / "docs/images/chat.svg").write_text(app.export_screenshot(title="mmtui"), "utf-8")
+            (HERE.parent / "docs/images/chat.svg").write_text(
+                app.export_screenshot(title="mmtui"), "utf-8"
+            )
 
 
 if __name__ == "__main__":

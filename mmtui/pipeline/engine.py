@@ -2,59 +2,45 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mmtui.errors import MmtuiError
-from mmtui.pipeline import attention, graph
-from mmtui.pipeline.graph import FixedCache
+from mmtui.pipeline import attention, cuda_graph
+from mmtui.pipeline.cuda_graph import CudaGraphDecoder
+from mmtui.pipeline.decoder import Decoder, PlainDecoder
 from mmtui.pipeline.language import LanguageModel
+from mmtui.pipeline.llama_step import LlamaStepDecoder, can_step
 from mmtui.pipeline.multimodal import embed
 from mmtui.pipeline.sampling import Sampler
 from mmtui.pipeline.sequence import PREFILL_CHUNK, Position, reusable
-from mmtui.pipeline.step import Step, can_step
 
 # `torch.backends.mkldnn.flags` also sets a flag of Intel's GPUs, and warns where there is none.
 warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")
 
 
-@dataclass
-class Cache:
-    """Keys and values of the positions `held`, in order."""
-
-    held: list[Position] = field(default_factory=list)
-    values: Any = None  # transformers.Cache, or a FixedCache
-    prompt: list[Position] = field(default_factory=list)  # the last that was read,
-    logits: Tensor | None = None  # and those (1, vocabulary) after it
-
-    def has_read(self, sequence: Sequence[Position]) -> bool:
-        """Whether nothing of a prompt is left to read: the last one comes again.
-
-        Its last position could be read alone, but with other rounding than among the others.
-        """
-        count = len(sequence)
-        return self.prompt == list(sequence) and self.held[:count] == self.prompt
+def select_decoder(language: LanguageModel) -> Decoder:
+    """Return a new decoder of the fastest kind that is right for this model on its device."""
+    if cuda_graph.can_record(language.model):
+        return CudaGraphDecoder(language)
+    return LlamaStepDecoder(language) if can_step(language.model) else PlainDecoder(language)
 
 
 class Engine:
-    """Decodes with a causal LM, feeding it embeddings; batch 1 keeps its cache."""
+    """Decodes with a causal LM, feeding it embeddings; keeps the cache of the last sequence."""
 
     def __init__(self, language: LanguageModel) -> None:
         attention.use(language.model)
         self._language = language
-        self._records = graph.can_record(language.model)
-        self._step = Step(language.model) if can_step(language.model) else None
-        self._kept = Cache()
+        self._decoder: Decoder | None = None
+        self._held: list[Position] = []  # what the decoder has read
+        self._prompt: list[Position] = []  # the last that was read, and the logits after it
+        self._logits: Tensor | None = None
 
     def cached(self, sequence: Sequence[Position]) -> int:
         """How many leading positions of `sequence` a `stream` would not compute again."""
-        kept = self._kept
-        return len(sequence) if kept.has_read(sequence) else reusable(kept.held, sequence)
+        return len(sequence) if self._is_read(sequence) else reusable(self._held, sequence)
 
     @torch.inference_mode()
     def stream(
@@ -68,14 +54,16 @@ class Engine:
         A long prompt is read in pieces; None stands between them, so that the caller may
         stop there too. `features` are the projected patch features of the pictures.
         """
-        self._kept = self._reusable(self.cached(sequence))
-        while rest := sequence[len(self._kept.held) :]:
+        if self._decoder is not None:
+            del self._held[self._decoder.crop(self.cached(sequence)) :]
+        while rest := sequence[len(self._held) :]:
             logits = self._feed(rest[:PREFILL_CHUNK], features)
-            self._kept.prompt, self._kept.logits = list(self._kept.held), logits
+            # A copy: a graph that is replayed overwrites its logits.
+            self._prompt, self._logits = list(self._held), logits.clone()
             if len(rest) > PREFILL_CHUNK:
                 yield None
-        assert self._kept.logits is not None
-        logits = self._kept.logits
+        assert self._logits is not None
+        logits = self._logits
         while True:
             token = int(sampler(_array(logits))[0])
             yield token
@@ -93,9 +81,9 @@ class Engine:
         """Answers to a batch of prompts, each without its stop token. Keeps no cache."""
         embedding = self._language.embedding
         inputs, mask = embed(sequences, embedding, features, side="left")
-        at = (mask.cumsum(-1) - 1).clamp(min=0)
-        cache = self._new_cache()
-        logits = self._forward(inputs, cache, mask, at)
+        position_ids = (mask.cumsum(-1) - 1).clamp(min=0)
+        decoder = PlainDecoder(self._language)
+        logits = decoder.forward(inputs, mask, position_ids)
         answers: list[list[int]] = [[] for _ in sequences]
         open_rows = set(range(len(sequences)))
         for number in range(1, max_tokens + 1):
@@ -109,88 +97,27 @@ class Engine:
             if not open_rows or number == max_tokens:
                 break
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-            at = at[:, -1:] + 1
+            position_ids = position_ids[:, -1:] + 1
             new = torch.from_numpy(tokens).to(self._language.device)[:, None]
-            logits = self._forward(embedding(new), cache, mask, at)
+            logits = decoder.forward(embedding(new), mask, position_ids)
         return answers
 
+    def _is_read(self, sequence: Sequence[Position]) -> bool:
+        """Whether nothing of a prompt is left to read: the last one comes again.
+
+        Its last position could be read alone, but with other rounding than among the others.
+        """
+        count = len(sequence)
+        return self._prompt == list(sequence) and self._held[:count] == self._prompt
+
     def _feed(self, new: Sequence[Position], features: Mapping[str, Tensor]) -> Tensor:
-        """Logits after `new`, which the kept cache then holds; it is lost if this fails."""
-        cache, self._kept = self._kept, Cache()
+        """Logits after `new`, which the cache then holds; the cache is lost if this fails."""
+        decoder, self._decoder = self._decoder or select_decoder(self._language), None
+        held, self._held = self._held, []
         inputs, _ = embed([new], self._language.embedding, features)
-        if isinstance(cache.values, FixedCache) and not cache.values.has_room(len(new)):
-            cache.values = cache.values.growing()
-        if isinstance(cache.values, FixedCache):
-            logits = cache.values.read(inputs)
-        else:
-            logits = self._forward(inputs, cache.values)
-        cache.held.extend(new)
-        self._kept = cache
+        logits = decoder.forward(inputs)
+        self._decoder, self._held = decoder, [*held, *new]
         return logits
-
-    def _reusable(self, common: int) -> Cache:
-        """The kept cache cut to its first `common` positions, or a new one if it can't be cut."""
-        cache = self._kept
-        if not common and not isinstance(cache.values, FixedCache):
-            return self._empty()
-        if common < len(cache.held):
-            try:
-                cache.values.crop(common)
-            except (AttributeError, NotImplementedError, ValueError):
-                return self._empty()  # sliding windows and recurrent states can't be cut
-        del cache.held[common:]
-        return cache
-
-    def _empty(self) -> Cache:
-        return Cache(
-            values=FixedCache(self._language.model) if self._records else self._new_cache()
-        )
-
-    def _new_cache(self) -> Any:
-        from transformers import DynamicCache
-
-        return DynamicCache(config=self._language.model.config)
-
-    def _forward(
-        self, inputs: Tensor, cache: Any, mask: Tensor | None = None, at: Tensor | None = None
-    ) -> Tensor:
-        """Logits (batch, vocabulary) of the last position, in fp32; `cache` grows."""
-        length = cache.get_seq_length() + inputs.shape[1]
-        # As an index: cut out by a number, the rows of a batch are not one block, and torch would
-        # copy the output layer for each of them.
-        last = torch.tensor([inputs.shape[1] - 1], device=inputs.device)
-        is_one = inputs.shape[:2].numel() == 1
-        try:
-            with self._fast_vectors() if is_one else nullcontext():
-                if self._step and is_one and mask is None:
-                    logits: Tensor = self._step(inputs, cache)
-                else:
-                    logits = self._language.model(
-                        inputs_embeds=inputs,
-                        attention_mask=mask,
-                        position_ids=at,
-                        past_key_values=cache,
-                        use_cache=True,
-                        logits_to_keep=last,
-                    ).logits[:, -1]
-        except (TypeError, ValueError, AttributeError) as error:
-            raise self._unsupported() from error
-        if cache.get_seq_length() != length:  # recurrent models ignore it, and would forget
-            raise self._unsupported()
-        return logits.float()
-
-    def _unsupported(self) -> MmtuiError:
-        return MmtuiError(
-            f"models of the kind {self._language.model.config.model_type} are not supported",
-            "take a decoder with attention and a key-value cache, as Llama, Qwen, Phi or Gemma",
-        )
-
-    def _fast_vectors(self) -> AbstractContextManager[None]:
-        """On a CPU, oneDNN multiplies a single bf16 row at half the speed of torch's own kernel."""
-        if self._language.device.type != "cpu" or self._language.precision != "bf16":
-            return nullcontext()
-        context: AbstractContextManager[None] = torch.backends.mkldnn.flags(enabled=False)
-        return context
 
 
 def _array(logits: Tensor) -> np.ndarray:

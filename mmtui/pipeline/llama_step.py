@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmtui.pipeline.attention import attend
+from mmtui.pipeline.decoder import PlainDecoder
+from mmtui.pipeline.language import LanguageModel
 
 
 def can_step(model: Any) -> bool:
@@ -21,6 +23,17 @@ def can_step(model: Any) -> bool:
         and model.config.model_type == "llama"
         and all(type(module) is nn.Linear for module in linear)  # none of them quantized
     )
+
+
+class LlamaStepDecoder(PlainDecoder):
+    """A plain decoder that reads a single position with fewer calls."""
+
+    def __init__(self, language: LanguageModel) -> None:
+        super().__init__(language)
+        self._step = Step(language.model)
+
+    def forward_one(self, inputs: Tensor) -> Tensor:
+        return self._step(inputs, self.cache)
 
 
 class Step:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conversations import features_of, prompts
 
-from mmtui.pipeline import graph, language
+from mmtui.pipeline import cuda_graph, language
 from mmtui.pipeline.engine import Engine
 from mmtui.pipeline.sampling import GREEDY, Sampler
 from mmtui.pipeline.sequence import Position
@@ -38,10 +38,10 @@ def answers(model: language.LanguageModel, pictures: int) -> list[list[int]]:
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_replayed_is_what_is_launched(name, request, monkeypatch):
     model = language.load(request.getfixturevalue(name), precision="fp32")
-    monkeypatch.setattr(graph, "LEAST_ROOM", 64)  # outgrown within an answer: recorded again
-    assert graph.can_record(model.model)
+    monkeypatch.setattr(cuda_graph, "LEAST_ROOM", 64)  # outgrown within an answer: recorded again
+    assert cuda_graph.can_record(model.model)
     replayed = answers(model, 2)
-    monkeypatch.setattr(graph, "can_record", lambda _: False)
+    monkeypatch.setattr(cuda_graph, "can_record", lambda _: False)
     assert replayed == answers(model, 2)
 
 
@@ -54,9 +54,9 @@ def test_fixed_places_give_the_same_tokens_and_may_be_outgrown(
     """As on a GPU, but launched, since recording fails here."""
     model = language.load(request.getfixturevalue(name), precision="fp32")
     expected = answers(model, pictures)
-    monkeypatch.setattr(graph, "can_record", lambda _: True)
-    monkeypatch.setattr(graph, "LEAST_ROOM", 16)
-    monkeypatch.setattr(graph, "MOST_ROOM", most)
+    monkeypatch.setattr(cuda_graph, "can_record", lambda _: True)
+    monkeypatch.setattr(cuda_graph, "LEAST_ROOM", 16)
+    monkeypatch.setattr(cuda_graph, "MOST_ROOM", most)
     assert answers(model, pictures) == expected
 
 
@@ -68,9 +68,9 @@ def test_nothing_is_recorded_where_it_would_not_be_right():
                 **({"model_type": "llama", "rope_scaling": None} | config)
             )
 
-    assert graph.can_record(Model())
+    assert cuda_graph.can_record(Model())
     for odd in (
         {"device": "cpu"}, {"model_type": "gptj"}, {"quantized": True},
         {"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}},
     ):  # fmt: skip
-        assert not graph.can_record(Model(**odd))
+        assert not cuda_graph.can_record(Model(**odd))

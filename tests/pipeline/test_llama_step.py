@@ -7,7 +7,7 @@ import torch
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
 from mmtui.pipeline import language
-from mmtui.pipeline.step import Step, can_step
+from mmtui.pipeline.llama_step import Step, can_step
 
 SHAPES = {
     "plain": {},

@@ -11,6 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmtui.pipeline.decoder import PlainDecoder
+from mmtui.pipeline.language import LanguageModel
+
 LEAST_ROOM = 512  # positions; doubled when they are used up
 # Each step attends over the whole room, which takes longer than Python does where it is larger.
 MOST_ROOM = 4096
@@ -31,6 +34,31 @@ def can_record(model: Any) -> bool:
     )
 
 
+class CudaGraphDecoder:
+    """Replays the step of a token; goes on as a plain decoder where the sequence gets too long."""
+
+    def __init__(self, language: LanguageModel) -> None:
+        self._language = language
+        self._fixed = FixedCache(language.model)
+        self._plain: PlainDecoder | None = None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Read embeddings (1, length, hidden); return the logits (1, vocabulary), fp32."""
+        if self._plain is None and not self._fixed.has_room(inputs.shape[1]):
+            self._plain = PlainDecoder(self._language, self._fixed.hand_over())
+            self._fixed = FixedCache(self._language.model)
+        return self._plain.forward(inputs) if self._plain else self._fixed.read(inputs)
+
+    def crop(self, length: int) -> int:
+        if self._plain is not None and length:
+            length = self._plain.crop(length)
+        if not length:
+            self._plain = None
+        if self._plain is None:
+            self._fixed.crop(length)
+        return length
+
+
 class FixedCache:
     """Keys and values in places that do not move. What comes after its length is overwritten."""
 
@@ -45,10 +73,11 @@ class FixedCache:
         self._length = length
 
     def has_room(self, more: int) -> bool:
+        """Whether `more` positions fit."""
         return self._length + more <= MOST_ROOM
 
-    def growing(self) -> Any:
-        """A transformers.DynamicCache of what is held, to go on with where there is no room."""
+    def hand_over(self) -> Any:
+        """Return what is held as a `transformers.DynamicCache`; this cache is empty afterwards."""
         from transformers import DynamicCache
 
         cache = DynamicCache(config=self._model.config)
