@@ -1,3 +1,43 @@
-"""mmtui: a terminal chat that sees, hears and answers, on your own machine."""
+"""A terminal chat that sees, hears and answers, on your own machine.
+
+The Python interface is here; its parts are imported when they are first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmtui.api import (
+        Image,
+        MmtuiError,
+        Model,
+        ReplyStream,
+        Result,
+        Sound,
+        Transcript,
+        Turn,
+        load,
+        transcribe,
+    )
 
 __version__ = "0.1.0"
+__all__ = [
+    "Image",
+    "MmtuiError",
+    "Model",
+    "ReplyStream",
+    "Result",
+    "Sound",
+    "Transcript",
+    "Turn",
+    "load",
+    "transcribe",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the interface on first use: every command imports this package."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from mmtui import api
+
+    return getattr(api, name)

@@ -85,6 +85,31 @@ def decode(file: BinaryIO) -> Sound:
     return Sound(clip, tuple(notes))
 
 
+def from_samples(samples: NDArray[np.float32], rate: int) -> Sound:
+    """Take sound that is decoded already.
+
+    Args:
+        samples: (samples,) or (channels, samples), in [-1, 1].
+        rate: Samples per second.
+
+    Raises:
+        InputError: The array has another shape, or holds no sound.
+    """
+    channels = np.atleast_2d(np.asarray(samples, np.float32))
+    if channels.ndim != 2 or not channels.size or rate < _LOWEST_RATE:
+        raise InputError(f"an array {channels.shape} at {rate} Hz is no recording")
+    channels = channels[:, : int((LIMIT_S + 1) * rate)]
+    mono = _one_channel(("",) * len(channels), np.nan_to_num(channels))
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(mono[None]), "flt", "mono")
+    frame.sample_rate = rate
+    resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
+    resampled = [*resampler.resample(frame), *resampler.resample(None)]
+    clip = np.concatenate([_channels(piece)[0] for piece in resampled])
+    is_longer = np.asarray(samples).shape[-1] > (LIMIT_S + _TOLERANCE_S) * rate
+    notes = (_length_note(np.asarray(samples).shape[-1] / rate),) if is_longer else ()
+    return Sound(np.clip(clip[: int(LIMIT_S * RATE)], -1, 1), notes)
+
+
 def is_silent(clip: Clip) -> bool:
     if not len(clip):
         return True

@@ -1,0 +1,446 @@
+"""The Python interface: load a model once, and have it reply to conversations."""
+
+import asyncio
+import hashlib
+import io
+import os
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mmtui.chat import attachments
+from mmtui.chat.config import settled
+from mmtui.errors import InputError, MmtuiError, NoSpeechError, UsageError
+from mmtui.pipeline import assistant as pipeline
+from mmtui.pipeline import checkpoint, prompt
+from mmtui.pipeline.assets import Report, silent
+from mmtui.pipeline.sampling import Sampling
+from mmtui.pipeline.spec import EngineChoice
+from mmtui.pipeline.speech import Transcript
+
+if TYPE_CHECKING:
+    import numpy as np
+    import PIL.Image
+    from numpy.typing import NDArray
+
+    from mmtui.pipeline import sound
+    from mmtui.pipeline.images import Picture
+
+__all__ = [
+    "Image", "MmtuiError", "Model", "ReplyStream", "Result", "Sound", "Transcript", "Turn", "load",
+    "transcribe",
+]  # fmt: skip
+
+Role = Literal["system", "user", "assistant"]
+
+
+class Image:
+    """A picture that goes with a message.
+
+    Args:
+        source: A path, the bytes of an image file, a PIL image, or an array (height, width, 3) of
+            `uint8`.
+        name: What to call it in results and errors; the path by default.
+    """
+
+    def __init__(
+        self,
+        source: "str | os.PathLike[str] | bytes | PIL.Image.Image | NDArray[np.uint8]",
+        name: str | None = None,
+    ) -> None:
+        self._source = source
+        is_path = isinstance(source, str | os.PathLike)
+        self.name = name or (os.fspath(source) if is_path else "picture")  # type: ignore[arg-type]
+
+    @cached_property
+    def picture(self) -> "Picture":
+        """The decoded picture.
+
+        Raises:
+            InputError: It is not a picture, it is damaged, or it is too large.
+        """
+        from PIL import Image as PillowImage
+
+        from mmtui.pipeline.images import Picture
+
+        source = self._source
+        if isinstance(source, str | os.PathLike):
+            return attachments.read_picture(Path(source))
+        if isinstance(source, bytes):
+            return attachments.picture(io.BytesIO(source), self.name)
+        if not isinstance(source, PillowImage.Image):
+            if source.ndim != 3 or source.shape[2] != 3 or source.dtype != "uint8":
+                raise InputError(
+                    f"{self.name}: an array of {source.dtype} {source.shape} is no picture",
+                    "use uint8 in the shape (height, width, 3)",
+                )
+            source = PillowImage.fromarray(source)
+        image = source.convert("RGB")
+        digest = hashlib.sha256(f"{image.size}".encode() + image.tobytes())
+        return Picture(digest.hexdigest(), image)
+
+
+class Sound:
+    """Speech that goes with a message; its first 15 s are transcribed.
+
+    Args:
+        source: A path, the bytes of an audio file, or an array of samples in [-1, 1], (samples,)
+            or (channels, samples).
+        rate: Samples per second, for an array.
+        name: What to call it in results and errors; the path by default.
+    """
+
+    def __init__(
+        self,
+        source: "str | os.PathLike[str] | bytes | NDArray[np.float32]",
+        rate: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        self._source, self._rate = source, rate
+        is_path = isinstance(source, str | os.PathLike)
+        self.name = name or (os.fspath(source) if is_path else "recording")  # type: ignore[arg-type]
+
+    @cached_property
+    def recording(self) -> "sound.Sound":
+        """Its first 15 s, mono at 16 kHz.
+
+        Raises:
+            InputError: It is not a recording, or it is empty.
+            UsageError: An array came without its rate.
+        """
+        from mmtui.pipeline import sound
+
+        source = self._source
+        if isinstance(source, str | os.PathLike):
+            return attachments.read_sound(Path(source))
+        if isinstance(source, bytes):
+            return sound.decode(io.BytesIO(source))
+        if not self._rate:
+            raise UsageError(f"{self.name}: an array of samples needs its rate", "rate=16000")
+        return sound.from_samples(source, self._rate)
+
+
+Part = str | Image | Sound
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message of a conversation: text, pictures and speech, in order."""
+
+    role: Role
+    content: Part | Sequence[Part]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a reply ended, and what it took.
+
+    `stop_reason` is "stop" (the model ended), "length" (the limit or the context was reached) or
+    "cancelled". `images` are (name, sha256) of each picture. Tokens of the prompt include those of
+    pictures; times are in seconds.
+    """
+
+    model: str
+    engine: str
+    transcript: str | None
+    images: tuple[tuple[str, str], ...]
+    tokens_per_image: int
+    load_s: float
+    reply: pipeline.Reply
+
+    @property
+    def text(self) -> str:
+        return self.reply.text
+
+    @property
+    def stop_reason(self) -> Literal["stop", "length", "cancelled"]:
+        return self.reply.stop_reason
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of `mmtui ask --json`: containers, strings, numbers and None only."""
+        reply = self.reply
+        return {
+            "answer": reply.text,
+            "transcript": self.transcript,
+            "model": self.model,
+            "engine": self.engine,
+            "images": [
+                {"path": name, "sha256": sha256, "tokens": self.tokens_per_image}
+                for name, sha256 in self.images
+            ],
+            "usage": {
+                "prompt_tokens": reply.prompt_tokens,
+                "cached_tokens": reply.cached_tokens,
+                "completion_tokens": reply.completion_tokens,
+            },
+            "timing": {
+                "load_s": self.load_s,
+                "first_token_s": reply.first_token_s,
+                "decode_tokens_per_s": reply.decode_tokens_per_s,
+            },
+            "stop_reason": reply.stop_reason,
+        }
+
+
+class ReplyStream:
+    """The pieces of a reply as they come; made by `Model.reply`.
+
+    Iterate over it, `async for` over it, or call `text()`.
+
+    Attributes:
+        transcripts: What was heard in the sounds of the conversation.
+        notes: What a person should know about its pictures and sounds, such as that one is cut off.
+    """
+
+    def __init__(
+        self, model: "Model", turns: Sequence[Turn], sampling: Sampling, max_tokens: int
+    ) -> None:
+        self._model = model
+        self._sampling, self._max_tokens = sampling, max_tokens
+        self._cancelled = False
+        self._result: Result | None = None
+        self._images: list[tuple[str, str]] = []
+        self.transcripts: list[str] = []
+        self.notes: list[str] = []
+        self._turns = [prompt.Turn(turn.role, tuple(self._content(turn))) for turn in turns]
+        self._pieces = self._generate()
+
+    def cancel(self) -> None:
+        """End the reply before its next token; what came so far stays. Any thread may call it."""
+        self._cancelled = True
+
+    def text(self) -> str:
+        """Read to the end; return the whole reply."""
+        for _ in self:
+            pass
+        return self.result.text
+
+    @property
+    def result(self) -> Result:
+        """How the reply ended.
+
+        Raises:
+            UsageError: The reply has not ended.
+        """
+        if self._result is None:
+            raise UsageError("the reply has not ended", "iterate over it, or call text()")
+        return self._result
+
+    def close(self) -> None:
+        """Leave the reply where it is; there is no result then.
+
+        Raises:
+            UsageError: Another thread is reading it.
+        """
+        try:
+            self._pieces.close()
+        except ValueError:
+            raise UsageError(
+                "this model is writing another reply", "cancel that one, or read it to its end"
+            ) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        return next(self._pieces)
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                piece = await loop.run_in_executor(self._model.thread, next, self._pieces, None)
+                if piece is None:
+                    return
+                yield piece
+        finally:
+            self.cancel()  # nobody reads on: of an unfinished reply, no more is computed
+
+    def _content(self, turn: Turn) -> "Iterator[str | Picture]":
+        """Pictures, and the text and speech between them, a line for each part."""
+        parts = [turn.content] if isinstance(turn.content, Part) else turn.content
+        lines: list[str] = []
+        for part in parts:
+            if isinstance(part, Image):
+                if lines:
+                    yield "\n".join(lines)
+                    lines = []
+                picture = part.picture
+                self.notes += picture.notes
+                self._images.append((part.name, picture.sha256))
+                yield picture
+            elif isinstance(part, Sound):
+                lines.append(self._hear(part))
+            else:
+                lines.append(part)
+        if lines:
+            yield "\n".join(lines)
+
+    def _hear(self, part: Sound) -> str:
+        self.notes += part.recording.notes
+        text = self._model.transcribe(part).text
+        if not text:
+            raise NoSpeechError(part.name)
+        self.transcripts.append(text)
+        return text
+
+    def _generate(self) -> Generator[str]:
+        assistant = self._model.assistant
+        load_s = self._model.load(pictures=bool(self._images))
+        events = assistant.reply(
+            self._turns, self._sampling, self._max_tokens, lambda: self._cancelled
+        )
+        for event in events:
+            if isinstance(event, str):
+                yield event
+            else:
+                self._result = Result(
+                    model=self._model.name,
+                    engine=assistant.engine,
+                    transcript="\n".join(self.transcripts) or None,
+                    images=tuple(self._images),
+                    tokens_per_image=assistant.tokens_per_picture(),
+                    load_s=load_s,
+                    reply=event,
+                )
+
+
+class Model:
+    """A model whose parts are loaded when they are first needed; made by `load`.
+
+    It keeps what it has read: a conversation that goes on costs only what is new. It writes one
+    reply at a time.
+    """
+
+    def __init__(self, assistant: pipeline.Assistant) -> None:
+        self.assistant = assistant
+        self._stream: ReplyStream | None = None
+
+    @property
+    def name(self) -> str:
+        """The name in its spec: "smol"."""
+        return self.assistant.name
+
+    @property
+    def sees(self) -> bool:
+        """Whether it takes pictures."""
+        return bool(self.assistant.picture_side)
+
+    def load(self, *, pictures: bool = False) -> float:
+        """Load the language model, and what seeing takes; return the seconds that it took.
+
+        Raises:
+            MissingError: Weights are missing and can't be fetched, or it does not see.
+        """
+        return self.assistant.load(pictures=pictures)
+
+    def reply(
+        self,
+        conversation: Part | Sequence[Part] | Sequence[Turn],
+        *,
+        max_tokens: int = 512,
+        temperature: float = 0.0,
+        top_p: float = 0.95,
+        seed: int | None = None,
+    ) -> ReplyStream:
+        """Reply to a message, or to a conversation of several turns.
+
+        Pictures are decoded and sounds transcribed at once; the reply is written as it is read. An
+        earlier reply that was not read to its end is closed.
+
+        Args:
+            conversation: Text, an `Image` or a `Sound`; a list of them, which makes one message;
+                or a list of `Turn`s. A last turn of the assistant is continued.
+            max_tokens: Length limit of the reply.
+            temperature: 0 always takes the likeliest token; 0.7 is lively.
+            top_p: Share of the probability that the tokens drawn from must have together.
+            seed: Makes the reply repeatable where the temperature is above 0.
+
+        Raises:
+            InputError: A picture or a recording is unusable, or holds no speech.
+            MissingError: The model does not see or hear, or its weights can't be fetched.
+            UsageError: A value is out of range, or another thread is reading a reply.
+        """
+        parts = [conversation] if isinstance(conversation, Part) else list(conversation)
+        turns = [part for part in parts if isinstance(part, Turn)]
+        if not parts or (turns and len(turns) != len(parts)):
+            raise UsageError("a conversation is text, pictures and sounds, or a list of turns")
+        if not turns:
+            turns = [Turn("user", [part for part in parts if isinstance(part, Part)])]
+        if any(_has_image(turn) for turn in turns):
+            self.assistant.check_sight()
+        if self._stream is not None:
+            self._stream.close()
+        self._stream = ReplyStream(self, turns, Sampling(temperature, top_p, seed), max_tokens)
+        return self._stream
+
+    def transcribe(self, sound: "Sound | str | os.PathLike[str] | bytes") -> Transcript:
+        """Transcribe the first 15 s of a recording; the text is "" where nobody speaks.
+
+        Raises:
+            InputError: It is no usable recording.
+            MissingError: The model has no speech model, or it can't be fetched.
+        """
+        recorded = sound if isinstance(sound, Sound) else Sound(sound)
+        return self.assistant.transcribe(recorded.recording.clip)
+
+    @cached_property
+    def thread(self) -> ThreadPoolExecutor:
+        """Where replies are computed that are read with `async for`: one after the other."""
+        return ThreadPoolExecutor(1, thread_name_prefix="mmtui-model")
+
+
+def load(
+    model: str = "auto",
+    *,
+    engine: EngineChoice | None = None,
+    preload: bool = True,
+    report: Report = silent,
+) -> Model:
+    """Load a model.
+
+    Args:
+        model: A preset ("smol", "phi2"), a checkpoint folder, "hf:OWNER/NAME", or "auto": what
+            $MMTUI_MODEL or the settings name, else phi2 if it and a projector for it are here, else
+            smol.
+        engine: "torch", "llamacpp" or "auto"; None takes what the settings say.
+        preload: Load the language model now, not with the first reply.
+        report: Called with (step, done, total) while something is fetched or loaded.
+
+    Raises:
+        InputError: There is no such model, or it is damaged.
+        MissingError: Its weights can't be fetched, or the engine is not installed.
+    """
+    model, chosen = settled(model, engine)
+    found = Model(pipeline.Assistant(checkpoint.find(model), report, chosen))
+    if preload:
+        found.load()
+    return found
+
+
+def transcribe(
+    sound: "Sound | str | os.PathLike[str] | bytes",
+    model: str = "auto",
+    *,
+    report: Report = silent,
+) -> Transcript:
+    """Transcribe the first 15 s of a recording; only the speech model is loaded.
+
+    Args:
+        sound: A `Sound`, a path, or the bytes of an audio file.
+        model: As for `load`.
+        report: As for `load`.
+
+    Raises:
+        InputError: It is no usable recording.
+        MissingError: The model has no speech model, or it can't be fetched.
+    """
+    return load(model, preload=False, report=report).transcribe(sound)
+
+
+def _has_image(turn: Turn) -> bool:
+    parts = [turn.content] if isinstance(turn.content, Part) else turn.content
+    return any(isinstance(part, Image) for part in parts)
