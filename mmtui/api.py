@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from mmtui.chat import attachments
 from mmtui.chat.config import settled
@@ -41,14 +41,14 @@ class Image:
     """A picture that goes with a message.
 
     Args:
-        source: A path, the bytes of an image file, a PIL image, or an array (height, width, 3) of
-            `uint8`.
+        source: A path, an open binary file or its bytes, a PIL image, or an array (height, width,
+            3) of `uint8`.
         name: What to call it in results and errors; the path by default.
     """
 
     def __init__(
         self,
-        source: "str | os.PathLike[str] | bytes | PIL.Image.Image | NDArray[np.uint8]",
+        source: "str | os.PathLike[str] | BinaryIO | bytes | PIL.Image.Image | NDArray[np.uint8]",
         name: str | None = None,
     ) -> None:
         self._source = source
@@ -62,6 +62,7 @@ class Image:
         Raises:
             InputError: It is not a picture, it is damaged, or it is too large.
         """
+        import numpy as np
         from PIL import Image as PillowImage
 
         from mmtui.pipeline.images import Picture
@@ -70,8 +71,10 @@ class Image:
         if isinstance(source, str | os.PathLike):
             return attachments.read_picture(Path(source))
         if isinstance(source, bytes):
-            return attachments.picture(io.BytesIO(source), self.name)
-        if not isinstance(source, PillowImage.Image):
+            source = io.BytesIO(source)
+        if not isinstance(source, PillowImage.Image | np.ndarray):
+            return attachments.picture(source, self.name)
+        if isinstance(source, np.ndarray):
             if source.ndim != 3 or source.shape[2] != 3 or source.dtype != "uint8":
                 raise InputError(
                     f"{self.name}: an array of {source.dtype} {source.shape} is no picture",
@@ -289,7 +292,7 @@ class ReplyStream:
 
     def _generate(self) -> Generator[str]:
         assistant = self._model.assistant
-        load_s = self._model.load(pictures=bool(self._images))
+        load_s = self._model.take_load_s(pictures=bool(self._images))
         events = assistant.reply(
             self._turns, self._sampling, self._max_tokens, lambda: self._cancelled
         )
@@ -317,6 +320,7 @@ class Model:
 
     def __init__(self, assistant: pipeline.Assistant) -> None:
         self.assistant = assistant
+        self._load_s = 0.0  # since the last reply
         self._stream: ReplyStream | None = None
 
     @property
@@ -329,13 +333,26 @@ class Model:
         """Whether it takes pictures."""
         return bool(self.assistant.picture_side)
 
+    @property
+    def note(self) -> str | None:
+        """What a person should know about the engine, once it is loaded."""
+        return self.assistant.note
+
     def load(self, *, pictures: bool = False) -> float:
         """Load the language model, and what seeing takes; return the seconds that it took.
 
         Raises:
             MissingError: Weights are missing and can't be fetched, or it does not see.
         """
-        return self.assistant.load(pictures=pictures)
+        took = self.assistant.load(pictures=pictures)
+        self._load_s += took
+        return took
+
+    def take_load_s(self, *, pictures: bool) -> float:
+        """Load what is not loaded yet; return the seconds of loading since the last reply."""
+        self.load(pictures=pictures)
+        took, self._load_s = self._load_s, 0.0
+        return took
 
     def reply(
         self,
@@ -411,7 +428,8 @@ def load(
         report: Called with (step, done, total) while something is fetched or loaded.
 
     Raises:
-        InputError: There is no such model, or it is damaged.
+        UsageError: There is no such model.
+        InputError: The model is damaged.
         MissingError: Its weights can't be fetched, or the engine is not installed.
     """
     model, chosen = settled(model, engine)

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,13 +22,7 @@ from mmtui.question import piped, read_question
 from mmtui.text import one_line, printable
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.assistant import Assistant, Reply
-    from mmtui.pipeline.checkpoint import Checkpoint
-    from mmtui.pipeline.images import Picture
-    from mmtui.pipeline.prompt import Turn
-    from mmtui.pipeline.sampling import Sampling
-    from mmtui.pipeline.sound import Clip
-    from mmtui.pipeline.speech import Transcript
+    from mmtui.pipeline.assets import Report
 
 app = typer.Typer(
     name="mmtui",
@@ -145,60 +140,30 @@ def ask(
     for file in asked.mentioned:
         _note(f"attached: {file}")
     names, audio = list(asked.pictures), asked.recording
-    pictures = [_picture(name) for name in names]
-    clip = _clip(audio) if audio is not None else None
     with reporting() as report:
-        from mmtui.pipeline.assistant import Assistant
-        from mmtui.pipeline.prompt import Turn
-        from mmtui.pipeline.sampling import Sampling
-
-        sampling = Sampling(temperature, seed=seed)
-        checkpoint, chosen = _find(model, engine)
-        assistant = Assistant(checkpoint, report, chosen)
-        if pictures:
-            assistant.check_sight()
-        transcript = None
-        if clip is not None:
-            transcript = _speech_found(assistant.transcribe(clip), audio)
-            _note(f"heard: {transcript.text}")
-        load_s = assistant.load(pictures=bool(pictures))
-        if assistant.note:
-            _note(assistant.note)
-        spoken = [transcript.text] if transcript else []
-        text = "\n".join([*spoken, asked.text] if asked.text else spoken)
-        turns = [Turn("system", (system,))] if system else []
-        turns.append(Turn("user", (*pictures, text)))
-        reply = _stream(assistant, turns, sampling, max_tokens, as_json)
+        loaded = _load(model, engine, report)
+        message: list[mmtui.Image | mmtui.Sound | str] = [*map(_image, names)]
+        message += [mmtui.Sound(audio)] if audio else []
+        message += [asked.text] if asked.text else []
+        turns = [mmtui.Turn("system", system)] if system else []
+        stream = loaded.reply(
+            [*turns, mmtui.Turn("user", message)],
+            max_tokens=max_tokens, temperature=temperature, seed=seed,
+        )  # fmt: skip
+        _print_notes(stream.notes)
+        for heard in stream.transcripts:
+            _note(f"heard: {heard}")
+        loaded.load(pictures=bool(names))
+        if loaded.note:
+            _note(loaded.note)
+        _print_stream(stream, silent=as_json)
+    reply = stream.result.reply
     if as_json:
-        shown = zip(names, pictures, strict=True)
-        tokens = assistant.tokens_per_picture()
-        print_json(
-            {
-                "answer": reply.text,
-                "transcript": transcript.text if transcript else None,
-                "model": checkpoint.spec.name,
-                "engine": assistant.engine,
-                "images": [
-                    {"path": name, "sha256": picture.sha256, "tokens": tokens}
-                    for name, picture in shown
-                ],
-                "usage": {
-                    "prompt_tokens": reply.prompt_tokens,
-                    "cached_tokens": reply.cached_tokens,
-                    "completion_tokens": reply.completion_tokens,
-                },
-                "timing": {
-                    "load_s": load_s,
-                    "first_token_s": reply.first_token_s,
-                    "decode_tokens_per_s": reply.decode_tokens_per_s,
-                },
-                "stop_reason": reply.stop_reason,
-            }
-        )
+        print_json(stream.result.to_dict())
     elif reply.repeats:
         _note("stopped: the answer was repeating itself")
     elif reply.full:
-        _note(f"stopped at the end of {checkpoint.spec.name}'s context")
+        _note(f"stopped at the end of {loaded.name}'s context")
     elif reply.stop_reason == "length":
         _note(f"stopped after {reply.completion_tokens} tokens; --max-tokens allows more")
     if reply.stop_reason == "cancelled":
@@ -214,12 +179,12 @@ def transcribe(
     as_json: JsonOption = False,
 ) -> None:
     """Speech to text."""
-    clip = _clip(audio)
     with reporting() as report:
-        from mmtui.pipeline.assistant import Assistant
-
-        checkpoint, _ = _find(model)
-        transcript = _speech_found(Assistant(checkpoint, report).transcribe(clip), audio)
+        sound = mmtui.Sound(audio)
+        _print_notes(sound.recording.notes)
+        transcript = _load(model, None, report).transcribe(sound)
+    if not transcript.text:
+        raise NoSpeechError(str(audio))
     if as_json:
         print_json(vars(transcript))
     else:
@@ -283,16 +248,15 @@ def pull(
     """
     with reporting() as report:
         from mmtui.pipeline import assets
-        from mmtui.pipeline.assistant import Assistant
 
-        checkpoint, _ = _find(model)
-        parts = checkpoint.spec.assets
+        assistant = _load(model, None, report).assistant
+        parts = assistant.spec.assets
         paths = {role: assets.fetch(asset, report) for role, asset in parts.items()}
-        paths["language"] = Assistant(checkpoint, report).prepare()
+        paths["language"] = assistant.prepare()
     for role, path in paths.items():
         print(one_line(f"{role:9} {parts[role].uri}"))
         print(one_line(f"{'':9} {path}"))
-    print(one_line(f"{checkpoint.spec.name} is ready; the cache is {assets.cache_dir()}"))
+    print(one_line(f"{assistant.name} is ready; the cache is {assets.cache_dir()}"))
 
 
 @app.command()
@@ -330,70 +294,44 @@ def doctor(as_json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
-def _picture(name: str) -> "Picture":
-    from mmtui.chat import attachments
-
+def _image(name: str) -> "mmtui.Image":
     if name != "-":
-        picture = attachments.read_picture(resolve(name))
-    elif (pipe := piped()) is not None:
-        picture = attachments.picture(pipe, "stdin")
-    else:
+        return mmtui.Image(resolve(name), name)
+    if (pipe := piped()) is None:
         raise UsageError("--image - reads a picture from stdin", "mmtui ask --image - < photo.jpg")
-    for note in picture.notes:
-        _note(f"note: {note}")
-    return picture
+    return mmtui.Image(pipe, name)
 
 
-def _clip(path: Path) -> "Clip":
-    from mmtui.chat import attachments
-
-    sound = attachments.read_sound(path)
-    for note in sound.notes:
-        _note(f"note: {note}")
-    return sound.clip
-
-
-def _find(model: str, engine: EngineChoice | None = None) -> "tuple[Checkpoint, EngineChoice]":
-    from mmtui.chat.config import settled
-    from mmtui.pipeline import checkpoint
-
-    model, chosen = settled(model, engine)
-    found = checkpoint.find(model)
+def _load(model: str, engine: EngineChoice | None, report: "Report") -> "mmtui.Model":
+    """A model whose parts are loaded when they are needed."""
+    loaded = mmtui.load(model, engine=engine, preload=False, report=report)
     if model == "auto":
-        other = "" if found.spec.name == "phi2" else "; phi2 and a projector for it are not here"
-        _note(f"model: {found.spec.name}{other}")
-    return found, chosen
+        other = "" if loaded.name == "phi2" else "; phi2 and a projector for it are not here"
+        _note(f"model: {loaded.name}{other}")
+    return loaded
 
 
-def _speech_found(transcript: "Transcript", audio: Path | None) -> "Transcript":
-    if not transcript.text:
-        raise NoSpeechError(str(audio))
-    return transcript
-
-
-def _stream(
-    assistant: "Assistant", turns: "list[Turn]", sampling: "Sampling", limit: int, silent: bool
-) -> "Reply":
+def _print_stream(stream: "mmtui.ReplyStream", silent: bool) -> None:
     """Print the answer as it comes. Ctrl-C ends it between two tokens, and keeps it."""
-    stopped = False
 
     def stop(*_: object) -> None:
-        nonlocal stopped
-        stopped = True
+        stream.cancel()
         signal.signal(signal.SIGINT, previous)  # a second one does not wait
 
     previous = signal.signal(signal.SIGINT, stop)
     try:
-        for event in assistant.reply(turns, sampling, limit, lambda: stopped):
-            if not isinstance(event, str):
-                reply = event
-            elif not silent:
-                print(printable(event), end="", flush=True)
+        for piece in stream:
+            if not silent:
+                print(printable(piece), end="", flush=True)
     finally:
         signal.signal(signal.SIGINT, previous)
     if not silent:
         print(flush=True)
-    return reply
+
+
+def _print_notes(notes: Iterable[str]) -> None:
+    for note in notes:
+        _note(f"note: {note}")
 
 
 def _note(text: str) -> None:

@@ -25,6 +25,7 @@ from transformers import (
 from mmtui.errors import MissingError
 from mmtui.pipeline import assets, checkpoint
 from mmtui.pipeline.images import Picture
+from mmtui.pipeline.spec import Asset, LanguageSpec, ModelSpec
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 CHATML = (
@@ -131,6 +132,17 @@ def store_clip() -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def tiny_clip(store_clip: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store_clip(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_llama, smol, tmp_path_factory) -> checkpoint.Checkpoint:
+    """A small language model behind the real tower, with a projector of chance."""
+    spec = ModelSpec("tiny", LanguageSpec(Asset(str(tiny_llama)), "fp32"), smol.spec.vision)
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(64, 1280, generator=generator) * 0.05
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    checkpoint.write(folder, spec, {"weight": weight, "bias": torch.zeros(64)})
+    return checkpoint.read(folder)
 
 
 @pytest.fixture

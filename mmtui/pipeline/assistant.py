@@ -87,7 +87,7 @@ class Assistant:
     ) -> None:
         """`lookup`: what an answer quotes is read at once, where the engine can."""
         self._checkpoint, self._wanted, self._lookup = checkpoint, engine, lookup
-        self._spec = checkpoint.spec
+        self.spec = checkpoint.spec
         self._report = report
         self._features: dict[str, Tensor] = {}  # of pictures, by sha256
         self._names: dict[str, str] = {}  # of the same pictures
@@ -105,14 +105,14 @@ class Assistant:
     def prepare(self) -> Path:
         """Have the language model as its engine loads it: fetched, and converted if need be."""
         if self.engine == "torch":
-            return prepare(self._spec.language.weights, self._report)
-        precision, adapter = self._spec.language.precision, self._checkpoint.adapter
+            return prepare(self.spec.language.weights, self._report)
+        precision, adapter = self.spec.language.precision, self._checkpoint.adapter
         return conversion.to_gguf(self._weights, adapter, precision, self._report).model
 
     def check_sight(self) -> None:
         """Raises MissingError, with the cure, where the model has not learnt to see."""
-        name = self._spec.name
-        if self._spec.vision is None:
+        name = self.spec.name
+        if self.spec.vision is None:
             raise MissingError(f"{name} reads and hears, but has no vision tower")
         if self._checkpoint.projector is None:
             raise MissingError(
@@ -124,12 +124,12 @@ class Assistant:
 
     @property
     def name(self) -> str:
-        return self._spec.name
+        return self.spec.name
 
     @property
     def picture_side(self) -> int:
         """Pixels of the square that it sees of a picture; 0 if it can't see."""
-        return self._spec.vision.image_size if self._spec.vision and self._checkpoint.sees else 0
+        return self.spec.vision.image_size if self.spec.vision and self._checkpoint.sees else 0
 
     @property
     def stored_as(self) -> str:
@@ -155,14 +155,14 @@ class Assistant:
         from mmtui.pipeline.sound import RATE, is_silent
         from mmtui.pipeline.speech import Transcript
 
-        if self._spec.speech is None:
-            raise MissingError(f"{self._spec.name} has no speech model", "use --model smol")
+        if self.spec.speech is None:
+            raise MissingError(f"{self.spec.name} has no speech model", "use --model smol")
         if is_silent(clip):
-            return Transcript("", self._spec.speech.language, len(clip) / RATE)
+            return Transcript("", self.spec.speech.language, len(clip) / RATE)
         return self._speech.transcribe(clip)
 
     def tokens_per_picture(self) -> int:
-        return self._spec.vision.patches if self._spec.vision else 0
+        return self.spec.vision.patches if self.spec.vision else 0
 
     def reply(
         self,
@@ -191,7 +191,7 @@ class Assistant:
         if room < 1:
             raise TooLongError(
                 f"the conversation is {len(sequence)} tokens long, {1 - room} too many for"
-                f" {self._spec.name}",
+                f" {self.spec.name}",
                 f"shorten it to {context - 1} tokens",
             )
         cached = self._engine.cached(sequence)
@@ -293,11 +293,11 @@ class Assistant:
 
     @cached_property
     def _weights(self) -> Path:
-        return assets.fetch(self._spec.language.weights, self._report)
+        return assets.fetch(self.spec.language.weights, self._report)
 
     @cached_property
     def _language(self) -> "LanguageModel | LlamaModel":
-        precision, adapter = self._spec.language.precision, self._checkpoint.adapter
+        precision, adapter = self.spec.language.precision, self._checkpoint.adapter
         if self.engine == "llamacpp":
             from mmtui.pipeline import engine_llamacpp
 
@@ -307,7 +307,7 @@ class Assistant:
         from mmtui.pipeline import language
 
         return language.load(
-            prepare(self._spec.language.weights, self._report),
+            prepare(self.spec.language.weights, self._report),
             precision=precision,
             adapter=adapter,
             random=self._checkpoint.random,
@@ -333,24 +333,24 @@ class Assistant:
     def _tower(self) -> "VisionTower":
         from mmtui.pipeline.vision import VisionTower
 
-        assert self._spec.vision is not None
-        weights = assets.fetch(self._spec.vision.weights, self._report)
-        return VisionTower(self._spec.vision, weights).to(self._language.device)
+        assert self.spec.vision is not None
+        weights = assets.fetch(self.spec.vision.weights, self._report)
+        return VisionTower(self.spec.vision, weights).to(self._language.device)
 
     @cached_property
     def _naming(self) -> "Naming | None":
         from mmtui.pipeline import naming
 
-        assert self._spec.vision is not None
-        return naming.of(self._spec.vision, self._report)
+        assert self.spec.vision is not None
+        return naming.of(self.spec.vision, self._report)
 
     @cached_property
     def _projector(self) -> "Projector":
         from mmtui.pipeline import projector
 
-        assert self._spec.vision is not None and self._checkpoint.projector is not None
+        assert self.spec.vision is not None and self._checkpoint.projector is not None
         module = projector.load(
-            self._checkpoint.projector, self._spec.vision.width, self._language.hidden
+            self._checkpoint.projector, self.spec.vision.width, self._language.hidden
         )
         return module.to(self._language.device)
 
@@ -358,9 +358,9 @@ class Assistant:
     def _speech(self) -> "SpeechModel":
         from mmtui.pipeline.speech import SpeechModel
 
-        assert self._spec.speech is not None
-        folder = assets.fetch(self._spec.speech.weights, self._report)
-        return SpeechModel(self._spec.speech, folder)
+        assert self.spec.speech is not None
+        folder = assets.fetch(self.spec.speech.weights, self._report)
+        return SpeechModel(self.spec.speech, folder)
 
 
 def _pictures(turns: Sequence[Turn]) -> list[Picture]:
