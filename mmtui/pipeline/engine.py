@@ -54,8 +54,9 @@ class Engine:
         A long prompt is read in pieces; None stands between them, so that the caller may
         stop there too. `features` are the projected patch features of the pictures.
         """
-        if self._decoder is not None:
-            del self._held[self._decoder.crop(self.cached(sequence)) :]
+        common = self.cached(sequence)
+        if self._decoder is not None and common < len(self._held):
+            del self._held[self._decoder.crop(common) :]
         while rest := sequence[len(self._held) :]:
             logits = self._feed(rest[:PREFILL_CHUNK], features)
             # A copy: a graph that is replayed overwrites its logits.
