@@ -1,8 +1,8 @@
 """Whether a piece of sound changes as speech does, in its spectrum or in its loudness.
 
 Whisper writes "you" or "Thank you." under hums and tones, and voice detection lets them pass. The
-limits were chosen on half of 230 tones, hums and noises and of 250 clips of speech, down to
-single words; they hold on the other half.
+limits were chosen by looking at 230 tones, hums and noises and at 250 clips of speech, down to
+single words.
 """
 
 from typing import Literal
