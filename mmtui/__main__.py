@@ -20,7 +20,7 @@ def _says_nothing() -> bool:
 
 def _chat() -> Callable[[], None]:
     silence_libraries()
-    from mmtui.opening import chat
+    from mmtui.cli.chat import chat
 
     return chat
 

@@ -15,19 +15,20 @@ from mmtui.chat import attachments
 from mmtui.chat.config import settled
 from mmtui.errors import InputError, MmtuiError, NoSpeechError, UsageError
 from mmtui.pipeline import assistant as pipeline
-from mmtui.pipeline import checkpoint, prompt
-from mmtui.pipeline.assets import Report, silent
-from mmtui.pipeline.sampling import Sampling
-from mmtui.pipeline.spec import EngineChoice
-from mmtui.pipeline.speech import Transcript
+from mmtui.pipeline import prompt
+from mmtui.pipeline.assets import checkpoint
+from mmtui.pipeline.assets.fetch import Report, silent
+from mmtui.pipeline.assets.spec import EngineChoice
+from mmtui.pipeline.engines.sampling import Sampling
+from mmtui.pipeline.speech.transcription import Transcript
 
 if TYPE_CHECKING:
     import numpy as np
     import PIL.Image
     from numpy.typing import NDArray
 
-    from mmtui.pipeline import sound
-    from mmtui.pipeline.images import Picture
+    from mmtui.pipeline.speech import sound
+    from mmtui.pipeline.vision.images import Picture
 
 __all__ = [
     "Image", "MmtuiError", "Model", "ReplyStream", "Result", "Sound", "Transcript", "Turn", "load",
@@ -65,7 +66,7 @@ class Image:
         import numpy as np
         from PIL import Image as PillowImage
 
-        from mmtui.pipeline.images import Picture
+        from mmtui.pipeline.vision.images import Picture
 
         source = self._source
         if isinstance(source, str | os.PathLike):
@@ -114,7 +115,7 @@ class Sound:
             InputError: It is not a recording, or it is empty.
             UsageError: An array came without its rate.
         """
-        from mmtui.pipeline import sound
+        from mmtui.pipeline.speech import sound
 
         source = self._source
         if isinstance(source, str | os.PathLike):

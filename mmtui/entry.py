@@ -50,10 +50,10 @@ def run(name: str, load: Callable[[], Callable[[], int | None]]) -> NoReturn:
 
 
 def command_line(package: str) -> Callable[[], int]:
-    """What the arguments say, to a package's `app` in its `cli`."""
+    """What the arguments say, to a package's `app` in `cli.app`."""
     import typer
 
-    app = import_module(f"{package}.cli").app
+    app = import_module(f"{package}.cli.app").app
     from mmtui.errors import UsageError
 
     def act() -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from mmtui.pipeline.assets import Report
+    from mmtui.pipeline.assets.fetch import Report
 
 LONG_S = 2.0  # where there is no terminal, a step is worth a line if it takes longer
 

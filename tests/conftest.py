@@ -23,9 +23,9 @@ from transformers import (
 )
 
 from mmtui.errors import MissingError
-from mmtui.pipeline import assets, checkpoint
-from mmtui.pipeline.images import Picture
-from mmtui.pipeline.spec import Asset, LanguageSpec, ModelSpec
+from mmtui.pipeline.assets import checkpoint, fetch
+from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
+from mmtui.pipeline.vision.images import Picture
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
 CHATML = (
@@ -161,7 +161,7 @@ def cat(tmp_path: Path) -> Path:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of our own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return assets.cache_dir()
+    return fetch.cache_dir()
 
 
 @pytest.fixture(scope="session")
@@ -170,7 +170,7 @@ def smol() -> checkpoint.Checkpoint:
     found = checkpoint.find("smol")
     try:
         for asset in found.spec.assets.values():
-            assets.fetch(asset)
+            fetch.fetch(asset)
     except MissingError as error:
         pytest.skip(f"the weights of smol are not here, and can't be fetched: {error}")
     return found

@@ -30,7 +30,7 @@ class EchoingModel(FakeModel):
 
 
 def on_screen(model: EchoingModel) -> int:
-    from mmtui.tui.app import ChatApp
+    from mmtui.frontends.tui.app import ChatApp
 
     app = ChatApp(Config(), model=model)
     model.hear = app._heard
@@ -41,7 +41,7 @@ def on_screen(model: EchoingModel) -> int:
 
 
 def line_by_line(model: EchoingModel) -> int:
-    from mmtui import plain
+    from mmtui.frontends import plain
 
     events: queue.Queue[Event] = queue.Queue()
     model.hear = events.put

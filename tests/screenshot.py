@@ -13,8 +13,8 @@ from textual.pilot import Pilot
 from textual_image import widget
 
 from mmtui.chat.config import Config
-from mmtui.tui.app import ChatApp
-from mmtui.tui.screens.chat import ChatScreen
+from mmtui.frontends.tui.app import ChatApp
+from mmtui.frontends.tui.screens.chat import ChatScreen
 
 HERE = Path(__file__).parent
 PHOTOS = Path(skimage.__file__).parent / "data"

@@ -50,7 +50,10 @@ def test_what_is_no_picture_is_refused_by_name(model, tmp_path):
 
 
 def test_a_conversation_is_continued_from_the_cache(model):
-    turns = [mmtui.Turn("system", "Be brief. " * 20), mmtui.Turn("user", "What is in this picture?")]
+    turns = [
+        mmtui.Turn("system", "Be brief. " * 20),
+        mmtui.Turn("user", "What is in this picture?"),
+    ]
     first = model.reply(turns, max_tokens=6)
     turns += [mmtui.Turn("assistant", first.text()), mmtui.Turn("user", "And a dog?")]
     second = model.reply(turns, max_tokens=6)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import skimage
 
-from mmtui.pipeline import checkpoint
+from mmtui.pipeline.assets import checkpoint
 
 PHOTOS = Path(skimage.__file__).parent / "data"
 SHIPPED = checkpoint.SHIPPED / "smol"

@@ -17,9 +17,9 @@ from mmtrain.data.examples import Content, Example
 from mmtrain.data.features import FeatureStore, View
 from mmtrain.data.fingerprint import Fingerprint, digest
 from mmtui.errors import InputError
-from mmtui.pipeline.images import Picture, known
 from mmtui.pipeline.prompt import IGNORE, ChatFormat, Role, Turn
 from mmtui.pipeline.sequence import Position, positions
+from mmtui.pipeline.vision.images import Picture, known
 
 TEMPLATE = 64  # tokens that a chat template may put around a dialogue
 NAMES = 160  # bytes that may name a picture

@@ -14,7 +14,7 @@ from mmtrain.data.literal import literal_core
 from mmtrain.data.skipped import Skipped
 from mmtrain.data.usable import refuse_many_broken
 from mmtui.errors import InputError
-from mmtui.pipeline.assets import Report
+from mmtui.pipeline.assets.fetch import Report
 
 NAMED = 20  # broken images that are listed
 SAMPLED = 2000  # examples whose tokens are counted

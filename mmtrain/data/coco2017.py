@@ -9,7 +9,7 @@ from pathlib import Path
 import requests
 
 from mmtui.errors import MissingError, MmtuiError, UsageError
-from mmtui.pipeline.assets import Report
+from mmtui.pipeline.assets.fetch import Report
 
 HOST = "http://images.cocodataset.org"  # it serves no HTTPS; the checksums do that work
 CHUNK = 1 << 20

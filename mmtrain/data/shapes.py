@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from mmtrain.data.llava import exchange
-from mmtui.pipeline.assets import Report, silent
+from mmtui.pipeline.assets.fetch import Report, silent
 
 COLOURS = {
     "red": (214, 40, 40), "green": (42, 157, 80), "blue": (38, 84, 200), "yellow": (245, 200, 40),

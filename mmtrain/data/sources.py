@@ -8,7 +8,7 @@ from mmtrain.data import coco, llava, redpajama, shapes
 from mmtrain.data.examples import Split, merge
 from mmtui.errors import InputError
 from mmtui.paths import resolve
-from mmtui.pipeline import assets
+from mmtui.pipeline.assets import fetch
 
 SHAPES = 2000  # images of the synthetic set that stands in
 
@@ -74,9 +74,9 @@ def _told(split: Split, say: Callable[[str], None]) -> Split:
 def _synthetic(say: Callable[[str], None]) -> Path:
     say("NO REAL DATA: training on synthetic coloured shapes. Name yours with --data or")
     say("MMTRAIN_DATA; `mmtrain data coco2017 --out DIR` tells how to get COCO.")
-    folder = assets.cache_dir() / "shapes"
+    folder = fetch.cache_dir() / "shapes"
     if not folder.exists():
-        with assets.workspace("shapes", needed=50_000_000) as work:
+        with fetch.workspace("shapes", needed=50_000_000) as work:
             if not folder.exists():  # another process may have been faster
                 shapes.generate(work, SHAPES, seed=0)
                 work.rename(folder)

@@ -13,7 +13,7 @@ from mmtrain.data.usable import NamedFiles, refuse_many_broken
 from mmtui.chat.attachments import read_clip
 from mmtui.errors import InputError
 from mmtui.files import read_text
-from mmtui.pipeline.assets import Report
+from mmtui.pipeline.assets.fetch import Report
 
 FILE = "transcripts.tsv"
 LAYOUT = "the layout is sound files beside transcripts.tsv: a file's name, a tab, what is said"

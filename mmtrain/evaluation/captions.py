@@ -6,16 +6,16 @@ from typing import Any
 
 import torch
 
-from mmtrain.answering import Answerer
 from mmtrain.data import coco
 from mmtrain.data.batches import Dialogues
 from mmtrain.data.coco import QUESTION, Captioned
 from mmtrain.data.skipped import Skipped
 from mmtrain.evaluation.scores import Prediction, Scores
-from mmtrain.model import VisionLanguage, trained_tokens
-from mmtrain.parts import Parts
+from mmtrain.model.generation import Answerer
+from mmtrain.model.loading import Parts
+from mmtrain.model.modules import VisionLanguage, trained_tokens
 from mmtui.errors import InputError
-from mmtui.pipeline.assets import Report
+from mmtui.pipeline.assets.fetch import Report
 
 CIDER_NEEDS_TWO = "CIDEr-D is undefined for one image: it weighs words by how rare they are"
 # What COCO's evaluation takes out after splitting into words.

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmtrain import sheets
+from mmtrain.evaluation import contact_sheet
 from mmtui.files import replacing
 
 SHOWN = 8  # of the best, and of the worst
@@ -49,7 +49,7 @@ def write_sheet(predictions: list[Prediction], file: Path) -> None:
         (p.picture, f"{_shown(p.score)}{p.question or ''}\n{p.prediction}\n({p.references[0]})")
         for p in [*ranked[:SHOWN], *reversed(worst)]
     ]
-    sheets.draw(cells, file)
+    contact_sheet.draw(cells, file)
 
 
 def _shown(score: float | None) -> str:

@@ -5,7 +5,7 @@ import jiwer
 from mmtrain.data.transcripts import Recording, words
 from mmtrain.evaluation.scores import Prediction, Scores
 from mmtui.chat.attachments import read_sound
-from mmtui.pipeline.assets import Report
+from mmtui.pipeline.assets.fetch import Report
 from mmtui.pipeline.assistant import Assistant
 
 

@@ -13,11 +13,11 @@ from mmtrain.data import redpajama
 from mmtrain.data.literal import literal_core
 from mmtrain.data.skipped import Skipped
 from mmtrain.evaluation.scores import Scores
-from mmtrain.model import summed_loss
+from mmtrain.model.modules import summed_loss
 from mmtui.errors import InputError
-from mmtui.pipeline.assets import Report
-from mmtui.pipeline.engine_llamacpp import LlamaEngine, LlamaModel
-from mmtui.pipeline.language import LanguageModel
+from mmtui.pipeline.assets.fetch import Report
+from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine, LlamaModel
+from mmtui.pipeline.engines.torch_language import LanguageModel
 from mmtui.pipeline.prompt import IGNORE
 
 Row = tuple[list[int], list[int]]  # inputs, and what is to be foreseen after each

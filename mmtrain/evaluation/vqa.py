@@ -2,11 +2,11 @@
 
 from collections import defaultdict
 
-from mmtrain.answering import Answerer
 from mmtrain.data.questions import Question
 from mmtrain.evaluation.normalization import normalize
 from mmtrain.evaluation.scores import Prediction, Scores
-from mmtui.pipeline.assets import Report
+from mmtrain.model.generation import Answerer
+from mmtui.pipeline.assets.fetch import Report
 
 COMMON = 20  # questions of a kind that is told by itself
 

@@ -6,14 +6,14 @@ from pathlib import Path
 from accelerate import Accelerator
 from torch import Tensor
 
-from mmtrain import starts
 from mmtrain.data.examples import Split
-from mmtrain.model import VisionLanguage
+from mmtrain.model import projector_init
+from mmtrain.model.loading import Parts, needs_sight
+from mmtrain.model.modules import VisionLanguage
 from mmtrain.options import AlignOptions
-from mmtrain.parts import Parts, needs_sight
-from mmtrain.stage import Stage
-from mmtrain.stages import sight
-from mmtui.pipeline import checkpoint
+from mmtrain.stages import vision_language
+from mmtrain.stages.stage import Stage
+from mmtui.pipeline.assets import checkpoint
 
 
 def build(
@@ -30,11 +30,11 @@ def build(
     """
     vision = needs_sight(parts.checkpoint)
     split = split.with_pictures()  # nothing else trains a projector
-    train, validation = sight.datasets(parts, split, options.max_length, options.views)
-    count = starts.RIDGE_IMAGES if options.init == "ridge" else sight.SAMPLES
+    train, validation = vision_language.datasets(parts, split, options.max_length, options.views)
+    count = projector_init.RIDGE_IMAGES if options.init == "ridge" else vision_language.SAMPLES
     with accelerator.main_process_first():
-        features, captions = sight.sample_features(parts, split.train, count)
-    projector = starts.projector(
+        features, captions = vision_language.sample_features(parts, split.train, count)
+    projector = projector_init.projector(
         options.init, options.projector, vision, parts.language, features, captions
     )
     module = VisionLanguage(parts.language.model, projector.to(accelerator.device))
@@ -51,6 +51,6 @@ def build(
         train=train,
         validation=validation,
         export=export,
-        samples=sight.sampler(parts, projector, validation),
-        prepare=sight.encoder(parts, train, validation, options.views, accelerator, say),
+        samples=vision_language.sampler(parts, projector, validation),
+        prepare=vision_language.encoder(parts, train, validation, options.views, accelerator, say),
     )

@@ -10,19 +10,20 @@ from typing import Any
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from mmtrain import starts
 from mmtrain.data.examples import Split
-from mmtrain.model import VisionLanguage
+from mmtrain.model import projector_init
+from mmtrain.model.loading import Parts, needs_sight
+from mmtrain.model.modules import VisionLanguage
 from mmtrain.options import FinetuneOptions
-from mmtrain.parts import Parts, needs_sight
-from mmtrain.stage import Stage
-from mmtrain.stages import sight
+from mmtrain.stages import vision_language
+from mmtrain.stages.stage import Stage
 from mmtui.errors import InputError, UsageError
 from mmtui.files import read_json
-from mmtui.pipeline import checkpoint, projector
-from mmtui.pipeline.checkpoint import Checkpoint
-from mmtui.pipeline.projector import Projector
-from mmtui.pipeline.spec import VisionSpec
+from mmtui.pipeline.assets import checkpoint
+from mmtui.pipeline.assets.checkpoint import Checkpoint
+from mmtui.pipeline.assets.spec import VisionSpec
+from mmtui.pipeline.vision import projector
+from mmtui.pipeline.vision.projector import Projector
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def build(
     The loss is on the assistant's tokens only.
     """
     vision = needs_sight(parts.checkpoint)
-    train, validation = sight.datasets(parts, split, options.max_length, options.views)
+    train, validation = vision_language.datasets(parts, split, options.max_length, options.views)
     seeing = _projector(parts, split, vision, accelerator)
     seeing.requires_grad_(True).to(accelerator.device)
     assert options.rank and options.alpha and options.dropout is not None  # filled in
@@ -110,8 +111,8 @@ def build(
         train=train,
         validation=validation,
         export=export,
-        samples=sight.sampler(parts, seeing, validation),
-        prepare=sight.encoder(parts, train, validation, options.views, accelerator, say),
+        samples=vision_language.sampler(parts, seeing, validation),
+        prepare=vision_language.encoder(parts, train, validation, options.views, accelerator, say),
     )
 
 
@@ -122,8 +123,10 @@ def _projector(
     if parts.checkpoint.projector is not None:
         return projector.load(parts.checkpoint.projector, vision.width, parts.language.hidden)
     with accelerator.main_process_first():
-        features, captions = sight.sample_features(parts, split.train, starts.RIDGE_IMAGES)
-    return starts.projector("ridge", "linear", vision, parts.language, features, captions)
+        features, captions = vision_language.sample_features(
+            parts, split.train, projector_init.RIDGE_IMAGES
+        )
+    return projector_init.projector("ridge", "linear", vision, parts.language, features, captions)
 
 
 def adapt(parts: Parts, lora: Lora, checkpointing: bool) -> Any:

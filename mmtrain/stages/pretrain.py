@@ -10,13 +10,13 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from mmtrain.data.packing import Blocks, Packed
-from mmtrain.model import CausalText
+from mmtrain.model.modules import CausalText
 from mmtrain.options import PretrainOptions
-from mmtrain.stage import Stage
+from mmtrain.stages.stage import Stage
 from mmtui.errors import InputError, UsageError
 from mmtui.paths import resolve
-from mmtui.pipeline import checkpoint
-from mmtui.pipeline.spec import Asset, LanguageSpec, ModelSpec
+from mmtui.pipeline.assets import checkpoint
+from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
 
 # phi-2 as in its config.json on the hub; the others are the same in small.
 SIZES: dict[str, dict[str, Any]] = {

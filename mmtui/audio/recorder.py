@@ -11,7 +11,7 @@ from mmtui.audio.device import NO_MICROPHONE, RATE
 from mmtui.errors import MissingError, MmtuiError
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.sound import Clip
+    from mmtui.pipeline.speech.sound import Clip
 
 LIMIT_S = 15.0
 PATIENCE_S = 2.0  # how long a device may take to answer; quitting waits for it

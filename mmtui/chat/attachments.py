@@ -15,8 +15,8 @@ from mmtui.files import describe_kind
 if TYPE_CHECKING:
     from PIL import Image
 
-    from mmtui.pipeline.images import Picture
-    from mmtui.pipeline.sound import Clip, Sound
+    from mmtui.pipeline.speech.sound import Clip, Sound
+    from mmtui.pipeline.vision.images import Picture
 
 # Decoders are imported where they are used: a chat begins before it needs one.
 
@@ -52,7 +52,7 @@ def read_picture(path: Path) -> "Picture":
 
 def picture(file: BinaryIO, name: str) -> "Picture":
     """A picture from an open file. `name` is what errors and notes call it."""
-    from mmtui.pipeline import images
+    from mmtui.pipeline.vision import images
 
     data = _read(file, name)
     if not data:
@@ -74,7 +74,7 @@ def as_seen(path: Path, side: int) -> "Image.Image":
 
 def read_sound(path: Path) -> "Sound":
     """The first 15 s. Raises InputError, naming the file, for what is no usable recording."""
-    from mmtui.pipeline import sound
+    from mmtui.pipeline.speech import sound
 
     with opened(path) as file:
         try:
@@ -95,7 +95,7 @@ def wav(clip: "Clip") -> bytes:
     """A clip as a file of 16 bits."""
     import numpy as np
 
-    from mmtui.pipeline import sound
+    from mmtui.pipeline.speech import sound
 
     stream = io.BytesIO()
     with wave.open(stream, "wb") as file:
@@ -108,7 +108,8 @@ def wav(clip: "Clip") -> bytes:
 
 def load(path: Path) -> Loaded:
     """Raises InputError, naming the file, for what is neither a picture nor a recording."""
-    from mmtui.pipeline import images, sound
+    from mmtui.pipeline.speech import sound
+    from mmtui.pipeline.vision import images
 
     with opened(path) as file:
         data = _read(file, str(path))
@@ -137,7 +138,7 @@ def loaded_picture(data: bytes, name: str, origin: str) -> Loaded:
 
 
 def length(clip: "Clip") -> str:
-    from mmtui.pipeline import sound
+    from mmtui.pipeline.speech import sound
 
     return f"{len(clip) / sound.RATE:.1f} s"
 

@@ -13,7 +13,7 @@ from platformdirs import user_config_path
 
 from mmtui.encodings import decode
 from mmtui.errors import InputError, UsageError
-from mmtui.pipeline.spec import EngineChoice
+from mmtui.pipeline.assets.spec import EngineChoice
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

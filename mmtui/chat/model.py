@@ -16,10 +16,10 @@ from mmtui.chat import worker
 from mmtui.chat.protocol import Ask, Cancel, Died, Event, Load, Request, Said, Transcribe
 from mmtui.crashes import Dump, describe_signal
 from mmtui.errors import MmtuiError, explain_death
-from mmtui.pipeline.spec import EngineChoice
+from mmtui.pipeline.assets.spec import EngineChoice
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.sound import Clip
+    from mmtui.pipeline.speech.sound import Clip
 
 PATIENCE_S = 1.0  # how long a process that is told to end may take
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.sound import Clip
+    from mmtui.pipeline.speech.sound import Clip
 
 StopReason = Literal["stop", "length", "cancelled"]
 

@@ -12,17 +12,17 @@ from mmtui.chat import attachments, export
 from mmtui.chat.config import Config
 from mmtui.chat.conversation import Attachment, Conversation, Draft, Message
 from mmtui.chat.figures import Figures
-from mmtui.chat.history import History
-from mmtui.chat.keeping import PATIENCE_S
 from mmtui.chat.model import ModelPort
 from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import Answered, Died, Event, Failed, Heard, Piece, Progress, Ready, Said
-from mmtui.chat.store import Store
+from mmtui.chat.storage.history import History
+from mmtui.chat.storage.keeping import PATIENCE_S
+from mmtui.chat.storage.store import Store
 from mmtui.errors import MmtuiError, UsageError
 from mmtui.text import printable
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.sound import Clip
+    from mmtui.pipeline.speech.sound import Clip
 
 SAMPLING = ("temperature", "top_p", "max_tokens")
 SAVE_EVERY_S = 0.5  # of an answer that is being written: what a crash may cost

@@ -29,13 +29,13 @@ from mmtui.chat.protocol import (
 from mmtui.crashes import Dump
 from mmtui.entry import silence_libraries
 from mmtui.errors import MmtuiError, TooLongError, explain
-from mmtui.pipeline.spec import EngineChoice
+from mmtui.pipeline.assets.spec import EngineChoice
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.assets import Report
+    from mmtui.pipeline.assets.fetch import Report
     from mmtui.pipeline.assistant import Assistant
-    from mmtui.pipeline.images import Picture
     from mmtui.pipeline.prompt import Turn
+    from mmtui.pipeline.vision.images import Picture
 
 PROGRESS_EVERY_S = 0.1
 
@@ -100,7 +100,7 @@ class _Worker:
 
     def _answer(self, assistant: "Assistant", request: Ask) -> None:
         from mmtui.pipeline.assistant import Reply
-        from mmtui.pipeline.sampling import Sampling
+        from mmtui.pipeline.engines.sampling import Sampling
 
         sampling = Sampling(request.temperature, request.top_p, request.seed)
         turns = [_turn(said, assistant) for said in request.turns]
@@ -119,7 +119,7 @@ class _Worker:
 
     def _loaded(self) -> "Assistant":
         if self._assistant is None:
-            from mmtui.pipeline import checkpoint
+            from mmtui.pipeline.assets import checkpoint
             from mmtui.pipeline.assistant import Assistant
 
             found = checkpoint.find(self._model)
@@ -168,7 +168,7 @@ def _turn(said: Said, assistant: "Assistant") -> "Turn":
 def _picture(file: Path, assistant: "Assistant") -> "Picture":
     """From the history, where files are named by their SHA-256."""
     from mmtui.chat.attachments import read_picture
-    from mmtui.pipeline.images import known
+    from mmtui.pipeline.vision.images import known
 
     return known(file.name) if assistant.remembers(file.name) else read_picture(file)
 

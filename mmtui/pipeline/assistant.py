@@ -8,29 +8,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mmtui.errors import MissingError, TooLongError
-from mmtui.pipeline import assets, choice, conversion
-from mmtui.pipeline.assets import Report, silent
-from mmtui.pipeline.checkpoint import Checkpoint
-from mmtui.pipeline.decoding import TextStream
-from mmtui.pipeline.images import Picture
+from mmtui.pipeline.assets import fetch
+from mmtui.pipeline.assets.checkpoint import Checkpoint
+from mmtui.pipeline.assets.fetch import Report, silent
+from mmtui.pipeline.assets.spec import Asset, EngineChoice, EngineName
+from mmtui.pipeline.engines import selection
+from mmtui.pipeline.engines.detokenizer import TextStream
+from mmtui.pipeline.engines.repetition import Repetition
+from mmtui.pipeline.engines.sampling import GREEDY, Sampler, Sampling
+from mmtui.pipeline.gguf import conversion
 from mmtui.pipeline.prompt import ChatFormat, Turn
-from mmtui.pipeline.repetition import Repetition
-from mmtui.pipeline.sampling import GREEDY, Sampler, Sampling
 from mmtui.pipeline.sequence import Position, positions
-from mmtui.pipeline.spec import Asset, EngineChoice, EngineName
-from mmtui.pipeline.window import fitting
+from mmtui.pipeline.truncation import fitting
+from mmtui.pipeline.vision.images import Picture
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mmtui.pipeline.engine import Engine
-    from mmtui.pipeline.engine_llamacpp import LlamaEngine, LlamaModel
-    from mmtui.pipeline.language import LanguageModel
-    from mmtui.pipeline.naming import Naming
-    from mmtui.pipeline.projector import Projector
-    from mmtui.pipeline.sound import Clip
-    from mmtui.pipeline.speech import SpeechModel, Transcript
-    from mmtui.pipeline.vision import VisionTower
+    from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine, LlamaModel
+    from mmtui.pipeline.engines.torch_engine import Engine
+    from mmtui.pipeline.engines.torch_language import LanguageModel
+    from mmtui.pipeline.speech.sound import Clip
+    from mmtui.pipeline.speech.transcription import SpeechModel, Transcript
+    from mmtui.pipeline.vision.projector import Projector
+    from mmtui.pipeline.vision.tags import Naming
+    from mmtui.pipeline.vision.tower import VisionTower
 
 # Memory as mmtrain's pre-flight estimates it, time at 40 % of the tensor cores' peak in bf16.
 PHI2_SIGHT = (
@@ -67,12 +69,12 @@ class Reply:
 
 def prepare(asset: Asset, report: Report = silent) -> Path:
     """Fetch an asset if need be, and convert it if it is a GGUF. Returns what torch loads."""
-    path = assets.fetch(asset, report)
+    path = fetch.fetch(asset, report)
     if (source := conversion.gguf_in(path)) is None:
         return path
-    from mmtui.pipeline import gguf
+    from mmtui.pipeline.gguf import to_huggingface
 
-    return gguf.convert(source, assets.digest(source), report)
+    return to_huggingface.convert(source, fetch.digest(source), report)
 
 
 class Assistant:
@@ -152,8 +154,8 @@ class Assistant:
 
     def transcribe(self, clip: "Clip") -> "Transcript":
         """Speech, mono at 16 kHz, to text. Silence is told without loading anything."""
-        from mmtui.pipeline.sound import RATE, is_silent
-        from mmtui.pipeline.speech import Transcript
+        from mmtui.pipeline.speech.sound import RATE, is_silent
+        from mmtui.pipeline.speech.transcription import Transcript
 
         if self.spec.speech is None:
             raise MissingError(f"{self.spec.name} has no speech model", "use --model smol")
@@ -289,24 +291,24 @@ class Assistant:
     def _chosen(self) -> tuple[EngineName, str | None]:
         if self._wanted != "auto":
             return self._wanted, None
-        return choice.best(self._weights, self._checkpoint.adapter)
+        return selection.best(self._weights, self._checkpoint.adapter)
 
     @cached_property
     def _weights(self) -> Path:
-        return assets.fetch(self.spec.language.weights, self._report)
+        return fetch.fetch(self.spec.language.weights, self._report)
 
     @cached_property
     def _language(self) -> "LanguageModel | LlamaModel":
         precision, adapter = self.spec.language.precision, self._checkpoint.adapter
         if self.engine == "llamacpp":
-            from mmtui.pipeline import engine_llamacpp
+            from mmtui.pipeline.engines import llamacpp_engine
 
-            return engine_llamacpp.load(
+            return llamacpp_engine.load(
                 self._weights, precision=precision, adapter=adapter, report=self._report
             )
-        from mmtui.pipeline import language
+        from mmtui.pipeline.engines import torch_language
 
-        return language.load(
+        return torch_language.load(
             prepare(self.spec.language.weights, self._report),
             precision=precision,
             adapter=adapter,
@@ -318,10 +320,10 @@ class Assistant:
     def _engine(self) -> "Engine | LlamaEngine":
         model: Any = self._language
         if self.engine == "llamacpp":
-            from mmtui.pipeline.engine_llamacpp import LlamaEngine
+            from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine
 
             return LlamaEngine(model, self._lookup)
-        from mmtui.pipeline.engine import Engine
+        from mmtui.pipeline.engines.torch_engine import Engine
 
         return Engine(model)
 
@@ -331,22 +333,22 @@ class Assistant:
 
     @cached_property
     def _tower(self) -> "VisionTower":
-        from mmtui.pipeline.vision import VisionTower
+        from mmtui.pipeline.vision.tower import VisionTower
 
         assert self.spec.vision is not None
-        weights = assets.fetch(self.spec.vision.weights, self._report)
+        weights = fetch.fetch(self.spec.vision.weights, self._report)
         return VisionTower(self.spec.vision, weights).to(self._language.device)
 
     @cached_property
     def _naming(self) -> "Naming | None":
-        from mmtui.pipeline import naming
+        from mmtui.pipeline.vision import tags
 
         assert self.spec.vision is not None
-        return naming.of(self.spec.vision, self._report)
+        return tags.of(self.spec.vision, self._report)
 
     @cached_property
     def _projector(self) -> "Projector":
-        from mmtui.pipeline import projector
+        from mmtui.pipeline.vision import projector
 
         assert self.spec.vision is not None and self._checkpoint.projector is not None
         module = projector.load(
@@ -356,10 +358,10 @@ class Assistant:
 
     @cached_property
     def _speech(self) -> "SpeechModel":
-        from mmtui.pipeline.speech import SpeechModel
+        from mmtui.pipeline.speech.transcription import SpeechModel
 
         assert self.spec.speech is not None
-        folder = assets.fetch(self.spec.speech.weights, self._report)
+        folder = fetch.fetch(self.spec.speech.weights, self._report)
         return SpeechModel(self.spec.speech, folder)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mmtui.errors import MmtuiError
-from mmtui.pipeline.images import Picture
+from mmtui.pipeline.vision.images import Picture
 
 Role = Literal["system", "user", "assistant"]
 

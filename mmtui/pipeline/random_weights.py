@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from mmtui.errors import UsageError
-from mmtui.pipeline.assets import Report, silent
-from mmtui.pipeline.checkpoint import PROJECTOR, Checkpoint
-from mmtui.pipeline.spec import Asset, EngineName, LanguageSpec, VisionSpec
+from mmtui.pipeline.assets.checkpoint import PROJECTOR, Checkpoint
+from mmtui.pipeline.assets.fetch import Report, silent
+from mmtui.pipeline.assets.spec import Asset, EngineName, LanguageSpec, VisionSpec
 
 # What the config.json of each preset's language model holds.
 LANGUAGE: dict[str, dict[str, Any]] = {
@@ -46,7 +46,7 @@ def bytes_needed(preset: Checkpoint, engine: EngineName) -> int:
     """Of the disk that `checkpoint` takes, at the most."""
     if engine == "torch":
         return _TOWER_BYTES
-    from mmtui.pipeline import conversion
+    from mmtui.pipeline.gguf import conversion
 
     weights = sum(math.prod(shape) for shape in _shapes(_config(preset)).values())
     size = conversion.SIZES[conversion.QUANTIZATIONS[preset.spec.language.precision]]
@@ -67,11 +67,11 @@ def checkpoint(
     (language / "config.json").write_text(json.dumps(config))
     _write_tokenizer(language)
     if engine == "llamacpp":
-        from mmtui.pipeline import conversion, gguf_writing
+        from mmtui.pipeline.gguf import conversion, writer
 
         model, shapes = language / "model.gguf", _shapes(config)
         kind = conversion.QUANTIZATIONS[spec.language.precision]
-        gguf_writing.of_chance(language, model, kind, chance.draw, shapes, report)
+        writer.of_chance(language, model, kind, chance.draw, shapes, report)
     vision = spec.vision if spec.vision and spec.vision.architecture == "open_clip" else None
     if vision is not None:
         vision = _write_tower(folder / "tower", vision, chance)

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from mmtui.pipeline.images import Picture
 from mmtui.pipeline.prompt import Prompt
+from mmtui.pipeline.vision.images import Picture
 
 # What one position of a sequence holds: a token, or the n-th patch of a picture.
 Position = int | tuple[str, int]

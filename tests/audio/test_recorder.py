@@ -11,7 +11,7 @@ import pytest
 from mmtui.audio import recorder
 from mmtui.audio.recorder import LIMIT_S, SystemMicrophone
 from mmtui.chat.attachments import wav
-from mmtui.doctor import examine
+from mmtui.cli.doctor import examine
 from mmtui.errors import MissingError
 
 # Stands in for the package: what it does is told by the environment.

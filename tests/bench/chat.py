@@ -32,11 +32,10 @@ import psutil
 from PIL import Image
 
 from mmtui.chat.conversation import Attachment, Conversation
-from mmtui.chat.history import History
-from mmtui.tui.start import collect_young
+from mmtui.chat.storage.history import History
+from mmtui.frontends.tui.start import collect_young
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parents[1] / "tui"))
 from user import opened
 
 ANSWER = """The **river** runs from the mountains to the sea; here is how:

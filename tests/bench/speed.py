@@ -24,12 +24,15 @@ from typing import Any
 import psutil
 from PIL import Image
 
-from mmtui import bench
-from mmtui.pipeline import assets, checkpoint, choice, conversion, random_weights
+from mmtui.bench import measure as bench
+from mmtui.pipeline import random_weights
+from mmtui.pipeline.assets import checkpoint, fetch
+from mmtui.pipeline.assets.checkpoint import Checkpoint
 from mmtui.pipeline.assistant import Assistant, Reply, prepare
-from mmtui.pipeline.checkpoint import Checkpoint
-from mmtui.pipeline.images import Picture
+from mmtui.pipeline.engines import selection
+from mmtui.pipeline.gguf import conversion
 from mmtui.pipeline.prompt import Turn
+from mmtui.pipeline.vision.images import Picture
 
 README = Path(__file__).parents[2] / "README.md"
 BEGIN, END = "<!-- speed: written by tests/bench/speed.py -->\n", "<!-- /speed -->"
@@ -61,7 +64,7 @@ def main() -> None:
     smol = checkpoint.find("smol")
     _note("decoding with smol")
     found["decode"] = medians(_decoders(smol), arguments.rounds)
-    if choice.is_installed():
+    if selection.is_installed():
         _note("an answer that quotes")
         quoting, plain = (Assistant(smol, engine="llamacpp", lookup=on) for on in (True, False))
         cases = {"lookup": lambda: _decode(quoting, QUOTE), "plain": lambda: _decode(plain, QUOTE)}
@@ -73,7 +76,7 @@ def main() -> None:
     }
     _note("whole processes")
     found["process_s"] = medians(_processes(arguments.llm), arguments.rounds)
-    if choice.is_installed() and psutil.virtual_memory().available > PHI2_BYTES:
+    if selection.is_installed() and psutil.virtual_memory().available > PHI2_BYTES:
         _note("Phi-2's shape in Q4_0")
         with tempfile.TemporaryDirectory() as folder:
             phi2 = checkpoint.find("phi2").in_precision("nf4")
@@ -101,7 +104,7 @@ def medians(cases: Mapping[str, Measure], rounds: int) -> dict[str, float]:
 
 
 def _engines() -> list[str]:
-    if choice.is_installed():
+    if selection.is_installed():
         return ["llamacpp", "torch"]
     _note("left out: llama-cpp-python is not installed")
     return ["torch"]
@@ -158,11 +161,11 @@ def _llama_cpp(model: Checkpoint) -> Measure:
     """llama-cpp-python's own generation, on the file that ours loads, with as many threads."""
     from llama_cpp import Llama
 
-    from mmtui.pipeline.engine_llamacpp import threads
+    from mmtui.pipeline.engines.llamacpp_engine import threads
 
     language = model.spec.language
-    weights = assets.fetch(language.weights)
-    file = conversion.to_gguf(weights, model.adapter, language.precision, assets.silent).model
+    weights = fetch.fetch(language.weights)
+    file = conversion.to_gguf(weights, model.adapter, language.precision, fetch.silent).model
     peer = Llama(
         str(file), n_ctx=2048, n_threads=threads(), n_threads_batch=threads(), verbose=False
     )

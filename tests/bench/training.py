@@ -23,18 +23,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmtrain import memory, optimizers, parts
 from mmtrain.data import coco, llava
 from mmtrain.data.batches import Batch, Dialogues
 from mmtrain.data.examples import Example
 from mmtrain.data.features import decoded
-from mmtrain.model import VisionLanguage
+from mmtrain.model import loading
+from mmtrain.model.modules import VisionLanguage
+from mmtrain.run import memory, optimizers
 from mmtrain.stages.finetune import Lora, adapt
-from mmtui.pipeline import assets, checkpoint
-from mmtui.pipeline.assets import silent
+from mmtui.pipeline.assets import checkpoint, fetch
+from mmtui.pipeline.assets.fetch import silent
 from mmtui.pipeline.multimodal import embed
 from mmtui.pipeline.prompt import IGNORE
-from mmtui.pipeline.vision import VisionTower
+from mmtui.pipeline.vision.tower import VisionTower
 
 WARM, COUNTED, LONGEST = 1, 4, 34
 CPU = torch.device("cpu")
@@ -78,7 +79,7 @@ def main() -> None:
 
 def measure(kind: str, size: int, data: Path) -> dict[str, float]:
     torch.manual_seed(0)
-    loaded = parts.load(checkpoint.find("smol"), "bf16", CPU, silent)
+    loaded = loading.load(checkpoint.find("smol"), "bf16", CPU, silent)
     module = VisionLanguage(
         loaded.language.model, nn.Linear(loaded.shape[1], loaded.language.hidden)
     )
@@ -121,7 +122,7 @@ def measure(kind: str, size: int, data: Path) -> dict[str, float]:
 
 
 def _original(
-    loaded: parts.Parts, module: VisionLanguage, tower: VisionTower, examples: list[Example]
+    loaded: loading.Parts, module: VisionLanguage, tower: VisionTower, examples: list[Example]
 ) -> Tensor:
     """A full forward for each caption token; the likeliest token is fed back."""
     images = [decoded(example.pictures[0]) for example in examples]
@@ -189,15 +190,15 @@ def _trainer(module: VisionLanguage, dataset: Dialogues, batches: list[list[int]
     return [b - a for a, b in pairwise(stamps)]
 
 
-def _caption(loaded: parts.Parts, example: Example) -> list[int]:
+def _caption(loaded: loading.Parts, example: Example) -> list[int]:
     text = str(example.turns[-1][1][0])
     ids: list[int] = loaded.language.tokenizer(text).input_ids
     return [*ids, loaded.language.tokenizer.eos_token_id]
 
 
-def _tower(loaded: parts.Parts) -> VisionTower:
+def _tower(loaded: loading.Parts) -> VisionTower:
     assert loaded.vision is not None
-    return VisionTower(loaded.vision, assets.fetch(loaded.vision.weights))
+    return VisionTower(loaded.vision, fetch.fetch(loaded.vision.weights))
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def test_damaged_and_giant_pictures_are_told(holds, data):
 
 
 def test_a_picture_that_no_model_would_take_is_refused(holds, monkeypatch):
-    monkeypatch.setattr("mmtui.pipeline.images.MAX_BYTES", 1000)
+    monkeypatch.setattr("mmtui.pipeline.vision.images.MAX_BYTES", 1000)
     holds(file_of(Image.new("RGB", (40, 30)), "PNG"))
     with pytest.raises(InputError, match="the clipboard: "):
         clipboard.load()

@@ -29,8 +29,8 @@ from mmtui.chat.protocol import (
     Ready,
     Said,
 )
-from mmtui.pipeline import checkpoint
-from mmtui.pipeline.spec import Asset, LanguageSpec, ModelSpec
+from mmtui.pipeline.assets import checkpoint
+from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
 
 PATIENCE_S = 120
 

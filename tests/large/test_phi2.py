@@ -21,8 +21,8 @@ STREAM = """
 import json, re, sys, time
 from pathlib import Path
 from mmtui.pipeline import language
-from mmtui.pipeline.engine import Engine
-from mmtui.pipeline.sampling import GREEDY, Sampler
+from mmtui.pipeline.engines.torch_engine import Engine
+from mmtui.pipeline.engines.sampling import GREEDY, Sampler
 began = time.perf_counter()
 model = language.load(Path(sys.argv[1]), precision=sys.argv[2])
 loaded = time.perf_counter()

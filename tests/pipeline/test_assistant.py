@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import pytest
 
 from mmtui.errors import MissingError, UsageError
-from mmtui.pipeline import checkpoint
+from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assistant import Assistant, Reply
 from mmtui.pipeline.prompt import Turn
 
@@ -38,7 +38,7 @@ def test_a_second_question_about_the_same_picture_sees_and_prefills_only_what_is
 def test_pictures_change_the_answer(tiny, picture):
     from PIL import Image
 
-    from mmtui.pipeline.images import Picture
+    from mmtui.pipeline.vision.images import Picture
 
     other = Picture("b" * 64, Image.effect_noise((99, 99), 100).convert("RGB"))
     answers = {

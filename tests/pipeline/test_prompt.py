@@ -5,8 +5,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from mmtui.errors import MmtuiError
-from mmtui.pipeline.images import Picture
 from mmtui.pipeline.prompt import IGNORE, ChatFormat, Turn
+from mmtui.pipeline.vision.images import Picture
 
 TURNS = [
     Turn("system", ("Be brief.",)),

@@ -8,8 +8,9 @@ import pytest
 from transformers import AutoTokenizer
 
 from mmtui.errors import InputError
-from mmtui.pipeline import assets, conversion
+from mmtui.pipeline.assets import fetch
 from mmtui.pipeline.assistant import prepare
+from mmtui.pipeline.gguf import conversion
 from mmtui.pipeline.prompt import ChatFormat, Turn
 from mmtui.pipeline.tokenizer import Tokenizer, end_tokens
 
@@ -75,8 +76,8 @@ def test_what_a_template_may_use_is_there(tiny_llama):
 
 def test_smol_s_tokenizer_alone_is_that_of_the_whole_conversion(smol):
     whole = Tokenizer(prepare(smol.spec.language.weights))
-    source = assets.locate(smol.spec.language.weights)
-    alone = Tokenizer(conversion.to_gguf(source, None, "auto", assets.silent).folder)
+    source = fetch.locate(smol.spec.language.weights)
+    alone = Tokenizer(conversion.to_gguf(source, None, "auto", fetch.silent).folder)
     for text in TEXTS:
         assert alone(text).input_ids == whole(text).input_ids
     assert ChatFormat(alone).encode(TURNS) == ChatFormat(whole).encode(TURNS)

@@ -1,0 +1,90 @@
+"""Contact sheets: pictures in a grid, each with what was said about it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from mmtui.chat import attachments
+from mmtui.errors import InputError
+from mmtui.files import replacing
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the model says about a picture of the validation data, beside what people said."""
+
+    name: str
+    picture: Path | None
+    question: str
+    answer: str
+    reference: str
+
+
+CELL, COLUMNS, MARGIN, LINE = 220, 4, 8, 17  # pixels, but for COLUMNS
+
+
+def draw(cells: list[tuple[Path | None, str]], file: Path) -> None:
+    """Write a PNG of pictures with the whole of a text beneath each.
+
+    Raises:
+        InputError: `file` is a device, a link or a folder.
+    """
+    font: Any = ImageFont.load_default(13)
+    texts = [_wrap(text, font.getlength) for _, text in cells]
+    rows = range(0, len(cells), COLUMNS)
+    heights = [CELL + LINE * max(map(len, texts[at : at + COLUMNS])) + 2 * MARGIN for at in rows]
+    size = (COLUMNS * (CELL + MARGIN), sum(heights) or CELL)
+    sheet = Image.new("RGB", size, "white")
+    pen: Any = ImageDraw.Draw(sheet)
+    for number, (picture, _) in enumerate(cells):
+        row, column = divmod(number, COLUMNS)
+        left = column * (CELL + MARGIN) + MARGIN // 2
+        top = sum(heights[:row]) + MARGIN // 2
+        if picture is not None and (image := _thumbnail(picture)) is not None:
+            sheet.paste(image, (left, top))
+        for line, text in enumerate(texts[number]):
+            pen.text((left, top + CELL + 2 + LINE * line), text, "black", font)
+    with replacing(file) as aside:
+        sheet.save(aside, "PNG")
+
+
+def log(out: Path, step: int, samples: list[Sample]) -> None:
+    """Write the samples of a step: OUT/samples/STEP.jsonl, and a picture STEP.png of them."""
+    folder = out / "samples"
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(asdict(s) | {"picture": s.picture and s.picture.name}) for s in samples]
+    (folder / f"{step:08}.jsonl").write_text("".join(line + "\n" for line in lines))
+    cells = [(s.picture, f"{s.question}\n{s.answer}\n({s.reference})") for s in samples]
+    draw(cells, folder / f"{step:08}.png")
+
+
+def _wrap(text: str, length: Callable[[str], float]) -> list[str]:
+    """All of `text` in lines whose `length` is at most CELL; a word that is longer is broken."""
+    lines = []
+    for paragraph in text.splitlines():
+        line = ""
+        for word in paragraph.split():
+            joined = f"{line} {word}" if line else word
+            if line and length(joined) > CELL:
+                lines.append(line)
+                joined = word
+            line = ""
+            for character in joined:
+                if length(line + character) > CELL:
+                    lines.append(line)
+                    line = ""
+                line += character
+        lines.append(line)
+    return [line for line in lines if line]
+
+
+def _thumbnail(picture: Path) -> Image.Image | None:
+    try:
+        image = attachments.read_picture(picture).image
+    except InputError:
+        return None
+    return ImageOps.fit(image, (CELL, CELL))

@@ -1,0 +1,1 @@
+"""How the training set of `smol` is made: questions, pseudo-labels, replay, and their mix."""

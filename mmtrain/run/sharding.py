@@ -1,0 +1,63 @@
+"""Trained parameters and the optimizer's state, whole, whether or not they are sharded (FSDP)."""
+
+from typing import Any, cast
+
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_state_dict,
+    set_model_state_dict,
+    set_state_dict,
+)
+from torch.distributed.tensor import DTensor
+
+from mmtrain.model.modules import restore, trained_state
+
+
+def gather(
+    accelerator: Accelerator, module: nn.Module, optimizer: Any
+) -> tuple[dict[str, Tensor], Any]:
+    """Whole on the main process; all processes must call it.
+
+    The state of a sharded optimizer that has not taken a step is None.
+    """
+    if accelerator.distributed_type != DistributedType.FSDP:
+        return trained_state(accelerator.unwrap_model(module)), optimizer.state_dict()
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+    if not optimizer.optimizer.state:  # torch would take a step to have one
+        return cast("dict[str, Tensor]", get_model_state_dict(module, options=options)), None
+    trained, moments = get_state_dict(module, optimizer.optimizer, options=options)
+    return cast("dict[str, Tensor]", trained), moments
+
+
+def scatter(
+    accelerator: Accelerator,
+    module: nn.Module,
+    optimizer: Any,
+    trained: dict[str, Tensor],
+    moments: Any,
+) -> None:
+    """The inverse of `gather`. Raises KeyError, RuntimeError or ValueError for another model's."""
+    if accelerator.distributed_type != DistributedType.FSDP:
+        restore(accelerator.unwrap_model(module), trained)
+        optimizer.load_state_dict(moments)
+        return
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+    if moments is None:
+        set_model_state_dict(module, cast("Any", dict(trained)), options=options)
+        return
+    set_state_dict(
+        module,
+        optimizer.optimizer,
+        model_state_dict=cast("Any", dict(trained)),  # torch puts the shards into it
+        optim_state_dict=moments,
+        options=options,
+    )
+
+
+def whole(value: Tensor) -> float:
+    """A number of which each process may have a part."""
+    return float(value.full_tensor() if isinstance(value, DTensor) else value)

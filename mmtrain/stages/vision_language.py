@@ -1,0 +1,125 @@
+"""What align and finetune share: dialogues with pictures, their features, their samples."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from mmtrain.data.batches import Dialogues
+from mmtrain.data.branches import keeps_apart
+from mmtrain.data.examples import Example, Split
+from mmtrain.data.features import View
+from mmtrain.data.usable import refuse_many_broken
+from mmtrain.model.generation import Answerer
+from mmtrain.model.loading import Parts
+from mmtrain.evaluation.contact_sheet import Sample
+from mmtui.errors import InputError
+from mmtui.pipeline.vision.projector import Projector
+
+SAMPLES = 8
+
+
+def datasets(
+    parts: Parts, split: Split, limit: int, views: Sequence[View]
+) -> tuple[Dialogues, Dialogues]:
+    """Training and validation data. Raises InputError if there is nothing to train on."""
+    if not split.train:
+        raise InputError("there is no example to train on")
+    limit = min(limit, parts.language.context)
+    apart = keeps_apart(parts.language.model)
+    of = partial(Dialogues, chat=parts.chat, store=parts.store, shape=parts.shape, limit=limit)
+    return (
+        of(split.train, views=views, keeps_apart=apart),
+        of(split.validation, keeps_apart=apart),
+    )
+
+
+def encoder(
+    parts: Parts,
+    train: Dialogues,
+    validation: Dialogues,
+    views: Sequence[View],
+    accelerator: Accelerator,
+    say: Callable[[str], None],
+) -> Callable[[], None]:
+    """Encodes all images, each process its share, and leaves out the few that are broken.
+
+    Raises InputError if they are more than a few.
+    """
+
+    def encode() -> None:
+        files = list(dict.fromkeys([*train.pictures, *validation.pictures]))
+        if parts.store is None:
+            return
+        parts.store.ensure(files[accelerator.process_index :: accelerator.num_processes], views)
+        accelerator.wait_for_everyone()
+        broken = parts.store.ensure(files, views)
+        refuse_many_broken("image", broken, len(files))
+        if broken:
+            dropped = train.drop(broken) + validation.drop(broken)
+            say(f"{len(broken):,} broken images are left out, and {dropped:,} examples with them")
+        if long := train.drop_untrainable() + validation.drop_untrainable():
+            say(f"{long:,} examples are left out, whose answers begin after --max-length")
+        if not train.rows:
+            raise InputError("no example is left to train on", "raise --max-length")
+
+    return encode
+
+
+def sampler(
+    parts: Parts, projector: Projector, validation: Dialogues
+) -> Callable[[], list[Sample]]:
+    """Answers about the first pictures of the validation data, always the same."""
+    seen = set()
+    chosen: list[Example] = []
+    for example in validation.examples:
+        if example.pictures and example.pictures[0] not in seen and len(chosen) < SAMPLES:
+            seen.add(example.pictures[0])
+            chosen.append(example)
+    answerer = Answerer(parts.language, projector, parts.chat, parts.store, parts.shape[0])
+
+    def say() -> list[Sample]:
+        usable = [e for e in chosen if e in validation.examples]
+        if not usable:
+            return []
+        if parts.store is not None:
+            parts.store.ensure([picture for example in usable for picture in example.pictures])
+        answers = answerer.answer([e.turns[: _first_answer(e)] for e in usable], batch=SAMPLES)
+        return [_sample(e, answer) for e, answer in zip(usable, answers, strict=True)]
+
+    return say
+
+
+def sample_features(
+    parts: Parts, examples: list[Example], count: int
+) -> tuple[torch.Tensor, list[str]]:
+    """Features (images, patches, width) of the first pictures, and what is said of each."""
+    assert parts.store is not None
+    said: dict[Path, str] = {}
+    for example in examples:
+        if example.pictures:
+            said.setdefault(example.pictures[0], str(example.turns[_first_answer(example)][1][0]))
+        if len(said) == count:
+            break
+    if not said:
+        raise InputError("no example has a picture", "the projector is trained on pictures")
+    files = list(said)
+    broken = parts.store.ensure(files)
+    good = [file for file in files if file not in broken]
+    if not good:
+        raise next(iter(broken.values()))
+    features = torch.stack([parts.store[parts.store.key(file)] for file in good])
+    return features, [said[file] for file in good]
+
+
+def _first_answer(example: Example) -> int:
+    return next(n for n, (role, _) in enumerate(example.turns) if role == "assistant")
+
+
+def _sample(example: Example, answer: str) -> Sample:
+    at = _first_answer(example)
+    question = " ".join(part for part in example.turns[at - 1][1] if isinstance(part, str))
+    reference = str(example.turns[at][1][0])
+    return Sample(example.name, example.pictures[0], question.strip(), answer, reference)

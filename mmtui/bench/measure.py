@@ -1,0 +1,206 @@
+"""What a model takes on this machine: time, speed, memory, and how near to the limit it is.
+
+A token is decoded by reading every weight once: memory read at full speed is the limit.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from mmtui.errors import MmtuiError
+from mmtui.machine import cores, describe
+from mmtui.memory import peak
+from mmtui.pipeline.assets.fetch import Report
+from mmtui.pipeline.assets.spec import EngineChoice
+
+if TYPE_CHECKING:
+    from mmtui.pipeline.assets.checkpoint import Checkpoint
+    from mmtui.pipeline.assistant import Assistant, Reply
+    from mmtui.pipeline.prompt import Turn
+    from mmtui.pipeline.vision.images import Picture
+
+REPEATS = 3  # a figure is the median of so many
+ANSWER_TOKENS = 48
+LONG_TOKENS = 512  # of the prompt that prefill is measured with
+SCANNED_BYTES = 1 << 30  # more than any processor's cache
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Times in seconds, rates per second. First tokens: the first question after a load, later
+    questions, and a question that follows a long one and its answer. `image_s` is None for a
+    model that can't see. `limit_tokens_per_s` is `read_bytes_per_s` over `bytes_per_token`.
+    """
+
+    model: str
+    engine: str
+    weights: str
+    load_s: float
+    first_token_cold_s: float
+    first_token_warm_s: float
+    first_token_second_turn_s: float
+    second_turn_cached_tokens: int
+    prefill_tokens: int
+    prefill_tokens_per_s: float
+    decode_tokens_per_s: float
+    image_s: float | None
+    peak_bytes: int
+    bytes_per_token: int
+    read_bytes_per_s: float
+    limit_tokens_per_s: float
+    fraction_of_limit: float
+
+
+def measure(
+    checkpoint: "Checkpoint",
+    engine: EngineChoice,
+    picture: "Picture | None",
+    report: Report,
+) -> Figures:
+    """Loads the model anew. `picture` is shown to a model that sees; None: one of colours."""
+    report("starting", 0, 0)
+    began = time.perf_counter()
+    from mmtui.pipeline.assistant import Assistant
+
+    assistant = Assistant(checkpoint, report, engine, lookup=False)  # a token is a reading
+    assistant.load(pictures=checkpoint.sees)
+    load_s = time.perf_counter() - began
+
+    steps = iter(range(5 + 2 * REPEATS))
+
+    def answered(turns: "Sequence[Turn]", limit: int = 2) -> "Reply":
+        report("measuring", next(steps), 5 + 2 * REPEATS)
+        return _answered(assistant, turns, limit)
+
+    cold = answered(_asked(0))
+    warm = [answered(_asked(number + 1)) for number in range(REPEATS)]
+    decoded = [answered(_asked(0), ANSWER_TOKENS) for _ in range(REPEATS)]
+    text = _text(LONG_TOKENS * len(_QUESTION) // cold.prompt_tokens)
+    long = answered([_turn("user", text)], ANSWER_TOKENS)
+    talk = [_turn("user", text), _turn("assistant", long.text or "."), _turn("user", "And then?")]
+    second = answered(talk)
+    report("measuring", next(steps), 5 + 2 * REPEATS)
+    image_s = _image_s(assistant, picture) if checkpoint.sees else None
+    most = peak()
+    read = read_bytes_per_s(on_gpu=assistant.device == "cuda")
+    report("measuring", 1, 1)
+    decode = median(reply.decode_tokens_per_s or 0.0 for reply in decoded)
+    limit = read / assistant.bytes_per_token
+    return Figures(
+        model=checkpoint.spec.name,
+        engine=assistant.engine,
+        weights=assistant.stored_as,
+        load_s=load_s,
+        first_token_cold_s=cold.first_token_s or 0.0,
+        first_token_warm_s=median(reply.first_token_s or 0.0 for reply in warm),
+        first_token_second_turn_s=second.first_token_s or 0.0,
+        second_turn_cached_tokens=second.cached_tokens,
+        prefill_tokens=long.prompt_tokens - long.cached_tokens,
+        prefill_tokens_per_s=(long.prompt_tokens - long.cached_tokens)
+        / (long.first_token_s or 0.0),
+        decode_tokens_per_s=decode,
+        image_s=image_s,
+        peak_bytes=most,
+        bytes_per_token=assistant.bytes_per_token,
+        read_bytes_per_s=read,
+        limit_tokens_per_s=limit,
+        fraction_of_limit=decode / limit,
+    )
+
+
+def machine() -> dict[str, str | int]:
+    """Where, when and with what it was measured."""
+    return describe() | {"date": time.strftime("%Y-%m-%d")}
+
+
+def read_bytes_per_s(*, on_gpu: bool = False) -> float:
+    """How fast all cores together, or the GPU, read memory; the best of several runs."""
+    scan = _gpu_scan() if on_gpu else _cpu_scan()
+    return SCANNED_BYTES / min(took for took, _ in zip(scan, range(2 * REPEATS), strict=False))
+
+
+def _cpu_scan() -> Iterator[float]:
+    """The seconds of reading SCANNED_BYTES, again and again."""
+    import numpy as np
+
+    threads = len(cores())
+    parts = np.array_split(np.ones(SCANNED_BYTES // 8, np.uint64), threads)
+    with ThreadPoolExecutor(threads) as pool:
+        while True:
+            began = time.perf_counter()
+            list(pool.map(np.bitwise_or.reduce, parts))  # NumPy computes without the GIL
+            yield time.perf_counter() - began
+
+
+def _gpu_scan() -> Iterator[float]:
+    import torch
+
+    block = torch.ones(SCANNED_BYTES // 4, device="cuda")
+    while True:
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        block.sum().item()
+        yield time.perf_counter() - began
+
+
+def _answered(assistant: "Assistant", turns: "Sequence[Turn]", limit: int) -> "Reply":
+    from mmtui.pipeline.assistant import Reply
+
+    for event in assistant.reply(turns, max_tokens=limit):
+        if isinstance(event, Reply):
+            if event.first_token_s is None:
+                break
+            return event
+    raise MmtuiError("the model gave no token")
+
+
+def _image_s(assistant: "Assistant", picture: "Picture | None") -> float:
+    from mmtui.pipeline.vision.images import Picture
+
+    if picture is None:
+        from PIL import Image
+
+        picture = Picture("", Image.linear_gradient("L").resize((1024, 768)).convert("RGB"))
+    times = []
+    for number in range(REPEATS + 1):
+        copy = Picture(f"bench {number}", picture.image)  # one that it has not seen
+        began = time.perf_counter()
+        assistant.see([copy])
+        times.append(time.perf_counter() - began)
+    return median(times[1:])
+
+
+_QUESTION = (
+    "A traveller who came through the mountains in autumn told us that the lighthouse at the end"
+    " of the bay had burnt all night, though nobody lives there any more. Question {number}:"
+    " what may have happened? Tell it as a long story."
+)
+
+
+def _asked(number: int) -> "list[Turn]":
+    """Differs from the others at its beginning: nothing of it is in the cache."""
+    return [_turn("user", f"{number}. {_QUESTION.format(number=number)}")]
+
+
+def _text(characters: int) -> str:
+    things = ("river", "harbour", "winter", "market", "garden", "window", "teacher", "engine")
+    sentences = (
+        f"On day {day} the {things[day % 8]} was {day * 7 % 31} steps from the"
+        f" {things[day * 3 % 7]}, and nobody but the {things[day * 5 % 8]} knew why."
+        for day in range(1, characters)
+    )
+    told = ""
+    for sentence in sentences:
+        if len(told) + len(sentence) > characters:
+            break
+        told += f"{sentence} "
+    return told
+
+
+def _turn(role: str, text: str) -> "Turn":
+    from mmtui.pipeline.prompt import Turn
+
+    return Turn(role, (text,))  # type: ignore[arg-type]

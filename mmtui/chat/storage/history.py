@@ -1,0 +1,393 @@
+"""Every conversation, as it happens, in one SQLite file; attachments beside it by SHA-256.
+
+Several instances may write at once. What was written is there after a crash of the program; a
+deleted conversation can be restored until it is purged.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from platformdirs import user_data_path
+
+from mmtui.chat.conversation import Attachment, Conversation, Draft, Message
+from mmtui.chat.storage import rows
+from mmtui.chat.storage.attachment_store import AttachmentStore
+from mmtui.chat.storage.database import BUSY_S, Database, Row, Tell, translated_errors
+from mmtui.chat.storage.salvage import DAMAGED
+from mmtui.chat.storage.schema import INDEX_MESSAGES
+from mmtui.chat.storage.search import make_snippet, split_terms
+from mmtui.errors import InputError, MmtuiError
+
+_HAS_MESSAGES = "EXISTS (SELECT 1 FROM messages WHERE conversation = conversations.id)"
+_HAS_DRAFT = "(draft != '' OR staged != '[]')"
+# The number of the next write. A damaged counter must not stay ahead of all others.
+_NEXT_WRITE = (
+    "(SELECT coalesce(max(written), 0) + 1 FROM conversations"
+    " WHERE typeof(written) = 'integer' AND written < 1 << 60)"
+)
+UNDO_S = 24 * 3600.0  # how long what was deleted can be restored
+UNSENT_S = 30 * 24 * 3600.0  # how long the draft of a chat in which nothing was said is kept
+
+Run = Callable[..., Any]  # a statement and its values
+
+
+def _ignore(*_: object) -> None:
+    """What a store has to tell, where nobody wants to know."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A conversation in a list. `snippet` is where a search found it, "" without one."""
+
+    id: str
+    title: str
+    updated: datetime
+    messages: int
+    pictures: tuple[str, ...]  # SHA-256 of the first ones
+    snippet: str = ""
+
+
+class History:
+    """The store in a folder, which is read where it can't be written, too.
+
+    Every method raises HistoryError, an MmtuiError, if the store can't be read or written.
+    """
+
+    def __init__(
+        self, folder: Path | None = None, tell: Tell = _ignore, busy_s: float = BUSY_S
+    ) -> None:
+        """Open the store, or begin one.
+
+        Args:
+            folder: The user's data directory if left out.
+            tell: Gets what was found damaged, and repaired, with a hint.
+            busy_s: How long to wait while another program holds the store.
+
+        Raises:
+            MmtuiError: It can't be opened, or a newer mmtui wrote it; it is left untouched then.
+        """
+        self._open(folder or user_data_path("mmtui"), tell, busy_s)
+
+    def _open(self, folder: Path, tell: Tell, busy_s: float, is_in_memory: bool = False) -> None:
+        self.folder, self._tell = folder, tell
+        self._database = Database(None if is_in_memory else folder, tell, busy_s)
+        self._attachments = AttachmentStore(folder / "attachments")
+        # Held by the first instance that types.
+        self._drafting = FileLock(folder / "drafting.lock", thread_local=False)
+
+    @property
+    def is_readonly(self) -> bool:
+        return self._database.is_readonly
+
+    def require_writable(self) -> None:
+        """Raise HistoryError where the store can be read only."""
+        self._database.require_writable()
+
+    def wait_up_to(self, seconds: float) -> None:
+        """From now on, wait that long while another program holds the store."""
+        self._database.wait_up_to(seconds)
+
+    def close(self, purge: bool = True) -> None:
+        """Close the store; `purge` False deletes nothing before."""
+        if purge and not self.is_readonly:
+            with suppress(MmtuiError):  # on a full disk, say: another time
+                self.purge(UNDO_S)
+        self._drafting.release(force=True)
+        self._database.close()
+
+    # Writing
+
+    def save(self, conversation: Conversation, message: Message) -> None:
+        """Write a message, new or changed, and the conversation's state.
+
+        A title that the conversation was given in the store stays; a deletion is taken back.
+        """
+
+        def act(run: Run) -> None:
+            run(
+                "INSERT INTO conversations (id, title, system, head, updated, written)"
+                f" VALUES (?, ?, ?, ?, ?, {_NEXT_WRITE}) ON CONFLICT (id) DO UPDATE SET"
+                " title = iif(title = '', excluded.title, title), system = excluded.system,"
+                " head = excluded.head, updated = excluded.updated, written = excluded.written,"
+                " deleted = NULL",
+                (
+                    conversation.id, conversation.title, conversation.system, conversation.head,
+                    _now(),
+                ),
+            )  # fmt: skip
+            (number,) = run(
+                "INSERT INTO messages (id, conversation, parent, role, text, state, created)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+                " text = excluded.text, state = excluded.state RETURNING number",
+                (
+                    message.id, conversation.id, message.parent, message.role, message.text,
+                    message.state, message.created.timestamp(),
+                ),
+            ).fetchone()  # fmt: skip
+            run("DELETE FROM attachments WHERE message = ?", (number,))
+            for place, file in enumerate(message.attachments):
+                run(
+                    "INSERT INTO attachments VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        number, place, file.sha256, file.kind, file.name, file.size, file.detail,
+                        file.transcript,
+                    ),
+                )  # fmt: skip
+            heard = " ".join(file.transcript for file in message.attachments)
+            run(
+                "INSERT OR REPLACE INTO words (number, text, transcript)"
+                " VALUES (?, fold(?), fold(?))",
+                (number, message.text, heard),
+            )
+
+        self._database.write(act)
+
+    def update(self, conversation: Conversation) -> None:
+        """Write the system prompt and the branch that is read."""
+        self._change(
+            "UPDATE conversations SET system = ?, head = ? WHERE id = ?",
+            (conversation.system, conversation.head, conversation.id),
+        )
+
+    def take_back(self, conversation: Conversation, id: str, draft: Draft) -> None:
+        """Remove a message and its answers, of which a draft was made."""
+        self.save_draft(conversation, draft)
+        self.update(conversation)
+        self.rename(conversation.id, conversation.title)
+        self._change("DELETE FROM messages WHERE ? IN (id, parent)", (id,))
+
+    def rename(self, id: str, title: str) -> None:
+        self._change("UPDATE conversations SET title = ? WHERE id = ?", (title, id))
+
+    def delete(self, id: str) -> None:
+        """Hide a conversation; for a day, `restore` brings it back."""
+        self._change("UPDATE conversations SET deleted = ? WHERE id = ?", (_now(), id))
+
+    def restore(self, id: str) -> str:
+        """Bring back the deleted conversation whose id is, or begins with, `id`.
+
+        Returns:
+            The whole id.
+
+        Raises:
+            InputError: There is none, or there are several.
+        """
+        whole: str = self._find(id, "id", deleted=True)[0]
+        self._change("UPDATE conversations SET deleted = NULL WHERE id = ?", (whole,))
+        return whole
+
+    def purge(self, older_than_s: float = 0.0) -> None:
+        """Delete for good what was deleted longer ago than that, and files that nothing names.
+
+        Younger files may be attached to a message that is not sent yet, in another instance.
+        Files are kept beside a damaged store: its messages may name them.
+        """
+        before = _now() - older_than_s
+        self._change(
+            "DELETE FROM conversations WHERE deleted <= ?"
+            f" OR (NOT {_HAS_MESSAGES} AND updated <= iif({_HAS_DRAFT}, ?, ?))",
+            (before, before - UNSENT_S, before),
+        )
+        with translated_errors(self.folder):
+            if any(self.folder.glob(DAMAGED)):
+                return
+            self._attachments.remove_unnamed(self.named_files(), before)
+
+    def save_draft(self, conversation: Conversation, draft: Draft) -> None:
+        self._claim_drafting()
+        staged = json.dumps([vars(file) for file in draft.attachments])
+        self._change(
+            "INSERT INTO conversations (id, title, system, updated, draft, staged, written)"
+            f" VALUES (?, ?, ?, ?, ?, ?, {_NEXT_WRITE})"
+            " ON CONFLICT (id) DO UPDATE SET draft = excluded.draft, staged = excluded.staged",
+            (
+                conversation.id, conversation.title, conversation.system, _now(), draft.text,
+                staged,
+            ),
+        )  # fmt: skip
+
+    def keep(self, data: bytes) -> str:
+        """Store the bytes of an attachment; returns their SHA-256. Any thread may call it."""
+        with translated_errors(self.folder):
+            return self._attachments.add(data)
+
+    # Reading
+
+    def file(self, attachment: Attachment) -> Path:
+        """Where an attachment is. Raises InputError if it is gone. Any thread may call it."""
+        return self._attachments.path(attachment)
+
+    def conversation(self, id: str) -> Conversation:
+        """The conversation whose id is, or begins with, `id`.
+
+        Raises:
+            InputError: There is none, or there are several.
+        """
+        row = self._find(id, "id, title, system, head")
+        messages = self._database.read(
+            "SELECT number, id, parent, role, text, state, created FROM messages"
+            " WHERE conversation = ? ORDER BY number",
+            row[:1],
+        )
+        attachments = self._database.read(
+            "SELECT message, sha256, kind, name, size, detail, transcript FROM attachments"
+            " WHERE message IN (SELECT number FROM messages WHERE conversation = ?)"
+            " ORDER BY message, place",
+            row[:1],
+        )
+        return rows.to_conversation(row, messages, attachments)
+
+    def named_files(self) -> set[str]:
+        """The SHA-256 of every attachment of a message or a draft."""
+        # Drafts first: what is sent meanwhile is then among the messages.
+        named: set[str] = set()
+        for (staged,) in self._database.read("SELECT staged FROM conversations"):
+            named.update(re.findall("[0-9a-f]{64}", rows.to_text(staged)))
+        return named | {sha for (sha,) in self._database.read("SELECT sha256 FROM attachments")}
+
+    def said(self, limit: int = 100) -> list[str]:
+        """What the user said last, the oldest first."""
+        found = self._database.read(
+            "SELECT text FROM messages WHERE role = 'user' AND text != ''"
+            " ORDER BY number DESC LIMIT ?",
+            (limit,),
+        )
+        return [rows.to_text(text) for (text,) in reversed(found)]
+
+    def draft(self, id: str) -> Draft:
+        found = self._database.read("SELECT draft, staged FROM conversations WHERE id = ?", (id,))
+        return rows.to_draft(*found[0]) if found else Draft()
+
+    def left_draft(self) -> tuple[str, Draft] | None:
+        """The draft of the chat begun last, and that chat's id, for another chat to take over.
+
+        None if it was sent, or may be soon: another instance is typing.
+        """
+        if not self._claim_drafting():
+            return None
+        id = self.latest()
+        unsent = f"SELECT 1 FROM conversations WHERE id = ? AND NOT {_HAS_MESSAGES}"
+        if id is None or not self._database.read(unsent, (id,)):
+            return None
+        return id, self.draft(id)
+
+    def _claim_drafting(self) -> bool:
+        """Whether no other instance, whose unsent draft would be taken for a left one, does."""
+        if self.is_readonly:
+            return False
+        with translated_errors(self.folder):
+            try:
+                self._drafting.acquire(timeout=0)
+            except Timeout:
+                return False
+        return True
+
+    def latest(self) -> str | None:
+        """The id of the conversation that was last written to, if only a draft."""
+        found = self._database.read(
+            f"SELECT id FROM conversations WHERE deleted IS NULL AND ({_HAS_DRAFT} OR"
+            f" {_HAS_MESSAGES}) AND typeof(id) = 'text' ORDER BY written DESC, rowid DESC LIMIT 1"
+        )
+        return found[0][0] if found else None
+
+    def newest(self, limit: int = 100) -> list[Summary]:
+        """The conversations that were written to last, the last one first."""
+        found = self._database.read(
+            "SELECT id, title, updated FROM conversations WHERE deleted IS NULL"
+            f" AND {_HAS_MESSAGES} AND typeof(id) = 'text'"
+            " ORDER BY written DESC, rowid DESC LIMIT ?",
+            (limit,),
+        )
+        return [self._summarize(*row) for row in found]
+
+    def search(self, text: str, limit: int = 100) -> list[Summary]:
+        """Conversations with a message, or a title, in which all words of `text` occur.
+
+        A word may be part of another one; case and accents are ignored. The order is that of
+        `newest`.
+        """
+        terms = split_terms(text)
+        if not terms:
+            return self.newest(limit)
+        found = self._search(terms, limit)
+        if not found and self._restore_index():
+            found = self._search(terms, limit)
+        return found
+
+    # How
+
+    def _search(self, terms: list[str], limit: int) -> list[Summary]:
+        said = " AND ".join(["instr(w.text || ' ' || w.transcript, ?)"] * len(terms))
+        named = " AND ".join(["instr(fold(CAST(title AS BLOB)), ?)"] * len(terms))
+        found = self._database.read(
+            "SELECT id, title, updated, number FROM conversations LEFT JOIN ("
+            " SELECT m.conversation, max(m.number) AS number FROM words w"
+            f" JOIN messages m ON m.number = w.number WHERE {said} GROUP BY m.conversation)"
+            " ON conversation = id"
+            f" WHERE deleted IS NULL AND {_HAS_MESSAGES} AND typeof(id) = 'text'"
+            f" AND (number IS NOT NULL OR ({named}))"
+            " ORDER BY written DESC, conversations.rowid DESC LIMIT ?",
+            (*terms, *terms, limit),
+        )
+        return [
+            self._summarize(id, title, updated, self._snippet(number, terms))
+            for id, title, updated, number in found
+        ]
+
+    def _snippet(self, number: int | None, terms: list[str]) -> str:
+        """Of the message with that number; "" for a title."""
+        texts = self._database.read(
+            "SELECT text FROM messages WHERE number = ?1 UNION ALL"
+            " SELECT transcript FROM attachments WHERE message = ?1",
+            (number,),
+        )
+        return make_snippet(" ".join(rows.to_text(text) for (text,) in texts), terms)
+
+    def _restore_index(self) -> bool:
+        """Add messages that the search index lacks, which is told; whether there were any."""
+        lacking = "SELECT 1 FROM messages WHERE number NOT IN (SELECT number FROM words) LIMIT 1"
+        if self.is_readonly or not self._database.read(lacking):
+            return False
+        self._database.write(lambda run: run(INDEX_MESSAGES))
+        self._tell("the search index was damaged, and has been rebuilt", None)
+        return True
+
+    def _summarize(self, id: str, title: object, updated: object, snippet: str = "") -> Summary:
+        ((count,),) = self._database.read(
+            "SELECT count(*) FROM messages WHERE conversation = ?", (id,)
+        )
+        pictures = self._database.read(
+            "SELECT a.sha256 FROM attachments a JOIN messages m ON m.number = a.message"
+            " WHERE m.conversation = ? AND a.kind = 'image' ORDER BY a.message, a.place LIMIT 3",
+            (id,),
+        )
+        shas = tuple(rows.to_text(sha) for (sha,) in pictures)
+        return Summary(id, rows.to_text(title), rows.to_time(updated), count, shas, snippet)
+
+    def _find(self, id: str, columns: str, deleted: bool = False) -> Row:
+        """Those columns of the one conversation whose id is, or begins with, `id`."""
+        found = self._database.read(
+            f"SELECT {columns} FROM conversations"
+            " WHERE substr(id, 1, ?) = ? AND (deleted IS NOT NULL) = ? LIMIT 2",
+            (len(id), id, deleted),
+        )
+        if len(found) != 1 or not id:
+            kind = "deleted conversation" if deleted else "conversation"
+            what = f"several {kind}s begin" if found else f"no {kind} begins"
+            hint = "after a day it is gone" if deleted else "`mmtui history list` shows them"
+            raise InputError(f"{what} with {id!r}", hint)
+        return found[0]
+
+    def _change(self, query: str, values: Row) -> None:
+        self._database.write(lambda run: run(query, values))
+
+
+def _now() -> float:
+    return datetime.now(UTC).timestamp()

@@ -1,0 +1,123 @@
+"""`mmtui bench`: what a model takes on this machine."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mmtui.errors import UsageError
+from mmtui.paths import resolve
+from mmtui.pipeline.assets.spec import EngineChoice, Precision
+from mmtui.progress import print_json, reporting
+
+if TYPE_CHECKING:
+    from mmtui.bench.measure import Figures
+    from mmtui.pipeline.assets.checkpoint import Checkpoint
+    from mmtui.pipeline.assets.fetch import Report
+
+
+def bench(
+    model: Annotated[str, typer.Option("--model", metavar="M", help="As in `ask`.")] = "auto",
+    engine: Annotated[EngineChoice | None, typer.Option("--engine", help="As in `ask`.")] = None,
+    precision: Annotated[
+        Precision | None, typer.Option("--precision", help="Instead of the model's own.")
+    ] = None,
+    image: Annotated[
+        Path | None,
+        typer.Option("--image", parser=resolve, metavar="P", help="A picture to be seen."),
+    ] = None,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="A preset's full shape, without its weights.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Measure a model on this machine.
+
+    Time to load and to the first token, speed, memory, and the fraction of the speed at which
+    memory could be read.
+    """
+    from mmtui.chat import attachments
+    from mmtui.chat.config import settled
+
+    model, chosen = settled(model, engine)
+    picture = attachments.read_picture(image) if image else None
+    with (
+        reporting() as report,
+        _checkpoint(model, chosen, precision, report, random_weights) as found,
+    ):
+        from mmtui.bench import measure as measuring
+
+        if picture is not None and not found.sees:
+            name = f"{found.spec.name}{' of chance' if random_weights else ''}"
+            raise UsageError(f"{name} can't see", "leave --image out")
+        figures = measuring.measure(found, chosen, picture, report)
+    machine = measuring.machine()
+    if as_json:
+        print_json(vars(figures) | {"random_weights": random_weights, "machine": machine})
+    else:
+        _print(figures, machine, random_weights)
+
+
+@contextmanager
+def _checkpoint(
+    model: str,
+    engine: EngineChoice,
+    precision: Precision | None,
+    report: "Report",
+    random_weights: bool,
+) -> "Iterator[Checkpoint]":
+    """Weights of chance lie in the cache as long as they are needed."""
+    from mmtui.pipeline.assets import checkpoint, fetch
+    from mmtui.pipeline.engines import selection
+
+    found = checkpoint.find(model)
+    if precision is not None:
+        found = found.in_precision(precision)
+    with ExitStack() as stack:
+        if random_weights:
+            from mmtui.pipeline import random_weights as chance
+
+            runs_on = selection.preferred() if engine == "auto" else engine
+            needed = chance.bytes_needed(found, runs_on)
+            folder = stack.enter_context(fetch.workspace("random-weights", needed))
+            found = chance.checkpoint(found, runs_on, folder, report)
+        yield found
+
+
+def _print(figures: "Figures", machine: dict[str, Any], random_weights: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    chance = ", random" if random_weights else ""
+    table = Table(
+        title=Text(f"{figures.model} on {figures.engine}, {figures.weights}{chance}"),
+        caption=Text(f"{machine['processor']}, {machine['cores']} cores, {machine['date']}"),
+        show_header=False,
+    )
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in _rows(figures):
+        table.add_row(name, value)
+    Console().print(table)
+
+
+def _rows(figures: "Figures") -> Iterator[tuple[str, str]]:
+    yield "load", f"{figures.load_s:.2f} s"
+    yield "first token, cold", f"{figures.first_token_cold_s:.3f} s"
+    yield "first token, warm", f"{figures.first_token_warm_s:.3f} s"
+    cached = figures.second_turn_cached_tokens
+    second = f"{figures.first_token_second_turn_s:.3f} s"
+    yield f"first token, second turn ({cached} tokens kept)", second
+    prefill = f"{figures.prefill_tokens_per_s:.0f} tokens/s"
+    yield f"prefill of {figures.prefill_tokens} tokens", prefill
+    yield "decode", f"{figures.decode_tokens_per_s:.1f} tokens/s"
+    if figures.image_s is not None:
+        yield "a picture", f"{figures.image_s:.3f} s"
+    yield "peak memory", f"{figures.peak_bytes / 2**30:.2f} GiB"
+    yield "weights read for each token", f"{figures.bytes_per_token / 1e6:.0f} MB"
+    yield "memory is read at", f"{figures.read_bytes_per_s / 1e9:.1f} GB/s"
+    yield "so at the most", f"{figures.limit_tokens_per_s:.0f} tokens/s"
+    yield "reached", f"{figures.fraction_of_limit:.0%}"

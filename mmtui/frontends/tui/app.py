@@ -1,0 +1,215 @@
+"""The application: one chat screen, a model in its process, a microphone."""
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio import wrap_future
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from textual import on, work
+from textual.app import App, SystemCommand
+from textual.binding import Binding
+from textual.events import Event, InputEvent, Paste
+from textual.screen import Screen
+from textual.worker import WorkerFailed
+
+from mmtui.audio.recorder import Microphone, Speaker, SystemMicrophone, play
+from mmtui.chat import clipboard, protocol
+from mmtui.chat.commands import COMMANDS
+from mmtui.chat.config import Config
+from mmtui.chat.conversation import Draft
+from mmtui.chat.model import Model, ModelPort
+from mmtui.chat.notice import Notice
+from mmtui.chat.session import Session
+from mmtui.errors import MmtuiError
+from mmtui.frontends.tui import keys
+from mmtui.frontends.tui.input import TerminalAnswered
+from mmtui.frontends.tui.posted import FromModel
+from mmtui.frontends.tui.screens.chat import ChatScreen
+from mmtui.frontends.tui.terminal import Terminal
+from mmtui.frontends.tui.type_ahead import TypeAhead
+from mmtui.text import printable
+
+PURGE_AFTER_S = 60.0
+END_AFTER_S = 2.0  # at most, after a signal
+
+
+class ChatApp(App[None]):
+    """`model` None starts the real one, named by the settings."""
+
+    TITLE = "mmtui"
+    # In the smallest windows: Textual can't wrap text to no columns at all.
+    CSS = "TextArea, OptionList { min-width: 8; }"
+
+    def __init__(
+        self,
+        config: Config,
+        resume: str | None = None,
+        images: tuple[Path, ...] = (),
+        terminal: Terminal = Terminal(),  # noqa: B008
+        *,
+        folder: Path | None = None,
+        model: ModelPort | None = None,
+        microphone: Microphone | None = None,
+        speaker: Speaker | None = None,
+    ) -> None:
+        """`resume`: an id, "latest", or None for a new chat. `folder`: of the history."""
+        super().__init__()
+        self._config, self._resume, self._images = config, resume, images
+        self.terminal = terminal
+        self.type_ahead = TypeAhead(self, super().on_event)
+        self._early: list[Notice] = []
+        self.tracebacks: list[str] = []  # of the model's process, with --debug
+        self.unsaved: Notice | None = None  # where the end of the chat is, after it ended
+        self._chat: ChatScreen | None = None
+        self._microphone, self._speaker = microphone or SystemMicrophone(), speaker or play
+        model = model or Model(config.model, self._heard, config.engine)
+        self.session = Session.opened(model, folder, config, self._told)
+
+    async def on_event(self, event: Event) -> None:
+        """Input is handled in its order. What is pasted is cleaned before any widget gets it."""
+        if isinstance(event, Paste):
+            # Some terminals, and browsers, send a carriage return for the end of a line.
+            event.text = printable(event.text.replace("\r\n", "\n").replace("\r", "\n"))
+        if isinstance(event, InputEvent | Paste) and not event.is_forwarded:
+            self.type_ahead.put(event)
+        else:
+            await super().on_event(event)
+
+    @on(TerminalAnswered)
+    def _update_terminal(self, event: TerminalAnswered) -> None:
+        """Draw pictures better from now on, if the terminal said late that it can."""
+        self.terminal = self.terminal.updated(event.answers)
+
+    async def on_mount(self) -> None:
+        self._end_on_signals()
+        self.theme = "textual-light" if self._config.theme == "light" else "textual-dark"
+        self.set_keymap(keys.keymap(self._config.keys))
+        for problem in keys.find_problems(self._config.keys):
+            self._told(Notice(*problem))
+        draft, said, store = Draft(), [], self.session.store
+        try:
+            if self._resume is None:
+                draft = await wrap_future(store.take_draft(self.session.conversation))
+            else:
+                id = None if self._resume == "latest" else self._resume
+                draft = self.session.take(*await wrap_future(store.find(id)))
+            said = await wrap_future(store.said())
+        except MmtuiError as error:
+            self._told(Notice(str(error), error.hint))
+        typed = self.terminal.typed
+        self._chat = ChatScreen(self.session, self._microphone, self._speaker, draft, said, typed)
+        self.push_screen(self._chat)
+        self.run_worker(self.type_ahead.run())
+        for image in self._images:
+            self._chat.call_after_refresh(self._chat.attach, image)
+        for notice in self._early:
+            self._told(notice)
+        self._chat.call_after_refresh(self._chat.attempt, self.session.load)
+        # Not only when the chat closes: it may be killed each time.
+        self.set_timer(PURGE_AFTER_S, store.purge)
+
+    def copy_to_clipboard(self, text: str, tell: Callable[[Notice], None] | None = None) -> None:
+        """Copy a text; `tell` gets how that went."""
+        text = printable(text)
+        super().copy_to_clipboard(text)
+        self.copy_by_program(text, tell)
+
+    @work(thread=True)
+    def copy_by_program(self, text: str, tell: Callable[[Notice], None] | None) -> None:
+        """A browser's clipboard is not that of this machine."""
+        is_copied = not self.is_web and clipboard.copy(text)
+        if tell is not None:
+            notice = Notice(*clipboard.outcome(is_copied), is_error=False)
+            self.call_from_thread(tell, notice)
+
+    def _end_on_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        with suppress(NotImplementedError, RuntimeError):  # Windows; a test in another thread
+            loop.add_signal_handler(signal.SIGTERM, self._end, signal.SIGTERM)
+            loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+
+    def _end(self, number: signal.Signals) -> None:
+        """When what was typed before is in its place."""
+
+        async def end() -> None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.type_ahead.drained(), END_AFTER_S)
+            self.exit(return_code=128 + number)
+
+        self.run_worker(end())
+
+    def _hang_up(self) -> None:
+        """End without the terminal, on which a write would fail or wait forever."""
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in (sys.__stdin__, sys.__stderr__):  # Textual reads the one, draws on the other
+            if stream is not None:
+                os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        self._end(signal.SIGHUP)
+
+    async def on_exit_app(self) -> None:
+        """Keep what is typed, however the chat ends: by a key, a signal or its browser."""
+        if self._chat is not None:
+            await self._chat.keep_draft()
+
+    def on_unmount(self) -> None:
+        if self._chat is not None:
+            self._chat.hush()
+        self.unsaved = self.session.close()
+
+    def _fatal_error(self) -> None:
+        """A bug is told in one line by the command that began the chat, not by a traceback."""
+        self._close_messages_no_wait()
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended the chat, if it was not the user."""
+        error = self._exception
+        return error.error if isinstance(error, WorkerFailed) else error
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The palette's commands are those of the chat: elsewhere it would be empty."""
+        if action == "command_palette" and not isinstance(self.screen, ChatScreen):
+            return False
+        return super().check_action(action, parameters)
+
+    def action_help_quit(self) -> None:
+        """Ctrl+C with nothing selected stops what can be stopped."""
+        if self._chat is not None and self._chat.is_busy:
+            self._chat.stop()
+            self._chat.show_status()
+        else:
+            quits = next(binding for _, binding in keys.bindings() if binding.id == "quit")
+            text = f"there is nothing to stop; {keys.shown(self.key_of(quits))} quits"
+            self._told(Notice(text, is_error=False))
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """What the palette finds: all commands, over the chat."""
+        if isinstance(screen, ChatScreen):
+            for command in COMMANDS:
+                run = partial(screen.action_command, command.name)
+                title = f"{command.name}: {command.help}"
+                yield SystemCommand(title, keys.shown(command.keys), run)
+
+    def key_of(self, binding: Binding) -> str:
+        """The keys of a binding, as the user may have remapped it."""
+        return keys.keymap(self._config.keys).get(binding.id or "", binding.key)
+
+    def _heard(self, event: protocol.Event) -> None:
+        """In the thread that listens to the model's process."""
+        if isinstance(event, protocol.Failed | protocol.Died) and event.traceback:
+            self.tracebacks.append(event.traceback)
+        if self._chat is not None:
+            self._chat.post_message(FromModel(event))
+
+    def _told(self, notice: Notice) -> None:
+        if self._chat is None:
+            self._early.append(notice)
+        else:
+            self._chat.call_after_refresh(self._chat.tell, notice)

@@ -1,0 +1,76 @@
+"""Small questions over the chat."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import OptionList, Static, TextArea
+from textual.widgets.option_list import Option
+
+from mmtui.frontends.tui.widgets.fields import TextField
+from mmtui.text import one_line, printable
+
+
+class TextDialog(ModalScreen[str | None]):
+    """Asks for a text, which may be there already; None if the user goes back, or it is empty."""
+
+    CSS_PATH = "dialogs.tcss"
+    BINDINGS: ClassVar = [
+        Binding("enter", "accept", "Accept", priority=True),
+        Binding("shift+enter,ctrl+j", "newline", "New line", priority=True),
+        Binding("escape", "dismiss(None)", "Back"),
+    ]
+
+    def __init__(self, title: str, text: str = "", may_be_empty: bool = False) -> None:
+        super().__init__()
+        self._title, self._text, self._may_be_empty = title, printable(text), may_be_empty
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield Static(f"{self._title}   (Enter accepts, Esc goes back)", markup=False)
+            yield TextField(self._text, soft_wrap=True, compact=True)
+
+    def on_mount(self) -> None:
+        area = self.query_one(TextArea)
+        area.move_cursor(area.document.end)
+
+    def action_accept(self) -> None:
+        text = self.query_one(TextArea).text.strip()
+        self.dismiss(text if text or self._may_be_empty else None)
+
+    def action_newline(self) -> None:
+        self.query_one(TextArea).insert("\n")
+
+
+class ChoiceDialog(ModalScreen[str | None]):
+    """Asks for one of several things, each a name and what is to be said of it."""
+
+    CSS_PATH = "dialogs.tcss"
+    BINDINGS: ClassVar = [Binding("escape", "dismiss(None)", "Back")]
+
+    def __init__(self, title: str, choices: Sequence[tuple[str, str]], chosen: str = "") -> None:
+        super().__init__()
+        self._title, self._choices, self._chosen = title, choices, chosen
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield Static(f"{self._title}   (Enter chooses, Esc goes back)", markup=False)
+            yield OptionList(*(Option(_line(*choice)) for choice in self._choices), markup=False)
+
+    def on_mount(self) -> None:
+        names = [name for name, _ in self._choices]
+        options = self.query_one(OptionList)
+        options.highlighted = names.index(self._chosen) if self._chosen in names else 0
+
+    @on(OptionList.OptionSelected)
+    def _choose(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(self._choices[event.option_index][0])
+
+
+def _line(name: str, detail: str) -> Content:
+    return Content.assemble(f"{one_line(name):24}  ", (one_line(detail), "dim"))

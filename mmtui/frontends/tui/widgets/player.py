@@ -1,0 +1,47 @@
+"""The loudspeaker: one recording at a time is played."""
+
+from pathlib import Path
+
+from textual import work
+from textual.widget import Widget
+from textual.worker import get_current_worker
+
+from mmtui.audio.recorder import Playing, Speaker
+from mmtui.chat import attachments
+from mmtui.chat.notice import Notice
+from mmtui.errors import MmtuiError
+from mmtui.frontends.tui.posted import Told
+
+
+class Player(Widget):
+    """Out of sight. What can't be played is posted as `Told`."""
+
+    DEFAULT_CSS = "Player { display: none; }"
+
+    def __init__(self, speaker: Speaker) -> None:
+        super().__init__()
+        self._speaker = speaker
+        self._playing: Playing | None = None
+
+    @property
+    def is_playing(self) -> bool:
+        return self._playing is not None
+
+    @work(thread=True, group="play")
+    def play(self, file: Path) -> None:
+        worker = get_current_worker()
+        try:
+            sound = attachments.wav(attachments.read_clip(file))
+            if not worker.is_cancelled:
+                self._playing = playing = self._speaker(sound)
+                playing.wait()
+                if self._playing is playing:
+                    self._playing = None
+        except MmtuiError as error:
+            self.post_message(Told(Notice(str(error), error.hint)))
+
+    def stop(self) -> None:
+        self.workers.cancel_group(self, "play")
+        if self._playing is not None:
+            self._playing.stop()
+            self._playing = None

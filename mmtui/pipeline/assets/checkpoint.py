@@ -1,0 +1,203 @@
+"""A checkpoint: a folder with spec.json, projector.safetensors, adapter/, language/.
+
+The presets are checkpoints that ship in `mmtui/models`, or that the user trained and put
+in the data directory under the name of the preset.
+"""
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Self
+
+import mmtui
+from mmtui.errors import InputError, MissingError, MmtuiError, UsageError
+from mmtui.paths import resolve
+from mmtui.pipeline.assets import fetch
+from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec, Pin, Precision
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SPEC, PROJECTOR, ADAPTER, LANGUAGE = "spec.json", "projector.safetensors", "adapter", "language"
+SHIPPED = Path(mmtui.__file__).parent / "models"
+PRESETS = ("phi2", "smol")
+_HUB_LANGUAGE_FILES = (
+    "config.json", "tokenizer.json", "model*.safetensors", "*.json", "*.jinja", "*.txt",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A spec, and the trained parts that are there.
+
+    `random`: torch shall draw the language model's weights instead of reading them.
+    """
+
+    spec: ModelSpec
+    projector: Path | None = None
+    adapter: Path | None = None
+    random: bool = False
+
+    @property
+    def sees(self) -> bool:
+        return self.spec.vision is not None and self.projector is not None
+
+    def in_precision(self, precision: Precision) -> Self:
+        """The same, its language model to be loaded so."""
+        language = dataclasses.replace(self.spec.language, precision=precision)
+        return dataclasses.replace(self, spec=dataclasses.replace(self.spec, language=language))
+
+
+def find(model: str) -> Checkpoint:
+    """What `--model` names: a preset, a checkpoint folder or `hf:owner/name`; or "auto".
+
+    Raises UsageError for a name of nothing, InputError for a folder that is no checkpoint.
+    """
+    if model == "auto":
+        model = os.environ.get("MMTUI_MODEL") or "auto"
+    if model == "auto":
+        model = "phi2" if _is_ready("phi2") else "smol"
+    if model in PRESETS:
+        trained = user_models() / model
+        return read(trained if trained.exists() else SHIPPED / model)
+    if re.fullmatch(r"hf:[\w.-]+(/[\w.-]+)?", model):
+        language = Asset(model, only=_HUB_LANGUAGE_FILES)
+        speech = read(SHIPPED / "smol").spec.speech
+        return Checkpoint(ModelSpec(model, LanguageSpec(language), speech=speech))
+    if (folder := _folder(model)) is not None:
+        return read(folder)
+    raise UsageError(
+        f"there is no model {model}",
+        f"a model is {' or '.join(PRESETS)}, a checkpoint folder, or hf:OWNER/NAME",
+    )
+
+
+def _folder(name: str) -> Path | None:
+    try:
+        folder = resolve(name)
+        return folder if folder.is_dir() else None
+    except (OSError, ValueError, MmtuiError):  # no path: too long, a NUL, a web address
+        return None
+
+
+def read(folder: Path) -> Checkpoint:
+    """Raises InputError, naming it, for what is missing, damaged or of another version."""
+    path = folder / SPEC
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{folder} is no checkpoint: {SPEC} can't be read ({error.strerror})"
+        ) from error
+    try:
+        spec = ModelSpec.from_json(text)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}", error.hint) from error
+    for pin in spec.parts:
+        if not fetch.intact(folder / pin.name, pin):
+            raise InputError(
+                f"{folder}: {pin.name} is missing or damaged", "copy or train the checkpoint again"
+            )
+    spec = dataclasses.replace(
+        spec,
+        **{
+            role: dataclasses.replace(part, weights=_resolved(part.weights, folder))
+            for role in ("language", "vision", "speech")
+            if (part := getattr(spec, role)) is not None
+        },
+    )
+    names = {pin.name for pin in spec.parts}
+    has_adapter = any(name.startswith(f"{ADAPTER}/") for name in names)
+    return Checkpoint(
+        spec,
+        projector=folder / PROJECTOR if PROJECTOR in names else None,
+        adapter=folder / ADAPTER if has_adapter else None,
+    )
+
+
+def write(
+    folder: Path,
+    spec: ModelSpec,
+    projector: "Mapping[str, Tensor] | None" = None,
+    adapter: Path | None = None,
+    language: Path | None = None,
+) -> None:
+    """Make the checkpoint `folder` of a projector's state and the folder of a PEFT adapter.
+
+    The folder of a language model is moved there: a copy may not fit.
+
+    Its parts are made aside and renamed, spec.json last: a part of another age than spec.json
+    is told by `read`. Other files in the folder are left alone.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder, prefix=".new-", ignore_cleanup_errors=True) as name:
+        aside = Path(name)
+        if projector is not None:
+            fetch.save_tensors(projector, aside / PROJECTOR)
+        if adapter is not None:
+            _fill(aside / ADAPTER, adapter, shutil.copyfile)
+        if language is not None:
+            _fill(aside / LANGUAGE, language, shutil.move)
+            weights = dataclasses.replace(spec.language, weights=Asset(LANGUAGE))
+            spec = dataclasses.replace(spec, language=weights)
+        pins = [
+            Pin(path.relative_to(aside).as_posix(), path.stat().st_size, fetch.sha256(path))
+            for path in sorted(aside.rglob("*"))
+            if path.is_file()
+        ]
+        complete = dataclasses.replace(spec, parts=tuple(pins))
+        (aside / SPEC).write_text(json.dumps(complete.to_json(), indent=2) + "\n")
+        for part in (PROJECTOR, ADAPTER, LANGUAGE, SPEC):
+            _exchange(aside / part, folder / part)
+
+
+def _fill(folder: Path, source: Path, put: Callable[[Path, Path], object]) -> None:
+    """Make `folder` with the files of `source`, with the mode that the umask gives.
+
+    A temporary folder is its owner's alone, and so would be a copy of it.
+    """
+    folder.mkdir()
+    for path in sorted(source.iterdir()):
+        if path.is_dir():
+            _fill(folder / path.name, path, put)
+        else:
+            put(path, folder / path.name)
+
+
+def _exchange(new: Path, place: Path) -> None:
+    """Put `new` in its place, or clear the place if there is none."""
+    if place.is_dir():
+        place.replace(new.with_name(f"old-{place.name}"))
+    else:
+        place.unlink(missing_ok=True)
+    if new.exists():
+        new.replace(place)
+
+
+def _resolved(asset: Asset, folder: Path) -> Asset:
+    """With the path of a relative local asset seen from the checkpoint's folder."""
+    if asset.uri.startswith(("hf:", "pypi:")):
+        return asset
+    return dataclasses.replace(asset, uri=str(folder.resolve() / Path(asset.uri).expanduser()))
+
+
+def _is_ready(preset: str) -> bool:
+    """Whether a preset is here as a whole: weights, and a trained projector."""
+    try:
+        checkpoint = find(preset)
+    except (InputError, MissingError):
+        return False
+    parts = (checkpoint.spec.language, checkpoint.spec.vision)
+    return checkpoint.sees and all(part and fetch.locate(part.weights) for part in parts)
+
+
+def user_models() -> Path:
+    from platformdirs import user_data_path
+
+    return user_data_path("mmtui") / "models"

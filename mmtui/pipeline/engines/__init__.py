@@ -1,0 +1,1 @@
+"""Decoding, by torch or by llama.cpp; sampling, and what makes either fast."""

@@ -1,0 +1,100 @@
+"""A token through a Llama on a CPU, in half of the calls that transformers makes for it.
+
+In a small model the time of a token goes to calls between the products as much as to the weights.
+"""
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmtui.pipeline.engines.attention import attend
+from mmtui.pipeline.engines.decoder import PlainDecoder
+from mmtui.pipeline.engines.torch_language import LanguageModel
+
+
+def can_step(model: Any) -> bool:
+    """Whether a transformers model is a plain Llama on a CPU."""
+    linear = (module for module in model.modules() if hasattr(module, "in_features"))
+    return (
+        model.device.type == "cpu"
+        and model.config.model_type == "llama"
+        and all(type(module) is nn.Linear for module in linear)  # none of them quantized
+    )
+
+
+class LlamaStepDecoder(PlainDecoder):
+    """A plain decoder that reads a single position with fewer calls."""
+
+    def __init__(self, language: LanguageModel) -> None:
+        super().__init__(language)
+        self._step = Step(language.model)
+
+    def forward_one(self, inputs: Tensor) -> Tensor:
+        return self._step(inputs, self.cache)
+
+
+class Step:
+    """What `model` does with one position; the rest of a Llama is left to transformers."""
+
+    def __init__(self, model: Any) -> None:
+        self._turns = model.model.rotary_emb
+        self._layers = [_Layer(layer) for layer in model.model.layers]
+        self._norm, self._head = _norm(model.model.norm), _linear(model.lm_head)
+
+    def __call__(self, inputs: Tensor, cache: Any) -> Tensor:
+        """Embeddings (1, 1, hidden) -> the logits (1, vocabulary) after them.
+
+        `cache`, of transformers, grows.
+        """
+        row, at = inputs[0], torch.tensor([[cache.get_seq_length()]])
+        cos, sin = (table[0] for table in self._turns(row, at))
+        half = cos.shape[-1] // 2
+        sin = torch.cat([-sin[:, :half], sin[:, half:]], dim=1)
+        for layer in self._layers:
+            row = layer(row, cache, cos, sin)
+        logits: Tensor = self._head(self._norm(row))
+        return logits
+
+
+class _Layer:
+    def __init__(self, layer: Any) -> None:
+        attention, mlp = layer.self_attn, layer.mlp
+        self._before, self._between = map(
+            _norm, (layer.input_layernorm, layer.post_attention_layernorm)
+        )
+        self._query, self._key, self._value, self._out = map(
+            _linear, (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj)
+        )
+        self._gate, self._up, self._down = map(_linear, (mlp.gate_proj, mlp.up_proj, mlp.down_proj))
+        self._activation, self._scale = mlp.act_fn, attention.scaling
+        self._attention, self._number = attention, attention.layer_idx
+        self._heads = attention.config.num_attention_heads
+        self._shared = attention.config.num_key_value_heads  # each by a group of heads
+
+    def __call__(self, row: Tensor, cache: Any, cos: Tensor, sin: Tensor) -> Tensor:
+        """`row` (1, hidden); `cos` and `sin` (1, width of a head), half of the latter negated."""
+        seen, width = self._before(row), cos.shape[-1]
+        both = torch.cat([self._query(seen), self._key(seen)], dim=1).view(-1, width)
+        swapped = both.view(-1, 2, width // 2).flip(1).view(-1, width)
+        both = torch.addcmul(both * cos, swapped, sin)
+        values = self._value(seen).view(1, self._shared, 1, width)
+        keys, values = cache.update(both[None, self._heads :, None], values, self._number)
+        query = both[None, : self._heads, None]
+        read, _ = attend(self._attention, query, keys, values, None, scaling=self._scale)
+        row = row + self._out(read.view(1, -1))
+        seen = self._between(row)
+        added: Tensor = self._down(self._activation(self._gate(seen)) * self._up(seen))
+        return row + added
+
+
+def _linear(module: nn.Linear) -> Any:
+    return partial(F.linear, weight=module.weight, bias=module.bias)
+
+
+def _norm(module: Any) -> Any:
+    weight = module.weight
+    shape = list(weight.shape)
+    return partial(F.rms_norm, normalized_shape=shape, weight=weight, eps=module.variance_epsilon)

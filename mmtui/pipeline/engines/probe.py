@@ -1,0 +1,186 @@
+"""Whether llama.cpp decodes on this machine, tried out in a process that may crash.
+
+Some builds crash in the kernels for some processors: with AMX, at the first decode. These kernels
+are for weights that are repacked into extra buffers when a model is loaded, which can be left out.
+
+A small model is made for the trial, which has matrices of all the types that kernels are chosen
+by. The model that is about to be loaded would be a less general trial, since it has two or three
+of these types, and a slower one, since it may be gigabytes.
+"""
+
+import hashlib
+import json
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from importlib.util import find_spec
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from platformdirs import user_state_path
+
+from mmtui import machine
+from mmtui.errors import InputError, MissingError
+from mmtui.files import replacing
+
+Outcome = Literal["works", "works without extra buffers", "crashes"]
+TIMEOUT_S = 30  # for less than a second of work; who takes longer hangs
+REMEMBERED = 8  # outcomes: of other environments, and of the processors of a migrating machine
+TYPES = (
+    "F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL",
+    "IQ4_XS",
+)  # fmt: skip
+WIDTH, INNER, VOCABULARY = 256, 512, 512  # multiples of all block and tile sizes
+PROMPT_TOKENS, NEW_TOKENS = 64, 3
+_NOT_LOADED = 3  # exit code of a trial: llama-cpp-python can't be imported
+
+
+def outcome() -> Outcome | None:
+    """What came of the trial, which is made once for each build of llama.cpp and processor.
+
+    Returns:
+        None if llama-cpp-python can't be imported, or if somebody ended the trial.
+    """
+    found = find_spec("llama_cpp")
+    if found is None or found.origin is None:
+        return None
+    key = _key(Path(found.origin).parent)
+    known = _read()
+    if key not in known:
+        tried = _try_out()
+        if tried is None:
+            return None
+        known[key] = tried
+        _write(dict(list(known.items())[-REMEMBERED:]))
+    return known[key]
+
+
+def path() -> Path:
+    """The file with the outcomes. Who deletes it has llama.cpp tried out again."""
+    return user_state_path("mmtui") / "llamacpp.json"
+
+
+def _key(package: Path) -> str:
+    """Of the version and build of llama-cpp-python, and of what the processor can do."""
+    files = sorted([package / "__init__.py", *package.glob("lib/*")])
+    stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    version = machine.installed("llama-cpp-python")
+    facts = (version, stats, platform.machine(), machine.processor_flags())
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def _read() -> dict[str, Outcome]:
+    try:
+        known = json.loads(path().read_bytes())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(known, dict):
+        return {}
+    return {key: value for key, value in known.items() if value in get_args(Outcome)}
+
+
+def _write(known: dict[str, Outcome]) -> None:
+    with suppress(OSError, InputError):  # then it is tried out each time
+        path().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with replacing(path()) as aside:
+            aside.write_text(json.dumps(known, indent=2))
+
+
+def _try_out() -> Outcome | None:
+    tried: dict[str, Outcome] = {"extra": "works", "none": "works without extra buffers"}
+    for buffers, meaning in tried.items():
+        command = [sys.executable, "-P", "-m", "mmtui.pipeline.engines.probe", buffers]
+        try:
+            # In a session of its own: Ctrl-C is for this process, which then ends the trial.
+            trial = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=TIMEOUT_S,
+                start_new_session=True,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            continue
+        if trial.returncode == 0:
+            return meaning
+        if trial.returncode in {_NOT_LOADED, -9, -15}:  # SIGKILL and SIGTERM come from elsewhere
+            return None
+    return "crashes"
+
+
+def main() -> None:
+    """The trial. Exits with 0 if it went well; or crashes."""
+    if hasattr(signal, "alarm"):
+        signal.alarm(TIMEOUT_S)  # the process that waits may have been killed
+    from mmtui.pipeline.engines import llamacpp_engine
+    from mmtui.pipeline.engines.sampling import GREEDY, Sampler
+
+    try:
+        llamacpp_engine.version()
+    except MissingError:
+        sys.exit(_NOT_LOADED)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.gguf"
+        _make_model(file)
+        try:
+            handle = llamacpp_engine.open_model(file, extra_buffers=sys.argv[1] == "extra")
+        except InputError:  # of another time than this code: so it can't be tried out
+            return
+        no_tokenizer: Any = None
+        model = llamacpp_engine.LlamaModel(handle, no_tokenizer, "auto", frozenset(), file)
+        engine = llamacpp_engine.LlamaEngine(model)
+        tokens = engine.stream(range(PROMPT_TOKENS), {}, Sampler(GREEDY))
+        list(islice(tokens, NEW_TOKENS))
+
+
+def _make_model(file: Path) -> None:
+    """A Llama with a layer of each type. All its weights are zero: zero bytes, in every type."""
+    import numpy as np
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter
+
+    writer = GGUFWriter(file, "llama")
+    writer.add_context_length(2 * PROMPT_TOKENS)
+    writer.add_embedding_length(WIDTH)
+    writer.add_feed_forward_length(INNER)
+    writer.add_block_count(len(TYPES))
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_dimension_count(WIDTH // 4)
+    writer.add_vocab_size(VOCABULARY)
+    writer.add_tokenizer_model("none")
+
+    def add(name: str, rows: int, columns: int, kind: str) -> None:
+        block, size = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
+        data = np.zeros((rows, columns // block * size), np.uint8)
+        writer.add_tensor(name, data, raw_dtype=GGMLQuantizationType[kind])
+
+    add("token_embd.weight", VOCABULARY, WIDTH, "Q8_0")
+    writer.add_tensor("output_norm.weight", np.ones(WIDTH, np.float32))
+    for number, kind in enumerate(TYPES):
+        for name in ("attn_norm", "ffn_norm"):
+            writer.add_tensor(f"blk.{number}.{name}.weight", np.ones(WIDTH, np.float32))
+        for name, rows, columns in (
+            ("attn_q", WIDTH, WIDTH),
+            ("attn_k", WIDTH // 2, WIDTH),
+            ("attn_v", WIDTH // 2, WIDTH),
+            ("attn_output", WIDTH, WIDTH),
+            ("ffn_gate", INNER, WIDTH),
+            ("ffn_up", INNER, WIDTH),
+            ("ffn_down", WIDTH, INNER),
+        ):
+            add(f"blk.{number}.{name}.weight", rows, columns, kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Everything that reads or writes GGUF, llama.cpp's file format."""

@@ -1,0 +1,217 @@
+"""GGUF files for llama.cpp: of a Hugging Face directory, or of another GGUF, with an adapter.
+
+The layout is that of llama.cpp's `convert_hf_to_gguf.py`, for its architectures `llama` and
+`phi2`. Tensors are made one at a time: a model need not fit into memory.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from mmtui.errors import InputError
+from mmtui.pipeline.assets.fetch import Report, silent
+from mmtui.pipeline.gguf import layout, tensors, vocabulary
+from mmtui.pipeline.gguf.lora import Lora
+from mmtui.pipeline.tokenizer import read_json
+
+Quantization = Literal["f32", "bf16", "f16", "q8_0", "q4_0"]
+STEP = "converting the language model (once)"
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """One of the file: `make` gives it as it is stored in the type `kind`."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: Any  # gguf.GGMLQuantizationType
+    make: Callable[[], np.ndarray]
+
+
+def from_folder(
+    source: Path,
+    target: Path,
+    quantization: Quantization,
+    adapter: Path | None = None,
+    report: Report = silent,
+) -> None:
+    """Raises InputError for a model that `layout.refusal` gives a reason against."""
+    config = read_json(source / "config.json")
+    if reason := layout.refusal(config):
+        raise InputError(f"the language model in {source} can't be a GGUF: {reason}")
+    read: dict[str, tensors.Stored] = {}
+    for shard in sorted(source.glob("model*.safetensors")):
+        read |= tensors.stored(shard)
+    lora = _lora(adapter, {name.removesuffix(".weight") for name in read})
+    parts = layout.parts(config, read)  # each stored tensor, and what it is made of
+
+    def weight(names: tuple[str, ...]) -> np.ndarray:
+        made = [layout.heads_to_gguf(config, name, adapted(name)) for name in names]
+        return made[0] if len(made) == 1 else np.concatenate(made)
+
+    def adapted(name: str) -> np.ndarray:
+        values, module = read[name].read(), name.removesuffix(".weight")
+        if lora is not None and name.endswith(".weight") and module in lora.modules:
+            values += lora.delta(module, values.shape)
+        return values
+
+    made = []
+    for stored, names in parts.items():
+        shapes = [read[name].shape for name in names]
+        shape = (sum(shape[0] for shape in shapes), *shapes[0][1:])
+        kind = _kind(stored, shape, quantization)
+        made.append(_Tensor(stored, shape, kind, _quantized(weight, names, kind)))
+    _write_folder(source, target, quantization, made, report)
+
+
+def of_chance(
+    source: Path,
+    target: Path,
+    quantization: Quantization,
+    draw: Callable[[str, tuple[int, ...]], np.ndarray],
+    shapes: Mapping[str, tuple[int, ...]],
+    report: Report = silent,
+) -> None:
+    """As `from_folder`, of weights that `draw` gives: one block of each kind is quantized, and
+    repeated. `shapes` are those of the tensors in a directory with weights.
+    """
+    config = read_json(source / "config.json")
+    made = []
+    for stored, names in layout.parts(config, shapes).items():
+        shape = (sum(shapes[name][0] for name in names), *shapes[names[0]][1:])
+        kind = _kind(stored, shape, quantization)
+        pattern = _quantized(partial(draw, stored), (min(shape[0], 64), *shape[1:]), kind)
+        made.append(_Tensor(stored, shape, kind, partial(_repeated, pattern, shape[0])))
+    _write_folder(source, target, quantization, made, report)
+
+
+def _repeated(pattern: Callable[[], np.ndarray], rows: int) -> np.ndarray:
+    made = pattern()
+    return np.resize(made, (rows, *made.shape[1:]))
+
+
+def _write_folder(
+    source: Path,
+    target: Path,
+    quantization: Quantization,
+    made: "list[_Tensor]",
+    report: Report,
+) -> None:
+    config = read_json(source / "config.json")
+    writer = _writer(target, layout.ARCHITECTURES[config["model_type"]])
+    layout.describe(writer, config, quantization)
+    vocabulary.describe(writer, source, int(config["vocab_size"]))
+    _store(writer, made, report)
+
+
+def from_gguf(
+    source: Path,
+    target: Path,
+    quantization: Quantization,
+    adapter: Path,
+    report: Report = silent,
+) -> None:
+    """The GGUF `source` with an adapter added; what it changes is quantized anew."""
+    from gguf import GGUFValueType
+    from gguf.quants import dequantize
+
+    reader = layout.reader(source)
+    facts = layout.Facts(reader)
+    modules = {t.name: layout.modules(facts.architecture, t.name) for t in reader.tensors}
+    lora = _lora(adapter, {name for names in modules.values() for name in names})
+    assert lora is not None
+    made = []
+    for tensor in reader.tensors:
+        shape, kind = tuple(int(size) for size in reversed(tensor.shape)), tensor.tensor_type
+
+        def stored(tensor: Any = tensor) -> np.ndarray:
+            return np.asarray(tensor.data)
+
+        def merged(names: tuple[str, ...], tensor: Any = tensor) -> np.ndarray:
+            values = np.array(dequantize(tensor.data, tensor.tensor_type))  # F32 is the file's own
+            heads = facts.heads(tensor.name)
+            ends = np.cumsum(facts.rows(names, len(values)))[:-1]
+            for name, rows in zip(names, np.split(values, ends), strict=True):
+                if name in lora.modules:
+                    delta = lora.delta(name, rows.shape)
+                    np.add(rows, _in_place(delta, heads), out=rows)
+            return values
+
+        make: Callable[[], np.ndarray] = stored
+        if tensor.name.endswith(".weight") and lora.modules.intersection(modules[tensor.name]):
+            kind = _kind(tensor.name, shape, quantization)
+            make = _quantized(merged, modules[tensor.name], kind)
+        made.append(_Tensor(tensor.name, shape, kind, make))
+    writer = _writer(target, facts.architecture)
+    for key, field in reader.fields.items():
+        if not key.startswith("GGUF.") and key not in ("general.architecture", "general.file_type"):
+            is_array = field.types[0] == GGUFValueType.ARRAY
+            inner = field.types[1] if is_array else None
+            writer.add_key_value(key, field.contents(), field.types[0], inner)
+    writer.add_file_type(layout.FILE_TYPES[quantization])
+    _store(writer, made, report)
+
+
+def _in_place(delta: np.ndarray, heads: int | None) -> np.ndarray:
+    return delta if heads is None else layout.interleaved(delta, heads)
+
+
+def _lora(adapter: Path | None, modules: set[str]) -> Lora | None:
+    if adapter is None:
+        return None
+    lora = Lora(adapter)
+    if stray := lora.modules - modules:
+        raise InputError(f"the adapter in {adapter} does not fit: {min(stray)} has no place")
+    return lora
+
+
+def _kind(name: str, shape: tuple[int, ...], quantization: Quantization) -> Any:
+    """Vectors stay in fp32, as llama.cpp wants it; the ends of the model in at least 8 bits."""
+    from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    if len(shape) == 1:
+        return GGMLQuantizationType.F32
+    if quantization == "q4_0" and name in ("token_embd.weight", "output.weight"):
+        quantization = "q8_0"
+    kind = GGMLQuantizationType[quantization.upper()]
+    block, _ = GGML_QUANT_SIZES[kind]
+    return kind if shape[-1] % block == 0 else GGMLQuantizationType.F16
+
+
+def _quantized(
+    make: Callable[[Any], np.ndarray], argument: Any, kind: Any
+) -> Callable[[], np.ndarray]:
+    from gguf.quants import quantize
+
+    return lambda: quantize(np.ascontiguousarray(make(argument), np.float32), kind)
+
+
+def _writer(target: Path, architecture: str) -> Any:
+    from gguf import GGUFWriter
+
+    return GGUFWriter(target, architecture)
+
+
+def _store(writer: Any, made: list[_Tensor], report: Report) -> None:
+    from gguf import GGML_QUANT_SIZES
+
+    sizes = []
+    for tensor in made:
+        block, size = GGML_QUANT_SIZES[tensor.kind]
+        sizes.append(int(np.prod(tensor.shape)) // block * size)
+        float_32 = np.dtype(np.float32)
+        writer.add_tensor_info(tensor.name, tensor.shape, float_32, sizes[-1], tensor.kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    done = 0
+    for tensor, size in zip(made, sizes, strict=True):
+        report(STEP, done, sum(sizes))
+        writer.write_tensor_data(tensor.make())
+        done += size
+    writer.close()
+    report(STEP, done, done)

@@ -1,0 +1,1 @@
+"""Pictures to patch features, and those to embeddings."""

@@ -1,0 +1,96 @@
+"""`mmtui bench`: its figures are of this machine and of the whole shape."""
+
+import re
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from mmtui.pipeline import random_weights
+from mmtui.pipeline.assets import checkpoint
+from mmtui.pipeline.assistant import Assistant, Reply
+from mmtui.pipeline.prompt import Turn
+
+SMOL_BYTES = 2 * 134_515_008  # in bf16; the output layer is the embedding table
+
+
+def test_it_measures_smol(mmtui, smol):
+    run = mmtui("bench", "--model", "smol", "--engine", "torch", "--json")
+    assert run.code == 0, run.err
+    told = run.json
+    print(f"\n{told}")
+    assert (told["model"], told["engine"], told["weights"]) == ("smol", "torch", "bf16")
+    assert told["bytes_per_token"] == SMOL_BYTES
+    assert told["peak_bytes"] > SMOL_BYTES
+    times = [value for name, value in told.items() if name.endswith("_s")]
+    assert len(times) == 9 and all(value > 0 for value in times)
+    assert told["fraction_of_limit"] == pytest.approx(
+        told["decode_tokens_per_s"] * SMOL_BYTES / told["read_bytes_per_s"]
+    )
+    assert told["second_turn_cached_tokens"] > told["prefill_tokens"] > 256
+    assert told["machine"]["cores"] > 0 and told["machine"]["torch"] == version("torch")
+
+
+def test_its_table_tells_people_about_llama_cpp_and_their_picture(mmtui, smol, tmp_path: Path):
+    if not find_spec("llama_cpp"):
+        pytest.skip("llama-cpp-python is not installed")
+    photo = tmp_path / "photo.png"
+    Image.linear_gradient("L").resize((300, 200)).save(photo)
+    run = mmtui("bench", "--model", "smol", "--engine", "llamacpp", "--image", str(photo))
+    assert run.code == 0, run.err
+    assert "smol on llamacpp, Q8_0" in run.out
+    for row, figure in (
+        ("decode", r"\d+\.\d tokens/s"), ("a picture", r"\d\.\d+ s"),
+        ("peak memory", r"\d\.\d+ GiB"),
+        (r"first token, second turn \(\d+ tokens kept\)", r"\d\.\d+ s"), ("reached", r"\d+%"),
+    ):  # fmt: skip
+        assert re.search(rf"{row}\W+{figure}", run.out), run.out
+
+
+def test_a_model_that_can_t_see_is_shown_nothing(mmtui, tmp_path: Path):
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (9, 9)).save(photo)
+    run = mmtui("bench", "--model", "phi2", "--image", str(photo))
+    assert (run.code, run.out) == (2, "") and "phi2 can't see" in run.err
+
+
+@pytest.mark.parametrize("preset", sorted(random_weights.LANGUAGE))
+def test_the_shapes_of_chance_are_those_of_the_model(preset):
+    config = dict(random_weights.LANGUAGE[preset])
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
+    expected = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
+    assert random_weights._shapes(config) == expected
+
+
+@pytest.mark.parametrize("engine", ["torch", "llamacpp"])
+def test_a_model_of_chance_answers(engine, tmp_path: Path):
+    if engine == "llamacpp" and not find_spec("llama_cpp"):
+        pytest.skip("llama-cpp-python is not installed")
+    made = random_weights.checkpoint(checkpoint.find("smol"), engine, tmp_path)
+    assistant = Assistant(made, engine=engine)
+    *_, reply = assistant.reply([Turn("user", ("Hello",))], max_tokens=3)
+    assert isinstance(reply, Reply)
+    assert reply.completion_tokens == 3
+    assert assistant.stored_as == {"torch": "bf16", "llamacpp": "Q8_0"}[engine]
+    assert not list(tmp_path.rglob("*.safetensors"))  # torch's are never on the disk
+
+
+@pytest.mark.parametrize("precision", ["fp32", "nf4"])
+def test_the_disk_has_room_for_what_is_written(precision, tmp_path: Path):
+    smol = checkpoint.find("smol").in_precision(precision)
+    random_weights.checkpoint(smol, "llamacpp", tmp_path)
+    written = sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
+    needed = random_weights.bytes_needed(smol, "llamacpp")
+    assert written < needed < written + 350_000_000
+
+
+def test_what_is_no_preset_has_no_known_shape(mmtui):
+    run = mmtui("bench", "--model", "hf:someone/something", "--random-weights")
+    assert (run.code, run.out) == (2, "")
+    assert "error: the shape of hf:someone/something is not known" in run.err
+    assert "hint: --random-weights takes --model phi2 or smol" in run.err

@@ -1,0 +1,88 @@
+"""`mmtui history`, as people and scripts run it."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from mmtui.chat.conversation import Conversation
+from mmtui.chat.storage.history import History
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> dict[str, str]:
+    return {"XDG_DATA_HOME": str(tmp_path / "data")}
+
+
+@pytest.fixture
+def talk(tmp_path: Path) -> Conversation:
+    """The one in the history."""
+    history, conversation = History(tmp_path / "data" / "mmtui"), Conversation()
+    history.save(conversation, conversation.say("About volcanoes"))
+    history.close()
+    return conversation
+
+
+def test_a_conversation_is_renamed(mmtui, home, talk):
+    run = mmtui("history", "rename", talk.id[:8], "Hot", "\x1b[31mstones", env=home)
+    assert (run.code, run.out) == (0, "Hot [31mstones\n"), run.err
+    (found,) = mmtui("history", "list", "--json", env=home).json
+    assert (found["id"], found["title"]) == (talk.id, "Hot \x1b[31mstones")
+
+
+def test_a_title_and_a_conversation_are_needed_to_rename(mmtui, home, talk):
+    empty = mmtui("history", "rename", talk.id[:8], " ", env=home)
+    assert (empty.code, "a title can't be empty" in empty.err) == (2, True)
+    none = mmtui("history", "rename", "zzz", "Title", env=home)
+    assert (none.code, "no conversation begins" in none.err) == (4, True)
+
+
+def test_bytes_that_are_no_text_find_nothing(mmtui, home, talk):
+    run = mmtui("history", "search", "\udcff", env=home)
+    assert (run.code, run.err) == (0, "there is none\n")
+    run = mmtui("history", "show", "\udcff", env=home)
+    assert (run.code, "no conversation begins" in run.err) == (4, True)
+
+
+def test_an_export_overwrites_nothing_unless_it_is_told_to(mmtui, home, talk, tmp_path):
+    file = tmp_path / "talk.md"
+    file.write_text("mine")
+    run = mmtui("history", "export", talk.id, file, env=home)
+    assert (run.code, run.out, file.read_text()) == (2, "", "mine")
+    assert f"error: {file} is there already" in run.err and "hint: choose another name" in run.err
+    assert mmtui("history", "export", talk.id, file, "--force", env=home).code == 0
+    assert file.read_text().startswith("# About volcanoes\n")
+
+
+def test_what_an_altered_database_holds_can_t_drive_a_terminal(mmtui, home, talk, tmp_path):
+    """Control bytes in every column that takes them."""
+    nasty = "\x1b]52;c;aGk=\x07\x9b31m\u202e"
+    database = tmp_path / "data" / "mmtui" / "history.sqlite"
+    with closing(sqlite3.connect(database)) as opened, opened:
+        opened.execute(
+            "INSERT INTO attachments VALUES (1, 0, ?, 'image', ?, 1, ?, ?)",
+            (nasty, nasty, nasty, nasty),
+        )
+        opened.execute("UPDATE conversations SET title = ?, system = ?", (nasty, nasty))
+        opened.execute("UPDATE messages SET text = text || ?, role = ?, state = ?", (nasty,) * 3)
+    for arguments in (["list"], ["search", "volcanoes"], ["show", talk.id]):
+        run = mmtui("history", *arguments, env=home)
+        assert run.code == 0 and run.out, run.err
+        assert not set(run.out + run.err) & set("\x1b\x07\x9b\u202e")
+
+
+def test_a_damaged_history_is_read_as_far_as_it_goes(mmtui, home, talk, tmp_path):
+    folder = tmp_path / "data" / "mmtui"
+    with closing(sqlite3.connect(folder / "history.sqlite")) as opened:
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'words'"
+        ((page,),) = opened.execute(query).fetchall()
+    with (folder / "history.sqlite").open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 4096)
+    run = mmtui("history", "search", "cano", env=home)
+    assert run.code == 0 and talk.id[:8] in run.out
+    assert "messages: 1, conversations: 1" in run.err
+    assert "with a new search index" in run.err and "hint: the damaged file is kept" in run.err
+    assert list(folder.glob("history-damaged-*.sqlite"))
+    assert mmtui("history", "search", "cano", env=home).err == ""

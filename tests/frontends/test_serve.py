@@ -1,0 +1,329 @@
+"""`mmtui serve`: who gets in, who does not, and a chat in a real browser."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import psutil
+import pytest
+from aiohttp import (
+    ClientSession,
+    ClientWebSocketResponse,
+    CookieJar,
+    WSMsgType,
+    WSServerHandshakeError,
+    web,
+)
+from browser import browser
+
+from mmtui.frontends.serve import ChatServer, listen
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen, str]]]:
+    """Starts the installed command; returns its process and the address that it prints."""
+    started = []
+
+    def start(*arguments: str, stderr: int = subprocess.DEVNULL) -> tuple[subprocess.Popen, str]:
+        process = subprocess.Popen(
+            [Path(sys.executable).with_name("mmtui"), "serve", "--port", "0", *arguments],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
+            env={**os.environ, "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)},
+        )  # fmt: skip
+        started.append(process)
+        assert process.stdout
+        return process, process.stdout.readline().decode().strip()
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait(30)
+
+
+async def chats(session: ClientSession, url: str, **headers: str) -> bool:
+    """Whether a chat begins."""
+    try:
+        async with session.ws_connect(url, headers=headers) as socket:
+            return (await socket.receive()).type == WSMsgType.BINARY
+    except WSServerHandshakeError as error:
+        assert error.status == 403
+        return False
+
+
+async def status(session: ClientSession, url: str, **headers: str) -> int:
+    async with session.get(url, headers=headers, allow_redirects=False) as response:
+        return response.status
+
+
+def opened(jar: CookieJar | None = None) -> ClientSession:
+    """A browser; it keeps cookies of bare addresses, too."""
+    return ClientSession(cookie_jar=jar or CookieJar(unsafe=True))
+
+
+@pytest.mark.parametrize("options", [(), ("--host", "0.0.0.0"), ("--token", "o'pen sesame&")])
+def test_nobody_gets_in_without_the_token(serve, options):
+    process, printed = serve(*options)
+    parts = urlsplit(printed)
+    assert parts.query.startswith("token=") and len(parts.query) > 12
+    url = f"http://127.0.0.1:{parts.port}/"
+
+    async def visit() -> None:
+        async with ClientSession() as stranger:
+            for path in ("", "static/js/textual.js", "download/x", "?token=", "?token=wrong%ff"):
+                assert await status(stranger, url + path) == 403
+            assert not await chats(stranger, f"{url}ws")
+            assert not await chats(stranger, f"{url}ws?token=wrong")
+            for wrong in ("wrong", "", "\udcff"):
+                assert await status(stranger, url, Cookie=f"mmtui-{parts.port}={wrong}") == 403
+        async with opened() as friend, friend.get(f"{url}?{parts.query}") as page:
+            assert page.status == 200 and str(page.url) == url  # the token is in a cookie now
+            assert "/static/js/textual.js" in await page.text()
+            assert f"ws://{urlsplit(url).netloc}/ws" in await page.text()
+            assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+            assert page.headers["Referrer-Policy"] == "no-referrer"
+            cookie = page.history[0].headers["Set-Cookie"]
+            assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
+            assert cookie.startswith(f"mmtui-{parts.port}=")
+            async with friend.get(url, headers={"X-Forwarded-Proto": "https"}) as again:
+                assert f"wss://{urlsplit(url).netloc}/ws" in await again.text()
+            # Another page, of another site or of another port of this machine.
+            for origin in ("https://evil.org", "http://127.0.0.1:1", "null", "http://["):
+                assert not await chats(friend, f"{url}ws", Origin=origin)
+                assert await status(friend, url, Origin=origin) == 403
+            async with friend.ws_connect(f"{url}ws", headers={"Origin": url[:-1]}) as socket:
+                assert (await socket.receive()).type == WSMsgType.BINARY
+                token = parse_qs(parts.query)["token"][0]
+                children = psutil.Process(process.pid).children(recursive=True)
+                chat = [child for child in children if "serve" not in child.cmdline()]
+                assert chat
+                for child in chat:
+                    assert token not in f"{child.cmdline()} {child.environ()}"
+
+    asyncio.run(visit())
+
+
+TARGETS = [
+    "//evil.example/?token=T", "/\\evil.example/?token=T", "/%2f/evil.example?token=T",
+    "/%5cevil.example/?token=T", "///evil.example?token=T", "http://evil.example/?token=T",
+    "/?token=T&next=//evil.example", "//evil.example/..;/?token=T", "/@evil.example?token=T",
+    "https:evil.example?token=T", "/?token=T#//evil.example", "/\t/evil.example?token=T",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sesame() -> Iterator[str]:
+    """The host and port of a server whose token is T."""
+    with in_process() as address:
+        yield address
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("host", ["", "evil.example"])
+def test_it_redirects_to_its_own_page_only(sesame, target, host):
+    name, _, port = sesame.partition(":")
+    with socket.create_connection((name, int(port))) as connection:
+        request = f"GET {target} HTTP/1.1\r\nHost: {host or sesame}\r\nConnection: close\r\n\r\n"
+        connection.sendall(request.encode())
+        answer = b"".join(iter(lambda: connection.recv(4096), b"")).decode()
+    locations = [line for line in answer.split("\r\n") if line.lower().startswith("location:")]
+    assert locations in ([], ["Location: /"])
+    assert answer.split()[1] in ("302", "400", "403")
+
+
+def test_without_a_token_only_its_own_names_reach_it(serve):
+    process, url = serve("--token", "", stderr=subprocess.PIPE)
+    assert urlsplit(url).hostname == "127.0.0.1" and "token" not in url
+    assert b"warning: without a token, every user of this machine" in process.stderr.readline()
+
+    async def visit() -> None:
+        async with ClientSession() as session:
+            assert await status(session, url) == 200
+            assert await status(session, url, Host="localhost:8000") == 200
+            # A name of another site's that means this machine, and what is none.
+            for name in ("evil.org", "127.0.0.1.evil.org", "[", ""):
+                assert await status(session, url, Host=name) in (400, 403)
+            assert not await chats(session, f"{url}ws", Host="evil.org", Origin="http://evil.org")
+            assert not await chats(session, f"{url}ws", Origin="https://evil.org")
+            assert await chats(session, f"{url}ws", Origin=url.rstrip("/"))
+
+    asyncio.run(visit())
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_it_ends_at_once_and_leaves_no_chat_behind(serve, end):
+    process, url = serve("--token", "")
+
+    async def visit() -> None:
+        async with ClientSession() as session, session.ws_connect(f"{url}ws") as socket:
+            assert (await socket.receive()).type == WSMsgType.BINARY
+            children = psutil.Process(process.pid).children(recursive=True)
+            assert children
+            process.send_signal(end)
+            code = await asyncio.to_thread(process.wait, 10)
+            assert code == (0 if end != signal.SIGKILL else -end)
+            assert psutil.wait_procs(children, timeout=10)[1] == []
+
+    asyncio.run(visit())
+
+
+FIRST = asyncio.FIRST_COMPLETED
+# Speaks as a chat does, and writes its process id; "die" ends it without a word.
+FAKE_CHAT = """
+import os, sys
+def put(kind, text):
+    sys.stdout.buffer.write(kind + len(text).to_bytes(4, "big") + text)
+    sys.stdout.buffer.flush()
+print("__GANGLION__", flush=True)
+put(b"D", f"chat {os.getpid()} of {os.environ['COLUMNS']} columns".encode())
+while head := sys.stdin.buffer.read(5):
+    said = sys.stdin.buffer.read(int.from_bytes(head[1:], "big"))
+    if b'"quit"' in said or said == b"die":
+        break
+    if said == b"hang":
+        while True:
+            put(b"D", b"x" * 100_000)
+    put(b"D", b"echo " + said)
+"""
+
+
+@contextmanager
+def in_process(max_chats: int = 4, token: str = "T") -> Iterator[str]:
+    """The host and port of a server in a thread of this process, whose chats are fakes."""
+    with listen("127.0.0.1", 0) as listening:
+        server = ChatServer(listening, token, max_chats, [sys.executable, "-c", FAKE_CHAT])
+        loop, stop = asyncio.new_event_loop(), asyncio.Event()
+
+        async def run() -> None:
+            runner = web.AppRunner(await server._make_app(), shutdown_timeout=0.1)
+            await runner.setup()
+            await web.SockSite(runner, listening).start()
+            await stop.wait()
+            await runner.cleanup()
+
+        thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
+        thread.start()
+        try:
+            yield "{}:{}".format(*listening.getsockname())
+        finally:
+            loop.call_soon_threadsafe(stop.set)
+            thread.join()
+            loop.close()
+
+
+async def text_of(socket: ClientWebSocketResponse) -> str:
+    message = await socket.receive(timeout=60)
+    return message.data.decode() if message.type == WSMsgType.BINARY else ""
+
+
+def fakes() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if FAKE_CHAT in child.cmdline()]
+
+
+def pid_of(text: str) -> int:
+    return int(text.split()[1])
+
+
+def test_twenty_open_pages_stay_within_the_limit_of_chats(monkeypatch):
+    monkeypatch.setattr("mmtui.serve.HEARTBEAT_S", 600.0)  # pages that are not read don't answer
+    monkeypatch.setattr("mmtui.served_chat.END_S", 1.0)
+
+    async def visit(address: str) -> None:
+        async with ClientSession(headers={"Cookie": f"mmtui-{address[10:]}=T"}) as session:
+            pages = [await session.ws_connect(f"http://{address}/ws?width=77") for _ in range(20)]
+            begun = [await text_of(page) for page in pages]
+            chatting = [pages[at] for at, text in enumerate(begun) if text.startswith("chat ")]
+            waiting = [page for page in pages if page not in chatting]
+            pids = [pid_of(text) for text in begun if text.startswith("chat ")]
+            assert len(chatting) == 4 and f"chat {pids[0]} of 77 columns" in begun
+            told = [text for text in begun if "limit of 4 open chats" in text]
+            assert len(told) == 16 and "\r\n" in told[0]
+            assert len(fakes()) == 4
+            # One that closes, one that drops, one that dies and one whose chat hangs leave room.
+            await chatting[0].close()
+            chatting[1]._response.connection.transport.abort()
+            await chatting[2].send_json(["stdin", "die"])
+            await chatting[3].send_json(["stdin", "hang"])
+            await chatting[3].receive()
+            chatting[3]._response.connection.transport.abort()
+            assert (await chatting[2].receive(timeout=60)).type == WSMsgType.CLOSE
+            await waiting.pop().close()  # which waits no more
+            reading = {asyncio.create_task(text_of(page)): page for page in waiting}
+            begun = []
+            while len(begun) < 4:
+                done, _ = await asyncio.wait(
+                    set(reading) - set(begun), timeout=60, return_when=FIRST
+                )
+                assert done and all(task.result().startswith("chat ") for task in done)
+                begun += done
+            assert not [pid for pid in pids if psutil.pid_exists(pid)]
+            page = reading[begun[0]]
+            await page.send_json(["stdin", "hi"])
+            assert await text_of(page) == "echo hi"
+            assert len(fakes()) == 4
+
+    with in_process() as address:
+        asyncio.run(visit(address))
+    assert fakes() == []
+
+
+def test_a_connection_that_is_silent_leaves_room(monkeypatch):
+    monkeypatch.setattr("mmtui.frontends.serve.HEARTBEAT_S", 1.0)
+
+    async def visit(address: str) -> None:
+        url = f"http://{address}/ws"
+        async with (
+            ClientSession(headers={"Cookie": f"mmtui-{address[10:]}=T"}) as session,
+            session.ws_connect(url, autoping=False) as silent,
+        ):
+            begun = await text_of(silent)
+            async with session.ws_connect(url) as other:
+                assert "This chat begins" in await text_of(other)
+                assert (await text_of(other)).startswith("chat ")
+                assert not psutil.pid_exists(pid_of(begun))
+
+    with in_process(max_chats=1) as address:
+        asyncio.run(visit(address))
+
+
+def test_what_can_t_be_served_is_told_in_a_line(serve, mmtui):
+    _, url = serve()
+    for arguments, code, says in (
+        (("--port", urlsplit(url).port), 1, "is in use\nhint: --port 0"),
+        (("--host", "no host"), 2, "there is no host 'no host'\nhint: "),
+        (("--host", "192.0.2.1"), 2, "this machine has no address 192.0.2.1\nhint: "),
+    ):
+        run = mmtui("serve", *arguments)
+        assert (run.code, run.out) == (code, "") and says in run.err
+        assert run.err.startswith("error: ") and len(run.err.splitlines()) == 2
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+def test_a_question_is_typed_and_its_answer_read_in_a_browser(serve, smol, mmtui, tmp_path):
+    _, url = serve("--model", "smol", "--token", "sesame")
+
+    async def chat() -> None:
+        assert CHROMIUM
+        async with browser(CHROMIUM, tmp_path / "chromium") as page:
+            await page.open(url)
+            await page.shows("Ask something")
+            await page.types("What is the capital of France?\r")
+            shown = await page.shows(r"capital of France is Paris\.")
+            assert "smol" in shown
+
+    asyncio.run(chat())
+    (kept,) = json.loads(
+        mmtui("history", "list", "--json", env={"XDG_DATA_HOME": str(tmp_path)}).out
+    )
+    assert kept["title"] == "What is the capital of France?"

@@ -1,0 +1,46 @@
+"""Pictures in half-blocks where there are few colours."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.color import Color, ColorSystem
+from rich.console import Console
+
+from mmtui.frontends.tui.terminal import Terminal, picture_widget
+
+PALETTE = np.array([Color.from_ansi(number).get_truecolor() for number in range(16, 256)], float)
+TINTED = [(46, 31, 48), (32, 43, 50), (62, 40, 46), (38, 41, 56), (70, 45, 53)]
+
+
+def seen(image: Image.Image, colors: str) -> np.ndarray:
+    """The pixels that a terminal with so many colours shows, (rows, columns, 3)."""
+    console = Console(file=io.StringIO(), color_system=colors, force_terminal=True, width=200)
+    renderable = picture_widget(Terminal())._Renderable(image, image.width, image.height // 2)
+    system = {"256": ColorSystem.EIGHT_BIT, "truecolor": ColorSystem.TRUECOLOR}[colors]
+    rows: list[list[tuple[int, ...]]] = []
+    for line in console.render_lines(renderable, pad=False):
+        styles = [segment.style for segment in line for _ in segment.text if segment.style]
+        rows.append([style.color.downgrade(system).get_truecolor() for style in styles])
+        rows.append([style.bgcolor.downgrade(system).get_truecolor() for style in styles])
+    return np.array(rows, float)
+
+
+@pytest.mark.parametrize("colour", TINTED)
+def test_what_is_nearly_black_gets_no_bright_colour(colour):
+    pixels = seen(Image.new("RGB", (4, 4), colour), "256")
+    assert pixels.shape == (4, 4, 3)
+    assert np.abs(pixels - colour).max() < 25  # Rich alone is off by 45 and more
+
+
+def test_every_pixel_has_nearly_the_nearest_of_256_colours():
+    image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    off = np.linalg.norm(seen(Image.fromarray(image), "256") - image, axis=-1)
+    nearest = np.linalg.norm(image[:, :, None] - PALETTE, axis=-1).min(-1)
+    assert (off - nearest).max() < 20 and (off - nearest).mean() < 1
+
+
+def test_all_colours_are_left_where_there_are_all():
+    image = Image.new("RGB", (4, 4), TINTED[0])
+    assert (seen(image, "truecolor") == TINTED[0]).all()

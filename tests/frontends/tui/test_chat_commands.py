@@ -1,0 +1,291 @@
+"""Commands, whether they are typed, pressed or found in the palette."""
+
+import json
+
+import pytest
+from fakes import FakeModel
+from textual.events import Key
+from textual.widgets import TextArea
+from user import NO_MICROPHONE, FakeMicrophone, awaited, opened
+
+from mmtui.chat import clipboard
+from mmtui.chat.commands import COMMANDS
+from mmtui.chat.protocol import Said
+from mmtui.frontends.tui.commands import Commands
+from mmtui.frontends.tui.screens.dialogs import ChoiceDialog, TextDialog
+from mmtui.frontends.tui.screens.history import HistoryScreen
+from mmtui.frontends.tui.screens.picker import Picker
+
+
+async def ask(user, text: str, answer: str) -> None:
+    await user.types(text, "enter")
+    await user.is_answered(answer)
+
+
+async def answers(user, dialog: type, text: str) -> None:
+    """Replaces what a dialog begins with."""
+    assert isinstance(user.app.screen, dialog)
+    await user.press("ctrl+end", "ctrl+u")
+    await user.types(text, "enter")
+
+
+def test_every_command_is_done_and_nothing_else():
+    done = {name.removeprefix("do_") for name in vars(Commands) if name.startswith("do_")}
+    assert done == {command.name for command in COMMANDS}
+
+
+@awaited
+async def test_the_palette_finds_every_command(tmp_path):
+    async with opened(tmp_path, size=(100, 60)) as user:
+        titles = [command.title for command in user.app.get_system_commands(user.chat)]
+        assert [title.split(":")[0] for title in titles] == [c.name for c in COMMANDS]
+        await user.press("ctrl+p")
+        await user.types("theme")
+        while "how the screen looks" not in user.screen:
+            await user.settle()
+        await user.press("enter")
+        while user.app.theme != "textual-light":
+            await user.settle()
+
+
+@awaited
+async def test_the_model_is_chosen_from_those_that_are_known(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    damaged = tmp_path / "data" / "mmtui" / "models" / "mine"
+    damaged.mkdir(parents=True)
+    (damaged / "spec.json").write_text("{}")
+    async with opened(tmp_path / "store", size=(120, 30)) as user:
+        await user.press("ctrl+l")
+        assert isinstance(user.app.screen, ChoiceDialog)
+        assert "phi2" in user.screen and "does not see, " in user.screen
+        assert "mine" in user.screen and "spec.json" in user.screen
+        await user.press("down", "enter")
+        assert user.model.name == "smol" and "smol  ·  loading" in user.screen
+        await user.types("/model", "enter")
+        await user.press("escape")
+        await user.types("/model hf:a/b", "enter")
+        assert user.model.name == "hf:a/b"
+
+
+@awaited
+async def test_the_microphone_is_chosen(tmp_path):
+    microphone = FakeMicrophone()
+    async with opened(tmp_path, microphone=microphone) as user:
+        for keys in (["down", "enter"], ["up", "enter"]):
+            await user.types("/microphone", "enter")
+            assert "Fake Mic" in user.screen
+            await user.press(*keys)
+            await user.press("f4", "escape")
+        await user.types("/microphone Other", "enter")
+        await user.press("f4", "escape")
+        assert microphone.chosen == ["Fake Mic", None, "Other"]
+
+
+@awaited
+async def test_sampling_is_set(tmp_path, monkeypatch):
+    asked: list[tuple] = []
+    monkeypatch.setattr(FakeModel, "ask", lambda *how: asked.append(how[2:]) or 1)
+    async with opened(tmp_path) as user:
+        await user.types("/sampling", "enter")
+        assert "temperature=0.0 top_p=0.95 max_tokens=512" in user.screen
+        await answers(user, TextDialog, "temperature=0.5 max_tokens=9")
+        assert user.told == ["temperature=0.5 top_p=0.95 max_tokens=9"]
+        for wrong, says in (("heat=1", "'heat' says nothing"), ("top_p=7", "top_p should be")):
+            user.composer.put(f"/sampling {wrong}")
+            await user.press("enter")
+            assert says in user.told[-1] and user.composer.text == f"/sampling {wrong}"
+        user.composer.put("Hi")
+        await user.press("enter")
+        assert asked == [(9, 0.5, 0.95)]
+
+
+@awaited
+async def test_what_a_command_needs_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    async with opened(tmp_path / "store") as user:
+        await user.types("/edit", "enter")
+        assert "nothing was said yet" in user.told[-1]
+        await ask(user, "Hi", "Hello.")
+        await user.press("f6")
+        await user.paste("\x1b]0;x\x07")
+        assert "\x1b" not in user.app.screen.query_one(TextArea).text
+        await answers(user, TextDialog, "Hey")
+        assert user.model.asked[-1] == (Said("user", "Hey"),)
+        await user.is_answered("Yes?")
+        await user.press("f9")
+        await answers(user, TextDialog, "Be brief.")
+        assert user.app.session.conversation.system == "Be brief."
+        await user.press("f9")
+        await answers(user, TextDialog, "")
+        assert user.app.session.conversation.system == ""
+        await user.types("/rename", "enter")
+        await answers(user, TextDialog, "Talk")
+        await user.types("/export", "enter")
+        await answers(user, TextDialog, "talk.json")
+        assert json.loads((tmp_path / "talk.json").read_text())["title"] == "Talk"
+        for command, screen in (("audio", Picker), ("image", Picker), ("resume", HistoryScreen)):
+            await user.types(f"/{command}", "enter")
+            assert isinstance(user.app.screen, screen)
+            await user.press("escape")
+
+
+@awaited
+async def test_themes_are_switched(tmp_path):
+    async with opened(tmp_path) as user:
+        await user.types("/theme", "enter")
+        assert user.app.theme == "textual-light"
+        await user.types("/theme dark", "enter")
+        assert user.app.theme == "textual-dark"
+        await user.types("/theme pink", "enter")
+        assert "/theme takes dark or light, not pink" in user.told[-1]
+
+
+@awaited
+async def test_versions_are_turned_to(tmp_path):
+    async with opened(tmp_path) as user:
+        await user.press("ctrl+g")
+        assert "one version of everything" in user.told[-1]
+        await ask(user, "Joke", "First.")
+        await user.press("f5")
+        await user.is_answered("Second.")
+        assert "version 2 of 2" in user.screen
+        await user.press("ctrl+g")
+        assert user.texts == ["Joke", "First."] and "version 1 of 2" in user.screen
+        user.messages[1].focus()
+        await user.press("right")
+        assert user.texts == ["Joke", "Second."]
+    async with opened(tmp_path, resume="latest") as user:
+        assert user.texts == ["Joke", "Second."]
+
+
+@awaited
+async def test_a_message_is_copied_without_what_drives_a_terminal(tmp_path):
+    async with opened(tmp_path) as user:
+        await ask(user, "Hi", "He\x1b]0;xllo")
+        for keys in (["f8"], ["ctrl+y"]):
+            user.messages[1].focus()
+            await user.press(*keys)
+            assert user.app.clipboard == "He]0;xllo"
+        user.composer.focus()
+        await user.types("/copy all", "enter")
+        assert user.app.clipboard.startswith("# Hi\n")
+        await user.types("/copy code", "enter")
+        assert "no code in the last answer" in user.told[-1]
+
+
+@awaited
+async def test_where_there_is_no_microphone_none_is_chosen(tmp_path):
+    class Unplugged(FakeMicrophone):
+        def devices(self) -> list[str]:
+            raise NO_MICROPHONE
+
+    async with opened(tmp_path, microphone=Unplugged(0.0, NO_MICROPHONE)) as user:
+        for command in ("/microphone", "/record"):
+            await user.types(command, "enter")
+            await user.settle()
+            assert user.told[-1] == "there is no microphone\nplug one in"
+        assert len(user.told) == 2  # silence is not blamed
+
+
+@awaited
+async def test_copied_is_said_only_where_it_is_known(tmp_path, monkeypatch):
+    copied = []
+    async with opened(tmp_path) as user:
+        await ask(user, "Hi", "Hello")
+        await user.press("f8")
+        assert "handed to the terminal" in user.told[-1] and "/export" in user.told[-1]
+        monkeypatch.setattr(clipboard, "copy", lambda text: copied.append(text) or True)
+        await user.press("f8")
+        assert user.told[-1] == "copied" and copied == ["Hello"]
+        user.app.copy_to_clipboard("sel\x1bection")  # by Textual itself, with the mouse
+        await user.settle()
+        assert copied[-1] == "selection"
+
+
+@pytest.mark.parametrize("size", [(120, 40), (40, 15)])
+def test_what_was_said_earlier_comes_back_with_up(tmp_path, size):
+    @awaited
+    async def chat():
+        async with opened(tmp_path, size=size) as user:
+            await ask(user, "one", "ok")
+        async with opened(tmp_path, size=size) as user:
+            await user.types("two", "up")
+            assert user.composer.text == "one"
+
+    chat()
+
+
+@awaited
+async def test_keys_that_were_typed_ahead_open_one_dialog(tmp_path):
+    async with opened(tmp_path) as user:
+        await ask(user, "Hi", "Hello.")
+        for _ in range(3):
+            user.app.post_message(Key("f6", None))
+        await user.settle()
+        assert isinstance(user.app.screen, TextDialog)
+        await user.press("escape")
+        assert user.app.screen is user.chat
+
+
+@awaited
+async def test_ctrl_c_copies_a_selection_else_stops_else_says_what_quits(tmp_path):
+    async with opened(tmp_path, keys={"quit": "ctrl+d"}) as user:
+        await user.types("Count", "enter")
+        await user.is_answered("One, ", stop=None)
+        await user.types("next", "shift+left", "ctrl+c")
+        assert user.app.clipboard == "t" and user.app.session.is_answering
+        await user.press("end", "ctrl+c")
+        assert not user.app.session.is_answering and user.composer.text == "next"
+        await user.press("ctrl+c")
+        assert user.told[-1] == "there is nothing to stop; Ctrl+D quits"
+        await user.press("f4", "ctrl+c")
+        assert user.composer.text == "next" and "recording" not in user.screen
+        await user.press("f5", "f3", "ctrl+c")
+        assert not user.app.session.is_answering
+
+
+@awaited
+async def test_the_palette_opens_where_it_has_commands(tmp_path):
+    async with opened(tmp_path) as user:
+        await user.press("f3", "ctrl+p")
+        assert isinstance(user.app.screen, HistoryScreen)
+        await user.press("escape", "ctrl+p")
+        assert user.app.screen is not user.chat
+
+
+@awaited
+async def test_words_that_a_command_does_not_take_stay_with_a_cure(tmp_path, cat):
+    async with opened(tmp_path / "store") as user:
+        await ask(user, "Hi", "Hello.")
+        await user.paste(str(cat))
+        for text, says in (
+            ("/quit now", "/quit takes no argument"),
+            ("/new ideas please", "/new takes no argument"),
+            ("/drop it", "/drop takes no argument"),
+            ("/copy that", "/copy takes code or all"),
+            ("/nonsense", "no command /nonsense"),
+            ("/model no-such-model", "there is no model no-such-model"),
+            ("/resume zzz", "no conversation begins"),
+            ("/image no.png", "no such file"),
+        ):
+            user.composer.put(text)
+            await user.press("enter")
+            assert says in user.told[-1] and user.composer.text == text
+        assert user.texts == ["Hi", "Hello."] and user.model.name == "fake"
+        assert len(user.chat.chips.attachments) == 1
+        user.composer.put("/Drop")
+        await user.press("enter")
+        assert user.chat.chips.attachments == () and user.composer.text == ""
+        user.composer.put(" /quit now")
+        await user.press("enter")
+        assert user.texts[2] == "/quit now"
+
+
+@awaited
+async def test_a_message_that_can_t_be_edited_now_is_in_the_prompt(tmp_path):
+    async with opened(tmp_path) as user:
+        await ask(user, "Hi", "Hello.")
+        await user.press("f6")
+        user.app.session.regenerate()  # a second window onto it, say
+        await user.types("!", "enter")
+        assert "being written" in user.told[-1] and user.composer.text == "Hi!"

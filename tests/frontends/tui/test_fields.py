@@ -1,0 +1,61 @@
+"""A key moves over, or deletes, what people see as one character."""
+
+import unicodedata
+
+import pytest
+from textual.widgets import Input
+from user import awaited, opened
+
+from mmtui.frontends.tui.widgets.fields import end_of_character, start_of_character
+
+FAMILY, FLAG, WAVE, KEYCAP = "👨‍👩‍👧", "🇩🇪", "👋🏽", "1\ufe0f\u20e3"
+ACCENT, HANGUL, THAI = "e\N{COMBINING ACUTE ACCENT}", unicodedata.normalize("NFD", "각"), "กี่"
+CHARACTERS = [FAMILY, FLAG, WAVE, KEYCAP, ACCENT, HANGUL, THAI, "猫", "x"]
+
+
+@pytest.mark.parametrize("character", CHARACTERS, ids=ascii)
+def test_a_character_is_all_of_its_code_points(character):
+    text = f"a{FLAG}{character}b"
+    begin, end = 3, 3 + len(character)
+    assert start_of_character(text, end) == begin and end_of_character(text, begin) == end
+    for inside in range(begin + 1, end):
+        assert (start_of_character(text, inside), end_of_character(text, inside)) == (begin, end)
+    assert start_of_character(text, 0) == 0 and end_of_character(text, len(text)) == len(text)
+
+
+@awaited
+async def test_the_prompt_goes_by_characters(tmp_path):
+    async with opened(tmp_path) as user:
+        for character in CHARACTERS:
+            both = f"a{character}{character}"
+            for keys, text in (
+                (["backspace"], f"a{character}"),
+                (["left", "backspace"], f"a{character}"),
+                (["left", "left", "delete"], f"a{character}"),
+                (["home", "right", "right", "z"], f"a{character}z{character}"),
+                (["shift+left", "z"], f"a{character}z"),
+            ):
+                user.composer.put(both)
+                await user.press(*keys)
+                assert user.composer.text == text
+        user.composer.put(f"{FAMILY}\nxyz")
+        await user.press("left", "left", "up", "backspace")
+        assert user.composer.text in ("\nxyz", f"{FAMILY}\nxyz")
+
+
+@awaited
+async def test_so_does_the_search_for_earlier_chats(tmp_path):
+    async with opened(tmp_path) as user:
+        await user.press("f3")
+        words = user.app.screen.query_one(Input)
+        for character in CHARACTERS:
+            for keys, text in (
+                (["backspace"], f"a{character}"),
+                (["left", "left", "delete"], f"a{character}"),
+                (["home", "right", "right", "z"], f"a{character}z{character}"),
+                (["shift+left", "z"], f"a{character}z"),
+            ):
+                words.value = f"a{character}{character}"
+                words.cursor_position = len(words.value)
+                await user.press(*keys)
+                assert words.value == text

@@ -1,0 +1,81 @@
+"""Keys: remapped in the settings, told by the help screen and by the documentation."""
+
+from pathlib import Path
+
+from user import awaited, opened
+
+from mmtui.chat.commands import COMMANDS
+from mmtui.frontends.tui import keys
+from mmtui.frontends.tui.screens.help import HelpScreen
+
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "keys.md"
+
+
+@awaited
+async def test_keys_are_remapped_and_the_help_tells_them(tmp_path):
+    mine = {"record": "ctrl+b", "send": "ctrl+s", "newline": "enter"}
+    async with opened(tmp_path, size=(110, 50), keys=mine) as user:
+        await user.press("ctrl+b")
+        assert "recording" in user.screen
+        await user.press("escape")
+        await user.types("a", "enter", "b", "ctrl+s")
+        assert user.texts[0] == "a\nb"
+        await user.press("f1")
+        record = next(line for line in user.screen.splitlines() if "speak: begin" in line)
+        assert "Ctrl+B" in record and "F4" not in record
+        await user.press("f1")
+        assert user.told == []
+
+
+@awaited
+async def test_keys_may_be_written_as_the_readme_writes_them(tmp_path):
+    mine = {"record": "Ctrl+B", "send": "Ctrl-S, F4", "newline": "Return", "help": "Page Up"}
+    async with opened(tmp_path, size=(110, 50), keys=mine | {"page_up": "F1"}) as user:
+        await user.types("a", "enter", "b", "ctrl+s")
+        assert user.texts[0] == "a\nb"
+        await user.press("pageup")
+        assert "Ctrl+B" in user.screen and "Ctrl+S, F4" in user.screen
+        assert user.told == []
+
+
+@awaited
+async def test_what_can_t_be_a_key_is_told_and_the_default_stays(tmp_path):
+    mine = {"recrod": "f5", "copy": "Ctrl+I", "stop": "F2", "help": "Crtl+B"}
+    async with opened(tmp_path, keys=mine) as user:
+        both, unknown, alike, none = user.told
+        assert "f2 is both 'image' and 'stop' on anywhere" in both
+        assert "no action 'recrod'" in unknown and "nearest is 'record'" in unknown
+        assert "ctrl+i can't be told from tab" in alike
+        assert "no key 'Crtl+B', which is to be 'help'" in none and "written F1, Ctrl+B" in none
+        await user.press("f1")
+        assert isinstance(user.app.screen, HelpScreen)
+
+
+def test_keys_are_understood_in_every_common_spelling():
+    spellings = {
+        "escape": ["Esc", "ESCAPE"], "enter": ["Return", "enter"], "delete": ["Del"],
+        "pagedown": ["PageDown", "Page Down", "page_down", "Pagedown", "PgDn"], "f12": ["F12"],
+        "alt+v": ["Alt+V", "Option+v", "alt-V"], "ctrl+pageup": ["Ctrl+PageUp", "control + pgup"],
+        "ctrl+shift+p": ["Ctrl+Shift+P", "shift+ctrl+p"], "up": ["Up Arrow", "Up", "ArrowUp"],
+        "e": ["e", "E"], "E": ["Shift+E"], "question_mark": ["?", "Question Mark"],
+        "ctrl+plus": ["Ctrl++", "Ctrl+Plus"], "minus": ["-"], "ctrl+minus": ["Ctrl--"],
+    }  # fmt: skip
+    for name, written in spellings.items():
+        assert [keys.parse(key) for key in written] == [name] * len(written)
+    for nothing in ("", "Crtl+B", "F99", "Foo", "Ctrl+", "+B", "b b", "<any>"):
+        assert keys.parse(nothing) is None, nothing
+    for _, binding in keys.bindings():  # as the table of the documentation has them
+        assert keys.keymap({binding.id: keys.shown(binding.key)}) == {binding.id: binding.key}
+
+
+def test_every_command_with_a_key_can_be_remapped_and_no_name_is_used_twice():
+    names = [binding.id for _, binding in keys.bindings()]
+    assert len(names) == len(set(names))
+    assert {command.name for command in COMMANDS if command.keys} <= set(names)
+    used = [key for _, binding in keys.bindings() for key in binding.key.split(",")]
+    assert not {"ctrl+i", "ctrl+m"} & set(used)
+
+
+def test_the_readme_has_the_keys_as_they_are():
+    """`python -m mmtui.frontends.tui.keys` prints them."""
+    assert keys.markdown() in PAGE.read_text("utf-8")

@@ -1,0 +1,163 @@
+"""What a terminal sends at once is applied in its order, and reaches the field it belongs to."""
+
+import pytest
+from textual.widgets import Input, TextArea
+from textual.worker import WorkerFailed
+from user import User, awaited, opened
+
+from mmtui.frontends.tui.commands import Commands
+from mmtui.frontends.tui.screens.history import HistoryScreen
+
+LEFT, RIGHT, UP, HOME, END, DELETE = "\x1b[D", "\x1b[C", "\x1b[A", "\x1b[H", "\x1b[F", "\x1b[3~"
+CTRL_LEFT, CTRL_RIGHT = "\x1b[1;5D", "\x1b[1;5C"
+F3, F6, F9 = "\x1bOR", "\x1b[17~", "\x1b[20~"
+BURSTS = [
+    ("abcdef\x7f\x7f\x7fXYZ", "abcXYZ"),
+    (f"abc{LEFT}{LEFT}X{END}Y", "aXbcY"),
+    (f"abc{HOME}X{DELETE}Y{END}Z", "XYbcZ"),
+    ("one two\x17X", "one X"),
+    ("abc\x15X", "X"),
+    ("abc\x01X\x05Y", "XabcY"),
+    (f"abc{LEFT}\x0bX", "abX"),
+    (f"one two{CTRL_LEFT}X{HOME}{CTRL_RIGHT}", "one Xtwo"),
+    (f"ab{LEFT}\x1b[200~pasted\x1b[201~Y", "apastedYb"),
+]
+
+
+@awaited
+async def test_keys_that_edit_the_prompt_are_applied_in_their_order(tmp_path):
+    async with opened(tmp_path) as user:
+        for data, text in [
+            *BURSTS,
+            ("ab\ncd\x7fe", "ab\nce"),
+            ("/im\t/x", "/image /x"),
+            (f"ab\ncd{UP}X", "abX\ncd"),
+            ("abc\x15\x1az", "abcz"),
+        ]:
+            user.composer.put("")
+            await user.sends(data)
+            assert user.composer.text == text
+
+
+@awaited
+async def test_so_they_are_in_the_search_for_earlier_chats(tmp_path):
+    async with opened(tmp_path) as user:
+        await user.sends(f"{F3}volcxx\x7f\x7fano")
+        assert isinstance(user.app.screen, HistoryScreen)
+        words = user.app.screen.query_one(Input)
+        assert words.value == "volcano"
+        for data, text in BURSTS:
+            words.value = ""
+            await user.sends(data)
+            assert words.value == text
+
+
+@awaited
+async def test_so_they_are_in_a_dialog(tmp_path):
+    async with opened(tmp_path) as user:
+        await user.sends(F9)
+        area = user.app.screen.query_one(TextArea)
+        for data, text in BURSTS:
+            area.text = ""
+            await user.sends(data)
+            assert area.text == text
+        area.text = ""
+        await user.sends("Be bri\x7f\x7frief.\rHello\x7f\x7f\x7f\x7fey")
+        assert user.app.session.conversation.system == "Be brief."
+        assert user.composer.text == "Hey"
+
+
+@awaited
+async def test_enter_sends_what_was_typed_before_it_and_nothing_else(tmp_path):
+    async with opened(tmp_path) as user:
+        await user.sends("onee\x7f\rtwo")
+        assert user.texts[0] == "one" and user.composer.text == "two"
+        await user.is_answered("ok")
+        await user.sends(" more\x17less\r/new\rthree")
+        assert user.model.asked[-1][-1].text == "two less"
+        assert user.texts == [] and user.composer.text == "three"
+
+
+@awaited
+async def test_what_is_typed_ahead_of_a_screen_is_typed_there(tmp_path):
+    async with opened(tmp_path) as user:
+        await user.sends(f"draft{F3}volcano\x7f\x1b")
+        assert user.app.screen is user.chat
+        await user.sends("\x15/history tea\rXY")
+        assert user.app.screen.query_one(Input).value == "teaXY"
+        await user.press("escape")
+        await user.sends("draft")
+        assert user.composer.text == "draft"
+
+
+async def focuses(user: User, what: str) -> None:
+    user.chat.query(what).first().focus()
+    await user.settle()
+    assert not user.composer.has_focus
+
+
+@pytest.mark.parametrize("what", ["MessageView", ".chip", "Earlier"])
+def test_what_is_typed_goes_to_the_prompt_wherever_the_focus_is(tmp_path, cat, what):
+    @awaited
+    async def chat():
+        async with opened(tmp_path / "store") as user:
+            for number in range(11):
+                user.composer.put(str(number))
+                await user.press("enter")
+                await user.is_answered("ok")
+        async with opened(tmp_path / "store", resume="latest") as user:
+            await user.paste(str(cat))
+            before = user.app.clipboard
+            for data, text in (
+                ("ect and q ", "ect and q "),
+                ("\x1b[200~a paste\x1b[201~", "ect and q a paste"),
+                ("\x7f\x7fy", "ect and q a pasy"),
+                ("\x17x", "ect and q a x"),
+            ):
+                await focuses(user, what)
+                await user.sends(data)
+                assert user.composer.text == text
+            assert user.app.clipboard == before and user.app.screen is user.chat
+
+    chat()
+
+
+@awaited
+async def test_a_click_on_a_message_takes_no_typing_away(tmp_path):
+    async with opened(tmp_path) as user:
+        await user.types("Hello", "enter")
+        await user.is_answered("Hi.")
+        await user.types("ab")
+        await user.pilot.click(".said")
+        await user.sends("cde")
+        assert user.composer.text == "abcde" and user.app.screen is user.chat
+        await user.pilot.click("#status")
+        await user.sends("f")
+        assert user.composer.text == "abcdef"
+
+
+@awaited
+async def test_letters_go_to_the_search_when_the_list_has_the_focus(tmp_path):
+    async with opened(tmp_path) as user:
+        await user.types("Hello", "enter")
+        await user.is_answered("Hi.")
+        await user.press("f3", "down")
+        await user.sends("hel")
+        assert user.app.screen.query_one(Input).value == "hel"
+
+
+@awaited
+async def test_spaces_and_joiners_that_are_no_ascii_are_typed(tmp_path):
+    text = "a\N{NO-BREAK SPACE}b\N{IDEOGRAPHIC SPACE}c👨‍👩‍👧\N{SOFT HYPHEN}"
+    async with opened(tmp_path) as user:
+        await user.sends(text)
+        assert user.composer.text == text
+
+
+@awaited
+async def test_a_bug_in_what_a_key_does_is_what_the_chat_ends_with(tmp_path, monkeypatch):
+    monkeypatch.setattr(Commands, "do_help", lambda *_: 1 / 0)
+    with pytest.raises(WorkerFailed):
+        async with opened(tmp_path) as user:
+            await user.pilot.press("f1")
+    assert isinstance(user.app.failure, ZeroDivisionError)

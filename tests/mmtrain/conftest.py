@@ -1,0 +1,73 @@
+"""A small model of the real shape, small data in the real layouts, and finished runs."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+
+from mmtrain.data import shapes
+from mmtui.pipeline.assets import checkpoint
+from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec, VisionSpec
+
+HALF = (0.5, 0.5, 0.5)
+
+
+@pytest.fixture(scope="session")
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A cache that the runs of a session share: the environment that says so."""
+    return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="session")
+def tiny_vision(tiny_clip: Path) -> VisionSpec:
+    return VisionSpec(Asset(str(tiny_clip)), "open_clip", 64, HALF, HALF, 16, 128)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(
+    tiny_llama: Path, tiny_vision: VisionSpec, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A checkpoint without a projector."""
+    folder = tmp_path_factory.mktemp("tiny")
+    spec = ModelSpec("tiny", LanguageSpec(Asset(str(tiny_llama)), "fp32"), tiny_vision)
+    checkpoint.write(folder, spec)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_seeing_phi(
+    tiny_phi: Path, tiny_vision: VisionSpec, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A checkpoint of a Phi with a projector of chance."""
+    folder = tmp_path_factory.mktemp("seeing")
+    torch.manual_seed(5)
+    spec = ModelSpec("tiny", LanguageSpec(Asset(str(tiny_phi)), "fp32"), tiny_vision)
+    checkpoint.write(folder, spec, torch.nn.Linear(128, 64).state_dict())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shapes_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shapes")
+    shapes.generate(folder, 60, seed=0)
+    return folder
+
+
+@pytest.fixture
+def train(session_cache: dict, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Runs a stage in this process, as its command does; `typed` names what was typed."""
+    from mmtrain.run.launch import Launch, launch
+    from mmtui.pipeline.assets.fetch import silent
+
+    monkeypatch.setenv("XDG_CACHE_HOME", session_cache["XDG_CACHE_HOME"])
+
+    def run(options, out: Path, resume: str | None = None, typed: tuple = (), **how: bool) -> None:
+        AcceleratorState._reset_state(True)  # the precision of another run is in it
+        chosen = {"dry_run": False, "force": False} | how
+        given = Launch(out=out, resume=resume, typed=frozenset(typed), **chosen)
+        launch(options, given, silent)
+
+    yield run
+    AcceleratorState._reset_state(True)

@@ -1,0 +1,229 @@
+"""What a user does wrong is told in a line, before any training and with nothing left behind."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from mmtui.pipeline.assets import checkpoint
+
+
+def refused(run, code: int, says: str, hint: str | None = None) -> None:
+    assert (run.code, run.out) == (code, ""), run.err
+    assert f"error: {says}" in run.err or says in run.err, run.err
+    assert "Traceback" not in run.err
+    if hint:
+        assert f"hint: {hint}" in run.err, run.err
+
+
+@pytest.fixture
+def coco(tmp_path: Path) -> Path:
+    """40 images of one colour each, with a caption."""
+    root = tmp_path / "coco"
+    (root / "annotations").mkdir(parents=True)
+    (root / "train2017").mkdir()
+    for n in range(40):
+        Image.new("RGB", (20, 20), (6 * n, 0, 0)).save(root / "train2017" / f"{n}.png")
+    document = {
+        "images": [{"id": n, "file_name": f"{n}.png"} for n in range(40)],
+        "annotations": [{"image_id": n, "caption": f"Red {n}."} for n in range(40)],
+    }
+    (root / "annotations" / "captions_train2017.json").write_text(json.dumps(document))
+    return root
+
+
+def test_a_tenth_of_broken_images_stops_before_training(mmtrain, coco, tiny_model, session_cache):
+    for n in range(4):
+        (coco / "train2017" / f"{9 * n}.png").write_bytes(b"broken")
+    out = coco.parent / "out"
+    arguments = ("--model", tiny_model, "--data", coco, "--steps", 2, "--init", "random")
+    run = mmtrain("align", *arguments, "--out", out, env=session_cache)
+    refused(run, 4, "4 of 40 images are broken")
+    assert not out.exists()
+
+
+def test_a_few_broken_images_are_left_out_and_told(
+    mmtrain, shapes_data, tiny_model, session_cache, tmp_path
+):
+    data = tmp_path / "data"
+    shutil.copytree(shapes_data, data)
+    document = json.loads((data / "annotations" / "captions_train2017.json").read_bytes())
+    for n in range(150):  # more good images, so that one is few
+        document["images"].append({"id": 1000 + n, "file_name": f"more{n}.png"})
+        document["annotations"].append({"image_id": 1000 + n, "caption": "A red circle."})
+        Image.new("RGB", (8, 8), (n, n, 0)).save(data / "train2017" / f"more{n}.png")
+    (data / "train2017" / "more149.png").write_bytes(b"broken")
+    (data / "annotations" / "captions_train2017.json").write_text(json.dumps(document))
+    arguments = ("--model", tiny_model, "--data", data, "--steps", 2, "--init", "random")
+    run = mmtrain("align", *arguments, "--batch", 2, "--out", tmp_path / "out", env=session_cache)
+    assert run.code == 0, run.err
+    assert "1 broken images are left out, and 1 examples with them" in run.err
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{", "is cut off"),
+        ("{}", "must be a list of rows"),
+        ("[]", "has no row to train on"),
+        ('[{"a": 1}]', "has no row to train on"),
+        ('[{"image": "gone.jpg", "conversations": [{"from": "human", "value": "q"},'
+         ' {"from": "gpt", "value": "a"}]}]', "1 of the 1 image that"),
+    ],
+)  # fmt: skip
+def test_instructions_that_are_none_are_told(
+    mmtrain, tiny_seeing_phi, session_cache, tmp_path, content, says
+):
+    (tmp_path / "rows.json").write_text(content)
+    arguments = ("--from", tiny_seeing_phi, "--data", tmp_path / "rows.json", "--quantize", "none")
+    run = mmtrain("finetune", *arguments, "--out", tmp_path / "out", env=session_cache)
+    refused(run, 4, says)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_layout_that_nobody_knows_is_told(mmtrain, tiny_model, session_cache, tmp_path):
+    run = mmtrain("align", "--model", tiny_model, "--data", tmp_path, env=session_cache)
+    refused(
+        run, 4, f"{tmp_path} holds no data that mmtrain knows", "it takes annotations/captions_"
+    )
+    run = mmtrain("align", "--model", tiny_model, "--data", tmp_path / "no", env=session_cache)
+    refused(run, 4, "does not exist")
+
+
+def test_finetune_without_align_says_so_and_begins_from_captions(
+    mmtrain, tiny_model, shapes_data, session_cache, tmp_path
+):
+    arguments = ("--from", tiny_model, "--data", shapes_data, "--quantize", "none", "--dry-run")
+    run = mmtrain("finetune", *arguments, "--out", tmp_path / "out", env=session_cache)
+    assert run.code == 0 and "NOT ALIGNED: tiny has no projector" in run.err, run.err
+    refused(mmtrain("finetune", "--from", "nowhere"), 2, "nowhere is no folder")
+
+
+def test_a_projector_of_another_model_is_refused_before_training(
+    mmtrain, tiny_phi, tiny_vision, shapes_data, session_cache, tmp_path
+):
+    from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
+
+    spec = ModelSpec("odd", LanguageSpec(Asset(str(tiny_phi)), "fp32"), tiny_vision)
+    checkpoint.write(tmp_path / "odd", spec, torch.nn.Linear(100, 64).state_dict())
+    arguments = ("--from", tmp_path / "odd", "--data", shapes_data, "--quantize", "none")
+    run = mmtrain("finetune", *arguments, "--out", tmp_path / "out", env=session_cache)
+    refused(run, 4, "between this tower and this language model", "the checkpoint belongs to")
+
+
+def test_a_folder_in_use_is_left_alone(mmtrain, tiny_model, shapes_data, session_cache, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years")
+    arguments = ("--model", tiny_model, "--data", shapes_data, "--init", "random", "--steps", 2)
+    run = mmtrain("align", *arguments, "--out", tmp_path, env=session_cache)
+    refused(run, 2, f"{tmp_path} holds files already", "name another --out")
+    out = tmp_path / "run"
+    assert mmtrain("align", *arguments, "--out", out, env=session_cache).code == 0
+    run = mmtrain("align", *arguments, "--out", out, env=session_cache)
+    refused(run, 2, "holds a run already", f"go on with --resume {out}")
+    run = mmtrain("align", *arguments, "--lr", 0.5, "--resume", out, env=session_cache)
+    refused(run, 2, f"the run in {out} began with other options: --lr was")
+    run = mmtrain("align", *arguments, "--resume", tmp_path / "no", env=session_cache)
+    refused(run, 2, "holds no run")
+
+
+def test_a_dry_run_leaves_nothing_behind(mmtrain, tiny_model, shapes_data, session_cache, tmp_path):
+    out = tmp_path / "out"
+    arguments = ("--model", tiny_model, "--data", shapes_data, "--init", "random")
+    run = mmtrain("align", *arguments, "--out", out, "--dry-run", env=session_cache)
+    assert run.code == 0, run.err
+    for said in ("8,256 trained", "rows", "steps", "GiB", "batches", "loss"):
+        assert said in run.err
+    assert not out.exists()
+
+
+def test_without_data_the_shapes_stand_in_loudly(mmtrain, tiny_model, session_cache, tmp_path):
+    arguments = ("--model", tiny_model, "--init", "random", "--dry-run", "--out", tmp_path / "out")
+    run = mmtrain("align", *arguments, env=session_cache)
+    assert run.code == 0 and "NO REAL DATA" in run.err, run.err
+    named = mmtrain("align", *arguments, env={**session_cache, "MMTRAIN_DATA": str(tmp_path)})
+    assert f"MMTRAIN_DATA can't be used: {tmp_path} holds no data" in named.err
+
+
+def test_a_loss_that_is_no_number_names_step_and_samples(
+    mmtrain, tiny_seeing_phi, shapes_data, session_cache, tmp_path
+):
+    arguments = ("--from", tiny_seeing_phi, "--data", shapes_data, "--quantize", "none")
+    rates = ("--lora-lr", 1e30, "--projector-lr", 1e30, "--clip", 1e30, "--warmup", 0)
+    run = mmtrain("finetune", *arguments, *rates, "--out", tmp_path / "out", env=session_cache)
+    refused(
+        run, 1, "loss nan" if "loss nan" in run.err else "gradient norm", "look at these samples"
+    )
+    assert "error: step " in run.err and " in 0000000" in run.err
+
+
+@pytest.mark.parametrize("quantize", ["nf4", "none"])
+def test_checkpointing_changes_memory_not_the_run(
+    mmtrain, tiny_seeing_phi, shapes_data, session_cache, tmp_path, quantize
+):
+    """Over 4-bit weights, too, with the Phi that is said to be unable to."""
+    results = []
+    for more in ([], ["--checkpointing"]):
+        out = tmp_path / f"out{len(more)}"
+        run = mmtrain(
+            "finetune", "--from", tiny_seeing_phi, "--data", shapes_data, "--quantize", quantize,
+            "--dropout", 0, "--steps", 3, "--batch", 2, "--precision", "fp32", "--rank", 4,
+            "--out", out, *more, env=session_cache,
+        )  # fmt: skip
+        assert run.code == 0, run.err
+        results.append([json.loads(line) for line in (out / "metrics.jsonl").open()])
+    for plain, checkpointed in zip(*results, strict=True):
+        assert checkpointed.get("loss", 0) == pytest.approx(plain.get("loss", 0), rel=1e-4)
+    adapter = checkpoint.read(tmp_path / "out1").adapter
+    config = json.loads((adapter / "adapter_config.json").read_bytes())
+    assert config["base_model_name_or_path"] is None  # no path of this machine
+
+
+def test_an_exported_run_is_half_as_large_and_answers(
+    mmtrain, mmtui, tiny_model, shapes_data, session_cache, tmp_path
+):
+    out, exported = tmp_path / "out", tmp_path / "model"
+    arguments = ("--model", tiny_model, "--data", shapes_data, "--init", "random", "--steps", 2)
+    assert mmtrain("align", *arguments, "--out", out, env=session_cache).code == 0
+    assert mmtrain("export", out, exported).code == 0
+    assert {path.name for path in exported.iterdir()} == {"spec.json", "projector.safetensors"}
+    sizes = [(folder / "projector.safetensors").stat().st_size for folder in (out, exported)]
+    assert sizes[1] < 0.6 * sizes[0]
+    picture = next((shapes_data / "val2017").iterdir())
+    answer = mmtui("ask", "--model", exported, "--image", picture, "--max-tokens", 3)
+    assert answer.code == 0, answer.err
+    refused(mmtrain("export", shapes_data, tmp_path / "x"), 4, "is no checkpoint")
+
+
+def test_a_model_between_two_has_a_share_of_both(mmtrain, tiny_model, tmp_path):
+    spec = checkpoint.read(tiny_model).spec
+    sizes = {"one": 1.0, "other": 3.0}
+    for name, size in sizes.items():
+        adapter = tmp_path / f"{name}-adapter"
+        adapter.mkdir()
+        (adapter / "adapter_config.json").write_text("{}")
+        save_file({"a": torch.full((2, 2), size)}, adapter / "adapter_model.safetensors")
+        weights = {"weight": torch.full((4, 4), size)}
+        checkpoint.write(tmp_path / name, spec, weights, adapter)
+    one, other, out = (tmp_path / name for name in ("one", "other", "out"))
+    assert mmtrain("export", "between", one, other, out, "--share", 0.25).code == 0
+    made = checkpoint.read(out)
+    for file in (made.projector, made.adapter / "adapter_model.safetensors"):
+        assert all((tensor == 1.5).all() for tensor in load_file(file).values())
+    refused(mmtrain("export", "between", one, tiny_model, tmp_path / "x"), 4, "different models")
+
+
+def test_runs_are_drawn_over_each_other(mmtrain, tiny_model, shapes_data, session_cache, tmp_path):
+    arguments = ("--model", tiny_model, "--data", shapes_data, "--steps", 2)
+    for kind in ("linear", "mlp"):
+        out = tmp_path / kind
+        more = ("--projector", kind, "--init", "ridge", "--out", out)
+        run = mmtrain("align", *arguments, *more, env=session_cache)
+        assert run.code == 0, run.err
+    drawn = tmp_path / "both.png"
+    run = mmtrain("plot", tmp_path / "linear", tmp_path / "mlp", "--out", drawn)
+    assert run.code == 0 and Image.open(drawn).size[0] > 500
+    refused(mmtrain("plot", tmp_path), 4, "has no readable metrics.jsonl")

@@ -1,0 +1,129 @@
+"""The feature cache: what the tower says, once, and whole after any interruption."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from mmtrain.data import features
+from mmtrain.data.features import FeatureStore
+from mmtui.errors import MissingError
+from mmtui.pipeline.assets.fetch import silent
+from mmtui.pipeline.assets.spec import VisionSpec
+from mmtui.pipeline.vision.tower import VisionTower
+
+
+@pytest.fixture(scope="module")
+def tower(tiny_vision: VisionSpec, tiny_clip: Path) -> VisionTower:
+    return VisionTower(tiny_vision, tiny_clip)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    torch.manual_seed(0)
+    files = [tmp_path / f"{n}.png" for n in range(40)]
+    for file in files:
+        noise = torch.randint(0, 255, (50, 70, 3), dtype=torch.uint8).numpy()
+        Image.fromarray(noise).save(file)
+    return files
+
+
+def never():
+    pytest.fail("the tower was asked")
+
+
+def test_features_are_the_tower_s(cache, tiny_vision, tower, pictures):
+    store = FeatureStore(tiny_vision, lambda: tower, silent)
+    assert store.ensure(pictures, ("plain", "mirrored")) == {}
+    images = [Image.open(file).convert("RGB") for file in pictures]
+    for view, shown in (("plain", images), ("mirrored", list(map(ImageOps.mirror, images)))):
+        expected = tower.encode(shown)
+        found = torch.stack([store[store.key(file, view)] for file in pictures])
+        assert found.dtype == torch.float16
+        assert torch.allclose(found.float(), expected, atol=2e-3)
+
+
+def test_a_copy_or_a_new_run_asks_the_tower_for_nothing(cache, tiny_vision, tower, pictures):
+    FeatureStore(tiny_vision, lambda: tower, silent).ensure(pictures)
+    copy = pictures[0].with_name("copy.png")
+    copy.write_bytes(pictures[0].read_bytes())
+    again = FeatureStore(tiny_vision, never, silent)
+    again.ensure([*pictures, copy])
+    assert again.key(copy) == again.key(pictures[0])
+    pictures[0].write_bytes(pictures[1].read_bytes())
+    changed = FeatureStore(tiny_vision, never, silent)
+    changed.ensure(pictures[:2])
+    assert changed.key(pictures[0]) == changed.key(pictures[1])
+
+
+def test_a_tower_that_is_not_there_is_said(cache, tiny_vision, tmp_path):
+    gone = replace(tiny_vision, weights=replace(tiny_vision.weights, uri=str(tmp_path / "gone")))
+    with pytest.raises(MissingError, match="gone is not here"):
+        FeatureStore(gone, never, silent)
+
+
+def test_an_interruption_loses_one_shard_at_most_and_changes_nothing(
+    cache, tiny_vision, tower, pictures, monkeypatch
+):
+    monkeypatch.setattr(features, "SHARD", 16)
+    calls = 0
+
+    def interrupted(step: str, done: int, total: int) -> None:
+        nonlocal calls
+        calls += 1
+        if done >= 32:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        FeatureStore(tiny_vision, lambda: tower, interrupted).ensure(pictures)
+    store = FeatureStore(tiny_vision, lambda: tower, silent)
+    asked: list[int] = []
+    monkeypatch.setattr(store, "_report", lambda *step: asked.append(step[2]))
+    store.ensure(pictures)
+    assert set(asked) == {8}  # of 40: two shards of 16 were kept
+    kept = {file: store[store.key(file)] for file in pictures}
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache.parent / "other"))
+    whole = FeatureStore(tiny_vision, lambda: tower, silent)
+    whole.ensure(pictures)
+    assert all(torch.equal(whole[whole.key(file)], kept[file]) for file in pictures)
+
+
+def test_a_damaged_shard_is_computed_again(cache, tiny_vision, tower, pictures):
+    FeatureStore(tiny_vision, lambda: tower, silent).ensure(pictures)
+    shard = next(cache.rglob("*.safetensors"))
+    shard.write_bytes(shard.read_bytes()[:-1000])
+    store = FeatureStore(tiny_vision, lambda: tower, silent)
+    store.ensure(pictures)
+    assert all(store[store.key(file)].isfinite().all() for file in pictures)
+
+
+def test_files_that_are_no_pictures_are_named_and_the_others_are_there(
+    cache, tiny_vision, tower, pictures
+):
+    pictures[3].write_bytes(b"nothing")
+    pictures[5].unlink()
+    store = FeatureStore(tiny_vision, lambda: tower, silent)
+    broken = store.ensure(pictures)
+    assert set(broken) == {pictures[3], pictures[5]}
+    assert "no such file" in str(broken[pictures[5]])
+    assert store[store.key(pictures[4])].shape == (16, 128)
+
+
+def test_a_picture_that_changed_behind_its_time_stamp_is_looked_at_again(
+    cache, tiny_vision, tower, pictures
+):
+    store = FeatureStore(tiny_vision, lambda: tower, silent)
+    store.ensure(pictures[:2])
+    stamp = pictures[0].stat()
+    data = bytearray(pictures[0].read_bytes())
+    data[-1] ^= 1
+    pictures[0].write_bytes(data)
+    os.utime(pictures[0], ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    again = FeatureStore(tiny_vision, lambda: tower, silent)
+    again.ensure(pictures[:2])
+    assert again.key(pictures[0]) != store.key(pictures[0])
+    assert again.key(pictures[1]) == store.key(pictures[1])

@@ -1,0 +1,81 @@
+"""A run that resumes finds the data that it began with, or says what changed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mmtrain.data import llava, packing
+from mmtrain.data.batches import Dialogues
+from mmtrain.data.features import FeatureStore
+from mmtrain.data.packing import Blocks
+from mmtrain.run import folder
+from mmtui.errors import UsageError
+from mmtui.pipeline.assets.fetch import silent
+from mmtui.pipeline.prompt import ChatFormat
+from mmtui.pipeline.tokenizer import Tokenizer
+from mmtui.pipeline.vision.tower import VisionTower
+
+
+@pytest.fixture
+def dialogues(tiny_vision, tiny_clip, tiny_llama, cache, tmp_path) -> Callable[[], Dialogues]:
+    """Reads and encodes the data anew, as a resumed run does."""
+    (tmp_path / "images").mkdir()
+    rows = []
+    for n in range(20):
+        Image.new("RGB", (9, 9), (n, 0, 0)).save(tmp_path / "images" / f"{n}.png")
+        rows.append(
+            {"id": str(n), "image": f"{n}.png", "conversations": llava.exchange("What?", "Red.")}
+        )
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    tower = VisionTower(tiny_vision, tiny_clip)
+    chat = ChatFormat(Tokenizer(tiny_llama))
+
+    def read() -> Dialogues:
+        store = FeatureStore(tiny_vision, lambda: tower, silent)
+        data = Dialogues(llava.read(tmp_path).train, chat, store, (16, 128), 256)
+        store.ensure(data.pictures)
+        return data
+
+    return read
+
+
+def resume(out: Path, before: dict[str, str], now: dict[str, str]) -> None:
+    (out / folder.FILE).write_text(json.dumps({"fingerprint": {"training": before}}))
+    folder.compare_data(out, {"training": now})
+
+
+def test_the_same_data_resumes(dialogues, tmp_path):
+    before = dialogues().fingerprint()
+    resume(tmp_path, before, dialogues().fingerprint())
+    (tmp_path / folder.FILE).write_text("{}")  # begun before fingerprints were kept
+    folder.compare_data(tmp_path, {"training": before})
+
+
+@pytest.mark.parametrize("kind", ["texts", "pictures", "examples"])
+def test_what_changed_is_named(dialogues, tmp_path, kind):
+    before = dialogues().fingerprint()
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    for n in range(20):
+        if kind == "texts":
+            rows[n]["conversations"][1]["value"] = "Bad."  # as long as it was
+        if kind == "pictures":
+            Image.new("RGB", (9, 9), (0, n, 0)).save(tmp_path / "images" / f"{n}.png")
+        if kind == "examples":
+            rows[n]["id"] = f"x{n}"
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    with pytest.raises(UsageError, match=f"has changed: training {kind}$"):
+        resume(tmp_path, before, dialogues().fingerprint())
+
+
+def test_another_text_gives_other_tokens(cache, tmp_path):
+    file = tmp_path / "a.jsonl"
+    file.write_text("".join(f'{{"text": "Line {n}."}}\n' for n in range(300)))
+    tokenizer = packing.learnt_tokenizer([file], 300, silent)
+    before = Blocks(packing.pack([file], [], tokenizer, silent).train, 8).fingerprint()
+    file.write_text(file.read_text().replace("Line 7", "Lime 7"))
+    after = Blocks(packing.pack([file], [], tokenizer, silent).train, 8).fingerprint()
+    with pytest.raises(UsageError, match="has changed: training tokens"):
+        resume(tmp_path, before, after)

@@ -1,0 +1,331 @@
+"""The numbers: losses as transformers computes them, and projectors that begin as promised."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from transformers import AutoTokenizer
+
+from mmtrain.data.batches import Dialogues
+from mmtrain.data.branches import keeps_apart
+from mmtrain.data.examples import Example
+from mmtrain.data.features import FeatureStore
+from mmtrain.model import projector_init
+from mmtrain.model.modules import VisionLanguage, summed_loss, trained_tokens
+from mmtrain.run.optimizers import build, set_rates
+from mmtui.errors import InputError
+from mmtui.pipeline.assets.fetch import silent
+from mmtui.pipeline.engines import torch_language
+from mmtui.pipeline.prompt import IGNORE, ChatFormat
+from mmtui.pipeline.vision import projector
+from mmtui.pipeline.vision.tower import VisionTower
+
+FOLDERS = ("tiny_llama", "tiny_phi")
+
+
+@pytest.fixture
+def dialogues(request, cache, tiny_vision, tiny_clip, tmp_path):
+    """Makes a model's language part and a data set of three dialogues of different length."""
+
+    def make(folder: Path, limit: int = 400) -> tuple:
+        model = torch_language.load(folder, precision="fp32")
+        files = [tmp_path / "a.png", tmp_path / "b.png"]
+        for number, file in enumerate(files):
+            Image.new("RGB", (70, 70), (200 * number, 50, 50)).save(file)
+        tower = VisionTower(tiny_vision, tiny_clip)
+        store = FeatureStore(tiny_vision, lambda: tower, silent)
+        examples = [
+            Example("one", (("user", (files[0], "What is it?")), ("assistant", ("A cat.",)))),
+            Example("text", (("user", ("Hello",)), ("assistant", ("Hello to you. " * 5,)))),
+            Example(
+                "two",
+                (
+                    ("user", (files[1], "And", files[0])),
+                    ("assistant", ("Dogs.",)),
+                    ("user", ("Sure?",)),
+                    ("assistant", ("A dog is a dog.",)),
+                ),
+            ),
+        ]
+        form = ChatFormat(model.tokenizer)
+        return model, Dialogues(examples, form, store, (16, 128), limit)
+
+    return make
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_loss_is_that_of_transformers(name, dialogues, request):
+    """Of each dialogue alone, with all logits; ours runs the three padded, and skips most."""
+    model, data = dialogues(request.getfixturevalue(name))
+    torch.manual_seed(0)
+    module = VisionLanguage(model.model, nn.Linear(128, model.hidden))
+    batch = data.batch([0, 1, 2])
+    ours = module(batch)
+    expected = torch.zeros(())
+    for index in range(3):
+        alone = data.batch([index])
+        pictures = dict(zip(alone.keys, module.projector(alone.features.float()), strict=True))
+        rows = []
+        for part in alone.sequences[0]:
+            if isinstance(part, int):
+                rows.append(model.embedding.weight[part])
+            else:
+                rows.append(pictures[part[0]][part[1]])
+        logits = model.model(inputs_embeds=torch.stack(rows)[None]).logits
+        expected = expected + nn.functional.cross_entropy(
+            logits[0], alone.targets[0], ignore_index=IGNORE, reduction="sum"
+        )
+    assert ours.item() == pytest.approx(expected.item(), rel=1e-5)
+    ours.backward()
+    gradient = module.projector.weight.grad.clone()
+    module.zero_grad()
+    expected.backward()
+    assert torch.allclose(gradient, module.projector.weight.grad, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_questions_about_a_picture_share_it_and_the_loss_is_that_of_each_alone(
+    name, dialogues, request
+):
+    model, data = dialogues(request.getfixturevalue(name))
+    (picture,) = data.rows[0][0].pictures
+    asked = [("What is it?", "A cat."), ("What is it?", "Grey."), ("And its colour, please?", "A")]
+    examples = [
+        Example(question, (("user", (picture, question)), ("assistant", (answer,))))
+        for question, answer in asked
+    ]
+
+    def loss_and_gradient(*rows: list[Example]) -> tuple[float, torch.Tensor, int]:
+        torch.manual_seed(0)
+        module = VisionLanguage(model.model, nn.Linear(128, model.hidden))
+        batches = [
+            Dialogues(row, data._chat, data._store, (16, 128), 400, keeps_apart=True).batch([0])
+            for row in rows
+        ]
+        loss = sum(module(batch) for batch in batches)
+        loss.backward()
+        read = sum(batch.targets.numel() for batch in batches)
+        return loss.item(), module.projector.weight.grad, read
+
+    together, its_gradient, shared = loss_and_gradient(examples)
+    apart, gradient, alone = loss_and_gradient(*([example] for example in examples))
+    assert shared < 0.7 * alone
+    assert together == pytest.approx(apart, rel=1e-5)
+    assert torch.allclose(its_gradient, gradient, atol=1e-4)
+
+
+def test_a_row_has_room_for_what_it_gathers(dialogues, tiny_llama):
+    """Whatever its script, and wherever its pictures stand."""
+    _, data = dialogues(tiny_llama)
+    (picture,) = data.rows[0][0].pictures
+
+    def rows(*contents: tuple, limit: int = 400, keeps_apart: bool = True) -> list[int]:
+        examples = [
+            Example(str(n), (("user", content), ("assistant", ("Yes.",))))
+            for n, content in enumerate(contents)
+        ]
+        made = Dialogues(
+            examples, data._chat, data._store, (16, 128), limit, keeps_apart=keeps_apart
+        )
+        for index, row in enumerate(made.rows):
+            batch = made.batch([index])
+            answers = (batch.targets[0] != IGNORE).sum() / len(row)
+            assert answers == answers.round() > 1, "an answer was cut"
+        return [len(row) for row in made.rows]
+
+    asked = [(picture, f"Is it {n}?") for n in range(10)]
+    assert rows(*asked) == [5, 5]
+    assert rows(*asked, keeps_apart=False) == [1] * 10
+    assert rows(*asked, limit=60) == [1] * 10
+    assert rows(*((picture, "Что это такое, скажи? " * 2) for _ in range(4)), limit=600) == [3, 1]
+    assert rows(*((f"Is it {n}?", picture) for n in range(3))) == [1] * 3
+
+
+def test_a_mirrored_picture_is_told_with_left_for_right(dialogues, tiny_llama):
+    model, data = dialogues(tiny_llama)
+    (picture,) = data.rows[0][0].pictures
+    asked = "What is left of it? Left or right, upright, right next to it?"
+
+    def told(*content: object) -> str:
+        example = Example("one", (("user", content), ("assistant", ("The leftmost, all right.",))))
+        made = Dialogues([example], data._chat, data._store, (16, 128), 400, views=["mirrored"])
+        (sequence,) = made.batch([0]).sequences
+        return model.tokenizer.decode([part for part in sequence if isinstance(part, int)])
+
+    mirrored = told(picture, asked)
+    assert "What is right of it? Right or left, upright, right next to it?" in mirrored
+    assert "The rightmost, all right." in mirrored
+    assert asked in told(asked)  # there is no picture
+
+
+def test_patch_features_are_dropped_only_while_it_trains(dialogues, tiny_llama):
+    model, data = dialogues(tiny_llama)
+    torch.manual_seed(0)
+    module = VisionLanguage(model.model, nn.Linear(128, model.hidden), dropout=0.5)
+    batch = data.batch([0, 2])
+    with torch.no_grad():
+        assert module.train()(batch) != module(batch)
+        whole = VisionLanguage(model.model, module.projector)
+        assert module.eval()(batch) == whole(batch)
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_attention_over_branches_is_tried_before_it_is_used(name, request):
+    model = torch_language.load(request.getfixturevalue(name), precision="fp32").model
+    assert keeps_apart(model)
+    model.set_attn_implementation("eager")  # adds the mask to its scores: True is 1
+    assert not keeps_apart(model)
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_text_has_the_loss_that_transformers_gives_with_labels(name, request):
+    model = torch_language.load(request.getfixturevalue(name), precision="fp32").model
+    ids = torch.arange(3, 43).reshape(2, 20)
+    expected = model(input_ids=ids, labels=ids).loss * 38
+    found = summed_loss(model, ids[:, 1:], input_ids=ids[:, :-1])
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_text_only_batch_trains_and_leaves_the_projector_alone(dialogues, tiny_llama):
+    model, data = dialogues(tiny_llama)
+    module = VisionLanguage(model.model, nn.Linear(128, model.hidden))
+    module(data.batch([1])).backward()
+    assert module.projector.weight.grad.abs().max() == 0
+
+
+def test_what_is_too_long_loses_its_last_turns_never_its_question(dialogues, tiny_llama):
+    _, data = dialogues(tiny_llama)
+    whole = data.batch([2])
+    _, short = dialogues(tiny_llama, limit=whole.targets.shape[1] - 1)
+    cut = short.batch([2])
+    assert 0 < trained_tokens(cut) < trained_tokens(whole)
+    assert cut.sequences[0] == whole.sequences[0][: len(cut.sequences[0])]
+    _, none = dialogues(tiny_llama, limit=20)
+    with pytest.raises(InputError, match="two has no trained token within 20"):
+        none.batch([2])
+
+
+@pytest.mark.parametrize("start", ["random", "ridge"])
+def test_every_start_has_the_length_of_the_model_s_embeddings(start, tiny_vision, tiny_llama):
+    model = torch_language.load(tiny_llama, precision="fp32")
+    features = torch.randn(30, 16, 128) + 2
+    captions = [f"A cat and {n} dogs" for n in range(30)]
+    torch.manual_seed(0)
+    made = projector_init.projector(start, "linear", tiny_vision, model, features, captions)
+    table = model.embedding.weight.detach()
+    said = made(features).detach().flatten(0, 1) - table.mean(0)
+    assert said.norm(dim=1).mean() == pytest.approx(table.norm(dim=1).mean().item(), rel=0.01)
+
+
+def test_an_mlp_begins_as_the_linear_map(tiny_vision, tiny_llama):
+    model = torch_language.load(tiny_llama, precision="fp32")
+    features = torch.randn(8, 16, 128)
+    made = []
+    for kind in ("linear", "mlp"):
+        torch.manual_seed(0)
+        made.append(
+            projector_init.projector("random", kind, tiny_vision, model, features, ["x"] * 8)
+        )
+    assert torch.allclose(made[0](features), made[1](features), atol=1e-4)
+
+
+def test_ridge_finds_a_map_that_is_there(tiny_vision, tiny_llama):
+    model = torch_language.load(tiny_llama, precision="fp32")
+    words = ["cat", "dog", "picture", "a", "in", "this", "What", "and"] * 8
+    torch.manual_seed(1)
+    seen = dict(zip(words, torch.randn(len(words), 128), strict=True))
+    features = torch.stack([seen[word].expand(16, 128) for word in words])
+    made = projector_init.projector("ridge", "linear", tiny_vision, model, features, words)
+    ids = [model.tokenizer(f" {word}").input_ids for word in words]
+    meant = torch.stack([model.embedding.weight[row].mean(0) for row in ids])
+    said = made(features[:, 0]) - made(features[:, 0]).mean(0)
+    likeness = nn.functional.cosine_similarity(said, meant - meant.mean(0))
+    assert likeness.min() > 0.95
+
+
+def test_concepts_say_what_the_classifier_sees(smol, shared):
+    """A photo's mean output is nearest to the name of its class, far more often than by chance."""
+    from mmtrain.data import coco
+    from mmtrain.model import loading
+
+    loaded = loading.load(smol, "fp32", torch.device("cpu"), silent)
+    items = coco.captioned(shared / "labels/annotations/captions_train2017.json", [])[:60]
+    loaded.store.ensure([item.image for item in items])
+    features = torch.stack([loaded.store[loaded.store.key(item.image)] for item in items])
+    made = projector_init.projector(
+        "concepts", "linear", smol.spec.vision, loaded.language, features, []
+    )
+    names = [item.captions[0].removesuffix(".").removeprefix("A photo of ") for item in items]
+    ids = [loaded.language.tokenizer(f" {name}").input_ids for name in names]
+    meant = torch.stack([loaded.language.embedding.weight[row].mean(0) for row in ids]).float()
+    said = made(features.float()).mean(1)
+    said, meant = said - said.mean(0), meant - meant.mean(0)
+    likeness = nn.functional.normalize(said, dim=1) @ nn.functional.normalize(meant, dim=1).T
+    right = (likeness.argmax(1) == torch.arange(60)).float().mean()
+    print(f"nearest to its own class name: {right:.0%}")
+    assert right > 0.3
+
+
+def test_projectors_are_read_as_they_were_written(tmp_path):
+    from mmtui.pipeline.assets.fetch import save_tensors
+
+    for kind in ("linear", "mlp"):
+        made = projector.make(kind, 12, 6)
+        save_tensors(made.state_dict(), tmp_path / kind)
+        loaded = projector.load(tmp_path / kind, 12, 6)
+        features = torch.randn(2, 3, 12)
+        assert torch.equal(loaded(features), made(features))
+        with pytest.raises(InputError) as told:
+            projector.load(tmp_path / kind, 13, 6)
+        assert "another model" in told.value.hint
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam8bit"])
+def test_each_part_has_its_rate_and_the_schedule_ends_at_a_tenth(name):
+    module = nn.ModuleDict({"projector": nn.Linear(4096, 4), "language": nn.Linear(4, 4)})
+    module["language"].bias.requires_grad_(False)
+    rates = {"projector": 1e-3, "language": 1e-4}
+    optimizer = build(name, module, rates, 0.1, torch.device("cpu"))
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == 3
+    for step, factor in ((0, 0.25), (3, 1.0), (4, 1.0), (104, 0.1)):
+        set_rates(optimizer, step, steps=104, warmup=4)
+        for group in optimizer.param_groups:
+            assert group["lr"] == pytest.approx(rates[group["name"]] * factor)
+    set_rates(optimizer, 3, steps=104, warmup=4)
+    before = module["projector"].weight.clone()
+    module["language"](module["projector"](torch.ones(2, 4096))).sum().backward()
+    optimizer.step()
+    assert not torch.equal(before, module["projector"].weight)
+
+
+def test_a_tokenizer_of_another_form_trains_on_its_own_end(tiny_phi):
+    tokenizer = AutoTokenizer.from_pretrained(tiny_phi)
+    from mmtui.pipeline.prompt import Turn
+
+    turns = [Turn("user", ("Q",)), Turn("assistant", ("A",))]
+    _, targets = ChatFormat(tokenizer).encode_dialogue(turns)
+    assert targets[-1] == tokenizer.eos_token_id
+
+
+def test_the_hint_for_phi2_names_the_memory_that_is_planned():
+    """In its order: align, finetune with checkpointing, finetune without, at 4 rows."""
+    from mmtrain.options import AlignOptions, FinetuneOptions
+    from mmtrain.run import plan
+    from mmtui.pipeline.assets import checkpoint
+    from mmtui.pipeline.assistant import PHI2_SIGHT
+
+    common = {"optimizer": "adam8bit", "precision": "bf16"}
+    lora = {"rank": 64, "alpha": 16, "dropout": 0.1}
+    planned = [
+        (AlignOptions(**common), 49 + 40),
+        (FinetuneOptions(**common, **lora, checkpointing=True), 1024),
+        (FinetuneOptions(**common, **lora, batch=4, accumulation=4), 1024),
+    ]
+    named = [int(size) for size in re.findall(r"(\d+) GiB", PHI2_SIGHT)]
+    for (options, length), size in zip(planned, named, strict=True):
+        phi2 = checkpoint.find("phi2")
+        _, weights, needed = plan.measure_unfetched(options, phi2, length, torch.device("cpu"))
+        assert 0 <= size - (weights + needed.total) / 2**30 < 1

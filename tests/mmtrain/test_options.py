@@ -1,0 +1,126 @@
+"""Every documented value of every option is run: a new one without a way to work fails here."""
+
+import json
+from dataclasses import fields, replace
+from importlib.util import find_spec
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import pytest
+import torch
+import typer
+from test_pretrain import NANO
+
+from mmtrain.cli.app import app
+from mmtrain.model import projector_init
+from mmtrain.options import AlignOptions, FinetuneOptions, PretrainOptions, RunOptions, flag
+from mmtrain.run import plan
+from mmtrain.stages import pretrain
+from mmtui.errors import InputError, MissingError, MmtuiError
+
+STAGES: tuple[type[RunOptions], ...] = (PretrainOptions, AlignOptions, FinetuneOptions)
+
+
+def values_of(hint: Any) -> tuple:
+    """Of a Literal, also within Annotated or a union; both of a flag."""
+    if get_origin(hint) is Annotated:
+        return values_of(get_args(hint)[0])
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    if hint is bool:
+        return (True, False)
+    return tuple(value for part in get_args(hint) for value in values_of(part))
+
+
+CHOICES = [
+    pytest.param(stage, field.name, value, id=f"{stage.stage}{flag(field.name)}={value}")
+    for stage in STAGES
+    for field in fields(stage)
+    for value in values_of(get_type_hints(stage, include_extras=True)[field.name])
+]
+
+
+@pytest.fixture
+def small(shapes_data, tiny_model, tiny_seeing_phi, tmp_path) -> dict:
+    """The least that a run of each stage takes."""
+    (tmp_path / "nano.json").write_text(json.dumps(NANO))
+    common = {"steps": 1, "batch": 2, "accumulation": 1, "val_limit": 0}
+    dialogues = [shapes_data / "llava_instruct.json"]
+    return {
+        PretrainOptions: PretrainOptions(
+            **common,
+            data=[shapes_data / "text.jsonl"],
+            size=str(tmp_path / "nano.json"),
+            block=16,
+        ),
+        AlignOptions: AlignOptions(
+            **common, data=[shapes_data], model=str(tiny_model), init="random"
+        ),
+        FinetuneOptions: FinetuneOptions(
+            **common,
+            data=dialogues,
+            images=shapes_data / "train2017",
+            model=str(tiny_seeing_phi),
+            quantize="none",
+            rank=2,
+        ),
+    }
+
+
+@pytest.mark.parametrize(("stage", "name", "value"), CHOICES)
+def test_every_documented_value_is_run(stage, name, value, small, train, monkeypatch, tmp_path):
+    # A tower of chance knows no names of things; test_model.py asks one that does.
+    directions = torch.randn(3, 128), ["cat", "dog", "picture"]
+    monkeypatch.setattr(projector_init, "_concepts", lambda _: directions)
+    options = replace(small[stage], **{name: value})
+    if name == "track" and find_spec(value) is None:
+        with pytest.raises(MissingError, match="is not installed"):
+            train(options, tmp_path / "out")
+        return
+    train(options, tmp_path / "out")
+    assert (tmp_path / "out" / "metrics.jsonl").exists()
+
+
+def documented_sizes() -> list[str]:
+    (size,) = (
+        option.metavar
+        for option in typer.main.get_command(app).commands["pretrain"].params
+        if option.name == "size"
+    )
+    return size.removesuffix("|FILE").split("|")
+
+
+def test_every_size_is_documented():
+    assert documented_sizes() == list(pretrain.SIZES)
+
+
+@pytest.mark.parametrize("size", documented_sizes())
+def test_every_size_can_be_trained(size, small, train, monkeypatch, tmp_path):
+    """Without memory for its weights; with some, where a step is a matter of seconds."""
+    options = replace(small[PretrainOptions], size=size, optimizer="adam8bit", block=32)
+    if size == "nano":
+        train(options, tmp_path / "out")
+        return
+    monkeypatch.setattr(plan.memory, "room", lambda _: 1 << 20)
+    monkeypatch.setattr(pretrain, "build", None)  # nothing is built before it is found to fit
+    with pytest.raises(MmtuiError, match=r"needs about \d+\.\d+ GiB more memory"):
+        train(options, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"partial_rotary_factor": 0.45}, "16 x 0.45 = 7 rotary dimensions must be an even"),
+        ({"num_key_value_heads": 3}, "describes no Phi"),
+        ({"num_attention_heads": 0}, "describes no Phi"),
+        ({"hidden_size": "large"}, "Phi"),
+        ({"hidden_act": "magic"}, "describes no Phi"),
+        ({"model_type": "llama"}, "not 'phi'"),
+    ],
+)
+def test_a_config_that_contradicts_itself_is_refused_by_name(changed, says, tmp_path):
+    file = tmp_path / "odd.json"
+    file.write_text(json.dumps(NANO | changed))
+    with pytest.raises(InputError, match=says) as raised:
+        pretrain.config(str(file))
+    assert "odd.json" in str(raised.value) and "projector" not in str(raised.value.hint)

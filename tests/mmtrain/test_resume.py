@@ -1,0 +1,216 @@
+"""A run goes on with what it began with, longer if it is to be, and its folder tells all of it."""
+
+import json
+import shutil
+import stat
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from mmtrain.options import AlignOptions, FinetuneOptions
+from mmtrain.run import folder, launch, loop
+from mmtui.errors import InputError, UsageError
+from mmtui.pipeline.assets import checkpoint
+
+
+@pytest.fixture
+def options(tiny_model, shapes_data) -> AlignOptions:
+    return AlignOptions(
+        model=str(tiny_model),
+        data=[shapes_data],
+        init="random",
+        precision="fp32",
+        steps=3,
+        batch=4,
+        eval_every=100,
+        val_limit=4,
+    )
+
+
+@pytest.fixture
+def begun(options, train, tmp_path) -> Path:
+    """A run that is finished."""
+    train(options, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def record_of(run: Path) -> dict:
+    return json.loads((run / folder.FILE).read_bytes())
+
+
+def lines_of(run: Path) -> list[str]:
+    return (run / "metrics.jsonl").read_text().splitlines()
+
+
+def states_of(run: Path) -> list[int]:
+    return sorted(int(path.name) for path in (run / "state").glob("[0-9]*"))
+
+
+def stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the process were killed: nothing is saved, nothing cleared."""
+    take = loop.Loop._step
+
+    def step_or_die(self, number: int, *arguments) -> tuple:
+        if number == step:
+            raise ConnectionResetError("killed")
+        return take(self, number, *arguments)
+
+    monkeypatch.setattr(loop.Loop, "_step", step_or_die)
+
+
+def test_the_record_tells_where_a_run_comes_from(begun, options, tiny_model):
+    record = record_of(begun)
+    assert record["command"].startswith("mmtrain ")
+    assert datetime.fromisoformat(record["date"]).utcoffset().total_seconds() == 0
+    assert {"mmtui", "python", "torch", "transformers", "peft", "bitsandbytes"} <= set(
+        record["versions"]
+    )
+    assert len(record["checkpoint_sha256"]) == 64
+    told = record["options"]
+    assert told["optimizer"] == "adamw" and told["model"] == str(tiny_model)
+    assert told == folder.to_json(replace(options, optimizer="adamw"))
+
+
+def test_a_finished_run_says_so_at_once(begun, train, monkeypatch, capsys):
+    monkeypatch.setattr(launch, "_build", None)
+    train(AlignOptions(), begun, resume="auto")
+    assert "is finished: 3 of 3 steps are taken; more --steps prolong it" in capsys.readouterr().err
+
+
+def test_a_run_is_prolonged_with_what_it_began_with(begun, options, train, monkeypatch, tmp_path):
+    """Nothing but --steps is typed; a kill on the way changes nothing."""
+    before = lines_of(begun)
+    killed = shutil.copytree(begun, tmp_path / "killed")
+    train(AlignOptions(steps=7, batch=16), begun, resume="auto", typed=("steps",))
+    assert lines_of(begun)[: len(before)] == before
+    assert record_of(begun)["options"]["steps"] == 7
+    assert record_of(begun)["options"]["batch"] == 4
+    assert len(record_of(begun)["resumed"]) == 1
+
+    with monkeypatch.context() as patched, pytest.raises(ConnectionResetError):
+        stop_after(5, patched)
+        train(
+            AlignOptions(steps=7, save_every=1), killed, resume="auto",
+            typed=("steps", "save_every"),
+        )  # fmt: skip
+    train(AlignOptions(), killed, resume=str(killed))
+    assert lines_of(killed) == lines_of(begun)
+    weights = [(run / "projector.safetensors").read_bytes() for run in (begun, killed)]
+    assert weights[0] == weights[1]
+
+
+def test_a_run_is_not_shorter_than_it_is(begun, train):
+    with pytest.raises(UsageError, match="has taken 3 steps already"):
+        train(AlignOptions(steps=2), begun, resume="auto", typed=("steps",))
+
+
+def test_what_would_change_training_is_refused_by_name(begun, train):
+    changed = AlignOptions(lr=0.5, batch=2, mirror=True, eval_every=7, seed=0)
+    typed = ("lr", "batch", "mirror", "eval_every", "seed")
+    with pytest.raises(UsageError) as raised:
+        train(changed, begun, resume="auto", typed=typed)
+    said = str(raised.value)
+    for part in ("--lr was 0.001, is 0.5", "--batch was 4, is 2", "--mirror was off, is on"):
+        assert part in said
+    assert "eval" not in said and "seed" not in said
+
+
+def test_what_changes_no_training_may_change(begun, train, tmp_path, shapes_data, tiny_model):
+    """The data and the model may lie elsewhere, too."""
+    data = shutil.copytree(shapes_data, tmp_path / "elsewhere" / "data")
+    model = shutil.copytree(tiny_model, tmp_path / "elsewhere" / "model")
+    changed = AlignOptions(
+        steps=4, eval_every=1, save_every=1, val_limit=2, save_minutes=0, data=[data],
+        model=str(model),
+    )  # fmt: skip
+    typed = ("steps", "eval_every", "save_every", "val_limit", "save_minutes", "data", "model")
+    train(changed, begun, resume="auto", typed=typed)
+    assert states_of(begun)[-1] == 4
+    assert record_of(begun)["options"]["data"] == [str(data)]
+
+
+def test_another_model_or_stage_is_refused(begun, train, tiny_seeing_phi):
+    other = AlignOptions(model=str(tiny_seeing_phi), steps=5)
+    with pytest.raises(UsageError, match="is not the model that the run in"):
+        train(other, begun, resume="auto", typed=("model", "steps"))
+    with pytest.raises(UsageError, match="is one of align, not finetune"):
+        train(FinetuneOptions(), begun, resume="auto")
+
+
+@pytest.mark.parametrize("damaged", ["{", "[]", '{"stage": "align", "options": {"steps": "x"}}'])
+def test_a_damaged_record_is_told(begun, train, damaged):
+    (begun / folder.FILE).write_text(damaged)
+    with pytest.raises(InputError, match=r"run\.json"):
+        train(AlignOptions(), begun, resume="auto")
+
+
+def test_a_model_is_there_before_the_first_step(options, train, monkeypatch, tmp_path):
+    stop_after(0, monkeypatch)
+    with pytest.raises(ConnectionResetError):
+        train(options, tmp_path / "run")
+    assert checkpoint.read(tmp_path / "run").sees
+    assert states_of(tmp_path / "run") == [0]
+
+
+def test_minutes_save_too(options, train, monkeypatch, tmp_path):
+    stop_after(2, monkeypatch)
+    with pytest.raises(ConnectionResetError):
+        train(replace(options, save_minutes=1e-9), tmp_path / "run")
+    assert states_of(tmp_path / "run") == [1, 2]
+
+
+def test_an_adapter_learns_on_with_its_own_rank(tiny_seeing_phi, shapes_data, train, tmp_path):
+    options = FinetuneOptions(
+        model=str(tiny_seeing_phi), data=[shapes_data / "llava_instruct.json"],
+        images=shapes_data / "train2017", quantize="none", rank=3, alpha=5, steps=1, batch=2,
+        accumulation=1, val_limit=0,
+    )  # fmt: skip
+    first, second = tmp_path / "first", tmp_path / "second"
+    train(options, first)
+    assert stat.S_IMODE((first / "adapter").stat().st_mode) & 0o055 == 0o055
+    on = replace(options, model=str(first), rank=None, alpha=None, dropout=0.25)
+    train(on, second)
+    adapter = json.loads((second / "adapter" / "adapter_config.json").read_bytes())
+    assert (adapter["r"], adapter["lora_alpha"], adapter["lora_dropout"]) == (3, 5, 0.25)
+    told = record_of(second)["options"]
+    assert (told["rank"], told["alpha"], told["dropout"]) == (3, 5, 0.25)
+    for changed, says in (
+        ({"rank": 128}, "--rank 128 does not fit: the adapter of this model has 3"),
+        ({"alpha": 16}, "--alpha 16 does not fit: the adapter of this model has 5"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            train(replace(on, **changed), tmp_path / "third")
+
+
+def test_speed_is_of_tokens_in_training(options, train, monkeypatch, tmp_path):
+    """By a clock that stands still but for a second in each step, and hours in validation."""
+    now, speeds = [0.0], []
+
+    class Clock:
+        perf_counter = staticmethod(lambda: now[0])
+        monotonic = staticmethod(lambda: 0.0)
+
+    def advance(method: str, seconds: float) -> None:
+        original = getattr(loop.Loop, method)
+
+        def slow(self, *arguments):
+            now[0] += seconds
+            return original(self, *arguments)
+
+        monkeypatch.setattr(loop.Loop, method, slow)
+
+    advance("_step", 1.0)
+    advance("_evaluate", 3600.0)
+    monkeypatch.setattr(loop, "time", Clock)
+    monkeypatch.setattr(loop.Screen, "step", lambda *shown: speeds.append(shown[2]))
+    read = []
+    counted = loop.tokens_of
+    monkeypatch.setattr(
+        loop, "tokens_of", lambda batch: read.append((batch, counted(batch))) or read[-1][1]
+    )
+    train(replace(options, eval_every=1), tmp_path / "run")
+    assert speeds == [count for _, count in read]
+    for batch, count in read:
+        assert count == sum(len(row) for row in batch.sequences) <= batch.targets.numel()

@@ -1,0 +1,127 @@
+"""`hf:` models, in the layout of the Hugging Face cache; its hub is not reachable here."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from mmtui.errors import MissingError, UsageError
+from mmtui.pipeline.assets import checkpoint, fetch
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty hub cache, and no network to a hub."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return tmp_path
+
+
+def store(hub: Path, repository: str, files: Path) -> Path:
+    """Put files into the cache as a download of `repository` would."""
+    entry = hub / f"models--{repository.replace('/', '--')}"
+    (entry / "refs").mkdir(parents=True)
+    (entry / "refs" / "main").write_text(REVISION)
+    return shutil.copytree(files, entry / "snapshots" / REVISION)
+
+
+def language(repository: str):
+    return checkpoint.find(f"hf:{repository}").spec.language.weights
+
+
+def test_a_repository_in_the_cache_is_used_as_it_is(hub, tiny_phi):
+    folder = store(hub, "someone/phi", tiny_phi)
+    asset = language("someone/phi")
+    assert fetch.locate(asset) == fetch.fetch(asset) == folder
+
+
+def test_a_repository_without_all_its_shards_is_not_whole(hub, tiny_phi):
+    folder = store(hub, "someone/phi", tiny_phi)
+    next(folder.glob("*.safetensors")).unlink()
+    asset = language("someone/phi")
+    assert fetch.locate(asset) is None
+    with pytest.raises(MissingError, match="someone/phi is damaged, not whole"):
+        fetch.fetch(asset)
+
+
+def link_blobs(hub: Path, folder: Path) -> Path:
+    """Turn the large files of a snapshot into links to blobs, as a download leaves them."""
+    blobs = folder.parents[1] / "blobs"
+    blobs.mkdir()
+    for path in folder.glob("*.safetensors"):
+        blob = blobs / fetch.sha256(path)
+        path.rename(blob)
+        path.symlink_to(blob)
+    return blob
+
+
+def test_a_damaged_download_is_found_by_its_hash(hub, tiny_llama):
+    folder = store(hub, "someone/llama", tiny_llama)
+    blob = link_blobs(hub, folder)
+    asset = language("someone/llama")
+    assert fetch.locate(asset) == folder
+    good = blob.read_bytes()
+    blob.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    assert fetch.locate(asset) is None
+    with pytest.raises(MissingError):  # offline: can't be fetched again
+        fetch.fetch(asset)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
+def test_a_repository_without_all_it_takes_is_not_whole(hub, tiny_llama, name):
+    (store(hub, "someone/llama", tiny_llama) / name).unlink()
+    assert fetch.locate(language("someone/llama")) is None
+
+
+def test_pickled_weights_do_not_count(hub, tmp_path):
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "config.json").write_text("{}")
+    (files / "tokenizer.json").write_text("{}")
+    (files / "pytorch_model.bin").write_bytes(b"pickle")
+    store(hub, "someone/old", files)
+    with pytest.raises(MissingError, match="or has no weights in safetensors form") as told:
+        fetch.fetch(language("someone/old"))
+    assert "pickled" in told.value.hint
+
+
+def test_what_is_not_here_and_can_t_be_fetched(hub):
+    asset = language("someone/absent")
+    assert fetch.locate(asset) is None
+    with pytest.raises(MissingError, match="hub can't be reached") as told:
+        fetch.fetch(asset)
+    assert "smol" in told.value.hint
+
+
+@pytest.mark.parametrize("name", ["", "a/b/c", "-x-/..", "no spaces/here"])
+def test_what_is_no_name(hub, name):
+    with pytest.raises(UsageError, match="names no repository"):
+        fetch.fetch(language(name))
+
+
+def test_auto_is_phi2_only_where_weights_and_projector_are_here(
+    hub, tiny_phi, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert checkpoint.find("auto").spec.name == "smol"
+    spec = checkpoint.find("phi2").spec
+    store(hub, "microsoft/phi-2", tiny_phi)
+    tower = tmp_path / "tower"
+    tower.mkdir()
+    for name in spec.vision.weights.only:
+        (tower / name).touch()
+    store(hub, spec.vision.weights.uri.removeprefix("hf:"), tower)
+    assert checkpoint.find("auto").spec.name == "smol"  # it has not learnt to see
+
+    import torch
+
+    trained = tmp_path / "data" / "mmtui" / "models" / "phi2"
+    checkpoint.write(trained, spec, {"weight": torch.zeros(2, 2), "bias": torch.zeros(2)})
+    assert checkpoint.find("auto").spec.name == "phi2"
+    assert checkpoint.find("phi2").projector == trained / "projector.safetensors"
+
+    monkeypatch.setenv("MMTUI_MODEL", "smol")
+    assert checkpoint.find("auto").spec.name == "smol"

@@ -1,0 +1,74 @@
+from types import SimpleNamespace
+
+import pytest
+from tokenizers import Tokenizer, decoders, models
+from transformers import AutoTokenizer
+
+from mmtui.pipeline.engines.detokenizer import TextStream
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_llama):
+    return AutoTokenizer.from_pretrained(tiny_llama)
+
+
+def pieces(tokenizer, text: str, stops: tuple[str, ...] = ()) -> tuple[list[str], bool]:
+    stream = TextStream(tokenizer, stops)
+    said = []
+    for token in tokenizer(text, add_special_tokens=False).input_ids:
+        said.append(stream.push(token))
+        if stream.ended:
+            break
+    return [*said, stream.flush()], stream.ended
+
+
+def test_characters_come_out_whole(tokenizer):
+    text = "naïve 👩‍👩‍👧 日本 ok"
+    said, _ = pieces(tokenizer, text)
+    assert "".join(said) == text
+    assert "\N{REPLACEMENT CHARACTER}" not in "".join(said)
+    assert "👩" in said  # four bytes, four tokens, one piece
+
+
+def test_half_a_character_at_the_end_is_not_shown(tokenizer):
+    stream = TextStream(tokenizer, ())
+    ids = tokenizer("ab😀", add_special_tokens=False).input_ids
+    assert "".join(stream.push(token) for token in ids[:-1]) + stream.flush() == "ab"
+
+
+def test_white_space_at_the_ends_is_dropped_and_kept_within(tokenizer):
+    said, _ = pieces(tokenizer, "  \n a\n\n    b \n")
+    assert "".join(said).rstrip() == "a\n\n    b"
+
+
+def test_a_stop_text_ends_the_answer_and_never_shows(tokenizer):
+    said, ended = pieces(tokenizer, "Paris.\nInstruct: more", ("\nInstruct:",))
+    assert ended
+    assert "".join(said) == "Paris."
+
+
+def test_a_stop_text_may_be_all_there_is(tokenizer):
+    said, ended = pieces(tokenizer, "\nInstruct: more", ("\nInstruct:",))
+    assert ended
+    assert "".join(said) == ""
+
+
+def test_the_beginning_of_a_stop_that_is_none_is_given_out(tokenizer):
+    said, ended = pieces(tokenizer, "a\nInstruments", ("\nInstruct:",))
+    assert not ended
+    assert "".join(said) == "a\nInstruments"
+
+
+def test_special_tokens_are_not_text(tokenizer):
+    said, _ = pieces(tokenizer, "a<|im_start|>b")
+    assert "".join(said) == "ab"
+
+
+def test_bytes_that_make_no_character_do_not_end_the_answer():
+    """As Gemma and Llama 2 may write them: there a byte is a token of its own."""
+    words = ["a", "b", "<0xC3>", "<0xA9>", "<0xE3>"]
+    core = Tokenizer(models.BPE({word: n for n, word in enumerate(words)}, [], byte_fallback=True))
+    core.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
+    stream = TextStream(SimpleNamespace(backend_tokenizer=core), ())
+    said = "".join(stream.push(token) for token in (0, 2, 3, 4, 1)) + stream.flush()
+    assert said.startswith("a") and said.endswith("b")

@@ -1,0 +1,58 @@
+"""A loop is told from what only looks like one."""
+
+import base64
+import itertools
+
+import pytest
+
+from mmtui.pipeline.assistant import Assistant, Reply
+from mmtui.pipeline.engines.repetition import MIN_REPEATS, MIN_TOKENS, Repetition
+from mmtui.pipeline.engines.torch_engine import Engine
+from mmtui.pipeline.prompt import Turn
+
+
+def tokens_until_told(tokens) -> int | None:
+    repetition = Repetition()
+    return next((at for at, token in enumerate(tokens, 1) if repetition.push(token)), None)
+
+
+@pytest.mark.parametrize("period", [1, 2, 3, 7, 20, 45, 100, 256])
+def test_a_loop_is_told_after_a_few_rounds_whatever_comes_before(period):
+    before = list(range(1000, 1300))
+    told = tokens_until_told([*before, *itertools.islice(itertools.cycle(range(period)), 5000)])
+    assert told == len(before) + max(MIN_TOKENS, MIN_REPEATS * period)
+
+
+POEM = "\n".join(
+    f"And miles to go before I sleep,\nAnd {n} more, and promises to keep." for n in range(9)
+)
+REFRAIN = "\n\n".join(f"{verse}\nYeah, yeah, yeah!\nYeah, yeah, yeah!" for verse in "abcdefgh")
+TABLE = "| a | b | c |\n|---|---|---|\n" + "\n".join(f"| {n} | 0 | 0 |" for n in range(50))
+CODE = "int a[8][8] = {\n" + "    {0, 0, 0, 0, 0, 0, 0, 0},\n" * 8 + "};\n"
+BOARD = "  a b c d e f g h\n" + "\n".join(f"{n} . . . . . . . ." for n in range(8, 0, -1))
+BOX = "+" + "-" * 40 + "+\n" + ("|" + " " * 40 + "|\n") * 6 + "+" + "-" * 40 + "+"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        POEM, REFRAIN, TABLE, CODE, BOARD, BOX, "ha " * 40, "=" * 100, "Z" * 100,
+        ", ".join(map(str, range(300))), "1, 2, 3, " * 9,
+        "\n".join(f"{n} x 7 = {n * 7}" for n in range(60)),
+        base64.b64encode(b"\0" * 60 + bytes(range(200))).decode(), "buffalo " * 8,
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_a_loop_is_none(text):
+    """Letter by letter, in which there are more repeats than in tokens."""
+    assert tokens_until_told(text.encode()) is None
+
+
+def test_a_loop_ends_the_answer_and_its_end_says_so(tiny, monkeypatch):
+    assistant = Assistant(tiny, engine="torch")
+    turns = [Turn("user", ("Go on",))]
+    for loop, told in ((range(40, 43), MIN_TOKENS), (range(40, 90), None)):
+        monkeypatch.setattr(Engine, "stream", lambda *_, loop=loop: itertools.cycle(loop))
+        *_, reply = assistant.reply(turns, max_tokens=400)
+        assert isinstance(reply, Reply)
+        assert (reply.completion_tokens, reply.repeats) == (told or 400, told is not None)
+        assert (reply.stop_reason, reply.full) == ("length", False)
