@@ -8,6 +8,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+# Tests run in as many processes as there are cores: threads of one would wait for the other's.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import open_clip
 import pytest
 import torch

@@ -12,9 +12,9 @@ from mmtrain.data.branches import keeps_apart
 from mmtrain.data.examples import Example, Split
 from mmtrain.data.features import View
 from mmtrain.data.usable import refuse_many_broken
+from mmtrain.evaluation.contact_sheet import Sample
 from mmtrain.model.generation import Answerer
 from mmtrain.model.loading import Parts
-from mmtrain.evaluation.contact_sheet import Sample
 from mmtui.errors import InputError
 from mmtui.pipeline.vision.projector import Projector
 

@@ -182,6 +182,7 @@ def test_a_model_of_phi2_s_shape_sees_with_all_its_parts_from_the_hub(
     assert run.json["images"][0]["tokens"] == 16
 
 
+@pytest.mark.perf
 def test_smol_is_quick_enough(mmtui, smol):
     """Warm: the first token within 5 s of the start of the process, then 25 a second."""
     best_first, best_speed = 99.0, 0.0

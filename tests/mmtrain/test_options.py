@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 import torch
 import typer
-from test_pretrain import NANO
+from small_configs import NANO
 
 from mmtrain.cli.app import app
 from mmtrain.model import projector_init

@@ -11,12 +11,8 @@ from pathlib import Path
 import pytest
 import zstandard
 from run_metrics import losses, metrics_of
+from small_configs import NANO
 
-NANO = {
-    "model_type": "phi", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
-    "num_attention_heads": 4, "partial_rotary_factor": 0.5, "vocab_size": 400,
-    "max_position_embeddings": 128,
-}  # fmt: skip
 RUN = ("--block", 64, "--steps", 8, "--eval-every", 4, "--save-every", 4, "--precision", "fp32")
 
 

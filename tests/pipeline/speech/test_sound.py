@@ -1,7 +1,6 @@
 """Recordings of every kind -> 16 kHz mono, the first 15 s."""
 
 import io
-import time
 import wave
 
 import av
@@ -92,11 +91,9 @@ def test_only_the_first_15_seconds_of_hours():
             return data
 
     file = Endless()
-    began = time.perf_counter()
     clip = decode(file)
     assert len(clip) == 15 * RATE
     assert file.taken < 2_000_000
-    assert time.perf_counter() - began < 5
 
 
 def test_tags_that_are_not_utf8_do_no_harm():

@@ -45,6 +45,7 @@ def test_word_error_rate_is_no_worse_than_whisperx_called_directly(assistant, sm
     assert rate < 0.12
 
 
+@pytest.mark.perf
 def test_15_seconds_take_less_than_3_after_load(assistant, clips):
     longest = max((read_clip(path) for path in clips), key=len)
     clip = np.pad(longest, (0, 15 * RATE - len(longest)), mode="wrap")

@@ -1,6 +1,5 @@
 """Pictures as a viewer would show them, and files that are none."""
 
-import base64
 import io
 import zlib
 
@@ -8,6 +7,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from small_files import HEIC
 
 from mmtui.errors import InputError
 from mmtui.pipeline.vision import images
@@ -111,19 +111,6 @@ def test_an_embedded_profile_is_applied():
     assert np.abs(same[0, 0] - (120, 60, 200)).max() <= 1
     unfit = shown(saved(image, "PNG", icc_profile=lab))  # as if there were none
     assert unfit[0, 0].tolist() == [120, 60, 200]
-
-
-# A picture of 64 x 32, red and blue halves, as an iPhone would store it (made with pillow-heif).
-HEIC = base64.b64decode(
-    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAX1tZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAA"
-    "AAAAAAAAAAAAACJpbG9jAAAAAERAAAEAAQAAAAABoQABAAAAAAAAAEMAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAA"
-    "AAABAABodmMxAAAAAA5waXRtAAAAAAABAAAA/WlwcnAAAADdaXBjbwAAAHZodmNDAQNwAAAAkAAAAAAAHvAA/P34"
-    "+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQAqQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbq5Ka5"
-    "uAhoMCAAAAMDIAAAAwAhYgABAAZEAcFzwIkAAAATY29scm5jbHgAAQANAAaAAAAAFGlzcGUAAAAAAAAAQAAAAEAA"
-    "AAAoY2xhcAAAAEAAAAABAAAAIAAAAAEAAAAAAAAAAv///+AAAAACAAAAEHBpeGkAAAAAAwgICAAAABhpcG1hAAAA"
-    "AAAAAAEAAQWBAgMFhAAAAEttZGF0AAAAPygBr1jm9Oq//+c7v/8qPSH2JRfX/+Kr1X9RO0/8YSVJLUGhOEOoU1kV"
-    "9AH/X9IQtIF+6STPHCOH8N3q7MGiFA=="
-)
 
 
 def test_phone_photos_in_heic_and_avif():

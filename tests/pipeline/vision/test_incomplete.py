@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from PIL import Image
-from tests.pipeline.test_images import HEIC
+from small_files import HEIC
 
 from mmtui.errors import InputError
 from mmtui.pipeline.vision.images import decode

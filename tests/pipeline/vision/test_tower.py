@@ -192,6 +192,7 @@ def test_a_spec_of_another_shape_is_refused(smol):
         tower.encode([noise()])
 
 
+@pytest.mark.perf
 def test_a_picture_is_encoded_within_a_quarter_of_a_second(smol):
     """On 2 cores; the best of five."""
     spec = smol.spec.vision
