@@ -74,8 +74,10 @@ def _wait(child: int) -> int:
     """Pass signals on until the child ends. Returns its wait status."""
     while True:
         received = signal.sigwaitinfo(_BLOCKED)
-        if received.si_signo in _FORWARDED and received.si_code <= 0:
-            # A process sent it. What the terminal sends, the child gets by itself.
+        # What a process sends is for this one. What the terminal sends, the child gets by itself,
+        # but that the terminal is gone is told the leader of its session alone.
+        is_hangup = received.si_signo == signal.SIGHUP and os.getsid(0) == os.getpid()
+        if received.si_signo in _FORWARDED and (received.si_code <= 0 or is_hangup):
             os.kill(child, received.si_signo)
         elif received.si_signo == signal.SIGCHLD:
             if _is_stopped(child):

@@ -44,6 +44,11 @@ CLIP = {
 TINY = {"vocab_size": 320, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3}
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """The bytes of a file are no name for a test, and gzip writes the time into them."""
+    return f"{argname}: {len(val)} bytes" if isinstance(val, bytes) and len(val) > 20 else None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Those of whoever runs the tests are not what is tested, and their log is not for it."""

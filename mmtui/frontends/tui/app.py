@@ -31,12 +31,13 @@ from mmtui.frontends.tui import keys
 from mmtui.frontends.tui.input import TerminalAnswered
 from mmtui.frontends.tui.posted import FromModel
 from mmtui.frontends.tui.screens.chat import ChatScreen
-from mmtui.frontends.tui.terminal import Terminal
+from mmtui.frontends.tui.terminal import Terminal, is_gone
 from mmtui.frontends.tui.type_ahead import TypeAhead
 from mmtui.text import printable
 
 PURGE_AFTER_S = 60.0
 END_AFTER_S = 2.0  # at most, after a signal
+TERMINAL_CHECK_S = 2.0
 
 
 class ChatApp(App[None]):
@@ -111,6 +112,7 @@ class ChatApp(App[None]):
         for notice in self._early:
             self._told(notice)
         self._chat.call_after_refresh(self._chat.attempt, self.session.load)
+        self.set_interval(TERMINAL_CHECK_S, self._end_without_terminal)
         # Not only when the chat closes: it may be killed each time.
         self.set_timer(PURGE_AFTER_S, store.purge)
 
@@ -143,6 +145,11 @@ class ChatApp(App[None]):
             self.exit(return_code=128 + number)
 
         self.run_worker(end())
+
+    def _end_without_terminal(self) -> None:
+        """A process that is not told of the end of its terminal would read on for ever."""
+        if not self.is_headless and not self.is_web and is_gone():
+            self._hang_up()
 
     def _hang_up(self) -> None:
         """End without the terminal, on which a write would fail or wait forever."""

@@ -1,5 +1,6 @@
 """What the terminal can draw; asked before Textual reads what it says."""
 
+import errno
 import os
 import re
 import select
@@ -97,6 +98,19 @@ def _is_multiplexed() -> bool:
     """Whether this is tmux or screen, which draw nothing by Kitty's protocol."""
     name = os.environ.get("TERM", "")
     return "TMUX" in os.environ or "STY" in os.environ or name.startswith(("tmux", "screen"))
+
+
+def is_gone() -> bool:
+    """Whether the terminal was closed, or its connection: what is typed has no end, then."""
+    if os.name != "posix" or sys.__stdin__ is None:
+        return False
+    import termios
+
+    try:
+        termios.tcgetattr(sys.__stdin__.fileno())
+    except termios.error as error:
+        return error.args[0] == errno.EIO
+    return False
 
 
 def _cell() -> tuple[int, int] | None:

@@ -12,6 +12,7 @@ from textual import constants
 from textual._xterm_parser import XTermParser
 from textual.events import Key, MouseDown, Paste
 
+from mmtui.chat.storage.history import History
 from mmtui.frontends.tui import input as tui_input
 from mmtui.frontends.tui.input import InputParser, TerminalAnswered
 from mmtui.frontends.tui.terminal import ATTRIBUTES
@@ -130,3 +131,29 @@ def test_answers_that_come_late_are_not_in_the_prompt(tmp_path):
         os.close(ours)
     shown = re.sub(rb"\x1b\[[\d;?]*[a-zA-Z]", b"", seen).decode()
     assert "│ and a word" in shown
+
+
+@pytest.mark.parametrize("leads", [True, False], ids=["leader of its session", "not told"])
+def test_a_chat_ends_when_its_terminal_is_gone(tmp_path, leads):
+    """As the end of an SSH connection, or of a terminal's window; nobody else would end it."""
+    ours, theirs = pty.openpty()
+    command = [Path(sys.executable).with_name("mmtui"), "--model", str(tmp_path / "none")]
+    process = subprocess.Popen(
+        ["setsid", "--ctty", *command] if leads else command,
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=not leads,
+        env={**os.environ, "TERM": "xterm-256color", "XDG_DATA_HOME": str(tmp_path)},
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    while b"Ask something" not in seen:
+        seen += os.read(ours, 65536)
+    os.write(ours, b"half a message")
+    while b"half a message" not in seen:
+        seen += os.read(ours, 65536)
+    os.close(ours)
+    try:
+        assert process.wait(timeout=60) != 0
+    finally:
+        process.kill()
+    history = History(tmp_path / "mmtui")
+    assert history.draft(history.latest()).text == "half a message"
