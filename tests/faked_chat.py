@@ -35,6 +35,8 @@ def on_screen(model: EchoingModel) -> int:
     app = ChatApp(Config(), model=model)
     model.hear = app._heard
     app.run()
+    if app.failure is not None:
+        raise app.failure
     if app.unsaved is not None:
         print(app.unsaved.labelled, file=sys.stderr)
     return app.return_code or 0

@@ -24,7 +24,7 @@ from mmtui.frontends.tui.widgets.message import MessageView
 from mmtui.frontends.tui.widgets.transcript import Earlier
 
 # Workers that end by themselves.
-THREADS = ("attach", "copy_by_program", "paste", "decode", "hear_again", "find")
+THREADS = ("attach", "copy_by_program", "paste", "decode", "hear_again", "find", "keep_clip")
 
 
 class FakeRecording:
@@ -155,13 +155,14 @@ class User:
         await self.settle()
 
     async def settle(self) -> None:
-        """Until all messages are handled and all workers are done."""
+        """Until all messages are handled, all workers are done and everything is stored."""
         await self.pilot.pause()
         if self.app.is_running:
             await self.app.type_ahead.drained()
         await self.pilot.pause()
         if working := [worker for worker in self.app.workers if worker.name in THREADS]:
             await self.app.workers.wait_for_complete(working)
+        await asyncio.wrap_future(self.app.session.store.flush())
         await self.pilot.pause()
 
 
