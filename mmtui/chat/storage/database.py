@@ -181,9 +181,10 @@ class Database:
 
     def _migrate(self) -> None:
         if self._version() > VERSION:
-            raise MmtuiError(
+            raise HistoryError(
                 f"the history in {self._folder} was written by a newer mmtui",
                 "update mmtui; the history is left as it is",
+                "history of a newer mmtui",
             )
         if self._version() < VERSION:
             self._connection.execute("PRAGMA journal_mode = WAL")

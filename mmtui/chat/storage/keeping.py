@@ -102,8 +102,7 @@ class Keeping:
         try:
             history = self._opened()
             while self._pending:
-                self._pending[0].write(history)
-                self._pending.pop(0)
+                self._write_first(history)
         except MmtuiError as error:
             self._begin_trouble(error)
             return False
@@ -134,7 +133,12 @@ class Keeping:
             hint = "free some disk space"
             raise MmtuiError("there is no place for an attachment", hint) from error
         kept = spare.file(Attachment(sha256, "image", "", len(data)))
-        self._pending.append(_Pending(None, lambda history: history.keep(kept.read_bytes())))
+
+        def move(history: History) -> None:
+            with suppress(FileNotFoundError):  # temporary folders are emptied by others, too
+                history.keep(kept.read_bytes())
+
+        self._pending.append(_Pending(None, move))
         self.catch_up()
         return sha256
 
@@ -221,6 +225,16 @@ class Keeping:
             return None
 
     # How
+
+    def _write_first(self, history: History) -> None:
+        try:
+            self._pending[0].write(history)
+        except MmtuiError:
+            raise  # it stays, for another time
+        except Exception:
+            self._pending.pop(0)  # a bug must not hold up all that comes after it
+            raise
+        self._pending.pop(0)
 
     def _opened(self) -> History:
         if self._history is None:

@@ -236,8 +236,10 @@ def test_an_error_that_is_not_the_disk_s_is_told(chat):
         raise ZeroDivisionError
 
     chat.session.store._write(chat.session.conversation.snapshot(), broken)
+    chat.session.send("One")
     flushed(chat)
-    assert "ZeroDivisionError" in chat.notices[0]
+    assert "ZeroDivisionError" in chat.notices[0] and len(chat.told) == 1
+    assert chat.history.said() == ["One"]
 
 
 # On a screen
