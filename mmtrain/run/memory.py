@@ -14,7 +14,7 @@ __all__ = ["HEAP_FACTOR", "peak", "reset_peak", "return_freed_memory", "room", "
 
 # Batches of changing shape leave the heap of glibc in pieces: on a CPU, activations take up to so
 # many times their bytes.
-HEAP_FACTOR = 4
+HEAP_FACTOR = 3
 
 
 def room(device: torch.device) -> int:
@@ -46,3 +46,4 @@ def return_freed_memory() -> None:
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         threshold_option, bytes_ = -3, 64 << 10  # M_MMAP_THRESHOLD, mallopt(3)
         libc.mallopt(threshold_option, bytes_)
+        libc.malloc_trim(0)  # and what was freed before

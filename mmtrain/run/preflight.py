@@ -69,6 +69,7 @@ def preflight(
         in_pieces = (memory.HEAP_FACTOR - 1) * needed.activations
         if device.type == "cpu" and needed.total + in_pieces > room:
             memory.return_freed_memory()
+            memory.reset_peak()
             screen.say("memory is scarce: what is freed is given back at once, which takes time")
         forward_s, whole_s, loss = _time(stage, module, batches, accelerator)
         most = needed.moments + memory.peak() - before

@@ -111,6 +111,32 @@ def test_a_dry_run_fetches_no_weights(train, shapes_data, monkeypatch, capsys, t
     assert not (tmp_path / "out").exists()
 
 
+@pytest.fixture
+def align(tiny_model, shapes_data) -> AlignOptions:
+    return AlignOptions(
+        model=str(tiny_model), data=[shapes_data], init="random", steps=1, batch=2, val_limit=0
+    )
+
+
+def test_what_does_not_fit_is_tried_with_force(align, train, monkeypatch, tmp_path):
+    monkeypatch.setattr(preflight.memory, "room", lambda _: 1)
+    with pytest.raises(MmtuiError, match="needs about"):
+        train(align, tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
+    train(align, tmp_path / "forced", force=True)
+    assert checkpoint.read(tmp_path / "forced").sees
+
+
+def test_scarce_memory_is_given_back_at_once(align, train, monkeypatch, capsys, tmp_path):
+    given_back = []
+    monkeypatch.setattr(preflight.memory, "return_freed_memory", lambda: given_back.append(True))
+    train(align, tmp_path / "out", dry_run=True)
+    assert not given_back
+    monkeypatch.setattr(preflight.memory, "HEAP_FACTOR", 1e9)
+    train(align, tmp_path / "out", dry_run=True)
+    assert given_back and "memory is scarce" in capsys.readouterr().err
+
+
 def test_the_time_includes_validation_and_saves():
     options = AlignOptions(steps=100, eval_every=50, save_every=50, save_minutes=0, accumulation=3)
     found = preflight.estimate_seconds(options, 10, 1.0, 3.0, 7.0, int(preflight.SAVED_PER_S))
