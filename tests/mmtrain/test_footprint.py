@@ -93,7 +93,7 @@ def test_phi2_from_scratch_fits_a_card_of_40_gb(monkeypatch):
 
 def test_a_dry_run_fetches_no_weights(train, shapes_data, monkeypatch, capsys, tmp_path):
     """The presets' shapes are known; what a run would fetch is named."""
-    monkeypatch.setattr(plan.assets, "locate", lambda _: None)
+    monkeypatch.setattr(plan.fetch, "locate", lambda _: None)
     monkeypatch.setattr("mmtui.pipeline.assets.fetch.fetch", None)
     monkeypatch.setattr(plan.memory, "room", lambda _: 100 * GIB)
     monkeypatch.setattr(checkpoint, "user_models", lambda: tmp_path / "none")
@@ -106,7 +106,7 @@ def test_a_dry_run_fetches_no_weights(train, shapes_data, monkeypatch, capsys, t
         told = capsys.readouterr().err
         assert "language: hf:microsoft/phi-2, 5.56 GB; a run would fetch it" in told
         assert "vision: hf:timm/vit_betwixt" in told
-        assert "2,779,683,840 parameters" in told or "language" in told
+        assert "parameters" in told and "epochs" in told
         assert "the weights among it" in told
     assert not (tmp_path / "out").exists()
 

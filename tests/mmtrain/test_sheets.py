@@ -25,7 +25,7 @@ def test_a_sheet_grows_with_its_longest_text(tmp_path):
 
 def test_the_best_and_the_worst_are_sorted_by_score(monkeypatch, tmp_path):
     drawn = []
-    monkeypatch.setattr(scores.sheets, "draw", lambda cells, _: drawn.extend(cells))
+    monkeypatch.setattr(scores.contact_sheet, "draw", lambda cells, _: drawn.extend(cells))
     order = [3, 9, 0, 17, 12, 5, 1, 16, 8, 2, 11, 4, 15, 7, 10, 13, 6, 14]
     scores.write_sheet(
         [Prediction(str(n), f"answer {n}", ["reference"], float(n)) for n in order],
