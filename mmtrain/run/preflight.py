@@ -31,7 +31,7 @@ CURES: dict[StageName, str] = {
     " or a lower --max-length",
 }
 TIMED = 4  # batches, after the first
-SAVED_PER_S = 200e6  # bytes of a state that are written and hashed in a second
+SAVED_PER_S = 400e6  # bytes of a state that are written and hashed in a second
 
 
 def preflight(
