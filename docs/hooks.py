@@ -6,7 +6,7 @@ import sys
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-PROGRAMS = {"mmtui": "mmtui.cli.app.app", "mmtrain": "mmtrain.cli.app.app"}
+PROGRAMS = {"mmtui": "mmtui.cli.app", "mmtrain": "mmtrain.cli.app"}
 PAGE = "reference/cli.md"
 
 

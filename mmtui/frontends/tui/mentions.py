@@ -24,6 +24,7 @@ def say_with_files(screen: "ChatScreen", text: str, files: Sequence[Path]) -> No
         loaded = [attachments.load(file) for file in files]
         return [(screen.session.keep(file), file.clip) for file in loaded]
 
+    screen.waiting = text
     screen.find(load, partial(_hear_and_say, screen, text, ()), text)
 
 

@@ -1,5 +1,6 @@
 """Messages that name files, and addresses that are not opened."""
 
+import threading
 import wave
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 from user import awaited, opened, staged
 
+from mmtui.chat import attachments
 from mmtui.chat.protocol import Heard
+from mmtui.chat.storage.history import History
 
 
 @pytest.fixture
@@ -84,3 +87,29 @@ async def test_the_address_of_a_picture_is_answered_with_what_downloads_it(tmp_p
         user.composer.put(f"/image {address}")
         await user.press("enter")
         assert "on the web" in user.told[-1]
+
+
+@awaited
+async def test_what_waits_for_its_file_is_in_the_draft(tmp_path, cat, monkeypatch):
+    """A large picture on a slow disk, and a person who quits meanwhile."""
+    reading, read = threading.Event(), attachments.load
+
+    def load_slowly(path: Path) -> attachments.Loaded:
+        reading.wait()
+        return read(path)
+
+    monkeypatch.setattr(attachments, "load", load_slowly)
+    async with opened(tmp_path / "store") as user:
+        user.composer.put(f"what is in {cat}?")
+        try:
+            await user.pilot.press("enter")
+            await user.app.type_ahead.drained()
+            assert user.composer.text == "" and not user.model.asked
+            await user.chat.keep_draft()
+            await user.app.session.store.written()
+            history = History(tmp_path / "store")
+            assert history.draft(history.latest()).text == f"what is in {cat}?"
+        finally:
+            reading.set()
+        await user.settle()
+        assert asked(user) == (f"what is in {cat}?", 1)

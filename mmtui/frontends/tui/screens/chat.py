@@ -82,6 +82,7 @@ class ChatScreen(AttemptsScreen):
         self._meter, self.microphones = Meter(microphone), microphone.devices
         self._left, self._typed = draft, typed
         self._draft: Draft | None = None  # as it is stored; None while one is being put in place
+        self.waiting = ""  # what is said as soon as the files that it names are read
         self._commands, self.speech = Commands(self), Speech(self)
         self._transcript, self._status = Transcript(session.file), Status()
         self.chips = Chips(session.file, removable=True)
@@ -104,6 +105,7 @@ class ChatScreen(AttemptsScreen):
         gc.freeze()  # all that is here stays
 
     def give_back(self, typed: str) -> None:
+        self.waiting = ""
         self.composer.give_back(typed)
 
     # What is shown
@@ -174,6 +176,7 @@ class ChatScreen(AttemptsScreen):
         ):
             raise UsageError("a file is still being read", "send it in a moment")
         self.session.send(text, (*self.chips.attachments, *named))
+        self.waiting = ""
 
     async def show_said(self) -> None:
         await self.chips.clear()
@@ -244,7 +247,8 @@ class ChatScreen(AttemptsScreen):
         self.copy(event.message.text)
 
     async def keep_draft(self) -> None:
-        draft = Draft(self.composer.unsaid, self.chips.attachments)
+        typed = "\n".join(text for text in (self.waiting, self.composer.unsaid) if text)
+        draft = Draft(typed, self.chips.attachments)
         if self._draft not in (None, draft):
             self._draft = draft
             await self.attempt(self.session.keep_draft, draft)
