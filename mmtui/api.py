@@ -1,19 +1,16 @@
 """The Python interface: load a model once, and have it reply to conversations."""
 
 import asyncio
-import hashlib
-import io
 import os
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from mmtui.chat import attachments
 from mmtui.chat.config import settled
-from mmtui.errors import InputError, MmtuiError, NoSpeechError, UsageError
+from mmtui.errors import MmtuiError, NoSpeechError, UsageError
+from mmtui.media import Image, Sound
 from mmtui.pipeline import assistant as pipeline
 from mmtui.pipeline import prompt
 from mmtui.pipeline.assets import checkpoint
@@ -23,11 +20,6 @@ from mmtui.pipeline.engines.sampling import Sampling
 from mmtui.pipeline.speech.transcription import Transcript
 
 if TYPE_CHECKING:
-    import numpy as np
-    import PIL.Image
-    from numpy.typing import NDArray
-
-    from mmtui.pipeline.speech import sound
     from mmtui.pipeline.vision.images import Picture
 
 __all__ = [
@@ -36,95 +28,6 @@ __all__ = [
 ]  # fmt: skip
 
 Role = Literal["system", "user", "assistant"]
-
-
-class Image:
-    """A picture that goes with a message.
-
-    Args:
-        source: A path, an open binary file or its bytes, a PIL image, or an array (height, width,
-            3) of `uint8`.
-        name: What to call it in results and errors; the path by default.
-    """
-
-    def __init__(
-        self,
-        source: "str | os.PathLike[str] | BinaryIO | bytes | PIL.Image.Image | NDArray[np.uint8]",
-        name: str | None = None,
-    ) -> None:
-        self._source = source
-        is_path = isinstance(source, str | os.PathLike)
-        self.name = name or (os.fspath(source) if is_path else "picture")  # type: ignore[arg-type]
-
-    @cached_property
-    def picture(self) -> "Picture":
-        """The decoded picture.
-
-        Raises:
-            InputError: It is not a picture, it is damaged, or it is too large.
-        """
-        import numpy as np
-        from PIL import Image as PillowImage
-
-        from mmtui.pipeline.vision.images import Picture
-
-        source = self._source
-        if isinstance(source, str | os.PathLike):
-            return attachments.read_picture(Path(source))
-        if isinstance(source, bytes):
-            source = io.BytesIO(source)
-        if not isinstance(source, PillowImage.Image | np.ndarray):
-            return attachments.picture(source, self.name)
-        if isinstance(source, np.ndarray):
-            if source.ndim != 3 or source.shape[2] != 3 or source.dtype != "uint8":
-                raise InputError(
-                    f"{self.name}: an array of {source.dtype} {source.shape} is no picture",
-                    "use uint8 in the shape (height, width, 3)",
-                )
-            source = PillowImage.fromarray(source)
-        image = source.convert("RGB")
-        digest = hashlib.sha256(f"{image.size}".encode() + image.tobytes())
-        return Picture(digest.hexdigest(), image)
-
-
-class Sound:
-    """Speech that goes with a message; its first 15 s are transcribed.
-
-    Args:
-        source: A path, the bytes of an audio file, or an array of samples in [-1, 1], (samples,)
-            or (channels, samples).
-        rate: Samples per second, for an array.
-        name: What to call it in results and errors; the path by default.
-    """
-
-    def __init__(
-        self,
-        source: "str | os.PathLike[str] | bytes | NDArray[np.float32]",
-        rate: int | None = None,
-        name: str | None = None,
-    ) -> None:
-        self._source, self._rate = source, rate
-        is_path = isinstance(source, str | os.PathLike)
-        self.name = name or (os.fspath(source) if is_path else "recording")  # type: ignore[arg-type]
-
-    @cached_property
-    def recording(self) -> "sound.Sound":
-        """Its first 15 s, mono at 16 kHz.
-
-        Raises:
-            InputError: It is not a recording, or it is empty.
-            UsageError: An array came without its rate.
-        """
-        from mmtui.pipeline.speech import sound
-
-        source = self._source
-        if isinstance(source, str | os.PathLike):
-            return attachments.read_sound(Path(source))
-        if isinstance(source, bytes):
-            return sound.decode(io.BytesIO(source))
-        if not self._rate:
-            raise UsageError(f"{self.name}: an array of samples needs its rate", "rate=16000")
-        return sound.from_samples(source, self._rate)
 
 
 Part = str | Image | Sound

@@ -109,7 +109,7 @@ def is_gone() -> bool:
     try:
         termios.tcgetattr(sys.__stdin__.fileno())
     except termios.error as error:
-        return error.args[0] == errno.EIO
+        return bool(error.args[0] == errno.EIO)
     return False
 
 
