@@ -37,6 +37,11 @@ class Image:
         is_path = isinstance(source, str | os.PathLike)
         self.name = name or (os.fspath(source) if is_path else "picture")  # type: ignore[arg-type]
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know about it, such as that it is cut off."""
+        return self.picture.notes
+
     @cached_property
     def picture(self) -> "Picture":
         """The decoded picture.
@@ -87,6 +92,11 @@ class Sound:
         self._source, self._rate = source, rate
         is_path = isinstance(source, str | os.PathLike)
         self.name = name or (os.fspath(source) if is_path else "recording")  # type: ignore[arg-type]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know about it, such as that only its beginning is heard."""
+        return self.recording.notes
 
     @cached_property
     def recording(self) -> "sound.Sound":

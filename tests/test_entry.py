@@ -76,7 +76,7 @@ def test_a_crash_is_one_line_and_the_log_says_where(waiting, log, number, to):
     assert waiting.returncode == 1
     assert error.startswith("error: mmtui crashed: ") and number.name in error
     assert hint == f"hint: {log} says where it happened"
-    assert "cli.py" in log.read_text() and "in ask" in log.read_text()
+    assert "app.py" in log.read_text() and "in ask" in log.read_text()
 
 
 def test_a_process_that_ran_out_of_memory_is_told_as_that(waiting):

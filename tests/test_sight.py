@@ -39,6 +39,7 @@ def test_each_of_two_pictures_is_told_from_the_other(mmtui, smol, pair):
         assert any(name in run.out.lower() for name in names)
 
 
+@pytest.mark.perf
 def test_a_picture_takes_less_than_a_second_and_a_half_to_the_first_word(mmtui, smol):
     """After loading; the best of three."""
     took = [

@@ -140,17 +140,18 @@ def ask(
     for file in asked.mentioned:
         _note(f"attached: {file}")
     names, audio = list(asked.pictures), asked.recording
+    files: list[mmtui.Image | mmtui.Sound] = [*map(_image, names)]
+    files += [mmtui.Sound(audio)] if audio else []
+    for attached in files:
+        _print_notes(attached.notes)
     with reporting() as report:
         loaded = _load(model, engine, report)
-        message: list[mmtui.Image | mmtui.Sound | str] = [*map(_image, names)]
-        message += [mmtui.Sound(audio)] if audio else []
-        message += [asked.text] if asked.text else []
+        message = [*files, asked.text] if asked.text else files
         turns = [mmtui.Turn("system", system)] if system else []
         stream = loaded.reply(
             [*turns, mmtui.Turn("user", message)],
             max_tokens=max_tokens, temperature=temperature, seed=seed,
         )  # fmt: skip
-        _print_notes(stream.notes)
         for heard in stream.transcripts:
             _note(f"heard: {heard}")
         loaded.load(pictures=bool(names))
@@ -179,9 +180,9 @@ def transcribe(
     as_json: JsonOption = False,
 ) -> None:
     """Speech to text."""
+    sound = mmtui.Sound(audio)
+    _print_notes(sound.notes)
     with reporting() as report:
-        sound = mmtui.Sound(audio)
-        _print_notes(sound.recording.notes)
         transcript = _load(model, None, report).transcribe(sound)
     if not transcript.text:
         raise NoSpeechError(str(audio))

@@ -236,8 +236,10 @@ def pid_of(text: str) -> int:
 
 
 def test_twenty_open_pages_stay_within_the_limit_of_chats(monkeypatch):
-    monkeypatch.setattr("mmtui.serve.HEARTBEAT_S", 600.0)  # pages that are not read don't answer
-    monkeypatch.setattr("mmtui.served_chat.END_S", 1.0)
+    monkeypatch.setattr(
+        "mmtui.frontends.serve.HEARTBEAT_S", 600.0
+    )  # pages that are not read don't answer
+    monkeypatch.setattr("mmtui.frontends.served_chat.END_S", 1.0)
 
     async def visit(address: str) -> None:
         async with ClientSession(headers={"Cookie": f"mmtui-{address[10:]}=T"}) as session:

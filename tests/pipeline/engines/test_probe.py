@@ -126,7 +126,7 @@ def test_who_hangs_has_failed(stand_in, monkeypatch):
 def test_who_does_not_wait_leaves_no_outcome_and_no_process(stand_in, number):
     code = (
         "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
-        "from mmtui.pipeline import probe; probe.outcome()"
+        "from mmtui.pipeline.engines import probe; probe.outcome()"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     while not stand_in.decoded:
