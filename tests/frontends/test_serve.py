@@ -236,9 +236,8 @@ def pid_of(text: str) -> int:
 
 
 def test_twenty_open_pages_stay_within_the_limit_of_chats(monkeypatch):
-    monkeypatch.setattr(
-        "mmtui.frontends.serve.HEARTBEAT_S", 600.0
-    )  # pages that are not read don't answer
+    # Pages that are not read do not answer.
+    monkeypatch.setattr("mmtui.frontends.serve.HEARTBEAT_S", 600.0)
     monkeypatch.setattr("mmtui.frontends.served_chat.END_S", 1.0)
 
     async def visit(address: str) -> None:

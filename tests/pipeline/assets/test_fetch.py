@@ -131,7 +131,8 @@ def test_a_killed_fetch_is_not_believed_and_its_leftovers_go(index, cache):
 
 def test_two_processes_at_once_fetch_once(index):
     code = (
-        "from mmtui.pipeline.assets import fetch; from mmtui.pipeline.assets.spec import Asset, Pin;"
+        "from mmtui.pipeline.assets import fetch;"
+        "from mmtui.pipeline.assets.spec import Asset, Pin;"
         f"fetch.fetch(Asset({FOLDER.uri!r}, {FOLDER.pins!r}, download={FOLDER.download}),"
         " lambda step, done, total: print(done))"
     )

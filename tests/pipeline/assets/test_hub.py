@@ -98,7 +98,7 @@ def test_what_is_not_here_and_can_t_be_fetched(hub):
 
 @pytest.mark.parametrize("name", ["", "a/b/c", "-x-/..", "no spaces/here"])
 def test_what_is_no_name(hub, name):
-    with pytest.raises(UsageError, match="there is no model"):
+    with pytest.raises(UsageError, match=r"there is no model|names no repository"):
         fetch.fetch(language(name))
 
 
