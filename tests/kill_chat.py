@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from mmtui.chat.storage.history import History
+from mmtui.chat.history.history import History
 
 CHAT = Path(__file__).with_name("faked_chat.py")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)

@@ -12,12 +12,12 @@ from mmtui.chat import attachments, export
 from mmtui.chat.config import Config
 from mmtui.chat.conversation import Attachment, Conversation, Draft, Message
 from mmtui.chat.figures import Figures
+from mmtui.chat.history.history import History
+from mmtui.chat.history.keeping import PATIENCE_S
+from mmtui.chat.history.store import Store
 from mmtui.chat.model import ModelPort
 from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import Answered, Died, Event, Failed, Heard, Piece, Progress, Ready, Said
-from mmtui.chat.storage.history import History
-from mmtui.chat.storage.keeping import PATIENCE_S
-from mmtui.chat.storage.store import Store
 from mmtui.errors import MmtuiError, UsageError
 from mmtui.text import printable
 

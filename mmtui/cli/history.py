@@ -20,7 +20,7 @@ from mmtui.progress import print_json
 from mmtui.text import one_line, printable
 
 if TYPE_CHECKING:
-    from mmtui.chat.storage.history import History, Summary
+    from mmtui.chat.history.history import History, Summary
 
 history = typer.Typer(help="Earlier conversations.", rich_markup_mode=None, no_args_is_help=True)
 config = typer.Typer(help="Settings.", rich_markup_mode=None, no_args_is_help=True)
@@ -32,7 +32,7 @@ Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How man
 
 @contextmanager
 def _opened() -> "Iterator[History]":
-    from mmtui.chat.storage.history import History
+    from mmtui.chat.history.history import History
 
     opened = History(tell=_warn)
     try:

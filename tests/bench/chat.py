@@ -32,7 +32,7 @@ import psutil
 from PIL import Image
 
 from mmtui.chat.conversation import Attachment, Conversation
-from mmtui.chat.storage.history import History
+from mmtui.chat.history.history import History
 from mmtui.frontends.tui.start import collect_young
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

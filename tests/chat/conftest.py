@@ -6,10 +6,10 @@ import pytest
 from fakes import FakeModel
 
 from mmtui.chat.config import Config
+from mmtui.chat.history.history import History
 from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import Answered, Heard, Piece
 from mmtui.chat.session import Session
-from mmtui.chat.storage.history import History
 
 
 class SpeakingModel(FakeModel):

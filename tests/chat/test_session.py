@@ -6,8 +6,8 @@ from PIL import Image
 
 from mmtui.chat import attachments
 from mmtui.chat.conversation import Draft
+from mmtui.chat.history.history import History
 from mmtui.chat.protocol import Answered, Died, Failed, Piece, Progress, Ready, Said
-from mmtui.chat.storage.history import History
 from mmtui.errors import InputError, MmtuiError, UsageError
 
 

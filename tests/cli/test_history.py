@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mmtui.chat.conversation import Conversation
-from mmtui.chat.storage.history import History
+from mmtui.chat.history.history import History
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from PIL import Image, ImageGrab
 from mmtui.chat.commands import COMMANDS
 from mmtui.chat.config import Config
 from mmtui.chat.conversation import Attachment, Draft
+from mmtui.chat.history.history import History
 from mmtui.chat.protocol import Answered, Event, Heard, Said
 from mmtui.chat.session import Session
-from mmtui.chat.storage.history import History
 from mmtui.errors import MissingError, MmtuiError
 from mmtui.frontends import plain
 from mmtui.pipeline.assets import checkpoint

@@ -143,7 +143,7 @@ def test_after_a_kill_messages_the_partial_answer_and_the_draft_are_there(termin
 
 def said(folder: Path) -> list[str]:
     """What is in the store, question and answer in turn."""
-    from mmtui.chat.storage.history import History
+    from mmtui.chat.history.history import History
 
     history = History(folder / "data" / "mmtui")
     texts = [message.text for message in history.conversation(history.latest() or "").thread]
@@ -152,7 +152,7 @@ def said(folder: Path) -> list[str]:
 
 
 def draft(folder: Path) -> str:
-    from mmtui.chat.storage.history import History
+    from mmtui.chat.history.history import History
 
     history = History(folder / "data" / "mmtui")
     found = history.draft(history.latest() or "").text

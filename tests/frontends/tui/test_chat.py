@@ -9,8 +9,8 @@ from textual.events import Key
 from textual.widgets import Markdown
 from user import NO_MICROPHONE, FakeMicrophone, awaited, opened, staged
 
+from mmtui.chat.history.history import History
 from mmtui.chat.protocol import Answered, Died, Failed, Heard, Progress, Said
-from mmtui.chat.storage.history import History
 from mmtui.frontends.tui.screens.help import HelpScreen
 from mmtui.frontends.tui.screens.history import HistoryScreen
 from mmtui.frontends.tui.screens.picker import FileTree, Picker

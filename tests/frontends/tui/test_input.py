@@ -12,7 +12,7 @@ from textual import constants
 from textual._xterm_parser import XTermParser
 from textual.events import Key, MouseDown, Paste
 
-from mmtui.chat.storage.history import History
+from mmtui.chat.history.history import History
 from mmtui.frontends.tui import input as tui_input
 from mmtui.frontends.tui.input import InputParser, TerminalAnswered
 from mmtui.frontends.tui.terminal import ATTRIBUTES

@@ -16,7 +16,7 @@ from user import FakeMicrophone, User
 
 from mmtui.chat.config import Config
 from mmtui.chat.conversation import Attachment, Conversation
-from mmtui.chat.storage.history import History
+from mmtui.chat.history.history import History
 from mmtui.frontends.tui.app import ChatApp
 from mmtui.frontends.tui.screens.picker import FileTree
 
@@ -34,7 +34,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     from textual_image import widget
 
     monkeypatch.setattr(widget, "Image", widget.HalfcellImage)
-    monkeypatch.setattr("mmtui.chat.storage.history.datetime", Clock)
+    monkeypatch.setattr("mmtui.chat.history.history.datetime", Clock)
     history = History(tmp_path / "store")
     Clock.minutes = 0
     photo = tmp_path / "photos" / "a cat.png"

@@ -9,8 +9,8 @@ import pytest
 from user import awaited, opened, staged
 
 from mmtui.chat import attachments
+from mmtui.chat.history.history import History
 from mmtui.chat.protocol import Heard
-from mmtui.chat.storage.history import History
 
 
 @pytest.fixture

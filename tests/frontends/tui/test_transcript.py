@@ -4,7 +4,7 @@ import pytest
 from user import awaited, opened
 
 from mmtui.chat.conversation import Conversation
-from mmtui.chat.storage.history import History
+from mmtui.chat.history.history import History
 from mmtui.frontends.tui.widgets.transcript import SHOWN, Transcript
 
 

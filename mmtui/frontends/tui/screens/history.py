@@ -16,9 +16,9 @@ from textual.widgets.option_list import Option
 from textual.worker import Worker, WorkerError
 
 from mmtui.chat.conversation import Attachment
+from mmtui.chat.history.history import History, Summary
 from mmtui.chat.notice import Notice
 from mmtui.chat.session import Session
-from mmtui.chat.storage.history import History, Summary
 from mmtui.errors import MmtuiError
 from mmtui.frontends.tui.screens.dialogs import TextDialog
 from mmtui.frontends.tui.widgets.fields import LineField

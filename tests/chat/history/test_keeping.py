@@ -17,10 +17,10 @@ from textual.pilot import Pilot
 from mmtui.chat import attachments
 from mmtui.chat.config import Config
 from mmtui.chat.conversation import Conversation, Draft
+from mmtui.chat.history import database
+from mmtui.chat.history.history import History
+from mmtui.chat.history.store import Store
 from mmtui.chat.session import Session
-from mmtui.chat.storage import database
-from mmtui.chat.storage.history import History
-from mmtui.chat.storage.store import Store
 from mmtui.errors import MmtuiError
 from mmtui.frontends.tui.app import ChatApp
 from mmtui.frontends.tui.screens.dialogs import TextDialog
@@ -33,7 +33,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
     """Nobody is waited for, and temporary folders go with the test."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("temporary")))
     for name in ("PATIENCE_S", "RETRY_S", "BUSY_S"):
-        monkeypatch.setattr(f"mmtui.chat.storage.keeping.{name}", 0.0)
+        monkeypatch.setattr(f"mmtui.chat.history.keeping.{name}", 0.0)
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 
 from mmtui.chat.conversation import Attachment, Conversation, Draft
 from mmtui.chat.export import to_json, to_markdown
-from mmtui.chat.storage.database import HistoryError
-from mmtui.chat.storage.history import UNSENT_S, History
-from mmtui.chat.storage.schema import MIGRATIONS
+from mmtui.chat.history.database import HistoryError
+from mmtui.chat.history.history import UNSENT_S, History
+from mmtui.chat.history.schema import MIGRATIONS
 from mmtui.errors import InputError, MmtuiError
 
 
@@ -362,7 +362,7 @@ def test_two_instances_write_to_one_store(history):
 
 
 def test_new_stores_that_open_at_once_are_both_whole(tmp_path):
-    code = "import sys; from pathlib import Path; from mmtui.chat.storage.history import History;" \
+    code = "import sys; from pathlib import Path; from mmtui.chat.history.history import History;" \
         "sys.stdin.readline(); History(Path(sys.argv[1])).newest()"  # fmt: skip
     started = [
         subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE)
@@ -380,7 +380,7 @@ def test_nothing_that_was_saved_is_lost_by_a_kill(tmp_path):
         import sys
         from pathlib import Path
         from mmtui.chat.conversation import Conversation
-        from mmtui.chat.storage.history import History
+        from mmtui.chat.history.history import History
         history, conversation = History(Path(sys.argv[1])), Conversation()
         for number in range(100_000):
             history.save(conversation, conversation.say(f"message {number}"))

@@ -14,9 +14,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from mmtui.chat.storage.pages import read_rows
-from mmtui.chat.storage.schema import INDEX_MESSAGES, MIGRATIONS, VERSION
-from mmtui.chat.storage.search import fold
+from mmtui.chat.history.pages import read_rows
+from mmtui.chat.history.schema import INDEX_MESSAGES, MIGRATIONS, VERSION
+from mmtui.chat.history.search import fold
 
 DAMAGED = "history-damaged-*.sqlite"  # what damaged files are renamed to
 _ADD_CONVERSATION = (

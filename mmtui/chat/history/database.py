@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mmtui.chat.storage.salvage import salvage
-from mmtui.chat.storage.schema import MIGRATIONS, VERSION
-from mmtui.chat.storage.search import fold
+from mmtui.chat.history.salvage import salvage
+from mmtui.chat.history.schema import MIGRATIONS, VERSION
+from mmtui.chat.history.search import fold
 from mmtui.errors import MmtuiError
 
 FILE = "history.sqlite"

@@ -6,9 +6,9 @@ from contextlib import closing
 import pytest
 
 from mmtui.chat.conversation import Attachment, Conversation
-from mmtui.chat.storage.history import History
-from mmtui.chat.storage.schema import MIGRATIONS
-from mmtui.chat.storage.search import MAX_TERMS, fold, make_snippet, split_terms
+from mmtui.chat.history.history import History
+from mmtui.chat.history.schema import MIGRATIONS
+from mmtui.chat.history.search import MAX_TERMS, fold, make_snippet, split_terms
 
 # ruff: noqa: RUF001 - letters that look like others are what this is about.
 TEXTS = [

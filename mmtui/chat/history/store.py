@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from mmtui.chat.conversation import Attachment, Conversation, Draft, Message
+from mmtui.chat.history.history import History, Summary
+from mmtui.chat.history.keeping import Keeping, Trouble, Write
 from mmtui.chat.notice import Notice
-from mmtui.chat.storage.history import History, Summary
-from mmtui.chat.storage.keeping import Keeping, Trouble, Write
 from mmtui.errors import MmtuiError, UsageError, explain
 
 WRITTEN_S = 0.2  # how long a screen waits at most before it shows what is not stored yet

@@ -17,12 +17,12 @@ from filelock import FileLock, Timeout
 from platformdirs import user_data_path
 
 from mmtui.chat.conversation import Attachment, Conversation, Draft, Message
-from mmtui.chat.storage import rows
-from mmtui.chat.storage.attachment_store import AttachmentStore
-from mmtui.chat.storage.database import BUSY_S, Database, Row, Tell, translated_errors
-from mmtui.chat.storage.salvage import DAMAGED
-from mmtui.chat.storage.schema import INDEX_MESSAGES
-from mmtui.chat.storage.search import make_snippet, split_terms
+from mmtui.chat.history import rows
+from mmtui.chat.history.attachment_store import AttachmentStore
+from mmtui.chat.history.database import BUSY_S, Database, Row, Tell, translated_errors
+from mmtui.chat.history.salvage import DAMAGED
+from mmtui.chat.history.schema import INDEX_MESSAGES
+from mmtui.chat.history.search import make_snippet, split_terms
 from mmtui.errors import InputError, MmtuiError
 
 _HAS_MESSAGES = "EXISTS (SELECT 1 FROM messages WHERE conversation = conversations.id)"

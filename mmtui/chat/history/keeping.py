@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from mmtui.chat.conversation import Attachment, Conversation, Draft
+from mmtui.chat.history.database import BUSY_S, HistoryError
+from mmtui.chat.history.history import UNDO_S, History, Summary
 from mmtui.chat.notice import Notice
-from mmtui.chat.storage.database import BUSY_S, HistoryError
-from mmtui.chat.storage.history import UNDO_S, History, Summary
 from mmtui.errors import InputError, MmtuiError
 
 PATIENCE_S = 1.0  # how long a chat waits for another program before it writes elsewhere

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mmtui.chat.conversation import Attachment, Conversation, Draft
-from mmtui.chat.storage.history import History
+from mmtui.chat.history.history import History
 
 PAGE = 4096
 
@@ -131,7 +131,7 @@ def test_another_instance_goes_on_with_the_new_file(store):
 
 
 def test_an_old_history_with_a_damaged_full_text_index_is_salvaged(store):
-    from mmtui.chat.storage.schema import MIGRATIONS
+    from mmtui.chat.history.schema import MIGRATIONS
 
     (store / "history.sqlite").unlink()
     with closing(sqlite3.connect(store / "history.sqlite")) as database, database:
