@@ -18,7 +18,10 @@ app = typer.Typer(help="Make, check and fetch data.", rich_markup_mode=None, no_
 @app.command()
 def shapes(
     out: Annotated[
-        Path, typer.Option("--out", parser=resolve, metavar="DIR", help="A new folder.")
+        Path,
+        typer.Option(
+            "--out", parser=resolve, metavar="DIR", help="Folder to write: a new or an empty one."
+        ),
     ],
     images: Annotated[int, typer.Option("--images", metavar="N", min=2, help="How many.")] = 2000,
     seed: Annotated[
@@ -37,7 +40,10 @@ def shapes(
 @app.command()
 def mix(
     out: Annotated[
-        Path, typer.Option("--out", parser=resolve, metavar="DIR", help="A new folder.")
+        Path,
+        typer.Option(
+            "--out", parser=resolve, metavar="DIR", help="Folder to write: a new or an empty one."
+        ),
     ],
     captions: Annotated[
         list[Path] | None,
@@ -100,7 +106,7 @@ def mix(
 @app.command()
 def chats(
     out: Annotated[
-        Path, typer.Option("--out", parser=resolve, metavar="FILE", help="A .json to be.")
+        Path, typer.Option("--out", parser=resolve, metavar="FILE", help="JSON file to write.")
     ],
     model: Annotated[
         str, typer.Option("--model", metavar="M", help="Whose answers, without its adapter.")

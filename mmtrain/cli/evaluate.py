@@ -23,7 +23,10 @@ app = typer.Typer(
 Data = Annotated[
     Path, typer.Option("--data", parser=resolve, metavar="PATH", help="What to score on.")
 ]
-Model = Annotated[str, typer.Option("--model", metavar="M", help="A preset or a checkpoint.")]
+Model = Annotated[
+    str,
+    typer.Option("--model", metavar="M", help="Model to score: a preset or a checkpoint folder."),
+]
 Batch = Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Items at once.")]
 Limit = Annotated[
     int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N items.")

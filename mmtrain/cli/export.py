@@ -32,7 +32,8 @@ app = typer.Typer(
 @app.command()
 def model(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", parser=resolve, help="The folder of a run.")
+        Path,
+        typer.Argument(metavar="RUN", parser=resolve, help="Run or checkpoint folder to export."),
     ],
     destination: Annotated[
         str,
@@ -54,7 +55,12 @@ def gguf(
         str, typer.Argument(metavar="CHECKPOINT", help="A folder or a preset; Phi or Llama.")
     ],
     out: Annotated[
-        Path, typer.Argument(metavar="DIR", parser=resolve, help="A new folder, for --model.")
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            parser=resolve,
+            help="Folder to write, for --model: a new one, or an earlier export.",
+        ),
     ],
     quantize: Annotated[
         Literal["q4_0", "q8_0", "f16"],
@@ -71,10 +77,19 @@ def gguf(
 
 @app.command()
 def between(
-    one: Annotated[str, typer.Argument(metavar="ONE", help="A checkpoint or a preset.")],
-    other: Annotated[str, typer.Argument(metavar="OTHER", help="A run that began from it.")],
+    one: Annotated[
+        str, typer.Argument(metavar="ONE", help="First model: a checkpoint folder or a preset.")
+    ],
+    other: Annotated[
+        str, typer.Argument(metavar="OTHER", help="Second model: a run that began from the first.")
+    ],
     out: Annotated[
-        Path, typer.Argument(metavar="DIR", parser=resolve, help="A new folder, for --model.")
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            parser=resolve,
+            help="Folder to write, for --model: a new one, or an earlier export.",
+        ),
     ],
     share: Annotated[
         float,

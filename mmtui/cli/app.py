@@ -61,10 +61,12 @@ def _root(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and warnings.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Chat line by line.")] = False,
     model: Annotated[
-        str | None, typer.Option("--model", metavar="M", help="Of the chat, as in `ask`.")
+        str | None,
+        typer.Option("--model", metavar="M", help="As in `ask`; default: what the settings say."),
     ] = None,
     engine: Annotated[
-        EngineChoice | None, typer.Option("--engine", help="Of the chat, as in `ask`.")
+        EngineChoice | None,
+        typer.Option("--engine", help="As in `ask`; default: what the settings say."),
     ] = None,
     resume: Annotated[
         str | None,
@@ -76,7 +78,12 @@ def _root(
     ] = None,
     image: Annotated[
         list[Path] | None,
-        typer.Option("--image", parser=resolve, metavar="P", help="A picture for the chat."),
+        typer.Option(
+            "--image",
+            parser=resolve,
+            metavar="P",
+            help="Picture to attach in the chat; may be repeated.",
+        ),
     ] = None,
 ) -> None:
     if debug:
@@ -114,7 +121,10 @@ def ask(
     model: ModelOption = "auto",
     engine: EngineOption = None,
     system: Annotated[
-        str | None, typer.Option("--system", metavar="S", help="A system prompt.")
+        str | None,
+        typer.Option(
+            "--system", metavar="S", help="System prompt: what the model is told about its task."
+        ),
     ] = None,
     max_tokens: Annotated[
         int, typer.Option("--max-tokens", metavar="N", min=1, help="Length limit of the answer.")
@@ -174,7 +184,10 @@ def ask(
 @app.command()
 def transcribe(
     audio: Annotated[
-        Path, typer.Argument(metavar="AUDIO", parser=resolve, help="Its first 15 s are heard.")
+        Path,
+        typer.Argument(
+            metavar="AUDIO", parser=resolve, help="Recording; its first 15 s are transcribed."
+        ),
     ],
     model: ModelOption = "auto",
     as_json: JsonOption = False,
@@ -219,10 +232,12 @@ def serve_(
         ),
     ] = 4,
     model: Annotated[
-        str | None, typer.Option("--model", metavar="M", help="Of the chat, as in `ask`.")
+        str | None,
+        typer.Option("--model", metavar="M", help="As in `ask`; default: what the settings say."),
     ] = None,
     engine: Annotated[
-        EngineChoice | None, typer.Option("--engine", help="Of the chat, as in `ask`.")
+        EngineChoice | None,
+        typer.Option("--engine", help="As in `ask`; default: what the settings say."),
     ] = None,
 ) -> None:
     """Serve the chat to a browser, until Ctrl-C.

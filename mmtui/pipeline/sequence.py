@@ -23,13 +23,19 @@ def positions(prompt: Prompt, patches: int) -> list[Position]:
     return opened
 
 
-def reusable(held: Sequence[Position], wanted: Sequence[Position]) -> int:
+def reusable(
+    held: Sequence[Position], wanted: Sequence[Position], prompt: Sequence[Position] = ()
+) -> int:
     """How many leading positions of `wanted` a cache of `held` saves computing.
 
-    The last one is fed anew whatever is held: its logits are needed. What another conversation
-    happens to begin with, its template, is not worth it: positions that are read in other batches
-    differ in their last bits, with which the same seed gives another answer.
+    The last one is fed anew: its logits are needed. Only those after `prompt`, the last one that
+    was read, are kept, so that all of it counts where it comes again: read alone, its last position
+    is rounded otherwise than among the others. What another conversation happens to begin with, its
+    template, is not worth it: positions that are read in other batches differ in their last bits,
+    with which the same seed gives another answer.
     """
+    if list(wanted) == list(prompt) == list(held[: len(wanted)]):
+        return len(wanted)
     common = common_length(held, wanted)
     if common < min(LEAST_SHARED, len(held)):
         return 0

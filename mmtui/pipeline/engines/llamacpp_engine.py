@@ -134,7 +134,7 @@ class LlamaEngine:
 
     def cached(self, sequence: Sequence[Position]) -> int:
         """How many leading positions of `sequence` a `stream` would not compute again."""
-        return len(sequence) if self._is_read(sequence) else reusable(self._held, sequence)
+        return reusable(self._held, sequence, self._prompt)
 
     def stream(
         self, sequence: Sequence[Position], features: Mapping[str, Any], sampler: Sampler
@@ -169,14 +169,6 @@ class LlamaEngine:
         self._cut(0)
         for start in range(0, len(tokens), PREFILL_CHUNK):
             yield self._feed(list(tokens[start : start + PREFILL_CHUNK]), None)
-
-    def _is_read(self, sequence: Sequence[Position]) -> bool:
-        """Whether nothing of a prompt is left to read: the last one comes again.
-
-        Its last position could be read alone, but with other rounding than among the others.
-        """
-        count = len(sequence)
-        return self._prompt == list(sequence) and self._held[:count] == self._prompt
 
     def _next(self, token: int, draft: list[int], sampler: Sampler) -> list[int]:
         """What follows `token`: at least one, and as many more as the `draft` foresaw."""

@@ -40,7 +40,7 @@ class Engine:
 
     def cached(self, sequence: Sequence[Position]) -> int:
         """How many leading positions of `sequence` a `stream` would not compute again."""
-        return len(sequence) if self._is_read(sequence) else reusable(self._held, sequence)
+        return reusable(self._held, sequence, self._prompt)
 
     @torch.inference_mode()
     def stream(
@@ -102,14 +102,6 @@ class Engine:
             new = torch.from_numpy(tokens).to(self._language.device)[:, None]
             logits = decoder.forward(embedding(new), mask, position_ids)
         return answers
-
-    def _is_read(self, sequence: Sequence[Position]) -> bool:
-        """Whether nothing of a prompt is left to read: the last one comes again.
-
-        Its last position could be read alone, but with other rounding than among the others.
-        """
-        count = len(sequence)
-        return self._prompt == list(sequence) and self._held[:count] == self._prompt
 
     def _feed(self, new: Sequence[Position], features: Mapping[str, Tensor]) -> Tensor:
         """Logits after `new`, which the cache then holds; the cache is lost if this fails."""

@@ -1,6 +1,7 @@
 """How the main screens look, in both themes and three sizes: pictures that a person has seen.
 
-`pytest tests/tui/test_looks.py --snapshot-update` draws them anew, after a look at what changed.
+`pytest tests/frontends/tui/test_looks.py --snapshot-update` draws them anew, after a
+look at what changed.
 """
 
 import time
