@@ -17,6 +17,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from textual import _wait
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     LlamaConfig,
@@ -42,6 +43,30 @@ CLIP = {
     "text_cfg": {"context_length": 8, "vocab_size": 64, "width": 64, "heads": 2, "layers": 1},
 }
 TINY = {"vocab_size": 320, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3}
+
+
+# Textual's pilot looks every 20 ms whether the application is idle; keys are the bulk of our tests.
+_wait.SLEEP_GRANULARITY, _wait.SLEEP_IDLE = 0.005, 0.0005
+
+# A test that uses one of these starts a command, loads the weights of smol or trains.
+SLOW_FIXTURES = {"mmtui", "mmtrain", "smol", "train"}
+USER_INTERFACES = Path(__file__).with_name("frontends")
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow tests, so that `pytest -m "not slow"` runs the others."""
+    for item in items:
+        if _is_slow(item):
+            item.add_marker("slow")
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    return (
+        not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+        or item.path.is_relative_to(USER_INTERFACES)
+        or any(item.get_closest_marker(name) for name in ("large", "perf"))
+    )
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

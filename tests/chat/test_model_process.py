@@ -32,6 +32,7 @@ from mmtui.chat.protocol import (
 from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
 
+pytestmark = pytest.mark.slow  # loads torch in other processes
 PATIENCE_S = 120
 
 

@@ -15,6 +15,7 @@ from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assistant import Assistant, Reply
 from mmtui.pipeline.prompt import Turn
 
+pytestmark = pytest.mark.slow  # computes with models of real size
 SMOL_BYTES = 2 * 134_515_008  # in bf16; the output layer is the embedding table
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 BIN = Path(sys.executable).parent
 
+pytestmark = pytest.mark.slow  # trains in other processes
 
 ALIGN = (
     "--steps",

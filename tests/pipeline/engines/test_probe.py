@@ -20,6 +20,8 @@ from mmtui.pipeline.engines import llamacpp_engine, probe, selection
 
 pytest.importorskip("llama_cpp", reason='the engine is not here: pip install "mmtui[llamacpp]"')
 
+pytestmark = pytest.mark.slow  # loads llama.cpp in other processes
+
 # A package of that name, which hands on the real one but for what loads and decodes.
 STAND_IN = """
 import os, signal, sys, time
