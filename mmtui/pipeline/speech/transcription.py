@@ -1,108 +1,105 @@
-"""Speech -> text, by WhisperX."""
+"""Speech to text with Whisper, on the engine of WhisperX.
 
-import contextlib
-import logging
+WhisperX runs Whisper through faster-whisper and CTranslate2, neither of which needs torch. What
+WhisperX adds needs it: finding the speech in long recordings, to cut them into pieces. A clip here
+is at most 15 s long, which is less than the 30 s that Whisper reads at once, so faster-whisper is
+called directly, with WhisperX's decoding options. The transcripts are the same, and `mmtui
+transcribe` starts 2 s earlier.
+"""
+
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mmtui.errors import InputError
 from mmtui.pipeline.assets.spec import SpeechSpec
 from mmtui.pipeline.speech import voice
 from mmtui.pipeline.speech.sound import RATE, Clip
 
-# Whisper's own probability that nobody speaks: 0.71 at most for single words, 0.21 for sentences,
-# noisy or quiet; three quarters of noises, and tones, have more than 0.75.
+# Whisper's probability that a segment holds no speech. Single words reach 0.71 and sentences 0.21,
+# noisy or quiet; three quarters of the noises, and all tones, exceed 0.75.
 _NO_SPEECH = 0.75
-# Less of it is enough where Whisper is unsure of the words, too: their mean log-probability.
-_DOUBTFUL, _UNSURE = 0.6, -1.3
+# A lower probability is enough where the mean log-probability of the words is low as well.
+_PERHAPS_NO_SPEECH, _LOW_LOGPROB = 0.6, -1.3
 
 
 @dataclass(frozen=True)
 class Transcript:
-    text: str  # "" where nobody speaks
+    """What was recognized in a clip.
+
+    Attributes:
+        text: The words; "" where nobody speaks.
+        language: Code of the spoken language, such as "en".
+        seconds: Duration of the clip.
+    """
+
+    text: str
     language: str | None
     seconds: float
 
 
 class SpeechModel:
-    """A WhisperX pipeline over a CTranslate2 folder: voice detection, then recognition.
+    """Voice activity detection, then Whisper.
 
-    On the CPU, also where there is a GPU: 15 s take a second, and its memory is the
-    language model's.
+    It runs on the CPU, also where there is a GPU: 15 s of speech take about a second, and the
+    GPU's memory is left to the language model.
     """
 
     def __init__(self, spec: SpeechSpec, folder: Path) -> None:
-        """Raises InputError if the folder holds no Whisper model."""
-        os.environ.setdefault("PYANNOTE_METRICS_ENABLED", "false")  # telemetry, on by default
-        # Half of the cores: CTranslate2 shares torch's OpenMP, which from more threads than
-        # cores on lets them sleep between any two steps, and the answer comes at half speed.
-        with _quiet():
-            import whisperx
+        """Load the model.
 
-            try:
-                self._pipeline: Any = whisperx.load_model(
-                    str(folder),
-                    "cpu",
-                    compute_type="int8",
-                    language=spec.language,
-                    vad_method="pyannote",  # its weights are in the package; silero's are fetched
-                    local_files_only=True,
-                    threads=max(1, (os.cpu_count() or 2) // 2),
-                )
-            except (RuntimeError, OSError, ValueError) as error:
-                raise InputError(f"{folder} holds no Whisper model: {error}") from error
-        self._recognizer = self._pipeline.model.model = _Recognizer(self._pipeline.model.model)
+        Args:
+            spec: Names the language; None has it detected in each clip.
+            folder: A Whisper model in CTranslate2's layout.
+
+        Raises:
+            InputError: The folder holds no Whisper model.
+        """
+        from faster_whisper import WhisperModel
+
+        self._language = spec.language
+        try:
+            # Half of the cores: CTranslate2 may share an OpenMP runtime with torch, which lets
+            # threads sleep between any two steps once there are more of them than cores.
+            self._model = WhisperModel(
+                str(folder),
+                device="cpu",
+                compute_type="int8",
+                cpu_threads=max(1, (os.cpu_count() or 2) // 2),
+                local_files_only=True,
+            )
+        except (RuntimeError, OSError, ValueError) as error:
+            raise InputError(f"{folder} holds no Whisper model: {error}") from error
 
     def transcribe(self, clip: Clip) -> Transcript:
-        """Recognize what is said; `clip` is mono at 16 kHz."""
-        self._recognizer.no_speech.clear()
-        with _quiet():
-            result = self._pipeline.transcribe(clip, batch_size=1)
-        segments = zip(result["segments"], self._recognizer.no_speech, strict=True)
-        said = [
-            segment["text"].strip()
-            for segment, no_speech in segments
-            if _is_said(segment, no_speech, clip)
+        """Return the words of a clip, mono at 16 kHz and at most 30 s long."""
+        from faster_whisper.vad import get_speech_timestamps
+
+        seconds = len(clip) / RATE
+        changing = voice.movement(clip)
+        if changing == "none" or not get_speech_timestamps(clip):
+            return Transcript("", self._language, seconds)
+        segments, info = self._model.transcribe(
+            clip,
+            language=self._language,
+            beam_size=5,
+            temperature=0.0,
+            without_timestamps=True,
+            condition_on_previous_text=False,
+            compression_ratio_threshold=None,
+            log_prob_threshold=None,
+            no_speech_threshold=None,
+        )
+        words = [
+            segment.text.strip()
+            for segment in segments
+            if changing == "loudness" or _is_spoken(segment.no_speech_prob, segment.avg_logprob)
         ]
-        return Transcript(" ".join(said).strip(), result["language"], len(clip) / RATE)
+        return Transcript(" ".join(words).strip(), info.language, seconds)
 
 
-class _Recognizer:
-    """CTranslate2's Whisper, which also keeps the probability of no speech; WhisperX drops it."""
-
-    def __init__(self, whisper: Any) -> None:
-        self._whisper = whisper
-        self.no_speech: list[float] = []  # of each segment, in their order
-
-    def generate(self, *inputs: Any, **options: Any) -> Any:
-        results = self._whisper.generate(*inputs, **options, return_no_speech_prob=True)
-        self.no_speech += [result.no_speech_prob for result in results]
-        return results
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._whisper, name)
-
-
-def _is_said(segment: dict[str, Any], no_speech: float, clip: Clip) -> bool:
-    """Whether the words of a segment were spoken, or made up under a noise."""
-    piece = clip[int(segment["start"] * RATE) : int(segment["end"] * RATE)]
-    if (movement := voice.movement(piece)) != "spectrum":
-        return movement == "loudness"
-    return no_speech <= _NO_SPEECH and not (
-        no_speech > _DOUBTFUL and segment["avg_logprob"] < _UNSURE
+def _is_spoken(no_speech_prob: float, avg_logprob: float) -> bool:
+    """Return whether words were spoken, rather than made up by Whisper from a noise."""
+    return no_speech_prob <= _NO_SPEECH and not (
+        no_speech_prob > _PERHAPS_NO_SPEECH and avg_logprob < _LOW_LOGPROB
     )
-
-
-@contextlib.contextmanager
-def _quiet() -> Any:
-    """whisperx and pyannote print and log to the user's terminal; stdout must stay ours."""
-    disabled = logging.root.manager.disable
-    logging.disable(max(disabled, logging.WARNING))
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        logging.disable(disabled)
