@@ -6,7 +6,7 @@ import platform
 
 import mmtui
 
-LIBRARIES = ("torch", "transformers", "bitsandbytes", "llama-cpp-python")
+LIBRARIES = ("torch", "transformers", "bitsandbytes", "llama-cpp-python", "xllamacpp")
 
 
 def describe() -> dict[str, str | int]:

@@ -17,7 +17,7 @@ from mmtui.pipeline.assets.checkpoint import Checkpoint
 from mmtui.pipeline.assets.fetch import Report
 from mmtui.pipeline.assets.spec import VisionSpec
 from mmtui.pipeline.assistant import Assistant, prepare
-from mmtui.pipeline.engines import llamacpp_engine
+from mmtui.pipeline.engines import selection
 from mmtui.pipeline.engines import torch_language as language
 from mmtui.pipeline.engines.llamacpp_engine import LlamaModel
 from mmtui.pipeline.engines.torch_language import LanguageModel
@@ -102,7 +102,7 @@ def to_score(found: Checkpoint, report: Report) -> Parts:
 
 def quantized(found: Checkpoint, report: Report) -> LlamaModel:
     """A language model to evaluate as llama.cpp runs it."""
-    return llamacpp_engine.load(
+    return selection.load_llamacpp(
         fetch.fetch(found.spec.language.weights, report),
         precision=found.spec.language.precision,
         adapter=found.adapter,

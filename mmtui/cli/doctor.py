@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from mmtui import logs
+from mmtui import logs, machine
 from mmtui.audio.recorder import SystemMicrophone
 from mmtui.chat import config
 from mmtui.chat.config import settled
@@ -78,41 +78,30 @@ def _engine() -> Finding:
         return Finding("engine", "ok", "torch, as the settings say")
     if chosen == "auto" and selection.has_gpu():
         return Finding("engine", "ok", "torch, on the GPU")
-    if not selection.is_installed():
-        return Finding(
-            "engine",
-            "note" if chosen == "auto" else "bad",
-            "torch; llama.cpp, which is faster on a CPU, is not installed"
-            if chosen == "auto"
-            else "llama.cpp, which the settings ask for, is not installed",
-            "pip install llama-cpp-python, which takes a C++ compiler",
-        )
     return _llamacpp(is_asked_for=chosen == "llamacpp")
 
 
 def _llamacpp(is_asked_for: bool) -> Finding:
-    load = "from mmtui.pipeline.engines.llamacpp_engine import version; print(version())"
-    asked = subprocess.run(
-        [sys.executable, "-P", "-c", load], capture_output=True, text=True, check=False
-    )
-    reinstall = "pip install --force-reinstall --no-cache-dir llama-cpp-python"
+    state: Literal["note", "bad"] = "bad" if is_asked_for else "note"
+    instead = "" if is_asked_for else "torch; "
     forget = f"delete {probe.path()} to try it again"
-    outcome = probe.outcome()
-    if outcome == "crashes":
-        detail = "llama.cpp crashes on this machine"
-        if is_asked_for:
-            return Finding("engine", "bad", detail, f"--engine torch, or {reinstall}, or {forget}")
-        return Finding("engine", "note", f"torch; {detail}", f"{reinstall}, or {forget}")
-    if asked.returncode:
-        last = (asked.stderr.strip().splitlines() or [f"it ends with {asked.returncode}"])[-1]
-        cure = f"{reinstall}, or --engine torch"
-        return Finding("engine", "bad", f"llama.cpp can't be loaded: {last}", cure)
-    version = asked.stdout.strip()
+    try:
+        best = probe.choose_package()
+    except MissingError as error:
+        return Finding("engine", state, f"{instead}{error}", error.hint)
+    if best is None:
+        detail = f"{instead}llama.cpp crashes on this machine"
+        return Finding("engine", state, detail, f"--engine torch, or {forget}")
+    package, outcome = best
+    if outcome == "can't be loaded":
+        reinstall = f"pip install --force-reinstall --no-cache-dir {package}"
+        detail = f"{instead}{package} can't be loaded"
+        return Finding("engine", "bad", detail, f"{reinstall}, or --engine torch, or {forget}")
+    version = f"llamacpp ({package} {machine.installed(package)})"
     if outcome == "works without extra buffers":
         detail = "its fastest kernels crash on this machine, the others work"
         return Finding("engine", "note", f"{version}; {detail}", forget)
-    tried = f", tried out on this machine ({forget})" if outcome else ""
-    return Finding("engine", "ok", f"{version}{tried}")
+    return Finding("engine", "ok", f"{version}, tried out on this machine ({forget})")
 
 
 def _settings() -> Finding:

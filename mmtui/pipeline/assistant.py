@@ -301,9 +301,7 @@ class Assistant:
     def _language(self) -> "LanguageModel | LlamaModel":
         precision, adapter = self.spec.language.precision, self._checkpoint.adapter
         if self.engine == "llamacpp":
-            from mmtui.pipeline.engines import llamacpp_engine
-
-            return llamacpp_engine.load(
+            return selection.load_llamacpp(
                 self._weights, precision=precision, adapter=adapter, report=self._report
             )
         from mmtui.pipeline.engines import torch_language

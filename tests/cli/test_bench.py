@@ -2,7 +2,6 @@
 
 import re
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from mmtui.pipeline import random_weights
 from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assistant import Assistant, Reply
+from mmtui.pipeline.engines.llama_library import find_packages
 from mmtui.pipeline.prompt import Turn
 
 pytestmark = pytest.mark.slow  # computes with models of real size
@@ -37,8 +37,8 @@ def test_it_measures_smol(mmtui, smol):
 
 
 def test_its_table_tells_people_about_llama_cpp_and_their_picture(mmtui, smol, tmp_path: Path):
-    if not find_spec("llama_cpp"):
-        pytest.skip("llama-cpp-python is not installed")
+    if not find_packages():
+        pytest.skip("llama.cpp is not installed")
     photo = tmp_path / "photo.png"
     Image.linear_gradient("L").resize((300, 200)).save(photo)
     run = mmtui("bench", "--model", "smol", "--engine", "llamacpp", "--image", str(photo))
@@ -70,8 +70,8 @@ def test_the_shapes_of_chance_are_those_of_the_model(preset):
 
 @pytest.mark.parametrize("engine", ["torch", "llamacpp"])
 def test_a_model_of_chance_answers(engine, tmp_path: Path):
-    if engine == "llamacpp" and not find_spec("llama_cpp"):
-        pytest.skip("llama-cpp-python is not installed")
+    if engine == "llamacpp" and not find_packages():
+        pytest.skip("llama.cpp is not installed")
     made = random_weights.checkpoint(checkpoint.find("smol"), engine, tmp_path)
     assistant = Assistant(made, engine=engine)
     *_, reply = assistant.reply([Turn("user", ("Hello",))], max_tokens=3)

@@ -10,6 +10,7 @@ from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
 from mmtui.pipeline.assistant import Assistant, Reply, prepare
 from mmtui.pipeline.engines import torch_language
+from mmtui.pipeline.engines.llama_library import find_packages
 from mmtui.pipeline.prompt import Turn
 from mmtui.pipeline.vision.images import Picture
 
@@ -56,7 +57,8 @@ def test_an_exported_gguf_is_the_model_with_both_engines(trained, mmtrain, sessi
     for name, tensor in back.model.state_dict().items():
         torch.testing.assert_close(tensor, expected[name], atol=2e-3, rtol=1e-2)
 
-    pytest.importorskip("llama_cpp", reason='the engine is not here: pip install "mmtui[llamacpp]"')
+    if not find_packages():
+        pytest.skip("llama.cpp is not installed")
     picture = Picture("c" * 64, Image.new("RGB", (64, 64), "red"))
     for content in (("What is this?",), (picture, "And this?")):
         assert said(exported, "llamacpp", *content) == said(trained, "torch", *content)
@@ -80,7 +82,8 @@ def test_a_folder_of_others_and_a_model_that_does_not_fit_are_refused(
 def test_perplexity_is_told_for_both_engines(
     quantization, mmtrain, tiny_seeing_phi, shared, session_cache, tmp_path
 ):
-    pytest.importorskip("llama_cpp", reason='the engine is not here: pip install "mmtui[llamacpp]"')
+    if not find_packages():
+        pytest.skip("llama.cpp is not installed")
     out = tmp_path / "out"
     options = ("--quantize", quantization)
     assert mmtrain("export", "gguf", tiny_seeing_phi, out, *options, env=session_cache).code == 0

@@ -1,13 +1,13 @@
 """The facade over small models and over the real one."""
 
 import dataclasses
-from importlib.util import find_spec
 
 import pytest
 
 from mmtui.errors import MissingError, UsageError
 from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assistant import Assistant, Reply
+from mmtui.pipeline.engines.llama_library import find_packages
 from mmtui.pipeline.prompt import Turn
 
 
@@ -70,8 +70,8 @@ def test_a_conversation_longer_than_the_context_says_by_how_much(tiny):
 
 @pytest.mark.parametrize("engine", ["torch", "llamacpp"])
 def test_a_long_conversation_and_a_long_answer_go_on(tiny, picture, engine):
-    if engine == "llamacpp" and not find_spec("llama_cpp"):
-        pytest.skip("llama-cpp-python is not installed")
+    if engine == "llamacpp" and not find_packages():
+        pytest.skip("llama.cpp is not installed")
     assistant = Assistant(tiny, engine=engine)
     system, latest = Turn("system", ("Z" * 40,)), user(picture, "What is this?")
     round = [user("z" * 200), Turn("assistant", ("y" * 200,))]

@@ -60,17 +60,13 @@ def find_packages() -> list[Package]:
 
 
 def find_files(package: Package) -> list[Path]:
-    """Return the files of an installed package that hold llama.cpp's code, sorted by name.
-
-    Raises:
-        MissingError: The package is not installed.
-    """
+    """Return the files of an installed package that decide how llama.cpp behaves, sorted."""
     spec = find_spec(_MODULES[package])
     if spec is None or spec.origin is None:
-        raise MissingError(f"{package} is not installed", f"pip install {package}")
+        return []
     folder = Path(spec.origin).parent
-    patterns = ("lib/*",) if package == "llama-cpp-python" else ("*.so", "*.pyd")
-    return sorted(file for pattern in patterns for file in folder.glob(pattern))
+    patterns = {"llama-cpp-python": ("__init__.py", "lib/*"), "xllamacpp": ("*.so", "*.pyd")}
+    return sorted(file for pattern in patterns[package] for file in folder.glob(pattern))
 
 
 @cache
@@ -86,7 +82,7 @@ def load_library(package: Package) -> LlamaLibrary:
         version = metadata.version(package)
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         raise MissingError(f"{package} can't be loaded: {error}", _CURES[package]) from error
-    functions.llama_log_set(_IGNORE_LOG, None)
+    functions.llama_log_set(_ignore_log(), None)
     functions.llama_backend_init()
     return LlamaLibrary(functions, package, version)
 
@@ -246,8 +242,12 @@ def _check_defaults(library: ctypes.CDLL) -> None:
                 raise ImportError(f"{name}().{field} is {found}, not {value}")
 
 
-# llama.cpp's log goes to a C function that does nothing. With a Python function, a Ctrl-C that
-# arrives while a model loads would be raised inside the callback, where it is lost.
-_IGNORE_LOG = ctypes.cast(
-    ctypes.CDLL(None).abs, ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
-)
+@cache
+def _ignore_log() -> Any:
+    """Return a C function that takes a line of llama.cpp's log and does nothing.
+
+    With a Python function, a Ctrl-C that arrives while a model loads would be raised inside the
+    callback, where it is lost.
+    """
+    callback = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+    return ctypes.cast(ctypes.CDLL(None).abs, callback)

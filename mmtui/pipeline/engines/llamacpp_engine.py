@@ -4,7 +4,6 @@ import ctypes
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ from typing import Any
 import numpy as np
 import psutil
 
-from mmtui.errors import InputError, MissingError, MmtuiError
+from mmtui.errors import InputError, MmtuiError
 from mmtui.pipeline.assets.fetch import Report, silent
 from mmtui.pipeline.assets.spec import Precision
-from mmtui.pipeline.engines import probe
+from mmtui.pipeline.engines.llama_library import LlamaLibrary
 from mmtui.pipeline.engines.prompt_lookup import Lookup
 from mmtui.pipeline.engines.sampling import Sampler
 from mmtui.pipeline.gguf import conversion
@@ -30,6 +29,7 @@ FIRST_CONTEXT = 2048  # positions that a cache begins with; it grows to the mode
 class LlamaModel:
     """A model that llama.cpp has loaded, and what generation must know of it."""
 
+    library: LlamaLibrary
     handle: Any  # llama_model_p
     tokenizer: Tokenizer
     precision: Precision
@@ -41,7 +41,7 @@ class LlamaModel:
     def stored_as(self) -> str:
         """The kind of most of its weights, in llama.cpp's words: Q4_0, BF16."""
         told = ctypes.create_string_buffer(256)
-        _library().llama_model_desc(self.handle, told, len(told))
+        self.library.functions.llama_model_desc(self.handle, told, len(told))
         return told.value.decode().split(" - ")[0].split()[-1]
 
     @property
@@ -53,65 +53,71 @@ class LlamaModel:
 
     @property
     def hidden(self) -> int:
-        return int(_library().llama_model_n_embd(self.handle))
+        return int(self.library.functions.llama_model_n_embd(self.handle))
 
     @property
     def context(self) -> int:
         """The most positions that the model was made for."""
-        return int(_library().llama_model_n_ctx_train(self.handle))
+        return int(self.library.functions.llama_model_n_ctx_train(self.handle))
 
     @property
     def vocabulary(self) -> int:
         """How many logits each position has."""
-        library = _library()
-        return int(library.llama_vocab_n_tokens(library.llama_model_get_vocab(self.handle)))
+        functions = self.library.functions
+        return int(functions.llama_vocab_n_tokens(functions.llama_model_get_vocab(self.handle)))
 
 
 def load(
     weights: Path,
+    library: LlamaLibrary,
     *,
+    extra_buffers: bool = True,
     precision: Precision = "auto",
     adapter: Path | None = None,
     report: Report = silent,
 ) -> LlamaModel:
     """Load what `conversion.to_gguf` makes of the weights and a LoRA adapter.
 
-    Raises MissingError where llama-cpp-python is not installed or crashes, InputError for weights
-    that llama.cpp can't have.
+    Args:
+        weights: A GGUF, or a folder in Hugging Face's layout.
+        library: The llama.cpp that loads them.
+        extra_buffers: Whether weights may be repacked for the processor's fastest kernels.
+        precision: What weights in another precision are converted to.
+        adapter: Folder of a LoRA adapter, which is merged into the weights.
+        report: Called as the weights are converted and loaded.
+
+    Raises:
+        InputError: llama.cpp can't load these weights.
     """
-    outcome = probe.outcome()
-    if outcome == "crashes":
-        raise MissingError(
-            "the engine llamacpp crashes on this machine", "--engine torch; mmtui doctor tells more"
-        )
     found = conversion.to_gguf(weights, adapter, precision, report)
     tokenizer = Tokenizer(found.folder)
     report("loading the language model", 0, 1)
-    handle = open_model(found.model, extra_buffers=outcome != "works without extra buffers")
+    handle = open_model(library, found.model, extra_buffers=extra_buffers)
     report("loading the language model", 1, 1)
     named = read_json(found.folder / "config.json").get("eos_token_id")
     ends = end_tokens(found.folder, named, tokenizer.eos_token_id)
-    return LlamaModel(handle, tokenizer, precision, ends, found.model)
+    return LlamaModel(library, handle, tokenizer, precision, ends, found.model)
 
 
-def open_model(file: Path, *, extra_buffers: bool) -> Any:
+def open_model(library: LlamaLibrary, file: Path, *, extra_buffers: bool) -> Any:
     """Have llama.cpp load a GGUF.
 
     Args:
+        library: The llama.cpp that loads it.
+        file: The GGUF.
         extra_buffers: Whether weights may be repacked for the processor's fastest kernels.
 
     Returns:
         A `llama_model_p`.
 
     Raises:
-        MissingError: llama-cpp-python can't be imported.
         InputError: llama.cpp can't load the file.
     """
-    library = _library()
-    options = library.llama_model_default_params()
+    functions = library.functions
+    options = functions.llama_model_default_params()
     options.n_gpu_layers = 0
     options.use_extra_bufts = extra_buffers  # versions before it had a name ignore it
-    handle = library.llama_model_load_from_file(os.fsencode(file), options)
+    handle = functions.llama_model_load_from_file(os.fsencode(file), options)
     if not handle:
         raise InputError(f"llama.cpp can't load {file}", "it may be damaged: make it again")
     return handle
@@ -121,7 +127,7 @@ class LlamaEngine:
     """Decodes as `engine.Engine` does, with llama.cpp; it keeps its cache."""
 
     def __init__(self, language: LlamaModel, lookup: bool = True) -> None:
-        self._language, self._library, self._looks_up = language, _library(), lookup
+        self._language, self._library, self._looks_up = language, language.library.functions, lookup
         self._held: list[Position] = []
         self._prompt: list[Position] = []  # the last that was read, and the logits after it
         self._logits: np.ndarray | None = None
@@ -268,34 +274,3 @@ def threads() -> int:
     """One for each physical core that this process may use: a second one only waits."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, min(psutil.cpu_count(logical=False) or 1, allowed or 1))
-
-
-def version() -> str:
-    """For people. Raises MissingError where it can't be loaded."""
-    _library()
-    from llama_cpp import __version__
-
-    return f"llamacpp (llama-cpp-python {__version__}), {threads()} threads"
-
-
-@cache
-def _library() -> Any:
-    """llama.cpp, which keeps its log to itself: it would write over the screen."""
-    try:
-        import llama_cpp
-    except (ImportError, OSError, RuntimeError) as error:
-        if isinstance(error, ModuleNotFoundError):
-            cure = 'pip install "mmtui[llamacpp]"'
-        else:
-            cure = "pip install --force-reinstall --no-cache-dir llama-cpp-python"
-        raise MissingError(f"the engine llamacpp is not here: {error}", cure) from error
-    llama_cpp.llama_log_set(_SILENT, None)
-    llama_cpp.llama_backend_init()
-    return llama_cpp.llama_cpp
-
-
-# What llama.cpp logs goes to a function of C that does nothing: one of Python would be where Ctrl-C
-# arrives while a model loads, and what is raised in a callback is lost.
-_SILENT = ctypes.cast(
-    ctypes.CDLL(None).abs, ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
-)

@@ -16,18 +16,25 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from platformdirs import user_state_path
 
 from mmtui import machine
 from mmtui.errors import InputError, MissingError
 from mmtui.files import replacing
+from mmtui.pipeline.engines.llama_library import (
+    XLLAMACPP_VERSIONS,
+    LlamaLibrary,
+    Package,
+    find_files,
+    find_packages,
+    load_library,
+)
 
-Outcome = Literal["works", "works without extra buffers", "crashes"]
+Outcome = Literal["works", "works without extra buffers", "crashes", "can't be loaded"]
 TIMEOUT_S = 30  # for less than a second of work; who takes longer hangs
 REMEMBERED = 8  # outcomes: of other environments, and of the processors of a migrating machine
 TYPES = (
@@ -36,22 +43,62 @@ TYPES = (
 )  # fmt: skip
 WIDTH, INNER, VOCABULARY = 256, 512, 512  # multiples of all block and tile sizes
 PROMPT_TOKENS, NEW_TOKENS = 64, 3
-_NOT_LOADED = 3  # exit code of a trial: llama-cpp-python can't be imported
+_NOT_LOADED = 3  # exit code of a trial: the package can't be loaded
 
 
-def outcome() -> Outcome | None:
-    """What came of the trial, which is made once for each build of llama.cpp and processor.
+def choose_library() -> tuple[LlamaLibrary, Outcome]:
+    """Load the llama.cpp that works best on this machine.
+
+    Raises:
+        MissingError: None is installed, or none works.
+    """
+    chosen = choose_package()
+    if chosen is None:
+        raise MissingError(
+            "the engine llamacpp crashes on this machine", "--engine torch; mmtui doctor tells more"
+        )
+    package, outcome = chosen
+    return load_library(package), outcome
+
+
+def choose_package() -> tuple[Package, Outcome] | None:
+    """Return the installed package whose llama.cpp works best, and the outcome of its trial.
+
+    A package whose trial was interrupted is taken to work.
 
     Returns:
-        None if llama-cpp-python can't be imported, or if somebody ended the trial.
+        None if none works and one crashes. If none can be loaded, one of them: loading it tells
+        what is wrong.
+
+    Raises:
+        MissingError: None is installed.
     """
-    found = find_spec("llama_cpp")
-    if found is None or found.origin is None:
-        return None
-    key = _key(Path(found.origin).parent)
+    packages = find_packages()
+    if not packages:
+        raise MissingError(
+            "the engine llamacpp is not installed",
+            f"pip install xllamacpp=={max(XLLAMACPP_VERSIONS)}",
+        )
+    outcomes: list[tuple[Outcome, Package]] = []
+    for package in packages:
+        outcome = find_outcome(package) or "works"
+        if outcome == "works":
+            return package, outcome
+        outcomes.append((outcome, package))
+    outcome, package = min(outcomes, key=lambda pair: get_args(Outcome).index(pair[0]))
+    return None if outcome == "crashes" else (package, outcome)
+
+
+def find_outcome(package: Package) -> Outcome | None:
+    """Return the outcome of the trial, which is made once for each build and processor.
+
+    Returns:
+        None if somebody ended the trial.
+    """
+    key = _key(package)
     known = _read()
     if key not in known:
-        tried = _try_out()
+        tried = _try_out(package)
         if tried is None:
             return None
         known[key] = tried
@@ -64,12 +111,12 @@ def path() -> Path:
     return user_state_path("mmtui") / "llamacpp.json"
 
 
-def _key(package: Path) -> str:
-    """Of the version and build of llama-cpp-python, and of what the processor can do."""
-    files = sorted([package / "__init__.py", *package.glob("lib/*")])
+def _key(package: Package) -> str:
+    """Hash what the outcome depends on: the build of llama.cpp, and the processor's features."""
+    files = find_files(package)
     stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    version = machine.installed("llama-cpp-python")
-    facts = (version, stats, platform.machine(), machine.processor_flags())
+    version = machine.installed(package)
+    facts = (package, version, stats, platform.machine(), machine.processor_flags())
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
@@ -90,10 +137,10 @@ def _write(known: dict[str, Outcome]) -> None:
             aside.write_text(json.dumps(known, indent=2))
 
 
-def _try_out() -> Outcome | None:
+def _try_out(package: Package) -> Outcome | None:
     tried: dict[str, Outcome] = {"extra": "works", "none": "works without extra buffers"}
     for buffers, meaning in tried.items():
-        command = [sys.executable, "-P", "-m", "mmtui.pipeline.engines.probe", buffers]
+        command = [sys.executable, "-P", "-m", "mmtui.pipeline.engines.probe", package, buffers]
         try:
             # In a session of its own: Ctrl-C is for this process, which then ends the trial.
             trial = subprocess.run(
@@ -109,7 +156,9 @@ def _try_out() -> Outcome | None:
             continue
         if trial.returncode == 0:
             return meaning
-        if trial.returncode in {_NOT_LOADED, -9, -15}:  # SIGKILL and SIGTERM come from elsewhere
+        if trial.returncode == _NOT_LOADED:
+            return "can't be loaded"
+        if trial.returncode in {-9, -15}:  # SIGKILL and SIGTERM come from elsewhere
             return None
     return "crashes"
 
@@ -121,19 +170,21 @@ def main() -> None:
     from mmtui.pipeline.engines import llamacpp_engine
     from mmtui.pipeline.engines.sampling import GREEDY, Sampler
 
+    package, buffers = sys.argv[1:]
     try:
-        llamacpp_engine.version()
+        library = load_library(cast(Package, package))
     except MissingError:
         sys.exit(_NOT_LOADED)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.gguf"
         _make_model(file)
         try:
-            handle = llamacpp_engine.open_model(file, extra_buffers=sys.argv[1] == "extra")
+            handle = llamacpp_engine.open_model(library, file, extra_buffers=buffers == "extra")
         except InputError:  # of another time than this code: so it can't be tried out
             return
         no_tokenizer: Any = None
-        model = llamacpp_engine.LlamaModel(handle, no_tokenizer, "auto", frozenset(), file)
+        stop_ids: frozenset[int] = frozenset()
+        model = llamacpp_engine.LlamaModel(library, handle, no_tokenizer, "auto", stop_ids, file)
         engine = llamacpp_engine.LlamaEngine(model)
         tokens = engine.stream(range(PROMPT_TOKENS), {}, Sampler(GREEDY))
         list(islice(tokens, NEW_TOKENS))

@@ -1,13 +1,18 @@
 """Which engine answers, where the user leaves it open. Nothing heavy is imported to find out."""
 
 import ctypes
-from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmtui.errors import MissingError
-from mmtui.pipeline.assets.spec import EngineName
+from mmtui.pipeline.assets.fetch import Report, silent
+from mmtui.pipeline.assets.spec import EngineName, Precision
 from mmtui.pipeline.engines import probe
+from mmtui.pipeline.engines.llama_library import find_packages
 from mmtui.pipeline.gguf import conversion
+
+if TYPE_CHECKING:
+    from mmtui.pipeline.engines.llamacpp_engine import LlamaModel
 
 CRASHES = "llama.cpp crashes on this machine, so torch is used; mmtui doctor says more"
 
@@ -22,10 +27,8 @@ def best(weights: Path, adapter: Path | None) -> tuple[EngineName, str | None]:
         return "torch", None
     if preferred() == "torch":
         return "torch", CRASHES if is_wanted() else None
-    from mmtui.pipeline.engines import llamacpp_engine
-
     try:
-        llamacpp_engine.version()
+        probe.choose_library()
     except MissingError:  # it is installed and broken, as `doctor` tells
         return "torch", None
     return "llamacpp", None
@@ -33,7 +36,33 @@ def best(weights: Path, adapter: Path | None) -> tuple[EngineName, str | None]:
 
 def preferred() -> EngineName:
     """llama.cpp on a CPU, where it is installed and does not crash; else torch."""
-    return "llamacpp" if is_wanted() and probe.outcome() != "crashes" else "torch"
+    return "llamacpp" if is_wanted() and probe.choose_package() is not None else "torch"
+
+
+def load_llamacpp(
+    weights: Path,
+    *,
+    precision: Precision = "auto",
+    adapter: Path | None = None,
+    report: Report = silent,
+) -> "LlamaModel":
+    """Load weights with the llama.cpp that works best on this machine.
+
+    Raises:
+        MissingError: llama.cpp is not installed, or crashes on this machine.
+        InputError: llama.cpp can't load these weights.
+    """
+    from mmtui.pipeline.engines import llamacpp_engine
+
+    library, outcome = probe.choose_library()
+    return llamacpp_engine.load(
+        weights,
+        library,
+        extra_buffers=outcome == "works",
+        precision=precision,
+        adapter=adapter,
+        report=report,
+    )
 
 
 def is_wanted() -> bool:
@@ -42,7 +71,7 @@ def is_wanted() -> bool:
 
 
 def is_installed() -> bool:
-    return find_spec("llama_cpp") is not None
+    return bool(find_packages())
 
 
 def has_gpu() -> bool:

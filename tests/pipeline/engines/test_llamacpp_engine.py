@@ -13,22 +13,28 @@ import torch
 from conversations import NEW, features_of, prompts
 from safetensors.torch import save_file
 
-from mmtui.errors import InputError, MissingError
+from mmtui.errors import InputError
 from mmtui.pipeline.assets.fetch import silent
 from mmtui.pipeline.assistant import Assistant, Reply
 from mmtui.pipeline.engines import llamacpp_engine, prompt_lookup, torch_language
+from mmtui.pipeline.engines.llama_library import LlamaLibrary, find_packages, load_library
 from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine, LlamaModel
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler, Sampling
 from mmtui.pipeline.engines.torch_engine import Engine
 from mmtui.pipeline.gguf import conversion
 from mmtui.pipeline.prompt import Turn
 
-pytest.importorskip("llama_cpp", reason='the engine is not here: pip install "mmtui[llamacpp]"')
+pytestmark = pytest.mark.skipif(not find_packages(), reason="llama.cpp is not installed")
 
 
 @pytest.fixture(scope="module", params=["tiny_llama", "tiny_phi"])
 def folder(request: pytest.FixtureRequest) -> Path:
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="module", params=find_packages())
+def library(request: pytest.FixtureRequest) -> LlamaLibrary:
+    return load_library(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +43,8 @@ def torch_model(folder: Path) -> torch_language.LanguageModel:
 
 
 @pytest.fixture(scope="module")
-def model(folder: Path) -> LlamaModel:
-    return llamacpp_engine.load(folder, precision="fp32")
+def model(folder: Path, library: LlamaLibrary) -> LlamaModel:
+    return llamacpp_engine.load(folder, library, precision="fp32")
 
 
 def taken(engine, sequence, features, count: int = NEW, sampling: Sampling = GREEDY) -> list[int]:
@@ -167,13 +173,15 @@ def test_what_was_there_before_is_foreseen_as_far_as_it_agreed():
     assert prompt_lookup.Lookup([1, 2]).draft() == []
 
 
-def test_adapters_are_merged_as_torch_merges_them(folder, tmp_path, cache):
+def test_adapters_are_merged_as_torch_merges_them(folder, tmp_path, cache, library):
     """In fp32; and the copy in the cache is that of this adapter."""
     adapter = lora(folder, tmp_path / "adapter", seed=1)
     expected = torch_language.load(folder, precision="fp32", adapter=adapter)
-    model = llamacpp_engine.load(folder, precision="fp32", adapter=adapter)
+    model = llamacpp_engine.load(folder, library, precision="fp32", adapter=adapter)
     for sequence in prompts(model, 0)[:6]:
-        plain = taken(LlamaEngine(llamacpp_engine.load(folder, precision="fp32")), sequence, {})
+        plain = taken(
+            LlamaEngine(llamacpp_engine.load(folder, library, precision="fp32")), sequence, {}
+        )
         assert taken(LlamaEngine(model), sequence, {}) == taken(Engine(expected), sequence, {})
         assert taken(LlamaEngine(model), sequence, {}) != plain
     one = conversion.to_gguf(folder, adapter, "fp32", silent)
@@ -196,10 +204,10 @@ def lora(folder: Path, place: Path, seed: int) -> Path:
 
 
 @pytest.mark.parametrize("precision", ["auto", "fp16", "bf16", "nf4"])
-def test_quantized_weights_are_near(folder, torch_model, precision):
+def test_quantized_weights_are_near(folder, torch_model, precision, library):
     """Logits of the same prompt, against those of fp32."""
     sequence = prompts(torch_model, 0)[7]
-    model = llamacpp_engine.load(folder, precision=precision)
+    model = llamacpp_engine.load(folder, library, precision=precision)
     engine = LlamaEngine(model)
     exact: list[np.ndarray] = []
     near: list[np.ndarray] = []
@@ -229,50 +237,39 @@ def test_a_conversion_that_nobody_used_for_long_is_removed(folder, tmp_path, cac
     assert first.model.exists() and not second.folder.exists()
 
 
-def test_a_merged_gguf_is_of_the_precision_that_is_asked_for(folder, tmp_path, cache):
+def test_a_merged_gguf_is_of_the_precision_that_is_asked_for(folder, tmp_path, cache, library):
     adapter = lora(folder, tmp_path / "adapter", seed=1)
     own = tmp_path / "own"
     own.mkdir()
     shutil.copy(conversion.to_gguf(folder, None, "fp32", silent).model, own / "model.gguf")
     conversion.copy_tokenizer(folder, own)
-    expected = llamacpp_engine.load(folder, precision="fp32", adapter=adapter)
-    merged = llamacpp_engine.load(own, precision="fp32", adapter=adapter)
+    expected = llamacpp_engine.load(folder, library, precision="fp32", adapter=adapter)
+    merged = llamacpp_engine.load(own, library, precision="fp32", adapter=adapter)
     for sequence in prompts(merged, 0)[:3]:
         assert taken(LlamaEngine(merged), sequence, {}) == taken(
             LlamaEngine(expected), sequence, {}
         )
 
 
-def test_models_that_llama_cpp_can_t_have_are_told(folder, tmp_path, cache):
+def test_models_that_llama_cpp_can_t_have_are_told(folder, tmp_path, cache, library):
     other = tmp_path / "other"
     shutil.copytree(folder, other)
     config = json.loads((other / "config.json").read_bytes())
     (other / "config.json").write_text(json.dumps(config | {"model_type": "mamba"}))
     with pytest.raises(InputError, match="of the kind mamba"):
-        llamacpp_engine.load(other)
+        llamacpp_engine.load(other, library)
     assert conversion.refusal(other, None)
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + bytes(1000))
     shutil.copy(folder / "tokenizer.json", tmp_path)
     with pytest.raises(InputError, match=r"can't load .*broken\.gguf"):
-        llamacpp_engine.load(broken)
+        llamacpp_engine.load(broken, library)
 
 
-def test_nothing_of_its_log_reaches_a_screen(folder, capfd):
-    engine = LlamaEngine(llamacpp_engine.load(folder))
+def test_nothing_of_its_log_reaches_a_screen(folder, capfd, library):
+    engine = LlamaEngine(llamacpp_engine.load(folder, library))
     taken(engine, [1, 2, 3], {})
     assert capfd.readouterr() == ("", "")
-
-
-def test_without_the_library_the_cure_is_told(folder, monkeypatch):
-    import sys
-
-    llamacpp_engine._library.cache_clear()
-    monkeypatch.setitem(sys.modules, "llama_cpp", None)
-    with pytest.raises(MissingError, match="llamacpp is not here") as told:
-        llamacpp_engine.load(folder)
-    assert 'pip install "mmtui[llamacpp]"' in told.value.hint
-    llamacpp_engine._library.cache_clear()
 
 
 def reply(assistant: Assistant, *turns: Turn, **options) -> Reply:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.checkpoint import Checkpoint
 from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
 from mmtui.pipeline.assistant import Assistant
-from mmtui.pipeline.engines import llamacpp_engine, probe, selection
+from mmtui.pipeline.engines import probe, selection
+from mmtui.pipeline.engines.llama_library import find_packages
 
 pytest.importorskip("llama_cpp", reason='the engine is not here: pip install "mmtui[llamacpp]"')
 
@@ -60,6 +62,12 @@ class StandIn:
         package = folder / "llama_cpp" / "__init__.py"
         package.parent.mkdir(parents=True)
         package.write_text(STAND_IN.replace("{fault}", FAULTS[fault]))
+        other = folder / "xllamacpp" / "__init__.py"  # it can't be loaded
+        other.parent.mkdir()
+        other.touch()
+
+    def reveal_xllamacpp(self) -> None:
+        shutil.rmtree(self._folder / "xllamacpp")
 
     @property
     def decoded(self) -> int:
@@ -97,30 +105,30 @@ def with_fault(*faults: str) -> pytest.MarkDecorator:
     indirect=["stand_in"],
 )
 def test_it_is_tried_out_once(stand_in, expected):
-    assert probe.outcome() == expected
+    assert probe.find_outcome("llama-cpp-python") == expected
     decoded = stand_in.decoded
     assert decoded > 0
-    assert probe.outcome() == expected
+    assert probe.find_outcome("llama-cpp-python") == expected
     assert stand_in.decoded == decoded
     probe.path().unlink()
-    assert probe.outcome() == expected
+    assert probe.find_outcome("llama-cpp-python") == expected
     assert stand_in.decoded == 2 * decoded
 
 
 @with_fault("never")
 def test_another_build_or_processor_is_tried_out_again(stand_in, tmp_path, monkeypatch):
-    probe.outcome()
+    probe.find_outcome("llama-cpp-python")
     os.utime(tmp_path / "stand-in" / "llama_cpp" / "__init__.py", (1, 1))
-    probe.outcome()
+    probe.find_outcome("llama-cpp-python")
     monkeypatch.setattr("mmtui.machine.processor_flags", lambda: "fpu amx_tile")
-    probe.outcome()
+    probe.find_outcome("llama-cpp-python")
     assert len(json.loads(probe.path().read_text())) == 3
 
 
 @with_fault("hangs")
 def test_who_hangs_has_failed(stand_in, monkeypatch):
     monkeypatch.setattr(probe, "TIMEOUT_S", 3)
-    assert probe.outcome() == "crashes"
+    assert probe.find_outcome("llama-cpp-python") == "crashes"
 
 
 @with_fault("hangs")
@@ -128,7 +136,7 @@ def test_who_hangs_has_failed(stand_in, monkeypatch):
 def test_who_does_not_wait_leaves_no_outcome_and_no_process(stand_in, number):
     code = (
         "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
-        "from mmtui.pipeline.engines import probe; probe.outcome()"
+        "from mmtui.pipeline.engines import probe; probe.find_outcome('llama-cpp-python')"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     while not stand_in.decoded:
@@ -144,18 +152,18 @@ def test_who_does_not_wait_leaves_no_outcome_and_no_process(stand_in, number):
 @pytest.mark.parametrize("content", ["", "[]", '{"key": 1}', '{"key": [1]}', "\0", '{"k": "fine"}'])
 def test_a_file_of_nonsense_is_replaced(content, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(probe, "_try_out", lambda: "works")
+    monkeypatch.setattr(probe, "_try_out", lambda _: "works")
     probe.path().parent.mkdir()
     probe.path().write_text(content)
-    assert probe.outcome() == "works"
+    assert probe.find_outcome("llama-cpp-python") == "works"
     assert list(json.loads(probe.path().read_text()).values()) == ["works"]
 
 
 def test_nothing_breaks_where_nothing_can_be_remembered(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr(probe, "_try_out", lambda: "works")
-    assert probe.outcome() == "works"
+    monkeypatch.setattr(probe, "_try_out", lambda _: "works")
+    assert probe.find_outcome("llama-cpp-python") == "works"
 
 
 @with_fault("always")
@@ -166,7 +174,7 @@ def test_auto_takes_torch_where_llama_cpp_crashes_and_says_so(stand_in, tiny_lla
     assert "llama.cpp crashes on this machine" in assistant.note
     assert Assistant(found, engine="torch").note is None
     with pytest.raises(MissingError, match="llamacpp crashes on this machine"):
-        llamacpp_engine.load(tiny_llama)
+        selection.load_llamacpp(tiny_llama)
 
 
 @with_fault("with extra buffers")
@@ -175,3 +183,17 @@ def test_a_build_with_a_fault_answers_without_what_is_faulty(stand_in, mmtui, ti
     run = mmtui("ask", "--model", tmp_path / "model", "--json", "--max-tokens", 3, "Hi")
     assert run.code == 0, run.err
     assert run.json["engine"] == "llamacpp"
+
+
+@with_fault("with extra buffers", "always")
+@pytest.mark.skipif("xllamacpp" not in find_packages(), reason="xllamacpp is not installed")
+def test_xllamacpp_is_used_where_llama_cpp_python_crashes(stand_in):
+    assert probe.choose_package() != ("xllamacpp", "works")
+    stand_in.reveal_xllamacpp()
+    assert probe.choose_package() == ("xllamacpp", "works")
+
+
+@with_fault("never")
+def test_llama_cpp_python_is_preferred_where_it_works(stand_in):
+    stand_in.reveal_xllamacpp()
+    assert probe.choose_package() == ("llama-cpp-python", "works")
