@@ -1,20 +1,22 @@
-"""Every `mmtrain` command. What is heavy is imported by the command that needs it."""
+"""The `mmtrain` command. Heavy libraries are imported by the subcommand that needs them."""
 
 import inspect
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import fields, replace
+from dataclasses import Field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_type_hints
 
 import typer
+from annotated_types import Ge, Le
+from typer.models import OptionInfo
 
 import mmtui
 from mmtrain.cli.data import app as data_app
 from mmtrain.cli.evaluate import app as eval_app
 from mmtrain.cli.export import app as export_app
-from mmtrain.options import AlignOptions, FinetuneOptions, PretrainOptions, RunOptions
+from mmtrain.options import AlignOptions, FinetuneOptions, PretrainOptions, RunOptions, StartOptions
 from mmtui.entry import silence_libraries
 from mmtui.errors import UsageError
 from mmtui.paths import resolve
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="mmtrain",
-    help="Trains the models of mmtui, in three stages: pretrain, align, finetune.",
+    help="Train the models of mmtui in three stages: pretrain, align, finetune.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     no_args_is_help=True,
@@ -37,43 +39,32 @@ app.add_typer(data_app, name="data")
 app.add_typer(eval_app, name="eval")
 app.add_typer(export_app, name="export")
 
-ALIGNED = Path("runs/align")  # where a bare `align` leaves its model, a bare `finetune` begins
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        "--out", parser=resolve, metavar="DIR", help="Folder of the run. Default: runs/STAGE."
-    ),
-]
-Resume = Annotated[
-    str | None,
-    typer.Option(
-        "--resume",
-        metavar="auto|DIR",
-        help="Go on with the run in DIR, or with the one in --out if there is one. It keeps its"
-        " options; more --steps prolong it.",
-    ),
-]
-DryRun = Annotated[
-    bool,
-    typer.Option("--dry-run", help="Print the plan and stop; no weights are fetched."),
-]
-Force = Annotated[
-    bool, typer.Option("--force", help="Train even if the plan needs more memory than is free.")
-]
+ALIGN_FOLDER = Path("runs/align")  # the default --out of `align`
+Options = TypeVar("Options", bound=RunOptions)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         print(f"mmtrain {mmtui.__version__}")
         raise typer.Exit
 
 
 @app.callback()
-def _root(
+def _set_up(
     version: Annotated[  # noqa: ARG001
-        bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version.")
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
+        ),
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and warnings.")] = False,
+    debug: Annotated[
+        bool,
+        typer.Option(
+            "--debug",
+            help="Show the traceback of an error, and the warnings of libraries. Use it to report"
+            " a bug.",
+        ),
+    ] = False,
 ) -> None:
     if debug:
         os.environ["MMTUI_DEBUG"] = "1"
@@ -81,119 +72,127 @@ def _root(
         silence_libraries()
 
 
-Options = TypeVar("Options", bound=RunOptions)
+def _add_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that adds the fields of two dataclasses to a command as its options.
 
-
-def _with_options(kind: type[Options]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the fields of `kind` as its options.
-
-    The command is called with `options`, and with `typed`: the names of those that stand on the
-    command line.
+    The command is called with `options`, a `kind`, and `start`, a `StartOptions`.
     """
-    hints = get_type_hints(kind, include_extras=True)
-    names = [field.name for field in fields(kind)]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        def parsed(context: typer.Context, **values: Any) -> None:
-            typed = {
-                name
-                for name in names
-                if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-            }
-            options = kind(**{name: values.pop(name) for name in names})
-            command(options=options, typed=typed, **values)
-
-        own = [
-            parameter
-            for parameter in inspect.signature(command, eval_str=True).parameters.values()
-            if parameter.name not in ("options", "typed")
-        ]
-        taken = [
-            inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=field.default,
-                annotation=hints[field.name],
+        def parse(context: typer.Context, **values: Any) -> None:
+            start = StartOptions(
+                **{field.name: values.pop(field.name) for field in _list_options(StartOptions)},
+                explicit=frozenset(
+                    field.name for field in fields(kind) if _is_explicit(context, field.name)
+                ),
             )
-            for field in fields(kind)
-        ]
-        context = inspect.Parameter(
-            "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
-        )
+            options = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
+            command(options=options, start=start, **values)
+
+        signature = inspect.signature(command, eval_str=True)
         parameters = [
-            context,
-            *taken,
-            *(own_.replace(kind=inspect.Parameter.KEYWORD_ONLY) for own_ in own),
+            inspect.Parameter(
+                "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+            ),
+            *_make_parameters(kind),
+            *(p for name, p in signature.parameters.items() if name not in ("options", "start")),
+            *_make_parameters(StartOptions),
         ]
-        parsed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        parsed.__annotations__ = {p.name: p.annotation for p in parameters}
-        parsed.__name__, parsed.__doc__ = command.__name__, command.__doc__
-        return parsed
+        parse.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        parse.__annotations__ = {p.name: p.annotation for p in parameters}
+        parse.__name__, parse.__doc__ = command.__name__, command.__doc__
+        return parse
 
     return decorate
 
 
-@app.command()
-@_with_options(PretrainOptions)
-def pretrain(
-    options: PretrainOptions,
-    typed: set[str],
-    out: Out = None,
-    resume: Resume = None,
-    dry_run: DryRun = False,
-    force: Force = False,
-) -> None:
-    """Train a Phi language model from random weights, on RedPajama text (.jsonl, .gz, .zst)."""
-    _run(options, typed, out, resume, dry_run, force)
+def _list_options(kind: type[RunOptions | StartOptions]) -> list["Field[Any]"]:
+    """Return the fields of a dataclass that are options of the command line."""
+    return [field for field in fields(kind) if field.name != "explicit"]
+
+
+def _make_parameters(kind: type[RunOptions | StartOptions]) -> list[inspect.Parameter]:
+    """Return the options of a dataclass as parameters that Typer understands."""
+    hints = get_type_hints(kind, include_extras=True)
+    parameters = []
+    for field in _list_options(kind):
+        hint = hints[field.name]
+        for limit in hint.__metadata__:
+            if isinstance(limit, Ge):
+                _get_option(hint).min = cast("float", limit.ge)
+            elif isinstance(limit, Le):
+                _get_option(hint).max = cast("float", limit.le)
+        parameters.append(
+            inspect.Parameter(
+                field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hint
+            )
+        )
+    return parameters
+
+
+def _get_option(hint: Any) -> OptionInfo:
+    return next(part for part in hint.__metadata__ if isinstance(part, OptionInfo))
+
+
+def _is_explicit(context: typer.Context, name: str) -> bool:
+    """Return whether an option was given on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 @app.command()
-@_with_options(AlignOptions)
-def align(
-    options: AlignOptions,
-    typed: set[str],
-    out: Out = None,
-    resume: Resume = None,
-    dry_run: DryRun = False,
-    force: Force = False,
-) -> None:
-    """Train the projector alone, on captions (COCO 2017) or dialogues (LLaVA-Instruct)."""
-    _run(options, typed, out, resume, dry_run, force)
+@_add_options(PretrainOptions)
+def pretrain(options: PretrainOptions, start: StartOptions) -> None:
+    """Train a Phi language model from random weights on text.
+
+    The text is RedPajama's JSON lines (.jsonl, .jsonl.gz, .jsonl.zst), or text files.
+    """
+    _launch(options, start)
 
 
 @app.command()
-@_with_options(FinetuneOptions)
+@_add_options(AlignOptions)
+def align(options: AlignOptions, start: StartOptions) -> None:
+    """Train the projector between a frozen vision tower and a frozen language model.
+
+    The data are captions in the layout of COCO 2017, or LLaVA-Instruct dialogues.
+    """
+    _launch(options, start)
+
+
+@app.command()
+@_add_options(FinetuneOptions)
 def finetune(
     options: FinetuneOptions,
-    typed: set[str],
+    start: StartOptions,
+    *,
     from_: Annotated[
         Path | None,
         typer.Option(
             "--from",
             parser=resolve,
             metavar="DIR",
-            help="As --model, of a folder. Default: runs/align if it is there.",
+            help="Folder of the aligned model to start from; the same as --model DIR. Default:"
+            " runs/align if it exists.",
         ),
     ] = None,
-    out: Out = None,
-    resume: Resume = None,
-    dry_run: DryRun = False,
-    force: Force = False,
 ) -> None:
-    """Train the projector and LoRA over the language model, on dialogues (LLaVA-Instruct)."""
+    """Train the projector, and LoRA on the language model, on LLaVA-Instruct dialogues."""
     if from_ is not None:
         if not from_.is_dir():
-            raise UsageError(f"{from_} is no folder", "--from takes what `mmtrain align` wrote")
-        options, typed = replace(options, model=str(from_)), {*typed, "model"}
-    elif options.model == "auto" and ALIGNED.is_dir():
-        options = replace(options, model=str(ALIGNED))
-    _run(options, typed, out, resume, dry_run, force)
+            raise UsageError(f"{from_} is no folder", "pass --from the folder of an align run")
+        options = replace(options, model=str(from_))
+        start = replace(start, explicit=start.explicit | {"model"})
+    elif options.model == "auto" and ALIGN_FOLDER.is_dir():
+        options = replace(options, model=str(ALIGN_FOLDER))
+    _launch(options, start)
 
 
 @app.command()
 def plot(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="OUT...", parser=resolve, help="Folders of runs.")
+        list[Path],
+        typer.Argument(metavar="RUN...", parser=resolve, help="Folders of the runs to draw."),
     ],
     out: Annotated[
         Path,
@@ -201,45 +200,27 @@ def plot(
             "--out",
             parser=resolve,
             metavar="FILE",
-            help="The picture to write; .png, .jpg, .webp, .svg and .pdf name its format.",
+            help="Picture to write. Its suffix selects the format: .png, .jpg, .webp, .svg or"
+            " .pdf.",
         ),
     ] = Path("loss.png"),
 ) -> None:
-    """Draw the losses of runs over each other."""
+    """Plot the training and validation losses of runs in one figure."""
     from mmtrain.run.plotting import plot as draw
 
     draw(runs, out)
     print(one_line(str(out)))
 
 
-def _run(
-    options: RunOptions,
-    typed: set[str],
-    out: Path | None,
-    resume: str | None,
-    dry_run: bool,
-    force: bool,
-) -> None:
-    if resume not in (None, "auto"):
-        place = resolve(resume)
-        if out is not None and out != place:
-            raise UsageError("--resume DIR and --out name different folders", "leave --out away")
-        out = place
-    with _reporting() as report:
-        from mmtrain.run.launch import Launch, launch
+def _launch(options: RunOptions, start: StartOptions) -> None:
+    with _report_progress() as report:
+        from mmtrain.run.launch import launch
 
-        how = Launch(
-            out=out or Path("runs") / options.stage,
-            resume=resume,
-            dry_run=dry_run,
-            force=force,
-            typed=frozenset(typed),
-        )
-        launch(options, how, report)
+        launch(options, start, report)
 
 
-def _reporting() -> "AbstractContextManager[Report]":
-    """A bar in one of the processes that make a run; the others are silent."""
+def _report_progress() -> "AbstractContextManager[Report]":
+    """Show a progress bar in the first process of a run; the other processes show nothing."""
     if os.environ.get("RANK", "0") == "0":
         return reporting()
     from mmtui.pipeline.assets.fetch import silent

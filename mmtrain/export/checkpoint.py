@@ -106,7 +106,7 @@ def export_gguf(
 
 
 def _must_be_ours(place: Path) -> None:
-    if (place / folder.FILE).exists():
+    if (place / folder.RECORD).exists():
         raise UsageError(f"{place} holds a run", "name another folder")
     if place.exists() and not place.is_dir():
         raise UsageError(f"{place} is not a folder", "name another folder")

@@ -1,4 +1,4 @@
-"""The folder of a run: new, or resumed with the options that it began with; one at a time."""
+"""The folder of a run and its run.json, from which the run is resumed or repeated."""
 
 import json
 import shutil
@@ -10,157 +10,241 @@ from typing import Any, TypeVar
 from filelock import FileLock, Timeout
 
 from mmtrain.data.fingerprint import Fingerprint, describe_changes
-from mmtrain.options import CHANGEABLE, RunOptions, flag
+from mmtrain.options import CHANGEABLE_ON_RESUME, RunOptions, StageName, StartOptions, get_flag
 from mmtui.errors import InputError, UsageError
 from mmtui.files import read_json, replacing
+from mmtui.paths import resolve
 
-FILE = "run.json"
+RECORD = "run.json"
 Options = TypeVar("Options", bound=RunOptions)
 
 
-def find(out: Path, resume: str | None) -> dict[str, Any] | None:
-    """The record of the run in `out` if it is to go on; None if a new one begins there.
+def locate(stage: StageName, start: StartOptions) -> Path:
+    """Return the folder of a run: that of --resume, else --out, else runs/STAGE.
 
     Raises:
-        UsageError: The folder holds something and is not to be resumed, or holds no run.
-        InputError: The record is damaged.
+        UsageError: --resume contradicts --out or --config.
     """
-    is_run = (out / FILE).exists()
-    if resume not in (None, "auto") and not is_run:
-        raise UsageError(f"{out} holds no run", "leave --resume out to begin one")
-    if resume is not None and is_run:
-        return _read(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        hint = f"go on with --resume {out}, or name another --out"
+    if start.resume is not None and start.config is not None:
         raise UsageError(
-            f"{out} holds {'a run' if is_run else 'files'} already",
-            hint if is_run else "name another --out",
+            "--config starts a new run, and --resume continues one", "leave one of the two out"
         )
+    if start.resume in (None, "auto"):
+        return start.out or Path("runs") / stage
+    resumed = resolve(start.resume)
+    if start.out not in (None, resumed):
+        raise UsageError("--resume DIR and --out name different folders", "leave --out out")
+    return resumed
+
+
+def find_record(out: Path, resume: str | None) -> dict[str, Any] | None:
+    """Return run.json of the run to resume, or None if a new run starts in `out`.
+
+    Raises:
+        UsageError: The folder is in use and not to be resumed, or there is no run to resume.
+        InputError: run.json is damaged.
+    """
+    is_run = (out / RECORD).exists()
+    if resume not in (None, "auto") and not is_run:
+        raise UsageError(f"{out} holds no run", "leave --resume out to start one")
+    if resume is not None and is_run:
+        return read_record(out / RECORD)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if is_run:
+            raise UsageError(
+                f"{out} holds a run already",
+                f"continue it with --resume {out}, or choose another --out",
+            )
+        raise UsageError(f"{out} holds files already", "choose another --out")
     return None
 
 
-def resume_options(out: Path, record: dict[str, Any], options: Options, typed: Set[str]) -> Options:
-    """The options that a run began with, and of those that were `typed` what may change.
+def read_record(file: Path) -> dict[str, Any]:
+    """Read a run.json, with or without a byte order mark.
 
     Raises:
-        UsageError: The run is of another stage, or a typed option would change what it trains.
-        InputError: The record is damaged.
+        InputError: The file can't be read, or has no stage or no options.
     """
+    record = read_json(file)
+    if not isinstance(record, dict):
+        raise InputError(f"{file} is not the run.json of a run: it is not a JSON object")
+    for key, kind in (("stage", str), ("options", dict)):
+        if not isinstance(record.get(key), kind):
+            raise InputError(
+                f"{file} has no {key}: it is damaged, or of a version before run.json had them",
+                "start a new run without this file",
+            )
+    return record
+
+
+def write_record(out: Path, record: dict[str, Any]) -> None:
+    """Write run.json into the folder of a run, replacing it in one step."""
+    with replacing(out / RECORD) as partial:
+        partial.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def load_options(file: Path, options: Options, explicit: Set[str]) -> Options:
+    """Return the options in a run.json, overridden by those of the command line.
+
+    Args:
+        file: The run.json of another run.
+        options: The options of the command line.
+        explicit: The names of those that were given on it and are not defaults.
+
+    Raises:
+        UsageError: The run is of another stage.
+        InputError: The file is unusable; the message names the key.
+    """
+    record = read_record(file)
+    if record["stage"] != options.stage:
+        raise UsageError(
+            f"{file} has the options of {record['stage']}, not of {options.stage}",
+            f"mmtrain {record['stage']} --config {file}",
+        )
+    return _override(file, record["options"], options, explicit)
+
+
+def resume_options(
+    out: Path, record: dict[str, Any], options: Options, explicit: Set[str]
+) -> Options:
+    """Return the options of the run to resume, overridden by those that may change.
+
+    Args:
+        out: The folder of the run.
+        record: Its run.json.
+        options: The options of the command line.
+        explicit: The names of those that were given on it and are not defaults.
+
+    Raises:
+        UsageError: The run is of another stage, or an explicit option would change what is trained.
+        InputError: run.json is damaged.
+    """
+    if record["stage"] != options.stage:
+        raise UsageError(
+            f"the run in {out} is of {record['stage']}, not of {options.stage}",
+            "choose another --out",
+        )
+    stored = record["options"]
+    changes = [
+        f"{get_flag(name)} was {_format(stored.get(name))}, is {_format(value)}"
+        for name, value in options_to_json(options).items()
+        if name in explicit
+        and name not in CHANGEABLE_ON_RESUME
+        and value not in (stored.get(name), "auto")
+    ]
+    if changes:
+        raise UsageError(
+            f"the run in {out} was started with other options: {'; '.join(changes)}",
+            "leave them out to resume the run, or start a new one with another --out",
+        )
+    return _override(out / RECORD, stored, options, explicit & CHANGEABLE_ON_RESUME)
+
+
+def _override(file: Path, stored: dict[str, Any], options: Options, explicit: Set[str]) -> Options:
+    """Validate stored options, after those named in `explicit` have been overridden."""
     from pydantic import TypeAdapter, ValidationError
 
-    if record.get("stage") != options.stage:
-        raise UsageError(
-            f"the run in {out} is one of {record.get('stage')}, not {options.stage}",
-            "name another --out",
-        )
-    begun = record.get("options")
-    if not isinstance(begun, dict):
-        raise UsageError(
-            f"{out / FILE} does not say with which options the run began: it is of an earlier"
-            " version",
-            "begin a new run, --out DIR",
-        )
-    given = {name: value for name, value in to_json(options).items() if name in typed}
-    changed = [
-        f"{flag(name)} was {_shown(begun.get(name))}, is {_shown(value)}"
-        for name, value in given.items()
-        if name not in CHANGEABLE and value not in (begun.get(name), "auto")
-    ]
-    if changed:
-        raise UsageError(
-            f"the run in {out} began with other options: {'; '.join(changed)}",
-            "leave them out, for a run keeps what it began with; or begin a new one, --out DIR",
-        )
-    kept = {name: value for name, value in given.items() if name in CHANGEABLE}
+    overrides = {name: v for name, v in options_to_json(options).items() if name in explicit}
     try:
-        merged: Options = TypeAdapter(type(options)).validate_python(begun | kept)
+        merged: Options = TypeAdapter(type(options)).validate_json(
+            json.dumps(stored | overrides), strict=True
+        )
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        is_unknown = first["type"] == "unexpected_keyword_argument"
+        problem = "there is no such option" if is_unknown else first["msg"]
         raise InputError(
-            f"{out / FILE} is damaged: {where}: {first['msg']}", "begin a new run, --out DIR"
+            f"{file}: {key}: {problem}", f"mmtrain {options.stage} --help lists the options"
         ) from error
     return merged
 
 
-def compare_start(out: Path, record: dict[str, Any], now: dict[str, Any]) -> None:
-    """Check that a resumed run begins with the processes and the weights that it began with.
+def check_same_start(out: Path, record: dict[str, Any], current: dict[str, Any]) -> None:
+    """Check that a run is resumed with the processes and the weights that it was started with.
+
+    Args:
+        out: The folder of the run.
+        record: Its run.json.
+        current: The same keys for this start.
 
     Raises:
-        UsageError: They differ between `record`, of the run in `out`, and `now`.
+        UsageError: They differ.
     """
-    if record.get("processes") != now["processes"]:
+    if record.get("processes") != current["processes"]:
         raise UsageError(
-            f"the run in {out} began with {record.get('processes')} processes, not"
-            f" {now['processes']}",
-            "launch as many as then, or begin a new run, --out DIR",
+            f"the run in {out} was started with {record.get('processes')} processes, not"
+            f" {current['processes']}",
+            f"launch {record.get('processes')} processes, or start a new run with another --out",
         )
-    if record.get("checkpoint_sha256") != now["checkpoint_sha256"]:
+    if record.get("checkpoint_sha256") != current["checkpoint_sha256"]:
         raise UsageError(
-            f"{now['options']['model']} is not the model that the run in {out} began from",
-            "name where that one lies with --model, or begin a new run, --out DIR",
+            f"{current['options']['model']} is not the model that the run in {out} started from",
+            "pass that model with --model, or start a new run with another --out",
         )
 
 
-def compare_data(out: Path, now: dict[str, Fingerprint]) -> None:
-    """Raises UsageError, naming what changed, if the run in `out` began with other data.
+def check_same_data(out: Path, record: dict[str, Any], current: dict[str, Fingerprint]) -> None:
+    """Check that a run is resumed with the data that it was started with.
 
-    `now` holds a fingerprint for each part of the data, such as "training".
+    Args:
+        out: The folder of the run.
+        record: Its run.json.
+        current: The fingerprint of each part of the data, such as "training".
+
+    Raises:
+        UsageError: The data differ; the message names what changed.
     """
-    before = _read(out).get("fingerprint")
-    if before is None:  # a run from before fingerprints were kept
+    before = record.get("fingerprint")
+    if before is None:  # a run from before fingerprints were recorded
         return
-    changed = [
-        change for part in now for change in describe_changes(part, before.get(part, {}), now[part])
+    changes = [
+        change
+        for part in current
+        for change in describe_changes(part, before.get(part, {}), current[part])
     ]
-    if changed:
+    if changes:
         raise UsageError(
-            f"the data of the run in {out} has changed: {', '.join(changed)}",
-            "put the data back as it was, or begin a new run with --out DIR",
+            f"the data of the run in {out} has changed: {', '.join(changes)}",
+            "restore the data, or start a new run with another --out",
         )
 
 
-def claim(out: Path) -> FileLock:
-    """Make the folder of a run this process's own, as long as it lives and holds the lock.
+def lock(out: Path) -> FileLock:
+    """Lock the folder of a run for this process, and remove what a killed run left behind.
+
+    Returns:
+        The lock; the folder stays locked until it is released or the process ends.
 
     Raises:
         UsageError: Another process trains there.
     """
     (out / "state").mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out / "state" / ".lock")
+    file_lock = FileLock(out / "state" / ".lock")
     try:
-        lock.acquire(timeout=0)
+        file_lock.acquire(timeout=0)
     except Timeout as error:
-        raise UsageError(f"another process trains in {out}", "name another --out") from error
-    for left in [*out.glob(".new-*"), *out.glob(".language-*"), *out.glob("state/.0*")]:
-        shutil.rmtree(left, ignore_errors=True)  # of a run that was killed while it saved
-    return lock
+        raise UsageError(f"another process trains in {out}", "choose another --out") from error
+    for partial in [*out.glob(".new-*"), *out.glob(".language-*"), *out.glob("state/.0*")]:
+        shutil.rmtree(partial, ignore_errors=True)
+    return file_lock
 
 
-def write(out: Path, record: dict[str, Any]) -> None:
-    with replacing(out / FILE) as aside:
-        aside.write_text(json.dumps(record, indent=2) + "\n")
+def options_to_json(options: RunOptions) -> dict[str, Any]:
+    """Return options as run.json stores them.
+
+    Paths become absolute, so that a run can be resumed from another working directory.
+    """
+    return {name: _to_json(value) for name, value in asdict(options).items()}
 
 
-def to_json(options: RunOptions) -> dict[str, Any]:
-    """The options as run.json holds them, with absolute paths: a run may go on from elsewhere."""
-    return {name: _plain(value) for name, value in asdict(options).items()}
-
-
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value.absolute())
-    return [_plain(item) for item in value] if isinstance(value, list) else value
+    return [_to_json(item) for item in value] if isinstance(value, list) else value
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return str(value)
-
-
-def _read(out: Path) -> dict[str, Any]:
-    record = read_json(out / FILE)
-    if not isinstance(record, dict):
-        raise InputError(f"{out / FILE} is damaged", "begin a new run, --out DIR")
-    return record

@@ -1,6 +1,6 @@
 """From the options of a stage's command to a run of the loop."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,7 @@ from mmtrain.options import (
     FinetuneOptions,
     PretrainOptions,
     RunOptions,
+    StartOptions,
 )
 from mmtrain.run import folder, plan, provenance, state
 from mmtrain.run.console import Screen
@@ -35,61 +36,59 @@ from mmtui.pipeline.engines import torch_language
 PHI2_TOKENS = 50295
 
 
-@dataclass(frozen=True, kw_only=True)
-class Launch:
-    """What is decided anew at each start of a run; `typed` are the options on the command line."""
+def launch(options: RunOptions, start: StartOptions, report: Report) -> None:
+    """Start a run, resume one, or print the plan of one.
 
-    out: Path
-    resume: str | None
-    dry_run: bool
-    force: bool
-    typed: frozenset[str]
-
-
-def launch(options: RunOptions, how: Launch, report: Report) -> None:
-    """Begin a run, go on with one, or say what one would take.
+    Args:
+        options: The options of the command line; --resume and --config take the others from a
+            run.json.
+        start: How the run is started.
+        report: Called with the progress of downloads and of reading the data.
 
     Raises:
-        UsageError: The folder is in use, or a resumed run was begun with something else.
+        UsageError: The folder is in use, or the run can't be resumed with these options.
         MmtuiError: The run will not fit into memory, or fails.
-        KeyboardInterrupt: It was interrupted, and is saved.
+        KeyboardInterrupt: The run was interrupted, after its state was saved.
     """
+    out = folder.locate(options.stage, start)
     record = None
-    if how.resume is not None or not how.dry_run:
-        record = folder.find(how.out, how.resume)
+    if start.resume is not None or not start.dry_run:
+        record = folder.find_record(out, start.resume)
     if record is not None:
-        options = folder.resume_options(how.out, record, options, how.typed)
+        options = folder.resume_options(out, record, options, start.explicit)
+    elif start.config is not None:
+        options = folder.load_options(start.config, options, start.explicit)
     if options.track and find_spec(options.track) is None:
         raise MissingError(f"{options.track} is not installed", f"pip install {options.track}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     options = replace(options, precision=loading.training_precision(options.precision, device))
-    accelerator = _accelerator(options, how.out, device)
+    accelerator = _make_accelerator(options, out, device)
     screen = Screen(options.stage, options.steps, speaks=accelerator.is_main_process)
-    newest = state.newest(how.out, screen.say) if record is not None else None
-    if newest is not None and _is_finished(newest[0], options, how.out, screen):
+    newest = state.newest(out, screen.say) if record is not None else None
+    if newest is not None and _is_finished(newest[0], options, out, screen):
         return
     found = loading.find(options.model)
-    options = _settle(options, found, accelerator)
+    options = _resolve_defaults(options, found, accelerator)
     torch.manual_seed(options.seed)
-    if how.dry_run and plan.is_unfetched(options, found):
-        split = _dialogues(options, accelerator, screen)
+    if start.dry_run and plan.is_unfetched(options, found):
+        split = _read_dialogues(options, accelerator, screen)
         report("starting", 1, 1)
-        plan.describe_unfetched(options, found, split, accelerator, screen, how.force)
+        plan.describe_unfetched(options, found, split, accelerator, screen, start.force)
         return
-    stage = _build(options, found, accelerator, screen, how.force, report)
-    loop = Loop(stage, options, how.out, accelerator, screen)
-    if not how.dry_run:
+    stage = _build(options, found, accelerator, screen, start.force, report)
+    loop = Loop(stage, options, out, accelerator, screen)
+    if not start.dry_run:
         stage.prepare()
-        record = _record(options, found, stage, accelerator, how.out, record)
-    report("starting", 1, 1)  # the bar of the run takes over
-    loop.check(how.force)
-    if not how.dry_run:
+        record = _make_record(options, found, stage, accelerator, out, record)
+    report("starting", 1, 1)  # ends the progress bar: that of the run follows
+    loop.check(start.force)
+    if not start.dry_run:
         assert record is not None
-        _train(loop, options, record, newest, how.out, accelerator, screen)
-        screen.say(f"done; the model is in {how.out}")
+        _train(loop, options, record, newest, out, accelerator, screen)
+        screen.say(f"done; the model is in {out}")
 
 
-def _accelerator(options: RunOptions, out: Path, device: torch.device) -> Accelerator:
+def _make_accelerator(options: RunOptions, out: Path, device: torch.device) -> Accelerator:
     # One process may tokenize or encode for hours while the others wait.
     patience = InitProcessGroupKwargs(timeout=timedelta(days=2))
     return Accelerator(
@@ -115,7 +114,9 @@ def _is_finished(step: int, options: RunOptions, out: Path, screen: Screen) -> b
     return step == options.steps
 
 
-def _settle(options: RunOptions, found: Checkpoint, accelerator: Accelerator) -> RunOptions:
+def _resolve_defaults(
+    options: RunOptions, found: Checkpoint, accelerator: Accelerator
+) -> RunOptions:
     """The options with what `auto` stands for here: run.json says what is really trained."""
     if options.model == "auto":
         model = found.spec.name
@@ -138,11 +139,10 @@ def _build(
 ) -> Stage:
     if isinstance(options, PretrainOptions):
         return _build_pretrain(options, found, accelerator, screen, force, report)
-    split = _dialogues(options, accelerator, screen)
-    precision = loading.training_precision(options.precision, accelerator.device)
+    split = _read_dialogues(options, accelerator, screen)
     if isinstance(options, AlignOptions):
         loading.needs_sight(found)
-        parts = loading.load(found, precision, accelerator.device, report, adapted=False)
+        parts = loading.load(found, options.precision, accelerator.device, report, adapted=False)
         return align.build(parts, split, options, accelerator, screen.say)
     assert isinstance(options, FinetuneOptions)
     if found.projector is None:
@@ -150,7 +150,7 @@ def _build(
             f"NOT ALIGNED: {found.spec.name} has no projector, it begins from captions; after"
             " `mmtrain align`, --from its folder, it learns more"
         )
-    stored = "nf4" if options.quantize == "nf4" else precision
+    stored = "nf4" if options.quantize == "nf4" else options.precision
     parts = loading.load(found, stored, accelerator.device, report, adapted=False)
     return finetune.build(parts, split, options, accelerator, screen.say)
 
@@ -178,13 +178,13 @@ def _build_pretrain(
     return pretrain.build(shape, tokenizer, packed, options, found.spec, accelerator)
 
 
-def _dialogues(options: RunOptions, accelerator: Accelerator, screen: Screen) -> Split:
+def _read_dialogues(options: RunOptions, accelerator: Accelerator, screen: Screen) -> Split:
     images = options.images if isinstance(options, FinetuneOptions) else None
     with accelerator.main_process_first():
         return sources.dialogues(options.data or [], options.stage, images, screen.say)
 
 
-def _record(
+def _make_record(
     options: RunOptions,
     found: Checkpoint,
     stage: Stage,
@@ -202,15 +202,15 @@ def _record(
     now = {
         "stage": options.stage,
         **start,
-        "options": folder.to_json(options),
+        "options": folder.options_to_json(options),
         "processes": accelerator.num_processes,
         "checkpoint_sha256": None if is_new else provenance.checkpoint_sha256(found),
         "fingerprint": _fingerprint(stage),
     }
     if before is None:
         return now
-    folder.compare_start(out, before, now)
-    folder.compare_data(out, now["fingerprint"])
+    folder.check_same_start(out, before, now)
+    folder.check_same_data(out, before, now["fingerprint"])
     resumed = [*before.get("resumed", []), start]
     return before | {"options": now["options"], "resumed": resumed}
 
@@ -234,10 +234,10 @@ def _train(
 ) -> None:
     lock = None
     if accelerator.is_main_process:
-        lock = folder.claim(out)
-        folder.write(out, record)
+        lock = folder.lock(out)
+        folder.write_record(out, record)
     accelerator.wait_for_everyone()
-    if not (out / folder.FILE).exists():
+    if not (out / folder.RECORD).exists():
         raise UsageError(
             f"{out} is not one folder for all processes", "--out on a shared file system"
         )

@@ -48,7 +48,7 @@ class Loop:
         optimizer = optimizers.build(
             options.optimizer,
             stage.module,
-            options.rates,
+            options.learning_rates,
             options.weight_decay,
             accelerator.device,
             is_sharded,
@@ -66,7 +66,7 @@ class Loop:
     def run(self, resumed: tuple[int, Path] | None = None) -> None:
         """Raises KeyboardInterrupt after SIGINT or SIGTERM, when the state is saved."""
         options = self._options
-        window = options.window(self._accelerator.num_processes)
+        window = options.count_rows_per_step(self._accelerator.num_processes)
         self._order = Order(self._stage.train.lengths, window, options.seed)
         # Dropout differs between processes; a resumed run takes its chance from its state.
         torch.manual_seed(options.seed + self._accelerator.process_index)

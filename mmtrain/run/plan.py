@@ -107,7 +107,7 @@ def describe_unfetched(
         raise InputError("there is no example to train on")
     length = min(max(train.lengths), options.max_length)
     module, weights, needed = measure_unfetched(options, found, length, accelerator.device)
-    window = options.window(accelerator.num_processes)
+    window = options.count_rows_per_step(accelerator.num_processes)
     epochs = options.steps * window / len(train.lengths)
     for line in [
         *describe_parameters(module),

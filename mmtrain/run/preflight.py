@@ -52,7 +52,7 @@ def preflight(
     device = accelerator.device
     room, before = memory.room(device), memory.used(device)
     memory.reset_peak()
-    window = options.window(accelerator.num_processes)
+    window = options.count_rows_per_step(accelerator.num_processes)
     batches = _batches(stage, options, accelerator)
     tokens = float(np.mean([trained_tokens(batch) for batch in batches])) * window / options.batch
     for line in [
@@ -130,7 +130,9 @@ def format_gib(size: float) -> str:
 
 def _batches(stage: Stage, options: RunOptions, accelerator: Accelerator) -> list[Any]:
     """The longest rows, and batches from all over the first epoch."""
-    order = Order(stage.train.lengths, options.window(accelerator.num_processes), options.seed)
+    order = Order(
+        stage.train.lengths, options.count_rows_per_step(accelerator.num_processes), options.seed
+    )
     count = min(TIMED, options.steps * options.accumulation)
     steps = [index * min(order.windows_per_epoch, options.steps) // count for index in range(count)]
     chosen = [

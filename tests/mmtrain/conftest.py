@@ -57,17 +57,19 @@ def shapes_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def train(session_cache: dict, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Runs a stage in this process, as its command does; `typed` names what was typed."""
-    from mmtrain.run.launch import Launch, launch
+    """Runs a stage in this process, as its command does.
+
+    `explicit` names the options that were given on the command line.
+    """
+    from mmtrain.options import StartOptions
+    from mmtrain.run.launch import launch
     from mmtui.pipeline.assets.fetch import silent
 
     monkeypatch.setenv("XDG_CACHE_HOME", session_cache["XDG_CACHE_HOME"])
 
-    def run(options, out: Path, resume: str | None = None, typed: tuple = (), **how: bool) -> None:
-        AcceleratorState._reset_state(True)  # the precision of another run is in it
-        chosen = {"dry_run": False, "force": False} | how
-        given = Launch(out=out, resume=resume, typed=frozenset(typed), **chosen)
-        launch(options, given, silent)
+    def run(options, out: Path, explicit: tuple = (), **start: object) -> None:
+        AcceleratorState._reset_state(True)  # it keeps the precision of another run
+        launch(options, StartOptions(out=out, explicit=frozenset(explicit), **start), silent)
 
     yield run
     AcceleratorState._reset_state(True)

@@ -119,13 +119,13 @@ def test_a_folder_in_use_is_left_alone(mmtrain, tiny_model, shapes_data, session
     (tmp_path / "thesis.txt").write_text("years")
     arguments = ("--model", tiny_model, "--data", shapes_data, "--init", "random", "--steps", 2)
     run = mmtrain("align", *arguments, "--out", tmp_path, env=session_cache)
-    refused(run, 2, f"{tmp_path} holds files already", "name another --out")
+    refused(run, 2, f"{tmp_path} holds files already", "choose another --out")
     out = tmp_path / "run"
     assert mmtrain("align", *arguments, "--out", out, env=session_cache).code == 0
     run = mmtrain("align", *arguments, "--out", out, env=session_cache)
-    refused(run, 2, "holds a run already", f"go on with --resume {out}")
+    refused(run, 2, "holds a run already", f"continue it with --resume {out}")
     run = mmtrain("align", *arguments, "--lr", 0.5, "--resume", out, env=session_cache)
-    refused(run, 2, f"the run in {out} began with other options: --lr was")
+    refused(run, 2, f"the run in {out} was started with other options: --lr was")
     run = mmtrain("align", *arguments, "--resume", tmp_path / "no", env=session_cache)
     refused(run, 2, "holds no run")
 

@@ -12,7 +12,7 @@ from small_configs import NANO
 
 from mmtrain.cli.app import app
 from mmtrain.model import projector_init
-from mmtrain.options import AlignOptions, FinetuneOptions, PretrainOptions, RunOptions, flag
+from mmtrain.options import AlignOptions, FinetuneOptions, PretrainOptions, RunOptions, get_flag
 from mmtrain.run import plan
 from mmtrain.stages import pretrain
 from mmtui.errors import InputError, MissingError, MmtuiError
@@ -32,7 +32,7 @@ def values_of(hint: Any) -> tuple:
 
 
 CHOICES = [
-    pytest.param(stage, field.name, value, id=f"{stage.stage}{flag(field.name)}={value}")
+    pytest.param(stage, field.name, value, id=f"{stage.stage}{get_flag(field.name)}={value}")
     for stage in STAGES
     for field in fields(stage)
     for value in values_of(get_type_hints(stage, include_extras=True)[field.name])

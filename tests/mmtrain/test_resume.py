@@ -37,7 +37,7 @@ def begun(options, train, tmp_path) -> Path:
 
 
 def record_of(run: Path) -> dict:
-    return json.loads((run / folder.FILE).read_bytes())
+    return json.loads((run / folder.RECORD).read_bytes())
 
 
 def lines_of(run: Path) -> list[str]:
@@ -70,7 +70,7 @@ def test_the_record_tells_where_a_run_comes_from(begun, options, tiny_model):
     assert len(record["checkpoint_sha256"]) == 64
     told = record["options"]
     assert told["optimizer"] == "adamw" and told["model"] == str(tiny_model)
-    assert told == folder.to_json(replace(options, optimizer="adamw"))
+    assert told == folder.options_to_json(replace(options, optimizer="adamw"))
 
 
 def test_a_finished_run_says_so_at_once(begun, train, monkeypatch, capsys):
@@ -80,10 +80,10 @@ def test_a_finished_run_says_so_at_once(begun, train, monkeypatch, capsys):
 
 
 def test_a_run_is_prolonged_with_what_it_began_with(begun, options, train, monkeypatch, tmp_path):
-    """Nothing but --steps is typed; a kill on the way changes nothing."""
+    """Nothing but --steps is explicit; a kill on the way changes nothing."""
     before = lines_of(begun)
     killed = shutil.copytree(begun, tmp_path / "killed")
-    train(AlignOptions(steps=7, batch=16), begun, resume="auto", typed=("steps",))
+    train(AlignOptions(steps=7, batch=16), begun, resume="auto", explicit=("steps",))
     assert lines_of(begun)[: len(before)] == before
     assert record_of(begun)["options"]["steps"] == 7
     assert record_of(begun)["options"]["batch"] == 4
@@ -93,7 +93,7 @@ def test_a_run_is_prolonged_with_what_it_began_with(begun, options, train, monke
         stop_after(5, patched)
         train(
             AlignOptions(steps=7, save_every=1), killed, resume="auto",
-            typed=("steps", "save_every"),
+            explicit=("steps", "save_every"),
         )  # fmt: skip
     train(AlignOptions(), killed, resume=str(killed))
     assert lines_of(killed) == lines_of(begun)
@@ -103,14 +103,14 @@ def test_a_run_is_prolonged_with_what_it_began_with(begun, options, train, monke
 
 def test_a_run_is_not_shorter_than_it_is(begun, train):
     with pytest.raises(UsageError, match="has taken 3 steps already"):
-        train(AlignOptions(steps=2), begun, resume="auto", typed=("steps",))
+        train(AlignOptions(steps=2), begun, resume="auto", explicit=("steps",))
 
 
 def test_what_would_change_training_is_refused_by_name(begun, train):
     changed = AlignOptions(lr=0.5, batch=2, mirror=True, eval_every=7, seed=0)
-    typed = ("lr", "batch", "mirror", "eval_every", "seed")
+    explicit = ("lr", "batch", "mirror", "eval_every", "seed")
     with pytest.raises(UsageError) as raised:
-        train(changed, begun, resume="auto", typed=typed)
+        train(changed, begun, resume="auto", explicit=explicit)
     said = str(raised.value)
     for part in ("--lr was 0.001, is 0.5", "--batch was 4, is 2", "--mirror was off, is on"):
         assert part in said
@@ -125,8 +125,8 @@ def test_what_changes_no_training_may_change(begun, train, tmp_path, shapes_data
         steps=4, eval_every=1, save_every=1, val_limit=2, save_minutes=0, data=[data],
         model=str(model),
     )  # fmt: skip
-    typed = ("steps", "eval_every", "save_every", "val_limit", "save_minutes", "data", "model")
-    train(changed, begun, resume="auto", typed=typed)
+    explicit = ("steps", "eval_every", "save_every", "val_limit", "save_minutes", "data", "model")
+    train(changed, begun, resume="auto", explicit=explicit)
     assert states_of(begun)[-1] == 4
     assert record_of(begun)["options"]["data"] == [str(data)]
 
@@ -134,14 +134,14 @@ def test_what_changes_no_training_may_change(begun, train, tmp_path, shapes_data
 def test_another_model_or_stage_is_refused(begun, train, tiny_seeing_phi):
     other = AlignOptions(model=str(tiny_seeing_phi), steps=5)
     with pytest.raises(UsageError, match="is not the model that the run in"):
-        train(other, begun, resume="auto", typed=("model", "steps"))
-    with pytest.raises(UsageError, match="is one of align, not finetune"):
+        train(other, begun, resume="auto", explicit=("model", "steps"))
+    with pytest.raises(UsageError, match="is of align, not of finetune"):
         train(FinetuneOptions(), begun, resume="auto")
 
 
 @pytest.mark.parametrize("damaged", ["{", "[]", '{"stage": "align", "options": {"steps": "x"}}'])
 def test_a_damaged_record_is_told(begun, train, damaged):
-    (begun / folder.FILE).write_text(damaged)
+    (begun / folder.RECORD).write_text(damaged)
     with pytest.raises(InputError, match=r"run\.json"):
         train(AlignOptions(), begun, resume="auto")
 
