@@ -14,7 +14,7 @@ from textual_image import widget
 
 from mmtui.chat.config import Config
 from mmtui.frontends.tui.app import ChatApp
-from mmtui.frontends.tui.screens.chat import ChatScreen
+from mmtui.frontends.tui.screens.chat.screen import ChatScreen
 
 HERE = Path(__file__).parent
 PHOTOS = Path(skimage.__file__).parent / "data"

@@ -18,13 +18,13 @@ from mmtui.chat.config import Config
 from mmtui.chat.protocol import Answered, Event, Piece, Ready
 from mmtui.errors import MissingError, MmtuiError
 from mmtui.frontends.tui.app import ChatApp
-from mmtui.frontends.tui.screens.chat import ChatScreen
+from mmtui.frontends.tui.screens.chat.screen import ChatScreen
 from mmtui.frontends.tui.widgets.composer import Composer
 from mmtui.frontends.tui.widgets.message import MessageView
 from mmtui.frontends.tui.widgets.transcript import Earlier
 
 # Workers that end by themselves.
-THREADS = ("attach", "copy_by_program", "paste", "decode", "hear_again", "find", "keep_clip")
+THREADS = ("run_in_thread", "copy_by_program", "decode")
 
 
 class FakeRecording:

@@ -105,7 +105,7 @@ def _llamacpp(is_asked_for: bool) -> Finding:
 
 
 def _settings() -> Finding:
-    from mmtui.frontends.tui.keys import find_problems
+    from mmtui.frontends.tui.keymap import find_problems
 
     file = config.path()
     try:

@@ -127,7 +127,7 @@ def path() -> None:
 def show_config(as_json: JsonOption = False) -> None:
     """What the settings are, the file's and the environment's together."""
     from mmtui.chat.config import Config
-    from mmtui.frontends.tui.keys import find_problems
+    from mmtui.frontends.tui.keymap import find_problems
 
     settings = Config.load()
     for problem, cure in find_problems(settings.keys):
@@ -144,7 +144,7 @@ def edit() -> None:
     """Open the settings in $VISUAL or $EDITOR; they are checked afterwards."""
     from mmtui.chat.config import TEMPLATE, Config
     from mmtui.chat.config import path as where
-    from mmtui.frontends.tui.keys import find_problems
+    from mmtui.frontends.tui.keymap import find_problems
 
     file = where()
     variable = next((name for name in ("VISUAL", "EDITOR") if os.environ.get(name, "").strip()), "")

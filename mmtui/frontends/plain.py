@@ -203,7 +203,7 @@ class Plain:
     def _edit(self, argument: str) -> None:
         question = self._session.conversation.question
         if question is None:
-            raise UsageError("nothing was said yet")
+            raise UsageError("there is no message yet")
         self._session.edit(question.id, argument)
         self._follow()
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from textual import on, work
 from textual.app import App, SystemCommand
-from textual.binding import Binding
 from textual.events import Event, InputEvent, Paste
 from textual.screen import Screen
 from textual.worker import WorkerFailed
@@ -27,10 +26,12 @@ from mmtui.chat.model import Model, ModelPort
 from mmtui.chat.notice import Notice
 from mmtui.chat.session import Session
 from mmtui.errors import MmtuiError
-from mmtui.frontends.tui import keys
 from mmtui.frontends.tui.input import TerminalAnswered
-from mmtui.frontends.tui.posted import FromModel
-from mmtui.frontends.tui.screens.chat import ChatScreen
+from mmtui.frontends.tui.keymap import find_keys, find_problems, list_help, parse_keymap
+from mmtui.frontends.tui.keys import format_keys
+from mmtui.frontends.tui.messages import ModelEventReceived
+from mmtui.frontends.tui.screens.chat.screen import ChatScreen
+from mmtui.frontends.tui.screens.help import HelpScreen
 from mmtui.frontends.tui.terminal import Terminal, is_gone
 from mmtui.frontends.tui.type_ahead import TypeAhead
 from mmtui.text import printable
@@ -90,21 +91,21 @@ class ChatApp(App[None]):
     async def on_mount(self) -> None:
         self._end_on_signals()
         self.theme = "textual-light" if self._config.theme == "light" else "textual-dark"
-        self.set_keymap(keys.keymap(self._config.keys))
-        for problem in keys.find_problems(self._config.keys):
+        self.set_keymap(parse_keymap(self._config.keys))
+        for problem in find_problems(self._config.keys):
             self._told(Notice(*problem))
-        draft, said, store = Draft(), [], self.session.store
+        draft, sent, store = Draft(), [], self.session.store
         try:
             if self._resume is None:
                 draft = await wrap_future(store.take_draft(self.session.conversation))
             else:
                 id = None if self._resume == "latest" else self._resume
                 draft = self.session.take(*await wrap_future(store.find(id)))
-            said = await wrap_future(store.said())
+            sent = await wrap_future(store.said())
         except MmtuiError as error:
             self._told(Notice(str(error), error.hint))
         typed = self.terminal.typed
-        self._chat = ChatScreen(self.session, self._microphone, self._speaker, draft, said, typed)
+        self._chat = ChatScreen(self.session, self._microphone, self._speaker, draft, sent, typed)
         self.push_screen(self._chat)
         self.run_worker(self.type_ahead.run())
         for image in self._images:
@@ -163,11 +164,11 @@ class ChatApp(App[None]):
     async def on_exit_app(self) -> None:
         """Keep what is typed, however the chat ends: by a key, a signal or its browser."""
         if self._chat is not None:
-            await self._chat.keep_draft()
+            await self._chat.save_draft()
 
     def on_unmount(self) -> None:
         if self._chat is not None:
-            self._chat.hush()
+            self._chat.stop_audio()
         self.unsaved = self.session.close()
 
     def _fatal_error(self) -> None:
@@ -192,8 +193,8 @@ class ChatApp(App[None]):
             self._chat.stop()
             self._chat.show_status()
         else:
-            quits = next(binding for _, binding in keys.bindings() if binding.id == "quit")
-            text = f"there is nothing to stop; {keys.shown(self.key_of(quits))} quits"
+            quit_keys = find_keys("quit", parse_keymap(self._config.keys))
+            text = f"there is nothing to stop; {quit_keys} quits"
             self._told(Notice(text, is_error=False))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
@@ -202,21 +203,21 @@ class ChatApp(App[None]):
             for command in COMMANDS:
                 run = partial(screen.action_command, command.name)
                 title = f"{command.name}: {command.help}"
-                yield SystemCommand(title, keys.shown(command.keys), run)
+                yield SystemCommand(title, format_keys(command.keys), run)
 
-    def key_of(self, binding: Binding) -> str:
-        """The keys of a binding, as the user may have remapped it."""
-        return keys.keymap(self._config.keys).get(binding.id or "", binding.key)
+    def action_show_help(self) -> None:
+        """Open the help screen."""
+        self.push_screen(HelpScreen(list_help(parse_keymap(self._config.keys))))
 
     def _heard(self, event: protocol.Event) -> None:
         """In the thread that listens to the model's process."""
         if isinstance(event, protocol.Failed | protocol.Died) and event.traceback:
             self.tracebacks.append(event.traceback)
         if self._chat is not None:
-            self._chat.post_message(FromModel(event))
+            self._chat.post_message(ModelEventReceived(event))
 
     def _told(self, notice: Notice) -> None:
         if self._chat is None:
             self._early.append(notice)
         else:
-            self._chat.call_after_refresh(self._chat.tell, notice)
+            self._chat.call_after_refresh(self._chat.show_notice, notice)

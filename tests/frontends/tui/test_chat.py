@@ -126,7 +126,7 @@ async def test_an_earlier_message_is_edited_where_it_is(store):
         assert user.texts == ["one!", "fine"]
         user.messages[1].focus()
         await user.press("enter")
-        assert "answers are not edited" in user.told[-1]
+        assert "answers can't be edited" in user.told[-1]
 
 
 @awaited
@@ -436,7 +436,7 @@ async def test_a_chat_is_found_renamed_deleted_undone_and_resumed(store, cat):
         await user.types("About volcanoes", "enter")
         await user.is_answered("Hot.")
         await user.types("draft")
-        await user.chat.keep_draft()
+        await user.chat.save_draft()
         await user.press("ctrl+n")
         assert user.texts == [] and user.composer.text == ""
         await user.types("Other", "enter")
@@ -514,7 +514,7 @@ async def test_a_chat_goes_on_in_the_next_start(store, cat):
         await user.types("Look", "enter")
         await user.is_answered("A cat.")
         await user.types("And")
-        await user.chat.keep_draft()
+        await user.chat.save_draft()
     cat.unlink()
     async with opened(store, resume="latest") as user:
         assert user.texts == ["Look", "A cat."] and user.composer.text == "And"
@@ -529,7 +529,7 @@ async def test_a_new_chat_that_was_never_sent_is_there_at_the_next_start(store, 
     async with opened(store) as user:
         await user.paste(str(cat))
         await user.types("Dear")
-        await user.chat.keep_draft()
+        await user.chat.save_draft()
     for _ in range(2):
         async with opened(store) as user:
             assert user.texts == [] and user.composer.text == "Dear"
@@ -545,7 +545,7 @@ async def test_another_chat_takes_nothing_of_this_one(store, cat):
         await user.types("draft", "ctrl+n")
         assert staged(user) == [] and user.composer.text == ""
         await user.types("/ne")
-        await user.chat.keep_draft()  # as happens while somebody types
+        await user.chat.save_draft()  # as happens while somebody types
         await user.types("w", "enter")
         store = user.app.session.store
         assert store.find().result()[0].id == store.search("").result()[0].id

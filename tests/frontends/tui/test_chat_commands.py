@@ -11,7 +11,7 @@ from user import NO_MICROPHONE, FakeMicrophone, awaited, opened
 from mmtui.chat import clipboard
 from mmtui.chat.commands import COMMANDS
 from mmtui.chat.protocol import Said
-from mmtui.frontends.tui.commands import Commands
+from mmtui.frontends.tui.screens.chat.commands import Commands
 from mmtui.frontends.tui.screens.dialogs import ChoiceDialog, TextDialog
 from mmtui.frontends.tui.screens.history import HistoryScreen
 from mmtui.frontends.tui.screens.picker import Picker
@@ -104,7 +104,7 @@ async def test_what_a_command_needs_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     async with opened(tmp_path / "store") as user:
         await user.types("/edit", "enter")
-        assert "nothing was said yet" in user.told[-1]
+        assert "there is no message yet" in user.told[-1]
         await ask(user, "Hi", "Hello.")
         await user.press("f6")
         await user.paste("\x1b]0;x\x07")

@@ -5,7 +5,8 @@ from pathlib import Path
 from user import awaited, opened
 
 from mmtui.chat.commands import COMMANDS
-from mmtui.frontends.tui import keys
+from mmtui.frontends.tui import keymap
+from mmtui.frontends.tui.keys import format_keys, parse_key
 from mmtui.frontends.tui.screens.help import HelpScreen
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "keys.md"
@@ -45,8 +46,8 @@ async def test_what_can_t_be_a_key_is_told_and_the_default_stays(tmp_path):
         both, unknown, alike, none = user.told
         assert "f2 is both 'image' and 'stop' on anywhere" in both
         assert "no action 'recrod'" in unknown and "nearest is 'record'" in unknown
-        assert "ctrl+i can't be told from tab" in alike
-        assert "no key 'Crtl+B', which is to be 'help'" in none and "written F1, Ctrl+B" in none
+        assert "ctrl+i is the same as tab" in alike
+        assert "no key 'Crtl+B' for the action 'help'" in none and "written F1, Ctrl+B" in none
         await user.press("f1")
         assert isinstance(user.app.screen, HelpScreen)
 
@@ -61,21 +62,23 @@ def test_keys_are_understood_in_every_common_spelling():
         "ctrl+plus": ["Ctrl++", "Ctrl+Plus"], "minus": ["-"], "ctrl+minus": ["Ctrl--"],
     }  # fmt: skip
     for name, written in spellings.items():
-        assert [keys.parse(key) for key in written] == [name] * len(written)
+        assert [parse_key(key) for key in written] == [name] * len(written)
     for nothing in ("", "Crtl+B", "F99", "Foo", "Ctrl+", "+B", "b b", "<any>"):
-        assert keys.parse(nothing) is None, nothing
-    for _, binding in keys.bindings():  # as the table of the documentation has them
-        assert keys.keymap({binding.id: keys.shown(binding.key)}) == {binding.id: binding.key}
+        assert parse_key(nothing) is None, nothing
+    for _, binding in keymap.list_bindings():  # as the table of the documentation has them
+        assert keymap.parse_keymap({binding.id: format_keys(binding.key)}) == {
+            binding.id: binding.key
+        }
 
 
 def test_every_command_with_a_key_can_be_remapped_and_no_name_is_used_twice():
-    names = [binding.id for _, binding in keys.bindings()]
+    names = [binding.id for _, binding in keymap.list_bindings()]
     assert len(names) == len(set(names))
     assert {command.name for command in COMMANDS if command.keys} <= set(names)
-    used = [key for _, binding in keys.bindings() for key in binding.key.split(",")]
+    used = [key for _, binding in keymap.list_bindings() for key in binding.key.split(",")]
     assert not {"ctrl+i", "ctrl+m"} & set(used)
 
 
 def test_the_readme_has_the_keys_as_they_are():
-    """`python -m mmtui.frontends.tui.keys` prints them."""
-    assert keys.markdown() in PAGE.read_text("utf-8")
+    """`python -m mmtui.frontends.tui.keymap` prints them."""
+    assert keymap.to_markdown() in PAGE.read_text("utf-8")

@@ -105,7 +105,7 @@ async def test_what_waits_for_its_file_is_in_the_draft(tmp_path, cat, monkeypatc
             await user.pilot.press("enter")
             await user.app.type_ahead.drained()
             assert user.composer.text == "" and not user.model.asked
-            await user.chat.keep_draft()
+            await user.chat.save_draft()
             await user.app.session.store.written()
             history = History(tmp_path / "store")
             assert history.draft(history.latest()).text == f"what is in {cat}?"

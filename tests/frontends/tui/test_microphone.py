@@ -15,7 +15,7 @@ from user import awaited
 from mmtui.audio.recorder import SystemMicrophone
 from mmtui.chat.config import Config
 from mmtui.frontends.tui.app import ChatApp
-from mmtui.frontends.tui.screens.chat import ChatScreen
+from mmtui.frontends.tui.screens.chat.screen import ChatScreen
 from mmtui.frontends.tui.widgets.chips import Chips
 from mmtui.frontends.tui.widgets.composer import Composer
 

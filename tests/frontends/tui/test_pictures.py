@@ -12,7 +12,7 @@ from textual.widgets import Static
 from user import User, awaited, opened
 
 from mmtui.chat import attachments
-from mmtui.frontends.tui.screens.chat import ChatScreen
+from mmtui.frontends.tui.screens.chat.screen import ChatScreen
 from mmtui.frontends.tui.screens.picker import FileTree, Picker
 from mmtui.frontends.tui.screens.picture import PictureScreen
 from mmtui.frontends.tui.widgets.chips import Chip

@@ -5,7 +5,7 @@ from textual.widgets import Input, TextArea
 from textual.worker import WorkerFailed
 from user import User, awaited, opened
 
-from mmtui.frontends.tui.commands import Commands
+from mmtui.frontends.tui.screens.chat.commands import Commands
 from mmtui.frontends.tui.screens.history import HistoryScreen
 
 LEFT, RIGHT, UP, HOME, END, DELETE = "\x1b[D", "\x1b[C", "\x1b[A", "\x1b[H", "\x1b[F", "\x1b[3~"

@@ -1,6 +1,8 @@
-"""What there is: the keys as they are bound now, and the commands."""
+"""The help screen: keys and commands."""
 
-from typing import ClassVar
+from collections.abc import Sequence
+from itertools import groupby
+from typing import ClassVar, NamedTuple
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -11,12 +13,35 @@ from textual.widgets import Static
 
 from mmtui.chat.commands import ABOUT, COMMANDS
 
-NARROW = 60  # columns; below, what a key does stands under it
+NARROW = 60  # columns, below which descriptions have a line of their own
+
+
+class HelpRow(NamedTuple):
+    """A key binding.
+
+    Attributes:
+        scope: Where it works, as in "anywhere".
+        keys: Its keys, as people write them.
+        description: What it does.
+        id: The name of its action in the settings.
+    """
+
+    scope: str
+    keys: str
+    description: str
+    id: str
 
 
 class HelpScreen(ModalScreen[None]):
+    """Lists key bindings and commands."""
+
     CSS_PATH = "help.tcss"
     BINDINGS: ClassVar = [Binding("escape,f1,q", "dismiss", "Back")]
+
+    def __init__(self, rows: Sequence[HelpRow]) -> None:
+        """Show key bindings, which are sorted by scope, and all commands."""
+        super().__init__()
+        self._rows = rows
 
     def compose(self) -> ComposeResult:
         with VerticalScroll():
@@ -27,23 +52,17 @@ class HelpScreen(ModalScreen[None]):
         self.query_one(VerticalScroll).focus()
 
     def _keys(self) -> Content:
-        from mmtui.frontends.tui import keys  # it knows all screens, this one among them
-
         lines: list[Content] = []
-        before = ""
-        for place, binding in keys.bindings():
-            if place != before:
-                lines.append(Content.styled(place.capitalize(), "bold"))
-                before = place
-            now = self.app.key_of(binding)  # type: ignore[attr-defined]
-            lines.append(self._row(keys.shown(now), binding.description, binding.id or ""))
+        for scope, rows in groupby(self._rows, key=lambda row: row.scope):
+            lines.append(Content.styled(scope.capitalize(), "bold"))
+            lines += [self._format(row.keys, row.description, row.id) for row in rows]
         return Content("\n").join([*lines, Content("")])
 
     def _commands(self) -> Content:
-        lines = [self._row(f"/{c.name} {c.argument}", c.help) for c in COMMANDS]
-        head = [Content.styled("Commands", "bold"), Content(ABOUT)]
-        return Content("\n").join([*head, *lines])
+        lines = [self._format(f"/{c.name} {c.argument}", c.help) for c in COMMANDS]
+        heading = [Content.styled("Commands", "bold"), Content(ABOUT)]
+        return Content("\n").join([*heading, *lines])
 
-    def _row(self, name: str, does: str, id: str = "") -> Content:
-        begin = f"{name}\n  " if self.app.size.width < NARROW else f"{name:25} "
-        return Content.assemble((begin, "$primary"), does, (f"  {id}" if id else "", "dim"))
+    def _format(self, name: str, description: str, id: str = "") -> Content:
+        start = f"{name}\n  " if self.app.size.width < NARROW else f"{name:25} "
+        return Content.assemble((start, "$primary"), description, (f"  {id}" if id else "", "dim"))

@@ -18,7 +18,7 @@ from textual.widgets.markdown import MarkdownStream
 
 from mmtui.chat.conversation import Message
 from mmtui.chat.notice import Notice
-from mmtui.frontends.tui.posted import Told
+from mmtui.frontends.tui.messages import NoticePosted
 from mmtui.frontends.tui.widgets.chips import Chips, Find
 from mmtui.text import printable
 
@@ -134,7 +134,7 @@ class MessageView(Vertical, can_focus=True):
             self.app.open_url(event.href)
         else:
             notice = Notice(f"{event.href} is not opened", "only http and https are")
-            self.post_message(Told(notice))
+            self.post_message(NoticePosted(notice))
 
 
 class _Parser(MarkdownIt):

@@ -10,11 +10,11 @@ from mmtui.audio.recorder import Playing, Speaker
 from mmtui.chat import attachments
 from mmtui.chat.notice import Notice
 from mmtui.errors import MmtuiError
-from mmtui.frontends.tui.posted import Told
+from mmtui.frontends.tui.messages import NoticePosted
 
 
 class Player(Widget):
-    """Out of sight. What can't be played is posted as `Told`."""
+    """Out of sight. What can't be played is posted as `NoticePosted`."""
 
     DEFAULT_CSS = "Player { display: none; }"
 
@@ -38,7 +38,7 @@ class Player(Widget):
                 if self._playing is playing:
                     self._playing = None
         except MmtuiError as error:
-            self.post_message(Told(Notice(str(error), error.hint)))
+            self.post_message(NoticePosted(Notice(str(error), error.hint)))
 
     def stop(self) -> None:
         self.workers.cancel_group(self, "play")

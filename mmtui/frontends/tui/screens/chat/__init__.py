@@ -1,0 +1,1 @@
+"""The chat screen, and what is done on it: commands, recordings, mentioned files."""

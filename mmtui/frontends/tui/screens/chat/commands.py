@@ -1,0 +1,235 @@
+"""What each command of `mmtui.chat.commands` does on the chat screen."""
+
+from asyncio import wrap_future
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from textual.app import App
+from textual.screen import Screen
+
+from mmtui import paths
+from mmtui.chat.conversation import Draft, Kind, Message
+from mmtui.chat.export import write
+from mmtui.chat.notice import Notice
+from mmtui.chat.session import Session
+from mmtui.errors import UsageError
+from mmtui.frontends.tui.screens.dialogs import ChoiceDialog, TextDialog
+from mmtui.frontends.tui.screens.history import HistoryScreen
+from mmtui.frontends.tui.screens.picker import Picker
+from mmtui.frontends.tui.widgets.chips import Chips
+
+SYSTEM_DEFAULT = "system default"
+
+
+class Chat(Protocol):
+    """What commands use of the chat screen."""
+
+    chips: Chips
+    microphones: Callable[[], list[str]]
+
+    @property
+    def app(self) -> App[Any]: ...
+
+    async def attempt(self, function: Callable[..., Any], *args: Any, typed: str = "") -> Any: ...
+    def run_in_thread(
+        self, function: Callable[[], Any], then: Callable[[Any], Any], typed: str = ""
+    ) -> object: ...
+    def push_dialog(self, dialog: Screen[Any], callback: Callable[[Any], Any]) -> None: ...
+    def show_notice(self, notice: Notice) -> None: ...
+
+    async def show_thread(self) -> None: ...
+    async def show_conversation(self, draft: Draft = ...) -> None: ...
+    async def save_draft(self) -> None: ...
+
+    def attach(self, path: Path, typed: str = "") -> object: ...
+    def paste(self) -> None: ...
+    def record(self) -> None: ...
+    def transcribe_last(self) -> None: ...
+    def stop(self) -> None: ...
+    def stop_answer(self) -> None: ...
+    def open_editor(self, message: Message) -> None: ...
+    async def edit(self, message: Message, text: str) -> None: ...
+    def copy(self, text: str) -> None: ...
+
+
+class Commands:
+    """A method `do_NAME` for each command.
+
+    Each takes the text that follows the name of the command, "" if it was run by its key; where
+    the argument is needed, a dialog asks for it. They raise MmtuiError.
+    """
+
+    def __init__(self, chat: Chat, session: Session) -> None:
+        self._chat, self._session = chat, session
+
+    # Attachments
+
+    def do_image(self, path: str) -> None:
+        self._attach(path, "image")
+
+    def do_audio(self, path: str) -> None:
+        self._attach(path, "audio")
+
+    def do_paste(self, _: str) -> None:
+        self._chat.paste()
+
+    def _attach(self, argument: str, kind: Kind) -> None:
+        if not argument:
+            self._ask(Picker(kind), self._chat.attach)
+            return
+        for path in paths.pasted(argument) or [paths.resolve(argument)]:
+            self._chat.attach(path, f"/{kind} {argument}")
+
+    async def do_drop(self, _: str) -> None:
+        await self._chat.chips.clear()
+
+    # Speech
+
+    def do_record(self, _: str) -> None:
+        self._chat.record()
+
+    def do_transcribe(self, _: str) -> None:
+        self._chat.transcribe_last()
+
+    def do_microphone(self, name: str) -> None:
+        if name:
+            self._session.configure(microphone="" if name == SYSTEM_DEFAULT else name)
+        else:
+            self._chat.run_in_thread(self._chat.microphones, self._choose_microphone)
+
+    def _choose_microphone(self, names: list[str]) -> None:
+        choices = [(SYSTEM_DEFAULT, ""), *((name, "") for name in names)]
+        current = self._session.microphone or SYSTEM_DEFAULT
+        self._ask(ChoiceDialog("Microphone", choices, current), self.do_microphone)
+
+    # Answers
+
+    def do_stop(self, _: str) -> None:
+        self._chat.stop()
+
+    async def do_retry(self, _: str) -> None:
+        self._session.regenerate()
+        await self._chat.show_thread()
+
+    async def do_edit(self, text: str) -> None:
+        if (question := self._session.conversation.question) is None:
+            raise UsageError("there is no message yet")
+        if text:
+            await self._chat.edit(question, text)
+        else:
+            self._chat.open_editor(question)
+
+    def do_continue(self, _: str) -> None:
+        self._session.continue_()
+
+    async def do_branch(self, _: str) -> None:
+        self._session.branch()
+        await self._chat.show_thread()
+
+    def do_copy(self, what: str) -> None:
+        self._chat.copy(self._session.to_copy(what))
+
+    def do_model(self, name: str) -> None:
+        if name:
+            self._switch_model(name, f"/model {name}")
+        else:
+            self._chat.run_in_thread(_list_models, self._choose_model)
+
+    def _choose_model(self, models: list[tuple[str, str]]) -> None:
+        self._ask(ChoiceDialog("Model", models, self._session.figures.model), self._switch_model)
+
+    def _switch_model(self, name: str, typed: str = "") -> None:
+        """Switch to another model, unless none of that name is found."""
+
+        def switch(_: object) -> None:
+            self._chat.stop_answer()
+            self._session.switch(name)
+
+        self._chat.run_in_thread(partial(_find_model, name), switch, typed)
+
+    def do_sampling(self, text: str) -> None:
+        if text:
+            self._session.sample(text)
+            self._chat.show_notice(Notice(self._session.sampling, is_error=False))
+        else:
+            self._ask(TextDialog("Sampling", self._session.sampling), self.do_sampling)
+
+    def do_system(self, text: str) -> None:
+        if text:
+            self._session.instruct(text)
+        else:
+            system = self._session.conversation.system
+            dialog = TextDialog("System prompt", system, may_be_empty=True)
+            self._ask(dialog, self._session.instruct)
+
+    # Conversations
+
+    async def do_new(self, _: str) -> None:
+        await self._chat.save_draft()
+        self._session.begin()
+        await self._chat.show_conversation()
+
+    def do_history(self, words: str) -> None:
+        self._ask(HistoryScreen(self._session, words), self.do_resume)
+
+    async def do_resume(self, id: str) -> None:
+        if id:
+            await self._chat.save_draft()
+            found = await wrap_future(self._session.store.find(id))
+            await self._chat.show_conversation(self._session.take(*found))
+        else:
+            self.do_history("")
+
+    def do_rename(self, title: str) -> None:
+        if title:
+            self._session.rename(title)
+        else:
+            title = self._session.conversation.title
+            self._ask(TextDialog("Title", title), self._session.rename)
+
+    def do_export(self, path: str) -> None:
+        if not path:
+            name = f"conversation-{self._session.conversation.id[:6]}.html"
+            dialog = TextDialog("Export to a .md, .html or .json file", name)
+            self._ask(dialog, self.do_export)
+            return
+        file = paths.resolve(path)
+        write(self._session.conversation, file, self._session.file)
+        self._chat.show_notice(Notice(f"exported to {file}", is_error=False))
+
+    # Application
+
+    def do_theme(self, name: str) -> None:
+        app = self._chat.app
+        app.theme = f"textual-{name or ('light' if app.current_theme.dark else 'dark')}"
+
+    async def do_help(self, _: str) -> None:
+        await self._chat.app.run_action("show_help")
+
+    async def do_quit(self, _: str) -> None:
+        await self._chat.app.action_quit()
+
+    def _ask(self, dialog: Screen[Any], then: Callable[[Any], Any]) -> None:
+        """Open a dialog; `attempt` a callback with its result, unless the dialog is dismissed."""
+
+        async def act(result: Any) -> None:
+            if result is not None:
+                await self._chat.attempt(then, result)
+
+        self._chat.push_dialog(dialog, act)
+
+
+def _find_model(name: str) -> object:
+    """Return the checkpoint of that name, without loading it; raise MmtuiError if there is none."""
+    from mmtui.pipeline.assets import checkpoint
+
+    return checkpoint.find(name)
+
+
+def _list_models() -> list[tuple[str, str]]:
+    """Return the name and a summary of each model that can be chosen."""
+    from mmtui.pipeline.assets.inventory import inventory, summary
+
+    return [(str(entry["name"]), summary(entry)) for entry in inventory()]

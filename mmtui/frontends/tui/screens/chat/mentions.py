@@ -1,0 +1,64 @@
+"""Send messages that mention files, as in "what is in ~/a b.jpg?"."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmtui.chat import attachments
+from mmtui.chat.conversation import Attachment
+from mmtui.chat.session import Session
+from mmtui.errors import NoSpeechError
+from mmtui.frontends.tui.screens.base import BaseScreen
+from mmtui.frontends.tui.screens.chat.speech import Speech
+
+if TYPE_CHECKING:
+    from mmtui.pipeline.speech.sound import Clip
+
+Send = Callable[[str, tuple[Attachment, ...]], Awaitable[None]]
+
+
+class Mentions:
+    """Reads the files that a message mentions, transcribes recordings, and sends it with them."""
+
+    def __init__(self, screen: BaseScreen, session: Session, speech: Speech, send: Send) -> None:
+        self._screen, self._session, self._speech, self._send = screen, session, speech, send
+
+    def send(self, text: str, files: Sequence[Path]) -> None:
+        """Send a message once its files are read.
+
+        If one of them can't be read or has no speech, the text goes back to the prompt.
+        """
+
+        def load() -> list[tuple[Attachment, "Clip | None"]]:
+            loaded = [attachments.load(file) for file in files]
+            return [(self._session.keep(file), file.clip) for file in loaded]
+
+        self._screen.run_in_thread(load, partial(self._transcribe_and_send, text, ()), text)
+
+    async def _transcribe_and_send(
+        self,
+        text: str,
+        ready: tuple[Attachment, ...],
+        files: Sequence[tuple[Attachment, "Clip | None"]],
+    ) -> None:
+        """Transcribe `files` one after the other; then send the text with all attachments."""
+        if not files:
+            transcripts = [file.transcript for file in ready if file.transcript]
+            await self._send("\n".join([*transcripts, text]), ready)
+            return
+        (attachment, clip), *rest = files
+        if clip is None:
+            await self._transcribe_and_send(text, (*ready, attachment), rest)
+            return
+
+        async def continue_with(transcript: str | None) -> None:
+            if transcript == "":
+                raise NoSpeechError(attachment.name)
+            if transcript is None:  # the model's process ended, which is shown already
+                self._screen.restore_text(text)
+            else:
+                transcribed = attachment.with_transcript(transcript)
+                await self._transcribe_and_send(text, (*ready, transcribed), rest)
+
+        self._speech.transcribe(clip, continue_with, text)

@@ -1,0 +1,392 @@
+"""The chat screen: transcript, attachments of the next message, prompt and status bar."""
+
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.screen import Screen
+from textual.worker import Worker
+
+from mmtui import paths
+from mmtui.audio.recorder import Microphone, Speaker
+from mmtui.chat import attachments, clipboard
+from mmtui.chat.commands import COMMANDS, parse
+from mmtui.chat.conversation import Attachment, Draft, Message
+from mmtui.chat.notice import Notice
+from mmtui.chat.protocol import Event, Piece
+from mmtui.chat.session import Session
+from mmtui.errors import UsageError
+from mmtui.frontends.tui.messages import ModelEventReceived
+from mmtui.frontends.tui.screens.base import BaseScreen
+from mmtui.frontends.tui.screens.chat.commands import Commands
+from mmtui.frontends.tui.screens.chat.mentions import Mentions
+from mmtui.frontends.tui.screens.chat.speech import STAGING, Speech
+from mmtui.frontends.tui.screens.dialogs import TextDialog
+from mmtui.frontends.tui.screens.picture import PictureScreen
+from mmtui.frontends.tui.widgets.chips import Chip, Chips
+from mmtui.frontends.tui.widgets.composer import Composer
+from mmtui.frontends.tui.widgets.message import MessageView
+from mmtui.frontends.tui.widgets.meter import Meter
+from mmtui.frontends.tui.widgets.player import Player
+from mmtui.frontends.tui.widgets.status import Status
+from mmtui.frontends.tui.widgets.transcript import Transcript
+
+if TYPE_CHECKING:
+    from mmtui.pipeline.speech.sound import Clip
+
+SAVE_DRAFT_EVERY_S = 0.5
+RETRY_SAVE_EVERY_S = 2.0  # to write what could not be written
+
+
+class ChatScreen(BaseScreen):
+    """Handlers on this screen are the only code that changes the session and the widgets.
+
+    Workers post messages with what they found.
+    """
+
+    CSS_PATH = "chat.tcss"
+    AUTO_FOCUS = "#composer"
+    HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (20, "-narrow"), (60, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [  # noqa: RUF012
+        (0, "-bare"), (3, "-flat"), (8, "-low"), (16, "-high"), (25, "-tall"),
+    ]  # fmt: skip
+    # Bindings have priority because the prompt uses some of these keys otherwise.
+    BINDINGS: ClassVar = [
+        *(
+            Binding(c.keys, f"command('{c.name}')", c.help, id=c.name, priority=True)
+            for c in COMMANDS
+            if c.keys
+        ),
+        Binding("ctrl+p", "app.command_palette", "search commands", id="palette", priority=True),
+        Binding("pageup", "scroll_page(-1)", "scroll up", id="page_up", priority=True),
+        Binding("pagedown", "scroll_page(1)", "scroll down", id="page_down", priority=True),
+    ]
+
+    def __init__(
+        self,
+        session: Session,
+        microphone: Microphone,
+        speaker: Speaker,
+        draft: Draft,
+        sent: list[str],
+        typed: str,
+    ) -> None:
+        """Create the screen.
+
+        Args:
+            session: The chat in progress.
+            microphone: Records speech.
+            speaker: Plays recordings.
+            draft: The message to start with.
+            sent: Earlier messages of the user, the oldest first.
+            typed: What was typed before there was a prompt.
+        """
+        super().__init__()
+        self.session, self._player = session, Player(speaker)
+        self._meter, self.microphones = Meter(microphone), microphone.devices
+        self._initial_draft, self._typed = draft, typed
+        self._saved_draft: Draft | None = None  # None while a draft is being loaded
+        self._pending = ""  # a message whose files are still being read
+        self._transcript, self._status = Transcript(session.file), Status()
+        self.chips = Chips(session.file, removable=True)
+        self.composer = Composer(sent)
+        self._speech = Speech(self, session, self.composer, self.chips)
+        self._mentions = Mentions(self, session, self._speech, self._send_and_show)
+        self._commands = Commands(self, session)
+
+    def compose(self) -> ComposeResult:
+        yield self._transcript
+        yield self._meter
+        yield self._player
+        yield self.chips
+        yield self.composer
+        yield self._status
+
+    async def on_mount(self) -> None:
+        await self._load_draft(self._initial_draft)
+        self.composer.add_words(self._typed)
+        self.set_interval(SAVE_DRAFT_EVERY_S, self.save_draft)
+        self.set_interval(RETRY_SAVE_EVERY_S, self.session.store.retry)
+        await self.show_thread()
+        gc.freeze()  # everything created so far stays
+
+    def restore_text(self, text: str) -> None:
+        self._pending = ""
+        self.composer.give_back(text)
+
+    # Display
+
+    async def show_thread(self) -> None:
+        """Show the current branch of the conversation."""
+        await self._transcript.show(self.session.conversation)
+        self.show_status()
+        self.call_after_refresh(gc.collect)  # the widgets that were removed
+
+    async def show_conversation(self, draft: Draft = Draft()) -> None:  # noqa: B008
+        """Show the session's conversation, after it was replaced by another one."""
+        await self._load_draft(draft)
+        await self.show_thread()
+
+    async def _load_draft(self, draft: Draft) -> None:
+        self._saved_draft = None
+        self.composer.put(draft.text)
+        await self.chips.clear()
+        for attachment in draft.attachments:
+            await self.chips.add(attachment)
+        self._saved_draft = draft
+
+    def show_status(self) -> None:
+        note = "recording" if self._meter.is_recording else ""
+        self._status.show(self.session.figures, note, self.session.unsaved)
+
+    def action_scroll_page(self, direction: int) -> None:
+        self._transcript.page(direction)
+
+    def push_dialog(self, dialog: Screen[Any], callback: Callable[[Any], Any]) -> None:
+        """Open a dialog, unless another one was opened while this one was prepared."""
+        if self.app.screen is self:
+            self.app.push_screen(dialog, callback)
+
+    # Commands and messages
+
+    async def action_command(self, name: str) -> None:
+        """Run a command by its name."""
+        await self._run_command(name)
+
+    async def _run_command(self, name: str, argument: str = "", typed: str = "") -> None:
+        await self.attempt(getattr(self._commands, f"do_{name}"), argument, typed=typed)
+
+    @on(Composer.Sent)
+    async def _submit_prompt(self) -> None:
+        await self.attempt(self._submit, self.composer.text)
+
+    async def _submit(self, text: str) -> None:
+        """Run a command, attach files or send a message; on an error the text stays."""
+        if parsed := parse(text):
+            command, argument = parsed
+            self.composer.taken()
+            await self.save_draft()  # the command may open another conversation
+            await self._run_command(command.name, argument, text if argument else "")
+        elif files := paths.dropped(text):
+            self.composer.taken()
+            for file in files:
+                self.attach(file, str(file))
+        elif files := paths.mentioned(text):
+            self.composer.taken()
+            self._pending = text.strip()
+            self._mentions.send(self._pending, files)
+        elif text.strip() or self.chips.attachments:
+            paths.refuse_web_address(text)
+            self._send(text.strip())
+            self.composer.taken()
+            await self._show_sent()
+        else:
+            self.composer.taken()
+
+    def _send(self, text: str, files: tuple[Attachment, ...] = ()) -> None:
+        """Send a message with the staged attachments and `files`.
+
+        Raises:
+            UsageError: A file is being read, or an answer is being written.
+        """
+        if self.session.is_listening or any(
+            worker.group == STAGING and not worker.is_finished for worker in self.workers
+        ):
+            raise UsageError("a file is still being read", "try again in a moment")
+        self.session.send(text, (*self.chips.attachments, *files))
+        self._pending = ""
+
+    async def _show_sent(self) -> None:
+        await self.chips.clear()
+        await self.session.store.written()
+        await self._transcript.add(*self.session.conversation.thread[-2:])
+
+    async def _send_and_show(self, text: str, files: tuple[Attachment, ...]) -> None:
+        self._send(text, files)
+        await self._show_sent()
+
+    @on(MessageView.Edit)
+    async def _edit_message(self, event: MessageView.Edit) -> None:
+        if event.message.role == "user":
+            await self.attempt(self.open_editor, event.message)
+        else:
+            self.show_notice(Notice("answers can't be edited", "F5 regenerates the last one"))
+
+    def open_editor(self, message: Message) -> None:
+        """Open a dialog that edits a message of the user."""
+        self.session.must_be_free()
+
+        async def edit(text: str | None) -> None:
+            if text:
+                await self.attempt(self.edit, message, text, typed=text)
+
+        self.push_dialog(TextDialog("Edit message", message.text), edit)
+
+    async def edit(self, message: Message, text: str) -> None:
+        """Replace a message by a new version, which is answered."""
+        self.session.edit(message.id, text)
+        await self.session.store.written()
+        await self.show_thread()
+
+    @on(MessageView.Turn)
+    async def _show_next_version(self, event: MessageView.Turn) -> None:
+        await self.attempt(self.session.branch, event.message)
+        await self.show_thread()
+
+    @on(MessageView.Copy)
+    def _copy_message(self, event: MessageView.Copy) -> None:
+        self.copy(event.message.text)
+
+    def copy(self, text: str) -> None:
+        """Copy a text to the clipboard."""
+        self.app.copy_to_clipboard(text, self.show_notice)  # type: ignore[call-arg]
+
+    async def save_draft(self) -> None:
+        """Save what is typed and attached, if it changed."""
+        text = "\n".join(part for part in (self._pending, self.composer.unsaid) if part)
+        draft = Draft(text, self.chips.attachments)
+        if self._saved_draft not in (None, draft):
+            self._saved_draft = draft
+            await self.attempt(self.session.keep_draft, draft)
+
+    # Stopping
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is something to stop."""
+        return self._meter.is_recording or self._player.is_playing or self.session.is_answering
+
+    def stop(self) -> None:
+        """Discard a recording, stop the playback, or stop the answer, whichever is going on."""
+        if self._meter.is_recording or self._player.is_playing:
+            self.stop_audio()
+        elif self.session.is_answering:
+            self.stop_answer()
+        else:
+            self.composer.focus()
+
+    def stop_answer(self) -> None:
+        """Stop the answer; what is written of it stays."""
+        answer = self.session.answer
+        self.session.stop()
+        if answer is not None and (view := self._transcript.view(answer)):
+            self.run_worker(view.finish())
+
+    def stop_audio(self) -> None:
+        """Discard the recording and stop the playback."""
+        self._meter.discard()
+        self._player.stop()
+
+    # Events of the model
+
+    @on(ModelEventReceived)
+    async def _receive_model_event(self, message: ModelEventReceived) -> None:
+        await self.attempt(self._apply_model_event, message.event)
+
+    async def _apply_model_event(self, event: Event) -> None:
+        answer = self.session.answer
+        if (refused := self.session.hear(event)) is not None:
+            await self._restore_refused(refused)
+        elif view := self._transcript.view(answer):
+            if answer is not self.session.answer:
+                await view.finish()
+                self.call_after_refresh(gc.collect, 1)  # garbage of the streaming
+            elif isinstance(event, Piece):
+                await view.write(event.text)
+
+    async def _restore_refused(self, draft: Draft) -> None:
+        """Put a message that is too long for the model back into the prompt."""
+        self.composer.give_back(draft.text)
+        for attachment in draft.attachments:
+            await self.chips.add(attachment)
+        await self.save_draft()
+        await self.show_thread()
+
+    # Attachments
+
+    @on(Composer.Dropped)
+    def _attach_dropped(self, event: Composer.Dropped) -> None:
+        for file in event.files:
+            self.attach(file)
+
+    @on(Chip.Removed)
+    def _focus_prompt(self) -> None:
+        self.composer.focus()
+
+    def attach(self, path: Path, typed: str = "") -> Worker[None]:
+        """Attach a file to the next message; a recording is transcribed first.
+
+        Args:
+            path: The file.
+            typed: Text to put back into the prompt if the file can't be read.
+        """
+        return self._load_and_stage(lambda: [attachments.load(path)], typed)
+
+    def paste(self) -> None:
+        """Attach the pictures or files in the clipboard."""
+        self._load_and_stage(clipboard.load)
+
+    def _load_and_stage(
+        self, load: "Callable[[], list[attachments.Loaded]]", typed: str = ""
+    ) -> Worker[None]:
+        def store() -> list[tuple[Attachment, "Clip | None"]]:
+            return [(self.session.keep(loaded), loaded.clip) for loaded in load()]
+
+        return self.run_in_thread(store, self._stage, typed, group=STAGING)
+
+    async def _stage(self, files: list[tuple[Attachment, "Clip | None"]]) -> None:
+        for attachment, clip in files:
+            if clip is None:
+                await self.chips.add(attachment)
+            else:
+                self._speech.transcribe_file(clip, attachment)
+
+    @on(Chip.Opened)
+    async def _open_attachment(self, event: Chip.Opened) -> None:
+        file = await self.attempt(self.session.file, event.attachment)
+        if file is not None and event.attachment.kind == "image":
+            figures = self.session.figures
+            self.app.push_screen(
+                PictureScreen(file, event.attachment, figures.picture_side, figures.picture_tokens)
+            )
+        elif file is not None:
+            self.stop_audio()
+            self._player.play(file)
+
+    # Recordings
+
+    def record(self) -> None:
+        """Start recording; when a recording is going on, finish and transcribe it."""
+        if self._meter.is_recording:
+            self._meter.end()
+        else:
+            self.stop_audio()
+            self._meter.begin(self.session.microphone)
+
+    @on(Meter.Recorded)
+    def _transcribe_recorded(self, event: Meter.Recorded) -> None:
+        if event.error is not None:
+            self.show_notice(Notice(str(event.error), event.error.hint))
+        if len(event.clip):
+            self._speech.transcribe_recording(event.clip)
+        self.show_status()
+
+    @on(Chip.HearAgain)
+    def _transcribe_chip(self, event: Chip.HearAgain) -> None:
+        self._speech.transcribe_again(event.chip)
+
+    def transcribe_last(self) -> None:
+        """Transcribe the last recording again, of the next message or else of the conversation.
+
+        Raises:
+            UsageError: There is no recording.
+        """
+        chips = [chip for chip in self.query(Chip) if chip.attachment.kind == "audio"]
+        if not chips:
+            raise UsageError("there is no recording here", "F4 starts one")
+        staged = [chip for chip in chips if chip in self.chips.query(Chip)]
+        self._speech.transcribe_again((staged or chips)[-1])

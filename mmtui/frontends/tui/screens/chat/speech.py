@@ -1,0 +1,93 @@
+"""Transcribe recordings, and put the transcripts where they can be edited."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from mmtui.chat import attachments
+from mmtui.chat.conversation import Attachment
+from mmtui.chat.session import Session
+from mmtui.errors import NoSpeechError
+from mmtui.frontends.tui.screens.base import BaseScreen
+from mmtui.frontends.tui.widgets.chips import Chip, Chips
+from mmtui.frontends.tui.widgets.composer import Composer
+from mmtui.frontends.tui.widgets.message import MessageView
+
+if TYPE_CHECKING:
+    from mmtui.pipeline.speech.sound import Clip
+
+STAGING = "staging"  # the group of the workers that attach something to the next message
+
+
+class Speech:
+    """Transcribes recordings for the chat screen; nothing is sent."""
+
+    def __init__(
+        self, screen: BaseScreen, session: Session, composer: Composer, chips: Chips
+    ) -> None:
+        self._screen, self._session = screen, session
+        self._composer, self._chips = composer, chips
+
+    def transcribe_recording(self, clip: "Clip") -> None:
+        """Transcribe what the microphone recorded into the prompt, and attach the recording."""
+
+        def stage(text: str | None) -> None:
+            self._insert_transcript(text)
+            self._screen.run_in_thread(
+                partial(self._session.attach_clip, clip, text or ""),
+                self._chips.add,
+                group=STAGING,
+            )
+
+        self.transcribe(clip, stage)
+
+    def transcribe_file(self, clip: "Clip", attachment: Attachment) -> None:
+        """Transcribe a sound file that is stored already into the prompt, and attach it."""
+
+        async def stage(text: str | None) -> None:
+            self._insert_transcript(text)
+            await self._chips.add(attachment.with_transcript(text or ""))
+
+        self.transcribe(clip, stage)
+
+    def transcribe_again(self, chip: Chip) -> None:
+        """Transcribe the recording of a chip again, in a sent message or in the next one."""
+        file = self._session.file
+
+        def read() -> "Clip":
+            return attachments.read_clip(file(chip.attachment))
+
+        self._screen.run_in_thread(read, partial(self._replace_transcript, chip))
+
+    def transcribe(self, clip: "Clip", then: Callable[[str | None], Any], typed: str = "") -> None:
+        """Transcribe a clip, then `attempt` a callback with the text.
+
+        Args:
+            clip: The recording.
+            then: Gets the transcript: "" for silence, None if the model's process ended.
+            typed: Text to put back into the prompt if `then` fails.
+        """
+        screen = self._screen
+        self._session.transcribe(
+            clip, lambda text: screen.call_later(screen.attempt, then, text, typed=typed)
+        )
+        screen.show_status()
+
+    def _insert_transcript(self, text: str | None) -> None:
+        if text == "":
+            raise NoSpeechError
+        self._composer.add_words(text or "")
+
+    def _replace_transcript(self, chip: Chip, clip: "Clip") -> None:
+        message = next((n.message for n in chip.ancestors if isinstance(n, MessageView)), None)
+
+        async def replace(text: str | None) -> None:
+            if text == "":
+                raise NoSpeechError
+            if text is not None and message is not None:
+                chip.retell(self._session.correct(message, chip.attachment, text))
+            elif text is not None and chip.is_attached:
+                chip.retell(chip.attachment.with_transcript(text))
+                self._composer.add_words(text)
+
+        self.transcribe(clip, replace)
