@@ -161,13 +161,13 @@ def _llama_cpp(model: Checkpoint) -> Measure:
     """llama-cpp-python's own generation, on the file that ours loads, with as many threads."""
     from llama_cpp import Llama
 
-    from mmtui.pipeline.engines.llamacpp_engine import threads
+    from mmtui.pipeline.engines.threads import count_cores
 
     language = model.spec.language
     weights = fetch.fetch(language.weights)
     file = conversion.to_gguf(weights, model.adapter, language.precision, fetch.silent).model
     peer = Llama(
-        str(file), n_ctx=2048, n_threads=threads(), n_threads_batch=threads(), verbose=False
+        str(file), n_ctx=2048, n_threads=count_cores(), n_threads_batch=count_cores(), verbose=False
     )
     prompt = peer.tokenize(STORY.encode(), add_bos=False)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from mmtui.errors import InputError, MmtuiError
 from mmtui.pipeline.assets.fetch import Report, silent
@@ -17,6 +16,7 @@ from mmtui.pipeline.assets.spec import Precision
 from mmtui.pipeline.engines.llama_library import LlamaLibrary
 from mmtui.pipeline.engines.prompt_lookup import Lookup
 from mmtui.pipeline.engines.sampling import Sampler
+from mmtui.pipeline.engines.threads import ThreadCount
 from mmtui.pipeline.gguf import conversion
 from mmtui.pipeline.gguf.layout import reader
 from mmtui.pipeline.sequence import PREFILL_CHUNK, Position, reusable
@@ -132,6 +132,7 @@ class LlamaEngine:
         self._prompt: list[Position] = []  # the last that was read, and the logits after it
         self._logits: np.ndarray | None = None
         self._size = 0
+        self._threads = ThreadCount()
         self._context: Any = None  # llama_context_p, with room for `_size` positions
 
     def __del__(self) -> None:
@@ -212,6 +213,9 @@ class LlamaEngine:
         held, self._held = self._held, []
         count, hidden = len(new), 0 if values is None else self._language.hidden
         self._grow(held, len(held) + count)
+        if self._threads.update():
+            threads = self._threads.value
+            self._library.llama_set_n_threads(self._context, threads, threads)
         batch = self._library.llama_batch_init(count, hidden, 1)
         try:
             batch.n_tokens = count
@@ -251,7 +255,7 @@ class LlamaEngine:
         library, old = self._library, self._context
         options = library.llama_context_default_params()
         options.n_ctx, options.n_batch, options.n_ubatch = size, PREFILL_CHUNK, PREFILL_CHUNK
-        options.n_threads = options.n_threads_batch = threads()
+        options.n_threads = options.n_threads_batch = self._threads.value
         if self._language.precision == "fp32":
             options.type_k = options.type_v = 0  # GGML_TYPE_F32; 16 bits are llama.cpp's default,
             options.flash_attn_type = 0  # and what its fused attention computes in
@@ -268,9 +272,3 @@ class LlamaEngine:
                     raise MmtuiError("llama.cpp could not move its cache", "--engine torch")
             library.llama_free(old)
         self._context, self._size = context, size
-
-
-def threads() -> int:
-    """One for each physical core that this process may use: a second one only waits."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(psutil.cpu_count(logical=False) or 1, allowed or 1))

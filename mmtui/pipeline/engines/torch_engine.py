@@ -12,6 +12,7 @@ from mmtui.pipeline.engines.cuda_graph import CudaGraphDecoder
 from mmtui.pipeline.engines.decoder import Decoder, PlainDecoder
 from mmtui.pipeline.engines.llama_step import LlamaStepDecoder, can_step
 from mmtui.pipeline.engines.sampling import Sampler
+from mmtui.pipeline.engines.threads import ThreadCount
 from mmtui.pipeline.engines.torch_language import LanguageModel
 from mmtui.pipeline.multimodal import embed
 from mmtui.pipeline.sequence import PREFILL_CHUNK, Position, reusable
@@ -37,6 +38,8 @@ class Engine:
         self._held: list[Position] = []  # what the decoder has read
         self._prompt: list[Position] = []  # the last that was read, and the logits after it
         self._logits: Tensor | None = None
+        self._threads = ThreadCount()
+        torch.set_num_threads(self._threads.value)
 
     def cached(self, sequence: Sequence[Position]) -> int:
         """How many leading positions of `sequence` a `stream` would not compute again."""
@@ -108,6 +111,8 @@ class Engine:
         decoder, self._decoder = self._decoder or select_decoder(self._language), None
         held, self._held = self._held, []
         inputs, _ = embed([new], self._language.embedding, features)
+        if self._threads.update():
+            torch.set_num_threads(self._threads.value)
         logits = decoder.forward(inputs)
         self._decoder, self._held = decoder, [*held, *new]
         return logits

@@ -1,0 +1,94 @@
+"""How many threads compute: one for each core that other processes leave free.
+
+The threads of a decoding step wait for each other dozens of times, and they wait by spinning. If
+another process takes one of their cores, all of them stand still until the scheduler gives it back:
+on two cores with one busy process, two threads decode at a tenth of the speed of one.
+"""
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from mmtui import machine
+
+MEASURED_S = 0.2  # between two looks at the load; the kernel counts in steps of 10 ms
+# A core counts as free if others take less than this share of it. A process that wants all of it
+# gets two thirds while two threads of ours compete for two cores.
+_SHARE = 0.3
+
+
+class ThreadCount:
+    """Follows the load of the machine, which is measured while threads of ours compute.
+
+    Where there are more threads than cores, the scheduler gives others less than they want, so a
+    measurement may show too many free cores. With fewer threads the next shows fewer: 8 threads
+    beside 3 busy processes on 8 cores become 6, then 5.
+
+    Attributes:
+        value: The number of threads to use.
+    """
+
+    def __init__(
+        self, most: int | None = None, read: Callable[[], tuple[float, float]] | None = None
+    ) -> None:
+        """Begin with all threads.
+
+        Args:
+            most: The largest number of threads; that of the usable cores by default.
+            read: Returns the time that all cores have run, and what other processes used of it,
+                in seconds; asks the operating system by default.
+        """
+        self.value = self._most = most or count_cores()
+        self._cores = psutil.cpu_count() or 1
+        self._read = read or _read_times
+        self._last = self._read()
+
+    def update(self) -> bool:
+        """Measure again if the last time was long enough ago. Returns whether `value` changed."""
+        total, others = self._read()
+        passed = total - self._last[0]
+        if passed < MEASURED_S * self._cores:
+            return False
+        free = self._cores * (1 - (others - self._last[1]) / passed)
+        self._last = total, others
+        before, self.value = self.value, min(self._most, max(1, math.floor(free + _SHARE)))
+        return self.value != before
+
+
+def _read_times() -> tuple[float, float]:
+    times = psutil.cpu_times()
+    own = psutil.Process().cpu_times()
+    total = sum(getattr(times, name) for name in times._fields if not name.startswith("guest"))
+    idle = times.idle + getattr(times, "iowait", 0.0)
+    return total, total - idle - own.user - own.system
+
+
+def count_cores() -> int:
+    """Return how many threads can compute at once: the physical cores this process may use.
+
+    CPU affinity and the quota of a container (cgroup v1 and v2) are respected. A second thread on
+    a core would only wait.
+    """
+    physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    quota = math.ceil(min(_read_quota(), physical))
+    return max(1, min(physical, len(machine.cores()), quota))
+
+
+def _read_quota(root: Path = Path("/sys/fs/cgroup")) -> float:
+    """Return the cores that a container may use; infinity without a limit."""
+    try:
+        quota, period = (root / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = (root / "cpu" / "cpu.cfs_quota_us").read_text().strip()
+            period = (root / "cpu" / "cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return math.inf
+    try:
+        cores = int(quota) / int(period)
+    except (ValueError, ZeroDivisionError):  # "max" stands for no limit
+        return math.inf
+    return cores if cores > 0 else math.inf
