@@ -95,7 +95,7 @@ def mix(
         if elsewhere:
             from mmtrain.model import loading
 
-            look = loading.store_of(loading.find(model), report).means
+            look = loading.load_feature_store(loading.find_checkpoint(model), report).means
         sources = captions or [], dialogues or [], text or []
         notes = make(*sources, out, seed, elsewhere, look, report)
     for note in notes:
@@ -144,9 +144,9 @@ def check(
     """Count examples, broken images, odd rows and tokens; exit code 4 for what is refused."""
     with reporting() as report:
         from mmtrain.data.check import check as read
-        from mmtrain.model.loading import find, tokenizer_of
+        from mmtrain.model.loading import find_checkpoint, load_tokenizer
 
-        found = read(path, images, tokenizer_of(find(model), report), report)
+        found = read(path, images, load_tokenizer(find_checkpoint(model), report), report)
     first, *others = found.reports
     if as_json:
         print_json(first | ({"also": others} if others else {}))

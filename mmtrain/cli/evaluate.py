@@ -61,12 +61,12 @@ def captions(
         from mmtrain.evaluation.pictures import leave_out_broken
         from mmtrain.model import loading
 
-        found = loading.find_seeing(model)
+        found = loading.find_vision_checkpoint(model)
         items, notes = task.read(data, limit)
-        store = loading.store_of(found, report)
+        store = loading.load_feature_store(found, report)
         items, broken = leave_out_broken(items, lambda item: item.image, store)
-        parts, answerer = loading.load_answerer(found, store, report)
-        scores = task.evaluate(parts, answerer, items, batch, report)
+        components, generator = loading.load_generator(found, store, report)
+        scores = task.evaluate(components, generator, items, batch, report)
     _report(scores, notes + broken, predictions, sheet, as_json)
 
 
@@ -88,12 +88,12 @@ def vqa(
         from mmtrain.evaluation.pictures import leave_out_broken
         from mmtrain.model import loading
 
-        found = loading.find_seeing(model)
+        found = loading.find_vision_checkpoint(model)
         asked, notes = questions.read(data, limit)
-        store = loading.store_of(found, report)
+        store = loading.load_feature_store(found, report)
         asked, broken = leave_out_broken(asked, lambda question: question.picture, store)
-        _, answerer = loading.load_answerer(found, store, report)
-        scores = task.evaluate(answerer, asked, batch, report)
+        _, generator = loading.load_generator(found, store, report)
+        scores = task.evaluate(generator, asked, batch, report)
     _report(scores, notes + broken, predictions, sheet, as_json)
 
 
@@ -133,15 +133,15 @@ def text(
     """Perplexity per token and per byte, on RedPajama's layout."""
     with reporting() as report:
         from mmtrain.evaluation import text as task
-        from mmtrain.model.loading import quantized, to_score
+        from mmtrain.model.loading import load_for_scoring, load_llamacpp
         from mmtui.pipeline.assets.checkpoint import find
 
         found = find(model)
         documents, notes = task.read(data, limit)
         if engine == "llamacpp":
-            reader: task.Reader = task.LlamaReader(quantized(found, report))
+            reader: task.Reader = task.LlamaReader(load_llamacpp(found, report))
         else:
-            reader = task.TorchReader(to_score(found, report).language)
+            reader = task.TorchReader(load_for_scoring(found, report).language)
         scores = task.evaluate(reader, documents, batch, report)
     _report(scores, notes, None, None, as_json)
 

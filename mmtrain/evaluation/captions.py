@@ -11,9 +11,9 @@ from mmtrain.data.batches import Dialogues
 from mmtrain.data.coco import QUESTION, Captioned
 from mmtrain.data.skipped import Skipped
 from mmtrain.evaluation.scores import Prediction, Scores
-from mmtrain.model.generation import Answerer
-from mmtrain.model.loading import Parts
-from mmtrain.model.modules import VisionLanguage, trained_tokens
+from mmtrain.model.generation import AnswerGenerator
+from mmtrain.model.loading import Components
+from mmtrain.model.modules import VisionLanguage, count_trained_tokens
 from mmtui.errors import InputError
 from mmtui.pipeline.assets.fetch import Report
 
@@ -25,18 +25,22 @@ _PUNCTUATION = {
 
 
 def evaluate(
-    parts: Parts, answerer: Answerer, items: list[Captioned], batch: int, report: Report
+    components: Components,
+    generator: AnswerGenerator,
+    items: list[Captioned],
+    batch: int,
+    report: Report,
 ) -> Scores:
     """Score a model on images that can be read, each with a caption that has words."""
     questions = [[("user", (item.image, QUESTION))] for item in items]
-    answers = answerer.answer(questions, batch, report=report)  # type: ignore[arg-type]
+    answers = generator.generate(questions, batch, report=report)  # type: ignore[arg-type]
     references = [list(item.captions) for item in items]
     cider, ciders = cider_d(answers, references)
     values: dict[str, float | int | None] = {
         "images": len(items),
         "cider_d": cider,
         "bleu_4": bleu_4(answers, references),
-        "loss_per_token": _loss(parts, answerer, items, batch, report),
+        "loss_per_token": _loss(components, generator, items, batch, report),
         "distinct": len(set(answers)),
     }
     predictions = [
@@ -114,11 +118,17 @@ def read(data: Path, limit: int | None) -> tuple[list[Captioned], list[str]]:
 
 
 def _loss(
-    parts: Parts, answerer: Answerer, items: list[Captioned], batch: int, report: Report
+    components: Components,
+    generator: AnswerGenerator,
+    items: list[Captioned],
+    batch: int,
+    report: Report,
 ) -> float:
-    limit = parts.language.context
-    data = Dialogues(coco.examples_of(items), parts.chat, parts.store, parts.shape, limit)
-    module = VisionLanguage(parts.language.model, answerer.projector)
+    limit = components.language.context
+    data = Dialogues(
+        coco.examples_of(items), components.chat, components.store, components.shape, limit
+    )
+    module = VisionLanguage(components.language.model, generator.projector)
     order = sorted(range(len(data.lengths)), key=data.lengths.__getitem__)
     total, tokens = 0.0, 0
     with torch.no_grad():
@@ -126,6 +136,6 @@ def _loss(
             report("computing losses", start, len(order))
             part = data.batch(order[start : start + batch])
             total += float(module(part))
-            tokens += trained_tokens(part)
+            tokens += count_trained_tokens(part)
     report("computing losses", len(order), len(order))
     return total / tokens

@@ -13,7 +13,7 @@ from mmtrain.data import redpajama
 from mmtrain.data.literal import literal_core
 from mmtrain.data.skipped import Skipped
 from mmtrain.evaluation.scores import Scores
-from mmtrain.model.modules import summed_loss
+from mmtrain.model.modules import compute_summed_loss
 from mmtui.errors import InputError
 from mmtui.pipeline.assets.fetch import Report
 from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine, LlamaModel
@@ -44,7 +44,7 @@ class TorchReader:
             [wanted + [IGNORE] * (length - len(wanted)) for _, wanted in rows]
         ).to(self.language.device)
         inputs = inputs.to(self.language.device)
-        return float(summed_loss(self.language.model, targets, input_ids=inputs))
+        return float(compute_summed_loss(self.language.model, targets, input_ids=inputs))
 
 
 class LlamaReader:

@@ -5,16 +5,18 @@ from collections import defaultdict
 from mmtrain.data.questions import Question
 from mmtrain.evaluation.normalization import normalize
 from mmtrain.evaluation.scores import Prediction, Scores
-from mmtrain.model.generation import Answerer
+from mmtrain.model.generation import AnswerGenerator
 from mmtui.pipeline.assets.fetch import Report
 
 COMMON = 20  # questions of a kind that is told by itself
 
 
-def evaluate(answerer: Answerer, questions: list[Question], batch: int, report: Report) -> Scores:
+def evaluate(
+    generator: AnswerGenerator, questions: list[Question], batch: int, report: Report
+) -> Scores:
     """Score a model on questions whose pictures can be read."""
     asked = [[("user", (question.picture, question.text))] for question in questions]
-    answers = answerer.answer(asked, batch, report=report)  # type: ignore[arg-type]
+    answers = generator.generate(asked, batch, report=report)  # type: ignore[arg-type]
     predictions, exact, mentioned, accuracy = [], 0, 0, 0.0
     for number, (question, answer) in enumerate(zip(questions, answers, strict=True)):
         given = normalize(answer)

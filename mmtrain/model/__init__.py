@@ -1,1 +1,1 @@
-"""The modules that are trained, the frozen parts around them, and how a trained model answers."""
+"""Loading a model to train or evaluate, its modules, its first weights, and its answers."""

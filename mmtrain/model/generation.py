@@ -1,4 +1,4 @@
-"""A trained model answers many questions at once, greedily: for samples and for scores."""
+"""Generate the answers of a model to many questions, for samples and for evaluation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,8 +22,16 @@ Question = Sequence[tuple[Role, Content]]  # a dialogue whose next turn is the a
 
 
 @dataclass
-class Answerer:
-    """A language model, its projector and the features that it projects."""
+class AnswerGenerator:
+    """Generates answers greedily, in batches.
+
+    Attributes:
+        language: The language model.
+        projector: Maps patch features to embeddings of the language model; None for text alone.
+        chat: The chat template.
+        store: The patch features of pictures; None for text alone.
+        patches: Patches of a picture.
+    """
 
     language: LanguageModel
     projector: Any
@@ -32,15 +40,24 @@ class Answerer:
     patches: int
 
     @torch.no_grad()
-    def answer(
+    def generate(
         self,
         questions: Sequence[Question],
         batch: int,
         max_tokens: int = MAX_TOKENS,
         report: Report = silent,
     ) -> list[str]:
-        """One answer for each question, in order. Questions of like length go together."""
-        prompts = [self._positions(question) for question in questions]
+        """Return the answers to questions, in their order.
+
+        Questions of similar length share a batch, which saves padding.
+
+        Args:
+            questions: The dialogues to continue.
+            batch: Questions per batch.
+            max_tokens: Maximum length of an answer in tokens.
+            report: Called with the number of answered questions.
+        """
+        prompts = [self._encode(question) for question in questions]
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         answers = [""] * len(prompts)
         engine = Engine(self.language)
@@ -49,15 +66,15 @@ class Answerer:
             report("answering", start, len(order))
             chosen = order[start : start + batch]
             sequences = [prompts[index] for index in chosen]
-            keys = {part[0] for row in sequences for part in row if isinstance(part, tuple)}
-            features = self._features(sorted(keys))
+            keys = {slot[0] for row in sequences for slot in row if isinstance(slot, tuple)}
+            features = self._project(sorted(keys))
             tokens = engine.generate(sequences, features, Sampler(GREEDY), max_tokens, stops)
-            for index, said in zip(chosen, tokens, strict=True):
-                answers[index] = self._text(said)
+            for index, answer in zip(chosen, tokens, strict=True):
+                answers[index] = self._decode(answer)
         report("answering", len(order), len(order))
         return answers
 
-    def _features(self, keys: list[str]) -> dict[str, torch.Tensor]:
+    def _project(self, keys: list[str]) -> dict[str, torch.Tensor]:
         if not keys:
             return {}
         assert self.store is not None
@@ -65,11 +82,11 @@ class Answerer:
         stacked = torch.stack([self.store[key] for key in keys])
         return dict(zip(keys, self.projector(stacked.to(weight.device, weight.dtype)), strict=True))
 
-    def _positions(self, question: Question) -> list[Any]:
+    def _encode(self, question: Question) -> list[Any]:
         turns = turns_of(question, self.store)
         return positions(self.chat.encode(turns), self.patches)
 
-    def _text(self, tokens: list[int]) -> str:
+    def _decode(self, tokens: list[int]) -> str:
         stream = TextStream(self.language.tokenizer, self.chat.turn_text)
         text = ""
         for token in tokens:

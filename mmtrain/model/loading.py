@@ -1,4 +1,4 @@
-"""The frozen parts that a stage is built on: language model, tower, chat format, features."""
+"""Load the components of a model that is trained or evaluated."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -8,7 +8,7 @@ import psutil
 import torch
 
 from mmtrain.data.features import FeatureStore
-from mmtrain.model.generation import Answerer
+from mmtrain.model.generation import AnswerGenerator
 from mmtrain.options import Precision
 from mmtui.errors import MissingError
 from mmtui.pipeline.assets import checkpoint, fetch
@@ -27,8 +27,16 @@ from mmtui.pipeline.vision.tower import VisionTower
 
 
 @dataclass
-class Parts:
-    """A checkpoint's parts, loaded; nothing of them is trained unless a stage says so."""
+class Components:
+    """The loaded components of a checkpoint, all frozen until a stage unfreezes some.
+
+    Attributes:
+        checkpoint: Where the components come from.
+        language: The language model with its tokenizer.
+        chat: The chat template of the language model.
+        vision: The description of the vision tower; None for a model of text alone.
+        store: The patch features of pictures; None for a model of text alone.
+    """
 
     checkpoint: Checkpoint
     language: LanguageModel
@@ -38,44 +46,59 @@ class Parts:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(patches, width) of a picture's features."""
+        """The shape (patches, width) of a picture's features; (0, 0) without a vision tower."""
         return (self.vision.patches, self.vision.width) if self.vision else (0, 0)
 
 
-def find(model: str) -> Checkpoint:
-    """What to train: as mmtui's, but `auto` is phi2 where its weights and a GPU are, else smol."""
+def find_checkpoint(model: str) -> Checkpoint:
+    """Find the model to train by the name of a preset or the path of a checkpoint.
+
+    "auto" is phi2 if its weights are downloaded and there is a GPU, else smol.
+    """
     if model != "auto":
         return checkpoint.find(model)
     phi2 = checkpoint.find("phi2")
-    here = all(fetch.locate(asset) for role, asset in phi2.spec.assets.items() if role != "speech")
-    return phi2 if here and torch.cuda.is_available() else checkpoint.find("smol")
+    is_downloaded = all(
+        fetch.locate(asset) for role, asset in phi2.spec.assets.items() if role != "speech"
+    )
+    return phi2 if is_downloaded and torch.cuda.is_available() else checkpoint.find("smol")
 
 
-def load(
+def load_components(
     found: Checkpoint,
     precision: specs.Precision,
     device: torch.device,
     report: Report,
     *,
-    adapted: bool = True,
-) -> Parts:
-    """The tower is loaded when features are missing. `adapted`: with the adapter merged in."""
+    merge_adapter: bool = True,
+) -> Components:
+    """Load the components of a checkpoint.
+
+    The vision tower is loaded later, when the features of a picture are missing in the store.
+
+    Args:
+        found: The checkpoint.
+        precision: How the weights of the language model are stored.
+        device: Where the components are put.
+        report: Called with the progress of downloads.
+        merge_adapter: Merge the checkpoint's adapter, if it has one, into the language model.
+    """
     model = language.load(
         prepare(found.spec.language.weights, report),
         precision=precision,
-        adapter=found.adapter if adapted else None,
+        adapter=found.adapter if merge_adapter else None,
         device=device,
         report=report,
     )
     vision = found.spec.vision
-    store = _store(vision, device, report) if vision else None
-    return Parts(found, model, ChatFormat(model.tokenizer), vision, store)
+    store = _make_store(vision, device, report) if vision else None
+    return Components(found, model, ChatFormat(model.tokenizer), vision, store)
 
 
-def training_precision(wanted: Precision, device: torch.device) -> Precision:
-    """bf16 where the device computes in it, else fp32."""
-    if wanted != "auto":
-        return wanted
+def resolve_precision(precision: Precision, device: torch.device) -> Precision:
+    """Return the precision to train in: for "auto", bf16 if the device supports it, else fp32."""
+    if precision != "auto":
+        return precision
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     mkldnn: Any = torch.backends.mkldnn
@@ -83,8 +106,12 @@ def training_precision(wanted: Precision, device: torch.device) -> Precision:
     return "bf16" if on_cpu and torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
 
 
-def scoring_precision(found: Checkpoint, report: Report) -> specs.Precision:
-    """fp32 where it fits, so that scores do not depend on how questions are batched."""
+def select_scoring_precision(found: Checkpoint, report: Report) -> specs.Precision:
+    """Return the precision to evaluate a model in.
+
+    It is fp32 if that takes less than 60 % of the free memory, because scores in bf16 depend a
+    little on the batch size.
+    """
     if found.spec.language.precision != "auto":
         return found.spec.language.precision
     weights = prepare(found.spec.language.weights, report)
@@ -94,14 +121,14 @@ def scoring_precision(found: Checkpoint, report: Report) -> specs.Precision:
     return "fp32" if 2 * size < 0.6 * psutil.virtual_memory().available else "auto"
 
 
-def to_score(found: Checkpoint, report: Report) -> Parts:
-    """A model to evaluate, on the best device."""
+def load_for_scoring(found: Checkpoint, report: Report) -> Components:
+    """Load a model to evaluate, on the GPU if there is one."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return load(found, scoring_precision(found, report), device, report)
+    return load_components(found, select_scoring_precision(found, report), device, report)
 
 
-def quantized(found: Checkpoint, report: Report) -> LlamaModel:
-    """A language model to evaluate as llama.cpp runs it."""
+def load_llamacpp(found: Checkpoint, report: Report) -> LlamaModel:
+    """Load a language model into llama.cpp, quantized, to evaluate it as it is used in chats."""
     return selection.load_llamacpp(
         fetch.fetch(found.spec.language.weights, report),
         precision=found.spec.language.precision,
@@ -110,44 +137,62 @@ def quantized(found: Checkpoint, report: Report) -> LlamaModel:
     )
 
 
-def find_seeing(model: str) -> Checkpoint:
-    """A model to evaluate on pictures. Raises MissingError if it has not learnt to see."""
+def find_vision_checkpoint(model: str) -> Checkpoint:
+    """Find a model to evaluate on pictures.
+
+    Raises:
+        MissingError: The model has no vision tower or no trained projector.
+    """
     found = checkpoint.find(model)
     Assistant(found).check_sight()
     return found
 
 
-def load_answerer(found: Checkpoint, store: FeatureStore, report: Report) -> tuple[Parts, Answerer]:
-    """The parts of a model that sees, and what answers questions about the pictures in `store`."""
-    parts = to_score(found, report)
-    parts.store = store
-    assert parts.vision and parts.checkpoint.projector
-    seeing = projector.load(parts.checkpoint.projector, parts.vision.width, parts.language.hidden)
-    seeing.to(parts.language.device)
-    return parts, Answerer(parts.language, seeing, parts.chat, parts.store, parts.shape[0])
+def load_generator(
+    found: Checkpoint, store: FeatureStore, report: Report
+) -> tuple[Components, AnswerGenerator]:
+    """Load a vision-language model, and the generator of its answers about pictures in `store`."""
+    components = load_for_scoring(found, report)
+    components.store = store
+    assert components.vision and components.checkpoint.projector
+    language_model = components.language
+    trained = projector.load(
+        components.checkpoint.projector, components.vision.width, language_model.hidden
+    )
+    trained.to(language_model.device)
+    patches, _ = components.shape
+    return components, AnswerGenerator(language_model, trained, components.chat, store, patches)
 
 
-def tokenizer_of(found: Checkpoint, report: Report) -> Any:
-    """Its tokenizer alone."""
+def load_tokenizer(found: Checkpoint, report: Report) -> Any:
+    """Load the tokenizer of a checkpoint, without its weights."""
     return language.tokenizer_in(prepare(found.spec.language.weights, report))
 
 
-def needs_sight(found: Checkpoint) -> VisionSpec:
+def require_vision(found: Checkpoint) -> VisionSpec:
+    """Return the description of a checkpoint's vision tower.
+
+    Raises:
+        MissingError: The checkpoint has none.
+    """
     if found.spec.vision is None:
-        raise MissingError(f"{found.spec.name} has no vision tower", "--model smol, or phi2")
+        raise MissingError(
+            f"{found.spec.name} has no vision tower", "pass --model smol or --model phi2"
+        )
     return found.spec.vision
 
 
-def store_of(found: Checkpoint, report: Report) -> FeatureStore:
-    """Its tower alone, to look at pictures on the best device."""
+def load_feature_store(found: Checkpoint, report: Report) -> FeatureStore:
+    """Load the feature store of a checkpoint, without its language model."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return _store(needs_sight(found), device, report)
+    return _make_store(require_vision(found), device, report)
 
 
-def _store(vision: VisionSpec, device: torch.device, report: Report) -> FeatureStore:
+def _make_store(vision: VisionSpec, device: torch.device, report: Report) -> FeatureStore:
     @cache
     def tower() -> VisionTower:
-        with torch.random.fork_rng():  # making it draws weights, and it is not always made
+        # The tower is not always loaded, and creating it draws random numbers.
+        with torch.random.fork_rng():
             return VisionTower(vision, fetch.fetch(vision.weights, report)).to(device)
 
     return FeatureStore(vision, tower, report)

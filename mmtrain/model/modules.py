@@ -1,4 +1,4 @@
-"""The modules that are trained: a batch in, the summed loss of its trained tokens out."""
+"""The modules that are trained. Their forward pass returns the summed loss of a batch."""
 
 from contextlib import nullcontext
 from typing import Any
@@ -13,88 +13,110 @@ from mmtui.pipeline.multimodal import embed
 from mmtui.pipeline.prompt import IGNORE
 from mmtui.pipeline.vision.projector import Projector
 
-# The longest row, in tokens, for which plain attention trains faster on a CPU than the fused one
-# (by an eighth of a step at 140); on longer ones its memory grows with the square of the length.
-SHORT = 256
+# On a CPU, unfused attention trains faster than fused attention on rows of up to this many tokens
+# (a step of 140 tokens by an eighth). Its memory grows with the square of the length.
+MAX_UNFUSED_LENGTH = 256
 
 
 class VisionLanguage(nn.Module):
-    """A causal language model that reads projected patch features among its tokens."""
+    """A causal language model with a projector for the patch features of pictures.
+
+    The architecture is that of LLaVA (arXiv:2304.08485).
+    """
 
     def __init__(self, language: Any, projector: Projector, dropout: float = 0.0) -> None:
-        """`dropout`: of patch features, while it trains."""
+        """Combine the two modules.
+
+        Args:
+            language: A causal language model of transformers, with or without PEFT.
+            projector: Maps features (pictures, patches, width) to (pictures, patches, hidden).
+            dropout: Dropout probability on patch features in training.
+        """
         super().__init__()
-        self.language, self.projector, self._dropout = language, projector, dropout
+        self.language = language
+        self.projector = projector
+        self._dropout = dropout
 
     def forward(self, batch: Batch) -> Tensor:
-        """The summed cross-entropy of the batch's targets, in nats.
+        """Return the cross-entropy in nats, summed over the labels of a batch.
 
-        Padding is on the right and attention is causal, so that no mask is needed where no row
-        branches: attention takes its fastest path.
+        Padding is on the right and attention is causal, so an attention mask is needed only if
+        dialogues share a row. Without a mask, attention uses its fastest kernel.
         """
         weight = next(self.projector.parameters())
         features = batch.features.to(weight.device, weight.dtype)
         pictures = self.projector(nn.functional.dropout(features, self._dropout, self.training))
         embedding = self.language.get_input_embeddings()
         inputs, _ = embed(batch.sequences, embedding, dict(zip(batch.keys, pictures, strict=True)))
-        given = {"inputs_embeds": inputs}
+        arguments = {"inputs_embeds": inputs}
         if batch.branches.any():
-            given["attention_mask"] = attended(batch.branches.to(inputs.device))
-            given["position_ids"] = batch.places.to(inputs.device)
-        loss = summed_loss(self.language, batch.targets.to(inputs.device), **given)
-        # A batch without pictures has a gradient too: zero.
+            arguments["attention_mask"] = attended(batch.branches.to(inputs.device))
+            arguments["position_ids"] = batch.places.to(inputs.device)
+        loss = compute_summed_loss(self.language, batch.targets.to(inputs.device), **arguments)
+        # In a batch without pictures the projector has a gradient too, of zero: DDP waits for it.
         total: Tensor = loss + 0.0 * pictures.sum()
         return total
 
 
 class CausalText(nn.Module):
-    """A causal language model on blocks of text."""
+    """A causal language model that is trained on blocks of text."""
 
     def __init__(self, language: Any) -> None:
+        """Wrap a causal language model of transformers."""
         super().__init__()
         self.language = language
 
     def forward(self, blocks: Tensor) -> Tensor:
-        """Blocks (batch, size + 1) of token ids -> the summed cross-entropy, in nats."""
+        """Return the cross-entropy in nats, summed over token ids of shape (batch, length + 1).
+
+        The first token of a block is only an input, the last one only a label.
+        """
         blocks = blocks.to(self.language.device)
-        return summed_loss(self.language, blocks[:, 1:], input_ids=blocks[:, :-1])
+        return compute_summed_loss(self.language, blocks[:, 1:], input_ids=blocks[:, :-1])
 
 
-def summed_loss(language: Any, targets: Tensor, **inputs: Tensor) -> Tensor:
-    """Cross-entropy summed over the positions with a target (batch, length).
+def compute_summed_loss(language: Any, labels: Tensor, **inputs: Tensor) -> Tensor:
+    """Return the cross-entropy in nats, summed over the positions that have a label.
 
-    Only there are logits computed: the input of the head is cut down before it gets there,
-    whatever the model does with logits after it.
+    A hook keeps only these positions before the output layer, so that no memory goes to the logits
+    of the others.
+
+    Args:
+        language: A causal language model of transformers.
+        labels: Token ids (batch, length) that follow each position, or IGNORE.
+        inputs: The arguments of the model, such as `input_ids` (batch, length).
     """
-    kept = targets != IGNORE
+    is_labeled = labels != IGNORE
     head = language.get_output_embeddings()
-    hook = head.register_forward_pre_hook(lambda _, hidden: (hidden[0][kept],))
-    recomputes = getattr(language, "is_gradient_checkpointing", False)  # outside of this context
-    plain = targets.device.type == "cpu" and targets.shape[1] <= SHORT and not recomputes
+    hook = head.register_forward_pre_hook(lambda _, hidden: (hidden[0][is_labeled],))
+    # Gradient checkpointing would recompute the layers outside of the context below.
+    is_checkpointing = getattr(language, "is_gradient_checkpointing", False)
+    is_short_on_cpu = labels.device.type == "cpu" and labels.shape[1] <= MAX_UNFUSED_LENGTH
+    is_unfused = is_short_on_cpu and not is_checkpointing
     try:
-        with sdpa_kernel(SDPBackend.MATH) if plain else nullcontext():
+        with sdpa_kernel(SDPBackend.MATH) if is_unfused else nullcontext():
             logits = language(**inputs, use_cache=False).logits
     finally:
         hook.remove()
-    return nn.functional.cross_entropy(logits.float(), targets[kept], reduction="sum")
+    return nn.functional.cross_entropy(logits.float(), labels[is_labeled], reduction="sum")
 
 
-def trained_tokens(batch: Batch | Tensor) -> int:
-    """How many tokens a batch has a loss on."""
+def count_trained_tokens(batch: Batch | Tensor) -> int:
+    """Return the number of labels in a batch."""
     if isinstance(batch, Tensor):
         return batch[:, 1:].numel()
     return int((batch.targets != IGNORE).sum())
 
 
-def tokens_of(batch: Batch | Tensor) -> int:
-    """How many tokens and patches of pictures the language model reads, padding excluded."""
+def count_tokens(batch: Batch | Tensor) -> int:
+    """Return the number of tokens and patches that the language model reads, without padding."""
     if isinstance(batch, Tensor):
         return batch[:, 1:].numel()
     return sum(map(len, batch.sequences))
 
 
-def trained_state(module: nn.Module) -> dict[str, Tensor]:
-    """The parameters that are trained, on the CPU."""
+def get_trained_state(module: nn.Module) -> dict[str, Tensor]:
+    """Return copies of the trained parameters on the CPU, by name."""
     return {
         name: parameter.detach().to("cpu", copy=True)
         for name, parameter in module.named_parameters()
@@ -103,10 +125,15 @@ def trained_state(module: nn.Module) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def restore(module: nn.Module, state: dict[str, Tensor]) -> None:
-    """The inverse of `trained_state`. Raises KeyError or RuntimeError for another model's."""
+def load_trained_state(module: nn.Module, state: dict[str, Tensor]) -> None:
+    """Copy parameters from `get_trained_state` into a module.
+
+    Raises:
+        KeyError: The state has the parameters of another model.
+        RuntimeError: A parameter has another shape.
+    """
     parameters = {n: p for n, p in module.named_parameters() if p.requires_grad}
     if parameters.keys() != state.keys():
-        raise KeyError("other parameters were trained")
+        raise KeyError("it has the parameters of another model")
     for name, parameter in parameters.items():
         parameter.copy_(state[name])

@@ -13,7 +13,7 @@ import torch
 
 from mmtrain.data.llava import exchange
 from mmtrain.model import loading
-from mmtrain.model.generation import Answerer
+from mmtrain.model.generation import AnswerGenerator
 from mmtui.files import replacing
 from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.fetch import Report
@@ -50,12 +50,14 @@ def write(model: str, out: Path, limit: int, batch: int, report: Report) -> int:
     The model answers without its adapter.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    loaded = loading.load(checkpoint.find(model), "auto", device, report, adapted=False)
+    loaded = loading.load_components(
+        checkpoint.find(model), "auto", device, report, merge_adapter=False
+    )
     about = [question.format(topic) for question, topic in product(QUESTIONS, TOPICS)]
     Random(0).shuffle(about)
     questions = [*PLAIN, *about][:limit]
-    answerer = Answerer(loaded.language, None, loaded.chat, None, 0)
-    said = answerer.answer([[("user", (q,))] for q in questions], batch, MAX_TOKENS, report)
+    generator = AnswerGenerator(loaded.language, None, loaded.chat, None, 0)
+    said = generator.generate([[("user", (q,))] for q in questions], batch, MAX_TOKENS, report)
     tokenizer = loaded.language.tokenizer
     rows = [
         {"conversations": exchange(question, answer)}

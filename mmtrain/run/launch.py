@@ -61,13 +61,13 @@ def launch(options: RunOptions, start: StartOptions, report: Report) -> None:
     if options.track and find_spec(options.track) is None:
         raise MissingError(f"{options.track} is not installed", f"pip install {options.track}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    options = replace(options, precision=loading.training_precision(options.precision, device))
+    options = replace(options, precision=loading.resolve_precision(options.precision, device))
     accelerator = _make_accelerator(options, out, device)
     screen = Screen(options.stage, options.steps, speaks=accelerator.is_main_process)
     newest = state.newest(out, screen.say) if record is not None else None
     if newest is not None and _is_finished(newest[0], options, out, screen):
         return
-    found = loading.find(options.model)
+    found = loading.find_checkpoint(options.model)
     options = _resolve_defaults(options, found, accelerator)
     torch.manual_seed(options.seed)
     if start.dry_run and plan.is_unfetched(options, found):
@@ -141,9 +141,11 @@ def _build(
         return _build_pretrain(options, found, accelerator, screen, force, report)
     split = _read_dialogues(options, accelerator, screen)
     if isinstance(options, AlignOptions):
-        loading.needs_sight(found)
-        parts = loading.load(found, options.precision, accelerator.device, report, adapted=False)
-        return align.build(parts, split, options, accelerator, screen.say)
+        loading.require_vision(found)
+        components = loading.load_components(
+            found, options.precision, accelerator.device, report, merge_adapter=False
+        )
+        return align.build(components, split, options, accelerator, screen.say)
     assert isinstance(options, FinetuneOptions)
     if found.projector is None:
         screen.say(
@@ -151,8 +153,10 @@ def _build(
             " `mmtrain align`, --from its folder, it learns more"
         )
     stored = "nf4" if options.quantize == "nf4" else options.precision
-    parts = loading.load(found, stored, accelerator.device, report, adapted=False)
-    return finetune.build(parts, split, options, accelerator, screen.say)
+    components = loading.load_components(
+        found, stored, accelerator.device, report, merge_adapter=False
+    )
+    return finetune.build(components, split, options, accelerator, screen.say)
 
 
 def _build_pretrain(

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mmtrain.data.order import Order, share
 from mmtrain.evaluation import contact_sheet
-from mmtrain.model.modules import tokens_of, trained_tokens
+from mmtrain.model.modules import count_tokens, count_trained_tokens
 from mmtrain.options import RunOptions
 from mmtrain.run import optimizers, plotting, sharding, state
 from mmtrain.run.console import Screen
@@ -124,7 +124,12 @@ class Loop:
         """
         accelerator, module = self._accelerator, self._module
         counted = torch.tensor(
-            [sum(map(trained_tokens, batches)), sum(map(tokens_of, batches)), interrupted, due],
+            [
+                sum(map(count_trained_tokens, batches)),
+                sum(map(count_tokens, batches)),
+                interrupted,
+                due,
+            ],
             device=accelerator.device,
         )
         tokens, read, stop, is_due = accelerator.reduce(counted, "sum").tolist()
@@ -185,7 +190,7 @@ class Loop:
             batch = data.batch(indexes or chosen[:1], 0)
             loss = self._module(batch)
             if indexes:
-                sums += torch.tensor([float(loss), trained_tokens(batch)], device=sums.device)
+                sums += torch.tensor([float(loss), count_trained_tokens(batch)], device=sums.device)
         loss, tokens = accelerator.reduce(sums, "sum").tolist()
         line = {"step": step, "validation_loss": loss / tokens}
         self._log(line)

@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmtrain.data.batches import Dialogues
 from mmtrain.data.examples import Split
-from mmtrain.model.modules import SHORT, CausalText, VisionLanguage
+from mmtrain.model.modules import MAX_UNFUSED_LENGTH, CausalText, VisionLanguage
 from mmtrain.options import AlignOptions, FinetuneOptions, PretrainOptions, RunOptions
 from mmtrain.run import footprint, memory
 from mmtrain.run.console import Screen
@@ -204,10 +204,10 @@ def _loss(
     options: RunOptions,
     device: torch.device,
 ) -> Tensor:
-    """As `model.summed_loss`, with the first `labelled` positions for those with labels."""
+    """As `model.compute_summed_loss`, with the first `labelled` positions for those with labels."""
     length = next(iter(inputs.values())).shape[1]
     recomputes = getattr(language, "is_gradient_checkpointing", False)
-    plain = device.type == "cpu" and length <= SHORT and not recomputes
+    plain = device.type == "cpu" and length <= MAX_UNFUSED_LENGTH and not recomputes
     attention: AbstractContextManager[Any] = (
         sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
     )

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from mmtrain.data.order import Order, share
-from mmtrain.model.modules import trained_tokens
+from mmtrain.model.modules import count_trained_tokens
 from mmtrain.options import RunOptions, StageName
 from mmtrain.run import footprint, memory
 from mmtrain.run.console import Screen
@@ -54,7 +54,9 @@ def preflight(
     memory.reset_peak()
     window = options.count_rows_per_step(accelerator.num_processes)
     batches = _batches(stage, options, accelerator)
-    tokens = float(np.mean([trained_tokens(batch) for batch in batches])) * window / options.batch
+    tokens = (
+        float(np.mean([count_trained_tokens(batch) for batch in batches])) * window / options.batch
+    )
     for line in [
         *describe_parameters(module),
         *describe_data(stage.train, stage.validation),
@@ -186,7 +188,7 @@ def _time(
     for batch in batches:
         began = time.perf_counter()
         with _explaining(stage):
-            loss = module(batch) / trained_tokens(batch)
+            loss = module(batch) / count_trained_tokens(batch)
             _wait(accelerator)
             forward = time.perf_counter()
             accelerator.backward(loss)

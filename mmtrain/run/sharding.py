@@ -14,7 +14,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.tensor import DTensor
 
-from mmtrain.model.modules import restore, trained_state
+from mmtrain.model.modules import get_trained_state, load_trained_state
 
 
 def gather(
@@ -25,7 +25,7 @@ def gather(
     The state of a sharded optimizer that has not taken a step is None.
     """
     if accelerator.distributed_type != DistributedType.FSDP:
-        return trained_state(accelerator.unwrap_model(module)), optimizer.state_dict()
+        return get_trained_state(accelerator.unwrap_model(module)), optimizer.state_dict()
     options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
     if not optimizer.optimizer.state:  # torch would take a step to have one
         return cast("dict[str, Tensor]", get_model_state_dict(module, options=options)), None
@@ -42,7 +42,7 @@ def scatter(
 ) -> None:
     """The inverse of `gather`. Raises KeyError, RuntimeError or ValueError for another model's."""
     if accelerator.distributed_type != DistributedType.FSDP:
-        restore(accelerator.unwrap_model(module), trained)
+        load_trained_state(accelerator.unwrap_model(module), trained)
         optimizer.load_state_dict(moments)
         return
     options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)

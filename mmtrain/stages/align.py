@@ -1,4 +1,4 @@
-"""align: the projector alone learns; tower and language model are frozen."""
+"""Stage align: train the projector; the vision tower and the language model are frozen."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmtrain.data.examples import Split
 from mmtrain.model import projector_init
-from mmtrain.model.loading import Parts, needs_sight
+from mmtrain.model.loading import Components, require_vision
 from mmtrain.model.modules import VisionLanguage
 from mmtrain.options import AlignOptions
 from mmtrain.stages import vision_language
@@ -17,28 +17,41 @@ from mmtui.pipeline.assets import checkpoint
 
 
 def build(
-    parts: Parts,
+    components: Components,
     split: Split,
     options: AlignOptions,
     accelerator: Accelerator,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> Stage:
-    """Each example is one teacher-forced pass; the loss is on the answers, each with its end.
+    """Build the align stage.
 
-    A new projector begins, whatever the checkpoint has: `parts` are loaded without its adapter,
-    which learnt to read another.
+    An example is one forward pass with teacher forcing. The labels are the tokens of the answers,
+    including the end of each. The projector is new even if the checkpoint has one.
+
+    Args:
+        components: The model, without the checkpoint's adapter: it was trained for the outputs of
+            another projector.
+        split: The training and validation examples; those without a picture are left out.
+        options: The options of the run.
+        accelerator: The device and the processes.
+        notify: Called with what the user should know about the data.
+
+    Raises:
+        InputError: There is nothing to train on.
     """
-    vision = needs_sight(parts.checkpoint)
-    split = split.with_pictures()  # nothing else trains a projector
-    train, validation = vision_language.datasets(parts, split, options.max_length, options.views)
+    vision = require_vision(components.checkpoint)
+    split = split.with_pictures()  # text alone does not train a projector
+    train, validation = vision_language.datasets(
+        components, split, options.max_length, options.views
+    )
     count = projector_init.RIDGE_IMAGES if options.init == "ridge" else vision_language.SAMPLES
     with accelerator.main_process_first():
-        features, captions = vision_language.sample_features(parts, split.train, count)
-    projector = projector_init.projector(
-        options.init, options.projector, vision, parts.language, features, captions
+        features, captions = vision_language.sample_features(components, split.train, count)
+    projector = projector_init.init_projector(
+        options.init, options.projector, vision, components.language, features, captions
     )
-    module = VisionLanguage(parts.language.model, projector.to(accelerator.device))
-    spec = parts.checkpoint.spec
+    module = VisionLanguage(components.language.model, projector.to(accelerator.device))
+    spec = components.checkpoint.spec
 
     def export(folder: Path, state: dict[str, Tensor]) -> None:
         weights = {name.removeprefix("projector."): tensor for name, tensor in state.items()}
@@ -51,6 +64,8 @@ def build(
         train=train,
         validation=validation,
         export=export,
-        samples=vision_language.sampler(parts, projector, validation),
-        prepare=vision_language.encoder(parts, train, validation, options.views, accelerator, say),
+        samples=vision_language.sampler(components, projector, validation),
+        prepare=vision_language.encoder(
+            components, train, validation, options.views, accelerator, notify
+        ),
     )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmtrain.data.examples import Split
 from mmtrain.model import projector_init
-from mmtrain.model.loading import Parts, needs_sight
+from mmtrain.model.loading import Components, require_vision
 from mmtrain.model.modules import VisionLanguage
 from mmtrain.options import FinetuneOptions
 from mmtrain.stages import vision_language
@@ -72,25 +72,27 @@ def fill_in(options: FinetuneOptions, found: Checkpoint) -> FinetuneOptions:
 
 
 def build(
-    parts: Parts,
+    components: Components,
     split: Split,
     options: FinetuneOptions,
     accelerator: Accelerator,
     say: Callable[[str], None],
 ) -> Stage:
-    """`parts` are loaded without the checkpoint's adapter; if it has one, that learns on.
+    """`components` are loaded without the checkpoint's adapter; if it has one, that learns on.
 
     The loss is on the assistant's tokens only.
     """
-    vision = needs_sight(parts.checkpoint)
-    train, validation = vision_language.datasets(parts, split, options.max_length, options.views)
-    seeing = _projector(parts, split, vision, accelerator)
+    vision = require_vision(components.checkpoint)
+    train, validation = vision_language.datasets(
+        components, split, options.max_length, options.views
+    )
+    seeing = _projector(components, split, vision, accelerator)
     seeing.requires_grad_(True).to(accelerator.device)
     assert options.rank and options.alpha and options.dropout is not None  # filled in
     lora = Lora(options.rank, options.alpha, options.dropout)
-    adapted = adapt(parts, lora, options.checkpointing)
-    module = VisionLanguage(parts.language.model, seeing, options.patch_dropout)
-    spec = parts.checkpoint.spec
+    adapted = adapt(components, lora, options.checkpointing)
+    module = VisionLanguage(components.language.model, seeing, options.patch_dropout)
+    spec = components.checkpoint.spec
 
     def export(folder: Path, state: dict[str, Tensor]) -> None:
         weights = {
@@ -111,32 +113,38 @@ def build(
         train=train,
         validation=validation,
         export=export,
-        samples=vision_language.sampler(parts, seeing, validation),
-        prepare=vision_language.encoder(parts, train, validation, options.views, accelerator, say),
+        samples=vision_language.sampler(components, seeing, validation),
+        prepare=vision_language.encoder(
+            components, train, validation, options.views, accelerator, say
+        ),
     )
 
 
 def _projector(
-    parts: Parts, split: Split, vision: VisionSpec, accelerator: Accelerator
+    components: Components, split: Split, vision: VisionSpec, accelerator: Accelerator
 ) -> Projector:
     """The checkpoint's; of a model that was never aligned, one that only begins well."""
-    if parts.checkpoint.projector is not None:
-        return projector.load(parts.checkpoint.projector, vision.width, parts.language.hidden)
+    if components.checkpoint.projector is not None:
+        return projector.load(
+            components.checkpoint.projector, vision.width, components.language.hidden
+        )
     with accelerator.main_process_first():
         features, captions = vision_language.sample_features(
-            parts, split.train, projector_init.RIDGE_IMAGES
+            components, split.train, projector_init.RIDGE_IMAGES
         )
-    return projector_init.projector("ridge", "linear", vision, parts.language, features, captions)
+    return projector_init.init_projector(
+        "ridge", "linear", vision, components.language, features, captions
+    )
 
 
-def adapt(parts: Parts, lora: Lora, checkpointing: bool) -> Any:
+def adapt(components: Components, lora: Lora, checkpointing: bool) -> Any:
     """Puts trainable adapters into the language model; returns PEFT's view of it."""
     from bitsandbytes.nn import Linear4bit
     from peft import PeftModel, prepare_model_for_kbit_training
 
-    model = parts.language.model
+    model = components.language.model
     settings = {"use_reentrant": False}  # the other kind needs inputs that have gradients
-    if parts.language.precision == "nf4":
+    if components.language.precision == "nf4":
         for layer in model.modules():
             if isinstance(layer, Linear4bit):
                 # On CPUs it would pack its weights when it validates; then nothing trains any more.
@@ -144,10 +152,10 @@ def adapt(parts: Parts, lora: Lora, checkpointing: bool) -> Any:
         model = prepare_model_for_kbit_training(model, checkpointing, settings)
     elif checkpointing:
         model.gradient_checkpointing_enable(settings)
-    if parts.checkpoint.adapter is not None:
+    if components.checkpoint.adapter is not None:
         try:
             adapted: Any = PeftModel.from_pretrained(
-                model, str(parts.checkpoint.adapter), is_trainable=True
+                model, str(components.checkpoint.adapter), is_trainable=True
             )
         except Exception as error:  # PEFT raises nearly anything on what does not fit
             raise InputError(f"the adapter of this checkpoint does not fit: {error}") from error

@@ -13,8 +13,8 @@ from mmtrain.data.examples import Example, Split
 from mmtrain.data.features import View
 from mmtrain.data.usable import refuse_many_broken
 from mmtrain.evaluation.contact_sheet import Sample
-from mmtrain.model.generation import Answerer
-from mmtrain.model.loading import Parts
+from mmtrain.model.generation import AnswerGenerator
+from mmtrain.model.loading import Components
 from mmtui.errors import InputError
 from mmtui.pipeline.vision.projector import Projector
 
@@ -22,14 +22,16 @@ SAMPLES = 8
 
 
 def datasets(
-    parts: Parts, split: Split, limit: int, views: Sequence[View]
+    components: Components, split: Split, limit: int, views: Sequence[View]
 ) -> tuple[Dialogues, Dialogues]:
     """Training and validation data. Raises InputError if there is nothing to train on."""
     if not split.train:
         raise InputError("there is no example to train on")
-    limit = min(limit, parts.language.context)
-    apart = keeps_apart(parts.language.model)
-    of = partial(Dialogues, chat=parts.chat, store=parts.store, shape=parts.shape, limit=limit)
+    limit = min(limit, components.language.context)
+    apart = keeps_apart(components.language.model)
+    of = partial(
+        Dialogues, chat=components.chat, store=components.store, shape=components.shape, limit=limit
+    )
     return (
         of(split.train, views=views, keeps_apart=apart),
         of(split.validation, keeps_apart=apart),
@@ -37,7 +39,7 @@ def datasets(
 
 
 def encoder(
-    parts: Parts,
+    components: Components,
     train: Dialogues,
     validation: Dialogues,
     views: Sequence[View],
@@ -51,11 +53,13 @@ def encoder(
 
     def encode() -> None:
         files = list(dict.fromkeys([*train.pictures, *validation.pictures]))
-        if parts.store is None:
+        if components.store is None:
             return
-        parts.store.ensure(files[accelerator.process_index :: accelerator.num_processes], views)
+        components.store.ensure(
+            files[accelerator.process_index :: accelerator.num_processes], views
+        )
         accelerator.wait_for_everyone()
-        broken = parts.store.ensure(files, views)
+        broken = components.store.ensure(files, views)
         refuse_many_broken("image", broken, len(files))
         if broken:
             dropped = train.drop(broken) + validation.drop(broken)
@@ -69,7 +73,7 @@ def encoder(
 
 
 def sampler(
-    parts: Parts, projector: Projector, validation: Dialogues
+    components: Components, projector: Projector, validation: Dialogues
 ) -> Callable[[], list[Sample]]:
     """Answers about the first pictures of the validation data, always the same."""
     seen = set()
@@ -78,25 +82,27 @@ def sampler(
         if example.pictures and example.pictures[0] not in seen and len(chosen) < SAMPLES:
             seen.add(example.pictures[0])
             chosen.append(example)
-    answerer = Answerer(parts.language, projector, parts.chat, parts.store, parts.shape[0])
+    generator = AnswerGenerator(
+        components.language, projector, components.chat, components.store, components.shape[0]
+    )
 
     def say() -> list[Sample]:
         usable = [e for e in chosen if e in validation.examples]
         if not usable:
             return []
-        if parts.store is not None:
-            parts.store.ensure([picture for example in usable for picture in example.pictures])
-        answers = answerer.answer([e.turns[: _first_answer(e)] for e in usable], batch=SAMPLES)
+        if components.store is not None:
+            components.store.ensure([picture for example in usable for picture in example.pictures])
+        answers = generator.generate([e.turns[: _first_answer(e)] for e in usable], batch=SAMPLES)
         return [_sample(e, answer) for e, answer in zip(usable, answers, strict=True)]
 
     return say
 
 
 def sample_features(
-    parts: Parts, examples: list[Example], count: int
+    components: Components, examples: list[Example], count: int
 ) -> tuple[torch.Tensor, list[str]]:
     """Features (images, patches, width) of the first pictures, and what is said of each."""
-    assert parts.store is not None
+    assert components.store is not None
     said: dict[Path, str] = {}
     for example in examples:
         if example.pictures:
@@ -106,11 +112,11 @@ def sample_features(
     if not said:
         raise InputError("no example has a picture", "the projector is trained on pictures")
     files = list(said)
-    broken = parts.store.ensure(files)
+    broken = components.store.ensure(files)
     good = [file for file in files if file not in broken]
     if not good:
         raise next(iter(broken.values()))
-    features = torch.stack([parts.store[parts.store.key(file)] for file in good])
+    features = torch.stack([components.store[components.store.key(file)] for file in good])
     return features, [said[file] for file in good]
 
 

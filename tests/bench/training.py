@@ -79,26 +79,26 @@ def main() -> None:
 
 def measure(kind: str, size: int, data: Path) -> dict[str, float]:
     torch.manual_seed(0)
-    loaded = loading.load(checkpoint.find("smol"), "bf16", CPU, silent)
+    components = loading.load_components(checkpoint.find("smol"), "bf16", CPU, silent)
     module = VisionLanguage(
-        loaded.language.model, nn.Linear(loaded.shape[1], loaded.language.hidden)
+        components.language.model, nn.Linear(components.shape[1], components.language.hidden)
     )
     if kind in ("original", "align"):
         examples = coco.read(data / "captions").train
-        short = [e for e in examples if len(_caption(loaded, e)) < LONGEST]
+        short = [e for e in examples if len(_caption(components, e)) < LONGEST]
         chosen = short[:: len(short) // (size * (WARM + COUNTED))]
     else:
         chosen = llava.read(data / "instruct").train
-        adapt(loaded, Lora(16, 16, 0.0), checkpointing=False)
+        adapt(components, Lora(16, 16, 0.0), checkpointing=False)
     chosen = chosen[: size * (WARM + COUNTED)]
-    dataset = Dialogues(chosen, loaded.chat, loaded.store, loaded.shape, 1024)
-    assert loaded.store is not None
-    loaded.store.ensure(dataset.pictures)
+    dataset = Dialogues(chosen, components.chat, components.store, components.shape, 1024)
+    assert components.store is not None
+    components.store.ensure(dataset.pictures)
     batches = [list(range(at, at + size)) for at in range(0, len(chosen), size)]
     memory.reset_peak()
     times = _trainer(module, dataset, batches) if kind == "trainer" else []
     if kind != "trainer":
-        tower = _tower(loaded) if kind == "original" else None
+        tower = _tower(components) if kind == "original" else None
         rates = {"projector": 1e-4, "language": 1e-4}
         optimizer = optimizers.build("adamw", module, rates, 0.0, CPU)
         for indexes in batches:
@@ -108,7 +108,7 @@ def measure(kind: str, size: int, data: Path) -> dict[str, float]:
                 with torch.autocast("cpu", torch.bfloat16):
                     loss = module(batch) / (batch.targets != IGNORE).sum()
             else:
-                loss = _original(loaded, module, tower, [chosen[index] for index in indexes])
+                loss = _original(components, module, tower, [chosen[index] for index in indexes])
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -122,24 +122,27 @@ def measure(kind: str, size: int, data: Path) -> dict[str, float]:
 
 
 def _original(
-    loaded: loading.Parts, module: VisionLanguage, tower: VisionTower, examples: list[Example]
+    components: loading.Components,
+    module: VisionLanguage,
+    tower: VisionTower,
+    examples: list[Example],
 ) -> Tensor:
     """A full forward for each caption token; the likeliest token is fed back."""
     images = [decoded(example.pictures[0]) for example in examples]
     with torch.autocast("cpu", torch.bfloat16):
         seen = module.projector(tower.encode(images))  # type: ignore[arg-type]
-    captions = [_caption(loaded, example) for example in examples]
+    captions = [_caption(components, example) for example in examples]
     length = max(map(len, captions))
     targets = torch.full((len(examples), length), IGNORE)
     for row, caption in enumerate(captions):
         targets[row, : len(caption)] = torch.tensor(caption)
-    table = loaded.language.embedding
+    table = components.language.embedding
     keys = [str(row) for row in range(len(examples))]
     prompts = [[(key, patch) for patch in range(seen.shape[1])] for key in keys]
     inputs, _ = embed(prompts, table, dict(zip(keys, seen, strict=True)))
     logits = []
     for _ in range(length):
-        step = loaded.language.model(inputs_embeds=inputs, use_cache=False).logits[:, -1]
+        step = components.language.model(inputs_embeds=inputs, use_cache=False).logits[:, -1]
         logits.append(step)
         inputs = torch.cat([inputs, table(step.argmax(-1))[:, None]], dim=1)
     every = torch.stack(logits, dim=1).float()
@@ -190,15 +193,15 @@ def _trainer(module: VisionLanguage, dataset: Dialogues, batches: list[list[int]
     return [b - a for a, b in pairwise(stamps)]
 
 
-def _caption(loaded: loading.Parts, example: Example) -> list[int]:
+def _caption(components: loading.Components, example: Example) -> list[int]:
     text = str(example.turns[-1][1][0])
-    ids: list[int] = loaded.language.tokenizer(text).input_ids
-    return [*ids, loaded.language.tokenizer.eos_token_id]
+    ids: list[int] = components.language.tokenizer(text).input_ids
+    return [*ids, components.language.tokenizer.eos_token_id]
 
 
-def _tower(loaded: loading.Parts) -> VisionTower:
-    assert loaded.vision is not None
-    return VisionTower(loaded.vision, fetch.fetch(loaded.vision.weights))
+def _tower(components: loading.Components) -> VisionTower:
+    assert components.vision is not None
+    return VisionTower(components.vision, fetch.fetch(components.vision.weights))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from mmtrain.data.branches import keeps_apart
 from mmtrain.data.examples import Example
 from mmtrain.data.features import FeatureStore
 from mmtrain.model import projector_init
-from mmtrain.model.modules import VisionLanguage, summed_loss, trained_tokens
+from mmtrain.model.modules import VisionLanguage, compute_summed_loss, count_trained_tokens
 from mmtrain.run.optimizers import build, set_rates
 from mmtui.errors import InputError
 from mmtui.pipeline.assets.fetch import silent
@@ -185,7 +185,7 @@ def test_text_has_the_loss_that_transformers_gives_with_labels(name, request):
     model = torch_language.load(request.getfixturevalue(name), precision="fp32").model
     ids = torch.arange(3, 43).reshape(2, 20)
     expected = model(input_ids=ids, labels=ids).loss * 38
-    found = summed_loss(model, ids[:, 1:], input_ids=ids[:, :-1])
+    found = compute_summed_loss(model, ids[:, 1:], input_ids=ids[:, :-1])
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -201,7 +201,7 @@ def test_what_is_too_long_loses_its_last_turns_never_its_question(dialogues, tin
     whole = data.batch([2])
     _, short = dialogues(tiny_llama, limit=whole.targets.shape[1] - 1)
     cut = short.batch([2])
-    assert 0 < trained_tokens(cut) < trained_tokens(whole)
+    assert 0 < count_trained_tokens(cut) < count_trained_tokens(whole)
     assert cut.sequences[0] == whole.sequences[0][: len(cut.sequences[0])]
     _, none = dialogues(tiny_llama, limit=20)
     with pytest.raises(InputError, match="two has no trained token within 20"):
@@ -214,7 +214,7 @@ def test_every_start_has_the_length_of_the_model_s_embeddings(start, tiny_vision
     features = torch.randn(30, 16, 128) + 2
     captions = [f"A cat and {n} dogs" for n in range(30)]
     torch.manual_seed(0)
-    made = projector_init.projector(start, "linear", tiny_vision, model, features, captions)
+    made = projector_init.init_projector(start, "linear", tiny_vision, model, features, captions)
     table = model.embedding.weight.detach()
     said = made(features).detach().flatten(0, 1) - table.mean(0)
     assert said.norm(dim=1).mean() == pytest.approx(table.norm(dim=1).mean().item(), rel=0.01)
@@ -227,7 +227,7 @@ def test_an_mlp_begins_as_the_linear_map(tiny_vision, tiny_llama):
     for kind in ("linear", "mlp"):
         torch.manual_seed(0)
         made.append(
-            projector_init.projector("random", kind, tiny_vision, model, features, ["x"] * 8)
+            projector_init.init_projector("random", kind, tiny_vision, model, features, ["x"] * 8)
         )
     assert torch.allclose(made[0](features), made[1](features), atol=1e-4)
 
@@ -238,7 +238,7 @@ def test_ridge_finds_a_map_that_is_there(tiny_vision, tiny_llama):
     torch.manual_seed(1)
     seen = dict(zip(words, torch.randn(len(words), 128), strict=True))
     features = torch.stack([seen[word].expand(16, 128) for word in words])
-    made = projector_init.projector("ridge", "linear", tiny_vision, model, features, words)
+    made = projector_init.init_projector("ridge", "linear", tiny_vision, model, features, words)
     ids = [model.tokenizer(f" {word}").input_ids for word in words]
     meant = torch.stack([model.embedding.weight[row].mean(0) for row in ids])
     said = made(features[:, 0]) - made(features[:, 0]).mean(0)
@@ -251,11 +251,11 @@ def test_concepts_say_what_the_classifier_sees(smol, shared):
     from mmtrain.data import coco
     from mmtrain.model import loading
 
-    loaded = loading.load(smol, "fp32", torch.device("cpu"), silent)
+    loaded = loading.load_components(smol, "fp32", torch.device("cpu"), silent)
     items = coco.captioned(shared / "labels/annotations/captions_train2017.json", [])[:60]
     loaded.store.ensure([item.image for item in items])
     features = torch.stack([loaded.store[loaded.store.key(item.image)] for item in items])
-    made = projector_init.projector(
+    made = projector_init.init_projector(
         "concepts", "linear", smol.spec.vision, loaded.language, features, []
     )
     names = [item.captions[0].removesuffix(".").removeprefix("A photo of ") for item in items]

@@ -68,9 +68,9 @@ def small(shapes_data, tiny_model, tiny_seeing_phi, tmp_path) -> dict:
 
 @pytest.mark.parametrize(("stage", "name", "value"), CHOICES)
 def test_every_documented_value_is_run(stage, name, value, small, train, monkeypatch, tmp_path):
-    # A tower of chance knows no names of things; test_model.py asks one that does.
+    # A tower with random weights has no class names; test_model.py uses one that has.
     directions = torch.randn(3, 128), ["cat", "dog", "picture"]
-    monkeypatch.setattr(projector_init, "_concepts", lambda _: directions)
+    monkeypatch.setattr(projector_init, "_load_concepts", lambda _: directions)
     options = replace(small[stage], **{name: value})
     if name == "track" and find_spec(value) is None:
         with pytest.raises(MissingError, match="is not installed"):

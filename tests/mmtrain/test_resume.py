@@ -206,9 +206,9 @@ def test_speed_is_of_tokens_in_training(options, train, monkeypatch, tmp_path):
     monkeypatch.setattr(loop, "time", Clock)
     monkeypatch.setattr(loop.Screen, "step", lambda *shown: speeds.append(shown[2]))
     read = []
-    counted = loop.tokens_of
+    counted = loop.count_tokens
     monkeypatch.setattr(
-        loop, "tokens_of", lambda batch: read.append((batch, counted(batch))) or read[-1][1]
+        loop, "count_tokens", lambda batch: read.append((batch, counted(batch))) or read[-1][1]
     )
     train(replace(options, eval_every=1), tmp_path / "run")
     assert speeds == [count for _, count in read]
