@@ -10,15 +10,16 @@ from typing import Any
 
 from aiohttp import ClientSession, ClientWebSocketResponse
 
-# xterm.js draws its text on a canvas. This remembers the terminal that textual-serve makes.
-REMEMBER = """
-Object.defineProperty(Object.prototype, "terminal", {configurable: true, set(made) {
-    Object.defineProperty(this, "terminal", {value: made, writable: true});
-    window.shown = made;
+# xterm.js draws on a canvas, so the text is read from textual-serve's terminal object, which this
+# script keeps as `window.capturedTerminal`.
+CAPTURE_TERMINAL = """
+Object.defineProperty(Object.prototype, "terminal", {configurable: true, set(terminal) {
+    Object.defineProperty(this, "terminal", {value: terminal, writable: true});
+    window.capturedTerminal = terminal;
 }});
 """
-READ = """(() => {
-    const screen = window.shown && window.shown.buffer.active, lines = [];
+READ_TERMINAL = """(() => {
+    const screen = window.capturedTerminal && window.capturedTerminal.buffer.active, lines = [];
     for (let at = 0; screen && at < screen.length; at++)
         lines.push(screen.getLine(at).translateToString(true));
     return lines.join("\\n");
@@ -26,6 +27,8 @@ READ = """(() => {
 
 
 class Page:
+    """A page of the browser with a terminal in it."""
+
     def __init__(self, socket: ClientWebSocketResponse) -> None:
         self._socket, self._numbers, self._session = socket, itertools.count(1), None
 
@@ -35,7 +38,7 @@ class Page:
         self._session = attached["sessionId"]
         await self._do("Page.enable")
         await self._do("Emulation.setFocusEmulationEnabled", enabled=True)
-        await self._do("Page.addScriptToEvaluateOnNewDocument", source=REMEMBER)
+        await self._do("Page.addScriptToEvaluateOnNewDocument", source=CAPTURE_TERMINAL)
         await self._do("Page.navigate", url=url)
 
     async def evaluate(self, code: str) -> Any:
@@ -43,11 +46,11 @@ class Page:
         return done["result"].get("value")
 
     async def text(self) -> str:
-        """What the terminal in the page shows."""
-        return await self.evaluate(READ)
+        """Return the text of the terminal."""
+        return await self.evaluate(READ_TERMINAL)
 
-    async def shows(self, pattern: str) -> str:
-        """Waits until the terminal shows it; returns all that is shown."""
+    async def wait_for(self, pattern: str) -> str:
+        """Wait until the text of the terminal matches a pattern, and return the text."""
         seen = ""
         try:
             async with asyncio.timeout(120):
@@ -57,7 +60,7 @@ class Page:
             raise AssertionError(f"{pattern!r} is not shown:\n{seen}") from None
         return seen
 
-    async def types(self, text: str) -> None:
+    async def type(self, text: str) -> None:
         for character in text:
             key = {"\r": "Enter"}.get(character, character)
             code = 13 if character == "\r" else 0
@@ -71,15 +74,15 @@ class Page:
         if self._session:
             request["sessionId"] = self._session
         await self._socket.send_json(request)
-        while (told := await self._socket.receive_json(timeout=60)).get("id") != number:
+        while (received := await self._socket.receive_json(timeout=60)).get("id") != number:
             pass  # an event
-        assert "error" not in told, told
-        return told["result"]
+        assert "error" not in received, received
+        return received["result"]
 
 
 @asynccontextmanager
 async def browser(program: str, folder: Path) -> AsyncIterator[Page]:
-    """`folder` is of its own."""
+    """Start the browser with a new profile in `folder`, and yield a page."""
     process = await asyncio.create_subprocess_exec(
         program, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
         "--remote-debugging-port=0", f"--user-data-dir={folder}", "about:blank",

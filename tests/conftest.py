@@ -1,4 +1,4 @@
-"""Small models in the file layouts of the real ones, and the real data where it is."""
+"""Fixtures for all tests: small models in the file formats of real ones, and the commands."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-# Tests run in as many processes as there are cores: threads of one would wait for the other's.
+# Tests run in one process per core; more threads than cores would wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -45,7 +45,8 @@ CLIP = {
 TINY = {"vocab_size": 320, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3}
 
 
-# Textual's pilot looks every 20 ms whether the application is idle; keys are the bulk of our tests.
+# Textual's pilot checks every 20 ms whether the application is idle, after each key that a test
+# presses. Shorter steps halve the time of the tests of the interface.
 _wait.SLEEP_GRANULARITY, _wait.SLEEP_IDLE = 0.005, 0.0005
 
 # A test that uses one of these starts a command, loads the weights of smol or trains.
@@ -70,29 +71,30 @@ def _is_slow(item: pytest.Item) -> bool:
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """The bytes of a file are no name for a test, and gzip writes the time into them."""
+    """Name the contents of files by their size: xdist needs names that do not change."""
     return f"{argname}: {len(val)} bytes" if isinstance(val, bytes) and len(val) > 20 else None
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Those of whoever runs the tests are not what is tested, and their log is not for it."""
+def isolated_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the settings, the log and the clipboard of whoever runs the tests out of them."""
     os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("settings"))
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
-    for display in ("DISPLAY", "WAYLAND_DISPLAY"):  # nor is their clipboard
+    for display in ("DISPLAY", "WAYLAND_DISPLAY"):
         os.environ.pop(display, None)
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
+    """Return the folder with real recordings and photos, or skip the test without it."""
     if not SHARED.exists():
-        pytest.skip(f"the shared data is not here ({SHARED})")
+        pytest.skip(f"no real recordings and photos in {SHARED}")
     return SHARED
 
 
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Llama with grouped heads and a chat template, weights random."""
+    """Save a Llama with grouped-query attention, a chat template and random weights."""
     torch.manual_seed(1)
     folder = tmp_path_factory.mktemp("llama")
     config = LlamaConfig(
@@ -102,31 +104,31 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
         eos_token_id=2,
         tie_word_embeddings=True,
     )
-    _spread(LlamaForCausalLM(config)).save_pretrained(folder)
-    _tokenizer(CHATML).save_pretrained(folder)
+    _widen_weights(LlamaForCausalLM(config)).save_pretrained(folder)
+    _train_tokenizer(CHATML).save_pretrained(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def tiny_phi(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Phi, whose tokenizer has no chat template, in shards, weights random."""
+    """Save a sharded Phi with random weights, whose tokenizer has no chat template."""
     torch.manual_seed(2)
     folder = tmp_path_factory.mktemp("phi")
     config = PhiConfig(**TINY, num_attention_heads=4, partial_rotary_factor=0.4, eos_token_id=0)
-    _spread(PhiForCausalLM(config)).save_pretrained(folder, max_shard_size="200KB")
-    _tokenizer(None).save_pretrained(folder)
+    _widen_weights(PhiForCausalLM(config)).save_pretrained(folder, max_shard_size="200KB")
+    _train_tokenizer(None).save_pretrained(folder)
     return folder
 
 
-def _spread(model: torch.nn.Module) -> torch.nn.Module:
-    """Larger weights, so that logits differ enough for greedy tokens to be certain."""
+def _widen_weights(model: torch.nn.Module) -> torch.nn.Module:
+    """Draw larger weights, so that rounding does not decide which token is the most probable."""
     for parameter in model.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.2)
     return model.eval()
 
 
-def _tokenizer(template: str | None) -> PreTrainedTokenizerFast:
+def _train_tokenizer(template: str | None) -> PreTrainedTokenizerFast:
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -147,10 +149,10 @@ def _tokenizer(template: str | None) -> PreTrainedTokenizerFast:
 
 
 @pytest.fixture(scope="session")
-def store_clip() -> Callable[..., Path]:
-    """Makes a CLIP of chance, in the layout of the hub's open_clip repositories."""
+def save_clip() -> Callable[..., Path]:
+    """Return a function that saves a CLIP with random weights, as open_clip does on the hub."""
 
-    def store(folder: Path, **changed: dict) -> Path:
+    def save(folder: Path, **changed: dict) -> Path:
         torch.manual_seed(0)
         settings = CLIP | changed
         state = open_clip.CLIP(**settings).state_dict()
@@ -160,17 +162,17 @@ def store_clip() -> Callable[..., Path]:
         (folder / "open_clip_config.json").write_text(json.dumps(config))
         return folder
 
-    return store
+    return save
 
 
 @pytest.fixture(scope="session")
-def tiny_clip(store_clip: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return store_clip(tmp_path_factory.mktemp("clip"))
+def tiny_clip(save_clip: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_clip(tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture(scope="module")
 def tiny(tiny_llama, smol, tmp_path_factory) -> checkpoint.Checkpoint:
-    """A small language model behind the real tower, with a projector of chance."""
+    """Save a small language model with the real vision tower and a random projector."""
     spec = ModelSpec("tiny", LanguageSpec(Asset(str(tiny_llama)), "fp32"), smol.spec.vision)
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(64, 1280, generator=generator) * 0.05
@@ -193,25 +195,25 @@ def cat(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of our own."""
+    """Point the asset cache to an empty folder and return it."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return fetch.cache_dir()
 
 
 @pytest.fixture(scope="session")
 def smol() -> checkpoint.Checkpoint:
-    """The real embedded model, all its weights in the user's cache; fetched once if need be."""
+    """Return the real default model; its weights are fetched unless they are in the cache."""
     found = checkpoint.find("smol")
     try:
         for asset in found.spec.assets.values():
             fetch.fetch(asset)
     except MissingError as error:
-        pytest.skip(f"the weights of smol are not here, and can't be fetched: {error}")
+        pytest.skip(f"the weights of smol can't be fetched: {error}")
     return found
 
 
 class Run:
-    """What a finished `mmtui` left behind."""
+    """The result of a finished command."""
 
     def __init__(self, process: "subprocess.CompletedProcess[bytes]") -> None:
         self.code = process.returncode
@@ -224,14 +226,14 @@ class Run:
 
 
 @pytest.fixture
-def mmtui():
-    """Runs the installed command."""
+def mmtui() -> Callable[..., Run]:
+    """Return a function that runs the installed command `mmtui`."""
     return partial(_run, "mmtui")
 
 
 @pytest.fixture
-def mmtrain():
-    """Runs the installed command."""
+def mmtrain() -> Callable[..., Run]:
+    """Return a function that runs the installed command `mmtrain`."""
     return partial(_run, "mmtrain")
 
 

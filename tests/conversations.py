@@ -1,4 +1,4 @@
-"""What the tests of both engines decode: conversations, with features of chance."""
+"""Conversations with random image features, for the parity tests of the engines."""
 
 import torch
 from PIL import Image
@@ -12,22 +12,23 @@ from mmtui.pipeline.vision.images import Picture
 PATCHES, NEW = 5, 12
 
 
-def prompts(model: LanguageModel | LlamaModel, pictures: int) -> list[list[Position]]:
-    """20 conversations of different lengths with so many pictures, in several turns."""
+def encode_conversations(model: LanguageModel | LlamaModel, pictures: int) -> list[list[Position]]:
+    """Return the positions of 20 conversations of different lengths, with pictures in two turns."""
     chat = ChatFormat(model.tokenizer)
-    made = []
+    sequences = []
     for n in range(20):
-        seen = [Picture(f"{n}-{i}", Image.new("RGB", (1, 1))) for i in range(pictures)]
+        images = [Picture(f"{n}-{i}", Image.new("RGB", (1, 1))) for i in range(pictures)]
         turns = [
-            Turn("user", (*seen[:1], "What is this? " * (n % 4 + 1))),
+            Turn("user", (*images[:1], "What is this? " * (n % 4 + 1))),
             Turn("assistant", (f"Number {n}.",)),
-            Turn("user", (f"And {n * 7}", *seen[1:], "?")),
+            Turn("user", (f"And {n * 7}", *images[1:], "?")),
         ]
-        made.append(positions(chat.encode(turns), PATCHES))
-    return made
+        sequences.append(positions(chat.encode(turns), PATCHES))
+    return sequences
 
 
-def features_of(sequences: list[list[Position]], hidden: int) -> dict[str, torch.Tensor]:
+def random_features(sequences: list[list[Position]], hidden: int) -> dict[str, torch.Tensor]:
+    """Return random features of shape (PATCHES, hidden) for each picture in the sequences."""
     names = sorted({p[0] for s in sequences for p in s if not isinstance(p, int)})
     generator = torch.Generator().manual_seed(0)
     return {name: torch.randn(PATCHES, hidden, generator=generator) * 0.2 for name in names}

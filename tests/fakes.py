@@ -1,20 +1,20 @@
-"""Stand-ins that several kinds of tests share."""
+"""Replacements of the model and its process, for tests of what is around them."""
 
 import threading
 from typing import Any
 
 
-def deaf(connection: Any, model: str, engine: str, dump: Any) -> None:
-    """A model's process that never reads what it is asked."""
+def ignore_requests(connection: Any, model: str, engine: str, dump: Any) -> None:
+    """Run as the model process, but never read a request."""
     threading.Event().wait()
 
 
 class FakeModel:
-    """Remembers what was asked of it; a test says what it answers."""
+    """Records requests; a test sends the answers."""
 
     def __init__(self) -> None:
         self.asked: list[tuple] = []
-        self.heard: list[Any] = []
+        self.clips: list[Any] = []
         self.cancelled: list[int] = []
         self.number, self.closed, self.name = 0, False, "fake"
 
@@ -26,7 +26,7 @@ class FakeModel:
         return self._next()
 
     def transcribe(self, clip) -> int:
-        self.heard.append(clip)
+        self.clips.append(clip)
         return self._next()
 
     def cancel(self, number: int) -> None:

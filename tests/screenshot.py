@@ -1,4 +1,4 @@
-"""Draw the README's picture: a chat about a photo with the model that ships, as it is on a screen.
+"""Take the screenshot of the README: a chat about two photos with the default model.
 
 `python tests/screenshot.py` writes docs/images/chat.svg. The photos are Chelsea the cat, by Stefan
 van der Walt, and a cup of coffee, by Rachel Michetti (both CC0), from scikit-image.
@@ -40,7 +40,7 @@ async def ask(app: ChatApp, pilot: Pilot[None], photo: str | None, question: str
 
 
 async def main() -> None:
-    widget.Image = widget.HalfcellImage  # whatever this terminal can draw
+    widget.Image = widget.HalfcellImage  # the same picture in every terminal
     with tempfile.TemporaryDirectory() as folder:
         app = ChatApp(Config(model="smol"), folder=Path(folder))
         async with app.run_test(size=(90, 28)) as pilot:

@@ -1,4 +1,4 @@
-"""Shapes of models that are trained in seconds."""
+"""Configurations of models that train in seconds."""
 
 NANO = {
     "model_type": "phi", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,

@@ -1,8 +1,8 @@
-"""Small files that no library here can write."""
+"""Small files in formats that no installed library can write."""
 
 import base64
 
-# A picture of 64 x 32, red and blue halves, as an iPhone would store it (made with pillow-heif).
+# A picture of 64 x 32 pixels with a red and a blue half, written by pillow-heif.
 HEIC = base64.b64decode(
     "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAX1tZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAA"
     "AAAAAAAAAAAAACJpbG9jAAAAAERAAAEAAQAAAAABoQABAAAAAAAAAEMAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAA"

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from fakes import deaf
+from fakes import ignore_requests
 
 from mmtui import logs
 from mmtui.chat.model import Model
@@ -179,7 +179,7 @@ def test_a_bug_of_the_model_is_logged_and_debugged(model, ears, tmp_path, monkey
 
 
 def test_a_process_that_does_not_read_holds_up_nobody(ears, monkeypatch):
-    monkeypatch.setattr("mmtui.chat.worker.main", deaf)
+    monkeypatch.setattr("mmtui.chat.worker.main", ignore_requests)
     model = Model("none", ears)
     clip = np.zeros(15 * 16_000, np.float32)  # more than a pipe holds
     asking = threading.Thread(target=lambda: model.transcribe(clip), daemon=True)

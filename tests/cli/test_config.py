@@ -61,7 +61,7 @@ def test_the_path_of_an_editor_may_have_spaces(mmtui, home, tmp_path):
     assert (run.code, run.out) == (0, f"--wait {file}\n"), run.err
 
 
-def test_below_a_file_there_are_no_settings_and_none_can_be_written(mmtui, home, tmp_path):
+def test_below_a_file_there_are_isolated_environment_and_none_can_be_written(mmtui, home, tmp_path):
     (tmp_path / "config").touch()
     assert mmtui("config", "show", "--json", env=home).json["model"] == "auto"
     run = mmtui("config", "edit", env=home | {"EDITOR": "true"})

@@ -275,13 +275,13 @@ def test_enter_ends_a_recording_which_is_heard_and_said(speak):
     assert spoken.microphone.chosen == "Other Mic" and "  Fake Mic\n* Other Mic\n" in spoken.err
     assert "recording, Enter ends it, 15 s at the most" in spoken.err and "\r" not in spoken.err
     assert "heard: tell a joke" in spoken.err and "attached: voice.wav" in spoken.err
-    assert len(spoken.model.heard[0]) == 32_000
+    assert len(spoken.model.clips[0]) == 32_000
     assert spoken.model.asked == [(Said("user", "tell a joke\nPlease."),)]
 
 
 def test_a_recording_ends_by_itself_and_the_next_line_is_a_message(speak):
     spoken = speak("/record\n", then="Please.\nAnd now?\n", recording=Recording(seconds=15.0))
-    assert len(spoken.model.heard[0]) == 240_000
+    assert len(spoken.model.clips[0]) == 240_000
     assert [turns[-1].text for turns in spoken.model.asked] == ["tell a joke\nPlease.", "And now?"]
 
 
@@ -307,7 +307,7 @@ def test_a_microphone_that_is_missing_or_unplugged_is_told_before_enter(speak):
     missing = Recording(0.0, MissingError("there is no microphone", "plug one in"))
     spoken = speak("/record\n", recording=missing)
     assert "error: there is no microphone\nhint: plug one in" in spoken.err
-    assert spoken.model.heard == []
+    assert spoken.model.clips == []
     gone = Recording(2.0, MissingError("the microphone is gone", "plug it in again"))
     spoken = speak("/record\n", then="Please.\n", recording=gone)
     assert "error: the microphone is gone\nhint: plug it in again" in spoken.err
@@ -318,7 +318,7 @@ def test_ctrl_c_throws_a_recording_away(speak):
     recording = Recording()
     recording.interrupts = True
     spoken = speak("/record\n", then="Please.\n", recording=recording)
-    assert "thrown away" in spoken.err and spoken.model.heard == []
+    assert "thrown away" in spoken.err and spoken.model.clips == []
     assert spoken.model.asked == [(Said("user", "Please."),)]
 
 

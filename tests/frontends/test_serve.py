@@ -318,9 +318,9 @@ def test_a_question_is_typed_and_its_answer_read_in_a_browser(serve, smol, mmtui
         assert CHROMIUM
         async with browser(CHROMIUM, tmp_path / "chromium") as page:
             await page.open(url)
-            await page.shows("Ask something")
-            await page.types("What is the capital of France?\r")
-            shown = await page.shows(r"capital of France is Paris\.")
+            await page.wait_for("Ask something")
+            await page.type("What is the capital of France?\r")
+            shown = await page.wait_for(r"capital of France is Paris\.")
             assert "smol" in shown
 
     asyncio.run(chat())

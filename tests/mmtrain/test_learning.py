@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from run_metrics import metrics_of
+from run_metrics import read_metrics
 
 from mmtrain.data import shapes
 from mmtui.pipeline.assets import checkpoint
@@ -22,7 +22,7 @@ def test_a_minute_of_align_beats_the_model_before_it(mmtrain, smol, learnt, tmp_
         "--val-limit", 24, "--out", out,
     )  # fmt: skip
     assert run.code == 0, run.err
-    held = [line["validation_loss"] for line in metrics_of(out) if "validation_loss" in line]
+    held = [line["validation_loss"] for line in read_metrics(out) if "validation_loss" in line]
     print(f"validation loss {held[0]:.2f} -> {held[-1]:.2f}")
     assert held[-1] < 0.7 * held[0]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import zstandard
-from run_metrics import losses, metrics_of
+from run_metrics import losses, read_metrics
 from small_configs import NANO
 
 RUN = ("--block", 64, "--steps", 8, "--eval-every", 4, "--save-every", 4, "--precision", "fp32")
@@ -42,9 +42,9 @@ def test_every_packing_of_a_folder_is_read_and_the_model_speaks(
     run = mmtrain("pretrain", *arguments, *RUN, env=session_cache)
     assert run.code == 0, run.err
     assert "note: 1 line skipped: not JSON (first: c.jsonl.zst:" in run.err
-    first = metrics_of(out)[0]
+    first = read_metrics(out)[0]
     assert first["validation_loss"] == pytest.approx(math.log(400), rel=0.02)
-    assert metrics_of(out)[-1]["validation_loss"] < 0.9 * first["validation_loss"]
+    assert read_metrics(out)[-1]["validation_loss"] < 0.9 * first["validation_loss"]
 
     scored = mmtrain(
         "eval", "text", "--model", out, "--data", data / "a.jsonl", "--json", env=session_cache
@@ -78,7 +78,7 @@ def test_sharded_over_two_processes_it_is_the_same_run(
 
     launch()
     assert losses(sharded) == pytest.approx(losses(alone), rel=1e-5)
-    norms = [[x["gradient_norm"] for x in metrics_of(r) if "loss" in x] for r in (alone, sharded)]
+    norms = [[x["gradient_norm"] for x in read_metrics(r) if "loss" in x] for r in (alone, sharded)]
     assert norms[1] == pytest.approx(norms[0], rel=1e-4)
 
     whole = (sharded / "metrics.jsonl").read_bytes()

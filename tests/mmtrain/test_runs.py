@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from run_metrics import losses, metrics_of
+from run_metrics import losses, read_metrics
 from safetensors.torch import load_file
 
 BIN = Path(sys.executable).parent
@@ -88,7 +88,7 @@ def test_a_killed_run_resumes_as_if_nothing_had_happened(
     wait_for_step(run, out, 8)
     run.send_signal(signal.SIGKILL)
     run.wait()
-    assert len(metrics_of(out)) < len(metrics_of(uninterrupted))
+    assert len(read_metrics(out)) < len(read_metrics(uninterrupted))
     assert not (out / "state" / "00000012").exists()
     run = start([*finetune_arguments, "--out", str(out), "--resume", "auto"], session_cache)
     assert run.wait(timeout=200) == 0, run.stderr.read()
@@ -106,7 +106,7 @@ def test_a_stopped_run_saves_and_resumes(
     assert run.wait(timeout=100) == 130
     assert "--resume auto goes on" in run.stderr.read()
     saved = max(int(path.name) for path in (out / "state").glob("[0-9]*"))
-    assert metrics_of(out)[-1]["step"] == saved < 12
+    assert read_metrics(out)[-1]["step"] == saved < 12
     run = start([*finetune_arguments, "--resume", str(out)], session_cache)
     assert run.wait(timeout=200) == 0, run.stderr.read()
     same(out, uninterrupted)
@@ -142,9 +142,9 @@ def test_a_finished_run_has_what_the_contract_says(uninterrupted, mmtui):
     }  # fmt: skip
     states = sorted(path.name for path in (uninterrupted / "state").glob("[0-9]*"))
     assert states == ["00000009", "00000012"]
-    steps = [line["step"] for line in metrics_of(uninterrupted) if "loss" in line]
+    steps = [line["step"] for line in read_metrics(uninterrupted) if "loss" in line]
     assert steps == list(range(1, 13))
-    evaluated = [line["step"] for line in metrics_of(uninterrupted) if "validation_loss" in line]
+    evaluated = [line["step"] for line in read_metrics(uninterrupted) if "validation_loss" in line]
     assert evaluated == [0, 5, 10, 12]
     samples = [json.loads(x) for x in (uninterrupted / "samples" / "00000012.jsonl").open()]
     assert samples and {"question", "answer", "reference"} <= samples[0].keys()

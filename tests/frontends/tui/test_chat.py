@@ -236,7 +236,7 @@ async def test_speech_lands_in_the_prompt_and_is_sent_by_the_user(store):
         await user.types("Please:", "f4")
         assert user.chat.query_one(Meter).has_class("-on") and "recording" in user.screen
         await user.press("f4")
-        assert len(user.model.heard[-1]) == 32_000 and "listening" in user.screen
+        assert len(user.model.clips[-1]) == 32_000 and "listening" in user.screen
         await user.hears(Heard(user.model.number, "tell me a joke"))
         assert user.composer.text == "Please: tell me a joke" and user.model.asked == []
         assert staged(user) == ["voice.wav"]
@@ -251,7 +251,7 @@ async def test_a_recording_ends_by_itself_at_15_s(store):
     microphone = FakeMicrophone(seconds=15.0)
     async with opened(store, microphone=microphone) as user:
         await user.press("f4")
-        while not user.model.heard:
+        while not user.model.clips:
             await user.settle()
         assert microphone.recordings[0].finished
 
@@ -261,7 +261,7 @@ async def test_esc_throws_a_recording_away(store):
     async with opened(store) as user:
         await user.types("draft", "f4")
         await user.press("escape")
-        assert user.model.heard == [] and user.composer.text == "draft"
+        assert user.model.clips == [] and user.composer.text == "draft"
         assert not user.chat.query_one(Meter).has_class("-on")
 
 

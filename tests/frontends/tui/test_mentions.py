@@ -59,7 +59,7 @@ async def test_a_message_whose_files_can_t_be_read_is_back_in_the_prompt(tmp_pat
         for question in (f"what is in {broken}?", f"what is said in {memo}?"):
             user.composer.put(question)
             await user.press("enter")
-            if user.model.heard:
+            if user.model.clips:
                 await user.hears(Heard(user.model.number, ""))
             assert user.composer.text == question and not user.model.asked
         neither, silent = user.told

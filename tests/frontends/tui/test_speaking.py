@@ -38,7 +38,7 @@ async def test_a_recording_is_heard_again(tmp_path):
         await user.press("enter")
         await user.is_answered("Yes.")
         await user.types("/transcribe", "enter")
-        assert len(user.model.heard) == 3 and len(user.model.heard[-1]) == 32_000
+        assert len(user.model.clips) == 3 and len(user.model.clips[-1]) == 32_000
         await user.hears(Heard(user.model.number, "a hat"))
         assert labels(user) == ["a hat"] and "a hat" in user.screen
         await user.types("/transcribe", "enter")
@@ -167,7 +167,7 @@ def test_recordings_are_picked_from_a_tree(tmp_path, monkeypatch, ending):
             while not tree.root.is_expanded:
                 await user.settle()
             await user.press("down", "enter")
-            assert len(user.model.heard) == (ending == "wav")
+            assert len(user.model.clips) == (ending == "wav")
 
     pick()
 

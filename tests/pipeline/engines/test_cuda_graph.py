@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conversations import features_of, prompts
+from conversations import encode_conversations, random_features
 
 from mmtui.pipeline.engines import cuda_graph, torch_language
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler
@@ -19,8 +19,8 @@ NAMES = ("tiny_llama", "tiny_phi")
 
 def answers(model: torch_language.LanguageModel, pictures: int) -> list[list[int]]:
     """Greedy tokens after prompts that begin alike or not, each asked once more with its answer."""
-    sequences = prompts(model, pictures)[:6]
-    features = features_of(sequences, model.hidden)
+    sequences = encode_conversations(model, pictures)[:6]
+    features = random_features(sequences, model.hidden)
     engine = Engine(model)
 
     def answer(sequence: Sequence[Position]) -> list[int]:

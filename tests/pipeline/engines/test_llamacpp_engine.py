@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conversations import NEW, features_of, prompts
+from conversations import NEW, encode_conversations, random_features
 from safetensors.torch import save_file
 
 from mmtui.errors import InputError
@@ -54,9 +54,10 @@ def taken(engine, sequence, features, count: int = NEW, sampling: Sampling = GRE
 
 @pytest.mark.parametrize("pictures", [0, 1, 3])
 def test_greedy_tokens_equal_torch_s_cold_and_warm(model, torch_model, pictures):
-    sequences = prompts(model, pictures)
-    assert sequences == prompts(torch_model, pictures)  # no transformers, the same tokens
-    features = features_of(sequences, model.hidden)
+    sequences = encode_conversations(model, pictures)
+    # The tokenizer without transformers gives the same tokens.
+    assert sequences == encode_conversations(torch_model, pictures)
+    features = random_features(sequences, model.hidden)
     warm = LlamaEngine(model)
     seen = set()
     for sequence in sequences:
@@ -75,8 +76,8 @@ def test_the_model_is_described_as_torch_does(model, torch_model):
 
 
 def test_a_second_turn_prefills_only_what_is_new(model):
-    first = prompts(model, 3)[4]
-    features = features_of([first], model.hidden)
+    first = encode_conversations(model, 3)[4]
+    features = random_features([first], model.hidden)
     engine = LlamaEngine(model)
     answer = taken(engine, first, features)
     second = [*first, *answer, 5, 6, 7]
@@ -85,9 +86,9 @@ def test_a_second_turn_prefills_only_what_is_new(model):
 
 
 def test_another_picture_in_the_same_place_is_not_taken_from_the_cache(model):
-    first = [7] * 64 + prompts(model, 1)[0]
+    first = [7] * 64 + encode_conversations(model, 1)[0]
     other = [p if isinstance(p, int) else ("other", p[1]) for p in first]
-    features = features_of([first, other], model.hidden)
+    features = random_features([first, other], model.hidden)
     engine = LlamaEngine(model)
     taken(engine, first, features)
     slot = next(i for i, p in enumerate(first) if not isinstance(p, int))
@@ -97,8 +98,8 @@ def test_another_picture_in_the_same_place_is_not_taken_from_the_cache(model):
 
 def test_a_prompt_that_comes_again_has_the_same_logits_to_the_last_bit(model):
     """Else the same seed would give another answer."""
-    sequence, other = prompts(model, 1)[1], prompts(model, 0)[7]
-    features = features_of([sequence], model.hidden)
+    sequence, other = encode_conversations(model, 1)[1], encode_conversations(model, 0)[7]
+    features = random_features([sequence], model.hidden)
     engine = LlamaEngine(model)
 
     def logits() -> list[np.ndarray]:
@@ -114,8 +115,8 @@ def test_a_prompt_that_comes_again_has_the_same_logits_to_the_last_bit(model):
 
 
 def test_a_prompt_read_in_pieces_is_the_same_and_may_be_left_between_them(model, monkeypatch):
-    sequence = prompts(model, 3)[5]
-    features = features_of([sequence], model.hidden)
+    sequence = encode_conversations(model, 3)[5]
+    features = random_features([sequence], model.hidden)
     expected = taken(LlamaEngine(model), sequence, features)
     monkeypatch.setattr(llamacpp_engine, "PREFILL_CHUNK", 7)
     engine = LlamaEngine(model)
@@ -127,8 +128,8 @@ def test_a_prompt_read_in_pieces_is_the_same_and_may_be_left_between_them(model,
 
 
 def test_a_cache_that_grows_keeps_what_it_holds(model, monkeypatch):
-    sequence = prompts(model, 1)[3]
-    features = features_of([sequence], model.hidden)
+    sequence = encode_conversations(model, 1)[3]
+    features = random_features([sequence], model.hidden)
     whole = taken(LlamaEngine(model), sequence, features, 300)
     monkeypatch.setattr(llamacpp_engine, "FIRST_CONTEXT", 32)
     assert taken(LlamaEngine(model), sequence, features, 300) == whole
@@ -137,8 +138,8 @@ def test_a_cache_that_grows_keeps_what_it_holds(model, monkeypatch):
 @pytest.mark.parametrize("sampling", [GREEDY, Sampling(0.4, seed=3), Sampling(1.5, seed=4)])
 def test_drafts_change_nothing_but_the_number_of_batches(model, monkeypatch, sampling):
     """Here drafts are right, wrong at their third token, or none at all, in turns."""
-    sequence = prompts(model, 1)[2]
-    features = features_of([sequence], model.hidden)
+    sequence = encode_conversations(model, 1)[2]
+    features = random_features([sequence], model.hidden)
     monkeypatch.setattr(prompt_lookup.Lookup, "draft", lambda _: [])
     alone = taken(LlamaEngine(model), sequence, features, 120, sampling)
 
@@ -178,7 +179,7 @@ def test_adapters_are_merged_as_torch_merges_them(folder, tmp_path, cache, libra
     adapter = lora(folder, tmp_path / "adapter", seed=1)
     expected = torch_language.load(folder, precision="fp32", adapter=adapter)
     model = llamacpp_engine.load(folder, library, precision="fp32", adapter=adapter)
-    for sequence in prompts(model, 0)[:6]:
+    for sequence in encode_conversations(model, 0)[:6]:
         plain = taken(
             LlamaEngine(llamacpp_engine.load(folder, library, precision="fp32")), sequence, {}
         )
@@ -206,7 +207,7 @@ def lora(folder: Path, place: Path, seed: int) -> Path:
 @pytest.mark.parametrize("precision", ["auto", "fp16", "bf16", "nf4"])
 def test_quantized_weights_are_near(folder, torch_model, precision, library):
     """Logits of the same prompt, against those of fp32."""
-    sequence = prompts(torch_model, 0)[7]
+    sequence = encode_conversations(torch_model, 0)[7]
     model = llamacpp_engine.load(folder, library, precision=precision)
     engine = LlamaEngine(model)
     exact: list[np.ndarray] = []
@@ -245,7 +246,7 @@ def test_a_merged_gguf_is_of_the_precision_that_is_asked_for(folder, tmp_path, c
     conversion.copy_tokenizer(folder, own)
     expected = llamacpp_engine.load(folder, library, precision="fp32", adapter=adapter)
     merged = llamacpp_engine.load(own, library, precision="fp32", adapter=adapter)
-    for sequence in prompts(merged, 0)[:3]:
+    for sequence in encode_conversations(merged, 0)[:3]:
         assert taken(LlamaEngine(merged), sequence, {}) == taken(
             LlamaEngine(expected), sequence, {}
         )

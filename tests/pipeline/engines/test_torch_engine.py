@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conversations import NEW, features_of, prompts
+from conversations import NEW, encode_conversations, random_features
 
 from mmtui.errors import MmtuiError
 from mmtui.pipeline.engines import torch_engine as engine_module
@@ -49,8 +49,8 @@ def taken(engine: Engine, sequence, features, count: int = NEW) -> list[int]:
 
 @pytest.mark.parametrize("pictures", [0, 1, 3])
 def test_greedy_tokens_equal_generate_cold_warm_and_batched(model, pictures):
-    sequences = prompts(model, pictures)
-    features = features_of(sequences, model.hidden)
+    sequences = encode_conversations(model, pictures)
+    features = random_features(sequences, model.hidden)
     expected = [reference(model, sequence, features) for sequence in sequences]
     assert len({tuple(tokens) for tokens in expected}) > 10  # the prompts do matter
 
@@ -74,8 +74,8 @@ def test_greedy_tokens_equal_generate_cold_warm_and_batched(model, pictures):
 
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_logits_of_a_batch_agree_with_single_hand_made_forwards(model, side):
-    sequences = [s for n in (0, 1, 3) for s in prompts(model, n)[n : n + 2]]
-    features = features_of(sequences, model.hidden)
+    sequences = [s for n in (0, 1, 3) for s in encode_conversations(model, n)[n : n + 2]]
+    features = random_features(sequences, model.hidden)
     inputs, mask = embed(sequences, model.embedding, features, side=side)
     at = (mask.cumsum(-1) - 1).clamp(min=0)
     with torch.inference_mode():
@@ -92,8 +92,8 @@ def test_logits_of_a_batch_agree_with_single_hand_made_forwards(model, side):
 
 
 def test_a_second_turn_prefills_only_what_is_new(model):
-    first = prompts(model, 3)[4]
-    features = features_of([first], model.hidden)
+    first = encode_conversations(model, 3)[4]
+    features = random_features([first], model.hidden)
     engine = Engine(model)
     answer = taken(engine, first, features)
     second = [*first, *answer, 5, 6, 7]
@@ -103,9 +103,9 @@ def test_a_second_turn_prefills_only_what_is_new(model):
 
 
 def test_another_picture_in_the_same_place_is_not_taken_from_the_cache(model):
-    first = [7] * 64 + prompts(model, 1)[0]
+    first = [7] * 64 + encode_conversations(model, 1)[0]
     other = [p if isinstance(p, int) else ("other", p[1]) for p in first]
-    features = features_of([first, other], model.hidden)
+    features = random_features([first, other], model.hidden)
     engine = Engine(model)
     taken(engine, first, features)
     slot = next(i for i, p in enumerate(first) if not isinstance(p, int))
@@ -115,8 +115,8 @@ def test_another_picture_in_the_same_place_is_not_taken_from_the_cache(model):
 
 def test_a_prompt_that_comes_again_has_the_same_logits_to_the_last_bit(model):
     """Else the same seed would give another answer."""
-    sequence, other = prompts(model, 1)[1], prompts(model, 0)[7]
-    features = features_of([sequence], model.hidden)
+    sequence, other = encode_conversations(model, 1)[1], encode_conversations(model, 0)[7]
+    features = random_features([sequence], model.hidden)
     engine = Engine(model)
 
     def logits() -> list[np.ndarray]:
@@ -134,8 +134,8 @@ def test_a_prompt_that_comes_again_has_the_same_logits_to_the_last_bit(model):
 def test_a_prompt_read_in_pieces_is_the_same_prompt_and_may_be_left_between_them(
     model, monkeypatch
 ):
-    sequence = prompts(model, 3)[5]
-    features = features_of([sequence], model.hidden)
+    sequence = encode_conversations(model, 3)[5]
+    features = random_features([sequence], model.hidden)
     expected = reference(model, sequence, features)
     monkeypatch.setattr(engine_module, "PREFILL_CHUNK", 7)
     engine = Engine(model)
@@ -162,8 +162,8 @@ def test_models_that_forget_are_refused():
 
 
 def test_an_abandoned_stream_leaves_a_cache_that_is_right(model):
-    sequence = prompts(model, 1)[3]
-    features = features_of([sequence], model.hidden)
+    sequence = encode_conversations(model, 1)[3]
+    features = random_features([sequence], model.hidden)
     engine = Engine(model)
     stream = engine.stream(sequence, features, Sampler(GREEDY))
     next(stream)
@@ -172,7 +172,7 @@ def test_an_abandoned_stream_leaves_a_cache_that_is_right(model):
 
 
 def test_generate_stops_each_row_at_its_own_stop_token(model):
-    sequences = prompts(model, 0)[:4]
+    sequences = encode_conversations(model, 0)[:4]
     features: dict[str, torch.Tensor] = {}
     whole = [reference(model, sequence, features) for sequence in sequences]
     stop = whole[1][5]
@@ -183,7 +183,7 @@ def test_generate_stops_each_row_at_its_own_stop_token(model):
 
 
 def test_a_seed_makes_sampling_repeatable(model):
-    sequence = prompts(model, 0)[0]
+    sequence = encode_conversations(model, 0)[0]
     engine = Engine(model)
 
     def sampled(seed: int) -> list[int]:

@@ -28,10 +28,10 @@ def noise(width: int = 90, height: int = 70) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def test_a_tower_of_tinyclip_s_size_is_what_the_spec_of_phi2_says(store_clip, tmp_path):
+def test_a_tower_of_tinyclip_s_size_is_what_the_spec_of_phi2_says(save_clip, tmp_path):
     vision = {"image_size": 224, "layers": 12, "width": 640, "patch_size": 32}
     spec = checkpoint.find("phi2").spec.vision
-    tower = VisionTower(spec, store_clip(tmp_path, vision_cfg=vision))
+    tower = VisionTower(spec, save_clip(tmp_path, vision_cfg=vision))
     assert tower.encode([noise(640, 480)]).shape == (1, 49, 640)
 
 
@@ -152,9 +152,9 @@ def test_a_clip_folder_without_weights_is_not_made_up(tiny_clip, tmp_path):
         VisionTower(spec_of("open_clip", 64, 16, 128), tmp_path)
 
 
-def test_a_clip_whose_tower_is_timm_s(store_clip, tmp_path):
+def test_a_clip_whose_tower_is_timm_s(save_clip, tmp_path):
     tower_cfg = {"timm_model_name": "vit_tiny_patch16_224", "timm_pool": "token", "image_size": 224}
-    store_clip(tmp_path, vision_cfg={**tower_cfg, "timm_proj": "linear"})
+    save_clip(tmp_path, vision_cfg={**tower_cfg, "timm_proj": "linear"})
     tower = VisionTower(spec_of("open_clip", 224, 196, 192), tmp_path)
     features = tower.encode([noise()])
     with torch.no_grad():
