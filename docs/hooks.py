@@ -1,4 +1,4 @@
-"""Build hooks: the command line reference is generated from the commands themselves."""
+"""mkdocs hooks: they generate the command line reference from the commands."""
 
 import subprocess
 import sys
@@ -17,6 +17,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def _reference() -> str:
+    """Return the page in Markdown, as `typer utils docs` writes it for each program."""
     parts = ["# Command line\n"]
     for name, module in PROGRAMS.items():
         command = [sys.executable, "-m", "typer", module, "utils", "docs", "--name", name]
@@ -26,5 +27,5 @@ def _reference() -> str:
 
 
 def _lower_heading(line: str) -> str:
-    """One level lower, so that both programs fit under one title."""
+    """Lower a heading by one level, so that both programs fit under one title."""
     return f"#{line}" if line.startswith("#") else line
