@@ -58,13 +58,13 @@ def captions(
     _check_destinations(predictions, sheet)
     with reporting() as report:
         from mmtrain.evaluation import captions as task
-        from mmtrain.evaluation.pictures import leave_out_broken
+        from mmtrain.evaluation.image_check import drop_broken_images
         from mmtrain.model import loading
 
         found = loading.find_vision_checkpoint(model)
         items, notes = task.read(data, limit)
         store = loading.load_feature_store(found, report)
-        items, broken = leave_out_broken(items, lambda item: item.image, store)
+        items, broken = drop_broken_images(items, lambda item: item.image, store)
         components, generator = loading.load_generator(found, store, report)
         scores = task.evaluate(components, generator, items, batch, report)
     _report(scores, notes + broken, predictions, sheet, as_json)
@@ -83,15 +83,15 @@ def vqa(
     """Exact match and VQA accuracy, on questions.json beside images/."""
     _check_destinations(predictions, sheet)
     with reporting() as report:
-        from mmtrain.data import questions
+        from mmtrain.data.vqa import load_questions
         from mmtrain.evaluation import vqa as task
-        from mmtrain.evaluation.pictures import leave_out_broken
+        from mmtrain.evaluation.image_check import drop_broken_images
         from mmtrain.model import loading
 
         found = loading.find_vision_checkpoint(model)
-        asked, notes = questions.read(data, limit)
+        asked, notes = load_questions(data, limit)
         store = loading.load_feature_store(found, report)
-        asked, broken = leave_out_broken(asked, lambda question: question.picture, store)
+        asked, broken = drop_broken_images(asked, lambda question: question.picture, store)
         _, generator = loading.load_generator(found, store, report)
         scores = task.evaluate(generator, asked, batch, report)
     _report(scores, notes + broken, predictions, sheet, as_json)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmtrain.data import coco, llava, questions, redpajama, transcripts
-from mmtrain.data.examples import Example, Split
+from mmtrain.data import coco, llava, redpajama, transcripts, vqa
+from mmtrain.data.dataset import Example, Split
 from mmtrain.data.features import decoded
-from mmtrain.data.literal import literal_core
-from mmtrain.data.skipped import Skipped
-from mmtrain.data.usable import refuse_many_broken
+from mmtrain.data.referenced_files import raise_for_broken_files
+from mmtrain.data.skip_report import SkipReport
+from mmtrain.data.tokenization import copy_without_special_tokens
 from mmtui.errors import InputError
 from mmtui.pipeline.assets.fetch import Report
 
@@ -43,13 +43,15 @@ def check(path: Path, images: Path | None, tokenizer: Any, report: Report) -> Ch
         InputError: The data is in no layout that mmtrain knows, or in a single one that training
             would refuse without having found anything in it.
     """
-    core = literal_core(tokenizer)
+    core = copy_without_special_tokens(tokenizer)
     checks: list[Callable[[], tuple[Facts, dict[Path, InputError]]]] = []
     if coco.is_layout(path):
-        checks.append(lambda: _dialogues("COCO captions", coco.read(path), core, report))
+        checks.append(lambda: _dialogues("COCO captions", coco.load_examples(path), core, report))
     if llava.is_layout(path):
-        checks.append(lambda: _dialogues("LLaVA-Instruct", llava.read(path, images), core, report))
-    if questions.is_layout(path):
+        checks.append(
+            lambda: _dialogues("LLaVA-Instruct", llava.load_examples(path, images), core, report)
+        )
+    if vqa.is_layout(path):
         checks.append(lambda: _questions(path, report))
     if transcripts.is_layout(path):
         checks.append(lambda: _recordings(path, report))
@@ -64,7 +66,7 @@ def check(path: Path, images: Path | None, tokenizer: Any, report: Report) -> Ch
             continue
         found.reports.append(facts)
         try:
-            refuse_many_broken("image", broken, facts.get("images", 0))
+            raise_for_broken_files("image", broken, facts.get("images", 0))
         except InputError as error:
             found.refusals.append(InputError(str(error), "replace them, or take them out"))
     if not found.reports:
@@ -78,7 +80,7 @@ def _text_files(path: Path, *, beside_others: bool) -> list[Path]:
         is_pattern = any(character in str(path) for character in "*?[")
         if not path.exists() and not is_pattern:
             raise InputError(f"{path} does not exist")
-        return redpajama.files(path)
+        return redpajama.find_files(path)
     if not path.is_dir():
         return []
     return sorted(f for f in path.iterdir() if f.name.endswith(redpajama.SUFFIXES))
@@ -103,7 +105,7 @@ def _dialogues(
 
 
 def _questions(path: Path, report: Report) -> tuple[Facts, dict[Path, InputError]]:
-    asked, notes = questions.read(path)
+    asked, notes = vqa.load_questions(path)
     images = list(dict.fromkeys(question.picture for question in asked))
     broken = _broken(images, report)
     facts = {"layout": "questions to score", "questions": len(asked)}
@@ -119,10 +121,10 @@ def _recordings(path: Path, report: Report) -> tuple[Facts, dict[Path, InputErro
 def _text(
     path: Path, files: list[Path], core: Any, report: Report
 ) -> tuple[Facts, dict[Path, InputError]]:
-    skipped = Skipped()
+    skipped = SkipReport()
     lengths, size = [], 0
     report("reading", 0, 0)
-    for text in redpajama.documents(files, skipped):
+    for text in redpajama.iter_documents(files, skipped):
         size += len(text.encode())
         lengths.append(len(core.encode(text, add_special_tokens=False)))
     notes = skipped.notes("line")

@@ -1,18 +1,21 @@
-"""COCO captions, as downloaded: annotations/captions_*.json beside the folders of images."""
+"""COCO captions, as downloaded: annotations/captions_*.json beside the folders of images.
+
+Format: https://cocodataset.org/#format-data, "Image Captioning".
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from mmtrain.data.examples import NOTHING_HELD_OUT, Example, Split, hold_out
-from mmtrain.data.skipped import Skipped
-from mmtrain.data.usable import NamedFiles
+from mmtrain.data.dataset import NO_VALIDATION_NOTE, Example, Split, hold_out
+from mmtrain.data.referenced_files import FileFinder
+from mmtrain.data.skip_report import SkipReport
 from mmtui.errors import InputError
 from mmtui.files import read_json
 
-QUESTION = "Describe this picture."
-LAYOUT = "COCO's archives unpack to train2017/ and val2017/ beside annotations/"
+CAPTION_QUESTION = "Describe this picture."
+LAYOUT_HINT = "COCO's archives unpack to train2017/ and val2017/ beside annotations/"
 
 
 class _Image(BaseModel):
@@ -31,103 +34,115 @@ class _Captions(BaseModel):
 
 
 @dataclass(frozen=True)
-class Captioned:
-    """An image file and what people say about it."""
+class CaptionedImage:
+    """An image file and its captions, at least one."""
 
     image: Path
     captions: tuple[str, ...]
 
 
-def is_layout(root: Path) -> bool:
-    return any((root / "annotations").glob("captions_*.json"))
-
-
 @dataclass(frozen=True)
 class CaptionSplit:
-    """As `Split`, by image."""
+    """Captioned images, split as the examples of a `Split` are."""
 
-    train: list[Captioned]
-    validation: list[Captioned]
+    train: list[CaptionedImage]
+    validation: list[CaptionedImage]
     notes: list[str]
 
 
-def read(root: Path) -> Split:
-    """Every caption an example, asked for by QUESTION; split and errors are those of `split`."""
-    found = split(root)
-    return Split(examples_of(found.train), examples_of(found.validation), found.notes)
+def is_layout(root: Path) -> bool:
+    """Return whether a folder holds COCO captions."""
+    return any((root / "annotations").glob("captions_*.json"))
 
 
-def split(root: Path) -> CaptionSplit:
-    """captions_val*.json validates; where there is none, a tenth of the images is held out.
+def is_validation_file(file: Path) -> bool:
+    """Return whether the captions of an annotation file validate."""
+    return file.stem.startswith("captions_val")
 
-    Raises InputError for JSON that is not COCO's, and for images that are not there.
+
+def load_examples(root: Path) -> Split:
+    """Load every caption as an example that answers CAPTION_QUESTION; see `load_split`."""
+    split = load_split(root)
+    return Split(to_examples(split.train), to_examples(split.validation), split.notes)
+
+
+def load_split(root: Path) -> CaptionSplit:
+    """Load the captioned images of all annotation files.
+
+    captions_val*.json validates; without such a file, a tenth of the images is held out.
+
+    Raises:
+        InputError: A file is not in COCO's format, there is nothing to train on, or more than a
+            few images are missing.
     """
     files = sorted((root / "annotations").glob("captions_*.json"))
     notes: list[str] = []
-    train = [c for f in files if not validates(f) for c in captioned(f, notes)]
-    validation = [c for f in files if validates(f) for c in captioned(f, notes)]
+    train: list[CaptionedImage] = []
+    validation: list[CaptionedImage] = []
+    for file in sorted(files, key=is_validation_file):
+        part = validation if is_validation_file(file) else train
+        part += load_captioned_images(file, notes)
     if not train:
         raise InputError(f"{root / 'annotations'} has no captions_train*.json")
     if validation:
-        seen = {item.image for item in validation}
-        train = [item for item in train if item.image not in seen]
+        validation_images = {item.image for item in validation}
+        train = [item for item in train if item.image not in validation_images]
     else:
         train, validation = hold_out(train, lambda item: item.image.name)
     if not validation:
-        notes.append(NOTHING_HELD_OUT)
+        notes.append(NO_VALIDATION_NOTE)
     return CaptionSplit(train, validation, notes)
 
 
-def captioned(annotations: Path, notes: list[str]) -> list[Captioned]:
-    """The images of one annotation file that are there, each with its captions.
+def load_captioned_images(annotations: Path, notes: list[str]) -> list[CaptionedImage]:
+    """Load the images of an annotation file that exist, each with its captions.
 
-    What is left out is told in `notes`.
+    Args:
+        annotations: annotations/captions_NAME.json; its images are in the folder NAME.
+        notes: Sentences about what was skipped are appended to it.
 
     Raises:
-        InputError: The file is not COCO's, or more than a few of its images are missing.
+        InputError: The file is not in COCO's format, or more than a few of its images are missing.
     """
     try:
         data = TypeAdapter(_Captions).validate_python(read_json(annotations))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{annotations} holds no COCO captions: {where}: {first['msg']}") from None
-    skipped_captions, skipped_images = Skipped(), Skipped()
+        field = ".".join(map(str, first["loc"]))
+        raise InputError(f"{annotations} holds no COCO captions: {field}: {first['msg']}") from None
+    skipped_captions, skipped_images = SkipReport(), SkipReport()
     captions: dict[int, list[str]] = {image.id: [] for image in data.images}
     for number, annotation in enumerate(data.annotations):
-        text = " ".join(annotation.caption.split())
+        caption = " ".join(annotation.caption.split())
         if annotation.image_id not in captions:
             skipped_captions.add("its image is not listed", f"annotation {number}")
-        elif not text:
+        elif not caption:
             skipped_captions.add("it is empty", f"annotation {number}")
         else:
-            captions[annotation.image_id].append(text)
-    named = [image for image in data.images if captions[image.id]]
-    if not named:
+            captions[annotation.image_id].append(caption)
+    captioned = [image for image in data.images if captions[image.id]]
+    if not captioned:
         raise InputError(f"{annotations} holds no caption of its images")
     folder = annotations.parents[1] / annotations.stem.removeprefix("captions_")
-    pictures = NamedFiles("image", [folder])
+    finder = FileFinder("image", [folder])
     items = []
-    for image in named:
-        if place := pictures.find(image.file_name):
-            items.append(Captioned(place, tuple(captions[image.id])))
+    for image in captioned:
+        if path := finder.find(image.file_name):
+            items.append(CaptionedImage(path, tuple(captions[image.id])))
         else:
             skipped_images.add("it is missing", repr(image.file_name))
-    pictures.require(annotations, LAYOUT)
+    finder.raise_for_missing(annotations, LAYOUT_HINT)
     notes += skipped_images.notes("image", annotations.name)
     notes += skipped_captions.notes("caption", annotations.name)
     return items
 
 
-def validates(file: Path) -> bool:
-    return file.stem.startswith("captions_val")
-
-
-def examples_of(images: list[Captioned]) -> list[Example]:
+def to_examples(images: list[CaptionedImage]) -> list[Example]:
+    """Return an example for each caption: CAPTION_QUESTION about the image, and the caption."""
     return [
         Example(
             f"{item.image.name}#{number}",
-            (("user", (item.image, QUESTION)), ("assistant", (caption,))),
+            (("user", (item.image, CAPTION_QUESTION)), ("assistant", (caption,))),
         )
         for item in images
         for number, caption in enumerate(item.captions)

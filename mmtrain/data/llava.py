@@ -10,14 +10,14 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from mmtrain.data.examples import NOTHING_HELD_OUT, Content, Example, Split, hold_out
-from mmtrain.data.skipped import Skipped
-from mmtrain.data.usable import NamedFiles, stays_inside
+from mmtrain.data.dataset import NO_VALIDATION_NOTE, Content, Example, Split, hold_out
+from mmtrain.data.referenced_files import FileFinder, is_inside
+from mmtrain.data.skip_report import SkipReport
 from mmtui.errors import InputError
 from mmtui.files import encoding_of, read_json
 from mmtui.pipeline.prompt import Role
 
-QUESTIONS = "questions.json"  # of an evaluation's layout
+QUESTIONS_FILE = "questions.json"  # of an evaluation's layout
 _TAG = "<image>"
 # A tag in quotes or backticks is one that people talk about.
 _TAGS = re.compile(r"""(?<![`'"])<image>(?![`'"])""")
@@ -52,31 +52,31 @@ class _OddRowError(Exception):
 
 
 def is_layout(path: Path) -> bool:
-    return file_in(path) is not None
+    return find_file(path) is not None
 
 
-def file_in(path: Path) -> Path | None:
+def find_file(path: Path) -> Path | None:
     """The JSON file that `path` is, or the only list of rows to train on in the folder `path`."""
     if path.suffix.lower() == ".json" and path.is_file():
         return path
     found = [
         file
         for file in sorted(path.glob("*.json"))
-        if not validates(file) and file.name != QUESTIONS and _begins_a_list(file)
+        if not is_validation_file(file) and file.name != QUESTIONS_FILE and _begins_a_list(file)
     ]
     return found[0] if len(found) == 1 else None
 
 
-def exchange(question: str, answer: str) -> list[dict[str, str]]:
+def format_exchange(question: str, answer: str) -> list[dict[str, str]]:
     """A question and its answer, as a row's "conversations" has them."""
     return [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
 
 
-def validates(file: Path) -> bool:
+def is_validation_file(file: Path) -> bool:
     return file.stem.endswith("_val")
 
 
-def read(path: Path, images: Path | None = None) -> Split:
+def load_examples(path: Path, images: Path | None = None) -> Split:
     """The rows of a file, each an example.
 
     Those of NAME_val.json beside NAME.json validate; where there is none, a tenth is held out,
@@ -87,7 +87,7 @@ def read(path: Path, images: Path | None = None) -> Split:
         InputError: The file is not a list of rows, more than a few of its images are missing, or
             no row is left.
     """
-    file = file_in(path)
+    file = find_file(path)
     if file is None:
         raise InputError(f"{path} holds no LLaVA-Instruct JSON, or several", "name the file itself")
     train, notes = _rows(file, images)
@@ -96,7 +96,7 @@ def read(path: Path, images: Path | None = None) -> Split:
         validation, more = _rows(beside, images)
         return Split(train, validation, notes + more)
     train, validation = hold_out(train, _key)
-    return Split(train, validation, notes if validation else [*notes, NOTHING_HELD_OUT])
+    return Split(train, validation, notes if validation else [*notes, NO_VALIDATION_NOTE])
 
 
 def _rows(file: Path, images: Path | None) -> tuple[list[Example], list[str]]:
@@ -107,13 +107,13 @@ def _rows(file: Path, images: Path | None) -> tuple[list[Example], list[str]]:
     folders = (
         [images] if images else [file.parent / "images", file.parent / "train2017", file.parent]
     )
-    pictures, skipped, examples = NamedFiles("image", folders), Skipped(), []
+    pictures, skipped, examples = FileFinder("image", folders), SkipReport(), []
     for number, row in enumerate(rows, 1):
         try:
             examples.append(_example(row, number, pictures))
         except _OddRowError as error:
             skipped.add(str(error), f"row {number}")
-    pictures.require(file, "put them there, or name their folder with --images DIR")
+    pictures.raise_for_missing(file, "put them there, or name their folder with --images DIR")
     notes = skipped.notes("row", file.name)
     if not examples:
         raise InputError(f"{file} has no row to train on", "; ".join(notes) or "it is empty")
@@ -133,7 +133,7 @@ def _key(example: Example) -> str:
     return example.pictures[0].name if example.pictures else example.name
 
 
-def _example(content: Any, number: int, pictures: NamedFiles) -> Example:
+def _example(content: Any, number: int, pictures: FileFinder) -> Example:
     row = _validated(content)
     found = [_find(name, pictures) for name in row.names]
     turns = _placed([(_role(said), said.value) for said in row.conversations], found)
@@ -153,10 +153,10 @@ def _validated(content: Any) -> _Row:
         raise _OddRowError(f'"{first["loc"][0]}": {first["msg"]}') from None
 
 
-def _find(name: str, pictures: NamedFiles) -> Path:
+def _find(name: str, pictures: FileFinder) -> Path:
     picture = pictures.find(name)
     if picture is None:
-        inside = stays_inside(name)
+        inside = is_inside(name)
         raise _OddRowError(
             "an image is missing" if inside else "an image's path leads out of the data"
         )

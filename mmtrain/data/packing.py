@@ -1,8 +1,7 @@
-"""Documents -> one memory-mapped file of tokens -> blocks that run across document ends."""
+"""Documents of text as one memory-mapped file of tokens, read in blocks of equal length."""
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,101 +12,127 @@ import torch
 from torch import Tensor
 
 from mmtrain.data import redpajama
-from mmtrain.data.examples import NOTHING_HELD_OUT
-from mmtrain.data.fingerprint import Fingerprint
-from mmtrain.data.literal import literal_core
-from mmtrain.data.skipped import Skipped
+from mmtrain.data.dataset import NO_VALIDATION_NOTE
+from mmtrain.data.fingerprint import Fingerprint, file_stamps, hash_json
+from mmtrain.data.skip_report import SkipReport
+from mmtrain.data.tokenization import copy_without_special_tokens
 from mmtui.errors import InputError
 from mmtui.pipeline.assets import fetch
 from mmtui.pipeline.assets.fetch import Report
-from mmtui.pipeline.engines import torch_language
 
-AT_ONCE = 512  # documents that are tokenized in parallel
-VERSION = 2  # of what the cache holds for the same files and tokenizer
-HELD_OUT = 100  # one document in so many validates
-TRAINED_ON = 200_000_000  # characters that a tokenizer learns from
+DOCUMENTS_PER_BATCH = 512  # tokenized in parallel
+CACHE_VERSION = 2  # raised when the same files and tokenizer give other tokens
+VALIDATION_INTERVAL = 100  # one document of so many validates
+
+TokenArray = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class Packed:
-    """Tokens of the training and of the held-out documents, with EOS after each document."""
+class PackedTokens:
+    """Token ids of all documents, with the end-of-text token after each document.
 
-    train: np.ndarray[Any, Any]
-    validation: np.ndarray[Any, Any]
+    Attributes:
+        train: (tokens,) uint16, or uint32 for a vocabulary above 65,536; memory-mapped.
+        validation: As `train`, of the documents that validate.
+        documents: Number of training documents.
+        notes: What was skipped while reading.
+    """
+
+    train: TokenArray
+    validation: TokenArray
     documents: int
     notes: list[str]
 
 
-class Blocks:
-    """Blocks of `size` tokens and the one that follows each: (size + 1,) int64."""
+class BlockDataset:
+    """Consecutive blocks of tokens, which run across document boundaries.
 
-    def __init__(self, tokens: "np.ndarray[Any, Any]", size: int) -> None:
+    Args:
+        tokens: (tokens,) token ids.
+        size: Positions of a block. A block holds one more token: the label of its last position.
+    """
+
+    def __init__(self, tokens: TokenArray, size: int) -> None:
         self._tokens, self._size = tokens, size
         self.lengths = [size] * max((len(tokens) - 1) // size, 0)
 
     def batch(self, indexes: list[int], _step: int = 0, /) -> Tensor:
-        """(len(indexes), size + 1)"""
+        """Return the blocks at `indexes`: (blocks, size + 1) int64."""
         size = self._size
         rows = [self._tokens[i * size : (i + 1) * size + 1].astype(np.int64) for i in indexes]
         return torch.from_numpy(np.stack(rows))
 
     def fingerprint(self) -> Fingerprint:
+        """Return the hash of all tokens."""
         return {"tokens": hashlib.sha256(self._tokens.data).hexdigest()}
 
     def names(self, indexes: list[int]) -> list[str]:
+        """Return where each block starts, for messages."""
         return [f"tokens {i * self._size:,} and on" for i in indexes]
 
 
-def pack(files: list[Path], held_out: list[Path], tokenizer: Any, report: Report) -> Packed:
-    """Tokenize once; the result is kept in the cache, for these files and this tokenizer.
+def pack_documents(
+    files: list[Path], validation_files: list[Path], tokenizer: Any, report: Report
+) -> PackedTokens:
+    """Tokenize documents, or load their tokens from the cache.
 
-    `held_out` are the files that validate; if there is none, one document in HELD_OUT does,
-    and the first, unless it is the only one.
+    Args:
+        files: RedPajama text to train on.
+        validation_files: RedPajama text to validate on. If empty, one document of
+            VALIDATION_INTERVAL validates, chosen by its hash, and the first one too.
+        tokenizer: A Hugging Face fast tokenizer.
+        report: Called with the progress.
+
+    Raises:
+        InputError: A file can't be read, or there is no text to train on.
     """
     settings = tokenizer.backend_tokenizer.to_str()
-    stamps = [_stamps(files), _stamps(held_out)]
-    place = fetch.cache_dir() / "tokens" / _digest([VERSION, *stamps, settings])
-    if not (place / "facts.json").exists():
-        size = sum(file.stat().st_size for file in files + held_out)
-        with fetch.workspace(f"tokens-{place.name}", needed=2 * size) as work:
-            if not (place / "facts.json").exists():  # another process may have been faster
-                _tokenize(files, held_out, tokenizer, work, report)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                work.rename(place)
-    facts = json.loads((place / "facts.json").read_bytes())
+    stamps = [file_stamps(files), file_stamps(validation_files)]
+    folder = fetch.cache_dir() / "tokens" / hash_json([CACHE_VERSION, *stamps, settings])
+    if not (folder / "facts.json").exists():
+        size = sum(file.stat().st_size for file in files + validation_files)
+        with fetch.workspace(f"tokens-{folder.name}", needed=2 * size) as work:
+            if not (folder / "facts.json").exists():  # another process may have done it meanwhile
+                _tokenize(files, validation_files, tokenizer, work, report)
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                work.rename(folder)
+    facts = json.loads((folder / "facts.json").read_bytes())
     train, validation = (
-        _mapped(place / f"{part}.bin", facts["dtype"]) for part in ("train", "held")
+        _map_tokens(folder / f"{part}.bin", facts["dtype"]) for part in ("train", "held")
     )
-    return Packed(train, validation, facts["documents"], facts["notes"])
+    return PackedTokens(train, validation, facts["documents"], facts["notes"])
 
 
 def _tokenize(
-    files: list[Path], held_out: list[Path], tokenizer: Any, work: Path, report: Report
+    files: list[Path], validation_files: list[Path], tokenizer: Any, work: Path, report: Report
 ) -> None:
+    """Write train.bin, held.bin (the tokens that validate) and facts.json into `work`."""
     dtype = np.dtype("uint16" if len(tokenizer) <= 1 << 16 else "uint32")
-    core, end = literal_core(tokenizer), tokenizer.eos_token_id
-    skipped = Skipped()
+    encoder, end = copy_without_special_tokens(tokenizer), tokenizer.eos_token_id
+    skipped = SkipReport()
     counts = {"train": 0, "held": 0}
-    sizes = {file: file.stat().st_size for file in files + held_out}
+    sizes = {file: file.stat().st_size for file in files + validation_files}
     done, total = 0, sum(sizes.values())
+    sources = [(file, False) for file in files] + [(file, True) for file in validation_files]
     with (work / "train.bin").open("wb") as train, (work / "held.bin").open("wb") as held:
-        for source, path in [(files, f) for f in files] + [(held_out, f) for f in held_out]:
+        for path, is_validation in sources:
             report("tokenizing", done, total)
             done += sizes[path]
-            documents = redpajama.documents([path], skipped)
-            while texts := list(islice(documents, AT_ONCE)):
-                # In parallel: Rust threads, one for each core.
-                encoded = core.encode_batch_fast(texts, add_special_tokens=False)
+            documents = redpajama.iter_documents([path], skipped)
+            while texts := list(islice(documents, DOCUMENTS_PER_BATCH)):
+                # Runs in parallel: the tokenizer has a thread for each core.
+                encoded = encoder.encode_batch_fast(texts, add_special_tokens=False)
                 for text, encoding in zip(texts, encoded, strict=True):
                     is_first = not counts["held"] and not counts["train"]
-                    drawn = not held_out and (is_first or _is_drawn(text))
-                    validates = source is held_out or drawn
+                    is_chosen = not validation_files and (is_first or _is_validation(text))
+                    validates = is_validation or is_chosen
                     part, file = ("held", held) if validates else ("train", train)
                     counts[part] += 1
                     file.write(np.array([*encoding.ids, end], dtype).tobytes())
     report("tokenizing", total, total)
     notes = skipped.notes("line")
-    if not counts["train"] and counts["held"] and not held_out:
+    if not counts["train"] and counts["held"] and not validation_files:
+        # The only document is trained on.
         (work / "held.bin").rename(work / "train.bin")
         (work / "held.bin").touch()
         counts = {"train": counts["held"], "held": 0}
@@ -117,65 +142,17 @@ def _tokenize(
             "; ".join(notes) or 'each line must be JSON with a "text"',
         )
     if not counts["held"]:
-        notes.append(NOTHING_HELD_OUT)
+        notes.append(NO_VALIDATION_NOTE)
     facts = {"dtype": dtype.name, "documents": counts["train"], "notes": notes}
     (work / "facts.json").write_text(json.dumps(facts))
 
 
-def _stamps(files: list[Path]) -> list[list[Any]]:
-    """What changes when a file does: also its st_ctime_ns, as tools may restore st_mtime_ns."""
-    stats = [(file, file.stat()) for file in files]
-    return [[str(f.resolve()), s.st_size, s.st_mtime_ns, s.st_ctime_ns] for f, s in stats]
+def _is_validation(text: str) -> bool:
+    digest = hashlib.sha256(text.encode()).digest()
+    return int.from_bytes(digest[:4]) % VALIDATION_INTERVAL == 0
 
 
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:32]
-
-
-def _is_drawn(text: str) -> bool:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) % HELD_OUT == 0
-
-
-def _mapped(path: Path, dtype: str) -> "np.ndarray[Any, Any]":
-    if not path.stat().st_size:
+def _map_tokens(path: Path, dtype: str) -> TokenArray:
+    if not path.stat().st_size:  # an empty file can't be mapped
         return np.empty(0, dtype)
     return np.memmap(path, dtype, mode="r")
-
-
-def learnt_tokenizer(files: list[Path], vocabulary: int, report: Report) -> Any:
-    """A byte-level BPE tokenizer, as GPT-2's and Phi-2's, learnt on the documents once."""
-    place = fetch.cache_dir() / "tokenizers" / _digest([_stamps(files), vocabulary])
-    if not place.exists():
-        with fetch.workspace(f"tokenizer-{place.name}", needed=0) as work:
-            if not place.exists():  # another process may have been faster
-                _learn(files, vocabulary, report).save_pretrained(work)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                work.rename(place)
-    return torch_language.tokenizer_in(place)
-
-
-def _learn(files: list[Path], vocabulary: int, report: Report) -> Any:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    end = "<|endoftext|>"
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=[end],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    report(f"learning a tokenizer of {vocabulary:,} tokens", 0, 0)
-    tokenizer.train_from_iterator(_first(redpajama.documents(files), TRAINED_ON), trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=end, bos_token=end)
-
-
-def _first(texts: Iterator[str], characters: int) -> Iterator[str]:
-    for text in texts:
-        yield text
-        characters -= len(text)
-        if characters < 0:
-            return

@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from mmtrain.data.llava import exchange
+from mmtrain.data.llava import format_exchange
 from mmtui.pipeline.assets.fetch import Report, silent
 
 COLOURS = {
@@ -219,7 +219,7 @@ def _llava(scenes: dict[str, Scene]) -> list[dict[str, Any]]:
         said: list[dict[str, str]] = []
         for question, answer in _questions(things, random.Random(name)):
             mark = "" if said else "<image>\n"
-            said += exchange(mark + question, answer)
+            said += format_exchange(mark + question, answer)
         rows.append({"id": Path(name).stem, "image": name, "conversations": said})
     return rows
 

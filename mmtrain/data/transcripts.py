@@ -8,8 +8,8 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmtrain.data.skipped import Skipped
-from mmtrain.data.usable import NamedFiles, refuse_many_broken
+from mmtrain.data.referenced_files import FileFinder, raise_for_broken_files
+from mmtrain.data.skip_report import SkipReport
 from mmtui.chat.attachments import read_clip
 from mmtui.errors import InputError
 from mmtui.files import read_text
@@ -52,7 +52,7 @@ def read(root: Path, limit: int | None, report: Report) -> tuple[list[Recording]
     file = root / FILE
     if not file.is_file():
         raise InputError(f"{root} holds no {FILE}", LAYOUT)
-    skipped = Skipped()
+    skipped = SkipReport()
     named: list[tuple[str, str]] = []
     for number, line in enumerate(read_text(file).split("\n"), 1):
         name, tab, text = line.strip("\r").partition("\t")
@@ -76,17 +76,17 @@ def read(root: Path, limit: int | None, report: Report) -> tuple[list[Recording]
 
 
 def _usable(
-    source: Path, named: list[tuple[str, str]], skipped: Skipped, report: Report
+    source: Path, named: list[tuple[str, str]], skipped: SkipReport, report: Report
 ) -> list[Recording]:
     """Those whose sound file is there and can be decoded."""
-    files = NamedFiles("sound file", [source.parent])
+    files = FileFinder("sound file", [source.parent])
     there = []
     for name, text in named:
         if file := files.find(name):
             there.append(Recording(file, text))
         else:
             skipped.add("its sound file is missing", repr(name))
-    files.require(source, LAYOUT)
+    files.raise_for_missing(source, LAYOUT)
     broken: dict[Path, InputError] = {}
     for number, recording in enumerate(there):
         report("opening sound files", number, len(there))
@@ -96,5 +96,5 @@ def _usable(
             broken[recording.file] = error
             skipped.add("its sound file is broken", str(error))
     report("opening sound files", len(there), len(there))
-    refuse_many_broken("sound file", broken, len(there))
+    raise_for_broken_files("sound file", broken, len(there))
     return [recording for recording in there if recording.file not in broken]

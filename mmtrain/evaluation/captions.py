@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from mmtrain.data import coco
-from mmtrain.data.batches import Dialogues
-from mmtrain.data.coco import QUESTION, Captioned
-from mmtrain.data.skipped import Skipped
+from mmtrain.data.coco import CAPTION_QUESTION, CaptionedImage
+from mmtrain.data.dialogue_dataset import DialogueDataset
+from mmtrain.data.skip_report import SkipReport
 from mmtrain.evaluation.scores import Prediction, Scores
 from mmtrain.model.generation import AnswerGenerator
 from mmtrain.model.loading import Components
@@ -27,12 +27,12 @@ _PUNCTUATION = {
 def evaluate(
     components: Components,
     generator: AnswerGenerator,
-    items: list[Captioned],
+    items: list[CaptionedImage],
     batch: int,
     report: Report,
 ) -> Scores:
     """Score a model on images that can be read, each with a caption that has words."""
-    questions = [[("user", (item.image, QUESTION))] for item in items]
+    questions = [[("user", (item.image, CAPTION_QUESTION))] for item in items]
     answers = generator.generate(questions, batch, report=report)  # type: ignore[arg-type]
     references = [list(item.captions) for item in items]
     cider, ciders = cider_d(answers, references)
@@ -88,7 +88,7 @@ def words(text: str) -> str:
     return " ".join(token for token in kept if token)
 
 
-def read(data: Path, limit: int | None) -> tuple[list[Captioned], list[str]]:
+def read(data: Path, limit: int | None) -> tuple[list[CaptionedImage], list[str]]:
     """The captioned images, or the first `limit` of them, and notes of what was left out.
 
     They are those of the validation annotations; of all if there are none.
@@ -97,18 +97,18 @@ def read(data: Path, limit: int | None) -> tuple[list[Captioned], list[str]]:
         InputError: The data is in another layout, or more than a few images are missing.
     """
     files = sorted((data / "annotations").glob("captions_*.json"))
-    chosen = [file for file in files if coco.validates(file)] or files
+    chosen = [file for file in files if coco.is_validation_file(file)] or files
     if not chosen:
         raise InputError(
             f"{data} holds no captions to score",
             "COCO's layout: annotations/captions_val2017.json beside val2017/",
         )
     notes: list[str] = []
-    skipped = Skipped()
+    skipped = SkipReport()
     items = []
-    for item in (item for file in chosen for item in coco.captioned(file, notes)):
+    for item in (item for file in chosen for item in coco.load_captioned_images(file, notes)):
         if said := tuple(caption for caption in item.captions if words(caption)):
-            items.append(Captioned(item.image, said))
+            items.append(CaptionedImage(item.image, said))
         else:
             skipped.add("its captions have no words", item.image.name)
     notes += skipped.notes("image")
@@ -120,13 +120,13 @@ def read(data: Path, limit: int | None) -> tuple[list[Captioned], list[str]]:
 def _loss(
     components: Components,
     generator: AnswerGenerator,
-    items: list[Captioned],
+    items: list[CaptionedImage],
     batch: int,
     report: Report,
 ) -> float:
     limit = components.language.context
-    data = Dialogues(
-        coco.examples_of(items), components.chat, components.store, components.shape, limit
+    data = DialogueDataset(
+        coco.to_examples(items), components.chat, components.store, components.shape, limit
     )
     module = VisionLanguage(components.language.model, generator.projector)
     order = sorted(range(len(data.lengths)), key=data.lengths.__getitem__)

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from mmtrain.data import redpajama
-from mmtrain.data.literal import literal_core
-from mmtrain.data.skipped import Skipped
+from mmtrain.data.skip_report import SkipReport
+from mmtrain.data.tokenization import copy_without_special_tokens
 from mmtrain.evaluation.scores import Scores
 from mmtrain.model.modules import compute_summed_loss
 from mmtui.errors import InputError
@@ -71,8 +71,8 @@ def read(data: Path, limit: int | None) -> tuple[list[str], list[str]]:
     Raises:
         InputError: There is no text, or a file can't be read.
     """
-    skipped = Skipped()
-    documents = list(islice(redpajama.documents(redpajama.files(data), skipped), limit))
+    skipped = SkipReport()
+    documents = list(islice(redpajama.iter_documents(redpajama.find_files(data), skipped), limit))
     notes = skipped.notes("line")
     if not documents:
         hint = "; ".join(notes) or 'each line must be JSON with a "text"'
@@ -89,7 +89,7 @@ def evaluate(reader: Reader, documents: list[str], batch: int, report: Report) -
     language = reader.language
     window = min(WINDOW, language.context)
     end = language.tokenizer.eos_token_id
-    core = literal_core(language.tokenizer)
+    core = copy_without_special_tokens(language.tokenizer)
     rows: list[Row] = []
     for text in documents:
         ids = core.encode(text, add_special_tokens=False).ids

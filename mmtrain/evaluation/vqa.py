@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 
-from mmtrain.data.questions import Question
+from mmtrain.data.vqa import Question
 from mmtrain.evaluation.normalization import normalize
 from mmtrain.evaluation.scores import Prediction, Scores
 from mmtrain.model.generation import AnswerGenerator

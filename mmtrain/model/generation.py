@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from mmtrain.data.batches import turns_of
-from mmtrain.data.examples import Content
+from mmtrain.data.dataset import Content
+from mmtrain.data.dialogue_dataset import to_turns
 from mmtrain.data.features import FeatureStore
 from mmtui.pipeline.assets.fetch import Report, silent
 from mmtui.pipeline.engines.detokenizer import TextStream
@@ -83,7 +83,7 @@ class AnswerGenerator:
         return dict(zip(keys, self.projector(stacked.to(weight.device, weight.dtype)), strict=True))
 
     def _encode(self, question: Question) -> list[Any]:
-        turns = turns_of(question, self.store)
+        turns = to_turns(question, self.store)
         return positions(self.chat.encode(turns), self.patches)
 
     def _decode(self, tokens: list[int]) -> str:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from mmtrain.data.batches import Batch
-from mmtrain.data.branches import attended
+from mmtrain.data.dialogue_dataset import Batch
+from mmtrain.data.shared_prefix import branch_attention_mask
 from mmtui.pipeline.multimodal import embed
 from mmtui.pipeline.prompt import IGNORE
 from mmtui.pipeline.vision.projector import Projector
@@ -49,10 +49,10 @@ class VisionLanguage(nn.Module):
         embedding = self.language.get_input_embeddings()
         inputs, _ = embed(batch.sequences, embedding, dict(zip(batch.keys, pictures, strict=True)))
         arguments = {"inputs_embeds": inputs}
-        if batch.branches.any():
-            arguments["attention_mask"] = attended(batch.branches.to(inputs.device))
-            arguments["position_ids"] = batch.places.to(inputs.device)
-        loss = compute_summed_loss(self.language, batch.targets.to(inputs.device), **arguments)
+        if batch.branch_ids.any():
+            arguments["attention_mask"] = branch_attention_mask(batch.branch_ids.to(inputs.device))
+            arguments["position_ids"] = batch.position_ids.to(inputs.device)
+        loss = compute_summed_loss(self.language, batch.labels.to(inputs.device), **arguments)
         # In a batch without pictures the projector has a gradient too, of zero: DDP waits for it.
         total: Tensor = loss + 0.0 * pictures.sum()
         return total
@@ -105,7 +105,7 @@ def count_trained_tokens(batch: Batch | Tensor) -> int:
     """Return the number of labels in a batch."""
     if isinstance(batch, Tensor):
         return batch[:, 1:].numel()
-    return int((batch.targets != IGNORE).sum())
+    return int((batch.labels != IGNORE).sum())
 
 
 def count_tokens(batch: Batch | Tensor) -> int:

@@ -20,10 +20,9 @@ from typing import Any
 import numpy as np
 
 from mmtrain.data import coco, llava, redpajama
-from mmtrain.data.examples import Example
-from mmtrain.recipes import pseudo_labels
-from mmtrain.recipes import questions as asking
-from mmtrain.recipes.questions import NAME, Photo, Row
+from mmtrain.data.dataset import Example
+from mmtrain.recipes import pseudo_labels, question_templates
+from mmtrain.recipes.question_templates import NAME, Photo, Row
 from mmtui.pipeline.assets.fetch import Report, silent
 
 PASSAGES, WORDS = 600, 60  # rows of text, and words that they give and ask for
@@ -63,14 +62,14 @@ def mix(
     pictures = _Pictures(out / "images")
     train, held, notes = _Part(), _Part(), []
     for root in captions:
-        split = coco.split(root)
+        split = coco.load_split(root)
         notes += split.notes
         for part, items in ((train, split.train), (held, split.validation)):
             photos = [Photo(pictures.add(item.image), item.captions) for item in items]
             part.labelled += [photo for photo in photos if photo.label]
             part.captioned += [photo for photo in photos if not photo.label]
     for file in dialogues:
-        read = llava.read(file)
+        read = llava.load_examples(file)
         notes += read.notes
         for part, examples in ((train, read.train), (held, read.validation)):
             for example in examples:
@@ -122,19 +121,19 @@ class _Pictures:
 
 def _rows(part: _Part, chance: Random) -> Iterator[dict[str, Any]]:
     rows = [
-        *asking.describing(part.captioned, chance),
-        *asking.naming(part.labelled, chance),
-        *asking.presence(part.captioned, 4, chance, varied=True),
-        *asking.presence(part.labelled, 1, chance, varied=True),
+        *question_templates.describing(part.captioned, chance),
+        *question_templates.naming(part.labelled, chance),
+        *question_templates.presence(part.captioned, 4, chance, varied=True),
+        *question_templates.presence(part.labelled, 1, chance, varied=True),
     ]
     for photos in (part.captioned, part.labelled):
         if len(photos) > 1:
-            rows += asking.several(photos, int(SEVERAL * len(photos)), chance)
+            rows += question_templates.several(photos, int(SEVERAL * len(photos)), chance)
     for row in rows:
         said = []
         for number, (question, answer) in enumerate(row.turns):
             marks = "<image>\n" * (len(row.images) - _marks(row)) if number == 0 else ""
-            said += llava.exchange(marks + question, answer)
+            said += llava.format_exchange(marks + question, answer)
         yield {"image": list(row.images), "conversations": said}
 
 
@@ -161,7 +160,7 @@ def _apart(row: dict[str, Any]) -> Iterator[dict[str, Any]]:
     So they are asked later; in one dialogue the model would learn to lean on earlier answers.
     """
     parts = [
-        row | {"conversations": llava.exchange(f"<image>\n{question}", answer)}
+        row | {"conversations": llava.format_exchange(f"<image>\n{question}", answer)}
         for question, answer in _exchanges(row["conversations"])
     ]
     yield from parts if all(map(_stands_alone, parts)) else [row]
@@ -176,11 +175,13 @@ def _stands_alone(row: dict[str, Any]) -> bool:
 
 def _passages(texts: Sequence[Path]) -> Iterator[dict[str, Any]]:
     """Text to go on with: what keeps a language model what it was."""
-    files = [file for path in texts for file in redpajama.files(path)]
-    long = (words for text in redpajama.documents(files) if len(words := text.split()) >= 2 * WORDS)
+    files = [file for path in texts for file in redpajama.find_files(path)]
+    long = (
+        words for text in redpajama.iter_documents(files) if len(words := text.split()) >= 2 * WORDS
+    )
     for words in islice(long, PASSAGES):
         given, wanted = " ".join(words[:WORDS]), " ".join(words[WORDS : 2 * WORDS])
-        yield {"conversations": llava.exchange(f"Continue this text.\n\n{given}", wanted)}
+        yield {"conversations": llava.format_exchange(f"Continue this text.\n\n{given}", wanted)}
 
 
 def _tests(held: _Part, out: Path, chance: Random) -> None:
@@ -191,7 +192,7 @@ def _tests(held: _Part, out: Path, chance: Random) -> None:
     present = [
         {"image": row.images[0], "question": question, "answer": answer.rstrip(".").lower()}
         for photos in (held.captioned, held.labelled)
-        for row in asking.presence(photos, 2, chance)
+        for row in question_templates.presence(photos, 2, chance)
         for question, answer in row.turns
     ]
     answers = [

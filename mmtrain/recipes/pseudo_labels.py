@@ -70,7 +70,7 @@ def asked_elsewhere(
             (words[list(pairs.values())], [seen[picture] for picture, _ in pairs]),
         )
         for (picture, question), answer in zip(pairs, told, strict=True):
-            said = llava.exchange(f"<image>\n{question}", answer)
+            said = llava.format_exchange(f"<image>\n{question}", answer)
             yield {"image": [picture], "conversations": said}
     report("asking elsewhere", FOLDS, FOLDS)
 

@@ -11,7 +11,7 @@ from random import Random
 
 import torch
 
-from mmtrain.data.llava import exchange
+from mmtrain.data.llava import format_exchange
 from mmtrain.model import loading
 from mmtrain.model.generation import AnswerGenerator
 from mmtui.files import replacing
@@ -60,7 +60,7 @@ def write(model: str, out: Path, limit: int, batch: int, report: Report) -> int:
     said = generator.generate([[("user", (q,))] for q in questions], batch, MAX_TOKENS, report)
     tokenizer = loaded.language.tokenizer
     rows = [
-        {"conversations": exchange(question, answer)}
+        {"conversations": format_exchange(question, answer)}
         for question, answer in zip(questions, said, strict=True)
         if answer and len(tokenizer(answer).input_ids) < MAX_TOKENS - 1
     ]

@@ -10,9 +10,10 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, InitProcessGroupKwargs
 
-from mmtrain.data import packing, redpajama, sources
-from mmtrain.data.examples import Split
+from mmtrain.data import packing, redpajama, tokenization
+from mmtrain.data.dataset import Split
 from mmtrain.data.fingerprint import Fingerprint
+from mmtrain.data.loading import find_text_files, load_dialogues
 from mmtrain.model import loading
 from mmtrain.options import (
     AlignOptions,
@@ -171,12 +172,12 @@ def _build_pretrain(
     plan.check_pretrain(options, shape, accelerator, force)
     with accelerator.main_process_first():
         held_out = options.validation or []
-        validation = [file for path in held_out for file in redpajama.files(path)]
+        validation = [file for path in held_out for file in redpajama.find_files(path)]
         held = {file.resolve() for file in validation}
-        named = sources.text(options.data or [], screen.say)
+        named = find_text_files(options.data or [], screen.say)
         files = [file for file in named if file.resolve() not in held]
         tokenizer = _tokenizer(files, shape.vocab_size, report)
-        packed = packing.pack(files, validation, tokenizer, report)
+        packed = packing.pack_documents(files, validation, tokenizer, report)
     for note in packed.notes:
         screen.say(f"note: {note}")
     return pretrain.build(shape, tokenizer, packed, options, found.spec, accelerator)
@@ -185,7 +186,7 @@ def _build_pretrain(
 def _read_dialogues(options: RunOptions, accelerator: Accelerator, screen: Screen) -> Split:
     images = options.images if isinstance(options, FinetuneOptions) else None
     with accelerator.main_process_first():
-        return sources.dialogues(options.data or [], options.stage, images, screen.say)
+        return load_dialogues(options.data or [], options.stage, images, screen.say)
 
 
 def _make_record(
@@ -262,4 +263,4 @@ def _tokenizer(files: list[Path], vocabulary: int, report: Report) -> Any:
     phi2 = fetch.locate(checkpoint.find("phi2").spec.language.weights)
     if phi2 is not None and vocabulary >= PHI2_TOKENS:
         return torch_language.tokenizer_in(phi2)
-    return packing.learnt_tokenizer(files, vocabulary, report)
+    return tokenization.train_tokenizer(files, vocabulary, report)

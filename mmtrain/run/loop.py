@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedType
 from torch import Tensor
 
-from mmtrain.data.order import Order, share
+from mmtrain.data.sampler import LengthGroupedSampler, split_batch
 from mmtrain.evaluation import contact_sheet
 from mmtrain.model.modules import count_tokens, count_trained_tokens
 from mmtrain.options import RunOptions
@@ -67,7 +67,7 @@ class Loop:
         """Raises KeyboardInterrupt after SIGINT or SIGTERM, when the state is saved."""
         options = self._options
         window = options.count_rows_per_step(self._accelerator.num_processes)
-        self._order = Order(self._stage.train.lengths, window, options.seed)
+        self._order = LengthGroupedSampler(self._stage.train.lengths, window, options.seed)
         # Dropout differs between processes; a resumed run takes its chance from its state.
         torch.manual_seed(options.seed + self._accelerator.process_index)
         start = self._load(*resumed) if resumed else 0
@@ -100,8 +100,8 @@ class Loop:
 
     def _batches(self, step: int) -> list[Any]:
         accelerator = self._accelerator
-        parts = share(
-            self._order.window(step),
+        parts = split_batch(
+            self._order.batch(step),
             self._options.accumulation,
             accelerator.process_index,
             accelerator.num_processes,
@@ -163,7 +163,7 @@ class Loop:
         return line, read, bool(stop), bool(is_due)
 
     def _trouble(self, step: int, what: str) -> MmtuiError:
-        names = self._stage.train.names(self._order.window(step))
+        names = self._stage.train.names(self._order.batch(step))
         return MmtuiError(
             f"step {step + 1}: {what}, in {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}",
             f"look at these samples, or lower --lr; the state of step {self._saved_at} is whole",

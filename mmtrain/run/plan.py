@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from mmtrain.data.batches import Dialogues
-from mmtrain.data.examples import Split
+from mmtrain.data.dataset import Split
+from mmtrain.data.dialogue_dataset import DialogueDataset
 from mmtrain.model.modules import MAX_UNFUSED_LENGTH, CausalText, VisionLanguage
 from mmtrain.options import AlignOptions, FinetuneOptions, PretrainOptions, RunOptions
 from mmtrain.run import footprint, memory
@@ -100,7 +100,9 @@ def describe_unfetched(
         split = split.with_pictures()
     shape = (vision.patches, vision.width)
     train, validation = (  # rows can be counted without a tokenizer
-        Dialogues(part, cast("Any", None), None, shape, options.max_length, keeps_apart=True)
+        DialogueDataset(
+            part, cast("Any", None), None, shape, options.max_length, pack_examples=True
+        )
         for part in (split.train, split.validation)
     )
     if not train.lengths:

@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from mmtrain.data.order import Order, share
+from mmtrain.data.sampler import LengthGroupedSampler, split_batch
 from mmtrain.model.modules import count_trained_tokens
 from mmtrain.options import RunOptions, StageName
 from mmtrain.run import footprint, memory
@@ -132,14 +132,14 @@ def format_gib(size: float) -> str:
 
 def _batches(stage: Stage, options: RunOptions, accelerator: Accelerator) -> list[Any]:
     """The longest rows, and batches from all over the first epoch."""
-    order = Order(
+    order = LengthGroupedSampler(
         stage.train.lengths, options.count_rows_per_step(accelerator.num_processes), options.seed
     )
     count = min(TIMED, options.steps * options.accumulation)
-    steps = [index * min(order.windows_per_epoch, options.steps) // count for index in range(count)]
+    steps = [index * min(order.batches_per_epoch, options.steps) // count for index in range(count)]
     chosen = [
-        share(
-            order.window(step),
+        split_batch(
+            order.batch(step),
             options.accumulation,
             accelerator.process_index,
             accelerator.num_processes,

@@ -6,7 +6,7 @@ from pathlib import Path
 from accelerate import Accelerator
 from torch import Tensor
 
-from mmtrain.data.examples import Split
+from mmtrain.data.dataset import Split
 from mmtrain.model import projector_init
 from mmtrain.model.loading import Components, require_vision
 from mmtrain.model.modules import VisionLanguage

@@ -10,7 +10,7 @@ from typing import Any
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from mmtrain.data.examples import Split
+from mmtrain.data.dataset import Split
 from mmtrain.model import projector_init
 from mmtrain.model.loading import Components, require_vision
 from mmtrain.model.modules import VisionLanguage

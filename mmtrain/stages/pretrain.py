@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from mmtrain.data.packing import Blocks, Packed
+from mmtrain.data.packing import BlockDataset, PackedTokens
 from mmtrain.model.modules import CausalText
 from mmtrain.options import PretrainOptions
 from mmtrain.stages.stage import Stage
@@ -88,7 +88,7 @@ def _check_shape(shape: Any, size: str) -> None:
 def build(
     shape: Any,
     tokenizer: Any,
-    packed: Packed,
+    packed: PackedTokens,
     options: PretrainOptions,
     base: ModelSpec,
     accelerator: Accelerator,
@@ -105,7 +105,7 @@ def build(
             f"a block of {block} is longer than this model's {context}", f"--block {context}"
         )
     shape.max_position_embeddings = block  # of positions beyond it learns nothing
-    train, validation = Blocks(packed.train, block), Blocks(packed.validation, block)
+    train, validation = BlockDataset(packed.train, block), BlockDataset(packed.validation, block)
     if not train.lengths:
         raise InputError(
             f"{len(packed.train):,} tokens are less than a block of {block}", "lower --block"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from mmtrain.data.batches import Dataset
+from mmtrain.data.dataset import Dataset
 from mmtrain.evaluation.contact_sheet import Sample
 from mmtrain.options import StageName
 

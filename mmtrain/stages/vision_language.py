@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from mmtrain.data.batches import Dialogues
-from mmtrain.data.branches import keeps_apart
-from mmtrain.data.examples import Example, Split
+from mmtrain.data.dataset import Example, Split
+from mmtrain.data.dialogue_dataset import DialogueDataset
 from mmtrain.data.features import View
-from mmtrain.data.usable import refuse_many_broken
+from mmtrain.data.referenced_files import raise_for_broken_files
+from mmtrain.data.shared_prefix import supports_branches
 from mmtrain.evaluation.contact_sheet import Sample
 from mmtrain.model.generation import AnswerGenerator
 from mmtrain.model.loading import Components
@@ -23,25 +23,29 @@ SAMPLES = 8
 
 def datasets(
     components: Components, split: Split, limit: int, views: Sequence[View]
-) -> tuple[Dialogues, Dialogues]:
+) -> tuple[DialogueDataset, DialogueDataset]:
     """Training and validation data. Raises InputError if there is nothing to train on."""
     if not split.train:
         raise InputError("there is no example to train on")
     limit = min(limit, components.language.context)
-    apart = keeps_apart(components.language.model)
+    apart = supports_branches(components.language.model)
     of = partial(
-        Dialogues, chat=components.chat, store=components.store, shape=components.shape, limit=limit
+        DialogueDataset,
+        chat=components.chat,
+        store=components.store,
+        feature_shape=components.shape,
+        max_length=limit,
     )
     return (
-        of(split.train, views=views, keeps_apart=apart),
-        of(split.validation, keeps_apart=apart),
+        of(split.train, views=views, pack_examples=apart),
+        of(split.validation, pack_examples=apart),
     )
 
 
 def encoder(
     components: Components,
-    train: Dialogues,
-    validation: Dialogues,
+    train: DialogueDataset,
+    validation: DialogueDataset,
     views: Sequence[View],
     accelerator: Accelerator,
     say: Callable[[str], None],
@@ -60,7 +64,7 @@ def encoder(
         )
         accelerator.wait_for_everyone()
         broken = components.store.ensure(files, views)
-        refuse_many_broken("image", broken, len(files))
+        raise_for_broken_files("image", broken, len(files))
         if broken:
             dropped = train.drop(broken) + validation.drop(broken)
             say(f"{len(broken):,} broken images are left out, and {dropped:,} examples with them")
@@ -73,7 +77,7 @@ def encoder(
 
 
 def sampler(
-    components: Components, projector: Projector, validation: Dialogues
+    components: Components, projector: Projector, validation: DialogueDataset
 ) -> Callable[[], list[Sample]]:
     """Answers about the first pictures of the validation data, always the same."""
     seen = set()

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor, nn
 
 from mmtrain.data import coco, llava
-from mmtrain.data.batches import Batch, Dialogues
-from mmtrain.data.examples import Example
+from mmtrain.data.dataset import Example
+from mmtrain.data.dialogue_dataset import Batch, DialogueDataset
 from mmtrain.data.features import decoded
 from mmtrain.model import loading
 from mmtrain.model.modules import VisionLanguage
@@ -84,14 +84,14 @@ def measure(kind: str, size: int, data: Path) -> dict[str, float]:
         components.language.model, nn.Linear(components.shape[1], components.language.hidden)
     )
     if kind in ("original", "align"):
-        examples = coco.read(data / "captions").train
+        examples = coco.load_examples(data / "captions").train
         short = [e for e in examples if len(_caption(components, e)) < LONGEST]
         chosen = short[:: len(short) // (size * (WARM + COUNTED))]
     else:
-        chosen = llava.read(data / "instruct").train
+        chosen = llava.load_examples(data / "instruct").train
         adapt(components, Lora(16, 16, 0.0), checkpointing=False)
     chosen = chosen[: size * (WARM + COUNTED)]
-    dataset = Dialogues(chosen, components.chat, components.store, components.shape, 1024)
+    dataset = DialogueDataset(chosen, components.chat, components.store, components.shape, 1024)
     assert components.store is not None
     components.store.ensure(dataset.pictures)
     batches = [list(range(at, at + size)) for at in range(0, len(chosen), size)]
@@ -106,7 +106,7 @@ def measure(kind: str, size: int, data: Path) -> dict[str, float]:
             if tower is None:
                 batch = dataset.batch(indexes)
                 with torch.autocast("cpu", torch.bfloat16):
-                    loss = module(batch) / (batch.targets != IGNORE).sum()
+                    loss = module(batch) / (batch.labels != IGNORE).sum()
             else:
                 loss = _original(components, module, tower, [chosen[index] for index in indexes])
             loss.backward()
@@ -160,12 +160,14 @@ class _WithLabels(nn.Module):
         language, projector = self.inner.language, self.inner.projector
         pictures = dict(zip(batch.keys, projector(batch.features.float()), strict=True))
         inputs, mask = embed(batch.sequences, language.get_input_embeddings(), pictures)
-        labels = nn.functional.pad(batch.targets[:, :-1], (1, 0), value=IGNORE)
+        labels = nn.functional.pad(batch.labels[:, :-1], (1, 0), value=IGNORE)
         loss = language(inputs_embeds=inputs, attention_mask=mask, labels=labels).loss
         return {"loss": loss}
 
 
-def _trainer(module: VisionLanguage, dataset: Dialogues, batches: list[list[int]]) -> list[float]:
+def _trainer(
+    module: VisionLanguage, dataset: DialogueDataset, batches: list[list[int]]
+) -> list[float]:
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     stamps: list[float] = []

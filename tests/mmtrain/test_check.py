@@ -10,7 +10,7 @@ from PIL import Image
 
 from mmtrain.data import shapes
 from mmtrain.data.check import Checked, check
-from mmtrain.data.llava import exchange
+from mmtrain.data.llava import format_exchange
 from mmtui.chat import attachments
 from mmtui.errors import InputError
 from mmtui.pipeline.assets.fetch import silent
@@ -30,7 +30,9 @@ def rows_in(root: Path, count: int, broken: int = 0) -> Path:
         Image.new("RGB", (9, 9), (n, 0, 0)).save(root / "images" / f"{n}.png")
         if n < broken:
             (root / "images" / f"{n}.png").write_bytes(b"no picture")
-        rows.append({"id": n, "image": f"{n}.png", "conversations": exchange("What?", "Red.")})
+        rows.append(
+            {"id": n, "image": f"{n}.png", "conversations": format_exchange("What?", "Red.")}
+        )
     (root / "rows.json").write_text(json.dumps(rows))
     return root
 

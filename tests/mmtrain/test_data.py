@@ -6,19 +6,19 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mmtrain.data import coco, llava, packing, shapes
-from mmtrain.data.examples import hold_out
-from mmtrain.data.order import Order, share
-from mmtrain.data.packing import Blocks
+from mmtrain.data import coco, llava, packing, shapes, tokenization
+from mmtrain.data.dataset import hold_out
+from mmtrain.data.packing import BlockDataset
+from mmtrain.data.sampler import LengthGroupedSampler, split_batch
 from mmtui.errors import InputError
 from mmtui.pipeline.assets.fetch import silent
 
 
 def test_no_picture_is_in_both_parts(shared):
     for split in (
-        coco.read(shared / "captions"),
-        coco.read(shared / "labels"),
-        llava.read(shared / "instruct"),
+        coco.load_examples(shared / "captions"),
+        coco.load_examples(shared / "labels"),
+        llava.load_examples(shared / "instruct"),
     ):
         trained = {picture for example in split.train for picture in example.pictures}
         held = {picture for example in split.validation for picture in example.pictures}
@@ -50,7 +50,7 @@ def test_captions_are_one_line_each_and_what_is_left_out_is_counted(tmp_path):
     document = json.loads(file.read_text())
     document["annotations"] += [{"image_id": 5, "caption": " "}, {"image_id": 999, "caption": "A"}]
     file.write_text(json.dumps(document))
-    split = coco.read(tmp_path)
+    split = coco.load_examples(tmp_path)
     assert len(split.train) + len(split.validation) == 198
     assert split.train[0].turns[1] == ("assistant", (f"A {split.train[0].pictures[0].stem}",))
     assert split.notes == [
@@ -65,11 +65,11 @@ def test_captions_are_one_line_each_and_what_is_left_out_is_counted(tmp_path):
 def test_captions_with_a_byte_order_mark_are_read(tmp_path, encoding):
     file = captions(tmp_path, 3) / "annotations" / "captions_train2017.json"
     file.write_text(file.read_text(), encoding=encoding)
-    assert len(coco.captioned(file, [])) == 3
+    assert len(coco.load_captioned_images(file, [])) == 3
 
 
 def test_one_image_is_trained_on_without_validation(tmp_path):
-    split = coco.read(captions(tmp_path, 1))
+    split = coco.load_examples(captions(tmp_path, 1))
     assert len(split.train) == 1 and not split.validation
     assert any("without validation" in note for note in split.notes)
 
@@ -99,43 +99,43 @@ def test_captions_that_are_none_are_told(tmp_path, damage, says):
     }
     file.write_text(content[damage])
     with pytest.raises(InputError, match=says):
-        coco.read(tmp_path)
+        coco.load_examples(tmp_path)
 
 
 def test_blocks_run_across_documents_and_every_token_is_there(tmp_path, cache):
     texts = [f"Document {n} says {n * n}." for n in range(300)]
     file = tmp_path / "a.jsonl"
     file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    tokenizer = packing.learnt_tokenizer([file], 300, silent)
-    packed = packing.pack([file], [], tokenizer, silent)
+    tokenizer = tokenization.train_tokenizer([file], 300, silent)
+    packed = packing.pack_documents([file], [], tokenizer, silent)
     end = tokenizer.eos_token
     whole = tokenizer.decode(packed.train.tolist()) + tokenizer.decode(packed.validation.tolist())
     assert sorted(whole.split(end)[:-1]) == sorted(texts)
     assert packed.documents < 300
-    blocks = Blocks(packed.train, 16)
+    blocks = BlockDataset(packed.train, 16)
     batch = blocks.batch([0, 1])
     assert batch.shape == (2, 17) and batch[0, -1] == batch[1, 0]
     assert batch[:, :-1].flatten().tolist() == packed.train[:32].tolist()
-    again = packing.pack([file], [], tokenizer, lambda *_: pytest.fail("tokenized again"))
+    again = packing.pack_documents([file], [], tokenizer, lambda *_: pytest.fail("tokenized again"))
     assert (again.train == packed.train).all()
 
 
 def test_an_epoch_shows_every_example_once_grouped_by_length():
     lengths = [n % 50 for n in range(1000)]
-    order = Order(lengths, window=8, seed=3)
-    epoch = [order.window(step) for step in range(125)]
+    order = LengthGroupedSampler(lengths, batch_size=8, seed=3)
+    epoch = [order.batch(step) for step in range(125)]
     assert sorted(index for window in epoch for index in window) == list(range(1000))
     spread = [lengths[window[-1]] - lengths[window[0]] for window in epoch]
     assert sum(spread) / len(spread) < 5
-    assert order.window(125) != epoch[0]
-    assert Order(lengths, 8, 3).window(77) == epoch[77]
-    assert Order(lengths, 8, 4).window(77) != epoch[77]
-    assert set(Order([1, 2, 3], 8, 0).window(5)) == {0, 1, 2}
+    assert order.batch(125) != epoch[0]
+    assert LengthGroupedSampler(lengths, 8, 3).batch(77) == epoch[77]
+    assert LengthGroupedSampler(lengths, 8, 4).batch(77) != epoch[77]
+    assert set(LengthGroupedSampler([1, 2, 3], 8, 0).batch(5)) == {0, 1, 2}
 
 
 def test_processes_and_batches_share_a_window():
     window = list(range(8))
-    parts = [share(window, 2, rank, 2) for rank in (0, 1)]
+    parts = [split_batch(window, 2, rank, 2) for rank in (0, 1)]
     assert parts == [[[0, 1], [4, 5]], [[2, 3], [6, 7]]]
 
 

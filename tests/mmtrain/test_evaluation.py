@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 
 from mmtrain.cli.evaluate import app
-from mmtrain.data import coco, questions, transcripts
+from mmtrain.data import coco, transcripts
 from mmtrain.data.features import FeatureStore
-from mmtrain.data.questions import Question
+from mmtrain.data.vqa import Question, load_questions
 from mmtrain.evaluation import captions, scores, speech, text, vqa
+from mmtrain.evaluation.image_check import drop_broken_images
 from mmtrain.evaluation.normalization import normalize
-from mmtrain.evaluation.pictures import leave_out_broken
 from mmtrain.evaluation.scores import Prediction
 from mmtrain.evaluation.text import _windows
 from mmtui.chat import attachments
@@ -48,7 +48,7 @@ def test_scores_are_those_of_coco_s_own_splitting_of_words(shared):
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
-    items = coco.captioned(shared / "captions/annotations/captions_val2017.json", [])
+    items = coco.load_captioned_images(shared / "captions/annotations/captions_val2017.json", [])
     said = [item.captions[0] for item in items]
     meant = [list(item.captions[1:]) for item in items]
     theirs = PTBTokenizer()
@@ -221,12 +221,12 @@ def test_a_few_broken_pictures_are_left_out_and_many_refuse(
     files[7].write_bytes(b"broken")
     tower = VisionTower(tiny_vision, tiny_clip)
     store = FeatureStore(tiny_vision, lambda: tower, silent)
-    good, notes = leave_out_broken(files, lambda file: file, store)
+    good, notes = drop_broken_images(files, lambda file: file, store)
     assert good == files[:7] + files[8:]
     (note,) = notes
     assert note.startswith(f"1 image skipped: it is broken (first: {files[7]}: ")
     with pytest.raises(InputError, match=f"1 of 9 images are broken, such as {files[7]}: "):
-        leave_out_broken(files[:9], lambda file: file, store)
+        drop_broken_images(files[:9], lambda file: file, store)
 
 
 def questions_in(root: Path, *items: object, encoding: str = "utf-8") -> Path:
@@ -246,7 +246,7 @@ def test_questions_without_answers_are_counted_and_answers_may_be_numbers(tmp_pa
         ask(answer=""), ask(answer="  "), ask(), ask(answers=[" "]), ask(" ", answer="x"),
         encoding="utf-8-sig",
     )  # fmt: skip
-    found, notes = questions.read(root)
+    found, notes = load_questions(root)
     assert [question.answers for question in found] == [("A dog.",), ("2",), ("0",), ("a", "b")]
     assert notes == [
         "questions.json: 4 questions skipped: it has no answer (first: question 5)",
@@ -330,15 +330,15 @@ def test_text_of_few_tokens_and_with_special_tokens_is_scored(tiny_llama, texts)
     ("read", "file", "content"),
     [
         (captions.read, "a.txt", ""),
-        (questions.read, "a.txt", ""),
-        (questions.read, "questions.json", "[]"),
+        (load_questions, "a.txt", ""),
+        (load_questions, "questions.json", "[]"),
         (
-            questions.read,
+            load_questions,
             "questions.json",
             '[{"image": "../x.png", "question": "q", "answer": "a"}]',
         ),
-        (questions.read, "questions.json", "{"),
-        (questions.read, "questions.json", '[{"image": 1}]'),
+        (load_questions, "questions.json", "{"),
+        (load_questions, "questions.json", '[{"image": 1}]'),
         (partial(transcripts.read, report=silent), "a.txt", ""),
         (partial(transcripts.read, report=silent), "transcripts.tsv", "no tab here\n"),
         (text.read, "a.jsonl", "{}\n"),

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mmtrain.data import llava, packing
-from mmtrain.data.batches import Dialogues
+from mmtrain.data import llava, packing, tokenization
+from mmtrain.data.dialogue_dataset import DialogueDataset
 from mmtrain.data.features import FeatureStore
-from mmtrain.data.packing import Blocks
+from mmtrain.data.packing import BlockDataset
 from mmtrain.run import folder
 from mmtui.errors import UsageError
 from mmtui.pipeline.assets.fetch import silent
@@ -20,22 +20,26 @@ from mmtui.pipeline.vision.tower import VisionTower
 
 
 @pytest.fixture
-def dialogues(tiny_vision, tiny_clip, tiny_llama, cache, tmp_path) -> Callable[[], Dialogues]:
+def dialogues(tiny_vision, tiny_clip, tiny_llama, cache, tmp_path) -> Callable[[], DialogueDataset]:
     """Reads and encodes the data anew, as a resumed run does."""
     (tmp_path / "images").mkdir()
     rows = []
     for n in range(20):
         Image.new("RGB", (9, 9), (n, 0, 0)).save(tmp_path / "images" / f"{n}.png")
         rows.append(
-            {"id": str(n), "image": f"{n}.png", "conversations": llava.exchange("What?", "Red.")}
+            {
+                "id": str(n),
+                "image": f"{n}.png",
+                "conversations": llava.format_exchange("What?", "Red."),
+            }
         )
     (tmp_path / "rows.json").write_text(json.dumps(rows))
     tower = VisionTower(tiny_vision, tiny_clip)
     chat = ChatFormat(Tokenizer(tiny_llama))
 
-    def read() -> Dialogues:
+    def read() -> DialogueDataset:
         store = FeatureStore(tiny_vision, lambda: tower, silent)
-        data = Dialogues(llava.read(tmp_path).train, chat, store, (16, 128), 256)
+        data = DialogueDataset(llava.load_examples(tmp_path).train, chat, store, (16, 128), 256)
         store.ensure(data.pictures)
         return data
 
@@ -72,9 +76,13 @@ def test_what_changed_is_named(dialogues, tmp_path, kind):
 def test_another_text_gives_other_tokens(cache, tmp_path):
     file = tmp_path / "a.jsonl"
     file.write_text("".join(f'{{"text": "Line {n}."}}\n' for n in range(300)))
-    tokenizer = packing.learnt_tokenizer([file], 300, silent)
-    before = Blocks(packing.pack([file], [], tokenizer, silent).train, 8).fingerprint()
+    tokenizer = tokenization.train_tokenizer([file], 300, silent)
+    before = BlockDataset(
+        packing.pack_documents([file], [], tokenizer, silent).train, 8
+    ).fingerprint()
     file.write_text(file.read_text().replace("Line 7", "Lime 7"))
-    after = Blocks(packing.pack([file], [], tokenizer, silent).train, 8).fingerprint()
+    after = BlockDataset(
+        packing.pack_documents([file], [], tokenizer, silent).train, 8
+    ).fingerprint()
     with pytest.raises(UsageError, match="has changed: training tokens"):
         resume(tmp_path, before, after)

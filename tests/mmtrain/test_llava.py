@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mmtrain.data import llava
-from mmtrain.data.examples import Example, Split
+from mmtrain.data.dataset import Example, Split
 from mmtui.errors import InputError
 
 
@@ -23,7 +23,7 @@ def read(root: Path, *rows: object, encoding: str = "utf-8") -> Split:
     for name in ("a.png", "b.png"):
         Image.new("RGB", (9, 9), "red").save(root / "images" / name)
     (root / "rows.json").write_text(json.dumps(rows), encoding=encoding)
-    return llava.read(root)
+    return llava.load_examples(root)
 
 
 def only(split: Split) -> Example:
@@ -147,7 +147,7 @@ def test_the_folder_that_was_named_is_the_one_that_is_searched(tmp_path):
     read(tmp_path, row("Q", "A", image=A))
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=rf"searched in {tmp_path / 'empty'}$"):
-        llava.read(tmp_path / "rows.json", tmp_path / "empty")
+        llava.load_examples(tmp_path / "rows.json", tmp_path / "empty")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
@@ -159,7 +159,7 @@ def test_one_row_is_trained_on_without_validation(tmp_path):
     split = read(tmp_path, row("Q", "A", image=A))
     assert len(split.train) == 1 and not split.validation
     assert split.notes == [
-        "there is too little data to hold any out: training goes without validation"
+        "there is too little data for a validation split; training runs without validation"
     ]
 
 
@@ -183,4 +183,4 @@ def test_ids_of_any_kind_are_read(tmp_path):
 def test_what_is_no_list_of_rows_is_refused(tmp_path, content, says):
     (tmp_path / "rows.json").write_text(content)
     with pytest.raises(InputError, match=says):
-        llava.read(tmp_path / "rows.json")
+        llava.load_examples(tmp_path / "rows.json")

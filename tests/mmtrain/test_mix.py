@@ -11,10 +11,9 @@ import pytest
 from PIL import Image
 
 from mmtrain.data import llava
-from mmtrain.recipes import pseudo_labels
-from mmtrain.recipes import questions as asking
+from mmtrain.recipes import pseudo_labels, question_templates
 from mmtrain.recipes.mix import mix
-from mmtrain.recipes.questions import Photo
+from mmtrain.recipes.question_templates import Photo
 from mmtui.pipeline.assets.fetch import silent
 
 LABELS = ("a samoyed", "a t-shirt", "a pants", "a royal gala in a grocery store")
@@ -67,7 +66,7 @@ def mixed(tmp_path: Path) -> Path:
 
 
 def test_a_mix_is_read_as_it_was_held_out(mixed):
-    split = llava.read(mixed)
+    split = llava.load_examples(mixed)
     assert split.notes == []
     held = {picture.name for example in split.validation for picture in example.pictures}
     trained = {picture.name for example in split.train for picture in example.pictures}
@@ -91,15 +90,15 @@ def test_questions_with_short_answers_are_rows_of_their_own(tmp_path):
     Image.new("RGB", (9, 9), "red").save(tmp_path / "1.png")
     rows = [
         {"id": f"{n}", "image": f"{n % 2}.png", "conversations": [
-            *llava.exchange("<image>\nHow many chairs?", first),
-            *llava.exchange("What about them?", second),
+            *llava.format_exchange("<image>\nHow many chairs?", first),
+            *llava.format_exchange("What about them?", second),
         ]}
         for n, (first, second) in enumerate([short, long])
     ]  # fmt: skip
     (tmp_path / "rows.json").write_text(json.dumps(rows))
     (tmp_path / "rows_val.json").write_text(json.dumps(rows[:1]))
     mix([], [tmp_path / "rows.json"], [], tmp_path / "mix", seed=0)
-    split = llava.read(tmp_path / "mix")
+    split = llava.load_examples(tmp_path / "mix")
     said = sorted([turn[-1].strip() for _, turn in e.turns] for e in split.train)
     assert said == [
         ["How many chairs?", "Two."],
@@ -128,7 +127,7 @@ def test_tests_stay_the_same_whatever_text_is_taught(mixed, tmp_path):
 
 
 def test_tests_ask_about_held_out_pictures_only(mixed):
-    held = {p.name for e in llava.read(mixed).validation for p in e.pictures}
+    held = {p.name for e in llava.load_examples(mixed).validation for p in e.pictures}
     for name in ("name", "present", "answer"):
         questions = json.loads((mixed / name / "questions.json").read_bytes())
         assert {question["image"] for question in questions} <= held
@@ -142,9 +141,9 @@ def test_tests_ask_about_held_out_pictures_only(mixed):
 def test_presence_asks_as_often_for_what_is_there_as_for_what_is_not(shared):
     from mmtrain.data import coco
 
-    train = coco.split(shared / "captions").train
+    train = coco.load_split(shared / "captions").train
     photos = [Photo(item.image.name, item.captions) for item in train]
-    rows = list(asking.presence(photos, 4, Random(0)))
+    rows = list(question_templates.presence(photos, 4, Random(0)))
     answers = Counter(answer for row in rows for _, answer in row.turns)
     assert answers["Yes."] / answers.total() == pytest.approx(0.5, abs=0.03)
     captions = {photo.image: " ".join(photo.captions).lower() for photo in photos}
@@ -158,29 +157,30 @@ def test_the_things_of_a_kind_are_not_asked_for_as_absent():
     photo = Photo("a.jpg", ("A player kicks a ball.", "Children on a field."))
     others = Photo("b.jpg", ("A man with a dog and a cat, on a bus, by the sea.",)), photo
     for seed in range(50):
-        for row in asking.presence([photo, *others], 4, Random(seed)):
+        for row in question_templates.presence([photo, *others], 4, Random(seed)):
             if row.images == ("a.jpg",):
                 absent = {question for question, answer in row.turns if answer == "No."}
-                assert not {asking.is_there(t) for t in ("a man", "a person", "a child")} & absent
+                people = ("a man", "a person", "a child")
+                assert not {question_templates.is_there(thing) for thing in people} & absent
 
 
 def test_presence_is_learnt_in_several_words_and_tested_in_one():
     photos = [Photo(label, (f"A photo of {label}.",)) for label in ("a cup", "a cat", "shoes")]
-    tested = list(asking.presence(photos, 1, Random(0)))
+    tested = list(question_templates.presence(photos, 1, Random(0)))
     assert all(q.endswith("Answer yes or no.") for row in tested for q, _ in row.turns)
     said = set()
     for seed in range(50):
-        for row in asking.presence(photos, 1, Random(seed), varied=True):
+        for row in question_templates.presence(photos, 1, Random(seed), varied=True):
             for question, answer in row.turns:
                 assert (answer == "Yes.") == (row.images[0] in question)
                 (thing,) = (photo.image for photo in photos if photo.image in question)
                 said.add(question.replace(thing, "X"))
-    assert said >= {asking.is_there("X"), "Is there X?", "Do you see X?", "Is this X?"}
+    assert said >= {question_templates.is_there("X"), "Is there X?", "Do you see X?", "Is this X?"}
 
 
 def test_answers_about_two_pictures_refer_to_the_right_one():
     photos = [Photo(label, (f"A photo of {label}.",)) for label in ("a cup", "a cat", "shoes")]
-    rows = list(asking.several(photos, 60, Random(1)))
+    rows = list(question_templates.several(photos, 60, Random(1)))
     assert len(rows) == 60
     for row in rows:
         for question, answer in row.turns:
@@ -189,7 +189,7 @@ def test_answers_about_two_pictures_refer_to_the_right_one():
                 named = question.removeprefix("Which picture shows ").partition(",")[0]
                 assert answer == ("The first." if row.images[0] == named else "The second.")
             elif "was" in question or "picture" in question:
-                assert answer == asking.sentence(row.images[ordinal])
+                assert answer == question_templates.sentence(row.images[ordinal])
 
 
 def test_labels_are_things_with_their_articles():
@@ -218,7 +218,7 @@ def test_plain_answers_are_those_of_the_model(mmtrain, mmtui, tmp_path):
     out = tmp_path / "chats.json"
     run = mmtrain("data", "chats", "--model", "smol", "--limit", 4, "--out", out)
     assert run.code == 0, run.err
-    split = llava.read(out)
+    split = llava.load_examples(out)
     examples = split.train + split.validation
     assert 1 <= len(examples) <= 4
     for example in examples:
@@ -241,7 +241,7 @@ def usual(question, number):
 def test_questions_are_asked_of_other_pictures_with_what_is_likely_there():
     kinds = list(USUAL)
     rows = [
-        {"image": [f"{n}.png"], "conversations": llava.exchange(f"<image>\n{asked}", answer)}
+        {"image": [f"{n}.png"], "conversations": llava.format_exchange(f"<image>\n{asked}", answer)}
         for n in range(40)
         for asked in (kinds[n // 2 % 4], kinds[(n // 2 + 1) % 4])
         for answer in [usual(asked, n) if n else "17."]
@@ -270,7 +270,7 @@ def test_a_mix_asks_elsewhere_only_on_demand(mmtrain, tmp_path):
     for n in range(40):
         Image.new("RGB", (9, 9), (0, 0, 6 * n)).save(tmp_path / "rows" / "images" / f"{n}.png")
         said = [part for asked in list(USUAL)[n % 2 :: 2] for part in (asked, usual(asked, n))]
-        talk = llava.exchange(*said[:2]) + llava.exchange(*said[2:])
+        talk = llava.format_exchange(*said[:2]) + llava.format_exchange(*said[2:])
         rows.append({"id": str(n), "image": f"{n}.png", "conversations": talk})
     (tmp_path / "rows" / "images" / "40.png").write_text("no picture")
     rows.append({"id": "40", "image": "40.png", "conversations": talk})
@@ -296,10 +296,16 @@ def test_a_mix_of_one_picture_holds_nothing_out_and_keeps_written_tags(tmp_path)
     (tmp_path / "images").mkdir()
     Image.new("RGB", (9, 9)).save(tmp_path / "images" / "a.png")
     question = "<image>\nWhat does the <image> tag on this page mean? Tell me in a few words."
-    rows = [{"id": "1", "image": "a.png", "conversations": llava.exchange(question, "A picture.")}]
+    rows = [
+        {
+            "id": "1",
+            "image": "a.png",
+            "conversations": llava.format_exchange(question, "A picture."),
+        }
+    ]
     (tmp_path / "rows.json").write_text(json.dumps(rows))
     notes = mix([], [tmp_path / "rows.json"], [], tmp_path / "mix", seed=0)
     assert any("without validation" in note for note in notes)
-    split = llava.read(tmp_path / "mix")
+    split = llava.load_examples(tmp_path / "mix")
     (example,) = split.train
     assert len(example.pictures) == 1 and "the <image> tag" in str(example.turns[0][1][1])

@@ -9,10 +9,10 @@ from PIL import Image
 from torch import nn
 from transformers import AutoTokenizer
 
-from mmtrain.data.batches import Dialogues
-from mmtrain.data.branches import keeps_apart
-from mmtrain.data.examples import Example
+from mmtrain.data.dataset import Example
+from mmtrain.data.dialogue_dataset import DialogueDataset
 from mmtrain.data.features import FeatureStore
+from mmtrain.data.shared_prefix import supports_branches
 from mmtrain.model import projector_init
 from mmtrain.model.modules import VisionLanguage, compute_summed_loss, count_trained_tokens
 from mmtrain.run.optimizers import build, set_rates
@@ -51,7 +51,7 @@ def dialogues(request, cache, tiny_vision, tiny_clip, tmp_path):
             ),
         ]
         form = ChatFormat(model.tokenizer)
-        return model, Dialogues(examples, form, store, (16, 128), limit)
+        return model, DialogueDataset(examples, form, store, (16, 128), limit)
 
     return make
 
@@ -76,7 +76,7 @@ def test_the_loss_is_that_of_transformers(name, dialogues, request):
                 rows.append(pictures[part[0]][part[1]])
         logits = model.model(inputs_embeds=torch.stack(rows)[None]).logits
         expected = expected + nn.functional.cross_entropy(
-            logits[0], alone.targets[0], ignore_index=IGNORE, reduction="sum"
+            logits[0], alone.labels[0], ignore_index=IGNORE, reduction="sum"
         )
     assert ours.item() == pytest.approx(expected.item(), rel=1e-5)
     ours.backward()
@@ -102,12 +102,14 @@ def test_questions_about_a_picture_share_it_and_the_loss_is_that_of_each_alone(
         torch.manual_seed(0)
         module = VisionLanguage(model.model, nn.Linear(128, model.hidden))
         batches = [
-            Dialogues(row, data._chat, data._store, (16, 128), 400, keeps_apart=True).batch([0])
+            DialogueDataset(row, data._chat, data._store, (16, 128), 400, pack_examples=True).batch(
+                [0]
+            )
             for row in rows
         ]
         loss = sum(module(batch) for batch in batches)
         loss.backward()
-        read = sum(batch.targets.numel() for batch in batches)
+        read = sum(batch.labels.numel() for batch in batches)
         return loss.item(), module.projector.weight.grad, read
 
     together, its_gradient, shared = loss_and_gradient(examples)
@@ -122,23 +124,23 @@ def test_a_row_has_room_for_what_it_gathers(dialogues, tiny_llama):
     _, data = dialogues(tiny_llama)
     (picture,) = data.rows[0][0].pictures
 
-    def rows(*contents: tuple, limit: int = 400, keeps_apart: bool = True) -> list[int]:
+    def rows(*contents: tuple, limit: int = 400, pack_examples: bool = True) -> list[int]:
         examples = [
             Example(str(n), (("user", content), ("assistant", ("Yes.",))))
             for n, content in enumerate(contents)
         ]
-        made = Dialogues(
-            examples, data._chat, data._store, (16, 128), limit, keeps_apart=keeps_apart
+        made = DialogueDataset(
+            examples, data._chat, data._store, (16, 128), limit, pack_examples=pack_examples
         )
         for index, row in enumerate(made.rows):
             batch = made.batch([index])
-            answers = (batch.targets[0] != IGNORE).sum() / len(row)
+            answers = (batch.labels[0] != IGNORE).sum() / len(row)
             assert answers == answers.round() > 1, "an answer was cut"
         return [len(row) for row in made.rows]
 
     asked = [(picture, f"Is it {n}?") for n in range(10)]
     assert rows(*asked) == [5, 5]
-    assert rows(*asked, keeps_apart=False) == [1] * 10
+    assert rows(*asked, pack_examples=False) == [1] * 10
     assert rows(*asked, limit=60) == [1] * 10
     assert rows(*((picture, "Что это такое, скажи? " * 2) for _ in range(4)), limit=600) == [3, 1]
     assert rows(*((f"Is it {n}?", picture) for n in range(3))) == [1] * 3
@@ -151,7 +153,9 @@ def test_a_mirrored_picture_is_told_with_left_for_right(dialogues, tiny_llama):
 
     def told(*content: object) -> str:
         example = Example("one", (("user", content), ("assistant", ("The leftmost, all right.",))))
-        made = Dialogues([example], data._chat, data._store, (16, 128), 400, views=["mirrored"])
+        made = DialogueDataset(
+            [example], data._chat, data._store, (16, 128), 400, views=["mirrored"]
+        )
         (sequence,) = made.batch([0]).sequences
         return model.tokenizer.decode([part for part in sequence if isinstance(part, int)])
 
@@ -175,9 +179,9 @@ def test_patch_features_are_dropped_only_while_it_trains(dialogues, tiny_llama):
 @pytest.mark.parametrize("name", FOLDERS)
 def test_attention_over_branches_is_tried_before_it_is_used(name, request):
     model = torch_language.load(request.getfixturevalue(name), precision="fp32").model
-    assert keeps_apart(model)
+    assert supports_branches(model)
     model.set_attn_implementation("eager")  # adds the mask to its scores: True is 1
-    assert not keeps_apart(model)
+    assert not supports_branches(model)
 
 
 @pytest.mark.parametrize("name", FOLDERS)
@@ -199,7 +203,7 @@ def test_a_text_only_batch_trains_and_leaves_the_projector_alone(dialogues, tiny
 def test_what_is_too_long_loses_its_last_turns_never_its_question(dialogues, tiny_llama):
     _, data = dialogues(tiny_llama)
     whole = data.batch([2])
-    _, short = dialogues(tiny_llama, limit=whole.targets.shape[1] - 1)
+    _, short = dialogues(tiny_llama, limit=whole.labels.shape[1] - 1)
     cut = short.batch([2])
     assert 0 < count_trained_tokens(cut) < count_trained_tokens(whole)
     assert cut.sequences[0] == whole.sequences[0][: len(cut.sequences[0])]
@@ -252,7 +256,9 @@ def test_concepts_say_what_the_classifier_sees(smol, shared):
     from mmtrain.model import loading
 
     loaded = loading.load_components(smol, "fp32", torch.device("cpu"), silent)
-    items = coco.captioned(shared / "labels/annotations/captions_train2017.json", [])[:60]
+    items = coco.load_captioned_images(shared / "labels/annotations/captions_train2017.json", [])[
+        :60
+    ]
     loaded.store.ensure([item.image for item in items])
     features = torch.stack([loaded.store[loaded.store.key(item.image)] for item in items])
     made = projector_init.init_projector(

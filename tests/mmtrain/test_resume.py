@@ -213,4 +213,4 @@ def test_speed_is_of_tokens_in_training(options, train, monkeypatch, tmp_path):
     train(replace(options, eval_every=1), tmp_path / "run")
     assert speeds == [count for _, count in read]
     for batch, count in read:
-        assert count == sum(len(row) for row in batch.sequences) <= batch.targets.numel()
+        assert count == sum(len(row) for row in batch.sequences) <= batch.labels.numel()

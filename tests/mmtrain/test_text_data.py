@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from mmtrain.data import packing, redpajama
-from mmtrain.data.literal import literal_core
-from mmtrain.data.skipped import Skipped
+from mmtrain.data import packing, redpajama, tokenization
+from mmtrain.data.skip_report import SkipReport
+from mmtrain.data.tokenization import copy_without_special_tokens
 from mmtui.errors import InputError
 from mmtui.pipeline.assets.fetch import silent
 from mmtui.pipeline.tokenizer import Tokenizer
@@ -28,8 +28,8 @@ def with_long_distance(data: bytes) -> bytes:
     return stream.compress(data) + stream.flush()
 
 
-def read(path: Path, skipped: Skipped | None = None) -> list[str]:
-    return list(redpajama.documents([path], skipped))
+def read(path: Path, skipped: SkipReport | None = None) -> list[str]:
+    return list(redpajama.iter_documents([path], skipped))
 
 
 PACKED = {
@@ -55,7 +55,7 @@ PACKED = {
 @pytest.mark.parametrize("name", PACKED)
 def test_documents_stream_out_of_every_packing(tmp_path, name):
     (tmp_path / name).write_bytes(PACKED[name])
-    skipped = Skipped()
+    skipped = SkipReport()
     assert read(tmp_path / name, skipped) == TEXTS
     assert not skipped.total
 
@@ -100,7 +100,7 @@ def test_a_whole_file_is_never_in_memory(tmp_path):
     """A frame of 200 MB is read line by line, and closed after the first."""
     line = json.dumps({"text": "x" * 1000}).encode() + b"\n"
     (tmp_path / "a.jsonl.zst").write_bytes(zstandard.compress(line * 200_000, 1))
-    documents = redpajama.documents([tmp_path / "a.jsonl.zst"])
+    documents = redpajama.iter_documents([tmp_path / "a.jsonl.zst"])
     assert len(next(documents)) == 1000
     documents.close()
 
@@ -108,7 +108,7 @@ def test_a_whole_file_is_never_in_memory(tmp_path):
 def test_lines_without_text_are_counted_by_reason(tmp_path):
     lines = ["{broken", '{"text": 3}', "[]", '{"text": " "}', "", '{"other": 1}', '{"text": "A."}']
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
-    skipped = Skipped()
+    skipped = SkipReport()
     assert read(tmp_path / "a.jsonl", skipped) == ["A."]
     assert skipped.notes("line") == [
         '3 lines skipped: no "text" (first: a.jsonl:2)',
@@ -120,18 +120,18 @@ def test_lines_without_text_are_counted_by_reason(tmp_path):
 def test_a_pattern_and_a_folder_name_their_files(tmp_path):
     for name in ("a.jsonl", "b.jsonl.gz"):
         (tmp_path / name).write_bytes(PACKED["plain.jsonl"])
-    assert len(redpajama.files(tmp_path)) == 2
-    assert redpajama.files(tmp_path / "*.gz") == [tmp_path / "b.jsonl.gz"]
+    assert len(redpajama.find_files(tmp_path)) == 2
+    assert redpajama.find_files(tmp_path / "*.gz") == [tmp_path / "b.jsonl.gz"]
     with pytest.raises(InputError, match="names no text"):
-        redpajama.files(tmp_path / "images")
+        redpajama.find_files(tmp_path / "images")
 
 
 def test_a_special_token_in_a_document_is_text(cache, tmp_path):
     texts = [f"{n}: the marker <|endoftext|> ends a document, they say." for n in range(300)]
     file = tmp_path / "a.jsonl"
     file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    tokenizer = packing.learnt_tokenizer([file], 400, silent)
-    packed = packing.pack([file], [], tokenizer, silent)
+    tokenizer = tokenization.train_tokenizer([file], 400, silent)
+    packed = packing.pack_documents([file], [], tokenizer, silent)
     tokens = [*packed.train.tolist(), *packed.validation.tolist()]
     assert tokens.count(tokenizer.eos_token_id) == len(texts)
     assert tokenizer.decode(tokens).count("<|endoftext|>") == 2 * len(texts)
@@ -141,7 +141,7 @@ def test_a_special_token_in_a_document_is_text(cache, tmp_path):
 def test_no_special_token_of_a_chat_model_is_made_of_text(tiny_llama, marker):
     tokenizer = Tokenizer(tiny_llama)
     text = f"what {marker} is"
-    ids = literal_core(tokenizer).encode(text, add_special_tokens=False).ids
+    ids = copy_without_special_tokens(tokenizer).encode(text, add_special_tokens=False).ids
     assert not set(ids) & tokenizer.added_tokens_decoder.keys()
     assert tokenizer.decode(ids) == text
 
@@ -149,8 +149,8 @@ def test_no_special_token_of_a_chat_model_is_made_of_text(tiny_llama, marker):
 def test_a_single_document_trains_without_validation(cache, tmp_path):
     file = tmp_path / "a.jsonl"
     file.write_text(json.dumps({"text": "one " * 100}))
-    tokenizer = packing.learnt_tokenizer([file], 300, silent)
-    packed = packing.pack([file], [], tokenizer, silent)
+    tokenizer = tokenization.train_tokenizer([file], 300, silent)
+    packed = packing.pack_documents([file], [], tokenizer, silent)
     assert packed.documents == 1 and len(packed.train) and not len(packed.validation)
     assert any("without validation" in note for note in packed.notes)
 
@@ -159,9 +159,9 @@ def test_text_is_packed_anew_when_a_file_changes_behind_its_time_stamp(cache, tm
     file = tmp_path / "a.jsonl"
     file.write_text("".join(f'{{"text": "Line {n}."}}\n' for n in range(300)))
     stamp = file.stat()
-    tokenizer = packing.learnt_tokenizer([file], 300, silent)
-    before = packing.pack([file], [], tokenizer, silent)
+    tokenizer = tokenization.train_tokenizer([file], 300, silent)
+    before = packing.pack_documents([file], [], tokenizer, silent)
     file.write_text(file.read_text().replace("Line 7", "Lime 7"))
     os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    after = packing.pack([file], [], tokenizer, silent)
+    after = packing.pack_documents([file], [], tokenizer, silent)
     assert after.train.tolist() != before.train.tolist()

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from mmtrain.data.features import FeatureStore
-from mmtrain.data.skipped import Skipped
-from mmtrain.data.usable import refuse_many_broken
+from mmtrain.data.referenced_files import raise_for_broken_files
+from mmtrain.data.skip_report import SkipReport
 
 T = TypeVar("T")
 
 
-def leave_out_broken(
+def drop_broken_images(
     items: list[T], picture: Callable[[T], Path], store: FeatureStore
 ) -> tuple[list[T], list[str]]:
     """The items whose picture can be used, and notes of the others.
@@ -23,8 +23,8 @@ def leave_out_broken(
     """
     files = list(dict.fromkeys(map(picture, items)))
     broken = store.ensure(files)
-    refuse_many_broken("image", broken, len(files))
-    skipped = Skipped()
+    raise_for_broken_files("image", broken, len(files))
+    skipped = SkipReport()
     for file in broken:
         skipped.add("it is broken", str(broken[file]))
     return [item for item in items if picture(item) not in broken], skipped.notes("image")

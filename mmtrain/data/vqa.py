@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from mmtrain.data.llava import QUESTIONS
-from mmtrain.data.skipped import Skipped
-from mmtrain.data.usable import NamedFiles
+from mmtrain.data.llava import QUESTIONS_FILE
+from mmtrain.data.referenced_files import FileFinder
+from mmtrain.data.skip_report import SkipReport
 from mmtui.errors import InputError
 from mmtui.files import read_json
 
@@ -42,19 +42,19 @@ class Question:
 
 
 def is_layout(root: Path) -> bool:
-    return (root / QUESTIONS).is_file()
+    return (root / QUESTIONS_FILE).is_file()
 
 
-def read(root: Path, limit: int | None = None) -> tuple[list[Question], list[str]]:
+def load_questions(root: Path, limit: int | None = None) -> tuple[list[Question], list[str]]:
     """The questions, or the first `limit` of them, and notes of what was left out.
 
     Raises:
         InputError: The folder is in another layout, or more than a few images are missing.
     """
-    file = root / QUESTIONS
+    file = root / QUESTIONS_FILE
     if not file.is_file():
         raise InputError(
-            f"{root} holds no {QUESTIONS}", "the layout is questions.json beside images/"
+            f"{root} holds no {QUESTIONS_FILE}", "the layout is questions.json beside images/"
         )
     try:
         items = TypeAdapter(list[_Item]).validate_python(read_json(file))
@@ -62,7 +62,7 @@ def read(root: Path, limit: int | None = None) -> tuple[list[Question], list[str
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise InputError(f"{file} is no list of questions: {where} {first['msg']}") from None
-    skipped = Skipped()
+    skipped = SkipReport()
     asked = []
     for number, item in enumerate(items, 1):
         if not item.given:
@@ -71,15 +71,15 @@ def read(root: Path, limit: int | None = None) -> tuple[list[Question], list[str
             skipped.add("it asks nothing", f"question {number}")
         else:
             asked.append((number, item))
-    pictures = NamedFiles("image", [root / "images"])
+    pictures = FileFinder("image", [root / "images"])
     questions = []
     for number, item in asked[:limit]:
         if picture := pictures.find(item.image):
             questions.append(Question(picture, item.question, item.given))
         else:
             skipped.add("its image is missing", f"question {number}, {item.image!r}")
-    pictures.require(file, "the layout is questions.json beside images/")
-    notes = skipped.notes("question", QUESTIONS)
+    pictures.raise_for_missing(file, "the layout is questions.json beside images/")
+    notes = skipped.notes("question", QUESTIONS_FILE)
     if not questions:
         raise InputError(f"{file} holds no question with an answer", "; ".join(notes) or None)
     return questions, notes

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from random import Random
 
-from mmtrain.data.coco import QUESTION
+from mmtrain.data.coco import CAPTION_QUESTION
 
 _DESCRIBE = (
     "What do you see in this picture?", "What does this picture show?", "Describe the image.",
@@ -98,7 +98,7 @@ def describing(photos: Iterable[Photo], chance: Random) -> Iterator["Row"]:
     """One row for each caption."""
     for photo in photos:
         for caption in photo.captions:
-            asked = QUESTION if chance.random() < 0.5 else chance.choice(_DESCRIBE)
+            asked = CAPTION_QUESTION if chance.random() < 0.5 else chance.choice(_DESCRIBE)
             yield Row((photo.image,), ((asked, caption),))
 
 
@@ -155,7 +155,7 @@ def several(photos: list[Photo], count: int, chance: Random) -> Iterator["Row"]:
             told = [sentence(things[at]) for at in order]
             yield Row(images, tuple(zip(asked, told, strict=True)))
         elif number % 3 == 1:
-            question = NAME if pair[0].label else QUESTION
+            question = NAME if pair[0].label else CAPTION_QUESTION
             following = chance.choice(["And this?", question])
             said = [
                 (question, sentence(things[0])),
