@@ -1,5 +1,7 @@
 """The recorder over a sound system of our own: what devices do, and what they fail at."""
 
+import io
+import json
 import subprocess
 import sys
 import threading
@@ -25,7 +27,7 @@ if MODE == "no portaudio":
 if MODE == "hangs":
     threading.Event().wait()
 class PortAudioError(Exception): pass
-RATE = 44_100 if MODE == "44 kHz" else 16_000
+RATE = 44_100 if "44 kHz" in MODE else 16_000
 def query_devices(device=None, kind=None):
     mine = {"name": "Fake Mic", "index": 1, "max_input_channels": 1}
     mine["default_samplerate"] = float(RATE)
@@ -47,7 +49,7 @@ class InputStream:
     def read(self, count):
         times = (self.at + np.arange(count)) / self.samplerate
         self.at += count
-        if MODE == "unplugged" and self.at > self.samplerate:
+        if "unplugged" in MODE and self.at > self.samplerate:
             raise PortAudioError("Device unavailable [PaErrorCode -9985]")
         if MODE == "silent":
             return np.zeros((count, 1), np.int16), False
@@ -226,3 +228,46 @@ def test_of_microphones_with_a_common_name_the_right_one_is_taken(sound):
     recording = sound("works").record("Mic")
     ended(recording)
     assert "no microphone 'Mic'" in str(recording.error)
+
+
+def run_device(*arguments: str, stdin: bytes = b"") -> tuple[int, list[dict], bytes]:
+    """Run the process that holds the sound device. Returns its exit code, lines and samples."""
+    command = [sys.executable, "-m", "mmtui.audio.device", *arguments]
+    process = subprocess.run(command, input=stdin, capture_output=True, timeout=60, check=False)
+    lines, samples, output = [], b"", io.BytesIO(process.stdout)
+    while line := output.readline():
+        lines.append(json.loads(line))
+        samples += output.read(lines[-1].get("bytes", 0))
+    return process.returncode, lines, samples
+
+
+@pytest.mark.parametrize("mode", ["unplugged", "unplugged at 44 kHz"])
+def test_the_device_process_sends_16_khz_until_the_microphone_is_gone(sound, mode):
+    sound(mode)
+    code, lines, samples = run_device("record", "Fake Mic")
+    assert code == 3 and lines[0] == {"rate": 16_000}
+    assert lines[-1]["error"] == "the microphone is gone: Device unavailable"
+    assert len(samples) // 2 == pytest.approx(16_000, rel=0.01)  # a second of it
+    assert np.abs(np.frombuffer(samples, "<i2")).max() == pytest.approx(16_384, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("mode", "arguments", "says"),
+    [
+        ("no portaudio", ["list"], "PortAudio is not installed"),
+        ("no microphone", ["record"], "there is no microphone"),
+        ("works", ["record", "Other"], "there is no microphone 'Other'"),
+        ("refused", ["record"], "the sound device can't be used: Error opening InputStream"),
+    ],
+)
+def test_the_device_process_ends_with_one_line_about_what_went_wrong(sound, mode, arguments, says):
+    sound(mode)
+    code, (line,), _ = run_device(*arguments)
+    assert code == 3 and says in line["error"] and line["hint"]
+
+
+def test_the_device_process_plays_what_it_reads(sound, tmp_path):
+    sound("works")
+    code, lines, _ = run_device("play", stdin=wav(np.zeros(1600, np.float32)))
+    assert code == 0 and lines == [{"rate": 16_000}]
+    assert (tmp_path / "played").read_text() == "1600 16000"
