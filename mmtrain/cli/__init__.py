@@ -1,1 +1,1 @@
-"""The commands of `mmtrain`. What is heavy is imported by the command that needs it."""
+"""The commands of `mmtrain`. Heavy libraries are imported by the command that needs them."""

@@ -1,4 +1,4 @@
-"""`mmtrain data`: make, check and fetch data."""
+"""`mmtrain data`: generate, check, mix and download training data."""
 
 import sys
 from pathlib import Path
@@ -12,26 +12,40 @@ from mmtui.paths import resolve
 from mmtui.progress import print_json, reporting
 from mmtui.text import one_line
 
-app = typer.Typer(help="Make, check and fetch data.", rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(
+    help="Generate, check, mix and download training data.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
 
 
 @app.command()
 def shapes(
     out: Annotated[
         Path,
-        typer.Option(
-            "--out", parser=resolve, metavar="DIR", help="Folder to write: a new or an empty one."
-        ),
+        typer.Option("--out", parser=resolve, metavar="DIR", help="Folder to write, new or empty."),
     ],
-    images: Annotated[int, typer.Option("--images", metavar="N", min=2, help="How many.")] = 2000,
+    images: Annotated[
+        int, typer.Option("--images", metavar="N", min=2, help="Number of pictures to draw.")
+    ] = 2000,
     seed: Annotated[
-        int, typer.Option("--seed", metavar="N", min=0, help="Decides what is drawn.")
+        int,
+        typer.Option(
+            "--seed",
+            metavar="N",
+            min=0,
+            help="Random seed. The same seed draws the same pictures; change it for other ones.",
+        ),
     ] = 0,
 ) -> None:
-    """Coloured shapes, with captions, dialogues, questions and text, for trying every stage."""
+    """Generate a small data set of coloured shapes.
+
+    It has captions, dialogues, questions and text, so that every stage can be tried without a
+    download.
+    """
     from mmtrain.data.shapes import generate
 
-    _must_be_new(out)
+    _check_new(out)
     with reporting() as report:
         generate(out, images, seed, report)
     print(one_line(str(out)))
@@ -41,14 +55,15 @@ def shapes(
 def mix(
     out: Annotated[
         Path,
-        typer.Option(
-            "--out", parser=resolve, metavar="DIR", help="Folder to write: a new or an empty one."
-        ),
+        typer.Option("--out", parser=resolve, metavar="DIR", help="Folder to write, new or empty."),
     ],
     captions: Annotated[
         list[Path] | None,
         typer.Option(
-            "--captions", parser=resolve, metavar="DIR", help="COCO layout; captions or labels."
+            "--captions",
+            parser=resolve,
+            metavar="DIR",
+            help="Folder in the layout of COCO, with captions or labels. May be repeated.",
         ),
     ] = None,
     dialogues: Annotated[
@@ -57,12 +72,14 @@ def mix(
             "--dialogues",
             parser=resolve,
             metavar="PATH",
-            help="LLaVA-Instruct, with pictures or not.",
+            help="LLaVA-Instruct JSON, with or without pictures. May be repeated.",
         ),
     ] = None,
     text: Annotated[
         list[Path] | None,
-        typer.Option("--text", parser=resolve, metavar="PATH", help="RedPajama text."),
+        typer.Option(
+            "--text", parser=resolve, metavar="PATH", help="RedPajama text. May be repeated."
+        ),
     ] = None,
     elsewhere: Annotated[
         int,
@@ -71,23 +88,39 @@ def mix(
             metavar="N",
             min=0,
             max=16,
-            help="Ask short questions of N other pictures each, answered as is likely there.",
+            help="Ask every short question about N other pictures too, and answer with the vision"
+            " tower's predictions (pseudo-labels). 0 adds none.",
         ),
     ] = 0,
     model: Annotated[
-        str, typer.Option("--model", metavar="M", help="Whose tower looks for --elsewhere.")
+        str,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="Preset or checkpoint folder whose vision tower makes the pseudo-labels of"
+            " --elsewhere.",
+        ),
     ] = "smol",
     seed: Annotated[
-        int, typer.Option("--seed", metavar="N", min=0, help="Decides what is asked.")
+        int,
+        typer.Option(
+            "--seed",
+            metavar="N",
+            min=0,
+            help="Random seed of the questions. The same seed asks the same questions.",
+        ),
     ] = 0,
 ) -> None:
-    """One set of dialogues out of captions, labels, dialogues and text, with tests beside it.
+    """Mix captions, labels, dialogues and text into one LLaVA-Instruct data set.
 
-    All three may be repeated. A COCO set whose captions say "A photo of a ..." is one of labels.
+    Test sets are written next to it. A COCO data set counts as labels if every caption reads "A
+    photo of a ...".
     """
     if not captions and not dialogues:
-        raise UsageError("there are no pictures to ask about", "name --captions or --dialogues")
-    _must_be_new(out)
+        raise UsageError(
+            "there are no pictures to ask about", "pass --captions DIR or --dialogues PATH"
+        )
+    _check_new(out)
     with reporting() as report:
         from mmtrain.recipes.mix import mix as make
 
@@ -106,17 +139,40 @@ def mix(
 @app.command()
 def chats(
     out: Annotated[
-        Path, typer.Option("--out", parser=resolve, metavar="FILE", help="JSON file to write.")
+        Path,
+        typer.Option(
+            "--out", parser=resolve, metavar="FILE", help="LLaVA-Instruct JSON file to write."
+        ),
     ],
     model: Annotated[
-        str, typer.Option("--model", metavar="M", help="Whose answers, without its adapter.")
+        str,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="Preset or checkpoint folder whose language model answers, without its adapter.",
+        ),
     ] = "smol",
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Questions.")] = 400,
-    batch: Annotated[int, typer.Option("--batch", metavar="N", min=1, help="At once.")] = 16,
+    limit: Annotated[
+        int,
+        typer.Option("--limit", metavar="N", min=1, help="Maximum number of questions to answer."),
+    ] = 400,
+    batch: Annotated[
+        int,
+        typer.Option(
+            "--batch",
+            metavar="N",
+            min=1,
+            help="Questions per batch. Lower it if memory runs out.",
+        ),
+    ] = 16,
 ) -> None:
-    """What a plain language model answers to plain questions, for finetune to keep."""
+    """Record what a language model answers to questions without pictures.
+
+    Finetuning on these dialogues, too, keeps the model from forgetting how to answer them
+    (replay).
+    """
     if out.suffix != ".json":
-        raise UsageError(f"{out} does not end in .json", "the file is LLaVA-Instruct JSON")
+        raise UsageError(f"{out} does not end in .json", "pass --out a file name with .json")
     check_destination(out)
     with reporting() as report:
         from mmtrain.recipes.replay import write
@@ -128,20 +184,40 @@ def chats(
 @app.command()
 def check(
     path: Annotated[
-        Path, typer.Argument(metavar="PATH", parser=resolve, help="COCO, LLaVA or RedPajama data.")
+        Path,
+        typer.Argument(
+            metavar="PATH",
+            parser=resolve,
+            help="File or folder of COCO, LLaVA-Instruct or RedPajama data.",
+        ),
     ],
     images: Annotated[
         Path | None,
         typer.Option(
-            "--images", parser=resolve, metavar="DIR", help="Where the images of LLaVA data are."
+            "--images",
+            parser=resolve,
+            metavar="DIR",
+            help="Folder of the pictures that LLaVA-Instruct data refers to. Default: images/,"
+            " train2017/ or the folder of the data file itself.",
         ),
     ] = None,
     model: Annotated[
-        str, typer.Option("--model", metavar="M", help="Whose tokens to count.")
+        str,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="Preset or checkpoint folder whose tokenizer counts the tokens.",
+        ),
     ] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report as one JSON document.")
+    ] = False,
 ) -> None:
-    """Count examples, broken images, odd rows and tokens; exit code 4 for what is refused."""
+    """Report what training would find in a data set.
+
+    Counts examples, tokens, broken pictures and rows that are skipped. The exit code is 4 if
+    training would refuse the data.
+    """
     with reporting() as report:
         from mmtrain.data.check import check as read
         from mmtrain.model.loading import find_checkpoint, load_tokenizer
@@ -154,7 +230,7 @@ def check(
         for facts in found.reports:
             for name, value in facts.items():
                 for line in value if isinstance(value, list) else [value]:
-                    print(one_line(f"{name.replace('_', ' '):14} {_shown(line)}"))
+                    print(one_line(f"{name.replace('_', ' '):14} {_format(line)}"))
     for refusal in found.refusals[1:]:
         print(one_line(f"note: also refused: {refusal}"), file=sys.stderr)
     if found.refusals:
@@ -165,10 +241,15 @@ def check(
 def coco2017(
     out: Annotated[
         Path,
-        typer.Option("--out", parser=resolve, metavar="DIR", help="Takes 40 GB while it works."),
+        typer.Option(
+            "--out",
+            parser=resolve,
+            metavar="DIR",
+            help="Folder to write. The archives and their pictures need 40 GB of disk space.",
+        ),
     ],
 ) -> None:
-    """Fetch the official COCO 2017 archives, or tell what to put where."""
+    """Download COCO 2017, or explain which files to put where if there is no network."""
     with reporting() as report:
         from mmtrain.data.coco2017 import fetch
 
@@ -176,14 +257,15 @@ def coco2017(
     print(one_line(f"{out} is ready: mmtrain align --data {out}"))
 
 
-def _must_be_new(folder: Path) -> None:
+def _check_new(folder: Path) -> None:
+    """Raise UsageError unless a folder is missing or empty."""
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder", "name a new folder")
+        raise UsageError(f"{folder} is not a folder", "choose a new folder")
     if folder.exists() and any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty", "name a new folder")
+        raise UsageError(f"{folder} is not empty", "choose a new folder")
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {part}" for key, part in value.items())
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,4 +1,4 @@
-"""`mmtrain eval`: score a model on data that it never saw."""
+"""`mmtrain eval`: evaluate a model on held-out data."""
 
 import sys
 from pathlib import Path
@@ -17,31 +17,59 @@ if TYPE_CHECKING:
     from mmtrain.evaluation.scores import Scores
 
 app = typer.Typer(
-    help="Score a model on data that it never saw.", rich_markup_mode=None, no_args_is_help=True
+    help="Evaluate a model on held-out data.", rich_markup_mode=None, no_args_is_help=True
 )
 
 Data = Annotated[
-    Path, typer.Option("--data", parser=resolve, metavar="PATH", help="What to score on.")
+    Path,
+    typer.Option(
+        "--data",
+        parser=resolve,
+        metavar="PATH",
+        help="Data to evaluate on. The command's description names its layout.",
+    ),
 ]
 Model = Annotated[
     str,
-    typer.Option("--model", metavar="M", help="Model to score: a preset or a checkpoint folder."),
+    typer.Option(
+        "--model", metavar="MODEL", help="Model to evaluate: a preset or a checkpoint folder."
+    ),
 ]
-Batch = Annotated[int, typer.Option("--batch", metavar="N", min=1, help="Items at once.")]
+Batch = Annotated[
+    int,
+    typer.Option(
+        "--batch",
+        metavar="N",
+        min=1,
+        help="Items per batch. Lower it if memory runs out; the scores don't depend on it in fp32.",
+    ),
+]
 Limit = Annotated[
-    int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N items.")
+    int | None,
+    typer.Option(
+        "--limit", metavar="N", min=1, help="Evaluate only the first N items. Default: all."
+    ),
 ]
 Predictions = Annotated[
     Path | None,
-    typer.Option("--predictions", parser=resolve, metavar="FILE", help="One JSON object a line."),
+    typer.Option(
+        "--predictions",
+        parser=resolve,
+        metavar="FILE",
+        help="Write every prediction and its references to FILE, one JSON object per line."
+        " Default: not written.",
+    ),
 ]
 Sheet = Annotated[
     Path,
     typer.Option(
-        "--sheet", parser=resolve, metavar="FILE", help="A PNG of the best and the worst."
+        "--sheet",
+        parser=resolve,
+        metavar="FILE",
+        help="PNG to write, with the pictures of the best and the worst predictions.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the scores as one JSON document.")]
 
 
 @app.command()
@@ -54,7 +82,10 @@ def captions(
     sheet: Sheet = Path("eval-captions.png"),
     as_json: Json = False,
 ) -> None:
-    """CIDEr-D, BLEU-4 and the loss per token, on COCO's layout."""
+    """Evaluate captions: CIDEr-D, BLEU-4 and the loss per token.
+
+    The data is a folder in the layout of COCO: annotations/captions_val2017.json and val2017/.
+    """
     _check_destinations(predictions, sheet)
     with reporting() as report:
         from mmtrain.evaluation import captions as task
@@ -80,7 +111,10 @@ def vqa(
     sheet: Sheet = Path("eval-vqa.png"),
     as_json: Json = False,
 ) -> None:
-    """Exact match and VQA accuracy, on questions.json beside images/."""
+    """Evaluate short answers about pictures: exact match and VQA accuracy.
+
+    The data is a folder with questions.json and images/.
+    """
     _check_destinations(predictions, sheet)
     with reporting() as report:
         from mmtrain.data.vqa import load_questions
@@ -105,7 +139,10 @@ def speech(
     predictions: Predictions = None,
     as_json: Json = False,
 ) -> None:
-    """The word error rate, on sound files beside transcripts.tsv."""
+    """Evaluate speech recognition: word error rate.
+
+    The data is a folder with recordings and transcripts.tsv.
+    """
     _check_destinations(predictions)
     with reporting() as report:
         from mmtrain.data import transcripts
@@ -126,11 +163,19 @@ def text(
     limit: Limit = None,
     batch: Batch = 4,
     engine: Annotated[
-        EngineName, typer.Option("--engine", help="llamacpp: as it is quantized.")
+        EngineName,
+        typer.Option(
+            "--engine",
+            help="Engine that computes the perplexity. torch: full precision if it fits."
+            " llamacpp: quantized, as in chats with llama.cpp.",
+        ),
     ] = "torch",
     as_json: Json = False,
 ) -> None:
-    """Perplexity per token and per byte, on RedPajama's layout."""
+    """Evaluate the language model on text: perplexity per token and per byte.
+
+    The data is RedPajama's JSON lines, plain or compressed.
+    """
     with reporting() as report:
         from mmtrain.evaluation import text as task
         from mmtrain.model.loading import load_for_scoring, load_llamacpp
@@ -147,9 +192,9 @@ def text(
 
 
 def _check_destinations(predictions: Path | None, sheet: Path | None = None) -> None:
-    """Refuse what could not be written, before anything is computed."""
+    """Raise an error for files that can't be written, before anything is computed."""
     if sheet is not None and sheet.suffix.lower() != ".png":
-        raise UsageError(f"{sheet} does not end in .png", "the sheet is a PNG")
+        raise UsageError(f"{sheet} does not end in .png", "pass --sheet a file name with .png")
     for file in (predictions, sheet):
         if file is not None:
             check_destination(file)
@@ -158,7 +203,7 @@ def _check_destinations(predictions: Path | None, sheet: Path | None = None) -> 
 def _report(
     scores: "Scores", notes: list[str], predictions: Path | None, sheet: Path | None, as_json: bool
 ) -> None:
-    """Print the notes and the scores, and write the files that were asked for."""
+    """Print the notes and the scores, and write the requested files."""
     from mmtrain.evaluation.scores import write_predictions, write_sheet
 
     for note in [*notes, *scores.notes]:
@@ -167,15 +212,15 @@ def _report(
         print_json(scores.values)
     else:
         for name, value in scores.values.items():
-            print(f"{one_line(name):22} {_shown(value)}")
+            print(f"{one_line(name):22} {_format(value)}")
     if predictions is not None:
         write_predictions(scores.predictions, predictions)
     if sheet is not None:
         write_sheet(scores.predictions, sheet)
-        print(one_line(f"the best and the worst are in {sheet}"), file=sys.stderr)
+        print(one_line(f"the best and the worst predictions are in {sheet}"), file=sys.stderr)
 
 
-def _shown(value: float | int | None) -> str:
+def _format(value: float | int | None) -> str:
     if value is None:
         return "undefined"
     return f"{value:,.4f}" if isinstance(value, float) else f"{value:,}"

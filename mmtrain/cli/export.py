@@ -1,4 +1,4 @@
-"""`mmtrain export`: what a run learnt, to be used elsewhere."""
+"""`mmtrain export`: copy, convert or interpolate trained models."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +12,7 @@ from mmtui.text import one_line
 
 
 class _ModelByDefault(TyperGroup):
-    """`export RUN DIR` is `export model RUN DIR`."""
+    """A group whose subcommand `model` may be left out: `export RUN DIR`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and not args[0].startswith("-") and args[0] not in self.commands:
@@ -23,7 +23,7 @@ class _ModelByDefault(TyperGroup):
 
 app = typer.Typer(
     cls=_ModelByDefault,
-    help="Copy a model, to use it elsewhere: `export RUN DIR`, or as GGUF for llama.cpp.",
+    help="Export a trained model: `export RUN DIR`, or `export gguf` for llama.cpp.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
@@ -33,17 +33,23 @@ app = typer.Typer(
 def model(
     run: Annotated[
         Path,
-        typer.Argument(metavar="RUN", parser=resolve, help="Run or checkpoint folder to export."),
+        typer.Argument(
+            metavar="RUN", parser=resolve, help="Folder of the run or checkpoint to export."
+        ),
     ],
     destination: Annotated[
         str,
         typer.Argument(
             metavar="DIR|PRESET",
-            help="A new folder; phi2 or smol: it replaces that preset for you.",
+            help="Folder to write, new or an earlier export. A preset, phi2 or smol: install the"
+            " model as that preset for the current user.",
         ),
     ],
 ) -> None:
-    """Copy the model of a run, in half the bytes. The word `model` may be left out."""
+    """Copy the model of a run in bf16, at half the size, without the training state.
+
+    The word `model` may be left out.
+    """
     from mmtrain.export.checkpoint import export
 
     print(one_line(str(export(run, destination))))
@@ -52,22 +58,33 @@ def model(
 @app.command()
 def gguf(
     checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT", help="A folder or a preset; Phi or Llama.")
+        str,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="Checkpoint folder or preset; its language model is a Phi or a Llama.",
+        ),
     ],
     out: Annotated[
         Path,
         typer.Argument(
             metavar="DIR",
             parser=resolve,
-            help="Folder to write, for --model: a new one, or an earlier export.",
+            help="Folder to write, new or an earlier export. `mmtui --model DIR` uses it.",
         ),
     ],
     quantize: Annotated[
         Literal["q4_0", "q8_0", "f16"],
-        typer.Option("--quantize", help="Number format of the weight matrices."),
+        typer.Option(
+            "--quantize",
+            help="Number format of the weight matrices. q4_0 is the smallest and fastest, f16 the"
+            " most exact.",
+        ),
     ] = "q8_0",
 ) -> None:
-    """Write the language model as a GGUF, with the adapter merged in, beside the projector."""
+    """Convert a model for llama.cpp: a GGUF of the language model, and the projector.
+
+    The adapter is merged into the language model.
+    """
     with reporting() as report:
         from mmtrain.export.checkpoint import export_gguf
 
@@ -77,28 +94,40 @@ def gguf(
 
 @app.command()
 def between(
-    one: Annotated[
-        str, typer.Argument(metavar="ONE", help="First model: a checkpoint folder or a preset.")
+    base: Annotated[
+        str,
+        typer.Argument(
+            metavar="BASE", help="Checkpoint folder or preset that TRAINED started from."
+        ),
     ],
-    other: Annotated[
-        str, typer.Argument(metavar="OTHER", help="Second model: a run that began from the first.")
+    trained: Annotated[
+        str, typer.Argument(metavar="TRAINED", help="Folder of a run that started from BASE.")
     ],
     out: Annotated[
         Path,
         typer.Argument(
             metavar="DIR",
             parser=resolve,
-            help="Folder to write, for --model: a new one, or an earlier export.",
+            help="Folder to write, new or an earlier export. `mmtui --model DIR` uses it.",
         ),
     ],
     share: Annotated[
         float,
         typer.Option(
-            "--share", metavar="X", min=0, max=1, help="Share of OTHER in the mix, from 0 to 1."
+            "--share",
+            metavar="X",
+            min=0,
+            max=1,
+            help="Position between the two: 0 is BASE, 1 is TRAINED. Lower it if the trained model"
+            " has forgotten what BASE could do.",
         ),
     ] = 0.5,
 ) -> None:
-    """Mix the weights of a model and of a run that began from it, which may forget less."""
+    """Interpolate between the weights of a model and of a run that started from it.
+
+    The result often keeps more of the old abilities than the trained model, and most of the new
+    ones (WiSE-FT, arXiv:2109.01903).
+    """
     from mmtrain.export.checkpoint import export_between
 
-    print(one_line(str(export_between(one, other, out, share))))
+    print(one_line(str(export_between(base, trained, out, share))))

@@ -1,1 +1,1 @@
-"""What a run leaves to be used elsewhere: a checkpoint, a preset, a GGUF."""
+"""Export trained models: as a checkpoint, a preset or a GGUF."""

@@ -1,4 +1,4 @@
-"""From a run to a model that stands by itself: half the bytes, a user's preset, or a GGUF."""
+"""Export the model of a run as a checkpoint in bf16, as a preset, or as a GGUF."""
 
 import dataclasses
 import shutil
@@ -20,51 +20,66 @@ from mmtui.pipeline.gguf.conversion import copy_tokenizer
 from mmtui.pipeline.gguf.writer import Quantization, from_folder
 
 _ADAPTER_FILE = "adapter_model.safetensors"
-_ITS_START = "name a run and what it began from"
+_BETWEEN_HINT = "pass a model and a run that started from it"
 
 
 def export(run: Path, destination: str) -> Path:
     """Write the model of `run` in bf16 to a folder, or as the user's preset of that name.
 
-    A pretrained language model comes along as it is. Raises InputError if `run` is no
-    checkpoint, UsageError for a folder that holds something else.
+    A pretrained language model is copied unchanged.
+
+    Returns:
+        The folder that was written.
+
+    Raises:
+        InputError: `run` is not a checkpoint.
+        UsageError: The destination holds a run or other files.
     """
     found = checkpoint.read(run)
     is_preset = destination in checkpoint.PRESETS
     place = checkpoint.user_models() / destination if is_preset else resolve(destination)
-    _must_be_ours(place)
+    _check_destination(place)
     language = Path(found.spec.language.weights.uri)
     place.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=place, prefix=".new-") as name:
-        own = Path(name) / LANGUAGE if language.name == LANGUAGE and language.is_dir() else None
-        if own is not None:
-            shutil.copytree(language, own)
+        copied = Path(name) / LANGUAGE if language.name == LANGUAGE and language.is_dir() else None
+        if copied is not None:
+            shutil.copytree(language, copied)
         adapter = Path(name) / checkpoint.ADAPTER if found.adapter else None
         if found.adapter and adapter:
             shutil.copytree(found.adapter, adapter)
-            fetch.save_tensors(_half(found.adapter / _ADAPTER_FILE), adapter / _ADAPTER_FILE)
+            fetch.save_tensors(_load_bf16(found.adapter / _ADAPTER_FILE), adapter / _ADAPTER_FILE)
         checkpoint.write(
             place,
             found.spec,
-            projector=_half(found.projector) if found.projector else None,
+            projector=_load_bf16(found.projector) if found.projector else None,
             adapter=adapter,
-            language=own,
+            language=copied,
         )
     return place
 
 
-def export_between(one: str, other: str, place: Path, share: float) -> Path:
-    """Write the model whose trained weights lie between those of two, in bf16.
+def export_between(base: str, trained: str, place: Path, share: float) -> Path:
+    """Interpolate between the trained weights of two models, and write the result in bf16.
 
-    `share` is that of the other, which learnt on from the one: on part of the way there it often
-    does better, in all that either can, than both (Wortsman et al., arXiv:2109.01903). Raises
-    InputError for models that were not trained from each other.
+    This is WiSE-FT (Wortsman et al., arXiv:2109.01903): a point between a model and its finetuned
+    version often does better than either on the tasks of both.
+
+    Args:
+        base: The model that `trained` started from, as `--model` names it.
+        trained: The run.
+        place: The folder to write.
+        share: The position between the two; 0 is `base`, 1 is `trained`.
+
+    Raises:
+        InputError: The models do not belong together.
+        UsageError: The folder holds a run or other files.
     """
-    near, far = checkpoint.find(one), checkpoint.find(other)
+    near, far = checkpoint.find(base), checkpoint.find(trained)
     same = near.spec.language.weights == far.spec.language.weights
     if not (same and near.projector and far.projector):
-        raise InputError(f"{one} and {other} are different models", _ITS_START)
-    _must_be_ours(place)
+        raise InputError(f"{base} and {trained} are different models", _BETWEEN_HINT)
+    _check_destination(place)
     place.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=place, prefix=".new-") as name:
         adapter = None
@@ -72,8 +87,8 @@ def export_between(one: str, other: str, place: Path, share: float) -> Path:
             adapter = Path(name) / checkpoint.ADAPTER
             shutil.copytree(near.adapter, adapter)
             files = (near.adapter / _ADAPTER_FILE, far.adapter / _ADAPTER_FILE)
-            fetch.save_tensors(_between(*files, share), adapter / _ADAPTER_FILE)
-        projector = _between(near.projector, far.projector, share)
+            fetch.save_tensors(_interpolate(*files, share), adapter / _ADAPTER_FILE)
+        projector = _interpolate(near.projector, far.projector, share)
         checkpoint.write(place, near.spec, projector=projector, adapter=adapter)
     return place
 
@@ -81,13 +96,22 @@ def export_between(one: str, other: str, place: Path, share: float) -> Path:
 def export_gguf(
     model: str, place: Path, quantization: Quantization, report: Report = silent
 ) -> Path:
-    """Write the model that `--model` would name with its language model as one GGUF.
+    """Write a model whose language model is one GGUF, next to its projector.
 
-    The adapter is merged into it; the projector lies beside it. Raises InputError for a
-    language model that llama.cpp can't have, UsageError for a folder that holds something else.
+    The adapter is merged into the language model.
+
+    Args:
+        model: The model, as `--model` names it.
+        place: The folder to write.
+        quantization: The number format of the weight matrices.
+        report: Called with the progress of downloads and of the conversion.
+
+    Raises:
+        InputError: llama.cpp does not support this language model.
+        UsageError: The folder holds a run or other files.
     """
     found = checkpoint.find(model)
-    _must_be_ours(place)
+    _check_destination(place)
     weights = prepare(found.spec.language.weights, report)
     place.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=place, prefix=".new-") as name:
@@ -105,24 +129,25 @@ def export_gguf(
     return place
 
 
-def _must_be_ours(place: Path) -> None:
+def _check_destination(place: Path) -> None:
+    """Raise UsageError unless a folder is missing, empty or an earlier export."""
     if (place / folder.RECORD).exists():
-        raise UsageError(f"{place} holds a run", "name another folder")
+        raise UsageError(f"{place} holds a run", "choose another folder")
     if place.exists() and not place.is_dir():
-        raise UsageError(f"{place} is not a folder", "name another folder")
+        raise UsageError(f"{place} is not a folder", "choose another folder")
     if place.exists() and not (place / checkpoint.SPEC).exists() and any(place.iterdir()):
-        raise UsageError(f"{place} holds other files", "name another folder")
+        raise UsageError(f"{place} holds other files", "choose another folder")
 
 
-def _between(near: Path, far: Path, share: float) -> dict[str, Tensor]:
+def _interpolate(near: Path, far: Path, share: float) -> dict[str, Tensor]:
     here, there = load_file(near), load_file(far)
     if {n: t.shape for n, t in here.items()} != {n: t.shape for n, t in there.items()}:
-        raise InputError(f"{near} and {far} hold other weights", _ITS_START)
+        raise InputError(f"{near} and {far} have weights of different shapes", _BETWEEN_HINT)
     return {
         name: torch.lerp(tensor.float(), there[name].float(), share).to(torch.bfloat16)
         for name, tensor in here.items()
     }
 
 
-def _half(file: Path) -> dict[str, Tensor]:
+def _load_bf16(file: Path) -> dict[str, Tensor]:
     return {name: tensor.to(torch.bfloat16) for name, tensor in load_file(file).items()}
