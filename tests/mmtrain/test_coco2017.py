@@ -1,0 +1,116 @@
+"""COCO's archives from a host: fetched, resumed, checked and unpacked."""
+
+import hashlib
+import io
+import re
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from mmtrain.data.coco2017 import Archive, fetch
+from mmtui.errors import MissingError, MmtuiError, UsageError
+from mmtui.pipeline.assets.fetch import silent
+
+
+def make_zip(**members: str) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, text in members.items():
+            archive.writestr(name, text)
+    return packed.getvalue()
+
+
+DATA = make_zip(**{"val2017/1.jpg": "picture" * 1000, "../outside.jpg": "x"})
+ARCHIVE = Archive("zips/val.zip", len(DATA), hashlib.md5(DATA).hexdigest(), "val2017/1.jpg")
+
+
+class Host(ThreadingHTTPServer):
+    """Serves `DATA`, at most `limit` bytes of it at once."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.data, self.limit, self.has_ranges = DATA, len(DATA), True
+        self.ranges: list[str | None] = []
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Host
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range")
+        self.server.ranges.append(wanted)
+        start = int(re.findall(r"\d+", wanted)[0]) if wanted and self.server.has_ranges else 0
+        self.send_response(206 if start else 200)
+        self.end_headers()
+        self.wfile.write(self.server.data[start : start + self.server.limit])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Host() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_an_archive_is_unpacked_and_not_fetched_again(host, tmp_path):
+    steps = []
+    for _ in range(2):
+        fetch(tmp_path / "coco", lambda *step: steps.append(step), host.url, (ARCHIVE,))
+    assert (tmp_path / "coco/val2017/1.jpg").read_text() == "picture" * 1000
+    assert not (tmp_path / "coco/val.zip").exists() and host.ranges == [None]
+    assert {step for step, *_ in steps} == {
+        "fetching val.zip", "checking val.zip", "unpacking val.zip",
+    }  # fmt: skip
+
+
+def test_nothing_is_unpacked_outside_of_the_folder(host, tmp_path):
+    fetch(tmp_path / "coco", silent, host.url, (ARCHIVE,))
+    assert [path.name for path in tmp_path.iterdir()] == ["coco"]
+
+
+@pytest.mark.parametrize("has_ranges", [True, False])
+def test_a_broken_download_is_resumed_where_the_host_can_do_that(host, tmp_path, has_ranges):
+    host.limit = 100
+    with pytest.raises(MissingError, match="broke off at 100 bytes; run this again"):
+        fetch(tmp_path, silent, host.url, (ARCHIVE,))
+    host.limit, host.has_ranges = len(DATA), has_ranges
+    fetch(tmp_path, silent, host.url, (ARCHIVE,))
+    assert host.ranges == [None, "bytes=100-"]
+    assert (tmp_path / "val2017/1.jpg").exists()
+
+
+def test_an_archive_with_a_wrong_checksum_is_removed(host, tmp_path):
+    host.data = bytes(len(DATA))
+    with pytest.raises(MmtuiError, match=r"val\.zip has the MD5") as refused:
+        fetch(tmp_path, silent, host.url, (ARCHIVE,))
+    assert refused.value.hint == "run this again to fetch it anew"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_host_that_is_out_of_reach_is_an_error_with_what_to_fetch_by_hand(host, tmp_path):
+    host.shutdown()
+    host.server_close()
+    with pytest.raises(MissingError, match="can't be reached") as refused:
+        fetch(tmp_path, silent, host.url, (ARCHIVE,))
+    assert "train2017.zip" in (refused.value.hint or "")
+
+
+def test_a_destination_that_can_t_hold_the_data_is_refused_first(host, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="is not a folder"):
+        fetch(tmp_path / "file", silent, host.url, (ARCHIVE,))
+    huge = Archive("zips/huge.zip", 1 << 60, "", "huge/1.jpg")
+    with pytest.raises(MmtuiError, match="GB free"):
+        fetch(tmp_path, silent, host.url, (huge,))
+    assert host.ranges == []
