@@ -1,8 +1,8 @@
-"""Questions asked of other pictures, with the answers that are likely there.
+"""Pseudo-labels: questions about other pictures, answered by a linear classifier.
 
-A few questions about each picture are soon learnt by heart, picture by picture. Asked of other
-pictures too, with what a linear classifier of words and sight answers, they teach what is usual
-and what depends on the picture.
+A model memorizes a few questions about each picture. Asked about other pictures too, with the
+answers that a classifier of words and image features predicts, they teach which answers are usual
+and which depend on the picture.
 """
 
 import re
@@ -16,95 +16,111 @@ import numpy as np
 from mmtrain.data import llava
 from mmtui.pipeline.assets.fetch import Report
 
-FOLDS = 5  # a classifier answers what it did not learn: neither the question nor the picture
-COMMON = 1000  # answers that may be likely
-MOST = 20_000  # questions that are asked elsewhere
-SEEN = 64  # numbers that say what is in a picture; fewer where there are not LEARNT pictures each
-LEARNT = 8
-SIGHT = 0.6  # the length of these; that of a question is 1
+FOLDS = 5  # a classifier labels only pictures and questions that it was not fitted on
+MAX_ANSWERS = 1000  # the most frequent answers are the classes
+MAX_QUESTIONS = 20_000
+MAX_COMPONENTS = 64  # of the image features after PCA
+PICTURES_PER_COMPONENT = 8  # at least, so that PCA does not overfit a small set
+IMAGE_WEIGHT = 0.6  # L2 norm of the image features of a row; that of the question is 1
+
+FeatureLoader = Callable[[Sequence[str]], dict[str, np.ndarray]]
 
 
-def asked_elsewhere(
+def generate_pseudo_labels(
     rows: Sequence[dict[str, Any]],
-    times: int,
-    look: Callable[[Sequence[str]], dict[str, np.ndarray]],
-    chance: Random,
+    factor: int,
+    load_features: FeatureLoader,
+    rng: Random,
     report: Report,
 ) -> Iterator[dict[str, Any]]:
-    """Rows of one picture and one short answer -> about as many on the same pictures, `times` over.
+    """Yield rows with the questions of `rows` asked about other pictures of the set.
 
-    Rows are as `mix` writes them. `look` gives features (width,) of pictures by their names; what
-    it leaves out is not asked about. Answers that are given once are never likely.
+    Args:
+        rows: LLaVA-Instruct rows of one picture, one question and a short answer.
+        factor: How many rows to yield for each row, about; pairs that are known are left out.
+        load_features: Returns the features (width,) of pictures by name. Pictures that it leaves
+            out are not asked about.
+        rng: Decides which questions are asked about which pictures.
+        report: Called with the progress.
     """
     rows = [row for row in rows if re.search(r"\w", _question(row))]
-    known = {(_picture(row), _question(row)) for row in rows}
+    known_pairs = {(_picture(row), _question(row)) for row in rows}
     counts = Counter(map(_answer, rows))
-    common = {answer for answer, count in counts.most_common(COMMON) if count > 1}
-    usual = [row for row in rows if _answer(row) in common]
-    usual = chance.sample(usual, min(MOST, len(usual)))
-    features = look(list(dict.fromkeys(_picture(row) for row in usual)))
-    usual = [row for row in usual if _picture(row) in features]
-    if len(features) < FOLDS or not usual:
+    classes = {answer for answer, count in counts.most_common(MAX_ANSWERS) if count > 1}
+    usable = [row for row in rows if _answer(row) in classes]
+    usable = rng.sample(usable, min(MAX_QUESTIONS, len(usable)))
+    features = load_features(list(dict.fromkeys(_picture(row) for row in usable)))
+    usable = [row for row in usable if _picture(row) in features]
+    if len(features) < FOLDS or not usable:
         return
     from sklearn.model_selection import GroupKFold
 
-    answers = np.array([_answer(row) for row in usual])
-    questions = [_question(row) for row in usual]
-    pictures = [_picture(row) for row in usual]
-    words, sight = _words(questions), _sight(np.array(list(features.values())))
-    seen = dict(zip(features, sight, strict=True))
-    own = Counter(pictures)
-    for fold, (learnt, asked) in enumerate(GroupKFold(FOLDS).split(usual, groups=pictures)):
-        report("asking elsewhere", fold, FOLDS)
-        numbers: list[int] = asked.tolist()
-        pairs: dict[tuple[str, str], int] = {}
-        for picture in dict.fromkeys(pictures[number] for number in numbers):
-            for number in chance.sample(numbers, min(times * own[picture], len(numbers))):
-                pairs[picture, questions[number]] = number
-        pairs = {pair: number for pair, number in pairs.items() if pair not in known}
+    answers = np.array([_answer(row) for row in usable])
+    questions = [_question(row) for row in usable]
+    pictures = [_picture(row) for row in usable]
+    text_vectors = _vectorize_questions(questions)
+    reduced = _reduce_features(np.array(list(features.values())))
+    image_vectors = dict(zip(features, reduced, strict=True))
+    questions_per_picture = Counter(pictures)
+    folds = GroupKFold(FOLDS).split(usable, groups=pictures)
+    for fold, (fit_indexes, label_indexes) in enumerate(folds):
+        report("predicting pseudo-labels", fold, FOLDS)
+        candidates: list[int] = label_indexes.tolist()
+        pairs: dict[tuple[str, str], int] = {}  # picture and question -> index of the question
+        for picture in dict.fromkeys(pictures[index] for index in candidates):
+            count = min(factor * questions_per_picture[picture], len(candidates))
+            for index in rng.sample(candidates, count):
+                pairs[picture, questions[index]] = index
+        pairs = {pair: index for pair, index in pairs.items() if pair not in known_pairs}
         if not pairs:
             continue
-        told = _likely(
-            (words[learnt], [seen[pictures[number]] for number in learnt]),
-            answers[learnt],
-            (words[list(pairs.values())], [seen[picture] for picture, _ in pairs]),
+        predicted = _predict_answers(
+            (text_vectors[fit_indexes], [image_vectors[pictures[index]] for index in fit_indexes]),
+            answers[fit_indexes],
+            (text_vectors[list(pairs.values())], [image_vectors[picture] for picture, _ in pairs]),
         )
-        for (picture, question), answer in zip(pairs, told, strict=True):
-            said = llava.format_exchange(f"<image>\n{question}", answer)
-            yield {"image": [picture], "conversations": said}
-    report("asking elsewhere", FOLDS, FOLDS)
+        for (picture, question), answer in zip(pairs, predicted, strict=True):
+            conversation = llava.format_exchange(f"<image>\n{question}", answer)
+            yield {"image": [picture], "conversations": conversation}
+    report("predicting pseudo-labels", FOLDS, FOLDS)
 
 
-def _likely(known: tuple[Any, Any], answers: np.ndarray, new: tuple[Any, Any]) -> list[str]:
-    """Answers to (questions, pictures) after others, by support vectors."""
+def _predict_answers(
+    fit_inputs: tuple[Any, Any], answers: np.ndarray, inputs: tuple[Any, Any]
+) -> list[str]:
+    """Fit a linear SVM on (text vectors, image vectors) and predict the answers of others."""
     from scipy.sparse import csr_matrix, hstack
     from sklearn.svm import LinearSVC
 
-    if len(set(answers)) == 1:
-        return [str(answers[0])] * new[0].shape[0]
-    joined = [hstack([asked, csr_matrix(np.array(seen))]).tocsr() for asked, seen in (known, new)]
+    if len(set(answers)) == 1:  # an SVM needs two classes
+        return [str(answers[0])] * inputs[0].shape[0]
+    joined = [
+        hstack([text_vectors, csr_matrix(np.array(image_vectors))]).tocsr()
+        for text_vectors, image_vectors in (fit_inputs, inputs)
+    ]
     classifier = LinearSVC(C=0.3, random_state=0).fit(joined[0], answers)
-    told: list[str] = classifier.predict(joined[1]).tolist()
-    return told
+    predicted: list[str] = classifier.predict(joined[1]).tolist()
+    return predicted
 
 
-def _words(questions: Sequence[str]) -> Any:
-    """Words and pairs of words of each question, as a sparse row of length 1."""
+def _vectorize_questions(questions: Sequence[str]) -> Any:
+    """Return the TF-IDF of words and word pairs: (questions, terms), sparse, rows of norm 1."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    counted = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\w+", sublinear_tf=True)
-    return counted.fit_transform(questions)
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\w+", sublinear_tf=True)
+    return vectorizer.fit_transform(questions)
 
 
-def _sight(features: np.ndarray) -> np.ndarray:
-    """(pictures, width) -> (pictures, at most SEEN), each of length SIGHT."""
+def _reduce_features(features: np.ndarray) -> np.ndarray:
+    """Reduce (pictures, width) by PCA to (pictures, components), rows of norm IMAGE_WEIGHT."""
     from sklearn.decomposition import PCA
     from sklearn.preprocessing import normalize
 
     pictures, width = features.shape
-    pca = PCA(max(1, min(SEEN, pictures // LEARNT, width)), whiten=True, random_state=0)
-    lengthened: np.ndarray = SIGHT * normalize(pca.fit_transform(features))
-    return lengthened
+    components = max(1, min(MAX_COMPONENTS, pictures // PICTURES_PER_COMPONENT, width))
+    pca = PCA(components, whiten=True, random_state=0)
+    reduced: np.ndarray = IMAGE_WEIGHT * normalize(pca.fit_transform(features))
+    return reduced
 
 
 def _picture(row: dict[str, Any]) -> str:
@@ -113,10 +129,10 @@ def _picture(row: dict[str, Any]) -> str:
 
 
 def _question(row: dict[str, Any]) -> str:
-    asked: str = row["conversations"][0]["value"]
-    return asked.removeprefix("<image>\n")
+    question: str = row["conversations"][0]["value"]
+    return question.removeprefix("<image>\n")
 
 
 def _answer(row: dict[str, Any]) -> str:
-    answered: str = row["conversations"][1]["value"]
-    return answered
+    answer: str = row["conversations"][1]["value"]
+    return answer

@@ -1,7 +1,7 @@
-"""Questions and answers about pictures, made from their captions and labels.
+"""Questions and answers about pictures, made from their captions and labels by templates.
 
-A `Photo` is asked: what it shows (its captions), what it is (its label), whether things are in
-it (half of which are not, as POPE asks, arXiv:2305.10355), and as one picture of several.
+There are four kinds: what a photo shows (its captions), what it is (its label), whether objects
+are in it (half of them are not, as in POPE, arXiv:2305.10355), and questions about two photos.
 """
 
 import re
@@ -12,52 +12,66 @@ from random import Random
 
 from mmtrain.data.coco import CAPTION_QUESTION
 
-_DESCRIBE = (
+_CAPTION_PARAPHRASES = (
     "What do you see in this picture?", "What does this picture show?", "Describe the image.",
     "What is happening in this picture?", "Write a caption for this photo.",
     "What is in this picture?", "Describe what you see.",
 )  # fmt: skip
-NAME = "What is this?"
-_NAME = (
+NAME_QUESTION = "What is this?"
+_NAME_PARAPHRASES = (
     "What is in this picture?", "What does this picture show?", "What can you see?",
     "Name the main thing in this picture.", "What kind of thing is this?",
 )  # fmt: skip
-_IS_THERE = ("Is there {} in this picture?", "Is there {}?", "Do you see {}?", "Can you see {}?")
-_IS_THIS = "Is this {}?"  # of a picture with a label
-_NUMBERS = ("first", "second")
+_PRESENCE = (
+    "Is there {} in this picture?",
+    "Is there {}?",
+    "Do you see {}?",
+    "Can you see {}?",
+)
+_LABEL_PRESENCE = "Is this {}?"  # of a picture with a label
+_ORDINALS = ("first", "second")
 
 
 @dataclass(frozen=True)
 class Photo:
-    """`image` is its name in the set. With a label, its only caption says "A photo of LABEL."."""
+    """An image, by its name in the set, and its captions.
+
+    A labelled photo has one caption, "A photo of LABEL.".
+    """
 
     image: str
     captions: tuple[str, ...]
 
     @property
     def label(self) -> str | None:
-        """With its article: "a samoyed", "pants"."""
+        """The label with its article, such as "a samoyed" or "pants"; None for other photos."""
         if len(self.captions) != 1:
             return None
         found = re.fullmatch(r"[Aa] photo of (.+?)( in a grocery store)?\.?", self.captions[0])
-        return _grammatical(found[1]) if found else None
+        return _fix_article(found[1]) if found else None
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A thing to ask for: its name with article, the words that tell it is there, and the
-    words by which it might be there."""
+class ObjectClass:
+    """An object whose presence is asked about.
+
+    Attributes:
+        name: Its name with the article.
+        words: Words of a caption that show that it is present.
+        possible_words: Words of a caption beside which it may be present, so that "no" would be
+            unsafe.
+    """
 
     name: str
     words: frozenset[str]
-    perhaps: frozenset[str] = frozenset()
+    possible_words: frozenset[str] = frozenset()
 
 
-def _kinds() -> list[Kind]:
-    def one(name: str, words: str = "", perhaps: str = "") -> Kind:
+def _object_classes() -> list[ObjectClass]:
+    def obj(name: str, words: str = "", possible_words: str = "") -> ObjectClass:
         own = name.rsplit(maxsplit=1)[-1]
         said = frozenset({own, f"{own}s", *words.split()})
-        return Kind(name, said, frozenset(perhaps.split()))
+        return ObjectClass(name, said, frozenset(possible_words.split()))
 
     people = (
         "man men woman women boy boys girl girls child children kid kids person people guy guys"
@@ -65,139 +79,150 @@ def _kinds() -> list[Kind]:
         " crowd family someone adult adults team skateboarder biker cyclist"
     )
     return [
-        one("a person", people, "hand hands he his she her"),
-        one("a man", "men guy guys", people), one("a woman", "women lady ladies", people),
-        one("a child", "children kid kids boy boys girl girls baby toddler", people),
-        one("a dog", "puppy puppies", "animal animals pet"), one("a cat", "kitten", "animal pet"),
-        one("a horse", "horses", "animal animals pony"), one("a bird", "", "animal duck seagull"),
-        one("a bicycle", "bike bikes bicyclist", "cyclist biker"),
-        one("a car", "", "vehicle vehicles traffic truck taxi street road parking"),
-        one("a motorcycle", "motorbike", "bike biker vehicle"), one("a bus", "buses", "vehicle"),
-        one("a train", "", "station tracks"), one("a boat", "canoe kayak", "ship raft water"),
-        one("an airplane", "plane planes airplanes", "jet"), one("a skateboard", "skateboarder"),
-        one("a ball", "football baseball basketball", "soccer tennis game toy"),
-        one("snow", "snowy snowboarder skier", "ice winter ski"),
-        one("water", "ocean lake river sea pool stream creek waves", "beach wet surf boat fishing"),
-        one("a beach", "shore", "sand sandy ocean"), one("a table", "", "desk kitchen restaurant"),
-        one("a mountain", "mountains", "hill cliff peak rock rocks"),
-        one("a toilet", "", "bathroom"),
-        one("a computer", "laptop monitor", "desk screen keyboard"), one("a pizza", "", "food"),
-        one("an elephant", "", "animal"), one("a giraffe", "", "animal"),
-        one("an umbrella", "", "parasol"), one("a bed", "", "bedroom hotel"),
-        one("a bench", "benches", "seat"), one("a tree", "trees woods forest", "grass park yard"),
-        one("a bottle", "", "drink drinking"), one("a banana", "", "fruit food"),
-        one("a clock", "", "watch tower"), one("a kitchen", "", "stove sink cooking"),
+        obj("a person", people, "hand hands he his she her"),
+        obj("a man", "men guy guys", people), obj("a woman", "women lady ladies", people),
+        obj("a child", "children kid kids boy boys girl girls baby toddler", people),
+        obj("a dog", "puppy puppies", "animal animals pet"), obj("a cat", "kitten", "animal pet"),
+        obj("a horse", "horses", "animal animals pony"), obj("a bird", "", "animal duck seagull"),
+        obj("a bicycle", "bike bikes bicyclist", "cyclist biker"),
+        obj("a car", "", "vehicle vehicles traffic truck taxi street road parking"),
+        obj("a motorcycle", "motorbike", "bike biker vehicle"), obj("a bus", "buses", "vehicle"),
+        obj("a train", "", "station tracks"), obj("a boat", "canoe kayak", "ship raft water"),
+        obj("an airplane", "plane planes airplanes", "jet"), obj("a skateboard", "skateboarder"),
+        obj("a ball", "football baseball basketball", "soccer tennis game toy"),
+        obj("snow", "snowy snowboarder skier", "ice winter ski"),
+        obj("water", "ocean lake river sea pool stream creek waves", "beach wet surf boat fishing"),
+        obj("a beach", "shore", "sand sandy ocean"), obj("a table", "", "desk kitchen restaurant"),
+        obj("a mountain", "mountains", "hill cliff peak rock rocks"),
+        obj("a toilet", "", "bathroom"),
+        obj("a computer", "laptop monitor", "desk screen keyboard"), obj("a pizza", "", "food"),
+        obj("an elephant", "", "animal"), obj("a giraffe", "", "animal"),
+        obj("an umbrella", "", "parasol"), obj("a bed", "", "bedroom hotel"),
+        obj("a bench", "benches", "seat"), obj("a tree", "trees woods forest", "grass park yard"),
+        obj("a bottle", "", "drink drinking"), obj("a banana", "", "fruit food"),
+        obj("a clock", "", "watch tower"), obj("a kitchen", "", "stove sink cooking"),
     ]  # fmt: skip
 
 
-KINDS = _kinds()
-_BY_NAME = {kind.name: kind for kind in KINDS}
+OBJECT_CLASSES = _object_classes()
+_BY_NAME = {object_class.name: object_class for object_class in OBJECT_CLASSES}
 
 
-def describing(photos: Iterable[Photo], chance: Random) -> Iterator["Row"]:
-    """One row for each caption."""
+def generate_caption_rows(photos: Iterable[Photo], rng: Random) -> Iterator["QuestionRow"]:
+    """Yield a row for each caption."""
     for photo in photos:
         for caption in photo.captions:
-            asked = CAPTION_QUESTION if chance.random() < 0.5 else chance.choice(_DESCRIBE)
-            yield Row((photo.image,), ((asked, caption),))
+            asked = CAPTION_QUESTION if rng.random() < 0.5 else rng.choice(_CAPTION_PARAPHRASES)
+            yield QuestionRow((photo.image,), ((asked, caption),))
 
 
-def naming(photos: Iterable[Photo], chance: Random) -> Iterator["Row"]:
+def generate_name_rows(photos: Iterable[Photo], rng: Random) -> Iterator["QuestionRow"]:
+    """Yield a row for each labelled photo: what is this?"""
     for photo in photos:
-        asked = NAME if chance.random() < 0.6 else chance.choice(_NAME)
-        yield Row((photo.image,), ((asked, sentence(photo.label or "")),))
+        asked = NAME_QUESTION if rng.random() < 0.6 else rng.choice(_NAME_PARAPHRASES)
+        yield QuestionRow((photo.image,), ((asked, to_sentence(photo.label or "")),))
 
 
-def presence(
-    photos: Iterable[Photo], turns: int, chance: Random, varied: bool = False
-) -> Iterator["Row"]:
-    """Rows of up to `turns` yes-or-no questions, each decided by itself.
+def generate_presence_rows(
+    photos: Iterable[Photo], turns: int, rng: Random, paraphrase: bool = False
+) -> Iterator["QuestionRow"]:
+    """Yield rows of yes-or-no questions; each answer is yes with a probability of one half.
 
-    What is asked for in vain is what is often there in other photos, in proportion. Half of them
-    are asked in other words where they are `varied`.
+    Absent objects are drawn in proportion to how often they are in other photos.
+
+    Args:
+        photos: The photos to ask about.
+        turns: Questions of a row at most.
+        rng: Decides what is asked.
+        paraphrase: Whether half of the questions are asked in other words.
     """
 
     def asked(thing: str, photo: Photo) -> str:
-        if not varied or chance.random() < 0.5:
-            return is_there(thing)
-        return chance.choice((*_IS_THERE, _IS_THIS) if photo.label else _IS_THERE).format(thing)
+        if not paraphrase or rng.random() < 0.5:
+            return format_presence_question(thing)
+        return rng.choice((*_PRESENCE, _LABEL_PRESENCE) if photo.label else _PRESENCE).format(thing)
 
     chosen = list(photos)
-    counts = Counter(thing for photo in chosen for thing in _there(photo))
+    counts = Counter(thing for photo in chosen for thing in _present_objects(photo))
     for photo in chosen:
-        there, said = _there(photo), []
-        absent = {thing: counts[thing] for thing in counts if not _perhaps(photo, thing)}
+        there, said = _present_objects(photo), []
+        absent = {thing: counts[thing] for thing in counts if not _may_contain(photo, thing)}
         for _ in range(turns):
-            if not there or not absent:  # going on would give one answer away
+            if not there or not absent:  # with only one answer possible, it would be known
                 break
-            if chance.random() < 0.5:
-                said.append((asked(there.pop(chance.randrange(len(there))), photo), "Yes."))
+            if rng.random() < 0.5:
+                said.append((asked(there.pop(rng.randrange(len(there))), photo), "Yes."))
             else:
-                (thing,) = chance.choices(list(absent), list(absent.values()))
+                (thing,) = rng.choices(list(absent), list(absent.values()))
                 del absent[thing]
                 said.append((asked(thing, photo), "No."))
         if said:
-            yield Row((photo.image,), tuple(said))
+            yield QuestionRow((photo.image,), tuple(said))
 
 
-def several(photos: list[Photo], count: int, chance: Random) -> Iterator["Row"]:
-    """Rows of two pictures: both at once, one after the other, or to choose from."""
+def generate_pair_rows(photos: list[Photo], count: int, rng: Random) -> Iterator["QuestionRow"]:
+    """Yield up to `count` rows about two photos: both at once, in turn, or to choose from."""
     for number in range(count):
-        pair = chance.sample(photos, 2)
-        things = [photo.label or chance.choice(photo.captions).rstrip(".") for photo in pair]
+        pair = rng.sample(photos, 2)
+        things = [photo.label or rng.choice(photo.captions).rstrip(".") for photo in pair]
         if things[0] == things[1]:
             continue
         images = tuple(photo.image for photo in pair)
-        order = [0, 1] if chance.random() < 0.5 else [1, 0]
+        order = [0, 1] if rng.random() < 0.5 else [1, 0]
         at = order[0]
         if number % 3 == 0:
-            asked = [f"What is in the {_NUMBERS[at]} picture?" for at in order]
-            told = [sentence(things[at]) for at in order]
-            yield Row(images, tuple(zip(asked, told, strict=True)))
+            asked = [f"What is in the {_ORDINALS[at]} picture?" for at in order]
+            told = [to_sentence(things[at]) for at in order]
+            yield QuestionRow(images, tuple(zip(asked, told, strict=True)))
         elif number % 3 == 1:
-            question = NAME if pair[0].label else CAPTION_QUESTION
-            following = chance.choice(["And this?", question])
+            question = NAME_QUESTION if pair[0].label else CAPTION_QUESTION
+            following = rng.choice(["And this?", question])
             said = [
-                (question, sentence(things[0])),
-                (f"<image>\n{following}", sentence(things[1])),
-                (f"What was in the {_NUMBERS[at]} picture?", sentence(things[at])),
+                (question, to_sentence(things[0])),
+                (f"<image>\n{following}", to_sentence(things[1])),
+                (f"What was in the {_ORDINALS[at]} picture?", to_sentence(things[at])),
             ]
-            yield Row(images, tuple(said))
+            yield QuestionRow(images, tuple(said))
         else:
             thing = things[at][:1].lower() + things[at][1:]
             question = f"Which picture shows {thing}, the first or the second?"
-            yield Row(images, ((question, f"The {_NUMBERS[at]}."),))
+            yield QuestionRow(images, ((question, f"The {_ORDINALS[at]}."),))
 
 
 @dataclass(frozen=True)
-class Row:
-    """Turns of question and answer about pictures; those that no question marks come first."""
+class QuestionRow:
+    """Questions and answers about images.
+
+    Images without an <image> tag in a question come before the first question.
+    """
 
     images: tuple[str, ...]
     turns: tuple[tuple[str, str], ...]
 
 
-def is_there(thing: str) -> str:
+def format_presence_question(thing: str) -> str:
+    """Return the question whether a thing, with its article, is in the picture."""
     return f"Is there {thing} in this picture? Answer yes or no."
 
 
-def sentence(thing: str) -> str:
+def to_sentence(thing: str) -> str:
+    """Return a phrase as a sentence: capitalized, with a full stop."""
     return f"{thing[:1].upper()}{thing[1:]}."
 
 
-def _there(photo: Photo) -> list[str]:
+def _present_objects(photo: Photo) -> list[str]:
     if photo.label:
         return [photo.label]
     words = _words(" ".join(photo.captions))
-    return [kind.name for kind in KINDS if words & kind.words]
+    return [object_class.name for object_class in OBJECT_CLASSES if words & object_class.words]
 
 
-def _perhaps(photo: Photo, thing: str) -> bool:
-    """Whether a thing is in a photo, or may be."""
+def _may_contain(photo: Photo, thing: str) -> bool:
+    """Return whether an object is in a photo, or may be."""
     words = _words(" ".join(photo.captions))
     if photo.label is None:
-        kind = _BY_NAME[thing]
-        return bool(words & (kind.words | kind.perhaps))
+        object_class = _BY_NAME[thing]
+        return bool(words & (object_class.words | object_class.possible_words))
     return bool(words & (_words(thing) - {"a", "an"}))
 
 
@@ -205,8 +230,8 @@ def _words(text: str) -> set[str]:
     return set(re.findall(r"[a-z]+", text.lower()))
 
 
-def _grammatical(name: str) -> str:
-    """Without an article before a plural."""
+def _fix_article(name: str) -> str:
+    """Remove the article before a plural."""
     article, _, rest = name.partition(" ")
     plural = rest.endswith("s") and not rest.endswith(("ss", "us"))
     return rest if plural and article in ("a", "an") else name

@@ -13,7 +13,11 @@ from PIL import Image
 from mmtrain.data import llava
 from mmtrain.recipes import pseudo_labels, question_templates
 from mmtrain.recipes.mix import mix
-from mmtrain.recipes.question_templates import Photo
+from mmtrain.recipes.question_templates import (
+    Photo,
+    format_presence_question,
+    generate_presence_rows,
+)
 from mmtui.pipeline.assets.fetch import silent
 
 LABELS = ("a samoyed", "a t-shirt", "a pants", "a royal gala in a grocery store")
@@ -143,7 +147,7 @@ def test_presence_asks_as_often_for_what_is_there_as_for_what_is_not(shared):
 
     train = coco.load_split(shared / "captions").train
     photos = [Photo(item.image.name, item.captions) for item in train]
-    rows = list(question_templates.presence(photos, 4, Random(0)))
+    rows = list(generate_presence_rows(photos, 4, Random(0)))
     answers = Counter(answer for row in rows for _, answer in row.turns)
     assert answers["Yes."] / answers.total() == pytest.approx(0.5, abs=0.03)
     captions = {photo.image: " ".join(photo.captions).lower() for photo in photos}
@@ -157,30 +161,35 @@ def test_the_things_of_a_kind_are_not_asked_for_as_absent():
     photo = Photo("a.jpg", ("A player kicks a ball.", "Children on a field."))
     others = Photo("b.jpg", ("A man with a dog and a cat, on a bus, by the sea.",)), photo
     for seed in range(50):
-        for row in question_templates.presence([photo, *others], 4, Random(seed)):
+        for row in generate_presence_rows([photo, *others], 4, Random(seed)):
             if row.images == ("a.jpg",):
                 absent = {question for question, answer in row.turns if answer == "No."}
                 people = ("a man", "a person", "a child")
-                assert not {question_templates.is_there(thing) for thing in people} & absent
+                assert not {format_presence_question(thing) for thing in people} & absent
 
 
 def test_presence_is_learnt_in_several_words_and_tested_in_one():
     photos = [Photo(label, (f"A photo of {label}.",)) for label in ("a cup", "a cat", "shoes")]
-    tested = list(question_templates.presence(photos, 1, Random(0)))
+    tested = list(generate_presence_rows(photos, 1, Random(0)))
     assert all(q.endswith("Answer yes or no.") for row in tested for q, _ in row.turns)
     said = set()
     for seed in range(50):
-        for row in question_templates.presence(photos, 1, Random(seed), varied=True):
+        for row in generate_presence_rows(photos, 1, Random(seed), paraphrase=True):
             for question, answer in row.turns:
                 assert (answer == "Yes.") == (row.images[0] in question)
                 (thing,) = (photo.image for photo in photos if photo.image in question)
                 said.add(question.replace(thing, "X"))
-    assert said >= {question_templates.is_there("X"), "Is there X?", "Do you see X?", "Is this X?"}
+    assert said >= {
+        format_presence_question("X"),
+        "Is there X?",
+        "Do you see X?",
+        "Is this X?",
+    }
 
 
 def test_answers_about_two_pictures_refer_to_the_right_one():
     photos = [Photo(label, (f"A photo of {label}.",)) for label in ("a cup", "a cat", "shoes")]
-    rows = list(question_templates.several(photos, 60, Random(1)))
+    rows = list(question_templates.generate_pair_rows(photos, 60, Random(1)))
     assert len(rows) == 60
     for row in rows:
         for question, answer in row.turns:
@@ -189,7 +198,7 @@ def test_answers_about_two_pictures_refer_to_the_right_one():
                 named = question.removeprefix("Which picture shows ").partition(",")[0]
                 assert answer == ("The first." if row.images[0] == named else "The second.")
             elif "was" in question or "picture" in question:
-                assert answer == question_templates.sentence(row.images[ordinal])
+                assert answer == question_templates.to_sentence(row.images[ordinal])
 
 
 def test_labels_are_things_with_their_articles():
@@ -252,7 +261,7 @@ def test_questions_are_asked_of_other_pictures_with_what_is_likely_there():
     def look(names):
         return {name: features[name] for name in names if name in features}
 
-    made = list(pseudo_labels.asked_elsewhere(rows, 3, look, Random(0), silent))
+    made = list(pseudo_labels.generate_pseudo_labels(rows, 3, look, Random(0), silent))
     asked = [(row["image"][0], row["conversations"][0]["value"]) for row in made]
     assert not own & set(asked)  # of those the answers are known
     assert 30 < len({picture for picture, _ in asked} & set(features)) == len(dict(asked))
