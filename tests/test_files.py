@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mmtui.errors import InputError
-from mmtui.files import replacing
+from mmtui.files import check_destination, read_json, replacing
 
 
 def test_the_new_file_takes_the_place_of_the_old_one_and_keeps_its_mode(tmp_path: Path) -> None:
@@ -56,3 +56,47 @@ def test_only_a_regular_file_is_replaced(tmp_path: Path, kind: str) -> None:
         aside.write_text("new")
     assert target.read_text() == "precious"
     assert sorted(tmp_path.iterdir()) == [place, target]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_json_is_read_with_and_without_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "spec.json"
+    file.write_text('{"name": "\u00e9"}', encoding)
+    assert read_json(file) == {"name": "\u00e9"}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "is empty"),
+        (b" \n", "is empty"),
+        (b'{"name": "smol"', "is cut off"),
+        (b'{"name": smol}', "can't be read as JSON: Expecting value at line 1, column 10"),
+        (b"\xff\xfe\xff", "is not UTF-8 text"),
+        (b'{"name": "\xe9"}', "is not UTF-8 text: byte 10 is wrong"),
+        (b"[" * 100_000, "can't be read as JSON"),
+        (b"1" * 5000, "can't be read as JSON"),
+    ],
+    ids=["empty", "blank", "cut off", "no JSON", "half a character", "Latin-1", "deep", "long"],
+)
+def test_a_file_without_usable_json_is_named_with_the_reason(
+    tmp_path: Path, data: bytes, message: str
+) -> None:
+    file = tmp_path / "spec.json"
+    file.write_bytes(data)
+    with pytest.raises(InputError) as refused:
+        read_json(file)
+    assert str(refused.value).startswith(f"{file} ") and message in str(refused.value)
+
+
+def test_a_file_that_can_t_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"missing\.json can't be read: No such file"):
+        read_json(tmp_path / "missing.json")
+
+
+def test_a_destination_is_checked_before_anything_is_computed(tmp_path: Path) -> None:
+    check_destination(tmp_path / "new.json")
+    for place in (tmp_path, tmp_path / "missing" / "new.json"):
+        with pytest.raises(InputError, match="folder"):
+            check_destination(place)
+    assert not list(tmp_path.iterdir())
