@@ -1,8 +1,10 @@
 """The machine and the versions of what runs on it, found out without importing any of that."""
 
 import importlib.metadata
+import math
 import os
 import platform
+from pathlib import Path
 
 import mmtui
 
@@ -34,6 +36,36 @@ def cores() -> set[int]:
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))
+
+
+def count_cores() -> int:
+    """Return how many threads can compute at once: the physical cores this process may use.
+
+    CPU affinity and the quota of a container (cgroup v1 and v2) are respected. A second thread on
+    a core would only wait.
+    """
+    import psutil
+
+    physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    quota = math.ceil(min(_read_quota(), physical))
+    return max(1, min(physical, len(cores()), quota))
+
+
+def _read_quota(root: Path = Path("/sys/fs/cgroup")) -> float:
+    """Return the cores that a container may use; infinity without a limit."""
+    try:
+        quota, period = (root / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = (root / "cpu" / "cpu.cfs_quota_us").read_text().strip()
+            period = (root / "cpu" / "cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return math.inf
+    try:
+        cores = int(quota) / int(period)
+    except (ValueError, ZeroDivisionError):  # "max" stands for no limit
+        return math.inf
+    return cores if cores > 0 else math.inf
 
 
 def processor() -> str:

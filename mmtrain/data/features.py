@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,8 +24,7 @@ from mmtui.errors import InputError
 from mmtui.pipeline.assets import fetch
 from mmtui.pipeline.assets.fetch import Report
 from mmtui.pipeline.assets.spec import VisionSpec
-from mmtui.pipeline.vision import tags
-from mmtui.pipeline.vision.tags import Naming
+from mmtui.pipeline.vision.classifier import Classifier, load_classifier
 from mmtui.pipeline.vision.tower import VisionTower
 
 View = Literal["plain", "mirrored"]
@@ -46,11 +45,18 @@ class FeatureStore:
         self._folder = fetch.cache_dir() / "features" / _fingerprint(spec)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._hashes = _Hashes(fetch.cache_dir() / "features" / "files.sqlite")
-        self._naming: Callable[[], Naming | None] = cache(lambda: tags.of(spec, report))
+        self._spec = spec
         self._named: dict[str, str] = {}
         self._shards: dict[Path, Any] = {}
         self._rows: dict[str, tuple[Any, int]] = {}
         self._open_shards()
+
+    @cached_property
+    def _classifier(self) -> Classifier | None:
+        if not self._spec.names:
+            return None
+        weights = fetch.fetch(self._spec.weights, self._report)
+        return load_classifier(weights, self._spec.names)
 
     def key(self, image: Path, view: View = "plain") -> str:
         """What names the picture of a file in a prompt and in the store."""
@@ -65,8 +71,9 @@ class FeatureStore:
     def names(self, key: str) -> str:
         """What the tower takes the picture for, as a prompt says it."""
         if key not in self._named:
-            named = self._naming()
-            self._named[key] = named(self[key]) if named else ""
+            classifier = self._classifier
+            features = self[key].float().cpu().numpy()
+            self._named[key] = classifier.name(features) if classifier else ""
         return self._named[key]
 
     def ensure(

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from mmtrain.options import ProjectorInit
-from mmtui.errors import MissingError, MmtuiError
+from mmtui.errors import InputError, MissingError, MmtuiError
 from mmtui.pipeline.assets import fetch
 from mmtui.pipeline.assets.spec import VisionSpec
 from mmtui.pipeline.engines.torch_language import LanguageModel
+from mmtui.pipeline.vision.classifier import list_imagenet_classes, load_classifier
 from mmtui.pipeline.vision.projector import Kind, Projector, make
-from mmtui.pipeline.vision.tags import class_names, classifier
 
 RIDGE_IMAGES = 2000  # pictures whose captions the ridge regression is fitted to
 
@@ -117,15 +117,17 @@ def _load_concepts(spec: VisionSpec) -> tuple[Tensor, list[str]]:
     Raises:
         MissingError: The tower has neither.
     """
-    names = class_names()
+    names = list_imagenet_classes()
     weights = fetch.fetch(spec.weights)
     if spec.architecture == "open_clip":
         return _encode_concepts(str(weights), names), names
-    classes, _ = classifier(weights)
-    if len(classes) != len(names):
+    try:
+        classifier = load_classifier(weights, spec.names)
+    except InputError as error:
         raise MissingError(
             "this tower's classifier does not have the classes of ImageNet", "pass --init ridge"
-        )
+        ) from error
+    classes = torch.from_numpy(classifier.weight)
     return _center(classes), names
 
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from mmtui.pipeline.engines.torch_language import LanguageModel
     from mmtui.pipeline.speech.sound import Clip
     from mmtui.pipeline.speech.transcription import SpeechModel, Transcript
+    from mmtui.pipeline.vision.classifier import Classifier
     from mmtui.pipeline.vision.projector import Projector
-    from mmtui.pipeline.vision.tags import Naming
     from mmtui.pipeline.vision.tower import VisionTower
 
 # Memory as mmtrain's pre-flight estimates it, time at 40 % of the tensor cores' peak in bf16.
@@ -101,7 +101,7 @@ class Assistant:
             self.check_sight()
         _ = self._engine
         if pictures:
-            _ = self._tower, self._naming, self._projector
+            _ = self._tower, self._classifier, self._projector
         return time.perf_counter() - began
 
     def prepare(self) -> Path:
@@ -257,7 +257,9 @@ class Assistant:
             with torch.inference_mode():
                 patches = self._tower.encode([picture.image])
                 self._features[sha256] = self._projector(patches)[0]
-                self._names[sha256] = self._naming(patches[0]) if self._naming else ""
+                self._names[sha256] = (
+                    self._classifier.name(patches[0].cpu().numpy()) if self._classifier else ""
+                )
         if new:
             self._report("seeing", len(new), len(new))
         wanted = {picture.sha256: self._features[picture.sha256] for picture in pictures}
@@ -338,11 +340,14 @@ class Assistant:
         return VisionTower(self.spec.vision, weights).to(self._language.device)
 
     @cached_property
-    def _naming(self) -> "Naming | None":
-        from mmtui.pipeline.vision import tags
+    def _classifier(self) -> "Classifier | None":
+        from mmtui.pipeline.vision.classifier import load_classifier
 
         assert self.spec.vision is not None
-        return tags.of(self.spec.vision, self._report)
+        if not self.spec.vision.names:
+            return None
+        weights = fetch.fetch(self.spec.vision.weights, self._report)
+        return load_classifier(weights, self.spec.vision.names)
 
     @cached_property
     def _projector(self) -> "Projector":

@@ -161,7 +161,7 @@ def _llama_cpp(model: Checkpoint) -> Measure:
     """llama-cpp-python's own generation, on the file that ours loads, with as many threads."""
     from llama_cpp import Llama
 
-    from mmtui.pipeline.engines.threads import count_cores
+    from mmtui.machine import count_cores
 
     language = model.spec.language
     weights = fetch.fetch(language.weights)

@@ -6,9 +6,7 @@ on two cores with one busy process, two threads decode at a tenth of the speed o
 """
 
 import math
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import psutil
 
@@ -41,7 +39,7 @@ class ThreadCount:
             read: Returns the time that all cores have run, and what other processes used of it,
                 in seconds; asks the operating system by default.
         """
-        self.value = self._most = most or count_cores()
+        self.value = self._most = most or machine.count_cores()
         self._cores = psutil.cpu_count() or 1
         self._read = read or _read_times
         self._last = self._read()
@@ -64,31 +62,3 @@ def _read_times() -> tuple[float, float]:
     total = sum(getattr(times, name) for name in times._fields if not name.startswith("guest"))
     idle = times.idle + getattr(times, "iowait", 0.0)
     return total, total - idle - own.user - own.system
-
-
-def count_cores() -> int:
-    """Return how many threads can compute at once: the physical cores this process may use.
-
-    CPU affinity and the quota of a container (cgroup v1 and v2) are respected. A second thread on
-    a core would only wait.
-    """
-    physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    quota = math.ceil(min(_read_quota(), physical))
-    return max(1, min(physical, len(machine.cores()), quota))
-
-
-def _read_quota(root: Path = Path("/sys/fs/cgroup")) -> float:
-    """Return the cores that a container may use; infinity without a limit."""
-    try:
-        quota, period = (root / "cpu.max").read_text().split()
-    except (OSError, ValueError):
-        try:
-            quota = (root / "cpu" / "cpu.cfs_quota_us").read_text().strip()
-            period = (root / "cpu" / "cpu.cfs_period_us").read_text().strip()
-        except OSError:
-            return math.inf
-    try:
-        cores = int(quota) / int(period)
-    except (ValueError, ZeroDivisionError):  # "max" stands for no limit
-        return math.inf
-    return cores if cores > 0 else math.inf

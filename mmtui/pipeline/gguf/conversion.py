@@ -1,23 +1,17 @@
 """Weights in another form, made once and kept in the cache, whole or not at all."""
 
-import hashlib
-import json
 import shutil
-import time
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmtui.errors import InputError
 from mmtui.pipeline import tokenizer
-from mmtui.pipeline.assets import fetch
+from mmtui.pipeline.assets.derived import ensure_folder, hash_files
 from mmtui.pipeline.assets.fetch import Report
-from mmtui.pipeline.assets.spec import Pin, Precision
+from mmtui.pipeline.assets.spec import Precision
 from mmtui.pipeline.gguf import layout, lora, vocabulary, writer
 from mmtui.pipeline.gguf.writer import Quantization
 
-_MANIFEST = "manifest.json"
 REVISION = 2  # of what is made here; a change makes everyone convert anew
 # What a precision of spec.json is in a GGUF. 8 bits are as good as 16, and faster on a CPU.
 QUANTIZATIONS: dict[Precision, Quantization] = {
@@ -25,7 +19,6 @@ QUANTIZATIONS: dict[Precision, Quantization] = {
 }  # fmt: skip
 # What a conversion takes of the disk, at the most, in sizes of weights in 16 bits.
 SIZES: dict[Quantization, float] = {"f32": 2.1, "bf16": 1.1, "f16": 1.1, "q8_0": 0.6, "q4_0": 0.4}
-UNUSED_S = 30 * 24 * 3600.0  # after which a conversion is removed
 
 
 @dataclass(frozen=True)
@@ -34,41 +27,6 @@ class Gguf:
 
     model: Path
     folder: Path
-
-
-def kept(name: str, needed: int, write: Callable[[Path], None]) -> Path:
-    """The folder of the cache that `write` fills, if it is not there and intact."""
-    target = fetch.cache_dir() / "converted" / name
-    if _is_intact(target):
-        with suppress(OSError):  # a cache that is only read
-            (target / _MANIFEST).touch()
-        return target
-    _remove_unused(target.parent)
-    with fetch.workspace(name, needed=needed) as work:
-        if not _is_intact(target):
-            write(work)
-            files = [path for path in sorted(work.iterdir()) if path.is_file()]
-            pins = [Pin(path.name, path.stat().st_size, fetch.sha256(path)) for path in files]
-            (work / _MANIFEST).write_text(json.dumps([vars(pin) for pin in pins]))
-            target.mkdir(parents=True, exist_ok=True)
-            for path in [*files, work / _MANIFEST]:  # the manifest last: it vouches
-                path.replace(target / path.name)
-    return target
-
-
-def _remove_unused(folder: Path) -> None:
-    """Each adapter that was ever tried has left one."""
-    for manifest in folder.glob(f"*/{_MANIFEST}"):
-        if time.time() - manifest.stat().st_mtime > UNUSED_S:
-            shutil.rmtree(manifest.parent, ignore_errors=True)
-
-
-def _is_intact(target: Path) -> bool:
-    try:
-        pins = [Pin(**pin) for pin in json.loads((target / _MANIFEST).read_bytes())]
-    except (OSError, ValueError, TypeError):
-        return False
-    return bool(pins) and all(fetch.intact(target / pin.name, pin) for pin in pins)
 
 
 def gguf_in(weights: Path) -> Path | None:
@@ -110,7 +68,7 @@ def to_gguf(weights: Path, adapter: Path | None, precision: Precision, report: R
     parts += [beside / file for file in tokenizer.FILES if (beside / file).exists()]
     if adapter is not None:
         parts += [adapter / lora.SETTINGS, adapter / lora.WEIGHTS]
-    name = f"{weights.stem}-{key(parts)}-{quantization}-{REVISION}"
+    name = f"{weights.stem}-{hash_files(parts)}-{quantization}-{REVISION}"
 
     def write(work: Path) -> None:
         if source is not None and adapter is not None:
@@ -121,7 +79,7 @@ def to_gguf(weights: Path, adapter: Path | None, precision: Precision, report: R
             copy_tokenizer(weights, work)
 
     quarters = 4 if source is not None else 1  # it may hold 4 bits a weight
-    folder = kept(name, needed=int(quarters * SIZES[quantization] * size), write=write)
+    folder = ensure_folder(name, needed=int(quarters * SIZES[quantization] * size), write=write)
     return Gguf(folder / "model.gguf", folder)
 
 
@@ -140,13 +98,6 @@ def _tokenizer(source: Path) -> Path:
         facts = layout.Facts(layout.reader(source))
         vocabulary.restore(facts.values, work)
 
-    return kept(f"{source.stem}-{key([source])}-tokenizer-{REVISION}", 10_000_000, write)
-
-
-def key(parts: list[Path]) -> str:
-    """Of all bytes that a conversion is made of."""
-    try:
-        digests = [fetch.digest(path) for path in parts]
-    except OSError as error:
-        raise InputError(f"{error.filename} can't be read: {error.strerror}") from error
-    return hashlib.sha256("".join(digests).encode()).hexdigest()[:12]
+    return ensure_folder(
+        f"{source.stem}-{hash_files([source])}-tokenizer-{REVISION}", 10_000_000, write
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mmtui.errors import InputError
-from mmtui.pipeline.assets import fetch
+from mmtui.pipeline.assets import derived, fetch
 from mmtui.pipeline.assets.fetch import Report
 from mmtui.pipeline.gguf import conversion, layout, vocabulary
 from mmtui.pipeline.tokenizer import FILES
@@ -26,9 +26,9 @@ def convert(source: Path, digest: str, report: Report = fetch.silent) -> Path:
     beside = [file for name in FILES if (file := source.parent / name).exists()]
     name = f"{source.stem}-{digest[:12]}-{REVISION}"
     if beside:
-        name += f"-{conversion.key(beside)}"
+        name += f"-{derived.hash_files(beside)}"
     needed = 3 * source.stat().st_size
-    return conversion.kept(name, needed, lambda work: _write(source, work, report))
+    return derived.ensure_folder(name, needed, lambda work: _write(source, work, report))
 
 
 def _write(source: Path, folder: Path, report: Report) -> None:

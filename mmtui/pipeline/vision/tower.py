@@ -5,12 +5,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from mmtui.errors import InputError
 from mmtui.pipeline.assets.spec import VisionSpec
+from mmtui.pipeline.vision.preprocessing import preprocess
 
 
 class VisionTower(nn.Module):
@@ -19,17 +21,7 @@ class VisionTower(nn.Module):
     def __init__(self, spec: VisionSpec, weights: Path) -> None:
         """Raises InputError if the weights are not those of the spec's architecture."""
         super().__init__()
-        from torchvision import transforms  # open_clip's own are the same, and 2 s later
-
         self.spec = spec
-        self.preprocess: Any = transforms.Compose(
-            [
-                transforms.Resize(spec.image_size, transforms.InterpolationMode.BICUBIC),
-                transforms.CenterCrop(spec.image_size),
-                transforms.ToTensor(),
-                transforms.Normalize(spec.mean, spec.std),
-            ]
-        )
         if spec.architecture == "open_clip":
             visual = _load_open_clip(weights)
         else:
@@ -43,8 +35,10 @@ class VisionTower(nn.Module):
     def encode(self, images: list[Image.Image]) -> Tensor:
         """RGB pictures -> (len(images), patches, width), in fp32."""
         device = next(self.visual.parameters()).device
-        pixels = torch.stack([self.preprocess(_middle(image)) for image in images]).to(device)
-        features = _pool(self._features(pixels), self.spec.patches)
+        pixels = np.stack([preprocess(image, self.spec) for image in images])
+        features = average_patches(
+            self.forward(torch.from_numpy(pixels).to(device)), self.spec.patches
+        )
         expected = (len(images), self.spec.patches, self.spec.width)
         if features.shape != expected:
             raise InputError(
@@ -53,7 +47,8 @@ class VisionTower(nn.Module):
             )
         return features
 
-    def _features(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Pixels (batch, 3, side, side) -> features (batch, patches, width), not averaged yet."""
         trunk = getattr(self.visual, "trunk", self.visual)  # timm's, which open_clip may wrap
         if not hasattr(trunk, "forward_features"):  # open_clip's own ViT: (pooled, tokens)
             tokens: Tensor = trunk(pixels)[1]
@@ -64,24 +59,16 @@ class VisionTower(nn.Module):
         return features[:, trunk.num_prefix_tokens :]
 
 
-def _pool(features: Tensor, patches: int) -> Tensor:
-    """(batch, n * n, width) -> (batch, patches, width): the mean of neighbours, for squares."""
+def average_patches(features: Tensor, patches: int) -> Tensor:
+    """Average neighbours: (batch, n * n, width) -> (batch, patches, width).
+
+    Features of another shape, and those that are few enough already, are returned as they are.
+    """
     rows, wanted = math.isqrt(features.shape[1]), math.isqrt(patches)
     if patches >= features.shape[1] or rows**2 != features.shape[1] or wanted**2 != patches:
         return features
     grid = features.transpose(1, 2).reshape(len(features), -1, rows, rows)
     return nn.functional.adaptive_avg_pool2d(grid, wanted).flatten(2).transpose(1, 2)
-
-
-def _middle(image: Image.Image) -> Image.Image:
-    """The part of a very long picture from which the crop at the centre is taken.
-
-    Resizing a strip of one pixel by millions as a whole would take all memory.
-    """
-    short = min(image.size)
-    width, height = (min(side, 2 * short) for side in image.size)
-    left, top = (image.width - width) // 2, (image.height - height) // 2
-    return image.crop((left, top, left + width, top + height))
 
 
 def _load_open_clip(weights: Path) -> nn.Module:

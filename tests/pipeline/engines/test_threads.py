@@ -6,8 +6,10 @@ import os
 import psutil
 import pytest
 
+from mmtui import machine
+from mmtui.machine import count_cores
 from mmtui.pipeline.engines import threads
-from mmtui.pipeline.engines.threads import MEASURED_S, ThreadCount, count_cores
+from mmtui.pipeline.engines.threads import MEASURED_S, ThreadCount
 
 
 class Machine:
@@ -29,10 +31,10 @@ class Machine:
 
 @pytest.mark.parametrize("cores", [1, 2, 4, 8, 64])
 def test_a_quiet_machine_uses_all_cores(cores, monkeypatch):
-    machine = Machine(cores, monkeypatch)
+    fake = Machine(cores, monkeypatch)
     for _ in range(5):
-        machine.run(busy=0.05)
-        assert machine.threads.value == cores
+        fake.run(busy=0.05)
+        assert fake.threads.value == cores
 
 
 @pytest.mark.parametrize(
@@ -40,19 +42,19 @@ def test_a_quiet_machine_uses_all_cores(cores, monkeypatch):
     [(1, 1, 1), (2, 1, 1), (2, 2, 1), (2, 5, 1), (4, 1, 3), (8, 3, 5), (8, 8, 1), (64, 20, 44)],
 )
 def test_busy_cores_are_left_to_others_and_taken_back(cores, busy, expected, monkeypatch):
-    machine = Machine(cores, monkeypatch)
+    fake = Machine(cores, monkeypatch)
     for _ in range(10):
-        machine.run(busy)
-    assert abs(machine.threads.value - expected) <= (1 if cores > 8 else 0)
+        fake.run(busy)
+    assert abs(fake.threads.value - expected) <= (1 if cores > 8 else 0)
     for _ in range(2):
-        machine.run(busy=0)
-    assert machine.threads.value == cores
+        fake.run(busy=0)
+    assert fake.threads.value == cores
 
 
 def test_the_load_is_not_read_from_less_than_a_few_ticks(monkeypatch):
-    machine = Machine(2, monkeypatch)
-    machine.run(busy=2, seconds=MEASURED_S / 10)
-    assert machine.threads.value == 2
+    fake = Machine(2, monkeypatch)
+    fake.run(busy=2, seconds=MEASURED_S / 10)
+    assert fake.threads.value == 2
 
 
 def test_this_process_does_not_count_as_another():
@@ -86,4 +88,4 @@ def test_the_quota_of_a_container_is_read(files, expected, tmp_path):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert threads._read_quota(tmp_path) == expected
+    assert machine._read_quota(tmp_path) == expected

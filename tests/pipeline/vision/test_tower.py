@@ -15,6 +15,7 @@ from PIL import Image
 from mmtui.errors import InputError
 from mmtui.pipeline.assets import checkpoint, fetch
 from mmtui.pipeline.assets.spec import Asset, VisionSpec
+from mmtui.pipeline.vision.preprocessing import preprocess
 from mmtui.pipeline.vision.tower import VisionTower
 
 
@@ -26,6 +27,10 @@ def spec_of(architecture: str, size: int, patches: int, width: int) -> VisionSpe
 def noise(width: int = 90, height: int = 70) -> Image.Image:
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return Image.fromarray(pixels)
+
+
+def pixels(tower: VisionTower) -> torch.Tensor:
+    return torch.from_numpy(preprocess(noise(), tower.spec))[None]
 
 
 def test_a_tower_of_tinyclip_s_size_is_what_the_spec_of_phi2_says(save_clip, tmp_path):
@@ -42,9 +47,9 @@ def test_clip_tokens_are_the_last_layer_after_ln_post_without_class_token(tiny_c
 
     visual = tower.visual
     with torch.no_grad():
-        before = visual.forward_intermediates(
-            tower.preprocess(noise())[None], indices=1, output_fmt="NLC"
-        )["image_intermediates"][-1]
+        before = visual.forward_intermediates(pixels(tower), indices=1, output_fmt="NLC")[
+            "image_intermediates"
+        ][-1]
         expected = visual.ln_post(before)
     torch.testing.assert_close(features[:1], expected)
     assert not torch.allclose(features[:1], before, atol=0.1)
@@ -65,23 +70,27 @@ def test_a_batch_is_its_pictures(tiny_clip):
 
 
 def test_a_strip_is_cropped_before_it_is_resized(tiny_clip):
-    tower = VisionTower(spec_of("open_clip", 64, 16, 128), tiny_clip)
+    spec = spec_of("open_clip", 64, 16, 128)
+    tower = VisionTower(spec, tiny_clip)
     assert tower.encode([Image.new("RGB", (1, 60_000_000))]).isfinite().all()
     wide = noise(1024, 128)
-    whole = tower.preprocess(wide)
-    middle = tower.preprocess(wide.crop((384, 0, 640, 128)))
-    torch.testing.assert_close(middle, whole, atol=0.02, rtol=0)
+    whole = preprocess(wide, spec)
+    middle = preprocess(wide.crop((384, 0, 640, 128)), spec)
+    np.testing.assert_allclose(middle, whole, atol=0.02, rtol=0)
 
 
-def test_pictures_are_prepared_as_open_clip_does():
-    spec = checkpoint.find("smol").spec.vision
-    tower = VisionTower(spec, fetch.fetch(spec.weights))
+@pytest.mark.parametrize(
+    ("width", "height"), [(640, 480), (480, 640), (260, 260), (261, 259), (17, 23), (333, 512)]
+)
+@pytest.mark.parametrize("size", [260, 224, 65])
+def test_pictures_are_prepared_as_open_clip_does(width, height, size):
+    spec = spec_of("open_clip", size, 16, 128)
     cfg = PreprocessCfg(
-        size=spec.image_size, mean=spec.mean, std=spec.std,
-        interpolation="bicubic", resize_mode="shortest",
-    )  # fmt: skip
-    picture = noise(640, 480)
-    assert torch.equal(tower.preprocess(picture), image_transform_v2(cfg, is_train=False)(picture))
+        size=size, mean=spec.mean, std=spec.std, interpolation="bicubic", resize_mode="shortest"
+    )
+    picture = noise(width, height)
+    expected = image_transform_v2(cfg, is_train=False)(picture)
+    assert torch.equal(torch.from_numpy(preprocess(picture, spec)), expected)
 
 
 def ported_name(name: str, depths: list[int], expands: bool) -> str:
@@ -125,7 +134,7 @@ def test_efficientnet_tensors_of_the_port_arrive_by_name(efficientnet, tmp_path)
     torch.save(state, weights)
     tower = VisionTower(spec_of("tf_efficientnet_lite2", 260, 81, 1280), weights)
     with torch.no_grad():
-        expected = efficientnet.forward_features(tower.preprocess(noise())[None])
+        expected = efficientnet.forward_features(pixels(tower))
     features = tower.encode([noise()])
     torch.testing.assert_close(features, expected.flatten(2).transpose(1, 2))
 
@@ -158,7 +167,7 @@ def test_a_clip_whose_tower_is_timm_s(save_clip, tmp_path):
     tower = VisionTower(spec_of("open_clip", 224, 196, 192), tmp_path)
     features = tower.encode([noise()])
     with torch.no_grad():
-        expected = tower.visual.trunk.forward_features(tower.preprocess(noise())[None])
+        expected = tower.visual.trunk.forward_features(pixels(tower))
     torch.testing.assert_close(features, expected[:, 1:])
 
 

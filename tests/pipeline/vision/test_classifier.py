@@ -1,9 +1,9 @@
 """What the tower takes a picture for, on real photos, and towers that name nothing."""
 
-import dataclasses
 import json
 import re
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -11,16 +11,22 @@ import torch
 from mmtui.errors import InputError
 from mmtui.pipeline.assets import fetch
 from mmtui.pipeline.vision import images
-from mmtui.pipeline.vision.tags import Naming
+from mmtui.pipeline.vision.classifier import Classifier, load_classifier
 from mmtui.pipeline.vision.tower import VisionTower
 
 
 @pytest.fixture(scope="module")
-def naming(smol):
-    return Naming(smol.spec.vision, fetch.locate(smol.spec.vision.weights))
+def classifier(smol) -> Classifier:
+    return load_classifier(fetch.locate(smol.spec.vision.weights), smol.spec.vision.names)
 
 
-def test_a_photo_of_a_class_is_named_by_it(smol, shared, naming):
+def direction(classifier: Classifier, index: int, length: float) -> np.ndarray:
+    """Features that make a class probable, (width,)."""
+    row = classifier.weight[index]
+    return length * row / np.linalg.norm(row)
+
+
+def test_a_photo_of_a_class_is_named_by_it(smol, shared, classifier):
     spec = smol.spec.vision
     tower = VisionTower(spec, fetch.locate(spec.weights))
     info = timm.data.ImageNetInfo()
@@ -32,35 +38,32 @@ def test_a_photo_of_a_class_is_named_by_it(smol, shared, naming):
     hits = 0
     for image in chosen:
         data = (shared / "labels/train2017" / image["file_name"]).read_bytes()
-        said = naming(tower.encode([images.decode(data).image])[0])
+        said = classifier.name(tower.encode([images.decode(data).image])[0].numpy())
         first = re.fullmatch(r"(.+?) \d+(, .+? \d+){0,3}", said)
         assert first, said
         hits += any(word in captions[image["id"]] for word in known[first[1].lower()])
     assert hits / len(chosen) > 0.7
 
 
-def test_what_is_sure_is_named_alone_and_what_is_not_in_order(naming):
+def test_what_is_sure_is_named_alone_and_what_is_not_in_order(classifier):
     """Features along the direction of a class make it likely, and nothing else."""
-    sure = 40 * torch.nn.functional.normalize(naming.classes[207], dim=0)
-    assert naming(sure.expand(25, -1)) == "golden retriever 100"
-    chances = [int(n) for n in re.findall(r"\d+", naming((sure / 8).expand(25, -1)))]
+    sure = np.tile(direction(classifier, 207, 40), (25, 1))
+    assert classifier.name(sure) == "golden retriever 100"
+    chances = [int(n) for n in re.findall(r"\d+", classifier.name(sure / 8))]
     assert chances == sorted(chances, reverse=True)
 
 
-def test_the_middle_of_a_picture_counts_as_much_as_all_of_it(naming):
-    around, thing = (
-        60 * torch.nn.functional.normalize(naming.classes[number], dim=0) for number in (0, 207)
-    )
-    picture = around.repeat(5, 5, 1)
-    picture[1:4, 1:4] = thing
-    said = naming(picture.flatten(0, 1))
-    assert set(said.split(", ")) == {"tench 50", "golden retriever 50"}
+def test_the_middle_of_a_picture_counts_as_much_as_all_of_it(classifier):
+    picture = np.tile(direction(classifier, 0, 60), (5, 5, 1))
+    picture[1:4, 1:4] = direction(classifier, 207, 60)
+    names = classifier.name(picture.reshape(25, -1))
+    assert set(names.split(", ")) == {"tench 50", "golden retriever 50"}
 
 
-def test_weights_without_the_classes_of_imagenet_are_refused(smol, tmp_path):
+def test_weights_without_the_classes_of_imagenet_are_refused(tmp_path):
     with pytest.raises(InputError, match="no classifier"):
-        Naming(smol.spec.vision, tmp_path)
+        load_classifier(tmp_path, 2)
     few = tmp_path / "few.pth"
     torch.save({"_fc.weight": torch.zeros(10, 1280), "_fc.bias": torch.zeros(10)}, few)
     with pytest.raises(InputError, match="10 classes"):
-        Naming(dataclasses.replace(smol.spec.vision, names=2), few)
+        load_classifier(few, 2)

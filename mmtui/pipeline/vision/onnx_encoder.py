@@ -1,0 +1,44 @@
+"""The vision encoder that runs on ONNX Runtime, on the CPU and without torch."""
+
+import json
+from pathlib import Path
+
+from mmtui import machine
+from mmtui.pipeline.assets.spec import VisionSpec
+from mmtui.pipeline.vision.classifier import Classifier
+from mmtui.pipeline.vision.encoder import EncodedPicture
+from mmtui.pipeline.vision.images import Picture
+from mmtui.pipeline.vision.onnx_export import CLASSES, CLASSIFIER, MODEL
+from mmtui.pipeline.vision.preprocessing import preprocess
+
+
+class OnnxEncoder:
+    """A vision tower, its projector and its classifier as `onnx_export` wrote them."""
+
+    def __init__(self, spec: VisionSpec, folder: Path) -> None:
+        """Load all parts from an exported folder."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = machine.count_cores()
+        # Threads that spin after a picture would slow down the language model.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._spec = spec
+        self._session = onnxruntime.InferenceSession(
+            folder / MODEL, options, providers=["CPUExecutionProvider"]
+        )
+        self._classifier = _load_classifier(folder, spec.names) if spec.names else None
+
+    def encode(self, picture: Picture) -> EncodedPicture:
+        """Return the projected patch features and the names of a picture."""
+        pixels = preprocess(picture.image, self._spec)[None]
+        patches, features = self._session.run(["patches", "features"], {"pixels": pixels})
+        return EncodedPicture(features, self._classifier.name(patches) if self._classifier else "")
+
+
+def _load_classifier(folder: Path, most: int) -> Classifier:
+    from safetensors.numpy import load_file
+
+    layer = load_file(folder / CLASSIFIER)
+    classes = json.loads((folder / CLASSES).read_bytes())
+    return Classifier(layer["weight"], layer["bias"], classes, most)

@@ -1,0 +1,50 @@
+"""The vision encoder that runs on torch."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mmtui.pipeline.assets.spec import VisionSpec
+from mmtui.pipeline.vision import projector
+from mmtui.pipeline.vision.classifier import load_classifier
+from mmtui.pipeline.vision.encoder import EncodedPicture
+from mmtui.pipeline.vision.images import Picture
+from mmtui.pipeline.vision.tower import VisionTower
+
+
+class TorchEncoder:
+    """A vision tower, its projector and its classifier on one device."""
+
+    def __init__(
+        self,
+        spec: VisionSpec,
+        weights: Path,
+        projector_weights: Path,
+        hidden_size: int,
+        *,
+        device: str,
+    ) -> None:
+        """Load all parts.
+
+        Args:
+            spec: The vision tower.
+            weights: Its file or folder.
+            projector_weights: A safetensors file.
+            hidden_size: Embedding size of the language model.
+            device: Where to compute, "cpu" or "cuda".
+
+        Raises:
+            InputError: Weights are damaged or don't fit.
+        """
+        self._tower = VisionTower(spec, weights).to(device)
+        self._classifier = load_classifier(weights, spec.names) if spec.names else None
+        self._projector = projector.load(projector_weights, spec.width, hidden_size).to(device)
+
+    @torch.inference_mode()
+    def encode(self, picture: Picture) -> EncodedPicture:
+        """Return the projected patch features and the names of a picture."""
+        patches = self._tower.encode([picture.image])
+        features: np.ndarray = self._projector(patches)[0].float().cpu().numpy()
+        names = self._classifier.name(patches[0].cpu().numpy()) if self._classifier else ""
+        return EncodedPicture(features, names)
