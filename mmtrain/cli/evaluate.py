@@ -93,7 +93,7 @@ def captions(
         from mmtrain.model import loading
 
         found = loading.find_vision_checkpoint(model)
-        items, notes = task.read(data, limit)
+        items, notes = task.load_images(data, limit)
         store = loading.load_feature_store(found, report)
         items, broken = drop_broken_images(items, lambda item: item.image, store)
         components, generator = loading.load_generator(found, store, report)
@@ -182,12 +182,12 @@ def text(
         from mmtui.pipeline.assets.checkpoint import find
 
         found = find(model)
-        documents, notes = task.read(data, limit)
+        documents, notes = task.load_documents(data, limit)
         if engine == "llamacpp":
-            reader: task.Reader = task.LlamaReader(load_llamacpp(found, report))
+            scorer: task.TextScorer = task.LlamaCppScorer(load_llamacpp(found, report))
         else:
-            reader = task.TorchReader(load_for_scoring(found, report).language)
-        scores = task.evaluate(reader, documents, batch, report)
+            scorer = task.TorchScorer(load_for_scoring(found, report).language)
+        scores = task.evaluate(scorer, documents, batch, report)
     _report(scores, notes, None, None, as_json)
 
 

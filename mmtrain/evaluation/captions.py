@@ -53,10 +53,10 @@ def evaluate(
 def cider_d(
     answers: list[str], references: list[list[str]]
 ) -> tuple[float | None, Sequence[float | None]]:
-    """The mean and each answer's CIDEr-D (arXiv:1411.5726) over these references.
+    """Return the mean CIDEr-D (arXiv:1411.5726) and that of each answer, as pycocoevalcap does.
 
-    pycocoevalcap's scale: 1.0 is about a person. None for a single image: CIDEr weighs a word by
-    how few of the images it is said of.
+    1.0 is about the score of a person. The scores of a single image are None: CIDEr-D weighs a
+    word by how few images have it in their references.
     """
     from pycocoevalcap.cider.cider import Cider
 
@@ -67,6 +67,7 @@ def cider_d(
 
 
 def bleu_4(answers: list[str], references: list[list[str]]) -> float:
+    """Return BLEU-4 over all answers (Papineni et al. 2002), as pycocoevalcap computes it."""
     from pycocoevalcap.bleu.bleu import Bleu
 
     scores, _ = Bleu(4).compute_score(*_numbered(answers, references), verbose=0)
@@ -80,7 +81,7 @@ def _numbered(answers: list[str], references: list[list[str]]) -> tuple[Any, Any
 
 
 def words(text: str) -> str:
-    """Lower-case words with single spaces, without punctuation: Penn Treebank's splitting."""
+    """Return Penn Treebank tokens in lower case without punctuation, joined by spaces."""
     from nltk.tokenize import NLTKWordTokenizer
 
     tokens = NLTKWordTokenizer().tokenize(text.lower())
@@ -88,10 +89,10 @@ def words(text: str) -> str:
     return " ".join(token for token in kept if token)
 
 
-def read(data: Path, limit: int | None) -> tuple[list[CaptionedImage], list[str]]:
-    """The captioned images, or the first `limit` of them, and notes of what was left out.
+def load_images(data: Path, limit: int | None) -> tuple[list[CaptionedImage], list[str]]:
+    """Return the first `limit` captioned images, or all, and notes about what was skipped.
 
-    They are those of the validation annotations; of all if there are none.
+    They are those of captions_val*.json, or of all annotation files if there is none.
 
     Raises:
         InputError: The data is in another layout, or more than a few images are missing.

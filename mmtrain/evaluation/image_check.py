@@ -1,4 +1,4 @@
-"""Pictures to score on: looked at before a language model is loaded."""
+"""Find broken images of an evaluation before its language model is loaded."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ T = TypeVar("T")
 def drop_broken_images(
     items: list[T], picture: Callable[[T], Path], store: FeatureStore
 ) -> tuple[list[T], list[str]]:
-    """The items whose picture can be used, and notes of the others.
+    """Return the items whose picture can be decoded, and notes about the others.
 
     The features of all pictures are computed, unless `store` has them.
 

@@ -1,4 +1,4 @@
-"""What an evaluation gives: scores, a prediction for each item, and a picture of the extremes."""
+"""Results of an evaluation: scores, predictions, and a contact sheet of the best and worst."""
 
 import json
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ SHOWN = 8  # of the best, and of the worst
 
 @dataclass(frozen=True)
 class Prediction:
-    """`score` orders the contact sheet; None where it is undefined."""
+    """The output of a model for one item; `score` is None where the metric is undefined."""
 
     id: str
     prediction: str
@@ -28,7 +28,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Scores:
-    """`values` by name, None where one is undefined; `notes` tell what was left out, and why."""
+    """Scores by name, None where one is undefined, with notes about what was skipped."""
 
     values: dict[str, float | int | None]
     predictions: list[Prediction]
@@ -36,13 +36,13 @@ class Scores:
 
 
 def write_predictions(predictions: list[Prediction], file: Path) -> None:
-    """One JSON object a line."""
+    """Write predictions as JSON lines."""
     with replacing(file) as aside:
         aside.write_text("".join(prediction.to_json() + "\n" for prediction in predictions))
 
 
 def write_sheet(predictions: list[Prediction], file: Path) -> None:
-    """The best, from the best on, then the worst, from the worst on; each with its score."""
+    """Write a PNG of the best pictures, best first, then the worst, worst first."""
     ranked = sorted(predictions, key=lambda prediction: prediction.score or 0.0, reverse=True)
     worst = ranked[SHOWN:][-SHOWN:]
     cells = [

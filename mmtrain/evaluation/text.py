@@ -20,20 +20,21 @@ from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine, LlamaModel
 from mmtui.pipeline.engines.torch_language import LanguageModel
 from mmtui.pipeline.prompt import IGNORE
 
-Row = tuple[list[int], list[int]]  # inputs, and what is to be foreseen after each
-WINDOW, STRIDE = 1024, 512  # a token is judged with at least STRIDE tokens before it, if there are
+Row = tuple[list[int], list[int]]  # input ids, and the label of each or IGNORE
+WINDOW = 1024  # tokens of context; a window advances by STRIDE
+STRIDE = 512  # so that a label has at least WINDOW - STRIDE tokens of context, where there are
 
 
-class Reader(Protocol):
-    """A language model that tells how well it foresees text."""
+class TextScorer(Protocol):
+    """A language model that computes the loss of text."""
 
     language: Any  # with `tokenizer` and `context`
 
     def loss(self, rows: Sequence[Row]) -> float:
-        """The summed cross-entropy of the rows' targets, in nats."""
+        """Return the summed cross-entropy of the rows' labels, in nats."""
 
 
-class TorchReader:
+class TorchScorer:
     def __init__(self, language: LanguageModel) -> None:
         self.language = language
 
@@ -47,7 +48,7 @@ class TorchReader:
         return float(compute_summed_loss(self.language.model, targets, input_ids=inputs))
 
 
-class LlamaReader:
+class LlamaCppScorer:
     def __init__(self, language: LlamaModel) -> None:
         self.language, self._engine = language, LlamaEngine(language)
 
@@ -60,13 +61,13 @@ class LlamaReader:
                 kept = targets != IGNORE
                 asked = logits[kept].astype(np.float64)
                 asked -= asked.max(axis=-1, keepdims=True)
-                foreseen = np.take_along_axis(asked, targets[kept, None], -1)[:, 0]
-                total += float((np.log(np.exp(asked).sum(-1)) - foreseen).sum())
+                label_logits = np.take_along_axis(asked, targets[kept, None], -1)[:, 0]
+                total += float((np.log(np.exp(asked).sum(-1)) - label_logits).sum())
         return total
 
 
-def read(data: Path, limit: int | None) -> tuple[list[str], list[str]]:
-    """The documents, or the first `limit` of them, and notes of what was left out.
+def load_documents(data: Path, limit: int | None) -> tuple[list[str], list[str]]:
+    """Return the first `limit` documents, or all, and notes about what was skipped.
 
     Raises:
         InputError: There is no text, or a file can't be read.
@@ -80,13 +81,13 @@ def read(data: Path, limit: int | None) -> tuple[list[str], list[str]]:
     return documents, notes
 
 
-def evaluate(reader: Reader, documents: list[str], batch: int, report: Report) -> Scores:
+def evaluate(scorer: TextScorer, documents: list[str], batch: int, report: Report) -> Scores:
     """Score a model on every token of every document, the first after an end-of-text token.
 
     Raises:
         InputError: The tokenizer makes no token of the documents.
     """
-    language = reader.language
+    language = scorer.language
     window = min(WINDOW, language.context)
     end = language.tokenizer.eos_token_id
     core = copy_without_special_tokens(language.tokenizer)
@@ -102,7 +103,7 @@ def evaluate(reader: Reader, documents: list[str], batch: int, report: Report) -
         for start in range(0, len(rows), batch):
             report("reading", start, len(rows))
             part = rows[start : start + batch]
-            loss += reader.loss(part)
+            loss += scorer.loss(part)
             tokens += sum(target != IGNORE for _, wanted in part for target in wanted)
     report("reading", len(rows), len(rows))
     size = sum(len(text.encode()) for text in documents)
@@ -118,7 +119,7 @@ def evaluate(reader: Reader, documents: list[str], batch: int, report: Report) -
 
 
 def _windows(ids: list[int], window: int) -> list[Row]:
-    """Inputs and targets; windows overlap, and each token is a target once."""
+    """Split a document into overlapping rows in which each token but the first is a label once."""
     stride = max(window // (WINDOW // STRIDE), 1)
     rows, done = [], 0  # targets so far
     start = 0

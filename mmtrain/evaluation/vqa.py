@@ -8,7 +8,7 @@ from mmtrain.evaluation.scores import Prediction, Scores
 from mmtrain.model.generation import AnswerGenerator
 from mmtui.pipeline.assets.fetch import Report
 
-COMMON = 20  # questions of a kind that is told by itself
+COMMON = 20  # questions of a kind whose accuracy is reported on its own
 
 
 def evaluate(
@@ -66,9 +66,13 @@ def _by_kind(predictions: list[Prediction]) -> dict[str, float]:
 
 
 def vqa_accuracy(matches: list[bool]) -> float:
-    """Of an answer that these people gave, or not: right if three others of them did.
+    """Return the VQA accuracy (arXiv:1505.00468) of an answer.
 
-    The mean over leaving each one out; with a single reference, whether it matches.
+    It is min(matches / 3, 1), averaged over leaving out each reference. With a single reference
+    it is 1 or 0.
+
+    Args:
+        matches: Whether each reference equals the answer.
     """
     if len(matches) == 1:
         return float(matches[0])

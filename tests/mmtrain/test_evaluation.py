@@ -205,7 +205,7 @@ def test_captions_without_words_are_left_out(tmp_path):
         "annotations": [{"image_id": n, "caption": c} for n in said for c in said[n]],
     }
     (tmp_path / "annotations" / "captions_val2017.json").write_text(json.dumps(document))
-    items, notes = captions.read(tmp_path, None)
+    items, notes = captions.load_images(tmp_path, None)
     assert [(item.image.name, item.captions) for item in items] == [
         ("0.png", ("A dog.",)), ("2.png", ("A cat.",)),
     ]  # fmt: skip
@@ -329,7 +329,7 @@ def test_text_of_few_tokens_and_with_special_tokens_is_scored(tiny_llama, texts)
 @pytest.mark.parametrize(
     ("read", "file", "content"),
     [
-        (captions.read, "a.txt", ""),
+        (captions.load_images, "a.txt", ""),
         (load_questions, "a.txt", ""),
         (load_questions, "questions.json", "[]"),
         (
@@ -341,7 +341,7 @@ def test_text_of_few_tokens_and_with_special_tokens_is_scored(tiny_llama, texts)
         (load_questions, "questions.json", '[{"image": 1}]'),
         (partial(transcripts.read, report=silent), "a.txt", ""),
         (partial(transcripts.read, report=silent), "transcripts.tsv", "no tab here\n"),
-        (text.read, "a.jsonl", "{}\n"),
+        (text.load_documents, "a.jsonl", "{}\n"),
     ],
 )
 def test_data_in_another_layout_is_refused(tmp_path, read, file, content):
