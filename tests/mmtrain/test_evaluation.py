@@ -256,7 +256,7 @@ def test_questions_without_answers_are_counted_and_answers_may_be_numbers(tmp_pa
 
 def test_wordless_references_match_only_themselves():
     class Mute:
-        def answer(self, asked: list, batch: int, report: object) -> list[str]:
+        def generate(self, asked: list, batch: int, report: object) -> list[str]:
             return ["", "?", "\N{THUMBS UP SIGN}", "."][: len(asked)]
 
     given = [("?",), ("?",), ("\N{THUMBS UP SIGN}",), ("yes", "Yes.")]
