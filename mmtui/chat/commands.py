@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from mmtui.errors import UsageError
 
-AS_MESSAGE = "to send it as a message, begin it with a space"
-ABOUT = f"A line that begins with a slash and a word is a command; {AS_MESSAGE}."
+AS_MESSAGE = "to send it as a message, start it with a space"
+ABOUT = f"A line that starts with a slash and a word is a command; {AS_MESSAGE}."
 _LINE = re.compile(r"/([\w-]*)(?:\s+(.*))?", re.DOTALL)
 
 
@@ -42,30 +42,30 @@ class Command:
 
 
 COMMANDS = (
-    Command("help", "", "what there is", "f1"),
-    Command("image", "PATH", "attach a picture to the next message", "f2,ctrl+o"),
-    Command("audio", "PATH", "attach a recording; its first 15 s are heard"),
+    Command("help", "", "show keys and commands", "f1"),
+    Command("image", "PATH", "attach a picture", "f2,ctrl+o"),
+    Command("audio", "PATH", "attach a recording; its first 15 s are transcribed"),
     Command("paste", "", "attach the picture in the clipboard", "f10,alt+v"),
-    Command("record", "", "speak: begin to record, and end it", "f4,ctrl+t"),
-    Command("transcribe", "", "hear the last recording again"),
-    Command("microphone", "[NAME]", "choose another microphone"),
-    Command("drop", "", "take the attachments off again"),
-    Command("stop", "", "stop the answer, a recording or a sound; so does Ctrl+C", "escape"),
-    Command("retry", "", "another answer to the last question", "f5,ctrl+r"),
-    Command("edit", "TEXT", "say the last message differently", "f6"),
-    Command("continue", "", "let a stopped answer go on", "f7"),
-    Command("branch", "", "the next version of what was edited or answered again", "ctrl+g"),
-    Command("copy", "[code|all]", "copy the last answer, its last code block, or all", "f8"),
-    Command("new", "", "begin a new conversation", "ctrl+n"),
-    Command("history", "[WORDS]", "earlier conversations, or those with these words", "f3"),
-    Command("resume", "NAME", "go on with an earlier one, by the beginning of its id"),
-    Command("rename", "TEXT", "give this conversation another title"),
-    Command("export", "PATH", "write this conversation to a .md, .html or .json file"),
-    Command("system", "TEXT", "tell the model about its task; - takes it back", "f9"),
-    Command("model", "[NAME]", "another model: a preset, a folder or hf:OWNER/NAME", "ctrl+l"),
-    Command("sampling", "[KEY=VALUE ...]", "temperature, top_p and max_tokens of the answers"),
-    Command("theme", "[dark|light]", "how the screen looks"),
-    Command("quit", "", "leave; everything is kept", "ctrl+q"),
+    Command("record", "", "start or finish recording speech", "f4,ctrl+t"),
+    Command("transcribe", "", "transcribe the last recording again"),
+    Command("microphone", "[NAME]", "choose a microphone"),
+    Command("drop", "", "remove all attachments"),
+    Command("stop", "", "stop the answer, recording or playback", "escape"),
+    Command("retry", "", "regenerate the last answer", "f5,ctrl+r"),
+    Command("edit", "TEXT", "edit the last message", "f6"),
+    Command("continue", "", "continue a stopped answer", "f7"),
+    Command("branch", "", "show the next version of a message", "ctrl+g"),
+    Command("copy", "[code|all]", "copy the last answer, its code, or all", "f8"),
+    Command("new", "", "start a new conversation", "ctrl+n"),
+    Command("history", "[WORDS]", "search conversations", "f3"),
+    Command("resume", "NAME", "open a conversation by the first characters of its id"),
+    Command("rename", "TEXT", "rename this conversation"),
+    Command("export", "PATH", "export this conversation to a .md, .html or .json file"),
+    Command("system", "TEXT", "edit the system prompt; - removes it", "f9"),
+    Command("model", "[NAME]", "switch to a model: a preset, a folder or hf:OWNER/NAME", "ctrl+l"),
+    Command("sampling", "[KEY=VALUE ...]", "set temperature, top_p and max_tokens"),
+    Command("theme", "[dark|light]", "switch between the dark and the light theme"),
+    Command("quit", "", "quit; the conversation is saved", "ctrl+q"),
 )
 BY_NAME = {command.name: command for command in COMMANDS}
 

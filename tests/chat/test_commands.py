@@ -57,4 +57,4 @@ def test_what_begins_otherwise_is_a_message(text):
 def test_what_is_neither_is_refused_with_a_cure(text, says):
     with pytest.raises(UsageError, match=says) as refusal:
         parse(text)
-    assert "begin it with a space" in refusal.value.hint or "asks for more" in refusal.value.hint
+    assert "start it with a space" in refusal.value.hint or "asks for more" in refusal.value.hint

@@ -80,7 +80,7 @@ def test_an_answer_is_stopped_a_photo_asked_about_and_the_chat_resumed(terminal,
     terminal.types("Write a thank-you note to a teacher.", "Enter")
     terminal.shows("writing")
     terminal.press("Escape")
-    terminal.shows(r"(?s)stopped; F7 lets it go on.*ready")
+    terminal.shows(r"(?s)stopped; F7 continues.*ready")
     terminal.types("/sampling temperature=0", "Enter")
     terminal.shows(r"temperature=0\.0")
     terminal.types(f"/image {photo}", "Enter")
@@ -93,7 +93,7 @@ def test_an_answer_is_stopped_a_photo_asked_about_and_the_chat_resumed(terminal,
     photo.unlink()
     terminal.types(f"clear; {COMMAND} --model smol --resume", "Enter")
     terminal.shows(
-        r"(?s)thank-you.*stopped; F7 lets it go on.*What is this\?.*(cat|tabby).*later.*ready"
+        r"(?s)thank-you.*stopped; F7 continues.*What is this\?.*(cat|tabby).*later.*ready"
     )
     terminal.press("F3")
     terminal.shows("thank-you")

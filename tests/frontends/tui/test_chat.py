@@ -195,7 +195,7 @@ async def test_chips_are_taken_off_and_looked_at(store, cat):
         user.chat.query_one(Chip).focus()
         await user.press("enter")
         assert isinstance(user.app.screen, PictureScreen)
-        assert "as the model sees it: 260 x 260" in user.screen
+        assert "As the model sees it: 260 x 260" in user.screen
         await user.press("escape")
         await user.pilot.click(Chip)
         await user.settle()
@@ -288,7 +288,7 @@ async def test_a_model_that_dies_is_told_and_the_chat_is_kept(store):
         await user.is_answered("Hel", stop=None)
         await user.types("draft")
         await user.hears(Died("the model was killed", "sending again starts it anew"))
-        assert "the model was killed" in user.told[-1] and "broke off" in user.screen
+        assert "the model was killed" in user.told[-1] and "◼ failed" in user.screen
         assert user.composer.text == "draft" and user.texts[-1] == "Hel"
         await user.press("f5")
         await user.is_answered("Hello.")
@@ -426,7 +426,10 @@ async def test_links_are_opened_on_a_click_and_only_to_the_web(store, monkeypatc
             markdown.post_message(Markdown.LinkClicked(markdown, url))
             await user.settle()
         assert opened_urls == ["https://x.org/a"]
-        assert [text.endswith("only http and https are") for text in user.told] == [True, True]
+        assert [text.endswith("only http and https links can") for text in user.told] == [
+            True,
+            True,
+        ]
 
 
 @awaited
@@ -450,7 +453,7 @@ async def test_a_chat_is_found_renamed_deleted_undone_and_resumed(store, cat):
         await user.types("!", "enter")
         assert "About volcanoes!" in user.screen
         await user.press("delete")
-        assert "nothing was found" in user.screen
+        assert "No conversation found" in user.screen
         await user.press("ctrl+z", "down", "enter")
         assert user.texts == ["About volcanoes", "Hot."] and user.composer.text == "draft"
 
@@ -632,4 +635,4 @@ async def test_an_edit_that_is_too_long_comes_back_and_what_was_said_is_read_aga
         assert user.texts == ["One", "1."] and user.composer.text == "One!"
         await user.press("f5")
         await user.hears(Failed(user.model.number, "too long", None, None, True))
-        assert user.texts == ["One", ""] and "broke off" in user.screen
+        assert user.texts == ["One", ""] and "◼ failed" in user.screen

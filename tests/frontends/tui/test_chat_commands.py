@@ -41,7 +41,7 @@ async def test_the_palette_finds_every_command(tmp_path):
         assert [title.split(":")[0] for title in titles] == [c.name for c in COMMANDS]
         await user.press("ctrl+p")
         await user.types("theme")
-        while "how the screen looks" not in user.screen:
+        while "light theme" not in user.screen:
             await user.settle()
         await user.press("enter")
         while user.app.theme != "textual-light":

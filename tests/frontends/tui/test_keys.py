@@ -22,7 +22,7 @@ async def test_keys_are_remapped_and_the_help_tells_them(tmp_path):
         await user.types("a", "enter", "b", "ctrl+s")
         assert user.texts[0] == "a\nb"
         await user.press("f1")
-        record = next(line for line in user.screen.splitlines() if "speak: begin" in line)
+        record = next(line for line in user.screen.splitlines() if "finish recording" in line)
         assert "Ctrl+B" in record and "F4" not in record
         await user.press("f1")
         assert user.told == []

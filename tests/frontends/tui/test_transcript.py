@@ -79,7 +79,7 @@ async def test_what_is_far_above_is_folded_and_unfolds_when_it_is_wanted(store):
         assert len(blocks) == 100 and sum(block.display for block in blocks) < 60
         assert transcript.is_vertical_scroll_end and "line 99" in user.screen
         folded = transcript.virtual_size
-        user.chat.action_page(-1)
+        user.chat.action_scroll_page(-1)
         while "line 40" not in user.screen:
             await user.press("pageup")
         assert transcript.virtual_size == folded  # nothing jumps

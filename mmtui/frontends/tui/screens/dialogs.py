@@ -23,7 +23,7 @@ class TextDialog(ModalScreen[str | None]):
     BINDINGS: ClassVar = [
         Binding("enter", "accept", "Accept", priority=True),
         Binding("shift+enter,ctrl+j", "newline", "New line", priority=True),
-        Binding("escape", "dismiss(None)", "Back"),
+        Binding("escape", "dismiss(None)", "Cancel"),
     ]
 
     def __init__(self, title: str, text: str = "", may_be_empty: bool = False) -> None:
@@ -32,7 +32,7 @@ class TextDialog(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical():
-            yield Static(f"{self._title}   (Enter accepts, Esc goes back)", markup=False)
+            yield Static(f"{self._title}   (Enter accepts, Esc cancels)", markup=False)
             yield TextField(self._text, soft_wrap=True, compact=True)
 
     def on_mount(self) -> None:
@@ -51,7 +51,7 @@ class ChoiceDialog(ModalScreen[str | None]):
     """Asks for one of several things, each a name and what is to be said of it."""
 
     CSS_PATH = "dialogs.tcss"
-    BINDINGS: ClassVar = [Binding("escape", "dismiss(None)", "Back")]
+    BINDINGS: ClassVar = [Binding("escape", "dismiss(None)", "Cancel")]
 
     def __init__(self, title: str, choices: Sequence[tuple[str, str]], chosen: str = "") -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class ChoiceDialog(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical():
-            yield Static(f"{self._title}   (Enter chooses, Esc goes back)", markup=False)
+            yield Static(f"{self._title}   (Enter selects, Esc cancels)", markup=False)
             yield OptionList(*(Option(_line(*choice)) for choice in self._choices), markup=False)
 
     def on_mount(self) -> None:

@@ -37,7 +37,7 @@ class HistoryScreen(Screen[str | None]):
         Binding("down", "into_list", "List", show=False),
         Binding("f2", "rename", "Rename", id="rename_chat"),
         Binding("delete", "delete", "Delete", id="delete_chat"),
-        Binding("ctrl+z", "undo", "Bring back", id="restore_chat"),
+        Binding("ctrl+z", "undo", "Undo delete", id="restore_chat"),
     ]
 
     def __init__(self, session: Session, words: str = "") -> None:
@@ -49,7 +49,7 @@ class HistoryScreen(Screen[str | None]):
 
     def compose(self) -> ComposeResult:
         yield LineField(
-            self._words, placeholder="Search in what was said and heard", id="words",
+            self._words, placeholder="Search conversations", id="words",
             select_on_focus=False,
         )  # fmt: skip
         yield OptionList(id="found", markup=False)
@@ -110,7 +110,7 @@ class HistoryScreen(Screen[str | None]):
         ):
             self._deleted.append(chosen.id)
             self._search()
-            self.notify("deleted; Ctrl+Z brings it back", markup=False)
+            self.notify("deleted; Ctrl+Z undoes it", markup=False)
 
     @work
     async def action_undo(self) -> None:
@@ -159,7 +159,7 @@ class HistoryScreen(Screen[str | None]):
         options.add_options([Option(_line(found), found.id) for found in self._found])
         if self._found and at is not None:
             options.highlighted = min(at, len(self._found) - 1)
-        nothing = "nothing was found" if words else "there is no conversation yet"
+        nothing = "No conversation found" if words else "No conversations yet"
         self.query_one("#none", Static).update("" if self._found else nothing)
 
 

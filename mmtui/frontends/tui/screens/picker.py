@@ -43,7 +43,7 @@ class Picker(ModalScreen[Path | None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar = [
         Binding("escape", "dismiss(None)", "Back"),
-        Binding("backspace", "up", "Up a folder"),
+        Binding("backspace", "up", "Parent folder"),
     ]
 
     def __init__(self, kind: Kind) -> None:
@@ -52,7 +52,7 @@ class Picker(ModalScreen[Path | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical():
-            yield Static("Enter attaches, Backspace goes up, Esc goes back", markup=False)
+            yield Static("Enter attaches, Backspace goes up, Esc closes", markup=False)
             with Horizontal():
                 yield FileTree(_here(), self._kind)
                 yield Container(id="preview")

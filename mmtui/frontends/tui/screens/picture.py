@@ -27,13 +27,13 @@ class PictureScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         file = self._attachment
         with Vertical():
-            yield Static(f"{one_line(file.name)}, {file.detail}   (Esc goes back)", markup=False)
+            yield Static(f"{one_line(file.name)}, {file.detail}   (Esc closes)", markup=False)
             with Horizontal():
                 with Vertical(classes="side", id="whole"):
-                    yield Static("the picture", markup=False)
+                    yield Static("Picture", markup=False)
                     yield LargePicture(self._file)
                 if side := self._side:
                     with Vertical(classes="side", id="seen"):
-                        said = f"as the model sees it: {side} x {side}, {self._tokens} tokens"
+                        said = f"As the model sees it: {side} x {side}, {self._tokens} tokens"
                         yield Static(said, markup=False)
                         yield LargePicture(self._file, side)

@@ -27,9 +27,9 @@ class Chip(Horizontal, can_focus=True):
 
     FOCUS_ON_CLICK = False  # a click does it all, and Delete still belongs to the prompt
     BINDINGS: ClassVar = [
-        Binding("enter", "open", "look at it as the model does, or play it", id="open_chip"),
-        Binding("ctrl+e", "hear", "transcribe a recording again", id="hear_chip"),
-        Binding("delete", "remove", "take it off", id="remove_chip"),
+        Binding("enter", "open", "open picture or play recording", id="open_chip"),
+        Binding("ctrl+e", "hear", "transcribe again", id="hear_chip"),
+        Binding("delete", "remove", "remove", id="remove_chip"),
     ]
 
     class Opened(Message):

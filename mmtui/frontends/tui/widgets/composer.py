@@ -41,10 +41,10 @@ class Composer(TextField):
 
     # With priority: TextArea would take Enter for a letter.
     BINDINGS: ClassVar = [
-        Binding("enter", "send", "send", id="send", priority=True),
-        Binding("shift+enter,ctrl+j", "newline", "begin a new line", id="newline", priority=True),
+        Binding("enter", "send", "send message", id="send", priority=True),
+        Binding("shift+enter,ctrl+j", "newline", "insert a new line", id="newline", priority=True),
         Binding(
-            "tab", "complete", "complete a command or a path, or go on",
+            "tab", "complete", "complete, or move the focus",
             id="complete", priority=True,
         ),
     ]  # fmt: skip
@@ -63,7 +63,7 @@ class Composer(TextField):
         """`sent` are earlier messages, the oldest first."""
         super().__init__(
             id="composer", soft_wrap=True, show_line_numbers=False, compact=True,
-            placeholder="Ask something; / for commands, F1 for help",
+            placeholder="Ask something (/ for commands, F1 for help)",
         )  # fmt: skip
         self._lines = [*map(_unchanged, map(printable, sent)), Line("", "")]  # at last the draft
         self._shown = self._lines[-1]

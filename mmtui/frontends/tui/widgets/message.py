@@ -24,8 +24,8 @@ from mmtui.text import printable
 
 _DEFINITION = re.compile(r"^ {0,3}\[[^\]]+\]:", re.MULTILINE)  # of a link
 ENDS = {
-    "stopped": "◼ stopped; F7 lets it go on",
-    "failed": "◼ broke off; F5 tries again",
+    "stopped": "◼ stopped; F7 continues",
+    "failed": "◼ failed; F5 tries again",
 }
 
 
@@ -33,9 +33,9 @@ class MessageView(Vertical, can_focus=True):
     """A message that is shown; of an answer that is written, it grows."""
 
     BINDINGS: ClassVar = [
-        Binding("enter", "edit", "say it differently", id="edit_message"),
-        Binding("ctrl+y", "copy", "copy it", id="copy_message"),
-        Binding("right", "turn", "show its next version", id="next_version"),
+        Binding("enter", "edit", "edit message", id="edit_message"),
+        Binding("ctrl+y", "copy", "copy message", id="copy_message"),
+        Binding("right", "turn", "show next version", id="next_version"),
     ]
 
     class Edit(Posted):
@@ -133,7 +133,7 @@ class MessageView(Vertical, can_focus=True):
         if event.href.startswith(("http://", "https://")):
             self.app.open_url(event.href)
         else:
-            notice = Notice(f"{event.href} is not opened", "only http and https are")
+            notice = Notice(f"{event.href} can't be opened", "only http and https links can")
             self.post_message(NoticePosted(notice))
 
 

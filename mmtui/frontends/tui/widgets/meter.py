@@ -73,6 +73,6 @@ class Meter(Static):
                 ("● ", "$error"),
                 ("█" * bar, "$success"),
                 "·" * (WIDTH - bar),
-                f"  {left:4.1f} s left; the same key ends it, Esc throws it away",
+                f"  {left:4.1f} s left; the same key finishes, Esc discards",
             )
         )

@@ -31,7 +31,7 @@ class Status(Static):
         if figures.context and figures.used is not None:
             parts.append(f"{figures.used:,} of {figures.context:,} tokens")
         if figures.dropped:
-            parts.append(f"without the oldest {figures.dropped} turns")
+            parts.append(f"oldest {figures.dropped} turns left out")
         if speed := figures.tokens_per_s:
             parts.append(f"{speed:{'.0f' if speed >= 10 else '.2g'}} tokens/s")
         self.update(Content("  ·  ".join(parts)), layout=False)  # always one line

@@ -28,7 +28,7 @@ class Earlier(Static, can_focus=True):
         """The user wants to read them."""
 
     def __init__(self, count: int) -> None:
-        super().__init__(f"↑ {count} earlier; Enter or a click shows them", markup=False)
+        super().__init__(f"↑ {count} earlier messages; Enter or a click shows them", markup=False)
 
     def action_show(self) -> None:
         self.post_message(self.Wanted())
