@@ -1,4 +1,4 @@
-"""The Python interface, with a small model behind the real tower, and with the real one."""
+"""The Python API, with a small model and with the default one."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ def model(tiny) -> mmtui.Model:
     return mmtui.load(str(tiny.projector.parent), engine="torch")
 
 
-def test_a_stream_gives_pieces_and_at_its_end_the_document_of_ask(model, cat):
+def test_a_stream_yields_pieces_and_ends_with_the_result_of_ask_json(model, cat):
     stream = model.reply(["What is this?", mmtui.Image(cat)], max_tokens=8)
     with pytest.raises(UsageError, match="has not ended"):
         _ = stream.result
@@ -41,7 +41,7 @@ def test_a_picture_may_be_a_path_bytes_a_file_an_image_or_an_array(model, cat):
     assert len(said) == 1
 
 
-def test_what_is_no_picture_is_refused_by_name(model, tmp_path):
+def test_anything_but_a_picture_is_refused_by_name(model, tmp_path):
     (tmp_path / "notes.txt").write_text("words")
     with pytest.raises(InputError, match=r"notes\.txt"):
         model.reply(["?", mmtui.Image(tmp_path / "notes.txt")])
@@ -61,7 +61,7 @@ def test_a_conversation_is_continued_from_the_cache(model):
     assert second.result.reply.cached_tokens > first.result.reply.prompt_tokens // 2
 
 
-def test_it_can_be_cancelled_and_a_new_reply_closes_an_old_one(model):
+def test_a_reply_can_be_cancelled_and_is_closed_by_the_next_one(model):
     stream = model.reply("What is in this picture?", max_tokens=500)
     first = next(stream)
     stream.cancel()
@@ -83,19 +83,19 @@ def test_replies_can_be_read_with_async_for(model):
 
 
 @pytest.mark.parametrize("conversation", [[], ["words", mmtui.Turn("user", "words")]])
-def test_what_is_no_conversation_is_refused(model, conversation):
+def test_an_invalid_conversation_is_refused(model, conversation):
     with pytest.raises(UsageError, match="a conversation is"):
         model.reply(conversation)
 
 
-def test_an_unknown_model_and_a_model_that_does_not_see(cat):
+def test_unknown_models_and_pictures_for_text_models_are_refused(cat):
     with pytest.raises(UsageError, match="no model gpt5"):
         mmtui.load("gpt5")
     with pytest.raises(MissingError, match="can't see"):
         mmtui.load("phi2", preload=False).reply([mmtui.Image(cat), "?"])
 
 
-def test_sound_is_heard_as_text(smol, shared, model):
+def test_sound_is_transcribed(smol, shared, model):
     clip = shared / "speech" / "LJ001-0012.wav"
     with wave.open(str(clip)) as file:
         rate = file.getframerate()
@@ -112,7 +112,7 @@ def test_sound_is_heard_as_text(smol, shared, model):
         mmtui.Sound(samples).recording  # noqa: B018
 
 
-def test_importing_it_is_cheap():
+def test_importing_mmtui_imports_nothing_heavy():
     code = "import sys, mmtui; print([m for m in ('torch', 'numpy', 'PIL') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

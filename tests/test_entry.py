@@ -1,4 +1,4 @@
-"""How a command ends: by its exit code, by a signal, by a bug, and with its terminal as it was."""
+"""How a command ends: with an exit code, by a signal or by a bug, and the terminal is restored."""
 
 import os
 import pty
@@ -31,27 +31,27 @@ def log(state: Path) -> Path:
 
 @pytest.fixture
 def waiting(state: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """`mmtui ask`, which waits for its question."""
+    """Start `mmtui ask`, which waits for a question on stdin."""
     process = subprocess.Popen(
         [COMMAND, "ask"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    until(lambda: "pipe" in wait_channel(worker_of(process)))
+    wait_until(lambda: "pipe" in wait_channel(find_worker(process)))
     yield process
     process.kill()
     process.communicate()
 
 
-def worker_of(process: "subprocess.Popen[bytes]") -> psutil.Process:
-    """The process that does the work of a command."""
-    until(lambda: bool(psutil.Process(process.pid).children()))
+def find_worker(process: "subprocess.Popen[bytes]") -> psutil.Process:
+    """Return the child process that does the work of a command."""
+    wait_until(lambda: bool(psutil.Process(process.pid).children()))
     return psutil.Process(process.pid).children()[0]
 
 
-def ended(process: "subprocess.Popen[bytes]") -> bytes:
-    """What it said on stderr until its end."""
+def wait_for_stderr(process: "subprocess.Popen[bytes]") -> bytes:
+    """Wait until a process ends, and return its stderr."""
     process.wait(timeout=PATIENCE_S)
     assert process.stderr
     return process.stderr.read()
@@ -61,17 +61,17 @@ def wait_channel(process: psutil.Process) -> str:
     return Path(f"/proc/{process.pid}/wchan").read_text()
 
 
-def until(is_so: Callable[[], bool]) -> None:
-    """Look again and again, for as long as the test may take."""
-    while not is_so():
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds; the timeout of the test limits the time."""
+    while not condition():
         os.sched_yield()
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGILL])
 @pytest.mark.parametrize("to", ["both", "worker"])
-def test_a_crash_is_one_line_and_the_log_says_where(waiting, log, number, to):
-    os.kill(waiting.pid if to == "both" else worker_of(waiting).pid, number)
-    err = ended(waiting)
+def test_a_crash_is_reported_in_one_line_and_logged_with_its_stack(waiting, log, number, to):
+    os.kill(waiting.pid if to == "both" else find_worker(waiting).pid, number)
+    err = wait_for_stderr(waiting)
     error, hint = err.decode().splitlines()
     assert waiting.returncode == 1
     assert error.startswith("error: mmtui crashed: ") and number.name in error
@@ -79,9 +79,9 @@ def test_a_crash_is_one_line_and_the_log_says_where(waiting, log, number, to):
     assert "app.py" in log.read_text() and "in ask" in log.read_text()
 
 
-def test_a_process_that_ran_out_of_memory_is_told_as_that(waiting):
-    worker_of(waiting).kill()
-    err = ended(waiting)
+def test_a_killed_worker_is_reported_as_out_of_memory(waiting):
+    find_worker(waiting).kill()
+    err = wait_for_stderr(waiting)
     assert waiting.returncode == 1
     assert err.decode().splitlines() == [
         "error: mmtui was killed, probably because memory ran out",
@@ -98,30 +98,30 @@ def test_a_process_that_ran_out_of_memory_is_told_as_that(waiting):
         (signal.SIGUSR1, -signal.SIGUSR1, b""),
     ],
 )
-def test_whoever_ends_a_command_sees_what_the_signal_does(waiting, log, number, code, says):
+def test_a_command_ended_by_a_signal_exits_as_shells_expect(waiting, log, number, code, says):
     waiting.send_signal(number)
-    err = ended(waiting)
+    err = wait_for_stderr(waiting)
     assert (waiting.returncode, err) == (code, says)
     assert not log.exists()
 
 
-def test_the_work_ends_with_a_killed_command(waiting):
-    worker = worker_of(waiting)
+def test_the_worker_ends_when_its_command_is_killed(waiting):
+    worker = find_worker(waiting)
     waiting.kill()
     worker.wait(timeout=PATIENCE_S)
 
 
-def test_a_command_stops_and_goes_on_with_its_work(waiting):
-    worker = worker_of(waiting)
+def test_a_command_is_suspended_and_continued_with_its_worker(waiting):
+    worker = find_worker(waiting)
     worker.suspend()
-    until(lambda: psutil.Process(waiting.pid).status() == psutil.STATUS_STOPPED)
+    wait_until(lambda: psutil.Process(waiting.pid).status() == psutil.STATUS_STOPPED)
     waiting.send_signal(signal.SIGCONT)
-    until(lambda: worker.status() == psutil.STATUS_SLEEPING)
+    wait_until(lambda: worker.status() == psutil.STATUS_SLEEPING)
     waiting.communicate(b" ", timeout=PATIENCE_S)
     assert waiting.returncode == 2
 
 
-def test_what_is_closed_stays_out_of_the_way(state):
+def test_a_command_runs_with_closed_standard_streams(state):
     for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
         run = subprocess.run(
             ["bash", "-c", f"{COMMAND} ask {closed}"], capture_output=True, check=False
@@ -129,14 +129,14 @@ def test_what_is_closed_stays_out_of_the_way(state):
         assert run.returncode == 2
 
 
-def test_the_terminal_is_put_back_when_the_chat_crashes(log):
+def test_the_terminal_is_restored_when_the_chat_crashes(log):
     parent, child = pty.openpty()
     before = termios.tcgetattr(child)
     process = subprocess.Popen([COMMAND], stdin=child, stdout=child, stderr=child)
     shown = b""
     while b"\x1b[?1049h" not in shown or termios.tcgetattr(child)[3] & termios.ISIG:
         shown += os.read(parent, 10_000)
-    worker_of(process).send_signal(signal.SIGSEGV)
+    find_worker(process).send_signal(signal.SIGSEGV)
     assert process.wait(PATIENCE_S) == 1
     assert termios.tcgetattr(child) == before
     os.close(child)
@@ -164,7 +164,7 @@ run("mmtui", load)
 
 @pytest.fixture
 def bug(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    """Runs a command with a bug."""
+    """Return a function that runs a command with a bug."""
     script = tmp_path / "bug.py"
     script.write_text(BUG)
 
@@ -180,7 +180,7 @@ def bug(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     return run
 
 
-def test_a_bug_names_the_log_which_repeats_nothing(bug, log):
+def test_a_bug_is_logged_without_the_texts_of_the_user(bug, log):
     run = bug()
     assert run.returncode == 1
     assert run.stderr.splitlines() == [
@@ -194,12 +194,12 @@ def test_a_bug_names_the_log_which_repeats_nothing(bug, log):
     assert log.stat().st_mode & 0o777 == 0o600
 
 
-def test_debug_shows_the_traceback(bug, log):
+def test_debug_prints_the_traceback(bug, log):
     run = bug(MMTUI_DEBUG="1")
     assert "Traceback" in run.stderr and 'open("/no/secret/file")' in run.stderr
 
 
-def test_a_bug_is_told_where_nothing_can_be_logged(bug, tmp_path):
+def test_a_bug_is_reported_where_the_log_can_t_be_written(bug, tmp_path):
     (tmp_path / "file").touch()
     run = bug(XDG_STATE_HOME=str(tmp_path / "file"))
     assert run.stderr.splitlines()[1] == "hint: this is a bug; --debug shows where it happened"

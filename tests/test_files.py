@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole."""
+"""Files that are replaced atomically, and files that are read."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from mmtui.errors import InputError
 from mmtui.files import check_destination, read_json, replacing
 
 
-def test_the_new_file_takes_the_place_of_the_old_one_and_keeps_its_mode(tmp_path: Path) -> None:
+def test_a_new_file_replaces_the_old_one_and_keeps_its_mode(tmp_path: Path) -> None:
     file = tmp_path / "loss.png"
     file.write_text("old")
     file.chmod(0o640)
@@ -22,7 +22,7 @@ def test_the_new_file_takes_the_place_of_the_old_one_and_keeps_its_mode(tmp_path
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_others_may_read_a_file_that_is_new_if_the_umask_says_so(tmp_path: Path) -> None:
+def test_a_new_file_has_the_mode_that_the_umask_gives(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
         with replacing(tmp_path / "new") as aside:
@@ -32,7 +32,7 @@ def test_others_may_read_a_file_that_is_new_if_the_umask_says_so(tmp_path: Path)
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o644
 
 
-def test_what_fails_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("old")
     with pytest.raises(OSError), replacing(file) as aside:

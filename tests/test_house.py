@@ -1,4 +1,4 @@
-"""What a start loads, and how large modules are; import-linter checks which way imports point."""
+"""The size of modules, and the imports of a start. import-linter checks the layers."""
 
 import json
 import subprocess
@@ -26,6 +26,31 @@ HEAVY = {
 MODULES = sorted([*ROOT.rglob("*.py"), *ROOT.with_name("mmtrain").rglob("*.py")])
 
 
+# Runs a command as its entry point does, and writes the imported modules to stderr at its end.
+LIST_MODULES = """
+import json, os, sys
+leave = os._exit
+def list_modules(code):
+    print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+    leave(code)
+os._exit = list_modules
+import mmtui.entry
+mmtui.entry._supervise = lambda name: None
+from {package}.__main__ import main
+main()
+"""
+
+
+def run_and_list_modules(
+    package: str, *arguments: object
+) -> tuple[set[str], "subprocess.CompletedProcess[str]"]:
+    """Run a command. Returns the top-level modules that it imported, and the process."""
+    code = LIST_MODULES.replace("{package}", package)
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    return {name.split(".")[0] for name in json.loads(run.stderr.splitlines()[-1])}, run
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT.parent)))
 def test_modules_stay_small(path):
     assert len(path.read_text().splitlines()) <= 400
@@ -45,22 +70,14 @@ def test_modules_stay_small(path):
         ("mmtrain", ["data", "--help"]),
     ],
 )
-def test_nothing_heavy_is_loaded_where_it_is_not_needed(package, arguments):
-    code = (
-        "import sys, json, os, atexit; leave = os._exit\n"
-        "def told(code): print(json.dumps(sorted(sys.modules)), file=sys.stderr); leave(code)\n"
-        f"os._exit = told; sys.argv = [{package!r}, *{arguments!r}]\n"
-        "import mmtui.entry; mmtui.entry._supervise = lambda name: None\n"
-        f"from {package}.__main__ import main; main()"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    loaded = {name.split(".")[0] for name in json.loads(run.stderr.splitlines()[-1])}
+def test_help_versions_and_usage_errors_import_nothing_heavy(package, arguments):
+    loaded, _ = run_and_list_modules(package, *arguments)
     assert package in loaded
     assert not loaded & HEAVY
 
 
-def test_the_screen_comes_before_what_decodes_and_computes():
-    """What the chat loads until it can be typed on; textual_image asks the terminal meanwhile."""
+def test_the_chat_opens_before_anything_else_heavy_is_imported():
+    """Only Textual is needed for the screen; textual_image would query the terminal."""
     code = "import sys, json, mmtui.frontends.tui.app; print(json.dumps(sorted(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     loaded = {name.split(".")[0] for name in json.loads(run.stdout)}
@@ -71,32 +88,23 @@ def test_the_screen_comes_before_what_decodes_and_computes():
 def test_text_on_llama_cpp_loads_neither_torch_nor_transformers(smol):
     if not find_packages():
         pytest.skip("llama.cpp is not installed")
-    code = (
-        "import sys, os; leave = os._exit\n"
-        "def told(code): print(*{name.split('.')[0] for name in sys.modules}, file=sys.stderr); "
-        "leave(code)\n"
-        "os._exit = told; sys.argv = ['mmtui', 'ask', '--engine', 'llamacpp', '--model', 'smol', "
-        "'--max-tokens', '3', 'Hi']\n"
-        "import mmtui.entry; mmtui.entry._supervise = lambda name: None\n"
-        "from mmtui.__main__ import main; main()"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    loaded = set(run.stderr.splitlines()[-1].split())
+    options = ["--engine", "llamacpp", "--model", "smol", "--max-tokens", 3]
+    loaded, run = run_and_list_modules("mmtui", "ask", *options, "Hi")
     assert run.returncode == 0, run.stderr
     assert not loaded & (HEAVY - {"numpy", "PIL"})
 
 
 @pytest.mark.perf
-def test_help_is_as_quick_as_its_libraries():
-    """Within 1.5 times of importing typer and rich alone; the best of several runs of each."""
+def test_help_takes_at_most_half_longer_than_importing_its_libraries():
+    """Compare the fastest of several runs with importing Typer and Rich alone."""
 
     def quickest(command: list[str]) -> float:
-        took = []
+        durations = []
         for _ in range(7):
-            began = time.perf_counter()
+            start = time.perf_counter()
             subprocess.run(command, capture_output=True, check=True)
-            took.append(time.perf_counter() - began)
-        return min(took)
+            durations.append(time.perf_counter() - start)
+        return min(durations)
 
     bare = quickest([sys.executable, "-c", "import typer, rich"])
     ours = quickest([str(Path(sys.executable).with_name("mmtui")), "--help"])

@@ -1,4 +1,4 @@
-"""The log: bounded, private, whole with many writers, and silent about what users say."""
+"""The log is bounded, private, safe for many writers, and without the texts of users."""
 
 import subprocess
 import sys
@@ -15,14 +15,14 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return logs.path()
 
 
-def test_it_is_made_when_something_is_written(log):
+def test_the_log_is_created_private_when_something_is_written(log):
     assert not log.parent.exists()
     assert logs.record_crash("mmtui: Segmentation fault", "a stack") == log
     assert "a stack" in log.read_text()
     assert (log.stat().st_mode & 0o777, log.parent.stat().st_mode & 0o777) == (0o600, 0o700)
 
 
-def test_old_entries_make_room(log, monkeypatch):
+def test_old_entries_are_rotated_out(log, monkeypatch):
     monkeypatch.setattr(logs, "MAX_BYTES", 2000)
     for number in range(50):
         logs.record_crash(f"crash {number}.", "")
@@ -32,7 +32,7 @@ def test_old_entries_make_room(log, monkeypatch):
     assert "crash 49." in log.read_text()
 
 
-def test_many_processes_lose_nothing(log):
+def test_entries_of_concurrent_processes_are_all_kept(log):
     code = (
         "import sys; from mmtui import logs; logs.MAX_BYTES = 9000; logs.LOCK_TIMEOUT_S = 60\n"
         "for n in range(10): assert logs.record_crash(f'crash {sys.argv[1]}-{n}.', '')"
@@ -44,7 +44,7 @@ def test_many_processes_lose_nothing(log):
 
 
 @pytest.mark.parametrize("obstacle", ["folder", "link", "fifo"])
-def test_what_stands_in_its_place_is_left_alone(log, tmp_path, obstacle):
+def test_anything_but_a_regular_file_in_its_place_is_left_alone(log, tmp_path, obstacle):
     import os
 
     log.parent.mkdir()
@@ -57,7 +57,7 @@ def test_what_stands_in_its_place_is_left_alone(log, tmp_path, obstacle):
     assert other.read_text() == "mine"
 
 
-def test_a_chain_of_exceptions_is_written_without_its_words(log):
+def test_a_chain_of_exceptions_is_logged_without_messages(log):
     try:
         try:
             raise KeyError("marker")

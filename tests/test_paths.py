@@ -1,4 +1,4 @@
-"""Paths in every form in which terminals and people give them."""
+"""Paths as terminals paste them and as people type them."""
 
 import os
 import socket
@@ -45,7 +45,7 @@ def test_home_is_expanded(files, monkeypatch):
     assert paths.pasted("~/dog.jpg") == [files[1]]
 
 
-def test_text_is_no_path(files, tmp_path):
+def test_text_is_not_mistaken_for_a_path(files, tmp_path):
     nothing = [
         "", "hello world", f"look at {files[1]}", str(tmp_path), "it's", "/no/such/file.png",
         "file://elsewhere/x.png", "http://[", "~nobody/x", "a\0b", "x" * 5000, "y" * 100_000,
@@ -54,7 +54,7 @@ def test_text_is_no_path(files, tmp_path):
         assert paths.pasted(text) == [], text[:40]
 
 
-def test_completion_goes_folder_by_folder(files, tmp_path):
+def test_paths_are_completed_one_folder_at_a_time(files, tmp_path):
     (tmp_path / "dir").mkdir()
     (tmp_path / ".hidden").touch()
     begun = f"{tmp_path}{os.sep}"
@@ -87,7 +87,7 @@ def test_a_file_uri_names_the_file_whatever_its_name(tmp_path, name):
         assert paths.pasted(uri) == [file]
 
 
-def test_what_is_not_here_is_refused_with_the_cure(tmp_path):
+def test_a_path_that_can_t_be_opened_is_refused_with_a_hint(tmp_path):
     with pytest.raises(InputError, match="is on another machine"):
         paths.resolve("file://elsewhere/x.png")
     with pytest.raises(UsageError, match="on the web") as refused:
@@ -126,7 +126,7 @@ def test_accents_are_found_in_either_form_in_folders_too(tmp_path, stored, named
     assert paths.resolve(str(Path(name).with_name("new.png"))) == folder / "new.png"
 
 
-def test_a_name_that_is_there_exactly_so_wins(tmp_path, monkeypatch):
+def test_an_existing_file_of_exactly_that_name_wins(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
@@ -138,7 +138,7 @@ def test_a_name_that_is_there_exactly_so_wins(tmp_path, monkeypatch):
         assert paths.resolve(name) == Path(name)
 
 
-def test_a_file_to_be_written_gets_the_name_that_is_meant(monkeypatch):
+def test_the_name_of_a_new_file_is_unquoted(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     assert paths.resolve("~/new.md") == Path("/home/me/new.md")
     assert paths.resolve("file:///tmp/my%20new.md") == Path("/tmp/my new.md")
@@ -147,14 +147,14 @@ def test_a_file_to_be_written_gets_the_name_that_is_meant(monkeypatch):
     assert paths.resolve("a\0b") == Path("a\0b")
 
 
-def test_what_browsers_phones_and_recorders_save_can_be_dropped(tmp_path):
+def test_formats_of_browsers_phones_and_recorders_can_be_dropped(tmp_path):
     for suffix in ("jfif", "jpe", "JPG", "oga", "m4b", "mka", "mov", "3gp", "wma", "aif", "mp4"):
         file = tmp_path / f"dropped.{suffix}"
         file.touch()
         assert paths.dropped(str(file)) == [file]
 
 
-def test_the_commands_understand_the_same_names(mmtui, mmtrain, tmp_path):
+def test_commands_resolve_paths_in_the_same_way(mmtui, mmtrain, tmp_path):
     """Names in every command go through `resolve`; here at the ends of two of them."""
     home = {"HOME": str(tmp_path)}
     made = mmtrain("data", "shapes", "--out", "~/my shapes", "--images", 2, env=home)

@@ -1,4 +1,4 @@
-"""The model that ships, asked about photos that it never saw: those in scikit-image's wheel."""
+"""The default model describes photos outside of its training data, those of scikit-image."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ CAT, COFFEE = ("chelsea.png", ("cat", "tabby")), ("coffee.png", ("coffee", "cup"
     ],
 )
 @pytest.mark.parametrize("question", ["What is this?", "What is in this picture?"])
-def test_it_names_what_is_in_a_photo(mmtui, smol, photo, names, question):
+def test_the_object_in_a_photo_is_named(mmtui, smol, photo, names, question):
     run = mmtui("ask", "--model", SHIPPED, "--image", PHOTOS / photo, "--json", question)
     assert run.code == 0, run.err
     answer = run.json
@@ -31,7 +31,7 @@ def test_it_names_what_is_in_a_photo(mmtui, smol, photo, names, question):
 
 
 @pytest.mark.parametrize("pair", [(CAT, COFFEE), (COFFEE, CAT)])
-def test_each_of_two_pictures_is_told_from_the_other(mmtui, smol, pair):
+def test_each_of_two_pictures_is_recognized(mmtui, smol, pair):
     both = [part for photo, _ in pair for part in ("--image", PHOTOS / photo)]
     for place, (_, names) in zip(("first", "second"), pair, strict=True):
         run = mmtui("ask", "--model", SHIPPED, *both, f"What is in the {place} picture?")
@@ -41,7 +41,7 @@ def test_each_of_two_pictures_is_told_from_the_other(mmtui, smol, pair):
 
 @pytest.mark.perf
 def test_a_picture_takes_less_than_a_second_and_a_half_to_the_first_word(mmtui, smol):
-    """After loading; the best of three."""
+    """Take the best of three, without the time for loading."""
     took = [
         mmtui("ask", "--model", SHIPPED, "--image", PHOTOS / "chelsea.png", "--json", "What?").json
         for _ in range(3)
@@ -51,6 +51,6 @@ def test_a_picture_takes_less_than_a_second_and_a_half_to_the_first_word(mmtui, 
     assert first < 1.5
 
 
-def test_what_ships_is_small():
+def test_the_shipped_files_are_small():
     files = [file for file in SHIPPED.rglob("*") if file.is_file()]
     assert sum(file.stat().st_size for file in files) < 16_000_000

@@ -17,20 +17,20 @@ from mmtui.text import one_line, printable
         ("naïve 日本 👩‍👩‍👧", "naïve 日本 👩‍👩‍👧"),
     ],
 )
-def test_printable(hostile, shown):
+def test_control_and_bidirectional_characters_are_removed(hostile, shown):
     assert printable(hostile) == shown
     shown.encode()
 
 
-def test_every_control_character_goes():
+def test_only_tab_and_newline_are_kept_of_the_control_characters():
     every = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0)]))
     assert printable(every) == "\t\n"
 
 
-def test_a_stream_may_be_cleaned_piece_by_piece():
+def test_a_stream_can_be_cleaned_in_pieces():
     text = "a\x1b]0;x\x07b\x9b1mc"
     assert "".join(map(printable, text)) == printable(text)
 
 
-def test_one_line():
+def test_line_breaks_are_escaped_in_one_line():
     assert one_line("a\nb\tc\x1b[0m") == r"a\nb\tc[0m"
