@@ -1,1 +1,1 @@
-"""One run of a stage: what goes before it, the loop, and what it leaves on the disk."""
+"""A training run: options, pre-flight, the training loop, and the files of the run."""

@@ -1,8 +1,8 @@
-"""How much memory a step of training takes, beside the weights.
+"""Measure the memory that a training step takes in addition to the weights.
 
-Activations are measured, not modelled: what autograd saves in a forward pass is counted, for one
-row and for two, and the rest of a batch costs what the second row did. On fake tensors, which have
-shapes but no memory, the same count tells of a model that is not here.
+The bytes that autograd saves in a forward pass are counted for one row and for two; every further
+row of a batch takes as much as the second. The count also works on fake tensors, which have shapes
+but no memory.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,13 @@ from torch.distributed.tensor import DTensor
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes that training adds: `activations` of one batch, `moments` of the optimizer.
+    """Bytes that training adds to the weights.
 
-    `accumulates`: gradients of one batch are kept while another runs.
+    Attributes:
+        moments: State of the optimizer.
+        gradients: Gradients of the trained parameters.
+        activations: What autograd saves for the backward pass of a batch.
+        accumulates: The gradients of one batch are kept while the next one runs.
     """
 
     moments: int
@@ -28,10 +32,7 @@ class Footprint:
 
     @property
     def total(self) -> int:
-        """All of them at the worst moment.
-
-        Backward frees the activations of a layer before it makes the next gradients.
-        """
+        """The peak of a step: the backward pass frees activations as it creates gradients."""
         if self.accumulates:
             return self.moments + self.gradients + self.activations
         return self.moments + max(self.gradients, self.activations)
@@ -45,12 +46,17 @@ def measure(
     moment_bytes: int,
     accumulates: bool,
 ) -> Footprint:
-    """The footprint of a batch of `batch` rows; `forward(n)` is the loss of n rows.
+    """Measure the footprint of a module.
 
-    `moment_bytes`: of the optimizer's state, for each trained number.
+    Args:
+        module: The module to train.
+        forward: Returns the loss of a given number of rows.
+        batch: Rows in a batch.
+        moment_bytes: Bytes of optimizer state per trained parameter.
+        accumulates: Gradients are accumulated over batches.
     """
-    one = _activation_bytes(module, lambda: forward(1))
-    more = _activation_bytes(module, lambda: forward(2)) - one if batch > 1 else 0
+    one = _measure_activations(module, lambda: forward(1))
+    more = _measure_activations(module, lambda: forward(2)) - one if batch > 1 else 0
     trained = [_local(p) for p in module.parameters() if p.requires_grad]
     return Footprint(
         moments=moment_bytes * sum(p.numel() for p in trained),
@@ -60,29 +66,29 @@ def measure(
     )
 
 
-def _activation_bytes(module: nn.Module, forward: Callable[[], Tensor]) -> int:
-    """What autograd keeps of a forward pass until backward.
+def _measure_activations(module: nn.Module, forward: Callable[[], Tensor]) -> int:
+    """Return the bytes that autograd keeps from a forward pass until its backward pass.
 
-    Hooks don't see inside of checkpointed layers. These keep their inputs, which are as large as
-    the hidden state, and one layer at a time is computed again.
+    Hooks don't see the tensors inside of checkpointed layers. Such a layer keeps its input, which
+    is as large as the hidden state, and is recomputed alone.
     """
-    kept, hidden = _saved_bytes(module, forward)
+    saved, hidden = _measure_saved(module, forward)
     layers: list[Any] = [m for m in module.modules() if getattr(m, "gradient_checkpointing", False)]
     layers = [layer for layer in layers if layer.training]
     if not layers:
-        return kept
+        return saved
     for layer in layers:
         layer.gradient_checkpointing = False
     try:
-        whole, _ = _saved_bytes(module, forward)
+        unchecked, _ = _measure_saved(module, forward)
     finally:
         for layer in layers:
             layer.gradient_checkpointing = True
-    return kept + len(layers) * hidden + (whole - kept) // len(layers)
+    return saved + len(layers) * hidden + (unchecked - saved) // len(layers)
 
 
-def _saved_bytes(module: nn.Module, forward: Callable[[], Tensor]) -> tuple[int, int]:
-    """Bytes that autograd saves, without weights; and those of the last layer's output."""
+def _measure_saved(module: nn.Module, forward: Callable[[], Tensor]) -> tuple[int, int]:
+    """Return the bytes that autograd saves, without weights, and those of the last hidden state."""
     weights = {_local(p).untyped_storage()._cdata for p in module.parameters()}
     storages: dict[int, Any] = {}
     hidden = 0

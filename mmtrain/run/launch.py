@@ -1,4 +1,4 @@
-"""From the options of a stage's command to a run of the loop."""
+"""Start or resume a run: from options to a loaded model, its data and the training loop."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -23,7 +23,7 @@ from mmtrain.options import (
     StartOptions,
 )
 from mmtrain.run import folder, plan, provenance, state
-from mmtrain.run.console import Screen
+from mmtrain.run.console import RunConsole
 from mmtrain.run.loop import Loop
 from mmtrain.run.optimizers import choose_optimizer
 from mmtrain.stages import align, finetune, pretrain
@@ -34,7 +34,7 @@ from mmtui.pipeline.assets.checkpoint import PRESETS, Checkpoint
 from mmtui.pipeline.assets.fetch import Report
 from mmtui.pipeline.engines import torch_language
 
-PHI2_TOKENS = 50295
+PHI2_TOKENS = 50295  # tokens of Phi-2's tokenizer
 
 
 def launch(options: RunOptions, start: StartOptions, report: Report) -> None:
@@ -64,20 +64,20 @@ def launch(options: RunOptions, start: StartOptions, report: Report) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     options = replace(options, precision=loading.resolve_precision(options.precision, device))
     accelerator = _make_accelerator(options, out, device)
-    screen = Screen(options.stage, options.steps, speaks=accelerator.is_main_process)
-    newest = state.newest(out, screen.say) if record is not None else None
-    if newest is not None and _is_finished(newest[0], options, out, screen):
+    console = RunConsole(options.stage, options.steps, is_enabled=accelerator.is_main_process)
+    newest = state.find_newest(out, console.print) if record is not None else None
+    if newest is not None and _is_finished(newest[0], options, out, console):
         return
     found = loading.find_checkpoint(options.model)
     options = _resolve_defaults(options, found, accelerator)
     torch.manual_seed(options.seed)
-    if start.dry_run and plan.is_unfetched(options, found):
-        split = _read_dialogues(options, accelerator, screen)
+    if start.dry_run and plan.has_missing_weights(options, found):
+        split = _read_dialogues(options, accelerator, console)
         report("starting", 1, 1)
-        plan.describe_unfetched(options, found, split, accelerator, screen, start.force)
+        plan.print_plan(options, found, split, accelerator, console, start.force)
         return
-    stage = _build(options, found, accelerator, screen, start.force, report)
-    loop = Loop(stage, options, out, accelerator, screen)
+    stage = _build(options, found, accelerator, console, start.force, report)
+    loop = Loop(stage, options, out, accelerator, console)
     if not start.dry_run:
         stage.prepare()
         record = _make_record(options, found, stage, accelerator, out, record)
@@ -85,15 +85,15 @@ def launch(options: RunOptions, start: StartOptions, report: Report) -> None:
     loop.check(start.force)
     if not start.dry_run:
         assert record is not None
-        _train(loop, options, record, newest, out, accelerator, screen)
-        screen.say(f"done; the model is in {out}")
+        _train(loop, options, record, newest, out, accelerator, console)
+        console.print(f"done; the model is in {out}")
 
 
 def _make_accelerator(options: RunOptions, out: Path, device: torch.device) -> Accelerator:
-    # One process may tokenize or encode for hours while the others wait.
-    patience = InitProcessGroupKwargs(timeout=timedelta(days=2))
+    # The other processes may wait for hours while one tokenizes or encodes.
+    process_group = InitProcessGroupKwargs(timeout=timedelta(days=2))
     return Accelerator(
-        kwargs_handlers=[patience],
+        kwargs_handlers=[process_group],
         mixed_precision="bf16" if options.precision == "bf16" else "no",
         log_with=options.track,
         project_dir=out,
@@ -101,16 +101,20 @@ def _make_accelerator(options: RunOptions, out: Path, device: torch.device) -> A
     )
 
 
-def _is_finished(step: int, options: RunOptions, out: Path, screen: Screen) -> bool:
-    """Whether a run that stands at `step` has no step left to take, which is said."""
+def _is_finished(step: int, options: RunOptions, out: Path, console: RunConsole) -> bool:
+    """Return whether a run has no step left after `step`, and print it.
+
+    Raises:
+        UsageError: The run has taken more steps than it should.
+    """
     if step > options.steps:
         raise UsageError(
-            f"the run in {out} has taken {step:,} steps already", f"--steps {step} or more"
+            f"the run in {out} has taken {step:,} steps already", f"pass --steps {step} or more"
         )
     if step == options.steps:
-        screen.say(
+        console.print(
             f"the run in {out} is finished: {step:,} of {options.steps:,} steps are taken;"
-            " more --steps prolong it"
+            " a larger --steps prolongs it"
         )
     return step == options.steps
 
@@ -118,7 +122,7 @@ def _is_finished(step: int, options: RunOptions, out: Path, screen: Screen) -> b
 def _resolve_defaults(
     options: RunOptions, found: Checkpoint, accelerator: Accelerator
 ) -> RunOptions:
-    """The options with what `auto` stands for here: run.json says what is really trained."""
+    """Replace the defaults that depend on the machine or the model, as run.json records them."""
     if options.model == "auto":
         model = found.spec.name
     else:
@@ -127,66 +131,68 @@ def _resolve_defaults(
     is_sharded = accelerator.distributed_type == DistributedType.FSDP
     optimizer = choose_optimizer(options.optimizer, accelerator.device, is_sharded)
     options = replace(options, model=model, optimizer=optimizer)
-    return finetune.fill_in(options, found) if isinstance(options, FinetuneOptions) else options
+    return (
+        finetune.resolve_lora(options, found) if isinstance(options, FinetuneOptions) else options
+    )
 
 
 def _build(
     options: RunOptions,
     found: Checkpoint,
     accelerator: Accelerator,
-    screen: Screen,
+    console: RunConsole,
     force: bool,
     report: Report,
 ) -> Stage:
     if isinstance(options, PretrainOptions):
-        return _build_pretrain(options, found, accelerator, screen, force, report)
-    split = _read_dialogues(options, accelerator, screen)
+        return _build_pretrain(options, found, accelerator, console, force, report)
+    split = _read_dialogues(options, accelerator, console)
     if isinstance(options, AlignOptions):
         loading.require_vision(found)
         components = loading.load_components(
             found, options.precision, accelerator.device, report, merge_adapter=False
         )
-        return align.build(components, split, options, accelerator, screen.say)
+        return align.build(components, split, options, accelerator, console.print)
     assert isinstance(options, FinetuneOptions)
     if found.projector is None:
-        screen.say(
-            f"NOT ALIGNED: {found.spec.name} has no projector, it begins from captions; after"
-            " `mmtrain align`, --from its folder, it learns more"
+        console.print(
+            f"NOT ALIGNED: {found.spec.name} has no projector; a new one is fitted to captions. For"
+            " better results, run `mmtrain align` first and pass its folder with --from"
         )
     stored = "nf4" if options.quantize == "nf4" else options.precision
     components = loading.load_components(
         found, stored, accelerator.device, report, merge_adapter=False
     )
-    return finetune.build(components, split, options, accelerator, screen.say)
+    return finetune.build(components, split, options, accelerator, console.print)
 
 
 def _build_pretrain(
     options: PretrainOptions,
     found: Checkpoint,
     accelerator: Accelerator,
-    screen: Screen,
+    console: RunConsole,
     force: bool,
     report: Report,
 ) -> Stage:
     shape = pretrain.config(options.size)
-    plan.check_pretrain(options, shape, accelerator, force)
+    plan.check_pretrain_memory(options, shape, accelerator, force)
     with accelerator.main_process_first():
-        held_out = options.validation or []
-        validation = [file for path in held_out for file in redpajama.find_files(path)]
-        held = {file.resolve() for file in validation}
-        named = find_text_files(options.data or [], screen.say)
-        files = [file for file in named if file.resolve() not in held]
-        tokenizer = _tokenizer(files, shape.vocab_size, report)
+        paths = options.validation or []
+        validation = [file for path in paths for file in redpajama.find_files(path)]
+        excluded = {file.resolve() for file in validation}
+        named = find_text_files(options.data or [], console.print)
+        files = [file for file in named if file.resolve() not in excluded]
+        tokenizer = _load_tokenizer(files, shape.vocab_size, report)
         packed = packing.pack_documents(files, validation, tokenizer, report)
     for note in packed.notes:
-        screen.say(f"note: {note}")
+        console.print(f"note: {note}")
     return pretrain.build(shape, tokenizer, packed, options, found.spec, accelerator)
 
 
-def _read_dialogues(options: RunOptions, accelerator: Accelerator, screen: Screen) -> Split:
+def _read_dialogues(options: RunOptions, accelerator: Accelerator, console: RunConsole) -> Split:
     images = options.images if isinstance(options, FinetuneOptions) else None
     with accelerator.main_process_first():
-        return load_dialogues(options.data or [], options.stage, images, screen.say)
+        return load_dialogues(options.data or [], options.stage, images, console.print)
 
 
 def _make_record(
@@ -197,10 +203,10 @@ def _make_record(
     out: Path,
     before: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """What run.json will hold. A run that goes on (`before`) must find what it began with.
+    """Make the content of run.json, from that of a resumed run if `before` is not None.
 
     Raises:
-        UsageError: It does not.
+        UsageError: The resumed run was started with another model, other data or other processes.
     """
     start = provenance.describe_start()
     is_new = isinstance(options, PretrainOptions)
@@ -210,7 +216,7 @@ def _make_record(
         "options": folder.options_to_json(options),
         "processes": accelerator.num_processes,
         "checkpoint_sha256": None if is_new else provenance.checkpoint_sha256(found),
-        "fingerprint": _fingerprint(stage),
+        "fingerprint": _fingerprint_data(stage),
     }
     if before is None:
         return now
@@ -220,8 +226,8 @@ def _make_record(
     return before | {"options": now["options"], "resumed": resumed}
 
 
-def _fingerprint(stage: Stage) -> dict[str, Fingerprint]:
-    """Of the data that a resumed run must find again."""
+def _fingerprint_data(stage: Stage) -> dict[str, Fingerprint]:
+    """Return the fingerprints of the data, which must be the same when the run is resumed."""
     return {
         "training": stage.train.fingerprint(),
         "validation": stage.validation.fingerprint(),
@@ -235,7 +241,7 @@ def _train(
     newest: tuple[int, Path] | None,
     out: Path,
     accelerator: Accelerator,
-    screen: Screen,
+    console: RunConsole,
 ) -> None:
     lock = None
     if accelerator.is_main_process:
@@ -244,7 +250,8 @@ def _train(
     accelerator.wait_for_everyone()
     if not (out / folder.RECORD).exists():
         raise UsageError(
-            f"{out} is not one folder for all processes", "--out on a shared file system"
+            f"{out} is not the same folder for all processes",
+            "choose an --out on a shared file system",
         )
     if options.track:
         settings = {name: str(value) for name, value in record["options"].items()}
@@ -252,14 +259,17 @@ def _train(
     try:
         loop.run(newest)
     finally:
-        screen.close()
+        console.close()
         accelerator.end_training()
         if lock is not None:
             lock.release()
 
 
-def _tokenizer(files: list[Path], vocabulary: int, report: Report) -> Any:
-    """Phi-2's if it is here and the vocabulary is its; else one learnt on the data."""
+def _load_tokenizer(files: list[Path], vocabulary: int, report: Report) -> Any:
+    """Load Phi-2's tokenizer if it is downloaded and the vocabulary has room for it.
+
+    Otherwise a tokenizer is trained on the data.
+    """
     phi2 = fetch.locate(checkpoint.find("phi2").spec.language.weights)
     if phi2 is not None and vocabulary >= PHI2_TOKENS:
         return torch_language.tokenizer_in(phi2)

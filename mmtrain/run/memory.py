@@ -1,4 +1,4 @@
-"""How much memory there is, and how much was used at the most, in bytes."""
+"""Measure free, used and peak memory in bytes."""
 
 import ctypes
 import sys
@@ -10,28 +10,37 @@ import torch
 
 from mmtui.memory import peak
 
-__all__ = ["HEAP_FACTOR", "peak", "reset_peak", "return_freed_memory", "room", "used"]
+__all__ = [
+    "HEAP_FACTOR",
+    "measure_free",
+    "measure_used",
+    "peak",
+    "reset_peak",
+    "return_freed_memory",
+]
 
-# Batches of changing shape leave the heap of glibc in pieces: on a CPU, activations take up to so
-# many times their bytes.
+# Batches of different shapes fragment the heap of glibc. On a CPU, activations take up to this many
+# times their size.
 HEAP_FACTOR = 3
 
 
-def room(device: torch.device) -> int:
-    """Free on the device of a run."""
+def measure_free(device: torch.device) -> int:
+    """Return the free bytes on a device, including those that PyTorch has reserved."""
     if device.type == "cuda":
         free: int = torch.cuda.mem_get_info(device)[0]
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return int(psutil.virtual_memory().available)
 
 
-def used(device: torch.device) -> int:
+def measure_used(device: torch.device) -> int:
+    """Return the bytes in use on a device: allocated on a GPU, resident on a CPU."""
     if device.type == "cuda":
         return int(torch.cuda.memory_allocated(device))
     return int(psutil.Process().memory_info().rss)
 
 
 def reset_peak() -> None:
+    """Restart the measurement of peak memory."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):  # Linux only, and not in every container
@@ -39,11 +48,11 @@ def reset_peak() -> None:
 
 
 def return_freed_memory() -> None:
-    """Have glibc give freed tensors back to the system at once.
+    """Make glibc return the memory of freed tensors to the system at once.
 
-    A process is then no larger than what it uses, and slower: each tensor is mapped anew.
+    The process then occupies only what it uses, but it is slower: every tensor is mapped again.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         threshold_option, bytes_ = -3, 64 << 10  # M_MMAP_THRESHOLD, mallopt(3)
         libc.mallopt(threshold_option, bytes_)
-        libc.malloc_trim(0)  # and what was freed before
+        libc.malloc_trim(0)  # returns what was freed before

@@ -1,7 +1,7 @@
-"""metrics.jsonl: one line a step, one a validation; a pure function of the run.
+"""Read and write metrics.jsonl: one JSON object per step and per validation.
 
-Times and memory are of the machine: they go to the screen, and never here, so that a run
-that was interrupted and resumed has the file of one that was not.
+The file depends on nothing but the run, so that a resumed run has the same file as one that was
+never interrupted. Times and memory are shown on the console only.
 """
 
 import json
@@ -13,43 +13,49 @@ from mmtui.errors import InputError
 from mmtui.files import replacing
 
 FILE = "metrics.jsonl"
-SMOOTHED_SHARE = 0.1  # of a run's steps: about the last tenth makes a smoothed loss
-SMOOTHED_STEPS = 50  # at most
+SMOOTHED_SHARE = 0.1  # a smoothed loss averages over about this share of the steps ...
+MAX_SMOOTHED_STEPS = 50  # ... and at most over this many
 
 
-def smoothing(steps: int) -> float:
-    """The decay of an exponential mean over a run of `steps` steps.
+def get_smoothing_decay(steps: int) -> float:
+    """Return the decay of the exponential moving average for a run of `steps` steps.
 
-    A mean over many steps lags behind the loss of a short run, which falls fast.
+    In a short run the loss falls fast, and an average over many steps would lag behind it.
     """
-    return 1 - 1 / min(max(SMOOTHED_SHARE * steps, 1), SMOOTHED_STEPS)
+    return 1 - 1 / min(max(SMOOTHED_SHARE * steps, 1), MAX_SMOOTHED_STEPS)
 
 
 class Metrics:
-    """Appends lines; those after `step` are cut off when a run resumes there (-1: it begins)."""
+    """Appends lines to metrics.jsonl."""
 
     def __init__(self, out: Path, step: int) -> None:
+        """Open the file of a run and remove the lines after `step`; -1 removes all lines."""
         self._path = out / FILE
         kept = [line for line in _lines(self._path) if _step(line) <= step]
-        with replacing(self._path) as aside:
-            aside.write_text("".join(line + "\n" for line in kept))
+        with replacing(self._path) as partial:
+            partial.write_text("".join(line + "\n" for line in kept))
 
-    def add(self, line: dict[str, Any]) -> None:
+    def append(self, line: dict[str, Any]) -> None:
+        """Append a line."""
         with self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")
 
 
 def read(out: Path) -> list[dict[str, Any]]:
-    """Raises InputError if the folder is no run's."""
+    """Read the lines of a run.
+
+    Raises:
+        InputError: The folder is not that of a run.
+    """
     try:
         return [json.loads(line) for line in _lines(out / FILE, missing_ok=False)]
     except (OSError, ValueError) as error:
-        raise InputError(f"{out} has no readable {FILE}", "name the folder of a run") from error
+        raise InputError(f"{out} has no readable {FILE}", "pass the folder of a run") from error
 
 
-def smoothed(values: list[float]) -> Iterator[float]:
-    """An exponential mean, corrected for its start (as Adam's moments are)."""
-    decay = smoothing(len(values))
+def smooth(values: list[float]) -> Iterator[float]:
+    """Yield the exponential moving average of values, with the bias correction of Adam."""
+    decay = get_smoothing_decay(len(values))
     mean = weight = 0.0
     for value in values:
         mean = decay * mean + (1 - decay) * value
@@ -58,7 +64,7 @@ def smoothed(values: list[float]) -> Iterator[float]:
 
 
 def _lines(path: Path, missing_ok: bool = True) -> list[str]:
-    """Whole lines only: a kill may cut the last one."""
+    """Return the complete lines: a killed process may have cut off the last one."""
     if missing_ok and not path.exists():
         return []
     return [line[:-1] for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]

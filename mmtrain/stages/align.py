@@ -41,12 +41,12 @@ def build(
     """
     vision = require_vision(components.checkpoint)
     split = split.with_pictures()  # text alone does not train a projector
-    train, validation = vision_language.datasets(
+    train, validation = vision_language.build_datasets(
         components, split, options.max_length, options.views
     )
     count = projector_init.RIDGE_IMAGES if options.init == "ridge" else vision_language.SAMPLES
     with accelerator.main_process_first():
-        features, captions = vision_language.sample_features(components, split.train, count)
+        features, captions = vision_language.collect_features(components, split.train, count)
     projector = projector_init.init_projector(
         options.init, options.projector, vision, components.language, features, captions
     )
@@ -64,8 +64,8 @@ def build(
         train=train,
         validation=validation,
         export=export,
-        samples=vision_language.sampler(components, projector, validation),
-        prepare=vision_language.encoder(
+        samples=vision_language.make_sampler(components, projector, validation),
+        prepare=vision_language.make_encoder(
             components, train, validation, options.views, accelerator, notify
         ),
     )

@@ -1,4 +1,4 @@
-"""finetune: the projector, and LoRA over the frozen language model, 4-bit or not."""
+"""Stage finetune: train the projector, and LoRA on the language model, in 4 bits or not."""
 
 import json
 from collections.abc import Callable
@@ -28,9 +28,9 @@ from mmtui.pipeline.vision.projector import Projector
 
 @dataclass(frozen=True)
 class Lora:
-    """Low-rank adapters (arXiv:2106.09685) on every linear layer but the head.
+    """Settings of LoRA (arXiv:2106.09685) on every linear layer except the output layer.
 
-    For Phi these are q_proj, k_proj, v_proj, dense, fc1 and fc2.
+    In Phi these layers are q_proj, k_proj, v_proj, dense, fc1 and fc2.
     """
 
     rank: int
@@ -38,13 +38,13 @@ class Lora:
     dropout: float
 
 
-def fill_in(options: FinetuneOptions, found: Checkpoint) -> FinetuneOptions:
-    """The options with the settings of the adapters that will be trained.
+def resolve_lora(options: FinetuneOptions, found: Checkpoint) -> FinetuneOptions:
+    """Fill in the LoRA options that were not given.
 
-    An adapter of the checkpoint learns on: its rank and scale are those of its weights.
+    They are those of the checkpoint's adapter, which is trained further, or the defaults.
 
     Raises:
-        UsageError: The options ask for another rank or scale.
+        UsageError: --rank or --alpha differs from that of the adapter.
         InputError: The adapter's settings are damaged.
     """
     if found.adapter is None:
@@ -54,16 +54,16 @@ def fill_in(options: FinetuneOptions, found: Checkpoint) -> FinetuneOptions:
         try:
             lora = Lora(*(settings[name] for name in ("r", "lora_alpha", "lora_dropout")))
         except (KeyError, TypeError) as error:
-            raise InputError(f"the adapter in {found.adapter} is no LoRA") from error
-        for name, wanted, there in (
+            raise InputError(f"the adapter in {found.adapter} is not a LoRA adapter") from error
+        for name, requested, existing in (
             ("--rank", options.rank, lora.rank),
             ("--alpha", options.alpha, lora.alpha),
         ):
-            if wanted not in (None, there):
+            if requested not in (None, existing):
                 raise UsageError(
-                    f"{name} {wanted} does not fit: the adapter of this model has {there}",
-                    f"leave {name} out, or begin from a model without an adapter, as `mmtrain"
-                    " align` writes",
+                    f"{name} {requested} does not fit: the adapter of this model has {existing}",
+                    f"leave {name} out, or start from a model without an adapter, as `mmtrain"
+                    " align` writes it",
                 )
     dropout = lora.dropout if options.dropout is None else options.dropout
     return replace(
@@ -76,22 +76,31 @@ def build(
     split: Split,
     options: FinetuneOptions,
     accelerator: Accelerator,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> Stage:
-    """`components` are loaded without the checkpoint's adapter; if it has one, that learns on.
+    """Build the finetune stage. The labels are the tokens of the assistant's turns.
 
-    The loss is on the assistant's tokens only.
+    Args:
+        components: The model, without the checkpoint's adapter merged in; an adapter is trained
+            further.
+        split: The training and validation examples.
+        options: The options of the run, after `resolve_lora`.
+        accelerator: The device and the processes.
+        notify: Called with what the user should know about the data.
+
+    Raises:
+        InputError: There is nothing to train on, or the adapter does not fit the model.
     """
     vision = require_vision(components.checkpoint)
-    train, validation = vision_language.datasets(
+    train, validation = vision_language.build_datasets(
         components, split, options.max_length, options.views
     )
-    seeing = _projector(components, split, vision, accelerator)
-    seeing.requires_grad_(True).to(accelerator.device)
+    trained_projector = _load_projector(components, split, vision, accelerator)
+    trained_projector.requires_grad_(True).to(accelerator.device)
     assert options.rank and options.alpha and options.dropout is not None  # filled in
     lora = Lora(options.rank, options.alpha, options.dropout)
     adapted = adapt(components, lora, options.checkpointing)
-    module = VisionLanguage(components.language.model, seeing, options.patch_dropout)
+    module = VisionLanguage(components.language.model, trained_projector, options.patch_dropout)
     spec = components.checkpoint.spec
 
     def export(folder: Path, state: dict[str, Tensor]) -> None:
@@ -103,7 +112,7 @@ def build(
         with TemporaryDirectory() as adapter:
             adapted.save_pretrained(adapter, save_embedding_layers=False)
             (Path(adapter) / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
-            _forget_path(Path(adapter) / "adapter_config.json")
+            _remove_base_path(Path(adapter) / "adapter_config.json")
             checkpoint.write(folder, spec, weights, adapter=Path(adapter))
 
     return Stage(
@@ -113,23 +122,23 @@ def build(
         train=train,
         validation=validation,
         export=export,
-        samples=vision_language.sampler(components, seeing, validation),
-        prepare=vision_language.encoder(
-            components, train, validation, options.views, accelerator, say
+        samples=vision_language.make_sampler(components, trained_projector, validation),
+        prepare=vision_language.make_encoder(
+            components, train, validation, options.views, accelerator, notify
         ),
     )
 
 
-def _projector(
+def _load_projector(
     components: Components, split: Split, vision: VisionSpec, accelerator: Accelerator
 ) -> Projector:
-    """The checkpoint's; of a model that was never aligned, one that only begins well."""
+    """Load the checkpoint's projector, or initialize one from captions if it has none."""
     if components.checkpoint.projector is not None:
         return projector.load(
             components.checkpoint.projector, vision.width, components.language.hidden
         )
     with accelerator.main_process_first():
-        features, captions = vision_language.sample_features(
+        features, captions = vision_language.collect_features(
             components, split.train, projector_init.RIDGE_IMAGES
         )
     return projector_init.init_projector(
@@ -138,16 +147,23 @@ def _projector(
 
 
 def adapt(components: Components, lora: Lora, checkpointing: bool) -> Any:
-    """Puts trainable adapters into the language model; returns PEFT's view of it."""
+    """Add LoRA to the language model, or load the checkpoint's adapter for training.
+
+    Returns:
+        The PEFT model.
+
+    Raises:
+        InputError: The checkpoint's adapter does not fit the model.
+    """
     from bitsandbytes.nn import Linear4bit
     from peft import PeftModel, prepare_model_for_kbit_training
 
     model = components.language.model
-    settings = {"use_reentrant": False}  # the other kind needs inputs that have gradients
+    settings = {"use_reentrant": False}  # reentrant checkpointing needs inputs with gradients
     if components.language.precision == "nf4":
         for layer in model.modules():
             if isinstance(layer, Linear4bit):
-                # On CPUs it would pack its weights when it validates; then nothing trains any more.
+                # On CPUs it would repack its weights in evaluation mode, and could not train after.
                 layer.support_avx512bf16_for_cpu = False
         model = prepare_model_for_kbit_training(model, checkpointing, settings)
     elif checkpointing:
@@ -157,7 +173,7 @@ def adapt(components: Components, lora: Lora, checkpointing: bool) -> Any:
             adapted: Any = PeftModel.from_pretrained(
                 model, str(components.checkpoint.adapter), is_trainable=True
             )
-        except Exception as error:  # PEFT raises nearly anything on what does not fit
+        except Exception as error:  # PEFT raises errors of any class
             raise InputError(f"the adapter of this checkpoint does not fit: {error}") from error
         _set_dropout(adapted, lora.dropout)
         return adapted
@@ -165,7 +181,7 @@ def adapt(components: Components, lora: Lora, checkpointing: bool) -> Any:
 
 
 def add_adapters(model: Any, lora: Lora) -> Any:
-    """Puts new adapters into a language model; returns PEFT's view of it."""
+    """Add new LoRA matrices to a language model, and return the PEFT model."""
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
@@ -179,7 +195,7 @@ def add_adapters(model: Any, lora: Lora) -> Any:
 
 
 def _set_dropout(adapted: Any, share: float) -> None:
-    """Dropout has no weights: it may differ from what the adapter was trained with."""
+    """Set the dropout of a loaded adapter, which may differ from that of its training."""
     for config in adapted.peft_config.values():
         config.lora_dropout = share
     for module in adapted.modules():
@@ -187,7 +203,7 @@ def _set_dropout(adapted: Any, share: float) -> None:
             module.lora_dropout[name] = nn.Dropout(share) if share else nn.Identity()
 
 
-def _forget_path(config: Path) -> None:
-    """PEFT writes down where the language model lies on this machine."""
+def _remove_base_path(config: Path) -> None:
+    """Remove the local path of the language model, which PEFT writes into the config."""
     settings = json.loads(config.read_bytes())
     config.write_text(json.dumps(settings | {"base_model_name_or_path": None}, indent=2) + "\n")

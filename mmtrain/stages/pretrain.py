@@ -1,4 +1,4 @@
-"""pretrain: a Phi language model from random weights, on packed text."""
+"""Stage pretrain: train a Phi language model from random weights on packed text."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ from mmtui.paths import resolve
 from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
 
-# phi-2 as in its config.json on the hub; the others are the same in small.
+# phi-2 has the numbers of microsoft/phi-2's config.json; the others are smaller versions of it.
 SIZES: dict[str, dict[str, Any]] = {
     "phi-2": {
         "hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 32,
@@ -37,7 +37,7 @@ CONTEXT = 2048
 
 
 def config(size: str) -> Any:
-    """A PhiConfig: one of SIZES, or a JSON file in the form of a hub model's config.json.
+    """Return the PhiConfig of a size, or of a config.json in the format of transformers.
 
     Raises:
         InputError: The file can't be read, or describes no Phi that can be built.
@@ -54,14 +54,14 @@ def config(size: str) -> Any:
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(
             f"{size} is neither a size nor the config of a Phi: {error}",
-            f"--size takes {', '.join(SIZES)} or a config.json",
+            f"pass --size {', '.join(SIZES)} or a config.json",
         ) from error
     _check_shape(shape, size)
     return shape
 
 
 def _check_shape(shape: Any, size: str) -> None:
-    """Build the model without memory for its weights, and read two tokens with it.
+    """Build the model on fake tensors and run it on two tokens.
 
     Raises:
         InputError: The numbers in the config contradict each other.
@@ -93,7 +93,20 @@ def build(
     base: ModelSpec,
     accelerator: Accelerator,
 ) -> Stage:
-    """`base` gives the tower and the speech model of the checkpoint that comes out."""
+    """Build the pretrain stage.
+
+    Args:
+        shape: The PhiConfig of the model.
+        tokenizer: The tokenizer of the model.
+        packed: The token ids of the training and validation text.
+        options: The options of the run.
+        base: The model whose vision tower and speech model the new checkpoint refers to.
+        accelerator: The device and the processes.
+
+    Raises:
+        UsageError: --block is longer than the context of the model.
+        InputError: There is less text than one block.
+    """
     from transformers import PhiForCausalLM
 
     block = options.block
@@ -102,9 +115,10 @@ def build(
     if block > shape.max_position_embeddings:
         context = shape.max_position_embeddings
         raise UsageError(
-            f"a block of {block} is longer than this model's {context}", f"--block {context}"
+            f"--block {block} is longer than the context of this model, {context} tokens",
+            f"pass --block {context}",
         )
-    shape.max_position_embeddings = block  # of positions beyond it learns nothing
+    shape.max_position_embeddings = block  # later positions would not be trained
     train, validation = BlockDataset(packed.train, block), BlockDataset(packed.validation, block)
     if not train.lengths:
         raise InputError(

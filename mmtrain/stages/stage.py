@@ -1,4 +1,4 @@
-"""What a stage hands to the loop."""
+"""The interface between a stage and the training loop."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +13,18 @@ from mmtrain.options import StageName
 
 @dataclass
 class Stage:
-    """What differs between stages.
+    """What the training loop needs to know about a stage.
 
-    `module` maps a batch to the summed loss of its trained tokens; what is not trained has
-    `requires_grad` off. `in_training_mode`: whether dropout is on. `export` writes the
-    trained parameters to a folder as a checkpoint of mmtui. `samples` may generate.
+    Attributes:
+        name: The stage.
+        module: Maps a batch to the loss, summed over its labels; frozen parameters have
+            `requires_grad` off.
+        in_training_mode: Train with dropout.
+        train: The training data.
+        validation: The validation data.
+        export: Writes trained parameters to a folder as a checkpoint of mmtui.
+        samples: Generates the answers about a few pictures, for each validation.
+        prepare: Does what takes long before the first step; a dry run leaves it out.
     """
 
     name: StageName
@@ -27,4 +34,4 @@ class Stage:
     validation: Dataset
     export: Callable[[Path, dict[str, Tensor]], None]
     samples: Callable[[], list[Sample]] | None = None
-    prepare: Callable[[], None] = lambda: None  # what takes long, and a dry run leaves out
+    prepare: Callable[[], None] = lambda: None

@@ -1,4 +1,4 @@
-"""What align and finetune share: dialogues with pictures, their features, their samples."""
+"""What align and finetune share: their data sets, picture features and samples."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,18 +18,28 @@ from mmtrain.model.loading import Components
 from mmtui.errors import InputError
 from mmtui.pipeline.vision.projector import Projector
 
-SAMPLES = 8
+SAMPLES = 8  # pictures with an answer in each validation
 
 
-def datasets(
+def build_datasets(
     components: Components, split: Split, limit: int, views: Sequence[View]
 ) -> tuple[DialogueDataset, DialogueDataset]:
-    """Training and validation data. Raises InputError if there is nothing to train on."""
+    """Build the training and validation data.
+
+    Args:
+        components: The model.
+        split: The examples.
+        limit: Maximum length of a row in tokens.
+        views: The views of pictures that training draws from.
+
+    Raises:
+        InputError: There is no training example.
+    """
     if not split.train:
         raise InputError("there is no example to train on")
     limit = min(limit, components.language.context)
     apart = supports_branches(components.language.model)
-    of = partial(
+    make = partial(
         DialogueDataset,
         chat=components.chat,
         store=components.store,
@@ -37,22 +47,22 @@ def datasets(
         max_length=limit,
     )
     return (
-        of(split.train, views=views, pack_examples=apart),
-        of(split.validation, pack_examples=apart),
+        make(split.train, views=views, pack_examples=apart),
+        make(split.validation, pack_examples=apart),
     )
 
 
-def encoder(
+def make_encoder(
     components: Components,
     train: DialogueDataset,
     validation: DialogueDataset,
     views: Sequence[View],
     accelerator: Accelerator,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> Callable[[], None]:
-    """Encodes all images, each process its share, and leaves out the few that are broken.
+    """Return a function that encodes all pictures, each process its share.
 
-    Raises InputError if they are more than a few.
+    The function drops examples with broken pictures, and raises InputError if there are many.
     """
 
     def encode() -> None:
@@ -67,19 +77,21 @@ def encoder(
         raise_for_broken_files("image", broken, len(files))
         if broken:
             dropped = train.drop(broken) + validation.drop(broken)
-            say(f"{len(broken):,} broken images are left out, and {dropped:,} examples with them")
+            notify(
+                f"{len(broken):,} broken images are left out, and {dropped:,} examples with them"
+            )
         if long := train.drop_untrainable() + validation.drop_untrainable():
-            say(f"{long:,} examples are left out, whose answers begin after --max-length")
+            notify(f"{long:,} examples are left out, whose answers begin after --max-length")
         if not train.rows:
             raise InputError("no example is left to train on", "raise --max-length")
 
     return encode
 
 
-def sampler(
+def make_sampler(
     components: Components, projector: Projector, validation: DialogueDataset
 ) -> Callable[[], list[Sample]]:
-    """Answers about the first pictures of the validation data, always the same."""
+    """Return a function that answers questions about the same few validation pictures."""
     seen = set()
     chosen: list[Example] = []
     for example in validation.examples:
@@ -90,46 +102,54 @@ def sampler(
         components.language, projector, components.chat, components.store, components.shape[0]
     )
 
-    def say() -> list[Sample]:
+    def generate() -> list[Sample]:
         usable = [e for e in chosen if e in validation.examples]
         if not usable:
             return []
         if components.store is not None:
             components.store.ensure([picture for example in usable for picture in example.pictures])
-        answers = generator.generate([e.turns[: _first_answer(e)] for e in usable], batch=SAMPLES)
-        return [_sample(e, answer) for e, answer in zip(usable, answers, strict=True)]
+        answers = generator.generate(
+            [e.turns[: _find_first_answer(e)] for e in usable], batch=SAMPLES
+        )
+        return [_make_sample(e, answer) for e, answer in zip(usable, answers, strict=True)]
 
-    return say
+    return generate
 
 
-def sample_features(
+def collect_features(
     components: Components, examples: list[Example], count: int
 ) -> tuple[torch.Tensor, list[str]]:
-    """Features (images, patches, width) of the first pictures, and what is said of each."""
+    """Return features (pictures, patches, width) of the first pictures, and a caption of each.
+
+    Raises:
+        InputError: No example has a picture, or none can be read.
+    """
     assert components.store is not None
-    said: dict[Path, str] = {}
+    captions: dict[Path, str] = {}
     for example in examples:
         if example.pictures:
-            said.setdefault(example.pictures[0], str(example.turns[_first_answer(example)][1][0]))
-        if len(said) == count:
+            captions.setdefault(
+                example.pictures[0], str(example.turns[_find_first_answer(example)][1][0])
+            )
+        if len(captions) == count:
             break
-    if not said:
+    if not captions:
         raise InputError("no example has a picture", "the projector is trained on pictures")
-    files = list(said)
+    files = list(captions)
     broken = components.store.ensure(files)
     good = [file for file in files if file not in broken]
     if not good:
         raise next(iter(broken.values()))
     features = torch.stack([components.store[components.store.key(file)] for file in good])
-    return features, [said[file] for file in good]
+    return features, [captions[file] for file in good]
 
 
-def _first_answer(example: Example) -> int:
+def _find_first_answer(example: Example) -> int:
     return next(n for n, (role, _) in enumerate(example.turns) if role == "assistant")
 
 
-def _sample(example: Example, answer: str) -> Sample:
-    at = _first_answer(example)
+def _make_sample(example: Example, answer: str) -> Sample:
+    at = _find_first_answer(example)
     question = " ".join(part for part in example.turns[at - 1][1] if isinstance(part, str))
     reference = str(example.turns[at][1][0])
     return Sample(example.name, example.pictures[0], question.strip(), answer, reference)

@@ -100,7 +100,7 @@ def measure(kind: str, size: int, data: Path) -> dict[str, float]:
     if kind != "trainer":
         tower = _tower(components) if kind == "original" else None
         rates = {"projector": 1e-4, "language": 1e-4}
-        optimizer = optimizers.build("adamw", module, rates, 0.0, CPU)
+        optimizer = optimizers.build_optimizer("adamw", module, rates, 0.0, CPU)
         for indexes in batches:
             began = time.perf_counter()
             if tower is None:

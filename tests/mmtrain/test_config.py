@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from run_metrics import losses, metrics_of
+from run_metrics import losses, read_metrics
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_a_run_is_repeated_and_options_override_the_file(mmtrain, first, session
     config = first / "run.json"
     run = mmtrain("align", "--config", config, "--out", again, env=session_cache)
     assert run.code == 0, run.err
-    assert metrics_of(again) == metrics_of(first)
+    assert read_metrics(again) == read_metrics(first)
     assert options_of(again) == options_of(first)
 
     more = ("--lr", 0.001, "--out", changed)  # the default, but it is given

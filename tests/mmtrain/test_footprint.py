@@ -82,20 +82,20 @@ def test_phi2_from_scratch_fits_a_card_of_40_gb(monkeypatch):
     )
     accelerator = Accelerator(cpu=True)
     shape = pretrain.config("phi-2")
-    monkeypatch.setattr(plan.memory, "room", lambda _: 37 * GIB)
-    plan.check_pretrain(options, shape, accelerator, force=False)
-    monkeypatch.setattr(plan.memory, "room", lambda _: 24 * GIB)
+    monkeypatch.setattr(plan.memory, "measure_free", lambda _: 37 * GIB)
+    plan.check_pretrain_memory(options, shape, accelerator, force=False)
+    monkeypatch.setattr(plan.memory, "measure_free", lambda _: 24 * GIB)
     with pytest.raises(MmtuiError, match=r"needs about 3\d\.\d+ GiB") as raised:
-        plan.check_pretrain(options, shape, accelerator, force=False)
+        plan.check_pretrain_memory(options, shape, accelerator, force=False)
     assert "--checkpointing" in raised.value.hint and "--force" in raised.value.hint
-    plan.check_pretrain(options, shape, accelerator, force=True)
+    plan.check_pretrain_memory(options, shape, accelerator, force=True)
 
 
 def test_a_dry_run_fetches_no_weights(train, shapes_data, monkeypatch, capsys, tmp_path):
     """The presets' shapes are known; what a run would fetch is named."""
     monkeypatch.setattr(plan.fetch, "locate", lambda _: None)
     monkeypatch.setattr("mmtui.pipeline.assets.fetch.fetch", None)
-    monkeypatch.setattr(plan.memory, "room", lambda _: 100 * GIB)
+    monkeypatch.setattr(plan.memory, "measure_free", lambda _: 100 * GIB)
     monkeypatch.setattr(checkpoint, "user_models", lambda: tmp_path / "none")
     for options in (
         AlignOptions(model="phi2", data=[shapes_data]),
@@ -104,10 +104,10 @@ def test_a_dry_run_fetches_no_weights(train, shapes_data, monkeypatch, capsys, t
     ):  # fmt: skip
         train(options, tmp_path / "out", dry_run=True)
         told = capsys.readouterr().err
-        assert "language: hf:microsoft/phi-2, 5.56 GB; a run would fetch it" in told
+        assert "language: hf:microsoft/phi-2, 5.56 GB; a run would download it" in told
         assert "vision: hf:timm/vit_betwixt" in told
         assert "parameters" in told and "epochs" in told
-        assert "the weights among it" in told
+        assert "including weights" in told
     assert not (tmp_path / "out").exists()
 
 
@@ -119,7 +119,7 @@ def align(tiny_model, shapes_data) -> AlignOptions:
 
 
 def test_what_does_not_fit_is_tried_with_force(align, train, monkeypatch, tmp_path):
-    monkeypatch.setattr(preflight.memory, "room", lambda _: 1)
+    monkeypatch.setattr(preflight.memory, "measure_free", lambda _: 1)
     with pytest.raises(MmtuiError, match="needs about"):
         train(align, tmp_path / "refused")
     assert not (tmp_path / "refused").exists()
@@ -139,7 +139,7 @@ def test_scarce_memory_is_given_back_at_once(align, train, monkeypatch, capsys, 
 
 def test_the_time_includes_validation_and_saves():
     options = AlignOptions(steps=100, eval_every=50, save_every=50, save_minutes=0, accumulation=3)
-    found = preflight.estimate_seconds(options, 10, 1.0, 3.0, 7.0, int(preflight.SAVED_PER_S))
+    found = preflight.estimate_seconds(options, 10, 1.0, 3.0, 7.0, int(preflight.SAVE_SPEED))
     assert found == {"steps": 900, "validation": 3 * 17, "saves": 3}
     often = AlignOptions(steps=100, eval_every=50, save_every=50, save_minutes=1, accumulation=3)
     assert preflight.estimate_seconds(often, 10, 1.0, 3.0, 7.0, 0) == {**found, "saves": 0}
@@ -157,5 +157,5 @@ def test_the_time_is_a_median_without_the_first(monkeypatch):
     monkeypatch.setattr(preflight.time, "perf_counter", lambda: now[0])
     stage = type("Stage", (), {"name": "pretrain", "samples": None})
     batches = [torch.zeros(1, 3)] * 5
-    forward, whole, _ = preflight._time(stage, Slow(), batches, Accelerator(cpu=True))
+    forward, whole, _ = preflight._time_batches(stage, Slow(), batches, Accelerator(cpu=True))
     assert forward == whole == 2.0

@@ -11,10 +11,14 @@ from mmtrain.run import metrics
 def test_a_smoothed_loss_ends_near_the_loss(steps):
     """A loss as of a short run: most of its fall comes at once, whatever the run's length."""
     losses = [2 + 6 * math.exp(-8 * step / steps) for step in range(steps)]
-    smoothed = list(metrics.smoothed(losses))
+    smoothed = list(metrics.smooth(losses))
     assert smoothed[0] == losses[0] and len(smoothed) == steps
     assert smoothed[-1] - losses[-1] < 0.05 * (losses[0] - losses[-1]) + 1e-9
 
 
 def test_a_long_run_is_smoothed_over_fifty_steps():
-    assert metrics.smoothing(500) == metrics.smoothing(10**6) == pytest.approx(0.98)
+    assert (
+        metrics.get_smoothing_decay(500)
+        == metrics.get_smoothing_decay(10**6)
+        == pytest.approx(0.98)
+    )

@@ -15,7 +15,7 @@ from mmtrain.data.features import FeatureStore
 from mmtrain.data.shared_prefix import supports_branches
 from mmtrain.model import projector_init
 from mmtrain.model.modules import VisionLanguage, compute_summed_loss, count_trained_tokens
-from mmtrain.run.optimizers import build, set_rates
+from mmtrain.run.optimizers import build_optimizer, set_learning_rates
 from mmtui.errors import InputError
 from mmtui.pipeline.assets.fetch import silent
 from mmtui.pipeline.engines import torch_language
@@ -294,13 +294,13 @@ def test_each_part_has_its_rate_and_the_schedule_ends_at_a_tenth(name):
     module = nn.ModuleDict({"projector": nn.Linear(4096, 4), "language": nn.Linear(4, 4)})
     module["language"].bias.requires_grad_(False)
     rates = {"projector": 1e-3, "language": 1e-4}
-    optimizer = build(name, module, rates, 0.1, torch.device("cpu"))
+    optimizer = build_optimizer(name, module, rates, 0.1)
     assert sum(len(group["params"]) for group in optimizer.param_groups) == 3
     for step, factor in ((0, 0.25), (3, 1.0), (4, 1.0), (104, 0.1)):
-        set_rates(optimizer, step, steps=104, warmup=4)
+        set_learning_rates(optimizer, step, steps=104, warmup=4)
         for group in optimizer.param_groups:
             assert group["lr"] == pytest.approx(rates[group["name"]] * factor)
-    set_rates(optimizer, 3, steps=104, warmup=4)
+    set_learning_rates(optimizer, 3, steps=104, warmup=4)
     before = module["projector"].weight.clone()
     module["language"](module["projector"](torch.ones(2, 4096))).sum().backward()
     optimizer.step()
@@ -333,5 +333,5 @@ def test_the_hint_for_phi2_names_the_memory_that_is_planned():
     named = [int(size) for size in re.findall(r"(\d+) GiB", PHI2_SIGHT)]
     for (options, length), size in zip(planned, named, strict=True):
         phi2 = checkpoint.find("phi2")
-        _, weights, needed = plan.measure_unfetched(options, phi2, length, torch.device("cpu"))
+        _, weights, needed = plan.measure_footprint(options, phi2, length, torch.device("cpu"))
         assert 0 <= size - (weights + needed.total) / 2**30 < 1

@@ -100,7 +100,7 @@ def test_every_size_can_be_trained(size, small, train, monkeypatch, tmp_path):
     if size == "nano":
         train(options, tmp_path / "out")
         return
-    monkeypatch.setattr(plan.memory, "room", lambda _: 1 << 20)
+    monkeypatch.setattr(plan.memory, "measure_free", lambda _: 1 << 20)
     monkeypatch.setattr(pretrain, "build", None)  # nothing is built before it is found to fit
     with pytest.raises(MmtuiError, match=r"needs about \d+\.\d+ GiB more memory"):
         train(options, tmp_path / "out")

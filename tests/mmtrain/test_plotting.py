@@ -30,7 +30,7 @@ STARTS = {
 def test_a_plot_is_in_the_format_that_its_ending_names(tmp_path, ending):
     plotting.plot([run_in(tmp_path / "run")], tmp_path / f"loss{ending}")
     assert (tmp_path / f"loss{ending}").read_bytes().startswith(STARTS[ending])
-    assert set(plotting.ENDINGS) <= STARTS.keys()
+    assert set(plotting.SUFFIXES) <= STARTS.keys()
 
 
 @pytest.mark.parametrize("name", ["loss", "loss.txt", "loss.gif", ".png", "loss.png.exe"])

@@ -76,7 +76,10 @@ def test_the_record_tells_where_a_run_comes_from(begun, options, tiny_model):
 def test_a_finished_run_says_so_at_once(begun, train, monkeypatch, capsys):
     monkeypatch.setattr(launch, "_build", None)
     train(AlignOptions(), begun, resume="auto")
-    assert "is finished: 3 of 3 steps are taken; more --steps prolong it" in capsys.readouterr().err
+    assert (
+        "is finished: 3 of 3 steps are taken; a larger --steps prolongs it"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_run_is_prolonged_with_what_it_began_with(begun, options, train, monkeypatch, tmp_path):
@@ -204,7 +207,7 @@ def test_speed_is_of_tokens_in_training(options, train, monkeypatch, tmp_path):
     advance("_step", 1.0)
     advance("_evaluate", 3600.0)
     monkeypatch.setattr(loop, "time", Clock)
-    monkeypatch.setattr(loop.Screen, "step", lambda *shown: speeds.append(shown[2]))
+    monkeypatch.setattr(loop.RunConsole, "show_step", lambda *shown: speeds.append(shown[2]))
     read = []
     counted = loop.count_tokens
     monkeypatch.setattr(

@@ -104,7 +104,7 @@ def test_a_stopped_run_saves_and_resumes(
     wait_for_step(run, out, 4)
     run.send_signal(number)
     assert run.wait(timeout=100) == 130
-    assert "--resume auto goes on" in run.stderr.read()
+    assert "--resume auto continues the run" in run.stderr.read()
     saved = max(int(path.name) for path in (out / "state").glob("[0-9]*"))
     assert read_metrics(out)[-1]["step"] == saved < 12
     run = start([*finetune_arguments, "--resume", str(out)], session_cache)
@@ -122,7 +122,7 @@ def test_a_damaged_state_falls_back_to_the_one_before(
     file.write_bytes(file.read_bytes()[:-9])
     run = start([*finetune_arguments, "--out", str(out), "--resume", "auto"], session_cache)
     assert run.wait(timeout=200) == 0
-    assert "00000012 is damaged; the state before it is taken" in run.stderr.read()
+    assert "00000012 is damaged; the state before it is used" in run.stderr.read()
     same(out, uninterrupted)
 
 
