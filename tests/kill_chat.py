@@ -1,10 +1,10 @@
-"""Kills chats at random moments and looks for what was lost; not part of the ordinary run.
+"""Kill chats at random moments and check that the history has lost nothing.
 
     python tests/kill_chat.py [KILLS] [SEED]
 
-Each chat runs in a terminal of its own, on a screen or line by line, and is ended by SIGKILL,
-SIGTERM or SIGHUP. Whatever was answered on the screen must be in the history afterwards; after
-SIGTERM and SIGHUP, what was typed and shown must be in the draft, too.
+Each chat runs in a new pseudo-terminal, full-screen or line by line, and is ended by SIGKILL,
+SIGTERM or SIGHUP. Every message that was answered on the screen must be in the history afterwards;
+after SIGTERM and SIGHUP, the text that was being typed must be in the draft, too.
 """
 
 import os
@@ -22,14 +22,14 @@ from pathlib import Path
 
 from mmtui.chat.history.history import History
 
-CHAT = Path(__file__).with_name("faked_chat.py")
+CHAT = Path(__file__).with_name("fake_chat.py")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 PROMPTS = {"screen": "Ask something", "plain": ">"}
-START_S, LONGEST_S = 60.0, 3.0  # until a prompt is there; a chat's life after that
+START_S, LONGEST_S = 60.0, 3.0  # seconds until the prompt appears, and until the kill after that
 
 
 class Chat:
-    """One in a terminal, whose output is read."""
+    """A chat in a pseudo-terminal."""
 
     def __init__(self, home: Path, *arguments: str) -> None:
         self._terminal, theirs = pty.openpty()
@@ -45,7 +45,6 @@ class Chat:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """None outlives its test."""
         self._process.kill()
         self._process.wait()
 
@@ -53,7 +52,7 @@ class Chat:
         os.write(self._terminal, text.encode())
 
     def shows(self, text: str, within_s: float) -> bool:
-        """Read until that is on the screen."""
+        """Read until a text is in the output, or time is up. Returns whether it is."""
         end = time.monotonic() + within_s
         while text.encode() not in self.shown and time.monotonic() < end:
             self.read(0.05)
@@ -67,7 +66,7 @@ class Chat:
                 time.sleep(seconds)
 
     def end(self, number: signal.Signals) -> int:
-        """By a signal; SIGHUP takes the terminal away, too."""
+        """End the chat by a signal; before SIGHUP, close the terminal. Returns the exit code."""
         if number == signal.SIGHUP:
             os.close(self._terminal)
         self._process.send_signal(number)
@@ -79,32 +78,33 @@ class Chat:
         return code
 
 
-def kill_one(home: Path, name: str, chance: random.Random) -> tuple[str, list[str]]:
-    """What was done, and what was lost."""
-    number, kind = chance.choice(SIGNALS), chance.choice(list(PROMPTS))
+def kill_one(home: Path, name: str, generator: random.Random) -> tuple[str, list[str]]:
+    """Run one chat and kill it. Returns how it was killed, and what is missing afterwards."""
+    number, kind = generator.choice(SIGNALS), generator.choice(list(PROMPTS))
     done, draft = f"{number.name} {kind}", f"draft-of-{name}"
     with Chat(home, *(["plain"] if kind == "plain" else [])) as chat:
         chat.shows(PROMPTS[kind], START_S)
         chat.types(f"{name}-0\r")
         if not chat.shows(f"answer-{name}-0", START_S):
-            return done, [f"{name} did not begin: {chat.shown[-300:]!r}"]
-        sent, end = 1, time.monotonic() + chance.uniform(0, LONGEST_S)
+            return done, [f"{name} did not start: {chat.shown[-300:]!r}"]
+        sent, end = 1, time.monotonic() + generator.uniform(0, LONGEST_S)
         while time.monotonic() < end:
             chat.types(f"{name}-{sent}\r")
-            if chance.random() < 0.5:
+            if generator.random() < 0.5:
                 chat.shows(f"answer-{name}-{sent}", 1.0)
             sent += 1
-            chat.read(chance.uniform(0, 0.05))
+            chat.read(generator.uniform(0, 0.05))
         if kind == "screen" and chat.shows(f"answer-{name}-{sent - 1}", 5.0):
             chat.types(draft)
             chat.shows(draft, 5.0)
         code = chat.end(number)
-    return done, missing(home, name, chat.shown, draft, number, code)
+    return done, find_losses(home, name, chat.shown, draft, number, code)
 
 
-def missing(
+def find_losses(
     home: Path, name: str, shown: bytes, draft: str, number: signal.Signals, code: int
 ) -> list[str]:
+    """Compare the output of a chat with the history. Returns what is missing there."""
     history = History(home / "mmtui")
     # What was typed too early for an answer is sent with what comes next.
     said = set(re.findall(rf"{name}-\d+", "\n".join(history.said(1_000_000))))
@@ -126,11 +126,11 @@ def missing(
 def main() -> int:
     kills = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(1000)
-    chance, done, lost = random.Random(seed), Counter[str](), list[str]()
+    generator, done, lost = random.Random(seed), Counter[str](), list[str]()
     print(f"seed {seed}", flush=True)
     with tempfile.TemporaryDirectory() as home:
         for at in range(kills):
-            what, missed = kill_one(Path(home), f"chat{at}", chance)
+            what, missed = kill_one(Path(home), f"chat{at}", generator)
             done[what] += 1
             lost += [f"{what}: {each}" for each in missed]
             for each in missed:

@@ -1,6 +1,6 @@
-"""The real chat with a model that answers at once, for tests that end it: `faked_chat.py plain`.
+"""Run the chat with a fake model: `python tests/fake_chat.py [plain]`.
 
-`m1` is answered by `answer-m1`. The history is that of XDG_DATA_HOME.
+The message `m1` is answered by `answer-m1` at once. XDG_DATA_HOME has the history.
 """
 
 import queue
@@ -15,9 +15,9 @@ from mmtui.chat.protocol import Answered, Event, Piece
 
 
 class EchoingModel(FakeModel):
-    """`hear` gets its answers, from another thread."""
+    """Answers each question from another thread; `send` receives the events."""
 
-    hear: Callable[[Event], object]
+    send: Callable[[Event], object]
 
     def ask(self, turns, *options) -> int:
         number = super().ask(turns, *options)
@@ -25,15 +25,15 @@ class EchoingModel(FakeModel):
         return number
 
     def _answer(self, number: int, text: str) -> None:
-        self.hear(Piece(number, f"answer-{text}"))
-        self.hear(Answered(number, "stop", 20, 8, 1, 0.1, 50.0))
+        self.send(Piece(number, f"answer-{text}"))
+        self.send(Answered(number, "stop", 20, 8, 1, 0.1, 50.0))
 
 
-def on_screen(model: EchoingModel) -> int:
+def run_full_screen(model: EchoingModel) -> int:
     from mmtui.frontends.tui.app import ChatApp
 
     app = ChatApp(Config(), model=model)
-    model.hear = app._heard
+    model.send = app._heard
     app.run()
     if app.failure is not None:
         raise app.failure
@@ -42,11 +42,11 @@ def on_screen(model: EchoingModel) -> int:
     return app.return_code or 0
 
 
-def line_by_line(model: EchoingModel) -> int:
+def run_line_by_line(model: EchoingModel) -> int:
     from mmtui.frontends import plain
 
     events: queue.Queue[Event] = queue.Queue()
-    model.hear = events.put
+    model.send = events.put
     plain.Model = lambda *_: model
     plain.queue.Queue = lambda: events
     plain.chat(Config(), None, [])
@@ -54,5 +54,5 @@ def line_by_line(model: EchoingModel) -> int:
 
 
 if __name__ == "__main__":
-    act = line_by_line if sys.argv[1:] == ["plain"] else on_screen
-    sys.exit(act(EchoingModel()))
+    run = run_line_by_line if sys.argv[1:] == ["plain"] else run_full_screen
+    sys.exit(run(EchoingModel()))
