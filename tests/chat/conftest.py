@@ -1,4 +1,4 @@
-"""A model that answers what a test tells it to, and a chat with it."""
+"""Fixtures for the chat: a model whose answers a test sends, and a session with it."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from mmtui.chat.session import Session
 
 
 class SpeakingModel(FakeModel):
-    """`answer` and `says` are what the session hears of the last request."""
+    """Sends answers to the last request to a session."""
 
     def answer(self, session: Session, *pieces: str, stop_reason: str | None = "stop") -> None:
         for piece in pieces:
@@ -33,7 +33,7 @@ class Chat:
 
     @property
     def history(self) -> History:
-        """With all that was written until now."""
+        """Return the history after all writes have finished."""
         self.session.store.flush().result()
         return self._history
 

@@ -1,4 +1,4 @@
-"""A small model of the real shape, small data in the real layouts, and finished runs."""
+"""Fixtures for training: a small model, small data in real formats, and runs."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ HALF = (0.5, 0.5, 0.5)
 
 @pytest.fixture(scope="session")
 def session_cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A cache that the runs of a session share: the environment that says so."""
+    """Return environment variables with a cache that all runs of the session share."""
     return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")), "OMP_NUM_THREADS": "1"}
 
 
@@ -29,7 +29,7 @@ def tiny_vision(tiny_clip: Path) -> VisionSpec:
 def tiny_model(
     tiny_llama: Path, tiny_vision: VisionSpec, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A checkpoint without a projector."""
+    """Save a checkpoint without a projector."""
     folder = tmp_path_factory.mktemp("tiny")
     spec = ModelSpec("tiny", LanguageSpec(Asset(str(tiny_llama)), "fp32"), tiny_vision)
     checkpoint.write(folder, spec)
@@ -40,7 +40,7 @@ def tiny_model(
 def tiny_seeing_phi(
     tiny_phi: Path, tiny_vision: VisionSpec, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A checkpoint of a Phi with a projector of chance."""
+    """Save a checkpoint of a Phi with a random projector."""
     folder = tmp_path_factory.mktemp("seeing")
     torch.manual_seed(5)
     spec = ModelSpec("tiny", LanguageSpec(Asset(str(tiny_phi)), "fp32"), tiny_vision)
