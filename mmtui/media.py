@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from mmtui.chat import attachments
 from mmtui.errors import InputError, UsageError
+from mmtui.pipeline import input_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,11 +56,11 @@ class Image:
 
         source = self._source
         if isinstance(source, str | os.PathLike):
-            return attachments.read_picture(Path(source))
+            return input_files.read_picture(Path(source))
         if isinstance(source, bytes):
             source = io.BytesIO(source)
         if not isinstance(source, PillowImage.Image | np.ndarray):
-            return attachments.picture(source, self.name)
+            return input_files.decode_picture(source, self.name)
         if isinstance(source, np.ndarray):
             if source.ndim != 3 or source.shape[2] != 3 or source.dtype != "uint8":
                 raise InputError(
@@ -110,7 +110,7 @@ class Sound:
 
         source = self._source
         if isinstance(source, str | os.PathLike):
-            return attachments.read_sound(Path(source))
+            return input_files.read_sound(Path(source))
         if isinstance(source, bytes):
             return sound.decode(io.BytesIO(source))
         if not self._rate:

@@ -19,8 +19,8 @@ from PIL import Image, ImageOps
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from mmtui.chat import attachments
 from mmtui.errors import InputError
+from mmtui.pipeline import input_files
 from mmtui.pipeline.assets import fetch
 from mmtui.pipeline.assets.fetch import Report
 from mmtui.pipeline.assets.spec import VisionSpec
@@ -232,7 +232,7 @@ def _sha256(file: Path) -> str:
 def decoded(file: Path, view: View = "plain") -> Image.Image | InputError:
     """A view of the picture in a file, or why there is none."""
     try:
-        image = attachments.read_picture(file).image
+        image = input_files.read_picture(file).image
     except InputError as error:
         return error
     return ImageOps.mirror(image) if view == "mirrored" else image

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from mmtrain.data.referenced_files import FileFinder, raise_for_broken_files
 from mmtrain.data.skip_report import SkipReport
-from mmtui.chat.attachments import read_clip
 from mmtui.errors import InputError
 from mmtui.files import read_text
 from mmtui.pipeline.assets.fetch import Report
+from mmtui.pipeline.input_files import read_clip
 
 FILE = "transcripts.tsv"
 LAYOUT = "the layout is sound files beside transcripts.tsv: a file's name, a tab, what is said"

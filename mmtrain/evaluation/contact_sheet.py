@@ -8,9 +8,9 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from mmtui.chat import attachments
 from mmtui.errors import InputError
 from mmtui.files import replacing
+from mmtui.pipeline import input_files
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def _wrap(text: str, length: Callable[[str], float]) -> list[str]:
 
 def _thumbnail(picture: Path) -> Image.Image | None:
     try:
-        image = attachments.read_picture(picture).image
+        image = input_files.read_picture(picture).image
     except InputError:
         return None
     return ImageOps.fit(image, (CELL, CELL))

@@ -4,9 +4,9 @@ import jiwer
 
 from mmtrain.data.transcripts import Recording, words
 from mmtrain.evaluation.scores import Prediction, Scores
-from mmtui.chat.attachments import read_sound
 from mmtui.pipeline.assets.fetch import Report
 from mmtui.pipeline.assistant import Assistant
+from mmtui.pipeline.input_files import read_sound
 
 
 def evaluate(assistant: Assistant, recordings: list[Recording], report: Report) -> Scores:

@@ -1,26 +1,16 @@
-"""Files that a user attaches: opened with care, decoded, or refused with a reason."""
+"""Files that a user attaches to a message: a picture or a recording, whichever they are."""
 
 import io
-import os
-import stat
-import wave
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from mmtui.chat.conversation import Kind
 from mmtui.errors import InputError
-from mmtui.files import describe_kind
+from mmtui.pipeline.input_files import add_name, decode_picture, open_file, read_bytes
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from mmtui.pipeline.speech.sound import Clip, Sound
-    from mmtui.pipeline.vision.images import Picture
-
-# Decoders are imported where they are used: a chat begins before it needs one.
-
-MAX_BYTES = 256_000_000  # of a picture, and of any file that a chat keeps
+    from mmtui.pipeline.speech.sound import Clip
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,82 +34,20 @@ class Loaded:
     notes: tuple[str, ...] = ()
 
 
-def read_picture(path: Path) -> "Picture":
-    """Raises InputError, naming the file, for what is no usable picture."""
-    with opened(path) as file:
-        return picture(file, str(path))
-
-
-def picture(file: BinaryIO, name: str) -> "Picture":
-    """A picture from an open file. `name` is what errors and notes call it."""
-    from mmtui.pipeline.vision import images
-
-    data = _read(file, name)
-    if not data:
-        raise InputError(f"{name}: the file is empty")
-    try:
-        decoded = images.decode(data)
-    except InputError as error:
-        raise type(error)(f"{name}: {error}", error.hint) from error
-    return replace(decoded, notes=_named(name, decoded.notes))
-
-
-def as_seen(path: Path, side: int) -> "Image.Image":
-    """The square in the middle of a picture, `side` pixels wide: what a vision tower gets."""
-    from PIL import Image, ImageOps
-
-    image = read_picture(path).image
-    return ImageOps.fit(image, (side, side), Image.Resampling.BICUBIC)
-
-
-def read_sound(path: Path) -> "Sound":
-    """The first 15 s. Raises InputError, naming the file, for what is no usable recording."""
-    from mmtui.pipeline.speech import sound
-
-    with opened(path) as file:
-        try:
-            decoded = sound.decode(file)
-        except InputError as error:
-            raise InputError(f"{path}: {error}", error.hint) from error
-        except OSError as error:
-            raise InputError(f"{path}: can't be read: {error.strerror}") from None
-    return replace(decoded, notes=_named(str(path), decoded.notes))
-
-
-def read_clip(path: Path) -> "Clip":
-    """As `read_sound`, without its notes: of a recording that was attached before."""
-    return read_sound(path).clip
-
-
-def wav(clip: "Clip") -> bytes:
-    """A clip as a file of 16 bits."""
-    import numpy as np
-
-    from mmtui.pipeline.speech import sound
-
-    stream = io.BytesIO()
-    with wave.open(stream, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(sound.RATE)
-        file.writeframes((np.clip(clip, -1, 1) * 32767).astype("<i2").tobytes())
-    return stream.getvalue()
-
-
 def load(path: Path) -> Loaded:
     """Raises InputError, naming the file, for what is neither a picture nor a recording."""
     from mmtui.pipeline.speech import sound
     from mmtui.pipeline.vision import images
 
-    with opened(path) as file:
-        data = _read(file, str(path))
+    with open_file(path) as file:
+        data = read_bytes(file, str(path))
     try:
         return loaded_picture(data, path.name, str(path))
     except images.NoImageError:
         pass
     try:
         heard = sound.decode(io.BytesIO(data))
-        notes = _named(str(path), heard.notes)
+        notes = add_name(str(path), heard.notes)
         return Loaded("audio", path.name, data, length(heard.clip), heard.clip, notes)
     except sound.NoSoundFileError as error:
         raise InputError(
@@ -132,7 +60,7 @@ def load(path: Path) -> Loaded:
 
 def loaded_picture(data: bytes, name: str, origin: str) -> Loaded:
     """A picture to attach. `origin` is what errors and notes call it."""
-    found = picture(io.BytesIO(data), origin)
+    found = decode_picture(io.BytesIO(data), origin)
     width, height = found.size
     return Loaded("image", name, data, f"{width} x {height}", notes=found.notes)
 
@@ -141,39 +69,3 @@ def length(clip: "Clip") -> str:
     from mmtui.pipeline.speech import sound
 
     return f"{len(clip) / sound.RATE:.1f} s"
-
-
-def opened(path: Path) -> BinaryIO:
-    """Open a regular file. What is opened is what was checked, and a FIFO does not block."""
-    try:
-        descriptor = os.open(
-            path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        )
-        status = os.fstat(descriptor)
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise InputError(f"{path}: can't be read: {reason}") from None
-    if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)
-        kind = describe_kind(status.st_mode)
-        raise InputError(f"{path}: this is {kind}", "name an ordinary file")
-    if not status.st_size:
-        os.close(descriptor)
-        raise InputError(f"{path}: the file is empty")
-    return os.fdopen(descriptor, "rb")
-
-
-def _read(file: BinaryIO, name: str) -> bytes:
-    try:
-        data = file.read(MAX_BYTES + 1)
-    except OSError as error:  # a stick that was pulled out
-        raise InputError(f"{name}: can't be read: {error.strerror}") from None
-    if len(data) > MAX_BYTES:
-        raise InputError(f"{name}: the file has more than {MAX_BYTES // 1_000_000} MB, the limit")
-    return data
-
-
-def _named(name: str, notes: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(f"{name}: {note}" for note in notes)

@@ -12,11 +12,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from mmtui.chat import attachments
 from mmtui.chat.conversation import Attachment, Conversation, Message
 from mmtui.chat.markdown import contain, escape, quote
 from mmtui.errors import InputError, MmtuiError, UsageError
 from mmtui.files import replacing
+from mmtui.pipeline import input_files
 from mmtui.text import one_line, printable
 
 Format = Literal["markdown", "html", "json"]
@@ -159,7 +159,7 @@ def _figure(file: Attachment, find: Find) -> str:
 
 
 def _jpeg(path: Path) -> tuple[bytes, str]:
-    image = attachments.read_picture(path).image
+    image = input_files.read_picture(path).image
     image.thumbnail((SIDE, SIDE))
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=85)
@@ -167,7 +167,7 @@ def _jpeg(path: Path) -> tuple[bytes, str]:
 
 
 def _wav(path: Path) -> tuple[bytes, str]:
-    return attachments.wav(attachments.read_clip(path)), "audio/wav"
+    return input_files.encode_wav(input_files.read_clip(path)), "audio/wav"
 
 
 def _markdown() -> Any:

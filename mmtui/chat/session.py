@@ -19,6 +19,7 @@ from mmtui.chat.model import ModelPort
 from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import Answered, Died, Event, Failed, Heard, Piece, Progress, Ready, Said
 from mmtui.errors import MmtuiError, UsageError
+from mmtui.pipeline import input_files
 from mmtui.text import printable
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Session:
         return Attachment(kept, loaded.kind, loaded.name, len(loaded.data), loaded.detail)
 
     def attach_clip(self, clip: "Clip", transcript: str) -> Attachment:
-        data = attachments.wav(clip)
+        data = input_files.encode_wav(clip)
         detail = attachments.length(clip)
         return Attachment(
             self.store.keep(data), "audio", "voice.wav", len(data), detail, transcript

@@ -167,7 +167,7 @@ def _turn(said: Said, assistant: "Assistant") -> "Turn":
 
 def _picture(file: Path, assistant: "Assistant") -> "Picture":
     """From the history, where files are named by their SHA-256."""
-    from mmtui.chat.attachments import read_picture
+    from mmtui.pipeline.input_files import read_picture
     from mmtui.pipeline.vision.images import known
 
     return known(file.name) if assistant.remembers(file.name) else read_picture(file)

@@ -38,11 +38,11 @@ def bench(
     Time to load and to the first token, speed, memory, and the fraction of the speed at which
     memory could be read.
     """
-    from mmtui.chat import attachments
     from mmtui.chat.config import settled
+    from mmtui.pipeline import input_files
 
     model, chosen = settled(model, engine)
-    picture = attachments.read_picture(image) if image else None
+    picture = input_files.read_picture(image) if image else None
     with (
         reporting() as report,
         _checkpoint(model, chosen, precision, report, random_weights) as found,

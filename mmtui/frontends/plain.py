@@ -28,6 +28,7 @@ from mmtui.chat.protocol import Died, Event, Failed, Progress
 from mmtui.chat.session import Session
 from mmtui.errors import MissingError, MmtuiError, NoSpeechError, UsageError
 from mmtui.frontends.stdin import Lines
+from mmtui.pipeline import input_files
 from mmtui.text import one_line, printable
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ class Plain:
             self._session.correct(message, file, heard)
 
     def _hear_again(self, file: Attachment) -> str | None:
-        return self._hear(attachments.read_clip(self._session.file(file)))
+        return self._hear(input_files.read_clip(self._session.file(file)))
 
     def _drop(self, _: str) -> None:
         self._staged.clear()

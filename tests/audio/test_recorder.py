@@ -12,9 +12,9 @@ import pytest
 
 from mmtui.audio import recorder
 from mmtui.audio.recorder import LIMIT_S, SystemMicrophone
-from mmtui.chat.attachments import wav
 from mmtui.cli.doctor import examine
 from mmtui.errors import MissingError
+from mmtui.pipeline.input_files import encode_wav
 
 # Stands in for the package: what it does is told by the environment.
 FAKE = """
@@ -210,18 +210,18 @@ def test_a_sound_system_that_breaks_down_is_told(monkeypatch):
 
 def test_a_clip_is_played_again(sound, tmp_path):
     sound("works")
-    recorder.play(wav(np.zeros(1600, np.float32))).wait()
+    recorder.play(encode_wav(np.zeros(1600, np.float32))).wait()
     assert (tmp_path / "played").read_text() == "1600 16000"
 
 
 def test_playing_is_stopped_and_what_goes_wrong_is_told(sound):
     sound("plays long")
-    playing = recorder.play(wav(np.zeros(1600, np.float32)))
+    playing = recorder.play(encode_wav(np.zeros(1600, np.float32)))
     threading.Timer(0.5, playing.stop).start()
     playing.wait()
     sound("no portaudio")
     with pytest.raises(MissingError, match="PortAudio is not installed"):
-        recorder.play(wav(np.zeros(1600, np.float32))).wait()
+        recorder.play(encode_wav(np.zeros(1600, np.float32))).wait()
 
 
 def test_of_microphones_with_a_common_name_the_right_one_is_taken(sound):
@@ -268,6 +268,6 @@ def test_the_device_process_ends_with_one_line_about_what_went_wrong(sound, mode
 
 def test_the_device_process_plays_what_it_reads(sound, tmp_path):
     sound("works")
-    code, lines, _ = run_device("play", stdin=wav(np.zeros(1600, np.float32)))
+    code, lines, _ = run_device("play", stdin=encode_wav(np.zeros(1600, np.float32)))
     assert code == 0 and lines == [{"rate": 16_000}]
     assert (tmp_path / "played").read_text() == "1600 16000"

@@ -7,36 +7,36 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mmtui.chat import attachments
 from mmtui.errors import InputError
+from mmtui.pipeline import input_files
 
 
 def test_the_same_bytes_are_the_same_picture(tmp_path):
     for name in ("a.png", "b.png"):
         Image.new("RGB", (9, 9), "green").save(tmp_path / name)
-    first, second = (attachments.read_picture(tmp_path / name) for name in ("a.png", "b.png"))
+    first, second = (input_files.read_picture(tmp_path / name) for name in ("a.png", "b.png"))
     assert first.sha256 == second.sha256
 
 
 def test_a_picture_is_known_by_its_bytes_not_by_its_name(tmp_path):
     Image.new("RGB", (9, 9), "green").save(tmp_path / "really.png")
     (tmp_path / "really.png").rename(tmp_path / "so they say.jpg")
-    assert attachments.read_picture(tmp_path / "so they say.jpg").image.size == (9, 9)
+    assert input_files.read_picture(tmp_path / "so they say.jpg").image.size == (9, 9)
 
 
 def test_a_file_without_end_is_refused(monkeypatch):
-    monkeypatch.setattr(attachments, "MAX_BYTES", 1000)
+    monkeypatch.setattr(input_files, "MAX_BYTES", 1000)
     with pytest.raises(InputError, match="stdin: the file has more than"):
-        attachments.picture(io.BytesIO(bytes(1001)), "stdin")
+        input_files.decode_picture(io.BytesIO(bytes(1001)), "stdin")
 
 
 def test_devices_and_odd_names():
     with pytest.raises(InputError, match="a device or a socket"):
-        attachments.read_picture(Path("/dev/zero"))
+        input_files.read_picture(Path("/dev/zero"))
     with pytest.raises(InputError, match="can't be read"):
-        attachments.read_picture(Path("a\0b"))
+        input_files.read_picture(Path("a\0b"))
     with pytest.raises(InputError, match="can't be read: File name too long"):
-        attachments.read_picture(Path("x" * 5000))
+        input_files.read_picture(Path("x" * 5000))
 
 
 def test_descriptors_are_closed(tmp_path):
@@ -48,7 +48,7 @@ def test_descriptors_are_closed(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for name in ("x.jpg", "pipe", "."):
         with pytest.raises(InputError):
-            attachments.read_picture(tmp_path / name)
+            input_files.read_picture(tmp_path / name)
         with pytest.raises(InputError):
-            attachments.read_clip(tmp_path / name)
+            input_files.read_clip(tmp_path / name)
     assert len(list(descriptors.iterdir())) == before

@@ -9,6 +9,7 @@ from mmtui.chat.conversation import Draft
 from mmtui.chat.history.history import History
 from mmtui.chat.protocol import Answered, Died, Failed, Piece, Progress, Ready, Said
 from mmtui.errors import InputError, MmtuiError, UsageError
+from mmtui.pipeline import input_files
 
 
 def test_a_question_and_its_answer_are_kept_and_asked_in_turn(chat):
@@ -49,7 +50,7 @@ def test_what_is_odd_about_a_file_is_told_when_it_is_attached(chat, cat, tmp_pat
     Image.effect_noise((64, 64), 90).save(cut)
     cut.write_bytes(cut.read_bytes()[:-300])
     long = tmp_path / "long.wav"
-    long.write_bytes(attachments.wav(np.zeros(40 * 16_000, np.float32)))
+    long.write_bytes(input_files.encode_wav(np.zeros(40 * 16_000, np.float32)))
     for file in (cat, cut, long):
         chat.session.keep(attachments.load(file))
     first, second = chat.told

@@ -11,8 +11,8 @@ from PIL import Image
 from mmtrain.data import shapes
 from mmtrain.data.check import Checked, check
 from mmtrain.data.llava import format_exchange
-from mmtui.chat import attachments
 from mmtui.errors import InputError
+from mmtui.pipeline import input_files
 from mmtui.pipeline.assets.fetch import silent
 from mmtui.pipeline.tokenizer import Tokenizer
 
@@ -44,7 +44,7 @@ def layouts(found: Checked) -> list[str]:
 def test_every_layout_of_a_folder_is_reported(tokenizer, tmp_path):
     shapes.generate(tmp_path, 12, 0)
     (tmp_path / "transcripts.tsv").write_text("file\ttext\na.wav\thello\n")
-    (tmp_path / "a.wav").write_bytes(attachments.wav(np.zeros(1600, np.float32)))
+    (tmp_path / "a.wav").write_bytes(input_files.encode_wav(np.zeros(1600, np.float32)))
     found = check(tmp_path, None, tokenizer, silent)
     assert layouts(found) == [
         "COCO captions", "LLaVA-Instruct", "recordings to score", "RedPajama text",

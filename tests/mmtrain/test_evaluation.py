@@ -20,8 +20,8 @@ from mmtrain.evaluation.image_check import drop_broken_images
 from mmtrain.evaluation.normalization import normalize
 from mmtrain.evaluation.scores import Prediction
 from mmtrain.evaluation.text import _windows
-from mmtui.chat import attachments
 from mmtui.errors import InputError, MmtuiError
+from mmtui.pipeline import input_files
 from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.fetch import silent
 from mmtui.pipeline.prompt import IGNORE
@@ -161,7 +161,9 @@ def test_recordings_that_are_not_heard_as_a_whole_are_counted(tmp_path):
 
     recordings = []
     for name, seconds in (("a.wav", 2), ("b.wav", 40), ("c.wav", 20)):
-        (tmp_path / name).write_bytes(attachments.wav(np.zeros(seconds * 16_000, np.float32)))
+        (tmp_path / name).write_bytes(
+            input_files.encode_wav(np.zeros(seconds * 16_000, np.float32))
+        )
         recordings.append(transcripts.Recording(tmp_path / name, "hello"))
     found = speech.evaluate(Ears(), recordings, silent)
     (note,) = found.notes
@@ -269,7 +271,7 @@ def test_wordless_references_match_only_themselves():
 def recordings_in(root: Path, transcript: str, encoding: str = "utf-8") -> Path:
     for name in ("a.wav", "b.wav", "deep/c.wav"):
         (root / name).parent.mkdir(exist_ok=True)
-        (root / name).write_bytes(attachments.wav(np.zeros(1600, np.float32)))
+        (root / name).write_bytes(input_files.encode_wav(np.zeros(1600, np.float32)))
     (root / "transcripts.tsv").write_text(transcript, encoding=encoding, newline="")
     return root
 

@@ -11,11 +11,11 @@ from textual.widget import Widget
 from textual.widgets import Static
 from user import User, awaited, opened
 
-from mmtui.chat import attachments
 from mmtui.frontends.tui.screens.chat.screen import ChatScreen
 from mmtui.frontends.tui.screens.picker import FileTree, Picker
 from mmtui.frontends.tui.screens.picture import PictureScreen
 from mmtui.frontends.tui.widgets.chips import Chip
+from mmtui.pipeline import input_files
 
 SIZES = [(120, 40), (80, 24), (40, 15)]
 SHAPES = [(1600, 900), (400, 300), (90, 900)]
@@ -178,7 +178,7 @@ async def test_a_disk_that_fails_is_told_where_the_picture_would_be(tmp_path, ph
     async with opened(tmp_path / "store", size=(120, 40)) as user:
         await user.is_ready()
         await user.paste(str(file))
-        monkeypatch.setattr(attachments, "opened", fails)
+        monkeypatch.setattr(input_files, "open_file", fails)
         await pick(user)
         assert_told(user, "can't be read: Stale file handle")
         await user.press("escape")
@@ -220,7 +220,7 @@ async def test_a_folder_that_is_gone_is_not_where_files_are_chosen(tmp_path, pho
 @awaited
 async def test_a_picture_may_be_left_before_it_is_there(tmp_path, photos, monkeypatch):
     file = photo(photos, 40, 30)
-    left, read = threading.Event(), attachments.read_picture
+    left, read = threading.Event(), input_files.read_picture
 
     def slow(path: Path) -> Any:
         left.wait(60)
@@ -229,7 +229,7 @@ async def test_a_picture_may_be_left_before_it_is_there(tmp_path, photos, monkey
     async with opened(tmp_path / "store") as user:
         await user.is_ready()
         await user.paste(str(file))
-        monkeypatch.setattr(attachments, "read_picture", slow)
+        monkeypatch.setattr(input_files, "read_picture", slow)
         user.chat.query_one(Chip).focus()
         await user.pilot.press("enter")
         await user.pilot.pause()

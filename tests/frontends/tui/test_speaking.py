@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from user import NO_MICROPHONE, FakeMicrophone, FakeSpeaker, awaited, opened
 
-from mmtui.chat import attachments
 from mmtui.chat.protocol import Failed, Heard
 from mmtui.errors import MissingError
 from mmtui.frontends.tui.widgets.chips import Chip
+from mmtui.pipeline import input_files
 
 
 async def speak(user, text: str) -> None:
@@ -89,9 +89,9 @@ async def test_a_sound_that_is_begun_twice_is_heard_once(tmp_path, monkeypatch):
     async with opened(tmp_path, speaker=speaker) as user:
         await speak(user, "hello")
         user.chat.query_one(Chip).focus()
-        decode = attachments.read_clip
+        decode = input_files.read_clip
         monkeypatch.setattr(
-            attachments, "read_clip", lambda file: may_decode.wait() and decode(file)
+            input_files, "read_clip", lambda file: may_decode.wait() and decode(file)
         )
         await user.press("enter", "enter")
         may_decode.set()

@@ -9,9 +9,9 @@ import pytest
 import whisperx
 
 from mmtrain.evaluation.speech import error_rate
-from mmtui.chat.attachments import read_clip
 from mmtui.pipeline.assets import fetch
 from mmtui.pipeline.assistant import Assistant
+from mmtui.pipeline.input_files import read_clip
 from mmtui.pipeline.speech.sound import RATE, is_silent
 
 

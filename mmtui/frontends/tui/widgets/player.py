@@ -7,10 +7,10 @@ from textual.widget import Widget
 from textual.worker import get_current_worker
 
 from mmtui.audio.recorder import Playing, Speaker
-from mmtui.chat import attachments
 from mmtui.chat.notice import Notice
 from mmtui.errors import MmtuiError
 from mmtui.frontends.tui.messages import NoticePosted
+from mmtui.pipeline import input_files
 
 
 class Player(Widget):
@@ -31,7 +31,7 @@ class Player(Widget):
     def play(self, file: Path) -> None:
         worker = get_current_worker()
         try:
-            sound = attachments.wav(attachments.read_clip(file))
+            sound = input_files.encode_wav(input_files.read_clip(file))
             if not worker.is_cancelled:
                 self._playing = playing = self._speaker(sound)
                 playing.wait()

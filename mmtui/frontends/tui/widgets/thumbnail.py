@@ -9,9 +9,9 @@ from textual.containers import Container
 from textual.geometry import Size
 from textual.widgets import Static
 
-from mmtui.chat import attachments
 from mmtui.errors import InputError
 from mmtui.frontends.tui.terminal import picture_widget
+from mmtui.pipeline import input_files
 from mmtui.text import one_line
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Thumbnail(Container):
 
     def read(self) -> "Image.Image":
         """Raises InputError or OSError."""
-        image = attachments.read_picture(self._file).image
+        image = input_files.read_picture(self._file).image
         image.thumbnail((self.SIDE, self.SIDE))
         return image
 
@@ -110,5 +110,5 @@ class LargePicture(Thumbnail):
 
     def read(self) -> "Image.Image":
         if self._seen_by:
-            return attachments.as_seen(self._file, self._seen_by)
+            return input_files.crop_picture(self._file, self._seen_by)
         return super().read()

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mmtui.chat import attachments
 from mmtui.chat.conversation import Attachment
 from mmtui.chat.session import Session
 from mmtui.errors import NoSpeechError
@@ -12,6 +11,7 @@ from mmtui.frontends.tui.screens.base import BaseScreen
 from mmtui.frontends.tui.widgets.chips import Chip, Chips
 from mmtui.frontends.tui.widgets.composer import Composer
 from mmtui.frontends.tui.widgets.message import MessageView
+from mmtui.pipeline import input_files
 
 if TYPE_CHECKING:
     from mmtui.pipeline.speech.sound import Clip
@@ -55,7 +55,7 @@ class Speech:
         file = self._session.file
 
         def read() -> "Clip":
-            return attachments.read_clip(file(chip.attachment))
+            return input_files.read_clip(file(chip.attachment))
 
         self._screen.run_in_thread(read, partial(self._replace_transcript, chip))
 

@@ -1,0 +1,152 @@
+"""Pictures and recordings from files that a user names: opened with care and decoded."""
+
+import io
+import os
+import stat
+import wave
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from mmtui.errors import InputError
+from mmtui.files import describe_kind
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from mmtui.pipeline.speech.sound import Clip, Sound
+    from mmtui.pipeline.vision.images import Picture
+
+# Decoders are imported where they are used: a chat is on the screen before it needs one.
+
+MAX_BYTES = 256_000_000  # size limit of a picture, and of any file that a chat keeps
+
+
+def read_picture(path: Path) -> "Picture":
+    """Read a picture.
+
+    Raises:
+        InputError: The file, which is named, holds no usable picture.
+    """
+    with open_file(path) as file:
+        return decode_picture(file, str(path))
+
+
+def decode_picture(file: BinaryIO, name: str) -> "Picture":
+    """Decode a picture from an open file.
+
+    Args:
+        file: At its beginning.
+        name: What errors and notes call it.
+
+    Raises:
+        InputError: The file holds no usable picture.
+    """
+    from mmtui.pipeline.vision import images
+
+    data = read_bytes(file, name)
+    if not data:
+        raise InputError(f"{name}: the file is empty")
+    try:
+        picture = images.decode(data)
+    except InputError as error:
+        raise type(error)(f"{name}: {error}", error.hint) from error
+    return replace(picture, notes=add_name(name, picture.notes))
+
+
+def crop_picture(path: Path, side: int) -> "Image.Image":
+    """Return the square in the middle of a picture, `side` pixels wide: what a tower sees.
+
+    Raises:
+        InputError: The file holds no usable picture.
+    """
+    from PIL import Image, ImageOps
+
+    image = read_picture(path).image
+    return ImageOps.fit(image, (side, side), Image.Resampling.BICUBIC)
+
+
+def read_sound(path: Path) -> "Sound":
+    """Read the first 15 s of a recording.
+
+    Raises:
+        InputError: The file, which is named, holds no usable recording.
+    """
+    from mmtui.pipeline.speech import sound
+
+    with open_file(path) as file:
+        try:
+            recording = sound.decode(file)
+        except InputError as error:
+            raise InputError(f"{path}: {error}", error.hint) from error
+        except OSError as error:
+            raise InputError(f"{path}: can't be read: {error.strerror}") from None
+    return replace(recording, notes=add_name(str(path), recording.notes))
+
+
+def read_clip(path: Path) -> "Clip":
+    """Read the samples of a recording, as `read_sound` does, without its notes."""
+    return read_sound(path).clip
+
+
+def encode_wav(clip: "Clip") -> bytes:
+    """Return a clip as the bytes of a WAV file with 16 bits a sample."""
+    import numpy as np
+
+    from mmtui.pipeline.speech import sound
+
+    stream = io.BytesIO()
+    with wave.open(stream, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sound.RATE)
+        file.writeframes((np.clip(clip, -1, 1) * 32767).astype("<i2").tobytes())
+    return stream.getvalue()
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file that is not empty.
+
+    What is opened is what was checked, and a FIFO does not block.
+
+    Raises:
+        InputError: It is missing, empty, unreadable or no regular file.
+    """
+    try:
+        descriptor = os.open(
+            path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        )
+        status = os.fstat(descriptor)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError(f"{path}: can't be read: {reason}") from None
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        kind = describe_kind(status.st_mode)
+        raise InputError(f"{path}: this is {kind}", "name an ordinary file")
+    if not status.st_size:
+        os.close(descriptor)
+        raise InputError(f"{path}: the file is empty")
+    return os.fdopen(descriptor, "rb")
+
+
+def read_bytes(file: BinaryIO, name: str) -> bytes:
+    """Read an open file.
+
+    Raises:
+        InputError: It can't be read, or is larger than `MAX_BYTES`.
+    """
+    try:
+        data = file.read(MAX_BYTES + 1)
+    except OSError as error:  # a stick that was pulled out
+        raise InputError(f"{name}: can't be read: {error.strerror}") from None
+    if len(data) > MAX_BYTES:
+        raise InputError(f"{name}: the file has more than {MAX_BYTES // 1_000_000} MB, the limit")
+    return data
+
+
+def add_name(name: str, notes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return notes that begin with the name of their file."""
+    return tuple(f"{name}: {note}" for note in notes)
