@@ -41,14 +41,16 @@ def cores() -> set[int]:
 def count_cores() -> int:
     """Return how many threads can compute at once: the physical cores this process may use.
 
-    CPU affinity and the quota of a container (cgroup v1 and v2) are respected. A second thread on
-    a core would only wait.
+    CPU affinity, the quota of a container (cgroup v1 and v2) and OMP_NUM_THREADS are respected. A
+    second thread on a core would only wait.
     """
     import psutil
 
     physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     quota = math.ceil(min(_read_quota(), physical))
-    return max(1, min(physical, len(cores()), quota))
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    limit = int(wanted) if wanted.isdecimal() else physical
+    return max(1, min(physical, len(cores()), quota, limit))
 
 
 def _read_quota(root: Path = Path("/sys/fs/cgroup")) -> float:

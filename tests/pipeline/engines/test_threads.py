@@ -68,6 +68,19 @@ def test_this_process_does_not_count_as_another():
     assert 1 <= count.value <= count_cores()
 
 
+@pytest.fixture(autouse=True)
+def no_limit(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+
+@pytest.mark.parametrize(("value", "expected"), [("1", 1), ("1,4", 1), ("0", 1), ("many", 2)])
+def test_omp_num_threads_limits_the_cores(monkeypatch, value, expected):
+    monkeypatch.setattr(psutil, "cpu_count", lambda **_: 2)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert count_cores() == expected
+
+
 def test_affinity_limits_the_cores(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
     assert count_cores() == 1
