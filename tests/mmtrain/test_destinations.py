@@ -68,5 +68,5 @@ def test_a_file_in_a_folder_that_is_not_there_is_refused_first(tmp_path):
 
 
 def test_text_that_no_encoding_can_write_is_written_without_it(tmp_path):
-    mix._write(tmp_path / "a.json", ["lone \ud800 surrogate"])
+    mix._write_json(tmp_path / "a.json", ["lone \ud800 surrogate"])
     assert "lone ? surrogate" in (tmp_path / "a.json").read_text("utf-8")
