@@ -209,7 +209,7 @@ class ReplyStream:
                     engine=assistant.engine,
                     transcript="\n".join(self.transcripts) or None,
                     images=tuple(self._images),
-                    tokens_per_image=assistant.tokens_per_picture(),
+                    tokens_per_image=assistant.tokens_per_picture,
                     load_s=load_s,
                     reply=event,
                 )
@@ -292,7 +292,7 @@ class Model:
         if not turns:
             turns = [Turn("user", [part for part in parts if isinstance(part, Part)])]
         if any(_has_image(turn) for turn in turns):
-            self.assistant.check_sight()
+            self.assistant.require_vision()
         if self._stream is not None:
             self._stream.close()
         self._stream = ReplyStream(self, turns, Sampling(temperature, top_p, seed), max_tokens)

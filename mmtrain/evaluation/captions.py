@@ -125,7 +125,7 @@ def _loss(
     batch: int,
     report: Report,
 ) -> float:
-    limit = components.language.context
+    limit = components.language.context_length
     data = DialogueDataset(
         coco.to_examples(items), components.chat, components.store, components.shape, limit
     )

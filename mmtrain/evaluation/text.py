@@ -16,8 +16,8 @@ from mmtrain.evaluation.scores import Scores
 from mmtrain.model.modules import compute_summed_loss
 from mmtui.errors import InputError
 from mmtui.pipeline.assets.fetch import Report
-from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine, LlamaModel
-from mmtui.pipeline.engines.torch_language import LanguageModel
+from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine, LlamaLanguage
+from mmtui.pipeline.engines.torch_language import TorchLanguage
 from mmtui.pipeline.prompt import IGNORE
 
 Row = tuple[list[int], list[int]]  # input ids, and the label of each or IGNORE
@@ -35,7 +35,7 @@ class TextScorer(Protocol):
 
 
 class TorchScorer:
-    def __init__(self, language: LanguageModel) -> None:
+    def __init__(self, language: TorchLanguage) -> None:
         self.language = language
 
     def loss(self, rows: Sequence[Row]) -> float:
@@ -49,7 +49,7 @@ class TorchScorer:
 
 
 class LlamaCppScorer:
-    def __init__(self, language: LlamaModel) -> None:
+    def __init__(self, language: LlamaLanguage) -> None:
         self.language, self._engine = language, LlamaEngine(language)
 
     def loss(self, rows: Sequence[Row]) -> float:
@@ -88,7 +88,7 @@ def evaluate(scorer: TextScorer, documents: list[str], batch: int, report: Repor
         InputError: The tokenizer makes no token of the documents.
     """
     language = scorer.language
-    window = min(WINDOW, language.context)
+    window = min(WINDOW, language.context_length)
     end = language.tokenizer.eos_token_id
     core = copy_without_special_tokens(language.tokenizer)
     rows: list[Row] = []

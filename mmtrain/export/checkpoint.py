@@ -15,7 +15,7 @@ from mmtui.paths import resolve
 from mmtui.pipeline.assets import checkpoint, fetch
 from mmtui.pipeline.assets.checkpoint import LANGUAGE
 from mmtui.pipeline.assets.fetch import Report, silent
-from mmtui.pipeline.assistant import prepare
+from mmtui.pipeline.engines.loading import fetch_for_torch
 from mmtui.pipeline.gguf.conversion import copy_tokenizer
 from mmtui.pipeline.gguf.writer import Quantization, from_folder
 
@@ -112,7 +112,7 @@ def export_gguf(
     """
     found = checkpoint.find(model)
     _check_destination(place)
-    weights = prepare(found.spec.language.weights, report)
+    weights = fetch_for_torch(found.spec.language.weights, report)
     place.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=place, prefix=".new-") as name:
         language = Path(name) / LANGUAGE

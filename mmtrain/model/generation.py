@@ -12,8 +12,8 @@ from mmtrain.data.features import FeatureStore
 from mmtui.pipeline.assets.fetch import Report, silent
 from mmtui.pipeline.engines.detokenizer import TextStream
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler
-from mmtui.pipeline.engines.torch_engine import Engine
-from mmtui.pipeline.engines.torch_language import LanguageModel
+from mmtui.pipeline.engines.torch_engine import TorchEngine
+from mmtui.pipeline.engines.torch_language import TorchLanguage
 from mmtui.pipeline.prompt import ChatFormat, Role
 from mmtui.pipeline.sequence import positions
 
@@ -33,7 +33,7 @@ class AnswerGenerator:
         patches: Patches of a picture.
     """
 
-    language: LanguageModel
+    language: TorchLanguage
     projector: Any
     chat: ChatFormat
     store: FeatureStore | None
@@ -60,7 +60,7 @@ class AnswerGenerator:
         prompts = [self._encode(question) for question in questions]
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         answers = [""] * len(prompts)
-        engine = Engine(self.language)
+        engine = TorchEngine(self.language)
         stops = self.language.stop_ids | self.chat.turn_ids
         for start in range(0, len(order), batch):
             report("answering", start, len(order))

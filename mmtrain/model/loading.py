@@ -16,11 +16,12 @@ from mmtui.pipeline.assets import spec as specs
 from mmtui.pipeline.assets.checkpoint import Checkpoint
 from mmtui.pipeline.assets.fetch import Report
 from mmtui.pipeline.assets.spec import VisionSpec
-from mmtui.pipeline.assistant import Assistant, prepare
-from mmtui.pipeline.engines import selection
+from mmtui.pipeline.assistant import Assistant
+from mmtui.pipeline.engines import loading
 from mmtui.pipeline.engines import torch_language as language
-from mmtui.pipeline.engines.llamacpp_engine import LlamaModel
-from mmtui.pipeline.engines.torch_language import LanguageModel
+from mmtui.pipeline.engines.llamacpp_engine import LlamaLanguage
+from mmtui.pipeline.engines.loading import fetch_for_torch
+from mmtui.pipeline.engines.torch_language import TorchLanguage
 from mmtui.pipeline.prompt import ChatFormat
 from mmtui.pipeline.vision import projector
 from mmtui.pipeline.vision.tower import VisionTower
@@ -39,7 +40,7 @@ class Components:
     """
 
     checkpoint: Checkpoint
-    language: LanguageModel
+    language: TorchLanguage
     chat: ChatFormat
     vision: VisionSpec | None
     store: FeatureStore | None
@@ -84,7 +85,7 @@ def load_components(
         merge_adapter: Merge the checkpoint's adapter, if it has one, into the language model.
     """
     model = language.load(
-        prepare(found.spec.language.weights, report),
+        fetch_for_torch(found.spec.language.weights, report),
         precision=precision,
         adapter=found.adapter if merge_adapter else None,
         device=device,
@@ -114,7 +115,7 @@ def select_scoring_precision(found: Checkpoint, report: Report) -> specs.Precisi
     """
     if found.spec.language.precision != "auto":
         return found.spec.language.precision
-    weights = prepare(found.spec.language.weights, report)
+    weights = fetch_for_torch(found.spec.language.weights, report)
     size = sum(file.stat().st_size for file in weights.glob("model*.safetensors"))
     if torch.cuda.is_available():
         return "fp32" if 2 * size < 0.6 * torch.cuda.mem_get_info()[0] else "auto"
@@ -127,9 +128,9 @@ def load_for_scoring(found: Checkpoint, report: Report) -> Components:
     return load_components(found, select_scoring_precision(found, report), device, report)
 
 
-def load_llamacpp(found: Checkpoint, report: Report) -> LlamaModel:
+def load_llamacpp(found: Checkpoint, report: Report) -> LlamaLanguage:
     """Load a language model into llama.cpp, quantized, to evaluate it as it is used in chats."""
-    return selection.load_llamacpp(
+    return loading.load_llama_language(
         fetch.fetch(found.spec.language.weights, report),
         precision=found.spec.language.precision,
         adapter=found.adapter,
@@ -144,7 +145,7 @@ def find_vision_checkpoint(model: str) -> Checkpoint:
         MissingError: The model has no vision tower or no trained projector.
     """
     found = checkpoint.find(model)
-    Assistant(found).check_sight()
+    Assistant(found).require_vision()
     return found
 
 
@@ -157,7 +158,7 @@ def load_generator(
     assert components.vision and components.checkpoint.projector
     language_model = components.language
     trained = projector.load(
-        components.checkpoint.projector, components.vision.width, language_model.hidden
+        components.checkpoint.projector, components.vision.width, language_model.hidden_size
     )
     trained.to(language_model.device)
     patches, _ = components.shape
@@ -166,7 +167,7 @@ def load_generator(
 
 def load_tokenizer(found: Checkpoint, report: Report) -> Any:
     """Load the tokenizer of a checkpoint, without its weights."""
-    return language.tokenizer_in(prepare(found.spec.language.weights, report))
+    return language.tokenizer_in(fetch_for_torch(found.spec.language.weights, report))
 
 
 def require_vision(found: Checkpoint) -> VisionSpec:

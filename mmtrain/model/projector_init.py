@@ -10,7 +10,7 @@ from mmtrain.options import ProjectorInit
 from mmtui.errors import InputError, MissingError, MmtuiError
 from mmtui.pipeline.assets import fetch
 from mmtui.pipeline.assets.spec import VisionSpec
-from mmtui.pipeline.engines.torch_language import LanguageModel
+from mmtui.pipeline.engines.torch_language import TorchLanguage
 from mmtui.pipeline.vision.classifier import list_imagenet_classes, load_classifier
 from mmtui.pipeline.vision.projector import Kind, Projector, make
 
@@ -21,7 +21,7 @@ def init_projector(
     method: ProjectorInit,
     kind: Kind,
     spec: VisionSpec,
-    language: LanguageModel,
+    language: TorchLanguage,
     features: Tensor,
     captions: list[str],
 ) -> Projector:
@@ -44,7 +44,7 @@ def init_projector(
         MmtuiError: There are too few pictures for a ridge regression.
         MissingError: The tower has no class names.
     """
-    hidden, table = language.hidden, language.embedding.weight.detach().float().cpu()
+    hidden, table = language.hidden_size, language.embedding.weight.detach().float().cpu()
     linear = nn.Linear(spec.width, hidden)
     with torch.no_grad():
         if method == "concepts":
@@ -76,7 +76,7 @@ def _convert_to_mlp(linear: nn.Linear) -> Projector:
     return mlp  # type: ignore[no-any-return]
 
 
-def _embed_texts(texts: Iterable[str], language: LanguageModel, table: Tensor) -> Tensor:
+def _embed_texts(texts: Iterable[str], language: TorchLanguage, table: Tensor) -> Tensor:
     """Return the mean token embedding of each text, of shape (texts, hidden)."""
     tokenizer = language.tokenizer
     ids = [tokenizer(" " + text, add_special_tokens=False).input_ids for text in texts]

@@ -25,11 +25,11 @@ from mmtrain.run.preflight import (
     require_memory,
 )
 from mmtrain.stages.finetune import Lora, add_adapters
+from mmtui.bench.random_weights import LANGUAGE
 from mmtui.errors import InputError, MissingError
 from mmtui.pipeline.assets import fetch
 from mmtui.pipeline.assets.checkpoint import Checkpoint
 from mmtui.pipeline.assets.spec import Asset, VisionSpec
-from mmtui.pipeline.random_weights import LANGUAGE
 from mmtui.pipeline.vision import projector
 
 NF4_BYTES = 0.52  # per weight, including the quantization scales (QLoRA, arXiv:2305.14314)

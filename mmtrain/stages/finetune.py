@@ -135,7 +135,7 @@ def _load_projector(
     """Load the checkpoint's projector, or initialize one from captions if it has none."""
     if components.checkpoint.projector is not None:
         return projector.load(
-            components.checkpoint.projector, vision.width, components.language.hidden
+            components.checkpoint.projector, vision.width, components.language.hidden_size
         )
     with accelerator.main_process_first():
         features, captions = vision_language.collect_features(

@@ -37,7 +37,7 @@ def build_datasets(
     """
     if not split.train:
         raise InputError("there is no example to train on")
-    limit = min(limit, components.language.context)
+    limit = min(limit, components.language.context_length)
     apart = supports_branches(components.language.model)
     make = partial(
         DialogueDataset,

@@ -65,7 +65,7 @@ def measure(
     began = time.perf_counter()
     from mmtui.pipeline.assistant import Assistant
 
-    assistant = Assistant(checkpoint, report, engine, lookup=False)  # a token is a reading
+    assistant = Assistant(checkpoint, report, engine, prompt_lookup=False)
     assistant.load(pictures=checkpoint.sees)
     load_s = time.perf_counter() - began
 
@@ -85,14 +85,14 @@ def measure(
     report("measuring", next(steps), 5 + 2 * REPEATS)
     image_s = _image_s(assistant, picture) if checkpoint.sees else None
     most = peak()
-    read = read_bytes_per_s(on_gpu=assistant.device == "cuda")
+    read = read_bytes_per_s(on_gpu=assistant.language.device_name == "cuda")
     report("measuring", 1, 1)
     decode = median(reply.decode_tokens_per_s or 0.0 for reply in decoded)
-    limit = read / assistant.bytes_per_token
+    limit = read / assistant.language.bytes_per_token
     return Figures(
         model=checkpoint.spec.name,
         engine=assistant.engine,
-        weights=assistant.stored_as,
+        weights=assistant.language.weight_type,
         load_s=load_s,
         first_token_cold_s=cold.first_token_s or 0.0,
         first_token_warm_s=median(reply.first_token_s or 0.0 for reply in warm),
@@ -104,7 +104,7 @@ def measure(
         decode_tokens_per_s=decode,
         image_s=image_s,
         peak_bytes=most,
-        bytes_per_token=assistant.bytes_per_token,
+        bytes_per_token=assistant.language.bytes_per_token,
         read_bytes_per_s=read,
         limit_tokens_per_s=limit,
         fraction_of_limit=decode / limit,
@@ -168,7 +168,7 @@ def _image_s(assistant: "Assistant", picture: "Picture | None") -> float:
     for number in range(REPEATS + 1):
         copy = Picture(f"bench {number}", picture.image)  # one that it has not seen
         began = time.perf_counter()
-        assistant.see([copy])
+        assistant.encode_pictures([copy])
         times.append(time.perf_counter() - began)
     return median(times[1:])
 

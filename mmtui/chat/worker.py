@@ -88,8 +88,8 @@ class _Worker:
             assistant.load()
             self._send(
                 Ready(
-                    request.number, assistant.name, assistant.context(),
-                    assistant.tokens_per_picture(), assistant.picture_side, assistant.engine,
+                    request.number, assistant.name, assistant.language.context_length,
+                    assistant.tokens_per_picture, assistant.picture_side, assistant.engine,
                     assistant.note,
                 )
             )  # fmt: skip
@@ -170,7 +170,7 @@ def _picture(file: Path, assistant: "Assistant") -> "Picture":
     from mmtui.pipeline.input_files import read_picture
     from mmtui.pipeline.vision.images import known
 
-    return known(file.name) if assistant.remembers(file.name) else read_picture(file)
+    return known(file.name) if assistant.has_encoded(file.name) else read_picture(file)
 
 
 def _leave_the_terminal() -> None:

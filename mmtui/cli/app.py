@@ -268,7 +268,7 @@ def pull(
         assistant = _load(model, None, report).assistant
         parts = assistant.spec.assets
         paths = {role: fetch.fetch(asset, report) for role, asset in parts.items()}
-        paths["language"] = assistant.prepare()
+        paths["language"] = assistant.prepare_language()
     for role, path in paths.items():
         print(one_line(f"{role:9} {parts[role].uri}"))
         print(one_line(f"{'':9} {path}"))

@@ -50,7 +50,7 @@ def bench(
         from mmtui.bench import measure as measuring
 
         if picture is not None and not found.sees:
-            name = f"{found.spec.name}{' of chance' if random_weights else ''}"
+            name = f"{found.spec.name}{' with random weights' if random_weights else ''}"
             raise UsageError(f"{name} can't see", "leave --image out")
         figures = measuring.measure(found, chosen, picture, report)
     machine = measuring.machine()
@@ -68,7 +68,7 @@ def _checkpoint(
     report: "Report",
     random_weights: bool,
 ) -> "Iterator[Checkpoint]":
-    """Weights of chance lie in the cache as long as they are needed."""
+    """Find the model; write one with random weights, which is removed afterwards."""
     from mmtui.pipeline.assets import checkpoint, fetch
     from mmtui.pipeline.engines import selection
 
@@ -77,12 +77,12 @@ def _checkpoint(
         found = found.in_precision(precision)
     with ExitStack() as stack:
         if random_weights:
-            from mmtui.pipeline import random_weights as chance
+            from mmtui.bench import random_weights as random_checkpoints
 
-            runs_on = selection.preferred() if engine == "auto" else engine
-            needed = chance.bytes_needed(found, runs_on)
+            runs_on = selection.preferred_engine() if engine == "auto" else engine
+            needed = random_checkpoints.bytes_needed(found, runs_on)
             folder = stack.enter_context(fetch.workspace("random-weights", needed))
-            found = chance.checkpoint(found, runs_on, folder, report)
+            found = random_checkpoints.checkpoint(found, runs_on, folder, report)
         yield found
 
 
@@ -91,9 +91,9 @@ def _print(figures: "Figures", machine: dict[str, Any], random_weights: bool) ->
     from rich.table import Table
     from rich.text import Text
 
-    chance = ", random" if random_weights else ""
+    suffix = ", random" if random_weights else ""
     table = Table(
-        title=Text(f"{figures.model} on {figures.engine}, {figures.weights}{chance}"),
+        title=Text(f"{figures.model} on {figures.engine}, {figures.weights}{suffix}"),
         caption=Text(f"{machine['processor']}, {machine['cores']} cores, {machine['date']}"),
         show_header=False,
     )

@@ -1,80 +1,67 @@
-"""The facade: a conversation in, a stream of text out, and at its end what it took."""
+"""The model behind a conversation: turns in, a stream of text out."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from mmtui.errors import MissingError, TooLongError
 from mmtui.pipeline.assets import fetch
 from mmtui.pipeline.assets.checkpoint import Checkpoint
 from mmtui.pipeline.assets.fetch import Report, silent
-from mmtui.pipeline.assets.spec import Asset, EngineChoice, EngineName
-from mmtui.pipeline.engines import selection
+from mmtui.pipeline.assets.spec import EngineChoice, EngineName
+from mmtui.pipeline.engines import loading, selection
 from mmtui.pipeline.engines.detokenizer import TextStream
+from mmtui.pipeline.engines.engine import Engine, Language
 from mmtui.pipeline.engines.repetition import Repetition
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler, Sampling
-from mmtui.pipeline.gguf import conversion
+from mmtui.pipeline.engines.selection import Selection
 from mmtui.pipeline.prompt import ChatFormat, Turn
 from mmtui.pipeline.sequence import Position, positions
 from mmtui.pipeline.truncation import fitting
+from mmtui.pipeline.vision.encoder import EncodedPicture, VisionEncoder, load_encoder
 from mmtui.pipeline.vision.images import Picture
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine, LlamaModel
-    from mmtui.pipeline.engines.torch_engine import Engine
-    from mmtui.pipeline.engines.torch_language import LanguageModel
     from mmtui.pipeline.speech.sound import Clip
     from mmtui.pipeline.speech.transcription import SpeechModel, Transcript
-    from mmtui.pipeline.vision.classifier import Classifier
-    from mmtui.pipeline.vision.projector import Projector
-    from mmtui.pipeline.vision.tower import VisionTower
 
-# Memory as mmtrain's pre-flight estimates it, time at 40 % of the tensor cores' peak in bf16.
-PHI2_SIGHT = (
-    "on a GPU of 24 GB (an RTX 4090): `mmtrain align --model phi2 --data COCO --steps 11000"
-    " --out runs/phi2-align` (12 GiB, about 1 h), `mmtrain finetune --from runs/phi2-align --data"
-    " LLAVA.json --images COCO/train2017 --steps 10000 --checkpointing --out runs/phi2` (12 GiB,"
-    " 5 h), `mmtrain export runs/phi2 phi2`; of 40 GB (an A100): --batch 4 --accumulation 4 for"
-    " --checkpointing (35 GiB, 2 h)"
-)
+MAX_ENCODED_PICTURES = 256  # that are kept; the features of each take 0.2 MB
 
-REMEMBERED_PICTURES = 256  # their projected features take 0.2 MB each
+StopReason = Literal["stop", "length", "cancelled"]
 
 
 @dataclass(frozen=True)
 class Reply:
-    """The end of an answer. Tokens of a prompt include the patches of its pictures.
+    """The end of an answer.
 
-    `dropped` is how many of the oldest turns were left out, for the conversation is longer
-    than the model's context; `full`: the answer ended where the context does; `repeats`: it was
-    ended because it had become a loop. Both are `stop_reason` "length", as it is not complete.
+    Attributes:
+        text: The whole answer.
+        stop_reason: "stop" if the model ended the answer, "length" if it was cut off.
+        prompt_tokens: Positions of the prompt, the patches of pictures included.
+        cached_tokens: How many of these were in the KV cache.
+        completion_tokens: Tokens of the answer.
+        first_token_s: Seconds until the first token; None if the answer was cancelled before.
+        decode_tokens_per_s: Speed after the first token; None for a single token.
+        dropped: Number of oldest turns that were left out, because the context was full.
+        full: Whether the answer was cut off because the context was full.
+        repeats: Whether the answer was cut off because it repeated itself without end.
     """
 
     text: str
-    stop_reason: Literal["stop", "length", "cancelled"]
+    stop_reason: StopReason
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
-    first_token_s: float | None  # None if it was cancelled before
-    decode_tokens_per_s: float | None  # None for a single token
+    first_token_s: float | None
+    decode_tokens_per_s: float | None
     dropped: int = 0
     full: bool = False
     repeats: bool = False
-
-
-def prepare(asset: Asset, report: Report = silent) -> Path:
-    """Fetch an asset if need be, and convert it if it is a GGUF. Returns what torch loads."""
-    path = fetch.fetch(asset, report)
-    if (source := conversion.gguf_in(path)) is None:
-        return path
-    from mmtui.pipeline.gguf import to_huggingface
-
-    return to_huggingface.convert(source, fetch.digest(source), report)
 
 
 class Assistant:
@@ -85,279 +72,264 @@ class Assistant:
         checkpoint: Checkpoint,
         report: Report = silent,
         engine: EngineChoice = "auto",
-        lookup: bool = True,
+        prompt_lookup: bool = True,
     ) -> None:
-        """`lookup`: what an answer quotes is read at once, where the engine can."""
-        self._checkpoint, self._wanted, self._lookup = checkpoint, engine, lookup
+        """Create an assistant without loading anything.
+
+        Args:
+            checkpoint: The model.
+            report: Called with (step, done, total) as parts are fetched, loaded and used.
+            engine: Which engine decodes.
+            prompt_lookup: Whether llama.cpp verifies drafts that are copied from the conversation,
+                which speeds up quotes and changes no answer.
+        """
         self.spec = checkpoint.spec
-        self._report = report
-        self._features: dict[str, Tensor] = {}  # of pictures, by sha256
-        self._names: dict[str, str] = {}  # of the same pictures
-
-    def load(self, *, pictures: bool = False) -> float:
-        """Load the language model, and what seeing takes. Returns the seconds that it took."""
-        began = time.perf_counter()
-        if pictures:
-            self.check_sight()
-        _ = self._engine
-        if pictures:
-            _ = self._tower, self._classifier, self._projector
-        return time.perf_counter() - began
-
-    def prepare(self) -> Path:
-        """Have the language model as its engine loads it: fetched, and converted if need be."""
-        if self.engine == "torch":
-            return prepare(self.spec.language.weights, self._report)
-        precision, adapter = self.spec.language.precision, self._checkpoint.adapter
-        return conversion.to_gguf(self._weights, adapter, precision, self._report).model
-
-    def check_sight(self) -> None:
-        """Raises MissingError, with the cure, where the model has not learnt to see."""
-        name = self.spec.name
-        if self.spec.vision is None:
-            raise MissingError(f"{name} reads and hears, but has no vision tower")
-        if self._checkpoint.projector is None:
-            raise MissingError(
-                f"{name} can't see yet: its projector is not trained",
-                PHI2_SIGHT
-                if name == "phi2"
-                else f"`mmtrain align --model {name}` trains one; then --model takes its folder",
-            )
+        self._checkpoint, self._report = checkpoint, report
+        self._engine_choice, self._prompt_lookup = engine, prompt_lookup
+        self._encoded: dict[str, EncodedPicture] = {}  # by sha256
 
     @property
     def name(self) -> str:
+        """The name of the model."""
         return self.spec.name
 
     @property
+    def engine(self) -> EngineName:
+        """Which engine decodes. Fetches the language model."""
+        return self._selection.engine
+
+    @property
+    def note(self) -> str | None:
+        """What the user should know about the choice of the engine, if anything."""
+        return self._selection.note
+
+    @property
     def picture_side(self) -> int:
-        """Pixels of the square that it sees of a picture; 0 if it can't see."""
+        """Width and height in pixels to which pictures are resized; 0 if the model can't see."""
         return self.spec.vision.image_size if self.spec.vision and self._checkpoint.sees else 0
 
     @property
-    def stored_as(self) -> str:
-        """The kind of the language model's weights: bf16, Q4_0; loads it."""
-        return self._language.stored_as
+    def tokens_per_picture(self) -> int:
+        """The positions that a picture takes in a prompt."""
+        return self.spec.vision.patches if self.spec.vision else 0
 
     @property
-    def bytes_per_token(self) -> int:
-        """Of the weights that decoding a token reads; loads the language model."""
-        return self._language.bytes_per_token
+    def language(self) -> Language:
+        """The language model, which this loads."""
+        return self._engine.language
 
-    @property
-    def device(self) -> str:
-        """Of the language model, which this loads: "cpu", "cuda"."""
-        return str(self._language.device).partition(":")[0]
+    def load(self, *, pictures: bool = False) -> float:
+        """Load the language model, and vision if `pictures`; return the seconds that it took.
 
-    def context(self) -> int:
-        """The most tokens of a conversation; loads the language model."""
-        return self._language.context
+        Raises:
+            MissingError: The model can't see, or its weights can't be fetched.
+        """
+        start = time.perf_counter()
+        if pictures:
+            self.require_vision()
+        _ = self._engine
+        if pictures:
+            _ = self._vision
+        return time.perf_counter() - start
+
+    def prepare_language(self) -> Path:
+        """Fetch the language model, and convert it to what its engine loads."""
+        return loading.prepare_weights(
+            self.engine,
+            self._weights,
+            precision=self.spec.language.precision,
+            adapter=self._checkpoint.adapter,
+            report=self._report,
+        )
+
+    def require_vision(self) -> None:
+        """Check that the model can see.
+
+        Raises:
+            MissingError: It has no vision tower, or no trained projector.
+        """
+        if self.spec.vision is None:
+            raise MissingError(f"{self.name} reads and hears, but has no vision tower")
+        if self._checkpoint.projector is None:
+            raise MissingError(
+                f"{self.name} can't see yet: its projector is not trained",
+                self.spec.projector_training
+                or f"`mmtrain align --model {self.name}` trains one; then --model takes its folder",
+            )
 
     def transcribe(self, clip: "Clip") -> "Transcript":
-        """Speech, mono at 16 kHz, to text. Silence is told without loading anything."""
+        """Transcribe speech, mono at 16 kHz. The speech model is not loaded for silence.
+
+        Raises:
+            MissingError: The model has no speech model, or its weights can't be fetched.
+        """
         from mmtui.pipeline.speech.sound import RATE, is_silent
         from mmtui.pipeline.speech.transcription import Transcript
 
         if self.spec.speech is None:
-            raise MissingError(f"{self.spec.name} has no speech model", "use --model smol")
+            raise MissingError(f"{self.name} has no speech model", "use --model smol")
         if is_silent(clip):
             return Transcript("", self.spec.speech.language, len(clip) / RATE)
         return self._speech.transcribe(clip)
-
-    def tokens_per_picture(self) -> int:
-        return self.spec.vision.patches if self.spec.vision else 0
 
     def reply(
         self,
         turns: Sequence[Turn],
         sampling: Sampling = GREEDY,
         max_tokens: int = 512,
-        cancelled: Callable[[], bool] = lambda: False,
+        is_cancelled: Callable[[], bool] = lambda: False,
     ) -> Iterator[str | Reply]:
-        """The pieces of the answer as they are certain, then one Reply.
+        """Answer a conversation.
 
-        `cancelled` is asked before each token and each piece of a long prompt. Of a
-        conversation that leaves no room for an answer, the oldest turns are left out. Raises
-        TooLongError if even the last one does not fit, MissingError for pictures it can't see.
+        The oldest turns are left out if the conversation leaves no room for an answer.
+
+        Args:
+            turns: The conversation; a last turn of the assistant is continued.
+            sampling: How tokens are chosen.
+            max_tokens: Length limit of the answer.
+            is_cancelled: Asked before each token and each chunk of a long prompt.
+
+        Yields:
+            Pieces of the answer, then one Reply.
+
+        Raises:
+            TooLongError: Even the last turn is longer than the context.
+            MissingError: The model can't see, or its weights can't be fetched.
         """
         self.load(pictures=bool(_pictures(turns)))
-        began = time.perf_counter()
-        context = self._language.context
-        features = self.see(_pictures(turns))
-        kept: Sequence[Turn] = [self._named(turn) for turn in turns]
-        sequence = self._positions(kept)
-        most = context - min(max_tokens, context // 4)
-        if len(sequence) > most:
-            kept = fitting(kept, lambda part: len(self._positions(part)), most)
-            sequence = self._positions(kept)
-        room = context - len(sequence)
-        if room < 1:
-            raise TooLongError(
-                f"the conversation is {len(sequence)} tokens long, {1 - room} too many for"
-                f" {self.spec.name}",
-                f"shorten it to {context - 1} tokens",
-            )
-        cached = self._engine.cached(sequence)
-        stream = TextStream(self._language.tokenizer, self._format.turn_text)
-        stops = self._language.stop_ids | self._format.turn_ids
-        said: list[str] = []
-        times: list[float] = []  # when each token came, a stop token included
-        count = 0
-        reason: Literal["stop", "length", "cancelled"] = "length"
+        start = time.perf_counter()
+        encoded = self.encode_pictures(_pictures(turns))
+        turns = [_add_names(turn, encoded) for turn in turns]
+        kept, sequence, room = self._fit(turns, max_tokens)
+        features: dict[str, np.ndarray] = {
+            sha256: picture.features for sha256, picture in encoded.items()
+        }
+        cached = self._engine.count_cached(sequence)
+        stream = TextStream(self.language.tokenizer, self._format.turn_text)
+        stop_ids = self.language.stop_ids | self._format.turn_ids
         repetition, repeats = Repetition(), False
+        pieces: list[str] = []
+        times: list[float] = []  # of each token, a stop token included
+        count = 0
+        stop_reason: StopReason = "length"
         tokens = self._engine.stream(sequence, features, Sampler(sampling))
         while count < min(max_tokens, room):
-            if cancelled():
-                reason = "cancelled"
+            if is_cancelled():
+                stop_reason = "cancelled"
                 break
             if (token := next(tokens)) is None:
                 continue
             times.append(time.perf_counter())
-            if token in stops:
-                reason = "stop"
+            if token in stop_ids:
+                stop_reason = "stop"
                 break
             count += 1
             if piece := stream.push(token):
-                said.append(piece)
+                pieces.append(piece)
                 yield piece
             if stream.ended:
-                reason = "stop"
+                stop_reason = "stop"
                 break
             if repeats := repetition.push(token):
                 break
         if piece := stream.flush().rstrip():
-            said.append(piece)
+            pieces.append(piece)
             yield piece
+        decode_s = times[-1] - times[0] if len(times) > 1 else None
         yield Reply(
-            text="".join(said),
-            stop_reason=reason,
+            text="".join(pieces),
+            stop_reason=stop_reason,
             prompt_tokens=len(sequence),
             cached_tokens=cached,
             completion_tokens=count,
-            first_token_s=times[0] - began if times else None,
-            decode_tokens_per_s=(
-                (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else None
-            ),
+            first_token_s=times[0] - start if times else None,
+            decode_tokens_per_s=(len(times) - 1) / decode_s if decode_s is not None else None,
             dropped=len(turns) - len(kept),
-            full=reason == "length" and count == room,
+            full=stop_reason == "length" and count == room,
             repeats=repeats,
         )
 
-    def _positions(self, turns: Sequence[Turn]) -> list[Position]:
-        return positions(self._format.encode(turns), self.tokens_per_picture())
-
-    def see(self, pictures: Sequence[Picture]) -> "dict[str, Tensor]":
-        """Projected patch features (patches, hidden) by sha256; each picture is encoded once."""
-        if not pictures:
-            return {}
-        import torch
-
-        new = {p.sha256: p for p in pictures if p.sha256 not in self._features}
+    def encode_pictures(self, pictures: Sequence[Picture]) -> dict[str, EncodedPicture]:
+        """Encode each new picture once; return all of them by their sha256."""
+        new = {
+            picture.sha256: picture for picture in pictures if picture.sha256 not in self._encoded
+        }
         for done, (sha256, picture) in enumerate(new.items()):
             self._report("seeing", done, len(new))
-            with torch.inference_mode():
-                patches = self._tower.encode([picture.image])
-                self._features[sha256] = self._projector(patches)[0]
-                self._names[sha256] = (
-                    self._classifier.name(patches[0].cpu().numpy()) if self._classifier else ""
-                )
+            self._encoded[sha256] = self._vision.encode(picture)
         if new:
             self._report("seeing", len(new), len(new))
-        wanted = {picture.sha256: self._features[picture.sha256] for picture in pictures}
-        for sha256 in list(self._features)[: -REMEMBERED_PICTURES or None]:
-            if sha256 not in wanted:
-                del self._features[sha256], self._names[sha256]
-        return wanted
+        encoded = {picture.sha256: self._encoded[picture.sha256] for picture in pictures}
+        for sha256 in list(self._encoded)[:-MAX_ENCODED_PICTURES]:
+            if sha256 not in encoded:
+                del self._encoded[sha256]
+        return encoded
 
-    def remembers(self, sha256: str) -> bool:
-        """Whether a picture was seen: of its pixels nothing is needed any more."""
-        return sha256 in self._features
+    def has_encoded(self, sha256: str) -> bool:
+        """Return whether a picture is encoded, so that its pixels are not needed again."""
+        return sha256 in self._encoded
 
-    def _named(self, turn: Turn) -> Turn:
-        content = (
-            replace(part, names=self._names[part.sha256]) if isinstance(part, Picture) else part
-            for part in turn.content
-        )
-        return replace(turn, content=tuple(content))
+    def _fit(
+        self, turns: Sequence[Turn], max_tokens: int
+    ) -> tuple[Sequence[Turn], list[Position], int]:
+        """Leave out the oldest turns if there is no room for an answer.
 
-    @property
-    def engine(self) -> EngineName:
-        """Which one answers; fetches the language model."""
-        return self._chosen[0]
+        Returns:
+            The turns that are kept, their positions, and the number of positions that are free.
+        """
+        context = self.language.context_length
+        sequence = self._to_positions(turns)
+        limit = context - min(max_tokens, context // 4)
+        if len(sequence) > limit:
+            turns = fitting(turns, lambda part: len(self._to_positions(part)), limit)
+            sequence = self._to_positions(turns)
+        room = context - len(sequence)
+        if room < 1:
+            raise TooLongError(
+                f"the conversation is {len(sequence)} tokens long, {1 - room} too many for"
+                f" {self.name}",
+                f"shorten it to {context - 1} tokens",
+            )
+        return turns, sequence, room
 
-    @property
-    def note(self) -> str | None:
-        """What the user should know about the choice of the engine, if anything."""
-        return self._chosen[1]
-
-    @cached_property
-    def _chosen(self) -> tuple[EngineName, str | None]:
-        if self._wanted != "auto":
-            return self._wanted, None
-        return selection.best(self._weights, self._checkpoint.adapter)
+    def _to_positions(self, turns: Sequence[Turn]) -> list[Position]:
+        return positions(self._format.encode(turns), self.tokens_per_picture)
 
     @cached_property
     def _weights(self) -> Path:
         return fetch.fetch(self.spec.language.weights, self._report)
 
     @cached_property
-    def _language(self) -> "LanguageModel | LlamaModel":
-        precision, adapter = self.spec.language.precision, self._checkpoint.adapter
-        if self.engine == "llamacpp":
-            return selection.load_llamacpp(
-                self._weights, precision=precision, adapter=adapter, report=self._report
-            )
-        from mmtui.pipeline.engines import torch_language
+    def _selection(self) -> Selection:
+        if self._engine_choice != "auto":
+            return Selection(self._engine_choice)
+        return selection.select_engine(self._weights, self._checkpoint.adapter)
 
-        return torch_language.load(
-            prepare(self.spec.language.weights, self._report),
-            precision=precision,
-            adapter=adapter,
-            random=self._checkpoint.random,
+    @cached_property
+    def _engine(self) -> Engine:
+        return loading.load_engine(
+            self.engine,
+            self._weights,
+            precision=self.spec.language.precision,
+            adapter=self._checkpoint.adapter,
+            prompt_lookup=self._prompt_lookup,
             report=self._report,
         )
 
     @cached_property
-    def _engine(self) -> "Engine | LlamaEngine":
-        model: Any = self._language
-        if self.engine == "llamacpp":
-            from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine
-
-            return LlamaEngine(model, self._lookup)
-        from mmtui.pipeline.engines.torch_engine import Engine
-
-        return Engine(model)
-
-    @cached_property
     def _format(self) -> ChatFormat:
-        return ChatFormat(self._language.tokenizer)
+        return ChatFormat(self.language.tokenizer)
 
     @cached_property
-    def _tower(self) -> "VisionTower":
-        from mmtui.pipeline.vision.tower import VisionTower
-
-        assert self.spec.vision is not None
-        weights = fetch.fetch(self.spec.vision.weights, self._report)
-        return VisionTower(self.spec.vision, weights).to(self._language.device)
-
-    @cached_property
-    def _classifier(self) -> "Classifier | None":
-        from mmtui.pipeline.vision.classifier import load_classifier
-
-        assert self.spec.vision is not None
-        if not self.spec.vision.names:
-            return None
-        weights = fetch.fetch(self.spec.vision.weights, self._report)
-        return load_classifier(weights, self.spec.vision.names)
-
-    @cached_property
-    def _projector(self) -> "Projector":
-        from mmtui.pipeline.vision import projector
-
+    def _vision(self) -> VisionEncoder:
         assert self.spec.vision is not None and self._checkpoint.projector is not None
-        module = projector.load(
-            self._checkpoint.projector, self.spec.vision.width, self._language.hidden
+        return load_encoder(
+            self.spec.vision,
+            self._checkpoint.projector,
+            self.language.hidden_size,
+            device=self.language.device_name,
+            report=self._report,
         )
-        return module.to(self._language.device)
 
     @cached_property
     def _speech(self) -> "SpeechModel":
@@ -366,6 +338,15 @@ class Assistant:
         assert self.spec.speech is not None
         folder = fetch.fetch(self.spec.speech.weights, self._report)
         return SpeechModel(self.spec.speech, folder)
+
+
+def _add_names(turn: Turn, encoded: dict[str, EncodedPicture]) -> Turn:
+    """Return a turn whose pictures carry the names of what a classifier recognizes in them."""
+    content = (
+        replace(part, names=encoded[part.sha256].names) if isinstance(part, Picture) else part
+        for part in turn.content
+    )
+    return replace(turn, content=tuple(content))
 
 
 def _pictures(turns: Sequence[Turn]) -> list[Picture]:

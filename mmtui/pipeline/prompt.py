@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from mmtui.errors import MmtuiError
+from mmtui.pipeline.tokenizer import ChatTokenizer
 from mmtui.pipeline.vision.images import Picture
 
 Role = Literal["system", "user", "assistant"]
@@ -43,7 +44,7 @@ class ChatFormat:
     them has finished its answer.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: ChatTokenizer) -> None:
         self._tokenizer = tokenizer
         template = tokenizer.chat_template
         if isinstance(template, dict):  # several, by name
@@ -60,7 +61,7 @@ class ChatFormat:
         }
         self.turn_ids = frozenset(self._tokens(after)) & special_ids
         ends = [token for token in self._tokens(after) if token in special_ids]
-        self._end: int = ends[0] if ends else tokenizer.eos_token_id
+        self._end = ends[0] if ends else tokenizer.eos_token_id
         self.turn_text = () if self.turn_ids or not after.strip() else (after.rstrip(),)
 
     def encode(self, turns: Sequence[Turn]) -> Prompt:
@@ -85,6 +86,8 @@ class ChatFormat:
         comes before an answer is split into tokens as `encode` does it. Raises MmtuiError for a
         template under which an answer can't be told from the rest.
         """
+        if self._end is None:
+            raise MmtuiError("the tokenizer of this model has no end-of-text token")
         messages, pictures = self._messages(turns), _pictures(turns)
         whole = self._render(messages, answer=False)
         prompt: Prompt = list(self._bos)

@@ -1,14 +1,16 @@
-"""The tokenizer of a Hugging Face directory, without transformers.
+"""The tokenizer of a folder in Hugging Face's layout, without transformers.
 
-Importing that takes seconds, and it imports torch. This is its fast tokenizer's own core, and
-as much of its interface as `prompt.py` and `decoding.py` use.
+Importing transformers takes seconds. This module uses the library tokenizers, which transformers'
+fast tokenizers are built on, and offers the part of their interface that is needed here.
 """
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as Core
@@ -22,15 +24,71 @@ FILES = (
 _NAMED = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token")
 
 
-class Encoding:
-    def __init__(self, ids: list[int]) -> None:
-        self.input_ids = ids
+class Encoding(Protocol):
+    """A text as token ids."""
+
+    @property
+    def input_ids(self) -> list[int]:
+        """The token ids."""
+
+
+class ChatTokenizer(Protocol):
+    """A tokenizer with a chat template: as much of transformers' interface as is used here."""
+
+    @property
+    def backend_tokenizer(self) -> Core:
+        """The tokenizer of the library tokenizers."""
+
+    @property
+    def chat_template(self) -> Any:
+        """A Jinja template, several by their names, or None."""
+
+    @property
+    def added_tokens_decoder(self) -> Mapping[int, AddedToken]:
+        """The tokens that were added to the vocabulary, by their ids."""
+
+    @property
+    def all_special_ids(self) -> Sequence[int]:
+        """The ids of the tokens with a role, such as the end of a text."""
+
+    @property
+    def bos_token_id(self) -> int | None:
+        """The id of the token that starts a text."""
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """The id of the token that ends a text."""
+
+    def __call__(self, text: str, add_special_tokens: bool = True) -> Encoding:
+        """Encode a text."""
+
+    def apply_chat_template(
+        self,
+        messages: list[dict[str, str]],
+        *,
+        chat_template: str,
+        tokenize: bool,
+        add_generation_prompt: bool,
+    ) -> str:
+        """Render messages with a chat template."""
+
+
+@dataclass(frozen=True)
+class TextEncoding:
+    """A text as token ids."""
+
+    input_ids: list[int]
 
 
 class Tokenizer:
-    """Raises InputError for a folder whose tokenizer can't be read."""
+    """The tokenizer of a folder in Hugging Face's layout."""
 
     def __init__(self, folder: Path) -> None:
+        """Read the tokenizer.
+
+        Raises:
+            InputError: It is missing or damaged.
+        """
         try:
             self.backend_tokenizer = Core.from_file(str(folder / "tokenizer.json"))
             self.backend_tokenizer.no_truncation()
@@ -49,28 +107,36 @@ class Tokenizer:
         self._named = {name: _text(self._settings.get(name)) for name in _NAMED}
         self.bos_token, self.eos_token = self._named["bos_token"], self._named["eos_token"]
 
-    def __call__(self, text: str, add_special_tokens: bool = True) -> Encoding:
-        return Encoding(self.backend_tokenizer.encode(text, None, False, add_special_tokens).ids)
+    def __call__(self, text: str, add_special_tokens: bool = True) -> TextEncoding:
+        """Encode a text."""
+        return TextEncoding(
+            self.backend_tokenizer.encode(text, None, False, add_special_tokens).ids
+        )
 
     @property
     def added_tokens_decoder(self) -> dict[int, AddedToken]:
+        """The tokens that were added to the vocabulary, by their ids."""
         decoder: dict[int, AddedToken] = self.backend_tokenizer.get_added_tokens_decoder()
         return decoder
 
     @property
     def bos_token_id(self) -> int | None:
+        """The id of the token that starts a text."""
         return self._id(self.bos_token)
 
     @property
     def eos_token_id(self) -> int | None:
+        """The id of the token that ends a text."""
         return self._id(self.eos_token)
 
     @property
     def all_special_ids(self) -> list[int]:
+        """The ids of the tokens with a role, such as the end of a text."""
         ids = (self._id(token) for token in self._named.values())
         return [index for index in ids if index is not None]
 
     def decode(self, ids: list[int]) -> str:
+        """Return the text of tokens, special ones included."""
         text: str = self.backend_tokenizer.decode(ids, skip_special_tokens=False)
         return text
 
@@ -79,9 +145,10 @@ class Tokenizer:
         messages: list[dict[str, str]],
         *,
         chat_template: str,
-        tokenize: bool,  # noqa: ARG002 - never: what is rendered has image slots
+        tokenize: bool,  # noqa: ARG002 - always False, because the text contains image slots
         add_generation_prompt: bool,
     ) -> str:
+        """Render messages with a chat template."""
         if chat_template not in self._compiled:
             self._compiled[chat_template] = _environment().from_string(chat_template)
         special = {name: token for name, token in self._named.items() if token is not None}
@@ -104,9 +171,14 @@ class Tokenizer:
 
 
 def end_tokens(folder: Path, *known: Any) -> frozenset[int]:
-    """The ids `known` to end an answer, and those of the model's generation settings.
+    """Return the tokens that end an answer.
 
-    Raises InputError where those are damaged.
+    Args:
+        folder: The folder in which generation_config.json may name some.
+        known: An id, a list of ids or None, from each other source.
+
+    Raises:
+        InputError: generation_config.json is damaged.
     """
     found = [*known, read_json(folder / "generation_config.json").get("eos_token_id")]
     flat = [token for ids in found for token in (ids if isinstance(ids, list) else [ids])]
@@ -114,7 +186,11 @@ def end_tokens(folder: Path, *known: Any) -> frozenset[int]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A file's object, or an empty one where there is no file."""
+    """Read a JSON object; an empty one if there is no such file.
+
+    Raises:
+        InputError: The file is damaged.
+    """
     if not path.exists():
         return {}
     try:
@@ -127,20 +203,23 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _text(token: Any) -> str | None:
-    """A named token, which may be written as a string or as an AddedToken's settings."""
+    """Return the text of a token that is stored as a string or as an AddedToken."""
     content = token.get("content") if isinstance(token, dict) else token
     return content if isinstance(content, str) else None
 
 
 def _by_name(template: Any) -> Any:
-    """Several templates come as a list of their names and texts."""
+    """Return templates by name, if they are stored as a list of names and texts."""
     if isinstance(template, list):
         return {entry["name"]: entry["template"] for entry in template}
     return template
 
 
 def _environment() -> Any:
-    """As transformers' `_compile_jinja_template` makes it: templates are written for that."""
+    """Return the Jinja environment for which chat templates are written.
+
+    Source: `_compile_jinja_template` in transformers/utils/chat_template_utils.py.
+    """
     from jinja2.exceptions import TemplateError
     from jinja2.ext import Extension
     from jinja2.sandbox import ImmutableSandboxedEnvironment

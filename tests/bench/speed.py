@@ -25,11 +25,12 @@ import psutil
 from PIL import Image
 
 from mmtui.bench import measure as bench
-from mmtui.pipeline import random_weights
+from mmtui.bench import random_weights
 from mmtui.pipeline.assets import checkpoint, fetch
 from mmtui.pipeline.assets.checkpoint import Checkpoint
-from mmtui.pipeline.assistant import Assistant, Reply, prepare
+from mmtui.pipeline.assistant import Assistant, Reply
 from mmtui.pipeline.engines import selection
+from mmtui.pipeline.engines.loading import fetch_for_torch
 from mmtui.pipeline.gguf import conversion
 from mmtui.pipeline.prompt import Turn
 from mmtui.pipeline.vision.images import Picture
@@ -66,7 +67,9 @@ def main() -> None:
     found["decode"] = medians(_decoders(smol), arguments.rounds)
     if selection.is_installed():
         _note("an answer that quotes")
-        quoting, plain = (Assistant(smol, engine="llamacpp", lookup=on) for on in (True, False))
+        quoting, plain = (
+            Assistant(smol, engine="llamacpp", prompt_lookup=on) for on in (True, False)
+        )
         cases = {"lookup": lambda: _decode(quoting, QUOTE), "plain": lambda: _decode(plain, QUOTE)}
         found["quote"] = medians(cases, arguments.rounds)
     _note("a second turn")
@@ -118,7 +121,7 @@ def _decoders(smol: Checkpoint) -> dict[str, Measure]:
 
 
 def _on_llamacpp(model: Checkpoint) -> dict[str, Measure]:
-    ours = Assistant(model, engine="llamacpp", lookup=False)  # what that saves is luck
+    ours = Assistant(model, engine="llamacpp", prompt_lookup=False)  # what that saves is luck
     return {
         "llamacpp, ours": lambda: _decode(ours, STORY),
         "llama-cpp-python": _llama_cpp(model),
@@ -142,7 +145,7 @@ def _transformers(smol: Checkpoint) -> Measure:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = prepare(smol.spec.language.weights)
+    folder = fetch_for_torch(smol.spec.language.weights)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
     messages = [{"role": "user", "content": STORY}]
     prompt = AutoTokenizer.from_pretrained(folder).apply_chat_template(

@@ -81,7 +81,7 @@ def measure(kind: str, size: int, data: Path) -> dict[str, float]:
     torch.manual_seed(0)
     components = loading.load_components(checkpoint.find("smol"), "bf16", CPU, silent)
     module = VisionLanguage(
-        components.language.model, nn.Linear(components.shape[1], components.language.hidden)
+        components.language.model, nn.Linear(components.shape[1], components.language.hidden_size)
     )
     if kind in ("original", "align"):
         examples = coco.load_examples(data / "captions").train

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from mmtui.pipeline import random_weights
+from mmtui.bench import random_weights
 from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assistant import Assistant, Reply
 from mmtui.pipeline.engines.llama_library import find_packages
@@ -77,16 +77,17 @@ def test_a_model_of_chance_answers(engine, tmp_path: Path):
     *_, reply = assistant.reply([Turn("user", ("Hello",))], max_tokens=3)
     assert isinstance(reply, Reply)
     assert reply.completion_tokens == 3
-    assert assistant.stored_as == {"torch": "bf16", "llamacpp": "Q8_0"}[engine]
-    assert not list(tmp_path.rglob("*.safetensors"))  # torch's are never on the disk
+    assert assistant.language.weight_type == {"torch": "bf16", "llamacpp": "Q8_0"}[engine]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "nf4"])
-def test_the_disk_has_room_for_what_is_written(precision, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("engine", "precision"), [("llamacpp", "fp32"), ("llamacpp", "nf4"), ("torch", "auto")]
+)
+def test_the_disk_has_room_for_what_is_written(engine, precision, tmp_path: Path):
     smol = checkpoint.find("smol").in_precision(precision)
-    random_weights.checkpoint(smol, "llamacpp", tmp_path)
+    random_weights.checkpoint(smol, engine, tmp_path)
     written = sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
-    needed = random_weights.bytes_needed(smol, "llamacpp")
+    needed = random_weights.bytes_needed(smol, engine)
     assert written < needed < written + 350_000_000
 
 

@@ -21,12 +21,12 @@ STREAM = """
 import json, re, sys, time
 from pathlib import Path
 from mmtui.pipeline import language
-from mmtui.pipeline.engines.torch_engine import Engine
+from mmtui.pipeline.engines.torch_engine import TorchEngine
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler
 began = time.perf_counter()
 model = language.load(Path(sys.argv[1]), precision=sys.argv[2])
 loaded = time.perf_counter()
-stream = Engine(model).stream(list(range(5, 69)), {}, Sampler(GREEDY))
+stream = TorchEngine(model).stream(list(range(5, 69)), {}, Sampler(GREEDY))
 next(stream)
 first = time.perf_counter()
 tokens = [next(stream) for _ in range(16)]

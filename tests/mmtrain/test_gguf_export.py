@@ -8,9 +8,10 @@ from PIL import Image
 
 from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
-from mmtui.pipeline.assistant import Assistant, Reply, prepare
+from mmtui.pipeline.assistant import Assistant, Reply
 from mmtui.pipeline.engines import torch_language
 from mmtui.pipeline.engines.llama_library import find_packages
+from mmtui.pipeline.engines.loading import fetch_for_torch
 from mmtui.pipeline.prompt import Turn
 from mmtui.pipeline.vision.images import Picture
 
@@ -52,7 +53,7 @@ def test_an_exported_gguf_is_the_model_with_both_engines(trained, mmtrain, sessi
     merged = torch_language.load(
         Path(trained.spec.language.weights.uri), precision="fp32", adapter=trained.adapter
     )
-    back = torch_language.load(prepare(exported.spec.language.weights), precision="fp32")
+    back = torch_language.load(fetch_for_torch(exported.spec.language.weights), precision="fp32")
     expected = merged.model.state_dict()
     for name, tensor in back.model.state_dict().items():
         torch.testing.assert_close(tensor, expected[name], atol=2e-3, rtol=1e-2)

@@ -61,7 +61,7 @@ def test_the_loss_is_that_of_transformers(name, dialogues, request):
     """Of each dialogue alone, with all logits; ours runs the three padded, and skips most."""
     model, data = dialogues(request.getfixturevalue(name))
     torch.manual_seed(0)
-    module = VisionLanguage(model.model, nn.Linear(128, model.hidden))
+    module = VisionLanguage(model.model, nn.Linear(128, model.hidden_size))
     batch = data.batch([0, 1, 2])
     ours = module(batch)
     expected = torch.zeros(())
@@ -100,7 +100,7 @@ def test_questions_about_a_picture_share_it_and_the_loss_is_that_of_each_alone(
 
     def loss_and_gradient(*rows: list[Example]) -> tuple[float, torch.Tensor, int]:
         torch.manual_seed(0)
-        module = VisionLanguage(model.model, nn.Linear(128, model.hidden))
+        module = VisionLanguage(model.model, nn.Linear(128, model.hidden_size))
         batches = [
             DialogueDataset(row, data._chat, data._store, (16, 128), 400, pack_examples=True).batch(
                 [0]
@@ -168,7 +168,7 @@ def test_a_mirrored_picture_is_told_with_left_for_right(dialogues, tiny_llama):
 def test_patch_features_are_dropped_only_while_it_trains(dialogues, tiny_llama):
     model, data = dialogues(tiny_llama)
     torch.manual_seed(0)
-    module = VisionLanguage(model.model, nn.Linear(128, model.hidden), dropout=0.5)
+    module = VisionLanguage(model.model, nn.Linear(128, model.hidden_size), dropout=0.5)
     batch = data.batch([0, 2])
     with torch.no_grad():
         assert module.train()(batch) != module(batch)
@@ -195,7 +195,7 @@ def test_text_has_the_loss_that_transformers_gives_with_labels(name, request):
 
 def test_a_text_only_batch_trains_and_leaves_the_projector_alone(dialogues, tiny_llama):
     model, data = dialogues(tiny_llama)
-    module = VisionLanguage(model.model, nn.Linear(128, model.hidden))
+    module = VisionLanguage(model.model, nn.Linear(128, model.hidden_size))
     module(data.batch([1])).backward()
     assert module.projector.weight.grad.abs().max() == 0
 

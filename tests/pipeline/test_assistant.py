@@ -51,15 +51,15 @@ def test_it_ends_at_the_limit_of_tokens_and_at_cancel(tiny):
     _, reply = ask(Assistant(tiny), user("Go on"), max_tokens=4)
     assert (reply.stop_reason, reply.completion_tokens) == ("length", 4)
     asked = iter([False, False, False, True])
-    _, reply = ask(Assistant(tiny), user("Go on"), cancelled=lambda: next(asked))
+    _, reply = ask(Assistant(tiny), user("Go on"), is_cancelled=lambda: next(asked))
     assert (reply.stop_reason, reply.completion_tokens) == ("cancelled", 3)
-    _, reply = ask(Assistant(tiny), user("Go on"), cancelled=lambda: True)
+    _, reply = ask(Assistant(tiny), user("Go on"), is_cancelled=lambda: True)
     assert (reply.stop_reason, reply.first_token_s, reply.text) == ("cancelled", None, "")
 
 
 def test_a_conversation_longer_than_the_context_says_by_how_much(tiny):
     assistant = Assistant(tiny)
-    context = assistant._language.context
+    context = assistant.language.context_length
     _, short = ask(assistant, user("z"), max_tokens=1)  # each z is a token
     left = context - short.prompt_tokens
     with pytest.raises(UsageError, match=rf"{context + 5} tokens long, 6 too many for tiny"):
@@ -94,7 +94,7 @@ def test_a_model_that_can_t_see_says_what_to_train_before_it_loads(smol, picture
     with pytest.raises(MissingError, match="smol can't see yet") as told:
         ask(blind, user(picture, "What is this?"))
     assert "mmtrain align --model smol" in told.value.hint
-    assert "_language" not in vars(blind)
+    assert "_engine" not in vars(blind)
     eyeless = dataclasses.replace(smol.spec, vision=None)
     with pytest.raises(MissingError, match="no vision tower"):
         ask(Assistant(checkpoint.Checkpoint(eyeless)), user(picture, "?"))

@@ -9,7 +9,7 @@ from transformers import AutoTokenizer
 
 from mmtui.errors import InputError
 from mmtui.pipeline.assets import fetch
-from mmtui.pipeline.assistant import prepare
+from mmtui.pipeline.engines.loading import fetch_for_torch
 from mmtui.pipeline.gguf import conversion
 from mmtui.pipeline.prompt import ChatFormat, Turn
 from mmtui.pipeline.tokenizer import Tokenizer, end_tokens
@@ -40,7 +40,7 @@ TEMPLATE = """\
 @pytest.fixture(params=["tiny_llama", "tiny_phi", "smol"])
 def folder(request: pytest.FixtureRequest) -> Path:
     found = request.getfixturevalue(request.param)
-    return found if isinstance(found, Path) else prepare(found.spec.language.weights)
+    return found if isinstance(found, Path) else fetch_for_torch(found.spec.language.weights)
 
 
 def test_tokens_and_templates_are_those_of_transformers(folder):
@@ -75,7 +75,7 @@ def test_what_a_template_may_use_is_there(tiny_llama):
 
 
 def test_smol_s_tokenizer_alone_is_that_of_the_whole_conversion(smol):
-    whole = Tokenizer(prepare(smol.spec.language.weights))
+    whole = Tokenizer(fetch_for_torch(smol.spec.language.weights))
     source = fetch.locate(smol.spec.language.weights)
     alone = Tokenizer(conversion.to_gguf(source, None, "auto", fetch.silent).folder)
     for text in TEXTS:

@@ -34,15 +34,11 @@ _HUB_LANGUAGE_FILES = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A spec, and the trained parts that are there.
-
-    `random`: torch shall draw the language model's weights instead of reading them.
-    """
+    """A spec, and those of its trained parts that exist."""
 
     spec: ModelSpec
     projector: Path | None = None
     adapter: Path | None = None
-    random: bool = False
 
     @property
     def sees(self) -> bool:

@@ -90,13 +90,24 @@ class SpeechSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """`parts` are the trained files that lie beside spec.json."""
+    """What spec.json describes.
+
+    Attributes:
+        name: The name of the model.
+        language: The language model.
+        vision: The vision tower; None for a model that can't see.
+        speech: The speech model; None for a model that can't transcribe.
+        parts: The trained files beside spec.json.
+        projector_training: How to train the projector, shown when it is needed and missing; "" for
+            general advice.
+    """
 
     name: str
     language: LanguageSpec
     vision: VisionSpec | None = None
     speech: SpeechSpec | None = None
     parts: tuple[Pin, ...] = ()
+    projector_training: str = ""
 
     @property
     def assets(self) -> dict[str, Asset]:

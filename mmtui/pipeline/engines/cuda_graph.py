@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mmtui.pipeline.engines.decoder import PlainDecoder
-from mmtui.pipeline.engines.torch_language import LanguageModel
+from mmtui.pipeline.engines.torch_language import TorchLanguage
 
 LEAST_ROOM = 512  # positions; doubled when they are used up
 # Each step attends over the whole room, which takes longer than Python does where it is larger.
@@ -37,7 +37,7 @@ def can_record(model: Any) -> bool:
 class CudaGraphDecoder:
     """Replays the step of a token; goes on as a plain decoder where the sequence gets too long."""
 
-    def __init__(self, language: LanguageModel) -> None:
+    def __init__(self, language: TorchLanguage) -> None:
         self._language = language
         self._fixed = FixedCache(language.model)
         self._plain: PlainDecoder | None = None

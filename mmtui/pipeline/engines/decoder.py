@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mmtui.errors import MmtuiError
-from mmtui.pipeline.engines.torch_language import LanguageModel
+from mmtui.pipeline.engines.torch_language import TorchLanguage
 
 
 class Decoder(Protocol):
@@ -29,7 +29,7 @@ class Decoder(Protocol):
 class PlainDecoder:
     """Calls transformers' own forward. Also decodes batches, with a mask and positions."""
 
-    def __init__(self, language: LanguageModel, cache: Any = None) -> None:
+    def __init__(self, language: TorchLanguage, cache: Any = None) -> None:
         """`cache`: a `transformers.Cache` to go on with; a new one by default."""
         self._language = language
         self.cache = cache or self._new_cache()
@@ -104,7 +104,7 @@ class PlainDecoder:
         )
 
 
-def _use_row_kernels(language: LanguageModel) -> AbstractContextManager[None]:
+def _use_row_kernels(language: TorchLanguage) -> AbstractContextManager[None]:
     """On a CPU, oneDNN multiplies a single bf16 row at half the speed of torch's own kernel."""
     if language.device.type != "cpu" or language.precision != "bf16":
         return nullcontext()

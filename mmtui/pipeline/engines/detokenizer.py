@@ -1,9 +1,10 @@
 """Token ids -> text that can be shown at once."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from tokenizers.decoders import DecodeStream
+
+from mmtui.pipeline.tokenizer import ChatTokenizer
 
 
 class TextStream:
@@ -13,7 +14,7 @@ class TextStream:
     whatever may turn out to be one of the `stops` is held back. `ended`: a stop was written.
     """
 
-    def __init__(self, tokenizer: Any, stops: Sequence[str]) -> None:
+    def __init__(self, tokenizer: ChatTokenizer, stops: Sequence[str]) -> None:
         self._tokenizer = tokenizer.backend_tokenizer
         self._stream = DecodeStream(skip_special_tokens=True)
         self._stops = stops

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from mmtui.pipeline.engines.attention import attend
 from mmtui.pipeline.engines.decoder import PlainDecoder
-from mmtui.pipeline.engines.torch_language import LanguageModel
+from mmtui.pipeline.engines.torch_language import TorchLanguage
 
 
 def can_step(model: Any) -> bool:
@@ -28,7 +28,7 @@ def can_step(model: Any) -> bool:
 class LlamaStepDecoder(PlainDecoder):
     """A plain decoder that reads a single position with fewer calls."""
 
-    def __init__(self, language: LanguageModel) -> None:
+    def __init__(self, language: TorchLanguage) -> None:
         super().__init__(language)
         self._step = Step(language.model)
 

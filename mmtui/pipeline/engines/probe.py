@@ -184,7 +184,7 @@ def main() -> None:
             return
         no_tokenizer: Any = None
         stop_ids: frozenset[int] = frozenset()
-        model = llamacpp_engine.LlamaModel(library, handle, no_tokenizer, "auto", stop_ids, file)
+        model = llamacpp_engine.LlamaLanguage(library, handle, no_tokenizer, "auto", stop_ids, file)
         engine = llamacpp_engine.LlamaEngine(model)
         tokens = engine.stream(range(PROMPT_TOKENS), {}, Sampler(GREEDY))
         list(islice(tokens, NEW_TOKENS))

@@ -1,81 +1,63 @@
-"""Which engine answers, where the user leaves it open. Nothing heavy is imported to find out."""
+"""Which engine decodes, if the user leaves it open. Nothing heavy is imported to find out."""
 
 import ctypes
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from mmtui.errors import MissingError
-from mmtui.pipeline.assets.fetch import Report, silent
-from mmtui.pipeline.assets.spec import EngineName, Precision
+from mmtui.pipeline.assets.spec import EngineName
 from mmtui.pipeline.engines import probe
 from mmtui.pipeline.engines.llama_library import find_packages
 from mmtui.pipeline.gguf import conversion
 
-if TYPE_CHECKING:
-    from mmtui.pipeline.engines.llamacpp_engine import LlamaModel
-
-CRASHES = "llama.cpp crashes on this machine, so torch is used; mmtui doctor says more"
+_CRASH_NOTE = "llama.cpp crashes on this machine, so torch is used; mmtui doctor says more"
 
 
-def best(weights: Path, adapter: Path | None) -> tuple[EngineName, str | None]:
-    """Choose what this machine prefers, where that can have the model and be loaded; else torch.
+class Selection(NamedTuple):
+    """An engine, and what the user should know about the choice, if anything."""
 
-    Returns:
-        The engine, and what its user should know about the choice, if anything.
+    engine: EngineName
+    note: str | None = None
+
+
+def select_engine(weights: Path, adapter: Path | None) -> Selection:
+    """Return the preferred engine if it is usable and can run this model, else torch.
+
+    Args:
+        weights: The language model, a GGUF or a folder in Hugging Face's layout.
+        adapter: Folder of its LoRA adapter.
     """
     if conversion.refusal(weights, adapter) is not None:
-        return "torch", None
-    if preferred() == "torch":
-        return "torch", CRASHES if is_wanted() else None
+        return Selection("torch")
+    if preferred_engine() == "torch":
+        return Selection("torch", _CRASH_NOTE if prefers_llamacpp() else None)
     try:
         probe.choose_library()
-    except MissingError:  # it is installed and broken, as `doctor` tells
-        return "torch", None
-    return "llamacpp", None
+    except MissingError:  # the installation is broken, which `mmtui doctor` reports
+        return Selection("torch")
+    return Selection("llamacpp")
 
 
-def preferred() -> EngineName:
-    """llama.cpp on a CPU, where it is installed and does not crash; else torch."""
-    return "llamacpp" if is_wanted() and probe.choose_package() is not None else "torch"
+def preferred_engine() -> EngineName:
+    """Return "llamacpp" on a CPU if it is installed and does not crash, else "torch"."""
+    return "llamacpp" if prefers_llamacpp() and probe.choose_package() is not None else "torch"
 
 
-def load_llamacpp(
-    weights: Path,
-    *,
-    precision: Precision = "auto",
-    adapter: Path | None = None,
-    report: Report = silent,
-) -> "LlamaModel":
-    """Load weights with the llama.cpp that works best on this machine.
-
-    Raises:
-        MissingError: llama.cpp is not installed, or crashes on this machine.
-        InputError: llama.cpp can't load these weights.
-    """
-    from mmtui.pipeline.engines import llamacpp_engine
-
-    library, outcome = probe.choose_library()
-    return llamacpp_engine.load(
-        weights,
-        library,
-        extra_buffers=outcome == "works",
-        precision=precision,
-        adapter=adapter,
-        report=report,
-    )
-
-
-def is_wanted() -> bool:
-    """Whether llama.cpp is installed, and there is no GPU for torch."""
+def prefers_llamacpp() -> bool:
+    """Return whether llama.cpp is installed, and there is no GPU for torch."""
     return is_installed() and not has_gpu()
 
 
 def is_installed() -> bool:
+    """Return whether a package with llama.cpp is installed."""
     return bool(find_packages())
 
 
 def has_gpu() -> bool:
-    """Whether torch would use one. NVIDIA's driver is asked first: torch takes a second."""
+    """Return whether torch can use a GPU.
+
+    NVIDIA's driver is asked first, because importing torch takes a second.
+    """
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -85,6 +67,6 @@ def has_gpu() -> bool:
         return False
     try:
         import torch
-    except (ImportError, OSError):  # it is installed and broken, as `doctor` tells
+    except (ImportError, OSError):  # the installation is broken, which `mmtui doctor` reports
         return False
     return torch.cuda.is_available()

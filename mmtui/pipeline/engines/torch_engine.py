@@ -1,4 +1,4 @@
-"""Prefill and decode with a KV cache that is kept between turns."""
+"""The engine on torch: prefill and decode with a KV cache that is kept between turns."""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,10 +10,11 @@ from torch import Tensor
 from mmtui.pipeline.engines import attention, cuda_graph
 from mmtui.pipeline.engines.cuda_graph import CudaGraphDecoder
 from mmtui.pipeline.engines.decoder import Decoder, PlainDecoder
+from mmtui.pipeline.engines.engine import PictureFeatures
 from mmtui.pipeline.engines.llama_step import LlamaStepDecoder, can_step
 from mmtui.pipeline.engines.sampling import Sampler
 from mmtui.pipeline.engines.threads import ThreadCount
-from mmtui.pipeline.engines.torch_language import LanguageModel
+from mmtui.pipeline.engines.torch_language import TorchLanguage
 from mmtui.pipeline.multimodal import embed
 from mmtui.pipeline.sequence import PREFILL_CHUNK, Position, reusable
 
@@ -21,55 +22,50 @@ from mmtui.pipeline.sequence import PREFILL_CHUNK, Position, reusable
 warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")
 
 
-def select_decoder(language: LanguageModel) -> Decoder:
+def select_decoder(language: TorchLanguage) -> Decoder:
     """Return a new decoder of the fastest kind that is right for this model on its device."""
     if cuda_graph.can_record(language.model):
         return CudaGraphDecoder(language)
     return LlamaStepDecoder(language) if can_step(language.model) else PlainDecoder(language)
 
 
-class Engine:
-    """Decodes with a causal LM, feeding it embeddings; keeps the cache of the last sequence."""
+class TorchEngine:
+    """Decodes with a transformers model, to which it feeds embeddings."""
 
-    def __init__(self, language: LanguageModel) -> None:
+    def __init__(self, language: TorchLanguage) -> None:
+        """Start with an empty cache."""
         attention.use(language.model)
-        self._language = language
+        self.language = language
         self._decoder: Decoder | None = None
-        self._held: list[Position] = []  # what the decoder has read
-        self._prompt: list[Position] = []  # the last that was read, and the logits after it
-        self._logits: Tensor | None = None
+        self._cached: list[Position] = []  # what the decoder has read
+        self._prompt: list[Position] = []  # the last prompt that was read
+        self._logits: Tensor | None = None  # after that prompt
         self._threads = ThreadCount()
         torch.set_num_threads(self._threads.value)
 
-    def cached(self, sequence: Sequence[Position]) -> int:
-        """How many leading positions of `sequence` a `stream` would not compute again."""
-        return reusable(self._held, sequence, self._prompt)
+    def count_cached(self, sequence: Sequence[Position]) -> int:
+        """Return how many leading positions of `sequence` are in the cache already."""
+        return reusable(self._cached, sequence, self._prompt)
 
     @torch.inference_mode()
     def stream(
-        self,
-        sequence: Sequence[Position],
-        features: Mapping[str, Tensor],
-        sampler: Sampler,
+        self, sequence: Sequence[Position], features: PictureFeatures, sampler: Sampler
     ) -> Iterator[int | None]:
-        """Token after token, without end: the caller stops, at any token.
-
-        A long prompt is read in pieces; None stands between them, so that the caller may
-        stop there too. `features` are the projected patch features of the pictures.
-        """
-        common = self.cached(sequence)
-        if self._decoder is not None and common < len(self._held):
-            del self._held[self._decoder.crop(common) :]
-        while rest := sequence[len(self._held) :]:
-            logits = self._feed(rest[:PREFILL_CHUNK], features)
-            # A copy: a graph that is replayed overwrites its logits.
-            self._prompt, self._logits = list(self._held), logits.clone()
+        """Generate tokens without end, as `Engine.stream` describes."""
+        tensors = {sha256: self._to_tensor(array) for sha256, array in features.items()}
+        common = self.count_cached(sequence)
+        if self._decoder is not None and common < len(self._cached):
+            del self._cached[self._decoder.crop(common) :]
+        while rest := sequence[len(self._cached) :]:
+            logits = self._feed(rest[:PREFILL_CHUNK], tensors)
+            # A copy, because replaying a CUDA graph overwrites its logits.
+            self._prompt, self._logits = list(self._cached), logits.clone()
             if len(rest) > PREFILL_CHUNK:
                 yield None
         assert self._logits is not None
         logits = self._logits
         while True:
-            token = int(sampler(_array(logits))[0])
+            token = int(sampler(_to_array(logits))[0])
             yield token
             logits = self._feed([token], {})
 
@@ -82,43 +78,62 @@ class Engine:
         max_tokens: int,
         stop_ids: frozenset[int],
     ) -> list[list[int]]:
-        """Answers to a batch of prompts, each without its stop token. Keeps no cache."""
-        embedding = self._language.embedding
+        """Generate an answer to each prompt of a batch, in a cache that is discarded.
+
+        Args:
+            sequences: The prompts.
+            features: Projected patch features (patches, hidden_size) by the sha256 of their
+                picture.
+            sampler: Chooses the next token of each row.
+            max_tokens: Length limit of each answer.
+            stop_ids: Tokens that end an answer.
+
+        Returns:
+            The tokens of each answer, without the stop token.
+        """
+        embedding = self.language.embedding
         inputs, mask = embed(sequences, embedding, features, side="left")
         position_ids = (mask.cumsum(-1) - 1).clamp(min=0)
-        decoder = PlainDecoder(self._language)
+        decoder = PlainDecoder(self.language)
         logits = decoder.forward(inputs, mask, position_ids)
         answers: list[list[int]] = [[] for _ in sequences]
-        open_rows = set(range(len(sequences)))
+        unfinished = set(range(len(sequences)))
         for number in range(1, max_tokens + 1):
-            tokens = sampler(_array(logits))
-            for row in list(open_rows):
+            tokens = sampler(_to_array(logits))
+            for row in list(unfinished):
                 token = int(tokens[row])
                 if token in stop_ids:
-                    open_rows.remove(row)
+                    unfinished.remove(row)
                 else:
                     answers[row].append(token)
-            if not open_rows or number == max_tokens:
+            if not unfinished or number == max_tokens:
                 break
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
             position_ids = position_ids[:, -1:] + 1
-            new = torch.from_numpy(tokens).to(self._language.device)[:, None]
+            new = torch.from_numpy(tokens).to(self.language.device)[:, None]
             logits = decoder.forward(embedding(new), mask, position_ids)
         return answers
 
-    def _feed(self, new: Sequence[Position], features: Mapping[str, Tensor]) -> Tensor:
-        """Logits after `new`, which the cache then holds; the cache is lost if this fails."""
-        decoder, self._decoder = self._decoder or select_decoder(self._language), None
-        held, self._held = self._held, []
-        inputs, _ = embed([new], self._language.embedding, features)
+    def _to_tensor(self, features: np.ndarray) -> Tensor:
+        weight = self.language.embedding.weight
+        return torch.from_numpy(features).to(weight.device, weight.dtype)
+
+    def _feed(self, positions: Sequence[Position], features: Mapping[str, Tensor]) -> Tensor:
+        """Append to the cache; return the logits (1, vocabulary) after the last position.
+
+        The cache is lost if this fails.
+        """
+        decoder, self._decoder = self._decoder or select_decoder(self.language), None
+        cached, self._cached = self._cached, []
+        inputs, _ = embed([positions], self.language.embedding, features)
         if self._threads.update():
             torch.set_num_threads(self._threads.value)
         logits = decoder.forward(inputs)
-        self._decoder, self._held = decoder, [*held, *new]
+        self._decoder, self._cached = decoder, [*cached, *positions]
         return logits
 
 
-def _array(logits: Tensor) -> np.ndarray:
-    """On the CPU: the sampler is the same for every engine and device."""
+def _to_array(logits: Tensor) -> np.ndarray:
+    """Copy logits to the CPU, where the sampler runs for every engine."""
     array: np.ndarray = logits.cpu().numpy()
     return array

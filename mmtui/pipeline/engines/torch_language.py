@@ -17,54 +17,64 @@ from mmtui.errors import InputError, MissingError, MmtuiError
 from mmtui.pipeline.assets.fetch import Report, silent
 from mmtui.pipeline.assets.spec import Precision
 from mmtui.pipeline.gguf import lora
-from mmtui.pipeline.tokenizer import end_tokens
+from mmtui.pipeline.tokenizer import ChatTokenizer, end_tokens
 
 
 @dataclass(frozen=True)
-class LanguageModel:
-    """A transformers causal LM in eval mode, and what generation must know of it."""
+class TorchLanguage:
+    """A transformers causal language model in eval mode."""
 
     model: Any  # transformers.PreTrainedModel
-    tokenizer: Any  # transformers.PreTrainedTokenizerFast
+    tokenizer: ChatTokenizer
     precision: Precision
     stop_ids: frozenset[int]
 
     @property
-    def device(self) -> torch.device:
-        device: torch.device = self.embedding.weight.device
-        return device
-
-    @property
     def embedding(self) -> nn.Embedding:
+        """The input embeddings."""
         embedding: nn.Embedding = self.model.get_input_embeddings()
         return embedding
 
     @property
-    def hidden(self) -> int:
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        device: torch.device = self.embedding.weight.device
+        return device
+
+    @property
+    def device_name(self) -> str:
+        """The kind of this device: "cpu", "cuda"."""
+        return self.device.type
+
+    @property
+    def hidden_size(self) -> int:
+        """The size of a token's embedding."""
         return self.embedding.embedding_dim
 
     @property
-    def stored_as(self) -> str:
-        """The kind of most of its weights."""
+    def context_length(self) -> int:
+        """The number of positions that the model was trained for."""
+        return int(getattr(self.model.config, "max_position_embeddings", 2048))
+
+    @property
+    def weight_type(self) -> str:
+        """The precision of most weights."""
         return self.precision
 
     @property
     def bytes_per_token(self) -> int:
-        """Of the weights that decoding a token reads: all but an embedding table of its own."""
+        """The bytes of weights that are read to decode a token."""
         table = self.embedding.weight
-        tied = self.model.get_output_embeddings().weight is table
+        is_tied = self.model.get_output_embeddings().weight is table
         return sum(
-            _bytes(weight) for weight in self.model.parameters() if tied or weight is not table
+            _count_bytes(weight)
+            for weight in self.model.parameters()
+            if is_tied or weight is not table
         )
 
-    @property
-    def context(self) -> int:
-        """The most positions that the model was made for."""
-        return int(getattr(self.model.config, "max_position_embeddings", 2048))
 
-
-def _bytes(weight: torch.Tensor) -> int:
-    """Bytes, with the scales of what is quantized: one of 8 bits for 64 numbers."""
+def _count_bytes(weight: torch.Tensor) -> int:
+    """Return the bytes of a weight; a quantized one has a scale of 8 bits for 64 numbers."""
     scales = getattr(getattr(weight, "quant_state", None), "absmax", None)
     return weight.nbytes + (0 if scales is None else scales.nbytes)
 
@@ -75,14 +85,20 @@ def load(
     precision: Precision = "auto",
     adapter: Path | None = None,
     device: torch.device | None = None,
-    random: bool = False,
     report: Report = silent,
-) -> LanguageModel:
+) -> TorchLanguage:
     """Load a Hugging Face directory with safetensors weights, and a PEFT adapter over it.
 
-    An adapter is merged into fp32 and bf16 weights and kept beside 4-bit ones. `random`: the
-    directory holds no weights, they are drawn. Raises InputError for a directory that holds no
-    model we can load, MmtuiError for fp16 Phi.
+    Args:
+        folder: Folder in Hugging Face's layout.
+        precision: The precision to compute in; "auto" chooses by memory and device.
+        adapter: Folder of a PEFT adapter, which is merged into the weights unless they are 4-bit.
+        device: Where to compute; the GPU if there is one by default.
+        report: Called as tensors are loaded.
+
+    Raises:
+        InputError: The folder holds no model that can be loaded, or the adapter doesn't fit.
+        MmtuiError: The model can't compute in this precision.
     """
     auto = _transformers()
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -93,14 +109,10 @@ def load(
         raise InputError(f"{folder} holds no language model that transformers knows") from error
     if not tokenizer.is_fast:
         raise InputError(f"the tokenizer in {folder} has no tokenizer.json")
-    files = {} if random else _weight_files(folder)
+    files = _weight_files(folder)
     if precision == "auto":
-        half = (
-            sum(2 * weight.numel() for weight in _skeleton(auto, config, "bf16").parameters())
-            if random
-            else sum(shard.stat().st_size for shard in set(files.values()))
-        )
-        precision = _choose_precision(half, device)
+        size = sum(shard.stat().st_size for shard in set(files.values()))
+        precision = _choose_precision(size, device)
     if precision == "fp16" and config.model_type == "phi":
         raise MmtuiError(
             "Phi can't run in fp16: its activations overflow and the answers are noise",
@@ -110,7 +122,7 @@ def load(
         _return_freed_memory()
     model = _skeleton(auto, config, precision)
     prefix = f"{model.base_model_prefix}."
-    read: Read = _drawn() if random else partial(_read, folder, files, prefix)
+    read = partial(_read, folder, files, prefix)
     _fill(model, read, _DTYPES[precision], device, report)
     if still := [name for name, weight in model.named_parameters() if weight.is_meta]:
         raise InputError(f"{folder} lacks the weights {', '.join(still[:3])}")
@@ -119,7 +131,7 @@ def load(
         model = _adapt(model, adapter) if precision == "nf4" else _merge(model, adapter)
     model.eval().requires_grad_(False)
     ends = end_tokens(folder, config.eos_token_id, tokenizer.eos_token_id)
-    return LanguageModel(model, tokenizer, precision, ends)
+    return TorchLanguage(model, tokenizer, precision, ends)
 
 
 def tokenizer_in(folder: Path) -> Any:
@@ -245,13 +257,6 @@ def _read(
     if tensor.shape != shape:
         raise InputError(f"{stored} in {folder} is {tuple(tensor.shape)}, not {tuple(shape)}")
     return tensor
-
-
-def _drawn() -> Read:
-    from mmtui.pipeline.random_weights import Chance
-
-    chance = Chance()
-    return lambda name, shape: torch.from_numpy(chance.draw(name, tuple(shape)))
 
 
 def _fill(model: Any, read: Read, dtype: torch.dtype, device: torch.device, report: Report) -> None:

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from mmtui.pipeline.engines import attention, torch_language
-from mmtui.pipeline.engines.torch_engine import Engine
+from mmtui.pipeline.engines.torch_engine import TorchEngine
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -33,5 +33,5 @@ def test_it_agrees_with_torch(dtype, masked):
 
 def test_an_engine_on_a_cpu_uses_it(tiny_llama):
     model = torch_language.load(tiny_llama, precision="fp32")
-    Engine(model)
+    TorchEngine(model)
     assert model.model.config._attn_implementation == attention.NAME

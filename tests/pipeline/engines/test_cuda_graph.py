@@ -10,18 +10,18 @@ from conversations import encode_conversations, random_features
 
 from mmtui.pipeline.engines import cuda_graph, torch_language
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler
-from mmtui.pipeline.engines.torch_engine import Engine
+from mmtui.pipeline.engines.torch_engine import TorchEngine
 from mmtui.pipeline.sequence import Position
 
 NEW = 24
 NAMES = ("tiny_llama", "tiny_phi")
 
 
-def answers(model: torch_language.LanguageModel, pictures: int) -> list[list[int]]:
+def answers(model: torch_language.TorchLanguage, pictures: int) -> list[list[int]]:
     """Greedy tokens after prompts that begin alike or not, each asked once more with its answer."""
     sequences = encode_conversations(model, pictures)[:6]
-    features = random_features(sequences, model.hidden)
-    engine = Engine(model)
+    features = random_features(sequences, model.hidden_size)
+    engine = TorchEngine(model)
 
     def answer(sequence: Sequence[Position]) -> list[int]:
         tokens = engine.stream(sequence, features, Sampler(GREEDY))

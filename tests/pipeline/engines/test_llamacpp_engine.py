@@ -18,9 +18,9 @@ from mmtui.pipeline.assets.fetch import silent
 from mmtui.pipeline.assistant import Assistant, Reply
 from mmtui.pipeline.engines import llamacpp_engine, prompt_lookup, torch_language
 from mmtui.pipeline.engines.llama_library import LlamaLibrary, find_packages, load_library
-from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine, LlamaModel
+from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine, LlamaLanguage
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler, Sampling
-from mmtui.pipeline.engines.torch_engine import Engine
+from mmtui.pipeline.engines.torch_engine import TorchEngine
 from mmtui.pipeline.gguf import conversion
 from mmtui.pipeline.prompt import Turn
 
@@ -38,12 +38,12 @@ def library(request: pytest.FixtureRequest) -> LlamaLibrary:
 
 
 @pytest.fixture(scope="module")
-def torch_model(folder: Path) -> torch_language.LanguageModel:
+def torch_model(folder: Path) -> torch_language.TorchLanguage:
     return torch_language.load(folder, precision="fp32")
 
 
 @pytest.fixture(scope="module")
-def model(folder: Path, library: LlamaLibrary) -> LlamaModel:
+def model(folder: Path, library: LlamaLibrary) -> LlamaLanguage:
     return llamacpp_engine.load(folder, library, precision="fp32")
 
 
@@ -57,49 +57,49 @@ def test_greedy_tokens_equal_torch_s_cold_and_warm(model, torch_model, pictures)
     sequences = encode_conversations(model, pictures)
     # The tokenizer without transformers gives the same tokens.
     assert sequences == encode_conversations(torch_model, pictures)
-    features = random_features(sequences, model.hidden)
+    features = random_features(sequences, model.hidden_size)
     warm = LlamaEngine(model)
     seen = set()
     for sequence in sequences:
-        expected = taken(Engine(torch_model), sequence, features)
+        expected = taken(TorchEngine(torch_model), sequence, features)
         assert taken(LlamaEngine(model), sequence, features) == expected
         assert taken(warm, sequence, features) == expected
-        assert warm.cached(sequence) == len(sequence)
+        assert warm.count_cached(sequence) == len(sequence)
         assert taken(warm, sequence, features) == expected
         seen.add(tuple(expected))
     assert len(seen) > 10  # the prompts do matter
 
 
 def test_the_model_is_described_as_torch_does(model, torch_model):
-    for name in ("hidden", "context", "stop_ids"):
+    for name in ("hidden_size", "context_length", "stop_ids"):
         assert getattr(model, name) == getattr(torch_model, name)
 
 
 def test_a_second_turn_prefills_only_what_is_new(model):
     first = encode_conversations(model, 3)[4]
-    features = random_features([first], model.hidden)
+    features = random_features([first], model.hidden_size)
     engine = LlamaEngine(model)
     answer = taken(engine, first, features)
     second = [*first, *answer, 5, 6, 7]
-    assert engine.cached(second) >= len(first) + NEW - 1
+    assert engine.count_cached(second) >= len(first) + NEW - 1
     assert taken(engine, second, features) == taken(LlamaEngine(model), second, features)
 
 
 def test_another_picture_in_the_same_place_is_not_taken_from_the_cache(model):
     first = [7] * 64 + encode_conversations(model, 1)[0]
     other = [p if isinstance(p, int) else ("other", p[1]) for p in first]
-    features = random_features([first, other], model.hidden)
+    features = random_features([first, other], model.hidden_size)
     engine = LlamaEngine(model)
     taken(engine, first, features)
     slot = next(i for i, p in enumerate(first) if not isinstance(p, int))
-    assert engine.cached(other) == slot
+    assert engine.count_cached(other) == slot
     assert taken(engine, other, features) == taken(LlamaEngine(model), other, features)
 
 
 def test_a_prompt_that_comes_again_has_the_same_logits_to_the_last_bit(model):
     """Else the same seed would give another answer."""
     sequence, other = encode_conversations(model, 1)[1], encode_conversations(model, 0)[7]
-    features = random_features([sequence], model.hidden)
+    features = random_features([sequence], model.hidden_size)
     engine = LlamaEngine(model)
 
     def logits() -> list[np.ndarray]:
@@ -116,20 +116,20 @@ def test_a_prompt_that_comes_again_has_the_same_logits_to_the_last_bit(model):
 
 def test_a_prompt_read_in_pieces_is_the_same_and_may_be_left_between_them(model, monkeypatch):
     sequence = encode_conversations(model, 3)[5]
-    features = random_features([sequence], model.hidden)
+    features = random_features([sequence], model.hidden_size)
     expected = taken(LlamaEngine(model), sequence, features)
     monkeypatch.setattr(llamacpp_engine, "PREFILL_CHUNK", 7)
     engine = LlamaEngine(model)
     stream = engine.stream(sequence, features, Sampler(GREEDY))
     assert [next(stream) for _ in range(3)] == [None] * 3
     stream.close()
-    assert engine.cached(sequence) == 21
+    assert engine.count_cached(sequence) == 21
     assert taken(engine, sequence, features) == expected
 
 
 def test_a_cache_that_grows_keeps_what_it_holds(model, monkeypatch):
     sequence = encode_conversations(model, 1)[3]
-    features = random_features([sequence], model.hidden)
+    features = random_features([sequence], model.hidden_size)
     whole = taken(LlamaEngine(model), sequence, features, 300)
     monkeypatch.setattr(llamacpp_engine, "FIRST_CONTEXT", 32)
     assert taken(LlamaEngine(model), sequence, features, 300) == whole
@@ -139,7 +139,7 @@ def test_a_cache_that_grows_keeps_what_it_holds(model, monkeypatch):
 def test_drafts_change_nothing_but_the_number_of_batches(model, monkeypatch, sampling):
     """Here drafts are right, wrong at their third token, or none at all, in turns."""
     sequence = encode_conversations(model, 1)[2]
-    features = random_features([sequence], model.hidden)
+    features = random_features([sequence], model.hidden_size)
     monkeypatch.setattr(prompt_lookup.Lookup, "draft", lambda _: [])
     alone = taken(LlamaEngine(model), sequence, features, 120, sampling)
 
@@ -160,7 +160,7 @@ def test_drafts_change_nothing_but_the_number_of_batches(model, monkeypatch, sam
     monkeypatch.setattr(LlamaEngine, "_feed", counted)
     assert taken(engine, sequence, features, 100, sampling) == alone[:100]
     assert len(fed) < 60
-    assert engine.cached([*sequence, *alone]) >= len(sequence) + 99
+    assert engine.count_cached([*sequence, *alone]) >= len(sequence) + 99
 
 
 def test_what_was_there_before_is_foreseen_as_far_as_it_agreed():
@@ -183,7 +183,7 @@ def test_adapters_are_merged_as_torch_merges_them(folder, tmp_path, cache, libra
         plain = taken(
             LlamaEngine(llamacpp_engine.load(folder, library, precision="fp32")), sequence, {}
         )
-        assert taken(LlamaEngine(model), sequence, {}) == taken(Engine(expected), sequence, {})
+        assert taken(LlamaEngine(model), sequence, {}) == taken(TorchEngine(expected), sequence, {})
         assert taken(LlamaEngine(model), sequence, {}) != plain
     one = conversion.to_gguf(folder, adapter, "fp32", silent)
     lora(folder, adapter, seed=2)
@@ -212,7 +212,7 @@ def test_quantized_weights_are_near(folder, torch_model, precision, library):
     engine = LlamaEngine(model)
     exact: list[np.ndarray] = []
     near: list[np.ndarray] = []
-    next(Engine(torch_model).stream(sequence, {}, lambda x: exact.append(x) or x.argmax(-1)))
+    next(TorchEngine(torch_model).stream(sequence, {}, lambda x: exact.append(x) or x.argmax(-1)))
     next(engine.stream(sequence, {}, lambda x: near.append(x.copy()) or x.argmax(-1)))
     likeness = np.corrcoef(exact[0][0], near[0][0])[0, 1]
     assert likeness > {"auto": 0.99, "fp16": 0.9999, "bf16": 0.999, "nf4": 0.9}[precision]
@@ -287,7 +287,7 @@ def test_a_conversation_about_a_picture_is_the_same_with_both_engines(tiny, pict
     second = reply(ours, *asked, max_tokens=9)
     assert second.text == reply(theirs, *asked, max_tokens=9).text
     assert second.cached_tokens >= first.prompt_tokens
-    stopped = reply(ours, *asked, max_tokens=9, cancelled=lambda: True)
+    stopped = reply(ours, *asked, max_tokens=9, is_cancelled=lambda: True)
     assert (stopped.stop_reason, stopped.text) == ("cancelled", "")
 
 

@@ -17,7 +17,7 @@ from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.checkpoint import Checkpoint
 from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
 from mmtui.pipeline.assistant import Assistant
-from mmtui.pipeline.engines import probe, selection
+from mmtui.pipeline.engines import loading, probe, selection
 from mmtui.pipeline.engines.llama_library import find_packages
 
 pytest.importorskip("llama_cpp", reason='the engine is not here: pip install "mmtui[llamacpp]"')
@@ -174,7 +174,7 @@ def test_auto_takes_torch_where_llama_cpp_crashes_and_says_so(stand_in, tiny_lla
     assert "llama.cpp crashes on this machine" in assistant.note
     assert Assistant(found, engine="torch").note is None
     with pytest.raises(MissingError, match="llamacpp crashes on this machine"):
-        selection.load_llamacpp(tiny_llama)
+        loading.load_llama_language(tiny_llama)
 
 
 @with_fault("with extra buffers")

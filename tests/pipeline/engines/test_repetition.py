@@ -7,7 +7,7 @@ import pytest
 
 from mmtui.pipeline.assistant import Assistant, Reply
 from mmtui.pipeline.engines.repetition import MIN_REPEATS, MIN_TOKENS, Repetition
-from mmtui.pipeline.engines.torch_engine import Engine
+from mmtui.pipeline.engines.torch_engine import TorchEngine
 from mmtui.pipeline.prompt import Turn
 
 
@@ -51,7 +51,7 @@ def test_a_loop_ends_the_answer_and_its_end_says_so(tiny, monkeypatch):
     assistant = Assistant(tiny, engine="torch")
     turns = [Turn("user", ("Go on",))]
     for loop, told in ((range(40, 43), MIN_TOKENS), (range(40, 90), None)):
-        monkeypatch.setattr(Engine, "stream", lambda *_, loop=loop: itertools.cycle(loop))
+        monkeypatch.setattr(TorchEngine, "stream", lambda *_, loop=loop: itertools.cycle(loop))
         *_, reply = assistant.reply(turns, max_tokens=400)
         assert isinstance(reply, Reply)
         assert (reply.completion_tokens, reply.repeats) == (told or 400, told is not None)

@@ -6,26 +6,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conversations import NEW, encode_conversations, random_features
+from conversations import NEW, encode_conversations, random_features, to_tensors
 
 from mmtui.errors import MmtuiError
 from mmtui.pipeline.engines import torch_engine as engine_module
 from mmtui.pipeline.engines import torch_language
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler, Sampling
-from mmtui.pipeline.engines.torch_engine import Engine
+from mmtui.pipeline.engines.torch_engine import TorchEngine
 from mmtui.pipeline.multimodal import embed
 
 
 @pytest.fixture(scope="module", params=["tiny_llama", "tiny_phi"])
-def model(request: pytest.FixtureRequest) -> torch_language.LanguageModel:
+def model(request: pytest.FixtureRequest) -> torch_language.TorchLanguage:
     folder: Path = request.getfixturevalue(request.param)
     return torch_language.load(folder, precision="fp32")
 
 
-def reference(model: torch_language.LanguageModel, sequence, features) -> list[int]:
+def reference(model: torch_language.TorchLanguage, sequence, features) -> list[int]:
     """Greedy tokens of transformers, from embeddings put together by hand."""
+    tensors = to_tensors(features)
     rows = [
-        model.embedding(torch.tensor(part)) if isinstance(part, int) else features[part[0]][part[1]]
+        model.embedding(torch.tensor(part)) if isinstance(part, int) else tensors[part[0]][part[1]]
         for part in sequence
     ]
     inputs = torch.stack(rows)[None]
@@ -41,7 +42,7 @@ def reference(model: torch_language.LanguageModel, sequence, features) -> list[i
     return ids[0].tolist()
 
 
-def taken(engine: Engine, sequence, features, count: int = NEW) -> list[int]:
+def taken(engine: TorchEngine, sequence, features, count: int = NEW) -> list[int]:
     tokens = engine.stream(sequence, features, Sampler(GREEDY))
     given = (token for token in tokens if token is not None)  # None: between pieces of a prompt
     return list(islice(given, count))
@@ -50,32 +51,32 @@ def taken(engine: Engine, sequence, features, count: int = NEW) -> list[int]:
 @pytest.mark.parametrize("pictures", [0, 1, 3])
 def test_greedy_tokens_equal_generate_cold_warm_and_batched(model, pictures):
     sequences = encode_conversations(model, pictures)
-    features = random_features(sequences, model.hidden)
+    features = random_features(sequences, model.hidden_size)
     expected = [reference(model, sequence, features) for sequence in sequences]
     assert len({tuple(tokens) for tokens in expected}) > 10  # the prompts do matter
 
-    assert [taken(Engine(model), s, features) for s in sequences] == expected
+    assert [taken(TorchEngine(model), s, features) for s in sequences] == expected
 
-    warm = Engine(model)
+    warm = TorchEngine(model)
     for sequence, tokens in zip(sequences, expected, strict=True):
         assert taken(warm, sequence, features) == tokens
-        assert warm.cached(sequence) == len(sequence)
+        assert warm.count_cached(sequence) == len(sequence)
         assert taken(warm, sequence, features) == tokens
 
-    engine = Engine(model)
+    engine = TorchEngine(model)
     batched = []
     for start in range(0, 20, 4):
         batch = sequences[start : start + 4]
-        batched += engine.generate(batch, features, Sampler(GREEDY), NEW, frozenset())
+        batched += engine.generate(batch, to_tensors(features), Sampler(GREEDY), NEW, frozenset())
     assert batched == expected
-    one = engine.generate(sequences[:1], features, Sampler(GREEDY), NEW, frozenset())
+    one = engine.generate(sequences[:1], to_tensors(features), Sampler(GREEDY), NEW, frozenset())
     assert one == expected[:1]
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_logits_of_a_batch_agree_with_single_hand_made_forwards(model, side):
     sequences = [s for n in (0, 1, 3) for s in encode_conversations(model, n)[n : n + 2]]
-    features = random_features(sequences, model.hidden)
+    features = to_tensors(random_features(sequences, model.hidden_size))
     inputs, mask = embed(sequences, model.embedding, features, side=side)
     at = (mask.cumsum(-1) - 1).clamp(min=0)
     with torch.inference_mode():
@@ -93,31 +94,31 @@ def test_logits_of_a_batch_agree_with_single_hand_made_forwards(model, side):
 
 def test_a_second_turn_prefills_only_what_is_new(model):
     first = encode_conversations(model, 3)[4]
-    features = random_features([first], model.hidden)
-    engine = Engine(model)
+    features = random_features([first], model.hidden_size)
+    engine = TorchEngine(model)
     answer = taken(engine, first, features)
     second = [*first, *answer, 5, 6, 7]
     # The last token was given out but not fed: nobody asked for what follows it.
-    assert engine.cached(second) == len(first) + NEW - 1
-    assert taken(engine, second, features) == taken(Engine(model), second, features)
+    assert engine.count_cached(second) == len(first) + NEW - 1
+    assert taken(engine, second, features) == taken(TorchEngine(model), second, features)
 
 
 def test_another_picture_in_the_same_place_is_not_taken_from_the_cache(model):
     first = [7] * 64 + encode_conversations(model, 1)[0]
     other = [p if isinstance(p, int) else ("other", p[1]) for p in first]
-    features = random_features([first, other], model.hidden)
-    engine = Engine(model)
+    features = random_features([first, other], model.hidden_size)
+    engine = TorchEngine(model)
     taken(engine, first, features)
     slot = next(i for i, p in enumerate(first) if not isinstance(p, int))
-    assert engine.cached(other) == slot
-    assert taken(engine, other, features) == taken(Engine(model), other, features)
+    assert engine.count_cached(other) == slot
+    assert taken(engine, other, features) == taken(TorchEngine(model), other, features)
 
 
 def test_a_prompt_that_comes_again_has_the_same_logits_to_the_last_bit(model):
     """Else the same seed would give another answer."""
     sequence, other = encode_conversations(model, 1)[1], encode_conversations(model, 0)[7]
-    features = random_features([sequence], model.hidden)
-    engine = Engine(model)
+    features = random_features([sequence], model.hidden_size)
+    engine = TorchEngine(model)
 
     def logits() -> list[np.ndarray]:
         seen: list[np.ndarray] = []
@@ -135,17 +136,17 @@ def test_a_prompt_read_in_pieces_is_the_same_prompt_and_may_be_left_between_them
     model, monkeypatch
 ):
     sequence = encode_conversations(model, 3)[5]
-    features = random_features([sequence], model.hidden)
+    features = random_features([sequence], model.hidden_size)
     expected = reference(model, sequence, features)
     monkeypatch.setattr(engine_module, "PREFILL_CHUNK", 7)
-    engine = Engine(model)
+    engine = TorchEngine(model)
     assert taken(engine, sequence, features) == expected
 
-    engine = Engine(model)
+    engine = TorchEngine(model)
     stream = engine.stream(sequence, features, Sampler(GREEDY))
     assert [next(stream) for _ in range(3)] == [None] * 3
     stream.close()
-    assert engine.cached(sequence) == 21
+    assert engine.count_cached(sequence) == 21
     assert taken(engine, sequence, features) == expected
 
 
@@ -156,15 +157,15 @@ def test_models_that_forget_are_refused():
     mamba = MambaForCausalLM(
         MambaConfig(vocab_size=64, hidden_size=16, num_hidden_layers=1, state_size=4)
     ).eval()
-    forgetful = torch_language.LanguageModel(mamba, None, "fp32", frozenset())
+    forgetful = torch_language.TorchLanguage(mamba, None, "fp32", frozenset())
     with pytest.raises(MmtuiError, match="kind mamba are not supported"):
-        next(Engine(forgetful).stream([1, 2, 3], {}, Sampler(GREEDY)))
+        next(TorchEngine(forgetful).stream([1, 2, 3], {}, Sampler(GREEDY)))
 
 
 def test_an_abandoned_stream_leaves_a_cache_that_is_right(model):
     sequence = encode_conversations(model, 1)[3]
-    features = random_features([sequence], model.hidden)
-    engine = Engine(model)
+    features = random_features([sequence], model.hidden_size)
+    engine = TorchEngine(model)
     stream = engine.stream(sequence, features, Sampler(GREEDY))
     next(stream)
     stream.close()
@@ -173,18 +174,17 @@ def test_an_abandoned_stream_leaves_a_cache_that_is_right(model):
 
 def test_generate_stops_each_row_at_its_own_stop_token(model):
     sequences = encode_conversations(model, 0)[:4]
-    features: dict[str, torch.Tensor] = {}
-    whole = [reference(model, sequence, features) for sequence in sequences]
+    whole = [reference(model, sequence, {}) for sequence in sequences]
     stop = whole[1][5]
     expected = [t[: t.index(stop)] if stop in t else t for t in whole]
-    got = Engine(model).generate(sequences, features, Sampler(GREEDY), NEW, frozenset({stop}))
+    got = TorchEngine(model).generate(sequences, {}, Sampler(GREEDY), NEW, frozenset({stop}))
     assert got == expected
     assert len({len(tokens) for tokens in got}) > 1
 
 
 def test_a_seed_makes_sampling_repeatable(model):
     sequence = encode_conversations(model, 0)[0]
-    engine = Engine(model)
+    engine = TorchEngine(model)
 
     def sampled(seed: int) -> list[int]:
         stream = engine.stream(sequence, {}, Sampler(Sampling(temperature=2.0, seed=seed)))

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mmtui.errors import InputError
 from mmtui.pipeline.assets import fetch
-from mmtui.pipeline.assistant import prepare
+from mmtui.pipeline.engines.loading import fetch_for_torch
 from mmtui.pipeline.gguf import to_huggingface
 
 
@@ -20,7 +20,7 @@ def source(smol) -> Path:
 
 @pytest.fixture(scope="module")
 def converted(smol) -> Path:
-    return prepare(smol.spec.language.weights)
+    return fetch_for_torch(smol.spec.language.weights)
 
 
 def test_the_weights_are_those_that_transformers_reads(source, converted):

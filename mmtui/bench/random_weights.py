@@ -1,4 +1,4 @@
-"""A preset of full shape whose weights are chance: to measure what it takes, not what it says."""
+"""A preset of full size with random weights, to measure its speed and memory without a download."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ from mmtui.pipeline.assets.checkpoint import PROJECTOR, Checkpoint
 from mmtui.pipeline.assets.fetch import Report, silent
 from mmtui.pipeline.assets.spec import Asset, EngineName, LanguageSpec, VisionSpec
 
-# What the config.json of each preset's language model holds.
+# The config.json of each preset's language model.
 LANGUAGE: dict[str, dict[str, Any]] = {
     "phi2": {
         "architectures": ["PhiForCausalLM"], "model_type": "phi", "hidden_act": "gelu_new",
@@ -30,7 +30,7 @@ LANGUAGE: dict[str, dict[str, Any]] = {
         "tie_word_embeddings": True, "dtype": "float16",
     },
 }  # fmt: skip
-# The settings of TinyCLIP ViT-61M/32, with the text side that open_clip loads beside it.
+# The model_cfg of TinyCLIP ViT-61M/32, with the text tower that open_clip loads beside it.
 TINYCLIP = {
     "embed_dim": 512,
     "vision_cfg": {"image_size": 224, "layers": 12, "width": 640, "patch_size": 32},
@@ -38,17 +38,21 @@ TINYCLIP = {
         "context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 9,
     },
 }  # fmt: skip
-_TOWER_BYTES = 300_000_000  # of the disk, with the text side
-_BLOCK = 1 << 24  # so many numbers are drawn; the weights repeat them
+_TOWER_BYTES = 300_000_000  # on disk, with the text tower
+_BLOCK = 1 << 24  # random numbers that the weights repeat
 
 
 def bytes_needed(preset: Checkpoint, engine: EngineName) -> int:
-    """Of the disk that `checkpoint` takes, at the most."""
+    """Return an upper limit of the disk space that `checkpoint` uses.
+
+    Raises:
+        UsageError: The model is not a preset.
+    """
+    weights = sum(math.prod(shape) for shape in _shapes(_config(preset)).values())
     if engine == "torch":
-        return _TOWER_BYTES
+        return _TOWER_BYTES + int(2.1 * weights)
     from mmtui.pipeline.gguf import conversion
 
-    weights = sum(math.prod(shape) for shape in _shapes(_config(preset)).values())
     size = conversion.SIZES[conversion.QUANTIZATIONS[preset.spec.language.precision]]
     return _TOWER_BYTES + int(2 * weights * size)
 
@@ -56,12 +60,20 @@ def bytes_needed(preset: Checkpoint, engine: EngineName) -> int:
 def checkpoint(
     preset: Checkpoint, engine: EngineName, folder: Path, report: Report = silent
 ) -> Checkpoint:
-    """The preset with weights of chance, in `folder`: for llama.cpp a GGUF of its precision; torch
-    draws those of its language model when it loads.
+    """Write a preset with random weights.
 
-    A tower that is not open_clip's is left out. Raises UsageError for what is no preset.
+    A vision tower of another library than open_clip is left out.
+
+    Args:
+        preset: The model whose shape is copied.
+        engine: "llamacpp" writes a GGUF in the preset's precision, "torch" safetensors in fp16.
+        folder: Where to write.
+        report: Called as weights are written.
+
+    Raises:
+        UsageError: The model is not a preset.
     """
-    chance, config, spec = Chance(), _config(preset), preset.spec
+    weights, config, spec = RandomWeights(), _config(preset), preset.spec
     language = folder / "language"
     language.mkdir()
     (language / "config.json").write_text(json.dumps(config))
@@ -71,17 +83,19 @@ def checkpoint(
 
         model, shapes = language / "model.gguf", _shapes(config)
         kind = conversion.QUANTIZATIONS[spec.language.precision]
-        writer.of_chance(language, model, kind, chance.draw, shapes, report)
+        writer.of_chance(language, model, kind, weights.draw, shapes, report)
+    else:
+        _write_safetensors(language, _shapes(config), weights, report)
     vision = spec.vision if spec.vision and spec.vision.architecture == "open_clip" else None
     if vision is not None:
-        vision = _write_tower(folder / "tower", vision, chance)
-        ends = {"weight": (config["hidden_size"], vision.width), "bias": (config["hidden_size"],)}
-        _save({name: chance.draw(name, shape) for name, shape in ends.items()}, folder, PROJECTOR)
-    weights = LanguageSpec(Asset(str(language)), spec.language.precision)
+        vision = _write_tower(folder / "tower", vision, weights)
+        hidden = config["hidden_size"]
+        projector = {"weight": (hidden, vision.width), "bias": (hidden,)}
+        _save({n: weights.draw(n, shape) for n, shape in projector.items()}, folder / PROJECTOR)
+    language_spec = LanguageSpec(Asset(str(language)), spec.language.precision)
     return Checkpoint(
-        dataclasses.replace(spec, language=weights, vision=vision, parts=()),
+        dataclasses.replace(spec, language=language_spec, vision=vision, parts=()),
         projector=folder / PROJECTOR if vision is not None else None,
-        random=True,
     )
 
 
@@ -95,23 +109,24 @@ def _config(preset: Checkpoint) -> dict[str, Any]:
     return LANGUAGE[name]
 
 
-class Chance:
-    """Numbers like those of an untrained model."""
+class RandomWeights:
+    """Values like those of a model at the start of its training."""
 
     def __init__(self) -> None:
         block = np.random.default_rng(0).standard_normal(_BLOCK, dtype=np.float32) * 0.02
         self._block = block.astype(np.float16)
 
     def draw(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the values of a tensor in fp16."""
         if name.endswith("bias"):
             return np.zeros(shape, np.float16)
-        if len(shape) == 1:  # of a normalization
+        if len(shape) == 1:  # the scale of a normalization
             return np.ones(shape, np.float16)
         return np.resize(self._block, shape)
 
 
 def _shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Of the tensors in the hub's layout, without importing torch."""
+    """Return the shape of each tensor of a language model, by its name in transformers."""
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     key = hidden * config["num_key_value_heads"] // config["num_attention_heads"]
     norms: tuple[str, ...]
@@ -141,16 +156,26 @@ def _shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     return end | weights | (biases if config["model_type"] == "phi" else {})
 
 
-def _write_tower(folder: Path, spec: VisionSpec, chance: Chance) -> VisionSpec:
-    """In the layout of open_clip's repositories on the hub."""
+def _write_safetensors(
+    folder: Path, shapes: dict[str, tuple[int, ...]], weights: RandomWeights, report: Report
+) -> None:
+    """Write the tensors of a language model, each to a file, so that one at a time is in memory."""
+    for number, (name, shape) in enumerate(shapes.items()):
+        report("writing random weights", number, len(shapes))
+        _save({name: weights.draw(name, shape)}, folder / f"model-{number:05}.safetensors")
+    report("writing random weights", 1, 1)
+
+
+def _write_tower(folder: Path, spec: VisionSpec, weights: RandomWeights) -> VisionSpec:
+    """Write a vision tower in the layout of open_clip's repositories on the hub."""
     import open_clip
     import torch
 
     folder.mkdir()
     with torch.device("meta"):
         state = open_clip.CLIP(**TINYCLIP).state_dict()
-    tensors = {name: chance.draw(name, tuple(value.shape)) for name, value in state.items()}
-    _save(tensors, folder, "open_clip_model.safetensors")
+    tensors = {name: weights.draw(name, tuple(value.shape)) for name, value in state.items()}
+    _save(tensors, folder / "open_clip_model.safetensors")
     preprocess = {"mean": spec.mean, "std": spec.std}
     settings = {"model_cfg": TINYCLIP, "preprocess_cfg": preprocess}
     (folder / "open_clip_config.json").write_text(json.dumps(settings))
@@ -158,9 +183,9 @@ def _write_tower(folder: Path, spec: VisionSpec, chance: Chance) -> VisionSpec:
 
 
 def _write_tokenizer(folder: Path) -> None:
-    """A byte is a token: whatever the model writes can be shown, were it no text at all.
+    """Write a tokenizer with a token for each byte, so that any output is text.
 
-    One merge is among them, without which llama.cpp takes no vocabulary.
+    It has one merge, because llama.cpp refuses a vocabulary without merges.
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
@@ -175,7 +200,7 @@ def _write_tokenizer(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
 
 
-def _save(tensors: dict[str, np.ndarray], folder: Path, name: str) -> None:
+def _save(tensors: dict[str, np.ndarray], path: Path) -> None:
     from safetensors.numpy import save_file
 
-    save_file(tensors, folder / name, metadata={"format": "pt"})
+    save_file(tensors, path, metadata={"format": "pt"})

@@ -1,0 +1,74 @@
+"""What an engine and its language model can do, whatever library is behind them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from mmtui.pipeline.engines.sampling import Sampler
+from mmtui.pipeline.sequence import Position
+from mmtui.pipeline.tokenizer import ChatTokenizer
+
+PictureFeatures = Mapping[str, np.ndarray]
+"""Projected patch features, float32 (patches, hidden_size), by the sha256 of their picture."""
+
+
+class Language(Protocol):
+    """A causal language model that is loaded."""
+
+    @property
+    def tokenizer(self) -> ChatTokenizer:
+        """The tokenizer, which also knows the chat template."""
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """The tokens that end an answer."""
+
+    @property
+    def hidden_size(self) -> int:
+        """The size of a token's embedding, which is also that of a projected patch."""
+
+    @property
+    def context_length(self) -> int:
+        """The number of positions that the model was trained for."""
+
+    @property
+    def device_name(self) -> str:
+        """The device of the weights, "cpu" or "cuda"; vision runs there, too."""
+
+    @property
+    def weight_type(self) -> str:
+        """The type of most weights, such as "bf16" or "Q4_0"."""
+
+    @property
+    def bytes_per_token(self) -> int:
+        """The bytes of weights that are read to decode a token.
+
+        These are all weights, without an embedding table that is not also the output layer.
+        """
+
+
+class Engine(Protocol):
+    """Decodes one sequence at a time, and keeps its KV cache for the next one."""
+
+    @property
+    def language(self) -> Language:
+        """The language model that decodes."""
+
+    def count_cached(self, sequence: Sequence[Position]) -> int:
+        """Return how many leading positions of `sequence` are in the cache already."""
+
+    def stream(
+        self, sequence: Sequence[Position], features: PictureFeatures, sampler: Sampler
+    ) -> Iterator[int | None]:
+        """Generate tokens without end; the caller stops the iteration.
+
+        Args:
+            sequence: The prompt.
+            features: The features of at least those pictures whose patches are not cached.
+            sampler: Chooses each token from the logits.
+
+        Yields:
+            None after each chunk of a long prompt, where the caller can stop as well; then the
+            generated tokens, stop tokens included.
+        """

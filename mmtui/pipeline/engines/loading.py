@@ -1,0 +1,115 @@
+"""Load an engine with its language model. Libraries are imported when they are needed."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmtui.pipeline.assets import fetch
+from mmtui.pipeline.assets.fetch import Report, silent
+from mmtui.pipeline.assets.spec import Asset, EngineName, Precision
+from mmtui.pipeline.engines import probe
+from mmtui.pipeline.engines.engine import Engine
+from mmtui.pipeline.gguf import conversion
+
+if TYPE_CHECKING:
+    from mmtui.pipeline.engines.llamacpp_engine import LlamaLanguage
+
+
+def load_engine(
+    engine: EngineName,
+    weights: Path,
+    *,
+    precision: Precision = "auto",
+    adapter: Path | None = None,
+    prompt_lookup: bool = True,
+    report: Report = silent,
+) -> Engine:
+    """Load a language model into an engine.
+
+    Args:
+        engine: Which engine decodes.
+        weights: A GGUF, or a folder in Hugging Face's layout.
+        precision: The precision to compute in, or to convert the weights to.
+        adapter: Folder of a LoRA adapter, which is merged into the weights.
+        prompt_lookup: Whether llama.cpp verifies drafts that are copied from the conversation.
+        report: Called as the weights are converted and loaded.
+
+    Raises:
+        MissingError: The engine is not installed, or crashes on this machine.
+        InputError: The weights are damaged, or the engine can't run this model.
+    """
+    if engine == "llamacpp":
+        from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine
+
+        llama = load_llama_language(weights, precision=precision, adapter=adapter, report=report)
+        return LlamaEngine(llama, prompt_lookup)
+    from mmtui.pipeline.engines import torch_language
+    from mmtui.pipeline.engines.torch_engine import TorchEngine
+
+    folder = prepare_weights("torch", weights, report=report)
+    return TorchEngine(
+        torch_language.load(folder, precision=precision, adapter=adapter, report=report)
+    )
+
+
+def load_llama_language(
+    weights: Path,
+    *,
+    precision: Precision = "auto",
+    adapter: Path | None = None,
+    report: Report = silent,
+) -> "LlamaLanguage":
+    """Load a language model with the llama.cpp that works best on this machine.
+
+    Raises:
+        MissingError: llama.cpp is not installed, or crashes on this machine.
+        InputError: llama.cpp can't load these weights.
+    """
+    from mmtui.pipeline.engines import llamacpp_engine
+
+    library, outcome = probe.choose_library()
+    return llamacpp_engine.load(
+        weights,
+        library,
+        extra_buffers=outcome == "works",
+        precision=precision,
+        adapter=adapter,
+        report=report,
+    )
+
+
+def prepare_weights(
+    engine: EngineName,
+    weights: Path,
+    *,
+    precision: Precision = "auto",
+    adapter: Path | None = None,
+    report: Report = silent,
+) -> Path:
+    """Convert weights, if necessary, to what the engine loads.
+
+    Returns:
+        A GGUF for llama.cpp, a folder in Hugging Face's layout for torch.
+
+    Raises:
+        InputError: The weights are damaged, or the engine can't run this model.
+    """
+    if engine == "llamacpp":
+        return conversion.to_gguf(weights, adapter, precision, report).model
+    if (source := conversion.gguf_in(weights)) is None:
+        return weights
+    from mmtui.pipeline.gguf import to_huggingface
+
+    return to_huggingface.convert(source, fetch.digest(source), report)
+
+
+def fetch_for_torch(asset: Asset, report: Report = silent) -> Path:
+    """Fetch a language model, and convert it if it is a GGUF.
+
+    Returns:
+        A folder in Hugging Face's layout.
+
+    Raises:
+        MissingError: The asset can't be fetched.
+        InputError: The weights are damaged, or torch can't run this model.
+    """
+    return prepare_weights("torch", fetch.fetch(asset, report), report=report)
