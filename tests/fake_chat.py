@@ -11,7 +11,7 @@ from collections.abc import Callable
 from fakes import FakeModel
 
 from mmtui.chat.config import Config
-from mmtui.chat.protocol import Answered, Event, Piece
+from mmtui.chat.protocol import Completed, Event, Piece
 
 
 class EchoingModel(FakeModel):
@@ -19,14 +19,14 @@ class EchoingModel(FakeModel):
 
     send: Callable[[Event], object]
 
-    def ask(self, turns, *options) -> int:
-        number = super().ask(turns, *options)
+    def generate(self, turns, *options) -> int:
+        number = super().generate(turns, *options)
         threading.Thread(target=self._answer, args=(number, turns[-1].text), daemon=True).start()
         return number
 
     def _answer(self, number: int, text: str) -> None:
         self.send(Piece(number, f"answer-{text}"))
-        self.send(Answered(number, "stop", 20, 8, 1, 0.1, 50.0))
+        self.send(Completed(number, "stop", 20, 8, 1, 0.1, 50.0))
 
 
 def run_full_screen(model: EchoingModel) -> int:
@@ -47,7 +47,7 @@ def run_line_by_line(model: EchoingModel) -> int:
 
     events: queue.Queue[Event] = queue.Queue()
     model.send = events.put
-    plain.Model = lambda *_: model
+    plain.ModelProcess = lambda *_: model
     plain.queue.Queue = lambda: events
     plain.chat(Config(), None, [])
     return 0

@@ -21,7 +21,7 @@ class FakeModel:
     def load(self) -> int:
         return self._next()
 
-    def ask(self, turns, max_tokens, temperature, top_p, seed=None) -> int:
+    def generate(self, turns, max_tokens, temperature, top_p, seed=None) -> int:
         self.asked.append(tuple(turns))
         return self._next()
 
@@ -32,7 +32,7 @@ class FakeModel:
     def cancel(self, number: int) -> None:
         self.cancelled.append(number)
 
-    def switch(self, name: str) -> None:
+    def switch_model(self, name: str) -> None:
         self.name = name
 
     def close(self) -> None:

@@ -107,7 +107,7 @@ def find_losses(
     """Compare the output of a chat with the history. Returns what is missing there."""
     history = History(home / "mmtui")
     # What was typed too early for an answer is sent with what comes next.
-    said = set(re.findall(rf"{name}-\d+", "\n".join(history.said(1_000_000))))
+    said = set(re.findall(rf"{name}-\d+", "\n".join(history.recent_prompts(1_000_000))))
     lost = [
         text
         for text in (f"{name}-{at}" for at in range(10_000))

@@ -15,7 +15,7 @@ from textual.events import Paste
 from textual.pilot import Pilot
 
 from mmtui.chat.config import Config
-from mmtui.chat.protocol import Answered, Event, Piece, Ready
+from mmtui.chat.protocol import Completed, Event, Piece, Ready
 from mmtui.errors import MissingError, MmtuiError
 from mmtui.frontends.tui.app import ChatApp
 from mmtui.frontends.tui.screens.chat.screen import ChatScreen
@@ -144,7 +144,7 @@ class User:
         for piece in pieces:
             self.says(piece)
         if stop:
-            self.app._heard(Answered(number, stop, 20, 8, len(pieces), 0.1, 50.0))
+            self.app._heard(Completed(number, stop, 20, 8, len(pieces), 0.1, 50.0))
         await self.settle()
 
     async def is_ready(self, side: int = 260) -> None:

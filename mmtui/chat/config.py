@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
+SAMPLING = ("temperature", "top_p", "max_tokens")
 _EXPLAINED = "`mmtui config edit` explains the settings"
 # What `mmtui config edit` begins with; the comments are the documentation of each key.
 TEMPLATE = """\
@@ -114,6 +115,23 @@ class Config:
         except _Invalid as invalid:
             problems = "; ".join(problem for _, problem in invalid.problems)
             raise UsageError(problems, _EXPLAINED) from None
+
+    @property
+    def sampling(self) -> str:
+        """The sampling settings, in the format of `with_sampling`."""
+        return " ".join(f"{key}={getattr(self, key)}" for key in SAMPLING)
+
+    def with_sampling(self, text: str) -> Self:
+        """Replace sampling settings, given as "temperature=0.7 top_p=0.9".
+
+        Raises:
+            UsageError: A name or a value is invalid.
+        """
+        pairs = [pair.partition("=")[::2] for pair in text.split()]
+        for key, value in pairs:
+            if key not in SAMPLING or not value:
+                raise UsageError(f"{key!r} is not a sampling setting", self.sampling)
+        return self.changed(**dict(pairs))
 
     @classmethod
     def _checked(cls, values: dict[str, Any]) -> Self:

@@ -1,6 +1,6 @@
-"""A conversation: messages in a tree, of which one branch is read.
+"""A conversation: a tree of messages, of which one branch is shown.
 
-Editing or regenerating a message begins a branch beside it; nothing is overwritten.
+Editing or regenerating a message adds a branch; nothing is overwritten.
 """
 
 import uuid
@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal
 
+from mmtui.errors import UsageError
+
 Role = Literal["user", "assistant"]
-# Of an answer: still being written, ended by itself, stopped by the user, cut off by an error or
-# by the length limit. What the user says is always complete.
+# The state of a reply. "stopped": by the user or by the length limit; "failed": by an error.
+# Messages of the user are always complete.
 State = Literal["writing", "complete", "stopped", "failed"]
 Kind = Literal["image", "audio"]
 
@@ -20,9 +22,10 @@ TITLE_LENGTH = 60
 
 @dataclass(frozen=True)
 class Attachment:
-    """A file that came with a message, kept under its SHA-256.
+    """A file that was sent with a message, stored under its SHA-256.
 
-    `detail` is "640 x 480" of a picture and "3.2 s" of a recording; `transcript` what was heard.
+    `detail` is the size of a picture ("640 x 480") or the length of a recording ("3.2 s");
+    `transcript` is the text of a recording.
     """
 
     sha256: str
@@ -38,7 +41,7 @@ class Attachment:
 
 @dataclass(frozen=True)
 class Draft:
-    """What is typed and staged, and not sent yet."""
+    """Text and attachments that are not sent yet."""
 
     text: str = ""
     attachments: tuple[Attachment, ...] = ()
@@ -46,7 +49,7 @@ class Draft:
 
 @dataclass
 class Message:
-    """One side's words. `parent` is the message that it follows."""
+    """A message of the user or the model. `parent` is the id of the message before it."""
 
     id: str
     parent: str | None
@@ -58,7 +61,7 @@ class Message:
 
 
 class Conversation:
-    """Messages by id; `head` is the last one of the branch that is read."""
+    """A tree of messages. `head` is the id of the last message of the current branch."""
 
     def __init__(self, id: str | None = None, title: str = "", system: str = "") -> None:
         self.id = id or _new_id()
@@ -67,13 +70,13 @@ class Conversation:
         self._messages: dict[str, Message] = {}
 
     def snapshot(self) -> "Conversation":
-        """A copy for another thread, which later changes don't reach."""
+        """Return a copy for another thread, which later changes do not affect."""
         copy = self.outline()
         copy._messages = {id: replace(message) for id, message in self._messages.items()}
         return copy
 
     def outline(self) -> "Conversation":
-        """A copy without the messages."""
+        """Return a copy without the messages."""
         copy = Conversation(self.id, self.title, self.system)
         copy.head = self.head
         return copy
@@ -82,7 +85,7 @@ class Conversation:
         return self._messages[id]
 
     def __iter__(self) -> Iterator[Message]:
-        """All messages of all branches, in the order in which they came."""
+        """Iterate over the messages of all branches, in the order in which they were added."""
         return iter(self._messages.values())
 
     def __len__(self) -> int:
@@ -90,16 +93,16 @@ class Conversation:
 
     @property
     def thread(self) -> list[Message]:
-        """The branch that is read, from its first message to its last."""
+        """The current branch, from its first message to its last."""
         return self.branch(self.head)
 
     @property
     def question(self) -> Message | None:
-        """What the user said last in the branch that is read."""
+        """The last message of the user in the current branch."""
         return next((m for m in reversed(self.thread) if m.role == "user"), None)
 
     def branch(self, id: str | None) -> list[Message]:
-        """A message and all that it follows, the first first."""
+        """Return the branch that ends with a message, from its first message."""
         found = []
         while id is not None:
             found.append(message := self._messages[id])
@@ -107,62 +110,94 @@ class Conversation:
         return found[::-1]
 
     def add(self, message: Message) -> Message:
-        """Put a message where its parent says, and read its branch."""
+        """Add a message after its parent, and make its branch the current one."""
         self._messages[message.id] = message
         self.head = message.id
         if not self.title and message.role == "user":
-            self.title = title_of(message)
+            self.title = make_title(message)
         return message
 
     def say(self, text: str, attachments: tuple[Attachment, ...] = ()) -> Message:
-        """The user's next message."""
+        """Add a message of the user at the end of the current branch."""
         return self.add(Message(_new_id(), self.head, "user", text, attachments))
 
     def answer(self) -> Message:
-        """An empty answer to the head, to be written."""
+        """Add an empty reply at the end of the current branch."""
         return self.add(Message(_new_id(), self.head, "assistant", "", state="writing"))
 
     def edit(self, id: str, text: str) -> Message:
-        """Say it differently: a branch from where the message stood, its attachments kept."""
+        """Add another version of a message, with the same attachments."""
         old = self._messages[id]
         return self.add(Message(_new_id(), old.parent, old.role, text, old.attachments))
 
     def regenerate(self, id: str) -> Message:
-        """Another answer, still empty, beside one that is there."""
+        """Add another, empty version of a reply."""
         self.head = self._messages[id].parent
         return self.answer()
 
-    def take_back(self, id: str) -> None:
-        """Remove a message and its answers; what was read before it was said is read again."""
+    def retract(self, id: str) -> None:
+        """Remove a message and its replies, and show the branch that was shown before."""
         parent = self._messages[id].parent
         gone = [message.id for message in self if id in (message.id, message.parent)]
         for each in gone:
             del self._messages[each]
         self.head = parent
         if others := [message for message in self if message.parent == parent]:
-            self.turn_to(others[-1].id)
+            self.show_branch(others[-1].id)
         if not self._messages:
             self.title = ""
 
+    def last_recording(self) -> tuple[Message, Attachment]:
+        """Return the last recording of the current branch and its message.
+
+        Raises:
+            UsageError: There is none.
+        """
+        for message in reversed(self.thread):
+            for file in reversed(message.attachments):
+                if file.kind == "audio":
+                    return message, file
+        raise UsageError("there is no recording in this conversation", "/record makes one")
+
+    def last_reply(self) -> Message:
+        """Return the reply at the end of the current branch.
+
+        Raises:
+            UsageError: There is none.
+        """
+        thread = self.thread
+        if not thread or thread[-1].role != "assistant":
+            raise UsageError("there is no answer yet", "ask something first")
+        return thread[-1]
+
+    def last_with_versions(self) -> Message | None:
+        """Return the last message of the current branch that has other versions."""
+        return next((m for m in reversed(self.thread) if len(self.siblings(m.id)) > 1), None)
+
+    def show_next_version(self, message: Message) -> None:
+        """Show the branch of the next version of a message; the first one follows the last."""
+        versions = self.siblings(message.id)
+        self.show_branch(versions[(versions.index(message) + 1) % len(versions)].id)
+
     def siblings(self, id: str) -> list[Message]:
-        """A message and those that stand in its place on other branches."""
+        """Return all versions of a message: the messages with the same parent."""
         parent = self._messages[id].parent
         return [message for message in self if message.parent == parent]
 
     def version(self, id: str) -> tuple[int, int]:
-        """Which of the messages in its place one is, from 1, and how many there are."""
+        """Return the number of a version, from 1, and the number of versions."""
         versions = self.siblings(id)
         return versions.index(self._messages[id]) + 1, len(versions)
 
-    def turn_to(self, id: str) -> None:
-        """Read the branch of a message, down to the newest answer below it."""
+    def show_branch(self, id: str) -> None:
+        """Make the branch of a message the current one, down to its newest reply."""
         self.head = id
         while children := [message for message in self if message.parent == self.head]:
             self.head = children[-1].id
 
 
-def title_of(message: Message) -> str:
-    """The first line of what was said, else the name of what was shown."""
+def make_title(message: Message) -> str:
+    """Return the first line of a message, or the name of its first attachment."""
     line = next((line.strip() for line in message.text.splitlines() if line.strip()), "")
     if not line and message.attachments:
         line = message.attachments[0].name

@@ -79,6 +79,24 @@ def export(conversation: Conversation, format_: Format, find: Find) -> str:
     return to_html(conversation, find) if format_ == "html" else to_markdown(conversation)
 
 
+def text_to_copy(conversation: Conversation, what: str = "") -> str:
+    """Return what /copy copies.
+
+    Args:
+        conversation: The conversation to copy from.
+        what: "" for the last reply, "code" for its last code block, "all" for the conversation.
+
+    Raises:
+        UsageError: There is no such text.
+    """
+    if what == "all":
+        return to_markdown(conversation)
+    text = printable(conversation.last_reply().text)
+    if what == "code" and not (text := last_code(text)):
+        raise UsageError("there is no code in the last answer")
+    return text
+
+
 def last_code(text: str) -> str:
     """Return the last fenced block in a Markdown text; "" if there is none."""
     from markdown_it import MarkdownIt

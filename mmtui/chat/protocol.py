@@ -1,7 +1,8 @@
-"""What the chat and the process with the model say to each other.
+"""The messages between the chat and its model process.
 
-Requests carry a number; events that answer one carry the same. Nothing heavy is imported here:
-the screen must be usable before the model's libraries are.
+The chat sends requests, each with a number. Events that answer a request carry its number. This
+module imports nothing heavy, because the screen must be usable before the model's libraries are
+loaded.
 """
 
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ StopReason = Literal["stop", "length", "cancelled"]
 
 
 @dataclass(frozen=True)
-class Said:
-    """A turn; `pictures` are files, which come before the text."""
+class ChatTurn:
+    """One turn of a conversation. `pictures` are paths; the pictures come before the text."""
 
     role: Literal["system", "user", "assistant"]
     text: str
@@ -24,15 +25,17 @@ class Said:
 
 @dataclass(frozen=True)
 class Load:
-    """Load the language model, to be ready when a question comes."""
+    """Load the language model before the first question. Answered by `Ready`."""
 
     number: int
 
 
 @dataclass(frozen=True)
-class Ask:
+class Generate:
+    """Generate a reply to `turns`. Answered by `Piece`s and one `Completed`."""
+
     number: int
-    turns: tuple[Said, ...]
+    turns: tuple[ChatTurn, ...]
     max_tokens: int
     temperature: float
     top_p: float
@@ -41,23 +44,25 @@ class Ask:
 
 @dataclass(frozen=True)
 class Transcribe:
+    """Transcribe speech. Answered by `Transcribed`."""
+
     number: int
     clip: "Clip"
 
 
 @dataclass(frozen=True)
 class Cancel:
-    """End the request `number` as soon as may be; one that has ended is no error."""
+    """Stop the request `number` as soon as possible; a finished request is ignored."""
 
     number: int
 
 
-Request = Load | Ask | Transcribe | Cancel
+Request = Load | Generate | Transcribe | Cancel
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A long step, `done` of `total` (0: not known)."""
+    """The progress of a long step: `done` of `total` units; a total of 0 is unknown."""
 
     step: str
     done: int
@@ -66,10 +71,16 @@ class Progress:
 
 @dataclass(frozen=True)
 class Ready:
-    """The model is loaded: its name, the size of its context and a picture's cost, in tokens.
+    """The model is loaded.
 
-    It sees pictures of `picture_side` pixels square; 0: it sees none. `note` is what the user
-    should know about the choice of the engine, if anything.
+    Attributes:
+        number: The request that loaded it.
+        model: The name of the model.
+        context: The size of its context, in tokens.
+        picture_tokens: How many tokens of the context a picture takes.
+        picture_side: Width and height of the vision tower's input in pixels; 0 without a tower.
+        engine: The name of the engine that runs the model.
+        note: What the user should know about the choice of the engine.
     """
 
     number: int
@@ -83,18 +94,27 @@ class Ready:
 
 @dataclass(frozen=True)
 class Piece:
-    """More of an answer."""
+    """The next piece of a reply's text."""
 
     number: int
     text: str
 
 
 @dataclass(frozen=True)
-class Answered:
-    """An answer ended. Tokens of the prompt include those of its pictures.
+class Completed:
+    """A reply has ended.
 
-    The oldest `dropped` turns were left out, for the context was full; `full`: it ended the
-    answer, too; `repeats`: it was ended because it had become a loop.
+    Attributes:
+        number: The request that it answers.
+        stop_reason: Why it ended.
+        prompt_tokens: The length of the prompt, including the tokens of its pictures.
+        cached_tokens: How many tokens of the prompt were already in the KV cache.
+        completion_tokens: The length of the reply.
+        first_token_s: Seconds until the first token; None if the request was cancelled before.
+        tokens_per_s: Decoding speed; None for a reply of one token.
+        dropped: How many of the oldest turns were left out because the context is full.
+        full: Whether the reply was cut off at the end of the context.
+        repeats: Whether the reply was stopped because it repeated itself.
     """
 
     number: int
@@ -110,8 +130,8 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """`text` is "" where nobody speaks."""
+class Transcribed:
+    """A transcript; `text` is empty if the clip contains no speech."""
 
     number: int
     text: str
@@ -119,9 +139,14 @@ class Heard:
 
 @dataclass(frozen=True)
 class Failed:
-    """A request failed; the process goes on. `hint` is the cure, where there is one.
+    """A request failed; the model process continues.
 
-    `traceback` is for `--debug` alone. `is_too_long`: the last message does not fit the context.
+    Attributes:
+        number: The request that failed.
+        message: What went wrong.
+        hint: How to cure it, if that is known.
+        traceback: The traceback, with `--debug` only.
+        is_too_long: Whether the last message alone is longer than the context.
     """
 
     number: int
@@ -133,9 +158,12 @@ class Failed:
 
 @dataclass(frozen=True)
 class Died:
-    """The process is gone, by itself or killed; the next request starts another one.
+    """The model process has ended unexpectedly; the next request starts a new one.
 
-    `traceback` is for `--debug` alone.
+    Attributes:
+        message: What went wrong.
+        hint: How to cure it, if that is known.
+        traceback: The stacks of the process when it crashed, with `--debug` only.
     """
 
     message: str
@@ -143,4 +171,4 @@ class Died:
     traceback: str | None = None
 
 
-Event = Progress | Ready | Piece | Answered | Heard | Failed | Died
+Event = Progress | Ready | Piece | Completed | Transcribed | Failed | Died

@@ -1,4 +1,4 @@
-"""The process with the model: requests in, events out, until the other end is closed."""
+"""The model process: reads requests and sends events until the chat closes the connection."""
 
 import faulthandler
 import os
@@ -12,19 +12,19 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from mmtui.chat.protocol import (
-    Answered,
-    Ask,
     Cancel,
+    ChatTurn,
+    Completed,
     Event,
     Failed,
-    Heard,
+    Generate,
     Load,
     Piece,
     Progress,
     Ready,
     Request,
-    Said,
     Transcribe,
+    Transcribed,
 )
 from mmtui.crashes import Dump
 from mmtui.entry import silence_libraries
@@ -41,12 +41,15 @@ PROGRESS_EVERY_S = 0.1
 
 
 def main(connection: Connection, model: str, engine: EngineChoice, dump: Dump) -> None:
-    """Serve requests until the chat closes its end, or dies.
+    """Serve requests until the chat closes its end of the connection or dies.
 
     Args:
-        dump: Gets the stacks if this process crashes.
+        connection: Carries requests and events.
+        model: A preset, a checkpoint folder or hf:OWNER/NAME.
+        engine: The engine to run it with.
+        dump: The file that receives the stacks if this process crashes.
     """
-    _leave_the_terminal()
+    _detach_from_terminal()
     faulthandler.enable(dump)
     silence_libraries()
     _Worker(connection, model, engine).run()
@@ -67,73 +70,88 @@ class _Worker:
             try:
                 self._serve(request)
             except Exception as error:
-                self._send(_failed(request, error))
+                self._send(_to_failed(request, error))
             self._cancelled.discard(request.number)
 
     def _listen(self) -> None:
-        """Takes requests while another one is served; a cancellation is known at once."""
+        """Receive requests while another one is served, so that `Cancel` takes effect at once."""
         while True:
             try:
                 request = self._connection.recv()
             except (EOFError, OSError):
-                os._exit(0)  # the chat is gone: nobody waits for what is being done
+                os._exit(0)  # the chat has ended, so nobody waits for the result
             if isinstance(request, Cancel):
                 self._cancelled.add(request.number)
             else:
                 self._requests.put(request)
 
     def _serve(self, request: Request) -> None:
-        assistant = self._loaded()
+        assistant = self._get_assistant()
         if isinstance(request, Load):
             assistant.load()
             self._send(
                 Ready(
-                    request.number, assistant.name, assistant.language.context_length,
-                    assistant.tokens_per_picture, assistant.picture_side, assistant.engine,
-                    assistant.note,
+                    number=request.number,
+                    model=assistant.name,
+                    context=assistant.language.context_length,
+                    picture_tokens=assistant.tokens_per_picture,
+                    picture_side=assistant.picture_side,
+                    engine=assistant.engine,
+                    note=assistant.note,
                 )
-            )  # fmt: skip
+            )
         elif isinstance(request, Transcribe):
-            self._send(Heard(request.number, assistant.transcribe(request.clip).text))
-        elif isinstance(request, Ask):
-            self._answer(assistant, request)
+            self._send(Transcribed(request.number, assistant.transcribe(request.clip).text))
+        elif isinstance(request, Generate):
+            self._generate(assistant, request)
 
-    def _answer(self, assistant: "Assistant", request: Ask) -> None:
+    def _generate(self, assistant: "Assistant", request: Generate) -> None:
         from mmtui.pipeline.assistant import Reply
         from mmtui.pipeline.engines.sampling import Sampling
 
         sampling = Sampling(request.temperature, request.top_p, request.seed)
-        turns = [_turn(said, assistant) for said in request.turns]
-        stopped = lambda: request.number in self._cancelled  # noqa: E731
-        for event in assistant.reply(turns, sampling, request.max_tokens, stopped):
+        turns = [_to_prompt_turn(turn, assistant) for turn in request.turns]
+
+        def is_cancelled() -> bool:
+            return request.number in self._cancelled
+
+        for event in assistant.reply(turns, sampling, request.max_tokens, is_cancelled):
             if isinstance(event, Reply):
                 self._send(
-                    Answered(
-                        request.number, event.stop_reason, event.prompt_tokens,
-                        event.cached_tokens, event.completion_tokens, event.first_token_s,
-                        event.decode_tokens_per_s, event.dropped, event.full, event.repeats,
+                    Completed(
+                        number=request.number,
+                        stop_reason=event.stop_reason,
+                        prompt_tokens=event.prompt_tokens,
+                        cached_tokens=event.cached_tokens,
+                        completion_tokens=event.completion_tokens,
+                        first_token_s=event.first_token_s,
+                        tokens_per_s=event.decode_tokens_per_s,
+                        dropped=event.dropped,
+                        full=event.full,
+                        repeats=event.repeats,
                     )
-                )  # fmt: skip
+                )
             else:
                 self._send(Piece(request.number, event))
 
-    def _loaded(self) -> "Assistant":
+    def _get_assistant(self) -> "Assistant":
         if self._assistant is None:
             from mmtui.pipeline.assets import checkpoint
             from mmtui.pipeline.assistant import Assistant
 
             found = checkpoint.find(self._model)
-            self._assistant = Assistant(found, self._reporter(), self._engine)
+            self._assistant = Assistant(found, self._make_reporter(), self._engine)
         return self._assistant
 
-    def _reporter(self) -> "Report":
-        shown, last = "", 0.0
+    def _make_reporter(self) -> "Report":
+        """Return a callback that sends `Progress`, at most every `PROGRESS_EVERY_S` seconds."""
+        last_step, last_time = "", 0.0
 
         def report(step: str, done: int, total: int) -> None:
-            nonlocal shown, last
+            nonlocal last_step, last_time
             now = time.monotonic()
-            if step != shown or now - last > PROGRESS_EVERY_S or done == total:
-                shown, last = step, now
+            if step != last_step or now - last_time > PROGRESS_EVERY_S or done == total:
+                last_step, last_time = step, now
                 self._send(Progress(step, done, total))
 
         return report
@@ -146,36 +164,37 @@ class _Worker:
                 os._exit(0)
 
 
-def _failed(request: Request, error: Exception) -> Failed:
+def _to_failed(request: Request, error: Exception) -> Failed:
+    """Return the event for an error; an unexpected one is written to the log."""
     if isinstance(error, MmtuiError):
         failure = error
     else:
         from mmtui import logs
 
         failure = explain(error, logs.record_error(error))
-    debugged = traceback.format_exc() if os.environ.get("MMTUI_DEBUG") else None
+    debug_traceback = traceback.format_exc() if os.environ.get("MMTUI_DEBUG") else None
     is_too_long = isinstance(failure, TooLongError)
-    return Failed(request.number, str(failure), failure.hint, debugged, is_too_long)
+    return Failed(request.number, str(failure), failure.hint, debug_traceback, is_too_long)
 
 
-def _turn(said: Said, assistant: "Assistant") -> "Turn":
+def _to_prompt_turn(turn: ChatTurn, assistant: "Assistant") -> "Turn":
     from mmtui.pipeline.prompt import Turn
 
-    pictures = (_picture(Path(file), assistant) for file in said.pictures)
-    return Turn(said.role, (*pictures, said.text))
+    pictures = (_load_picture(Path(file), assistant) for file in turn.pictures)
+    return Turn(turn.role, (*pictures, turn.text))
 
 
-def _picture(file: Path, assistant: "Assistant") -> "Picture":
-    """From the history, where files are named by their SHA-256."""
+def _load_picture(file: Path, assistant: "Assistant") -> "Picture":
+    """Load an attachment, whose file is named by its SHA-256, unless its features are cached."""
     from mmtui.pipeline.input_files import read_picture
     from mmtui.pipeline.vision.images import known
 
     return known(file.name) if assistant.has_encoded(file.name) else read_picture(file)
 
 
-def _leave_the_terminal() -> None:
-    """What native libraries print must not get onto the screen; Ctrl-C is the chat's business."""
+def _detach_from_terminal() -> None:
+    """Keep the output of native libraries off the screen, and leave Ctrl-C to the chat."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    nowhere = os.open(os.devnull, os.O_RDWR)
+    null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
-        os.dup2(nowhere, descriptor)
+        os.dup2(null, descriptor)

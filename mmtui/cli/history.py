@@ -34,7 +34,7 @@ Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How man
 def _opened() -> "Iterator[History]":
     from mmtui.chat.history.history import History
 
-    opened = History(tell=_warn)
+    opened = History(notify=_warn)
     try:
         yield opened
     finally:

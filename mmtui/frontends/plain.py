@@ -21,8 +21,8 @@ from mmtui.audio.recorder import LIMIT_S, Microphone, Recording, SystemMicrophon
 from mmtui.chat import attachments, clipboard, commands
 from mmtui.chat.config import Config
 from mmtui.chat.conversation import Attachment, Draft
-from mmtui.chat.export import write
-from mmtui.chat.model import Model
+from mmtui.chat.export import text_to_copy, write
+from mmtui.chat.model_process import ModelProcess
 from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import Died, Event, Failed, Progress
 from mmtui.chat.session import Session
@@ -40,8 +40,8 @@ TICK_S = 0.1  # how often Ctrl-C and a full recording are looked at
 def chat(config: Config, resume: str | None, images: list[Path]) -> None:
     """Chat on stdin and stdout. `resume`: an id, "latest", or None for a new conversation."""
     events: queue.Queue[Event] = queue.Queue()
-    process = Model(config.model, events.put, config.engine)
-    session = Session.opened(process, None, config, tell)
+    process = ModelProcess(config.model, events.put, config.engine)
+    session = Session.open(process, None, config, tell)
     signals.exit_when_asked()
     try:
         plain = Plain(session, SystemMicrophone(), events)
@@ -96,7 +96,7 @@ class Plain:
             _note(f"not sent yet: {draft.text}")
 
     def _stage(self, loaded: attachments.Loaded) -> None:
-        attachment = self._session.keep(loaded)
+        attachment = self._session.store_attachment(loaded)
         if loaded.clip is not None:
             attachment = attachment.with_transcript(self._hear(loaded.clip) or "")
         self._put(attachment)
@@ -131,7 +131,7 @@ class Plain:
             self.attach(file)
         said = [*self._spoken, text] if text else self._spoken
         self._session.send("\n".join(said), tuple(self._staged))
-        asyncio.run(self._session.store.written())
+        asyncio.run(self._session.store.wait_until_written())
         self._drop("")
         self._follow()
 
@@ -161,7 +161,7 @@ class Plain:
         if recording.error is not None:
             tell(Notice(str(recording.error), recording.error.hint))
         if len(clip):
-            self._put(self._session.attach_clip(clip, self._hear(clip) or ""))
+            self._put(self._session.store_clip(clip, self._hear(clip) or ""))
 
     def _await_end(self, recording: Recording, was_pressed: Callable[[], bool]) -> None:
         """Until Enter, Ctrl-C, its limit or an error. A line with words is the next one."""
@@ -186,16 +186,16 @@ class Plain:
                 if (heard := self._hear_again(file)) is not None:
                     self._staged[at] = file.with_transcript(heard)
                 return
-        message, file = self._session.recording()
+        message, file = self._session.conversation.last_recording()
         if (heard := self._hear_again(file)) is not None:
-            self._session.correct(message, file, heard)
+            self._session.update_transcript(message, file, heard)
 
     def _hear_again(self, file: Attachment) -> str | None:
         return self._hear(input_files.read_clip(self._session.file(file)))
 
     def _drop(self, _: str) -> None:
         self._staged.clear()
-        self._session.keep_draft(Draft())  # of which it may have come
+        self._session.save_draft(Draft())  # of which it may have come
 
     def _retry(self, _: str) -> None:
         self._session.regenerate()
@@ -216,7 +216,7 @@ class Plain:
         _note("Ctrl-C stops an answer, and throws a recording away")
 
     def _copy(self, argument: str) -> None:
-        text = printable(self._session.to_copy(argument))
+        text = text_to_copy(self._session.conversation, argument)
         is_copied = clipboard.copy(text)
         if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
             encoded = base64.b64encode(text.encode()).decode()
@@ -228,7 +228,7 @@ class Plain:
         tell(Notice(*clipboard.outcome(is_copied), is_error=False))
 
     def _new(self, _: str) -> None:
-        self._session.begin()
+        self._session.start_conversation()
         self._staged.clear()
 
     def _history(self, argument: str) -> None:
@@ -250,7 +250,7 @@ class Plain:
         _note(f"written: {file}")
 
     def _system(self, argument: str) -> None:
-        self._session.instruct(argument)
+        self._session.set_system_prompt(argument)
 
     def _model(self, argument: str) -> None:
         if not argument:
@@ -262,10 +262,10 @@ class Plain:
             from mmtui.pipeline.assets import checkpoint
 
             checkpoint.find(argument)  # before the one that works is given up
-            self._session.switch(argument)
+            self._session.switch_model(argument)
 
     def _sampling(self, argument: str) -> None:
-        self._session.sample(argument)
+        self._session.set_sampling(argument)
         _note(self._session.sampling)
 
     def _theme(self, _: str) -> None:
@@ -278,7 +278,7 @@ class Plain:
             _note(f"{'*' if name == self._session.microphone else ' '} {name}")
 
     def _branch(self, _: str) -> None:
-        self._session.branch()
+        self._session.show_next_version()
         self._print_thread()
 
     def _help(self, _: str) -> None:
@@ -288,7 +288,7 @@ class Plain:
 
     def _follow(self) -> None:
         """Print the answer as it is written. Ctrl-C stops it, and keeps what there is."""
-        answer = self._session.answer
+        answer = self._session.reply
         assert answer is not None
         shown = len(answer.text)
         with _ctrl_c() as was_pressed:
@@ -322,7 +322,7 @@ class Plain:
             return False
         if isinstance(event, Failed | Died) and event.traceback:
             print(printable(event.traceback), file=sys.stderr, flush=True)
-        if (refused := self._session.hear(event)) is not None:
+        if (refused := self._session.handle_event(event)) is not None:
             self.take(refused)
         if isinstance(event, Progress) and event.step != self._step:
             self._step = event.step

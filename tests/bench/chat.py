@@ -188,7 +188,7 @@ def _fill(folder: Path, messages: int, pictures: int, conversations: int = 1) ->
                 pixels = chance.integers(0, 255, (30, 40, 3), np.uint8)
                 Image.fromarray(pixels).resize((1600, 1200)).save(file)
                 data = file.read_bytes()
-                kept = history.keep(data)
+                kept = history.add_attachment(data)
                 files = (Attachment(kept, "image", f"{number}.jpg", len(data), "1600 x 1200"),)
             said = conversation.say(f"What about number{at} {number}?", files)
             history.save(conversation, said)

@@ -8,7 +8,7 @@ from fakes import FakeModel
 from mmtui.chat.config import Config
 from mmtui.chat.history.history import History
 from mmtui.chat.notice import Notice
-from mmtui.chat.protocol import Answered, Heard, Piece
+from mmtui.chat.protocol import Completed, Piece, Transcribed
 from mmtui.chat.session import Session
 
 
@@ -17,12 +17,12 @@ class SpeakingModel(FakeModel):
 
     def answer(self, session: Session, *pieces: str, stop_reason: str | None = "stop") -> None:
         for piece in pieces:
-            session.hear(Piece(self.number, piece))
+            session.handle_event(Piece(self.number, piece))
         if stop_reason:
-            session.hear(Answered(self.number, stop_reason, 10, 4, len(pieces), 0.1, 50.0))
+            session.handle_event(Completed(self.number, stop_reason, 10, 4, len(pieces), 0.1, 50.0))
 
     def says(self, session: Session, text: str) -> None:
-        session.hear(Heard(self.number, text))
+        session.handle_event(Transcribed(self.number, text))
 
 
 class Chat:

@@ -43,7 +43,7 @@ def file_of(image: Image.Image, form: str, **options) -> bytes:
 
 
 def staged(chat) -> list[Attachment]:
-    return [chat.session.keep(loaded) for loaded in clipboard.load()]
+    return [chat.session.store_attachment(loaded) for loaded in clipboard.load()]
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF"])

@@ -1,6 +1,6 @@
 """Branches of a conversation: nothing said is ever overwritten."""
 
-from mmtui.chat.conversation import Attachment, Conversation, title_of
+from mmtui.chat.conversation import Attachment, Conversation, make_title
 
 CAT = Attachment("a" * 64, "image", "cat.jpg", 10, "640 x 480")
 
@@ -30,7 +30,7 @@ def test_editing_branches_with_the_attachments_and_keeps_the_old_branch():
     assert (edited.attachments, texts(conversation)) == ((CAT,), ["Describe it."])
     conversation.answer().text = "An orange cat."
     assert [m.text for m in conversation.siblings(edited.id)] == ["What is this?", "Describe it."]
-    conversation.turn_to(first.id)
+    conversation.show_branch(first.id)
     assert conversation.head == last.id and texts(conversation)[-1] == "Orange."
 
 
@@ -50,5 +50,5 @@ def test_the_title_is_the_first_line_that_says_something():
     conversation.say("And now?")
     assert conversation.title == "Is it raining?"
     wordy = Conversation().say("word " * 40)
-    assert len(title_of(wordy)) <= 60 and title_of(wordy).endswith("word…")
-    assert title_of(Conversation().say("", (CAT,))) == "cat.jpg"
+    assert len(make_title(wordy)) <= 60 and make_title(wordy).endswith("word…")
+    assert make_title(Conversation().say("", (CAT,))) == "cat.jpg"

@@ -18,8 +18,8 @@ NASTY = "\x1b]52;c;aGk=\x07<script>alert(1)</script> [x](javascript:alert(1)) ![
 
 def talk(chat, cat):
     session, model = chat.session, chat.model
-    spoken = session.attach_clip(np.zeros(8000, np.float32), "what is it")
-    session.send("What is it?", (session.keep(attachments.load(cat)), spoken))
+    spoken = session.store_clip(np.zeros(8000, np.float32), "what is it")
+    session.send("What is it?", (session.store_attachment(attachments.load(cat)), spoken))
     model.answer(session, "A **cat**.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n")
     session.send(NASTY)
     model.answer(session, NASTY, stop_reason=None)

@@ -17,17 +17,17 @@ import pytest
 from fakes import ignore_requests
 
 from mmtui import logs
-from mmtui.chat.model import Model
+from mmtui.chat.model_process import ModelProcess
 from mmtui.chat.protocol import (
-    Answered,
+    ChatTurn,
+    Completed,
     Died,
     Event,
     Failed,
-    Heard,
     Piece,
     Progress,
     Ready,
-    Said,
+    Transcribed,
 )
 from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
@@ -71,17 +71,19 @@ def ears() -> Ears:
 
 
 @pytest.fixture
-def model(tiny: Path, ears: Ears) -> Iterator[Model]:
-    model = Model(str(tiny), ears)
+def model(tiny: Path, ears: Ears) -> Iterator[ModelProcess]:
+    model = ModelProcess(str(tiny), ears)
     yield model
     model.close()
 
 
-def ask(model: Model, text: str = "What is in this picture?", tokens: int = 20, **how) -> int:
-    return model.ask([Said("user", text)], tokens, **how)
+def ask(
+    model: ModelProcess, text: str = "What is in this picture?", tokens: int = 20, **how
+) -> int:
+    return model.generate([ChatTurn("user", text)], tokens, **how)
 
 
-def process_of(model: Model) -> psutil.Process:
+def process_of(model: ModelProcess) -> psutil.Process:
     assert model._process is not None
     return psutil.Process(model._process.pid)
 
@@ -92,37 +94,37 @@ def test_it_loads_and_answers_piece_by_piece(model, ears):
     assert (ready.number, ready.model) == (number, "tiny")
     assert (ready.picture_side, ready.picture_tokens) == (0, 0)
     asked = ask(model)
-    *pieces, answered = ears.until(Answered)
+    *pieces, answered = ears.until(Completed)
     assert {event.number for event in (*pieces, answered)} == {asked}
     assert all(isinstance(piece, Piece) for piece in pieces)
     assert answered.completion_tokens <= 20 and answered.prompt_tokens > 5
     again = ask(model)
-    assert ears.until(Answered)[-1].cached_tokens > 5 and again > asked
+    assert ears.until(Completed)[-1].cached_tokens > 5 and again > asked
 
 
 def test_a_cancelled_answer_ends_soon_and_the_next_one_comes(model, ears):
     number = ask(model, tokens=100_000)
     ears.until(Piece)
     model.cancel(number)
-    assert ears.until(Answered)[-1].stop_reason == "cancelled"
+    assert ears.until(Completed)[-1].stop_reason == "cancelled"
     ask(model, tokens=3)
-    assert ears.until(Answered)[-1].completion_tokens <= 3
+    assert ears.until(Completed)[-1].completion_tokens <= 3
 
 
 def test_a_failure_is_told_with_its_cure_and_the_process_goes_on(model, ears):
-    number = model.ask([Said("user", "Look", ("/no/such/picture.png",))])
+    number = model.generate([ChatTurn("user", "Look", ("/no/such/picture.png",))])
     (failed,) = ears.until(Failed)
     assert (failed.number, "picture.png" in failed.message) == (number, True)
     model.transcribe(np.ones(16_000, np.float32))
-    (failed,) = ears.until(Failed, Heard)
+    (failed,) = ears.until(Failed, Transcribed)
     assert failed.traceback is None
     assert "no speech model" in failed.message and "smol" in failed.hint
     ask(model, tokens=2)
-    assert isinstance(ears.until(Answered)[-1], Answered)
+    assert isinstance(ears.until(Completed)[-1], Completed)
 
 
 def test_a_model_that_is_none_is_told(ears):
-    model = Model("/no/such/model", ears)
+    model = ModelProcess("/no/such/model", ears)
     model.load()
     (failed,) = ears.until(Failed, Died)
     assert "/no/such/model" in failed.message
@@ -135,10 +137,10 @@ def test_a_killed_process_is_told_and_the_next_question_starts_another(model, ea
     process = process_of(model)
     process.send_signal(signal.SIGKILL)
     died = ears.until(Died)[-1]
-    assert "killed" in died.message and "starts it anew" in died.hint
+    assert "killed" in died.message and "restart" in died.hint
     model.cancel(1)
     ask(model, tokens=2)
-    assert ears.until(Answered)[-1].completion_tokens <= 2
+    assert ears.until(Completed)[-1].completion_tokens <= 2
     assert process_of(model) != process
 
 
@@ -163,7 +165,7 @@ def test_a_crashed_process_is_told_and_the_log_says_where(model, ears, tmp_path,
     process_of(model).send_signal(signal.SIGSEGV)
     died = ears.until(Died)[-1]
     assert "the model crashed: Segmentation fault (SIGSEGV)" in died.message
-    assert str(logs.path()) in died.hint and "starts it anew" in died.hint
+    assert str(logs.path()) in died.hint and "restart" in died.hint
     assert "worker.py" in died.traceback
     assert "worker.py" in logs.path().read_text() and "secret" not in logs.path().read_text()
 
@@ -171,7 +173,7 @@ def test_a_crashed_process_is_told_and_the_log_says_where(model, ears, tmp_path,
 def test_a_bug_of_the_model_is_logged_and_debugged(model, ears, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("MMTUI_DEBUG", "1")
-    model.ask([Said("user", ("a secret", "that is no text"))])
+    model.generate([ChatTurn("user", ("a secret", "that is no text"))])
     failed = ears.until(Failed)[-1]
     assert str(logs.path()) in failed.hint and "this is a bug" in failed.hint
     assert "Traceback" in failed.traceback and "worker.py" in failed.traceback
@@ -180,7 +182,7 @@ def test_a_bug_of_the_model_is_logged_and_debugged(model, ears, tmp_path, monkey
 
 def test_a_process_that_does_not_read_holds_up_nobody(ears, monkeypatch):
     monkeypatch.setattr("mmtui.chat.worker.main", ignore_requests)
-    model = Model("none", ears)
+    model = ModelProcess("none", ears)
     clip = np.zeros(15 * 16_000, np.float32)  # more than a pipe holds
     asking = threading.Thread(target=lambda: model.transcribe(clip), daemon=True)
     asking.start()
@@ -206,7 +208,7 @@ def test_another_model_answers_after_a_switch(model, ears, tiny, tmp_path):
     ears.until(Ready)
     renamed = ModelSpec("other", checkpoint.read(tiny).spec.language)
     checkpoint.write(tmp_path / "other", renamed)
-    model.switch(str(tmp_path / "other"))
+    model.switch_model(str(tmp_path / "other"))
     model.load()
     assert ears.until(Ready)[-1].model == "other"
 
@@ -214,14 +216,14 @@ def test_another_model_answers_after_a_switch(model, ears, tiny, tmp_path):
 def test_the_process_ends_when_the_chat_is_killed(tiny, tmp_path):
     code = """if True:
         import sys, time
-        from mmtui.chat.model import Model
-        from mmtui.chat.protocol import Piece, Said
+        from mmtui.chat.model_process import ModelProcess
+        from mmtui.chat.protocol import Piece, ChatTurn
         def main():
             def hear(event):
                 if isinstance(event, Piece):
                     print(model._process.pid, flush=True)
-            model = Model(sys.argv[1], hear)
-            model.ask([Said("user", "Hello")], 1_000_000)
+            model = ModelProcess(sys.argv[1], hear)
+            model.generate([ChatTurn("user", "Hello")], 1_000_000)
             time.sleep(600)
         if __name__ == "__main__":
             main()

@@ -7,7 +7,7 @@ from PIL import Image
 from mmtui.chat import attachments
 from mmtui.chat.conversation import Draft
 from mmtui.chat.history.history import History
-from mmtui.chat.protocol import Answered, Died, Failed, Piece, Progress, Ready, Said
+from mmtui.chat.protocol import ChatTurn, Completed, Died, Failed, Piece, Progress, Ready
 from mmtui.errors import InputError, MmtuiError, UsageError
 from mmtui.pipeline import input_files
 
@@ -15,13 +15,13 @@ from mmtui.pipeline import input_files
 def test_a_question_and_its_answer_are_kept_and_asked_in_turn(chat):
     session, model = chat.session, chat.model
     session.send("Hello")
-    assert session.figures.state == "thinking" and session.is_answering
+    assert session.status.state == "thinking" and session.is_answering
     model.answer(session, "Hi ", "there.")
-    assert not session.is_answering and session.figures.state == "idle"
-    assert (session.figures.used, session.figures.tokens_per_s) == (12, 50.0)
+    assert not session.is_answering and session.status.state == "idle"
+    assert (session.status.used, session.status.tokens_per_s) == (12, 50.0)
     session.send("And now?")
     assert model.asked[-1] == (
-        Said("user", "Hello"), Said("assistant", "Hi there."), Said("user", "And now?"),
+        ChatTurn("user", "Hello"), ChatTurn("assistant", "Hi there."), ChatTurn("user", "And now?"),
     )  # fmt: skip
     model.answer(session, "Now.")
     kept = chat.history.conversation(session.conversation.id)
@@ -31,7 +31,7 @@ def test_a_question_and_its_answer_are_kept_and_asked_in_turn(chat):
 
 def test_pictures_go_with_their_message_and_stay_in_the_conversation(chat, cat):
     session, model = chat.session, chat.model
-    attachment = session.keep(attachments.load(cat))
+    attachment = session.store_attachment(attachments.load(cat))
     assert (attachment.kind, attachment.name, attachment.detail) == (
         "image",
         "a cat.png",
@@ -52,7 +52,7 @@ def test_what_is_odd_about_a_file_is_told_when_it_is_attached(chat, cat, tmp_pat
     long = tmp_path / "long.wav"
     long.write_bytes(input_files.encode_wav(np.zeros(40 * 16_000, np.float32)))
     for file in (cat, cut, long):
-        chat.session.keep(attachments.load(file))
+        chat.session.store_attachment(attachments.load(file))
     first, second = chat.told
     assert "cut.png: the picture is cut off" in first.text and not first.is_error
     assert second.text.endswith("long.wav: only the first 15 s are heard of 40 s")
@@ -62,7 +62,7 @@ def test_neither_picture_nor_recording_is_told_with_its_name(chat, tmp_path):
     odd = tmp_path / "odd.jpg"
     odd.write_bytes(b"nothing of the kind")
     with pytest.raises(InputError, match=r"odd.jpg: this is neither"):
-        chat.session.keep(attachments.load(odd))
+        chat.session.store_attachment(attachments.load(odd))
 
 
 def test_speech_is_kept_with_what_was_heard(chat):
@@ -70,10 +70,10 @@ def test_speech_is_kept_with_what_was_heard(chat):
     heard: list[str] = []
     clip = np.zeros(16_000, np.float32)
     session.transcribe(clip, heard.append)
-    assert session.figures.state == "listening"
+    assert session.status.state == "listening"
     model.says(session, "hello there")
-    assert heard == ["hello there"] and session.figures.state == "off"
-    said = session.attach_clip(clip, "hello there")
+    assert heard == ["hello there"] and session.status.state == "off"
+    said = session.store_clip(clip, "hello there")
     session.send("hello there!", (said,))
     assert chat.history.search("hello there")[0].id == session.conversation.id
     assert (said.detail, model.asked[-1][0].pictures) == ("1.0 s", ())
@@ -96,7 +96,7 @@ def test_a_stopped_answer_goes_on_where_it_was(chat):
     model.answer(session, "One, ", stop_reason=None)
     session.stop()
     session.continue_()
-    assert model.asked[-1] == (Said("user", "Count"), Said("assistant", "One, "))
+    assert model.asked[-1] == (ChatTurn("user", "Count"), ChatTurn("assistant", "One, "))
     model.answer(session, "two.")
     assert chat.texts == ["Count", "One, two."]
     with pytest.raises(UsageError, match="complete"):
@@ -114,14 +114,14 @@ def test_regenerating_asks_again_and_keeps_both(chat):
     session.send("Joke")
     model.answer(session, "First.")
     session.regenerate()
-    assert model.asked[-1] == (Said("user", "Joke"),)
+    assert model.asked[-1] == (ChatTurn("user", "Joke"),)
     model.answer(session, "Second.")
     assert chat.texts == ["Joke", "Second."] and len(session.conversation) == 3
 
 
 def test_editing_branches_with_the_attachments(chat, cat):
     session, model = chat.session, chat.model
-    session.send("What?", (session.keep(attachments.load(cat)),))
+    session.send("What?", (session.store_attachment(attachments.load(cat)),))
     model.answer(session, "A cat.")
     session.edit(session.conversation.thread[0].id, "Which animal?")
     assert (model.asked[-1][0].text, len(model.asked[-1][0].pictures)) == ("Which animal?", 1)
@@ -142,11 +142,11 @@ def test_a_failure_ends_the_answer_and_is_told_with_its_cure(chat):
     session, model = chat.session, chat.model
     session.send("Hello")
     model.answer(session, "Hel", stop_reason=None)
-    session.hear(Failed(model.number, "out of memory", "close other programs"))
+    session.handle_event(Failed(model.number, "out of memory", "close other programs"))
     assert [(n.text, n.hint) for n in chat.told] == [("out of memory", "close other programs")]
     assert chat.session.conversation.thread[-1].state == "failed" and not session.is_answering
     session.send("Again")
-    session.hear(Died("the model was killed", "sending again starts it anew"))
+    session.handle_event(Died("the model was killed", "sending again starts it anew"))
     assert chat.notices[-1] == "the model was killed"
     session.regenerate()
     model.answer(session, "Here.")
@@ -156,32 +156,32 @@ def test_a_failure_ends_the_answer_and_is_told_with_its_cure(chat):
 def test_figures_tell_what_the_model_does(chat):
     session = chat.session
     session.load()
-    assert session.figures.state == "loading"
-    session.hear(Progress("fetching", 30, 120))
-    assert session.figures.step == "fetching 25 %"
-    session.hear(Progress("fetching", 120, 120))
-    session.hear(Ready(1, "smol", 8192, 29, 260))
-    figures = session.figures
+    assert session.status.state == "loading"
+    session.handle_event(Progress("fetching", 30, 120))
+    assert session.status.step == "fetching 25 %"
+    session.handle_event(Progress("fetching", 120, 120))
+    session.handle_event(Ready(1, "smol", 8192, 29, 260))
+    figures = session.status
     assert (figures.state, figures.model, figures.context, figures.step) == (
         "idle",
         "smol",
         8192,
         "",
     )
-    session.switch("phi2")
-    assert (session.figures.model, chat.model.name) == ("phi2", "phi2")
+    session.switch_model("phi2")
+    assert (session.status.model, chat.model.name) == ("phi2", "phi2")
 
 
 def test_a_conversation_is_resumed_with_its_draft(chat):
     session, model = chat.session, chat.model
     session.send("Hello")
     model.answer(session, "Hi.")
-    session.keep_draft(Draft("And wh"))
+    session.save_draft(Draft("And wh"))
     first = session.conversation.id
-    session.begin()
+    session.start_conversation()
     assert chat.texts == []
     assert session.resume() == Draft("And wh")
-    assert session.figures.used is None  # until the next answer
+    assert session.status.used is None  # until the next answer
     assert session.conversation.id == first and chat.texts == ["Hello", "Hi."]
     with pytest.raises(InputError):
         session.resume("none")
@@ -191,28 +191,28 @@ def test_the_conversation_that_is_being_answered_is_resumed_whole(chat):
     session, model = chat.session, chat.model
     session.send("Count")
     for piece in ("One, ", "two, ", "three"):  # the last two are not in the store yet
-        session.hear(Piece(model.number, piece))
+        session.handle_event(Piece(model.number, piece))
     session.resume(session.conversation.id)
     assert chat.texts == ["Count", "One, two, three"] and not session.is_answering
 
 
 def test_a_draft_that_was_never_sent_is_taken_over_by_the_next_chat(chat, cat):
     session = chat.session
-    dear = Draft("Dear", (session.keep(attachments.load(cat)),))
-    session.keep_draft(dear)
+    dear = Draft("Dear", (session.store_attachment(attachments.load(cat)),))
+    session.save_draft(dear)
     left = session.conversation.id
-    session.begin()
-    assert session.store.take_draft(session.conversation).result() == dear
+    session.start_conversation()
+    assert session.store.adopt_draft(session.conversation).result() == dear
     assert chat.history.draft(session.conversation.id) == dear != chat.history.draft(left)
-    assert session.store.take_draft(session.conversation).result() == dear
+    assert session.store.adopt_draft(session.conversation).result() == dear
     chat.history.purge()
     assert session.file(dear.attachments[0]).exists()
     session.send("Dear diary")
     chat.model.answer(session, "Yes?")
-    session.keep_draft(Draft("And"))
-    session.begin()
+    session.save_draft(Draft("And"))
+    session.start_conversation()
     # That one is in the conversation, which can be resumed.
-    assert session.store.take_draft(session.conversation).result() == Draft()
+    assert session.store.adopt_draft(session.conversation).result() == Draft()
 
 
 def test_what_was_written_by_the_last_half_second_survives_a_crash(chat, monkeypatch):
@@ -220,8 +220,8 @@ def test_what_was_written_by_the_last_half_second_survives_a_crash(chat, monkeyp
     monkeypatch.setattr("mmtui.chat.session.time.monotonic", lambda: float(next(clock)))
     chat.session.send("Hello")
     number = chat.model.number
-    chat.session.hear(Piece(number, "One "))
-    chat.session.hear(Piece(number, "two"))
+    chat.session.handle_event(Piece(number, "One "))
+    chat.session.handle_event(Piece(number, "two"))
     kept = History(chat.history.folder).conversation(chat.session.conversation.id)
     assert kept.thread[-1].text == "One two"
 
@@ -230,12 +230,12 @@ def test_a_system_prompt_comes_first_and_is_the_conversation_s(chat):
     session, model = chat.session, chat.model
     session.send("Hi")
     model.answer(session, "Hello.")
-    session.instruct("Be brief.")
+    session.set_system_prompt("Be brief.")
     session.send("And?")
-    assert model.asked[-1][0] == Said("system", "Be brief.")
+    assert model.asked[-1][0] == ChatTurn("system", "Be brief.")
     model.answer(session, "No.")
     assert chat.history.conversation(session.conversation.id).system == "Be brief."
-    session.begin()
+    session.start_conversation()
     assert session.conversation.system == ""
 
 
@@ -243,17 +243,17 @@ def test_versions_are_read_in_turn(chat):
     session, model = chat.session, chat.model
     session.send("Joke")
     model.answer(session, "First.")
-    with pytest.raises(UsageError, match="one version"):
-        session.branch()
+    with pytest.raises(UsageError, match="another version"):
+        session.show_next_version()
     session.regenerate()
     model.answer(session, "Second.")
     session.edit(session.conversation.thread[0].id, "Jokes")
     model.answer(session, "Third.")
-    session.branch()
+    session.show_next_version()
     assert chat.texts == ["Joke", "Second."]
-    session.branch()
+    session.show_next_version()
     assert chat.texts == ["Joke", "First."]
-    session.branch(session.conversation.thread[0])
+    session.show_next_version(session.conversation.thread[0])
     assert chat.texts == ["Jokes", "Third."]
     assert chat.history.conversation(session.conversation.id).thread[0].text == "Jokes"
 
@@ -261,12 +261,12 @@ def test_versions_are_read_in_turn(chat):
 def test_what_was_heard_can_be_corrected(chat):
     session, model = chat.session, chat.model
     with pytest.raises(UsageError, match="no recording"):
-        session.recording()
-    spoken = session.attach_clip(np.zeros(800, np.float32), "a bat")
+        session.conversation.last_recording()
+    spoken = session.store_clip(np.zeros(800, np.float32), "a bat")
     session.send("a cat", (spoken,))
     model.answer(session, "Yes.")
-    message, file = session.recording()
-    session.correct(message, file, "a cat")
+    message, file = session.conversation.last_recording()
+    session.update_transcript(message, file, "a cat")
     (kept,) = chat.history.conversation(session.conversation.id).thread[0].attachments
     assert kept.transcript == "a cat" and chat.history.search("bat") == []
 
@@ -276,32 +276,32 @@ def test_what_can_t_be_heard_is_told_to_who_waits(chat):
     for event in (Failed(2, "no speech model", None), Died("killed", None)):
         model.number = 1
         session.transcribe(np.zeros(800, np.float32), heard.append)
-        session.hear(event)
-    assert heard == [None, None] and session.figures.state == "off"
+        session.handle_event(event)
+    assert heard == [None, None] and session.status.state == "off"
 
 
 def test_a_model_that_is_gone_is_loaded_with_the_next_question(chat):
     session, model = chat.session, chat.model
     session.load()
-    session.hear(Ready(model.number, "smol", 8192, 29, 260))
-    assert session.figures.state == "idle"
-    session.hear(Died("killed", None))
-    assert session.figures.state == "off"
+    session.handle_event(Ready(model.number, "smol", 8192, 29, 260))
+    assert session.status.state == "idle"
+    session.handle_event(Died("killed", None))
+    assert session.status.state == "off"
     number = model.number
     session.send("Hello")
-    assert model.number == number + 2 and session.figures.state == "thinking"
+    assert model.number == number + 2 and session.status.state == "thinking"
     session.stop()
-    assert session.figures.state == "loading"
-    session.hear(Failed(model.number - 1, "no such model", None))
-    assert session.figures.state == "off"
-    session.hear(Ready(number, "old", 1, 1, 1))  # of an earlier request
-    assert session.figures.model == "smol"
+    assert session.status.state == "loading"
+    session.handle_event(Failed(model.number - 1, "no such model", None))
+    assert session.status.state == "off"
+    session.handle_event(Ready(number, "old", 1, 1, 1))  # of an earlier request
+    assert session.status.model == "smol"
 
 
 def test_an_answer_that_repeats_itself_is_stopped_and_told(chat):
     chat.session.send("Go on")
-    event = Answered(chat.model.number, "length", 10, 0, 99, 0.1, 50.0, repeats=True)
-    chat.session.hear(event)
+    event = Completed(chat.model.number, "length", 10, 0, 99, 0.1, 50.0, repeats=True)
+    chat.session.handle_event(event)
     assert chat.notices == ["stopped: the answer was repeating itself"]
     assert chat.session.conversation.thread[-1].state == "stopped"
 
@@ -310,31 +310,31 @@ def test_a_full_context_is_told_once_each_time_that_it_loses_more(chat):
     for dropped, full in ((0, False), (2, False), (2, False), (4, False), (6, True)):
         chat.session.send("And?")
         number = chat.model.number
-        event = Answered(number, "stop", 10, 0, 1, 0.1, 50.0, dropped=dropped, full=full)
-        chat.session.hear(event)
+        event = Completed(number, "stop", 10, 0, 1, 0.1, 50.0, dropped=dropped, full=full)
+        chat.session.handle_event(event)
     assert [notice.split(":")[-1].strip() for notice in chat.notices] == [
         "the oldest 2 turns are left out",
         "the oldest 4 turns are left out",
         "the answer reached the end of the model's context",
         "the oldest 6 turns are left out",
     ]
-    assert chat.session.figures.dropped == 6
+    assert chat.session.status.dropped == 6
 
 
 def test_a_picture_that_is_gone_is_told_and_the_chat_goes_on(chat, cat):
     session, model = chat.session, chat.model
-    attachment = session.keep(attachments.load(cat))
+    attachment = session.store_attachment(attachments.load(cat))
     session.send("What is this?", (attachment,))
     model.answer(session, "A cat.")
     session.file(attachment).unlink()
     session.send("Which colour?")
-    assert model.asked[-1][0] == Said("user", "What is this?")
+    assert model.asked[-1][0] == ChatTurn("user", "What is this?")
     assert "a cat.png is no longer" in chat.notices[-1]
 
 
 def test_a_staged_picture_outlives_the_store_that_can_t_be_written(chat, cat, monkeypatch):
     session, model = chat.session, chat.model
-    attachment = session.keep(attachments.load(cat))
+    attachment = session.store_attachment(attachments.load(cat))
 
     def full(*_: object) -> None:
         raise MmtuiError("the disk is full", "free some space")
@@ -348,6 +348,6 @@ def test_a_staged_picture_outlives_the_store_that_can_t_be_written(chat, cat, mo
 def test_a_recording_is_kept_when_the_model_is_changed_while_it_listens(chat):
     heard: list[str | None] = []
     chat.session.transcribe(np.zeros(16_000, np.float32), heard.append)
-    assert chat.session.is_listening
-    chat.session.switch("other")
-    assert heard == [None] and not chat.session.is_listening
+    assert chat.session.is_transcribing
+    chat.session.switch_model("other")
+    assert heard == [None] and not chat.session.is_transcribing

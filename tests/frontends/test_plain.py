@@ -22,7 +22,7 @@ from mmtui.chat.commands import COMMANDS
 from mmtui.chat.config import Config
 from mmtui.chat.conversation import Attachment, Draft
 from mmtui.chat.history.history import History
-from mmtui.chat.protocol import Answered, Event, Heard, Said
+from mmtui.chat.protocol import ChatTurn, Completed, Event, Transcribed
 from mmtui.chat.session import Session
 from mmtui.errors import MissingError, MmtuiError
 from mmtui.frontends import plain
@@ -87,7 +87,7 @@ def test_a_conversation_goes_on_in_another_process(talk, mmtui, home):
     (found,) = mmtui("history", "list", "--json", env=home).json
     assert found["messages"] == 4
     history = History(Path(home["XDG_DATA_HOME"]) / "mmtui")
-    staged = Attachment(history.keep(b"x"), "image", "draft.png", 1)
+    staged = Attachment(history.add_attachment(b"x"), "image", "draft.png", 1)
     history.save_draft(history.conversation(found["id"]), Draft("And wh", (staged,)))
     history.close()
     run = talk("Hm", arguments=("--resume", found["id"][:8]))
@@ -223,12 +223,12 @@ class Listener(FakeModel):
 
     def transcribe(self, clip) -> int:
         number = super().transcribe(clip)
-        self._events.put(Heard(number, self._hears))
+        self._events.put(Transcribed(number, self._hears))
         return number
 
     def ask(self, *asked, **named) -> int:
         number = super().ask(*asked, **named)
-        self._events.put(Answered(number, "stop", 20, 8, 1, 0.1, 50.0))
+        self._events.put(Completed(number, "stop", 20, 8, 1, 0.1, 50.0))
         return number
 
 
@@ -276,7 +276,7 @@ def test_enter_ends_a_recording_which_is_heard_and_said(speak):
     assert "recording, Enter ends it, 15 s at the most" in spoken.err and "\r" not in spoken.err
     assert "heard: tell a joke" in spoken.err and "attached: voice.wav" in spoken.err
     assert len(spoken.model.clips[0]) == 32_000
-    assert spoken.model.asked == [(Said("user", "tell a joke\nPlease."),)]
+    assert spoken.model.asked == [(ChatTurn("user", "tell a joke\nPlease."),)]
 
 
 def test_a_recording_ends_by_itself_and_the_next_line_is_a_message(speak):
@@ -300,7 +300,7 @@ def test_lines_are_read_in_any_encoding(speak):
 
 def test_words_that_end_a_recording_are_the_next_message(speak):
     spoken = speak("/record\nPlease.\n")
-    assert spoken.model.asked == [(Said("user", "tell a joke\nPlease."),)]
+    assert spoken.model.asked == [(ChatTurn("user", "tell a joke\nPlease."),)]
 
 
 def test_a_microphone_that_is_missing_or_unplugged_is_told_before_enter(speak):
@@ -311,7 +311,7 @@ def test_a_microphone_that_is_missing_or_unplugged_is_told_before_enter(speak):
     gone = Recording(2.0, MissingError("the microphone is gone", "plug it in again"))
     spoken = speak("/record\n", then="Please.\n", recording=gone)
     assert "error: the microphone is gone\nhint: plug it in again" in spoken.err
-    assert spoken.model.asked == [(Said("user", "tell a joke\nPlease."),)]
+    assert spoken.model.asked == [(ChatTurn("user", "tell a joke\nPlease."),)]
 
 
 def test_ctrl_c_throws_a_recording_away(speak):
@@ -319,7 +319,7 @@ def test_ctrl_c_throws_a_recording_away(speak):
     recording.interrupts = True
     spoken = speak("/record\n", then="Please.\n", recording=recording)
     assert "thrown away" in spoken.err and spoken.model.clips == []
-    assert spoken.model.asked == [(Said("user", "Please."),)]
+    assert spoken.model.asked == [(ChatTurn("user", "Please."),)]
 
 
 def test_silence_is_told_and_not_attached(speak):

@@ -21,7 +21,7 @@ class AttachmentStore:
         sha256 = hashlib.sha256(data).hexdigest()
         path = self._path(sha256)
         if path.exists():
-            path.touch()  # wanted again: `remove_unnamed` must not take it
+            path.touch()  # wanted again: `remove_unreferenced` must not take it
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as aside:
@@ -35,7 +35,7 @@ class AttachmentStore:
             raise InputError(f"{attachment.name} is no longer among the stored attachments")
         return path
 
-    def remove_unnamed(self, named: Set[str], before: float) -> None:
+    def remove_unreferenced(self, named: Set[str], before: float) -> None:
         """Delete files whose SHA-256 is not among `named`, and that are older than `before`."""
         for file in self._folder.glob("??/*"):
             with suppress(FileNotFoundError):  # another instance may be at it, too

@@ -23,7 +23,7 @@ BUSY_S = 5.0  # how long to wait while another program holds the file
 _MIN_FREE = 1 << 20  # bytes; with less, the disk counts as full
 
 Row = tuple[Any, ...]
-Tell = Callable[[str, str | None], object]  # a message, and a hint or None
+Notify = Callable[[str, str | None], object]  # a message, and a hint or None
 T = TypeVar("T")
 
 
@@ -41,18 +41,18 @@ class Database:
     Every method raises HistoryError if the file can't be read or written.
     """
 
-    def __init__(self, folder: Path | None, tell: Tell, busy_s: float = BUSY_S) -> None:
+    def __init__(self, folder: Path | None, notify: Notify, busy_s: float = BUSY_S) -> None:
         """Open the file in `folder`, or a database in memory if it is None.
 
         Args:
             folder: Where the file is, or is to be.
-            tell: Gets what was found and repaired.
+            notify: Called with a message and a hint when damage was found and repaired.
             busy_s: How long to wait while another program holds the file.
 
         Raises:
             HistoryError: The file can't be opened, or a newer mmtui wrote it.
         """
-        self._folder, self._tell, self._busy_s = folder, tell, busy_s
+        self._folder, self._notify, self._busy_s = folder, notify, busy_s
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         self._is_salvaged = False
         with translated_errors(folder):
@@ -127,7 +127,7 @@ class Database:
         if saved is None:
             raise error
         kept = self._file if self.is_readonly else saved.damaged
-        self._tell(
+        self._notify(
             f"the history in {self._folder} was damaged: what could be read was copied into a new"
             f" file, with a new search index (messages: {saved.messages}, conversations:"
             f" {saved.conversations})",

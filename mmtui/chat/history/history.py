@@ -19,7 +19,7 @@ from platformdirs import user_data_path
 from mmtui.chat.conversation import Attachment, Conversation, Draft, Message
 from mmtui.chat.history import rows
 from mmtui.chat.history.attachment_store import AttachmentStore
-from mmtui.chat.history.database import BUSY_S, Database, Row, Tell, translated_errors
+from mmtui.chat.history.database import BUSY_S, Database, Notify, Row, translated_errors
 from mmtui.chat.history.salvage import DAMAGED
 from mmtui.chat.history.schema import INDEX_MESSAGES
 from mmtui.chat.history.search import make_snippet, split_terms
@@ -61,26 +61,29 @@ class History:
     """
 
     def __init__(
-        self, folder: Path | None = None, tell: Tell = _ignore, busy_s: float = BUSY_S
+        self,
+        folder: Path | None = None,
+        notify: Notify = _ignore,
+        busy_timeout_s: float = BUSY_S,
+        is_in_memory: bool = False,
     ) -> None:
-        """Open the store, or begin one.
+        """Open the store, or create it.
 
         Args:
-            folder: The user's data directory if left out.
-            tell: Gets what was found damaged, and repaired, with a hint.
-            busy_s: How long to wait while another program holds the store.
+            folder: Where the store is; by default the user's data folder.
+            notify: Called with a message and a hint when damage was found and repaired.
+            busy_timeout_s: How long to wait while another program locks the store, in seconds.
+            is_in_memory: Keep everything in memory, and write nothing to `folder`.
 
         Raises:
-            MmtuiError: It can't be opened, or a newer mmtui wrote it; it is left untouched then.
+            MmtuiError: The store can't be opened, or a newer mmtui wrote it. It is left unchanged.
         """
-        self._open(folder or user_data_path("mmtui"), tell, busy_s)
-
-    def _open(self, folder: Path, tell: Tell, busy_s: float, is_in_memory: bool = False) -> None:
-        self.folder, self._tell = folder, tell
-        self._database = Database(None if is_in_memory else folder, tell, busy_s)
-        self._attachments = AttachmentStore(folder / "attachments")
+        self.folder = folder or user_data_path("mmtui")
+        self._notify = notify
+        self._database = Database(None if is_in_memory else self.folder, notify, busy_timeout_s)
+        self._attachments = AttachmentStore(self.folder / "attachments")
         # Held by the first instance that types.
-        self._drafting = FileLock(folder / "drafting.lock", thread_local=False)
+        self._drafting = FileLock(self.folder / "drafting.lock", thread_local=False)
 
     @property
     def is_readonly(self) -> bool:
@@ -156,8 +159,8 @@ class History:
             (conversation.system, conversation.head, conversation.id),
         )
 
-    def take_back(self, conversation: Conversation, id: str, draft: Draft) -> None:
-        """Remove a message and its answers, of which a draft was made."""
+    def retract(self, conversation: Conversation, id: str, draft: Draft) -> None:
+        """Delete a message and its replies, and save it as a draft."""
         self.save_draft(conversation, draft)
         self.update(conversation)
         self.rename(conversation.id, conversation.title)
@@ -198,7 +201,7 @@ class History:
         with translated_errors(self.folder):
             if any(self.folder.glob(DAMAGED)):
                 return
-            self._attachments.remove_unnamed(self.named_files(), before)
+            self._attachments.remove_unreferenced(self.referenced_files(), before)
 
     def save_draft(self, conversation: Conversation, draft: Draft) -> None:
         self._claim_drafting()
@@ -213,7 +216,7 @@ class History:
             ),
         )  # fmt: skip
 
-    def keep(self, data: bytes) -> str:
+    def add_attachment(self, data: bytes) -> str:
         """Store the bytes of an attachment; returns their SHA-256. Any thread may call it."""
         with translated_errors(self.folder):
             return self._attachments.add(data)
@@ -244,7 +247,7 @@ class History:
         )
         return rows.to_conversation(row, messages, attachments)
 
-    def named_files(self) -> set[str]:
+    def referenced_files(self) -> set[str]:
         """The SHA-256 of every attachment of a message or a draft."""
         # Drafts first: what is sent meanwhile is then among the messages.
         named: set[str] = set()
@@ -252,8 +255,8 @@ class History:
             named.update(re.findall("[0-9a-f]{64}", rows.to_text(staged)))
         return named | {sha for (sha,) in self._database.read("SELECT sha256 FROM attachments")}
 
-    def said(self, limit: int = 100) -> list[str]:
-        """What the user said last, the oldest first."""
+    def recent_prompts(self, limit: int = 100) -> list[str]:
+        """Return the last messages of the user in any conversation, the oldest first."""
         found = self._database.read(
             "SELECT text FROM messages WHERE role = 'user' AND text != ''"
             " ORDER BY number DESC LIMIT ?",
@@ -265,7 +268,7 @@ class History:
         found = self._database.read("SELECT draft, staged FROM conversations WHERE id = ?", (id,))
         return rows.to_draft(*found[0]) if found else Draft()
 
-    def left_draft(self) -> tuple[str, Draft] | None:
+    def unsent_draft(self) -> tuple[str, Draft] | None:
         """The draft of the chat begun last, and that chat's id, for another chat to take over.
 
         None if it was sent, or may be soon: another instance is typing.
@@ -356,7 +359,7 @@ class History:
         if self.is_readonly or not self._database.read(lacking):
             return False
         self._database.write(lambda run: run(INDEX_MESSAGES))
-        self._tell("the search index was damaged, and has been rebuilt", None)
+        self._notify("the search index was damaged, and has been rebuilt", None)
         return True
 
     def _summarize(self, id: str, title: object, updated: object, snippet: str = "") -> Summary:

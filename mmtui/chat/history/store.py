@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from mmtui.chat.conversation import Attachment, Conversation, Draft, Message
+from mmtui.chat.history.failover import FailoverHistory, Write, WriteFailure
 from mmtui.chat.history.history import History, Summary
-from mmtui.chat.history.keeping import Keeping, Trouble, Write
 from mmtui.chat.notice import Notice
 from mmtui.errors import MmtuiError, UsageError, explain
 
@@ -28,19 +28,19 @@ class Store:
     def __init__(
         self,
         history: History | None,
-        tell: Callable[[Notice], object],
+        notify: Callable[[Notice], object],
         reopen: Callable[[], History] | None = None,
     ) -> None:
-        """The arguments are those of `Keeping`; `tell` is called in the thread that writes."""
-        self._tell = tell
+        """Take the arguments of `FailoverHistory`; `notify` is called in the writing thread."""
+        self._notify = notify
         self._thread = ThreadPoolExecutor(1, "history")
-        self._keeping = self._thread.submit(Keeping, history, tell, reopen).result()
+        self._history = self._thread.submit(FailoverHistory, history, notify, reopen).result()
         self._retried: Future[bool] | None = None
 
     @property
-    def trouble(self) -> Trouble | None:
+    def failure(self) -> WriteFailure | None:
         """Why something is not in the history."""
-        return self._keeping.trouble
+        return self._history.failure
 
     # Writing
 
@@ -68,49 +68,49 @@ class Store:
             ("draft", conversation.id),
         )
 
-    def take_back(self, conversation: Conversation, id: str, draft: Draft) -> None:
+    def retract(self, conversation: Conversation, id: str, draft: Draft) -> None:
         """A message and its answers become the draft that they came from."""
         outline = conversation.outline()
         whole = conversation.snapshot()
-        self._write(whole, lambda history: history.take_back(outline, id, draft))
+        self._write(whole, lambda history: history.retract(outline, id, draft))
 
-    def keep(self, data: bytes) -> str:
+    def add_attachment(self, data: bytes) -> str:
         """Store the bytes of an attachment; returns their SHA-256. Waits; any thread may call it.
 
         Raises MmtuiError if there is no place for them.
         """
-        return self._thread.submit(self._keeping.keep, data).result()
+        return self._thread.submit(self._history.add_attachment, data).result()
 
     def change(self, id: str, write: Callable[[History], T]) -> "Future[T]":
         """Change any conversation, in the history itself."""
-        return self._thread.submit(self._keeping.change, id, write)
+        return self._thread.submit(self._history.change, id, write)
 
-    def take_draft(self, taker: Conversation) -> "Future[Draft]":
+    def adopt_draft(self, taker: Conversation) -> "Future[Draft]":
         """What was typed and not sent in the chat before, for a new one."""
-        return self._thread.submit(self._keeping.take_draft, taker.outline())
+        return self._thread.submit(self._history.adopt_draft, taker.outline())
 
     def flush(self) -> "Future[None]":
         """Is done when everything until now is written."""
         return self._thread.submit(lambda: None)
 
-    async def written(self) -> None:
+    async def wait_until_written(self) -> None:
         """Wait until what was said would survive a crash, unless that takes long."""
-        if self.trouble is None:
+        if self.failure is None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.wrap_future(self.flush()), WRITTEN_S)
 
     def retry(self) -> None:
         """Try to write what could not be written, if there is anything."""
-        if self.trouble is not None and (self._retried is None or self._retried.done()):
-            self._retried = self._thread.submit(self._keeping.catch_up)
+        if self.failure is not None and (self._retried is None or self._retried.done()):
+            self._retried = self._thread.submit(self._history.catch_up)
 
     def purge(self) -> None:
         """Delete for good what was deleted a day ago."""
-        self._thread.submit(self._keeping.purge)
+        self._thread.submit(self._history.purge)
 
-    def close(self) -> Trouble | None:
+    def close(self) -> WriteFailure | None:
         """Write everything; what can't be written stays in a folder, which is told."""
-        left = self._thread.submit(self._keeping.close)
+        left = self._thread.submit(self._history.close)
         self._thread.shutdown()
         return left.result()
 
@@ -123,30 +123,30 @@ class Store:
         """
 
         def find() -> Found:
-            found = id or self._keeping.latest()
+            found = id or self._history.latest()
             if found is None:
                 raise UsageError("there is no conversation to resume", "begin one: mmtui")
-            return self._keeping.conversation(found)
+            return self._history.conversation(found)
 
         return self._thread.submit(find)
 
     def search(self, words: str, limit: int = 100) -> "Future[list[Summary]]":
         """Conversations in which all these words occur; all without any."""
-        return self._thread.submit(self._keeping.search, words, limit)
+        return self._thread.submit(self._history.search, words, limit)
 
-    def said(self) -> "Future[list[str]]":
+    def recent_prompts(self) -> "Future[list[str]]":
         """What the user said last, in any conversation, the oldest first."""
-        return self._thread.submit(self._keeping.said)
+        return self._thread.submit(self._history.recent_prompts)
 
     def file(self, attachment: Attachment) -> Path:
         """Where an attachment is. Raises InputError if it is gone. Any thread may call it."""
-        return self._keeping.file(attachment)
+        return self._history.file(attachment)
 
     def _write(self, whole: Conversation, write: Write, key: object = None) -> None:
-        self._thread.submit(self._keeping.write, write, whole, key).add_done_callback(self._check)
+        self._thread.submit(self._history.write, write, whole, key).add_done_callback(self._check)
 
     def _check(self, written: "Future[None]") -> None:
         """What fails otherwise than by the disk must not pass unseen."""
         if (error := written.exception()) is not None:
             known = explain(error) if isinstance(error, Exception) else MmtuiError(repr(error))
-            self._tell(Notice(str(known), known.hint))
+            self._notify(Notice(str(known), known.hint))

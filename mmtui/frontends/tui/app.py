@@ -22,7 +22,7 @@ from mmtui.chat import clipboard, protocol
 from mmtui.chat.commands import COMMANDS
 from mmtui.chat.config import Config
 from mmtui.chat.conversation import Draft
-from mmtui.chat.model import Model, ModelPort
+from mmtui.chat.model_process import ModelPort, ModelProcess
 from mmtui.chat.notice import Notice
 from mmtui.chat.session import Session
 from mmtui.errors import MmtuiError
@@ -70,8 +70,8 @@ class ChatApp(App[None]):
         self.unsaved: Notice | None = None  # where the end of the chat is, after it ended
         self._chat: ChatScreen | None = None
         self._microphone, self._speaker = microphone or SystemMicrophone(), speaker or play
-        model = model or Model(config.model, self._heard, config.engine)
-        self.session = Session.opened(model, folder, config, self._told)
+        model = model or ModelProcess(config.model, self._heard, config.engine)
+        self.session = Session.open(model, folder, config, self._told)
 
     async def on_event(self, event: Event) -> None:
         """Input is handled in its order. What is pasted is cleaned before any widget gets it."""
@@ -97,11 +97,11 @@ class ChatApp(App[None]):
         draft, sent, store = Draft(), [], self.session.store
         try:
             if self._resume is None:
-                draft = await wrap_future(store.take_draft(self.session.conversation))
+                draft = await wrap_future(store.adopt_draft(self.session.conversation))
             else:
                 id = None if self._resume == "latest" else self._resume
-                draft = self.session.take(*await wrap_future(store.find(id)))
-            sent = await wrap_future(store.said())
+                draft = self.session.open_conversation(*await wrap_future(store.find(id)))
+            sent = await wrap_future(store.recent_prompts())
         except MmtuiError as error:
             self._told(Notice(str(error), error.hint))
         typed = self.terminal.typed

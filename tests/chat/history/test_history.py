@@ -33,7 +33,9 @@ def saved(history: History, *texts: str) -> Conversation:
 
 
 def picture(history: History, data: bytes = b"pixels", transcript: str = "") -> Attachment:
-    return Attachment(history.keep(data), "image", "a cat.jpg", len(data), "9 x 9", transcript)
+    return Attachment(
+        history.add_attachment(data), "image", "a cat.jpg", len(data), "9 x 9", transcript
+    )
 
 
 def alter(history: History, statement: str, *values: object) -> None:
@@ -156,7 +158,10 @@ def test_what_is_attached_and_not_sent_yet_is_not_purged(history):
 def test_what_the_user_said_last_comes_in_order(history):
     saved(history, "one", "not this", "two")
     saved(history, "three")
-    assert history.said() == ["one", "two", "three"] and history.said(2) == ["two", "three"]
+    assert history.recent_prompts() == ["one", "two", "three"] and history.recent_prompts(2) == [
+        "two",
+        "three",
+    ]
 
 
 def test_drafts_are_kept_beside_the_messages(history):
@@ -168,7 +173,7 @@ def test_drafts_are_kept_beside_the_messages(history):
     history.save_draft(unsent, dear)
     assert history.latest() == unsent.id and history.draft(unsent.id).text == "Dear"
     assert [s.id for s in history.newest()] == [conversation.id]
-    assert History(history.folder).left_draft() is None  # it is still being typed
+    assert History(history.folder).unsent_draft() is None  # it is still being typed
     history.save_draft(unsent, Draft("", dear.attachments))
     assert history.latest() == unsent.id
     history.save_draft(unsent, Draft())
@@ -176,7 +181,7 @@ def test_drafts_are_kept_beside_the_messages(history):
 
 
 def test_a_draft_of_a_chat_without_words_is_kept_for_a_month(history):
-    unsent, sha256 = Conversation(), history.keep(b"a picture")
+    unsent, sha256 = Conversation(), history.add_attachment(b"a picture")
     history.save_draft(unsent, Draft("", (Attachment(sha256, "image", "a.png", 9),)))
     history.purge()
     assert history.draft(unsent.id).attachments and list(history.folder.glob("attachments/??/*"))
@@ -310,7 +315,7 @@ def test_an_impossible_value_costs_no_more_than_its_row(tmp_path, column):
         loaded = again.conversation(touched.id)
         assert len(loaded) == 5 and len(to_json(loaded)) and len(to_markdown(loaded))
         again.draft(touched.id)
-        again.said()
+        again.recent_prompts()
         assert again.latest() in (touched.id, other.id)
         for file in loaded.thread[-1].attachments:
             with suppress(InputError):
@@ -327,7 +332,7 @@ def test_parents_that_are_missing_or_make_a_circle_leave_every_message_in_reach(
     alter(history, "UPDATE conversations SET head = 'nobody'")
     again = history.conversation(conversation.id)
     assert [message.id for message in again.thread] == [first, second, third, fourth]
-    again.turn_to(first)
+    again.show_branch(first)
     assert again.head == fourth
 
 
@@ -340,7 +345,7 @@ def test_bytes_that_are_no_utf_8_are_replaced(history):
         alter(history, statement)
     assert history.newest()[0].title == "caf\N{REPLACEMENT CHARACTER}"
     assert history.conversation(conversation.id).thread[0].text == "caf\N{REPLACEMENT CHARACTER}"
-    assert history.said() == ["caf\N{REPLACEMENT CHARACTER}"]
+    assert history.recent_prompts() == ["caf\N{REPLACEMENT CHARACTER}"]
 
 
 def test_a_chat_in_use_may_be_renamed_and_deleted_elsewhere(history):

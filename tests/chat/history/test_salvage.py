@@ -18,7 +18,7 @@ PAGE = 4096
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with 40 conversations of 10 messages, some of which fill several pages."""
     history = History(tmp_path_factory.mktemp("whole"))
-    sha256 = history.keep(b"pixels")
+    sha256 = history.add_attachment(b"pixels")
     for number in range(40):
         conversation = Conversation()
         for at in range(10):
@@ -55,7 +55,7 @@ def root(store: Path, name: str) -> int:
 
 
 def read_all(store: Path, told: list[str]) -> list[Conversation]:
-    history = History(store, tell=lambda *said: told.append("\n".join(filter(None, said))))
+    history = History(store, notify=lambda *said: told.append("\n".join(filter(None, said))))
     found = [history.conversation(found.id) for found in history.newest(1000)]
     history.search("message")
     history.latest()

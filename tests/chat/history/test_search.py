@@ -118,7 +118,7 @@ def test_the_words_of_an_old_history_are_indexed(tmp_path):
 
 def test_an_index_that_lacks_messages_is_rebuilt_and_told(tmp_path):
     told: list[str] = []
-    history = History(tmp_path, tell=lambda text, _: told.append(text))
+    history = History(tmp_path, notify=lambda text, _: told.append(text))
     say(history, "Hi", "volcanoes")
     with closing(sqlite3.connect(tmp_path / "history.sqlite")) as database, database:
         database.execute("DELETE FROM words")

@@ -10,7 +10,7 @@ from textual.widgets import Markdown
 from user import NO_MICROPHONE, FakeMicrophone, awaited, opened, staged
 
 from mmtui.chat.history.history import History
-from mmtui.chat.protocol import Answered, Died, Failed, Heard, Progress, Said
+from mmtui.chat.protocol import ChatTurn, Completed, Died, Failed, Progress, Transcribed
 from mmtui.frontends.tui.screens.help import HelpScreen
 from mmtui.frontends.tui.screens.history import HistoryScreen
 from mmtui.frontends.tui.screens.picker import FileTree, Picker
@@ -31,7 +31,7 @@ async def test_a_question_is_typed_and_its_answer_streams_as_markdown(store):
     async with opened(store) as user:
         await user.types("Hello", "ctrl+j")
         await user.types("you", "enter")
-        assert user.model.asked == [(Said("user", "Hello\nyou"),)]
+        assert user.model.asked == [(ChatTurn("user", "Hello\nyou"),)]
         assert user.composer.text == "" and "thinking" in user.screen
         await user.is_answered("**Hi** ", "there", stop=None)
         assert "Hi there" in user.screen and "writing" in user.screen
@@ -87,7 +87,7 @@ async def test_esc_stops_the_answer_keeps_what_there_is_and_the_draft(store):
         await user.is_answered("two")
         assert user.texts[-1] == "One, "
         await user.press("f7")
-        assert user.model.asked[-1] == (Said("user", "Count"), Said("assistant", "One, "))
+        assert user.model.asked[-1] == (ChatTurn("user", "Count"), ChatTurn("assistant", "One, "))
         await user.is_answered("two.")
         assert user.texts[-1] == "One, two." and "stopped" not in user.screen
 
@@ -237,11 +237,11 @@ async def test_speech_lands_in_the_prompt_and_is_sent_by_the_user(store):
         assert user.chat.query_one(Meter).has_class("-on") and "recording" in user.screen
         await user.press("f4")
         assert len(user.model.clips[-1]) == 32_000 and "listening" in user.screen
-        await user.hears(Heard(user.model.number, "tell me a joke"))
+        await user.hears(Transcribed(user.model.number, "tell me a joke"))
         assert user.composer.text == "Please: tell me a joke" and user.model.asked == []
         assert staged(user) == ["voice.wav"]
         await user.press("enter")
-        assert user.model.asked[-1] == (Said("user", "Please: tell me a joke"),)
+        assert user.model.asked[-1] == (ChatTurn("user", "Please: tell me a joke"),)
         kept = History(store).search("joke")
         assert len(kept) == 1
 
@@ -276,7 +276,7 @@ async def test_silence_and_a_missing_microphone_are_told(store):
         microphone._seconds, microphone._error = 2.0, None
         await user.press("f4")
         await user.press("f4")
-        await user.hears(Heard(user.model.number, ""))
+        await user.hears(Transcribed(user.model.number, ""))
         assert "no speech found" in user.told[-1]
         assert staged(user) == [] and user.composer.text == ""
 
@@ -322,7 +322,7 @@ async def test_keys_may_follow_each_other_while_an_answer_ends(store):
             for key in ("escape", "f5") if number % 2 else ("f5", "escape", "f5"):
                 user.app.post_message(Key(key, None))
             if number % 2 == 0:
-                user.app._heard(Answered(user.model.number, "stop", 20, 8, 1, 0.1, 50.0))
+                user.app._heard(Completed(user.model.number, "stop", 20, 8, 1, 0.1, 50.0))
             await user.settle()
         await user.is_answered("Hello.")
         assert user.texts == ["Hello", "Hello."]
@@ -464,7 +464,7 @@ async def test_commands_do_what_keys_do(store, tmp_path):
     async with opened(store) as user:
         await user.types("/system Be brief.", "enter")
         await user.types("Hi", "enter")
-        assert user.model.asked[-1][0] == Said("system", "Be brief.")
+        assert user.model.asked[-1][0] == ChatTurn("system", "Be brief.")
         await user.is_answered("1. So:\n\n   ~~~python\n   code()\n   ~~~\n")
         for command in (
             "/rename Talk", f"/export {file}", "/copy code", "/sampling temperature=0.5",

@@ -10,7 +10,7 @@ from user import NO_MICROPHONE, FakeMicrophone, awaited, opened
 
 from mmtui.chat import clipboard
 from mmtui.chat.commands import COMMANDS
-from mmtui.chat.protocol import Said
+from mmtui.chat.protocol import ChatTurn
 from mmtui.frontends.tui.screens.chat.commands import Commands
 from mmtui.frontends.tui.screens.dialogs import ChoiceDialog, TextDialog
 from mmtui.frontends.tui.screens.history import HistoryScreen
@@ -110,7 +110,7 @@ async def test_what_a_command_needs_is_asked_for(tmp_path, monkeypatch):
         await user.paste("\x1b]0;x\x07")
         assert "\x1b" not in user.app.screen.query_one(TextArea).text
         await answers(user, TextDialog, "Hey")
-        assert user.model.asked[-1] == (Said("user", "Hey"),)
+        assert user.model.asked[-1] == (ChatTurn("user", "Hey"),)
         await user.is_answered("Yes?")
         await user.press("f9")
         await answers(user, TextDialog, "Be brief.")
@@ -144,7 +144,7 @@ async def test_themes_are_switched(tmp_path):
 async def test_versions_are_turned_to(tmp_path):
     async with opened(tmp_path) as user:
         await user.press("ctrl+g")
-        assert "one version of everything" in user.told[-1]
+        assert "another version" in user.told[-1]
         await ask(user, "Joke", "First.")
         await user.press("f5")
         await user.is_answered("Second.")

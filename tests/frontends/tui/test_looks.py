@@ -47,7 +47,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         shown = ()
         if title == TITLES[0]:
             data = photo.read_bytes()
-            shown = (Attachment(history.keep(data), "image", photo.name, 234_567, "400 x 300"),)
+            shown = (
+                Attachment(history.add_attachment(data), "image", photo.name, 234_567, "400 x 300"),
+            )
         history.save(conversation, conversation.say(title, shown))
         answer = conversation.answer()
         answer.text, answer.state = ANSWER, "complete"

@@ -10,7 +10,7 @@ from user import awaited, opened, staged
 
 from mmtui.chat import attachments
 from mmtui.chat.history.history import History
-from mmtui.chat.protocol import Heard
+from mmtui.chat.protocol import Transcribed
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ async def test_a_recording_that_a_message_names_is_heard_and_said_before_it(tmp_
         await user.press("enter")
         await user.types("more")
         assert not user.model.asked
-        await user.hears(Heard(user.model.number, "a cat"))
+        await user.hears(Transcribed(user.model.number, "a cat"))
         assert asked(user) == (f"a cat\nIs {memo} about {cat}?", 1)
         assert user.composer.text == "more"
 
@@ -60,7 +60,7 @@ async def test_a_message_whose_files_can_t_be_read_is_back_in_the_prompt(tmp_pat
             user.composer.put(question)
             await user.press("enter")
             if user.model.clips:
-                await user.hears(Heard(user.model.number, ""))
+                await user.hears(Transcribed(user.model.number, ""))
             assert user.composer.text == question and not user.model.asked
         neither, silent = user.told
         assert "neither a picture nor a recording" in neither
@@ -106,7 +106,7 @@ async def test_what_waits_for_its_file_is_in_the_draft(tmp_path, cat, monkeypatc
             await user.app.type_ahead.drained()
             assert user.composer.text == "" and not user.model.asked
             await user.chat.save_draft()
-            await user.app.session.store.written()
+            await user.app.session.store.wait_until_written()
             history = History(tmp_path / "store")
             assert history.draft(history.latest()).text == f"what is in {cat}?"
         finally:

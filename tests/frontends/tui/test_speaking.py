@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from user import NO_MICROPHONE, FakeMicrophone, FakeSpeaker, awaited, opened
 
-from mmtui.chat.protocol import Failed, Heard
+from mmtui.chat.protocol import Failed, Transcribed
 from mmtui.errors import MissingError
 from mmtui.frontends.tui.widgets.chips import Chip
 from mmtui.pipeline import input_files
@@ -17,7 +17,7 @@ from mmtui.pipeline import input_files
 async def speak(user, text: str) -> None:
     await user.press("f4")
     await user.press("f4")
-    await user.hears(Heard(user.model.number, text))
+    await user.hears(Transcribed(user.model.number, text))
 
 
 def labels(user) -> list[str]:
@@ -32,17 +32,17 @@ async def test_a_recording_is_heard_again(tmp_path):
         await speak(user, "a bat")
         user.chat.query_one(Chip).focus()
         await user.press("ctrl+e")
-        await user.hears(Heard(user.model.number, "a cat"))
+        await user.hears(Transcribed(user.model.number, "a cat"))
         assert labels(user) == ["a cat"] and user.composer.text == "a bat a cat"
         user.composer.focus()
         await user.press("enter")
         await user.is_answered("Yes.")
         await user.types("/transcribe", "enter")
         assert len(user.model.clips) == 3 and len(user.model.clips[-1]) == 32_000
-        await user.hears(Heard(user.model.number, "a hat"))
+        await user.hears(Transcribed(user.model.number, "a hat"))
         assert labels(user) == ["a hat"] and "a hat" in user.screen
         await user.types("/transcribe", "enter")
-        await user.hears(Heard(user.model.number, ""))
+        await user.hears(Transcribed(user.model.number, ""))
         assert "no speech found" in user.told[-1] and labels(user) == ["a hat"]
     async with opened(tmp_path, resume="latest") as user:
         assert labels(user) == ["a hat"]
@@ -56,7 +56,7 @@ async def test_a_recording_that_could_not_be_heard_is_kept(tmp_path):
         await user.hears(Failed(user.model.number, "no speech model", "use smol"))
         assert "no speech model" in user.told[-1] and labels(user) == [""]
         await user.types("/transcribe", "enter")
-        await user.hears(Heard(user.model.number, "at last"))
+        await user.hears(Transcribed(user.model.number, "at last"))
         assert labels(user) == ["at last"] and user.composer.text == "at last"
 
 
@@ -115,7 +115,7 @@ async def test_the_level_and_what_is_left_are_shown_and_an_unplugged_microphone_
             await user.settle()
         assert "the microphone is gone" in user.told[-1] and recording.finished
         assert "s left" not in user.screen
-        await user.hears(Heard(user.model.number, "what came before"))
+        await user.hears(Transcribed(user.model.number, "what came before"))
         assert user.composer.text == "what came before"  # nothing is lost
 
 
@@ -179,7 +179,7 @@ async def test_what_is_heard_again_after_its_chip_is_gone_is_nothing(tmp_path):
         user.chat.query_one(Chip).focus()
         await user.press("ctrl+e")
         await user.press("delete")
-        await user.hears(Heard(user.model.number, "a cat"))
+        await user.hears(Transcribed(user.model.number, "a cat"))
         assert labels(user) == [] and user.composer.text == "a bat"
 
 
@@ -190,6 +190,6 @@ async def test_nothing_is_sent_while_a_recording_is_being_heard(tmp_path):
         await user.press("f4")
         await user.types("What", "enter")
         assert "still being read" in user.told[-1] and user.composer.text == "What"
-        await user.hears(Heard(user.model.number, "is this?"))
+        await user.hears(Transcribed(user.model.number, "is this?"))
         await user.press("enter")
         assert user.texts[0] == "What is this?" and labels(user) == ["is this?"]

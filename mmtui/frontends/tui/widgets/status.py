@@ -3,7 +3,7 @@
 from textual.content import Content
 from textual.widgets import Static
 
-from mmtui.chat.figures import Figures
+from mmtui.chat.status import ModelStatus
 from mmtui.text import one_line
 
 WORDS = {"idle": "ready", "off": "not loaded"}
@@ -13,7 +13,7 @@ class Status(Static):
     def __init__(self) -> None:
         super().__init__("", id="status", markup=False)
 
-    def show(self, figures: Figures, note: str = "", unsaved: str = "") -> None:
+    def show(self, figures: ModelStatus, note: str = "", unsaved: str = "") -> None:
         """Show the figures.
 
         Args:

@@ -11,7 +11,7 @@ from textual.screen import Screen
 
 from mmtui import paths
 from mmtui.chat.conversation import Draft, Kind, Message
-from mmtui.chat.export import write
+from mmtui.chat.export import text_to_copy, write
 from mmtui.chat.notice import Notice
 from mmtui.chat.session import Session
 from mmtui.errors import UsageError
@@ -125,11 +125,11 @@ class Commands:
         self._session.continue_()
 
     async def do_branch(self, _: str) -> None:
-        self._session.branch()
+        self._session.show_next_version()
         await self._chat.show_thread()
 
     def do_copy(self, what: str) -> None:
-        self._chat.copy(self._session.to_copy(what))
+        self._chat.copy(text_to_copy(self._session.conversation, what))
 
     def do_model(self, name: str) -> None:
         if name:
@@ -138,37 +138,37 @@ class Commands:
             self._chat.run_in_thread(_list_models, self._choose_model)
 
     def _choose_model(self, models: list[tuple[str, str]]) -> None:
-        self._ask(ChoiceDialog("Model", models, self._session.figures.model), self._switch_model)
+        self._ask(ChoiceDialog("Model", models, self._session.status.model), self._switch_model)
 
     def _switch_model(self, name: str, typed: str = "") -> None:
         """Switch to another model, unless none of that name is found."""
 
         def switch(_: object) -> None:
             self._chat.stop_answer()
-            self._session.switch(name)
+            self._session.switch_model(name)
 
         self._chat.run_in_thread(partial(_find_model, name), switch, typed)
 
     def do_sampling(self, text: str) -> None:
         if text:
-            self._session.sample(text)
+            self._session.set_sampling(text)
             self._chat.show_notice(Notice(self._session.sampling, is_error=False))
         else:
             self._ask(TextDialog("Sampling", self._session.sampling), self.do_sampling)
 
     def do_system(self, text: str) -> None:
         if text:
-            self._session.instruct(text)
+            self._session.set_system_prompt(text)
         else:
             system = self._session.conversation.system
             dialog = TextDialog("System prompt", system, may_be_empty=True)
-            self._ask(dialog, self._session.instruct)
+            self._ask(dialog, self._session.set_system_prompt)
 
     # Conversations
 
     async def do_new(self, _: str) -> None:
         await self._chat.save_draft()
-        self._session.begin()
+        self._session.start_conversation()
         await self._chat.show_conversation()
 
     def do_history(self, words: str) -> None:
@@ -178,7 +178,7 @@ class Commands:
         if id:
             await self._chat.save_draft()
             found = await wrap_future(self._session.store.find(id))
-            await self._chat.show_conversation(self._session.take(*found))
+            await self._chat.show_conversation(self._session.open_conversation(*found))
         else:
             self.do_history("")
 

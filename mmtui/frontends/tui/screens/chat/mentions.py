@@ -32,7 +32,7 @@ class Mentions:
 
         def load() -> list[tuple[Attachment, "Clip | None"]]:
             loaded = [attachments.load(file) for file in files]
-            return [(self._session.keep(file), file.clip) for file in loaded]
+            return [(self._session.store_attachment(file), file.clip) for file in loaded]
 
         self._screen.run_in_thread(load, partial(self._transcribe_and_send, text, ()), text)
 

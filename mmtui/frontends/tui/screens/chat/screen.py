@@ -141,7 +141,7 @@ class ChatScreen(BaseScreen):
 
     def show_status(self) -> None:
         note = "recording" if self._meter.is_recording else ""
-        self._status.show(self.session.figures, note, self.session.unsaved)
+        self._status.show(self.session.status, note, self.session.unsaved_reason)
 
     def action_scroll_page(self, direction: int) -> None:
         self._transcript.page(direction)
@@ -193,7 +193,7 @@ class ChatScreen(BaseScreen):
         Raises:
             UsageError: A file is being read, or an answer is being written.
         """
-        if self.session.is_listening or any(
+        if self.session.is_transcribing or any(
             worker.group == STAGING and not worker.is_finished for worker in self.workers
         ):
             raise UsageError("a file is still being read", "try again in a moment")
@@ -202,7 +202,7 @@ class ChatScreen(BaseScreen):
 
     async def _show_sent(self) -> None:
         await self.chips.clear()
-        await self.session.store.written()
+        await self.session.store.wait_until_written()
         await self._transcript.add(*self.session.conversation.thread[-2:])
 
     async def _send_and_show(self, text: str, files: tuple[Attachment, ...]) -> None:
@@ -218,7 +218,7 @@ class ChatScreen(BaseScreen):
 
     def open_editor(self, message: Message) -> None:
         """Open a dialog that edits a message of the user."""
-        self.session.must_be_free()
+        self.session.require_idle()
 
         async def edit(text: str | None) -> None:
             if text:
@@ -229,12 +229,12 @@ class ChatScreen(BaseScreen):
     async def edit(self, message: Message, text: str) -> None:
         """Replace a message by a new version, which is answered."""
         self.session.edit(message.id, text)
-        await self.session.store.written()
+        await self.session.store.wait_until_written()
         await self.show_thread()
 
     @on(MessageView.Turn)
     async def _show_next_version(self, event: MessageView.Turn) -> None:
-        await self.attempt(self.session.branch, event.message)
+        await self.attempt(self.session.show_next_version, event.message)
         await self.show_thread()
 
     @on(MessageView.Copy)
@@ -251,7 +251,7 @@ class ChatScreen(BaseScreen):
         draft = Draft(text, self.chips.attachments)
         if self._saved_draft not in (None, draft):
             self._saved_draft = draft
-            await self.attempt(self.session.keep_draft, draft)
+            await self.attempt(self.session.save_draft, draft)
 
     # Stopping
 
@@ -271,7 +271,7 @@ class ChatScreen(BaseScreen):
 
     def stop_answer(self) -> None:
         """Stop the answer; what is written of it stays."""
-        answer = self.session.answer
+        answer = self.session.reply
         self.session.stop()
         if answer is not None and (view := self._transcript.view(answer)):
             self.run_worker(view.finish())
@@ -288,11 +288,11 @@ class ChatScreen(BaseScreen):
         await self.attempt(self._apply_model_event, message.event)
 
     async def _apply_model_event(self, event: Event) -> None:
-        answer = self.session.answer
-        if (refused := self.session.hear(event)) is not None:
+        answer = self.session.reply
+        if (refused := self.session.handle_event(event)) is not None:
             await self._restore_refused(refused)
         elif view := self._transcript.view(answer):
-            if answer is not self.session.answer:
+            if answer is not self.session.reply:
                 await view.finish()
                 self.call_after_refresh(gc.collect, 1)  # garbage of the streaming
             elif isinstance(event, Piece):
@@ -334,7 +334,7 @@ class ChatScreen(BaseScreen):
         self, load: "Callable[[], list[attachments.Loaded]]", typed: str = ""
     ) -> Worker[None]:
         def store() -> list[tuple[Attachment, "Clip | None"]]:
-            return [(self.session.keep(loaded), loaded.clip) for loaded in load()]
+            return [(self.session.store_attachment(loaded), loaded.clip) for loaded in load()]
 
         return self.run_in_thread(store, self._stage, typed, group=STAGING)
 
@@ -349,7 +349,7 @@ class ChatScreen(BaseScreen):
     async def _open_attachment(self, event: Chip.Opened) -> None:
         file = await self.attempt(self.session.file, event.attachment)
         if file is not None and event.attachment.kind == "image":
-            figures = self.session.figures
+            figures = self.session.status
             self.app.push_screen(
                 PictureScreen(file, event.attachment, figures.picture_side, figures.picture_tokens)
             )

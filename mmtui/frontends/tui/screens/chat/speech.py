@@ -34,7 +34,7 @@ class Speech:
         def stage(text: str | None) -> None:
             self._insert_transcript(text)
             self._screen.run_in_thread(
-                partial(self._session.attach_clip, clip, text or ""),
+                partial(self._session.store_clip, clip, text or ""),
                 self._chips.add,
                 group=STAGING,
             )
@@ -85,7 +85,7 @@ class Speech:
             if text == "":
                 raise NoSpeechError
             if text is not None and message is not None:
-                chip.retell(self._session.correct(message, chip.attachment, text))
+                chip.retell(self._session.update_transcript(message, chip.attachment, text))
             elif text is not None and chip.is_attached:
                 chip.retell(chip.attachment.with_transcript(text))
                 self._composer.add_words(text)

@@ -17,6 +17,7 @@ from textual.pilot import Pilot
 from mmtui.chat import attachments
 from mmtui.chat.config import Config
 from mmtui.chat.conversation import Conversation, Draft
+from mmtui.chat.export import text_to_copy
 from mmtui.chat.history import database
 from mmtui.chat.history.history import History
 from mmtui.chat.history.store import Store
@@ -32,8 +33,8 @@ from mmtui.frontends.tui.widgets.status import Status
 def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Nobody is waited for, and temporary folders go with the test."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("temporary")))
-    for name in ("PATIENCE_S", "RETRY_S", "BUSY_S"):
-        monkeypatch.setattr(f"mmtui.chat.history.keeping.{name}", 0.0)
+    for name in ("BUSY_TIMEOUT_S", "RETRY_S", "BUSY_S"):
+        monkeypatch.setattr(f"mmtui.chat.history.failover.{name}", 0.0)
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def spare_folder(chat) -> Path:
-    spare = chat.session.store._keeping._folder
+    spare = chat.session.store._history._folder
     assert spare is not None and spare.is_dir()
     return spare
 
@@ -70,20 +71,20 @@ def test_what_was_done_while_the_history_was_locked_is_there_afterwards(chat, ca
     session.send("One")
     model.answer(session, "Yes.")
     with locked(chat.history.folder):
-        picture = session.keep(attachments.load(cat))
+        picture = session.store_attachment(attachments.load(cat))
         session.send("Two", (picture,))
         model.answer(session, "A cat.")
         session.regenerate()
         model.answer(session, "An orange.")
         session.rename("Cats")
-        session.branch()
-        session.begin()
+        session.show_next_version()
+        session.start_conversation()
         session.send("Other")
         model.answer(session, "Ye", stop_reason=None)
         session.stop()
-        session.keep_draft(Draft("half a thou", (picture,)))
+        session.save_draft(Draft("half a thou", (picture,)))
         flushed(chat)
-        assert session.unsaved == "locked by another program"
+        assert session.unsaved_reason == "locked by another program"
         assert [found.title for found in session.store.search("").result()] == ["Other", "Cats"]
         assert session.store.search("orange").result()[0].title == "Cats"
         assert len(chat.told) == 1 and "another program" in chat.told[0].hint
@@ -91,7 +92,7 @@ def test_what_was_done_while_the_history_was_locked_is_there_afterwards(chat, ca
         assert [found.messages for found in History(chat.history.folder).newest()] == [2]
     session.send("More")
     other = session.conversation.id
-    assert flushed(chat).unsaved == ""
+    assert flushed(chat).unsaved_reason == ""
     assert chat.notices[1:] == ["everything is in the history again"]
     kept = chat.history
     assert [(found.title, found.messages) for found in kept.newest()] == [("Other", 4), ("Cats", 5)]
@@ -112,7 +113,9 @@ def test_a_disk_that_was_full_for_a_while_costs_nothing(chat):
     for number in range(5):
         session.send(f"{number} {'x' * 20_000}")
         chat.model.answer(session, "Long.")
-    assert flushed(chat).unsaved == "disk full" and chat.told[0].hint == "free some disk space"
+    assert (
+        flushed(chat).unsaved_reason == "disk full" and chat.told[0].hint == "free some disk space"
+    )
     connection.execute("PRAGMA max_page_count = 1000000")
     assert session.close() is None
     assert [found.messages for found in History(folder).newest()] == [12]
@@ -135,9 +138,9 @@ def test_what_can_t_be_written_until_the_end_stays_where_it_is_and_that_is_told(
     chat.model.answer(session, "Yes.")
     chat.history.wait_up_to(0)
     with locked(chat.history.folder):
-        session.send("Look", (session.keep(attachments.load(cat)),))
+        session.send("Look", (session.store_attachment(attachments.load(cat)),))
         chat.model.answer(session, "A cat.")
-        session.keep_draft(Draft("and"))
+        session.save_draft(Draft("and"))
         left = session.close()
     assert left is not None and "locked by another program" in left.text
     root = Path(left.hint.split("=")[1].split()[0])
@@ -154,10 +157,10 @@ def test_a_read_only_folder_is_read_and_written_again_when_it_can_be(chat, monke
     earlier, folder = Conversation(), chat.history.folder
     chat.history.save(earlier, earlier.say("Earlier"))
     monkeypatch.setattr(database, "_is_writable", lambda asked: asked != folder)
-    session = Session.opened(chat.model, folder, Config(), chat.told.append)
+    session = Session.open(chat.model, folder, Config(), chat.told.append)
     assert "is read-only; meanwhile this chat is kept in" in chat.notices[0]
-    assert session.store.said().result() == ["Earlier"]
-    assert session.unsaved == "read-only folder"
+    assert session.store.recent_prompts().result() == ["Earlier"]
+    assert session.unsaved_reason == "read-only folder"
     session.resume(earlier.id)
     session.send("More")
     chat.model.answer(session, "Yes.")
@@ -173,17 +176,17 @@ def test_a_chat_in_which_nothing_was_said_leaves_nothing_behind(chat, monkeypatc
     chat.history.close()
     folder = chat._history.folder
     monkeypatch.setattr(database, "_is_writable", lambda asked: asked != folder)
-    session = Session.opened(chat.model, folder, Config(), chat.told.append)
-    temporary = session.store._keeping._folder
+    session = Session.open(chat.model, folder, Config(), chat.told.append)
+    temporary = session.store._history._folder
     assert session.close() is None and not temporary.exists()
 
 
 def test_without_any_place_the_chat_goes_on_in_memory(chat, cat, nowhere):
-    session = Session.opened(chat.model, nowhere, Config(), chat.told.append)
+    session = Session.open(chat.model, nowhere, Config(), chat.told.append)
     session.send("Tell me about volcanoes")
     chat.model.answer(session, "Hot.")
     first = session.conversation.id
-    session.begin()
+    session.start_conversation()
     session.send("Other")
     chat.model.answer(session, "Yes.")
     session.rename("Mine")
@@ -192,7 +195,7 @@ def test_without_any_place_the_chat_goes_on_in_memory(chat, cat, nowhere):
     session.resume(first)
     assert [message.text for message in session.conversation] == ["Tell me about volcanoes", "Hot."]
     with pytest.raises(MmtuiError, match="no place for an attachment"):
-        session.keep(attachments.load(cat))
+        session.store_attachment(attachments.load(cat))
     assert len(chat.notices) == 1 and "kept only in memory" in chat.notices[0]
     assert "could not be kept" in session.close().text
 
@@ -224,8 +227,8 @@ def test_writes_are_copies_of_what_was_said_then(chat):
     chat.session.store._thread.submit(slow.wait)
     chat.session.send("One")
     chat.model.answer(chat.session, "Y", stop_reason=None)
-    chat.session._save(chat.session.answer)
-    chat.session.answer.text += "es."
+    chat.session._save(chat.session.reply)
+    chat.session.reply.text += "es."
     slow.set()
     kept = chat.history.conversation(chat.session.conversation.id)
     assert [message.text for message in kept] == ["One", "Y"]
@@ -239,7 +242,7 @@ def test_an_error_that_is_not_the_disk_s_is_told(chat):
     chat.session.send("One")
     flushed(chat)
     assert "ZeroDivisionError" in chat.notices[0] and len(chat.told) == 1
-    assert chat.history.said() == ["One"]
+    assert chat.history.recent_prompts() == ["One"]
 
 
 # On a screen
@@ -335,7 +338,7 @@ def test_a_chat_that_is_renamed_in_the_list_has_its_title_everywhere(tmp_path):
             await until(pilot, lambda: conversation.title == "Hi!")
             found, _ = app.session.store.find(conversation.id).result()
             assert found.title == "Hi!"
-            assert app.session.to_copy("all").startswith("# Hi!\n")
+            assert text_to_copy(app.session.conversation, "all").startswith("# Hi!\n")
 
     asyncio.run(chat())
 
@@ -348,7 +351,7 @@ def test_a_history_that_could_not_be_opened_is_opened_later(tmp_path):
     said = conversation.say("One")
     store.save(conversation, said)
     store.flush().result()
-    assert "the folder can't be written" in store.trouble.reason
+    assert "the folder can't be written" in store.failure.reason
     (tmp_path / "store").unlink()
     assert store.close() is None
     assert History(tmp_path / "store").newest()[0].title == "One"

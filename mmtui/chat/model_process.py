@@ -1,4 +1,7 @@
-"""The model of a chat, in a process of its own: loading, decoding or dying never stops the chat."""
+"""Runs the model of a chat in a separate process.
+
+The chat stays responsive while the model loads and decodes, and survives its crash.
+"""
 
 import itertools
 import multiprocessing
@@ -13,7 +16,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
 from mmtui.chat import worker
-from mmtui.chat.protocol import Ask, Cancel, Died, Event, Load, Request, Said, Transcribe
+from mmtui.chat.protocol import Cancel, ChatTurn, Died, Event, Generate, Load, Request, Transcribe
 from mmtui.crashes import Dump, describe_signal
 from mmtui.errors import MmtuiError, explain_death
 from mmtui.pipeline.assets.spec import EngineChoice
@@ -21,80 +24,90 @@ from mmtui.pipeline.assets.spec import EngineChoice
 if TYPE_CHECKING:
     from mmtui.pipeline.speech.sound import Clip
 
-PATIENCE_S = 1.0  # how long a process that is told to end may take
+TERMINATE_TIMEOUT_S = 1.0  # after which the process is killed
 
 
 class ModelPort(Protocol):
-    """What a chat needs of a model."""
+    """The interface of a model process. Requests return their number."""
 
     def load(self) -> int: ...
 
-    def ask(
-        self, turns: Sequence[Said], max_tokens: int, temperature: float, top_p: float,
+    def generate(
+        self,
+        turns: Sequence[ChatTurn],
+        max_tokens: int,
+        temperature: float,
+        top_p: float,
         seed: int | None = None,
-    ) -> int: ...  # fmt: skip
+    ) -> int: ...
 
     def transcribe(self, clip: "Clip") -> int: ...
 
     def cancel(self, number: int) -> None: ...
 
-    def switch(self, name: str) -> None: ...
+    def switch_model(self, name: str) -> None: ...
 
     def close(self) -> None: ...
 
 
-class Model:
-    """Starts its process with the first request, and again after it died.
-
-    `hear` is called with each event, in a thread of this class.
-    """
+class ModelProcess:
+    """Starts the process with the first request, and again after it has died."""
 
     def __init__(
-        self, name: str, hear: Callable[[Event], None], engine: EngineChoice = "auto"
+        self, name: str, on_event: Callable[[Event], None], engine: EngineChoice = "auto"
     ) -> None:
+        """Prepare the process without starting it.
+
+        Args:
+            name: A preset, a checkpoint folder or hf:OWNER/NAME.
+            on_event: Called with each event, in a background thread.
+            engine: The engine to run the model with.
+        """
         self.name, self.engine = name, engine
-        self._hear = hear
+        self._on_event = on_event
         self._numbers = itertools.count(1)
         self._process: SpawnProcess | None = None
         self._outbox: SimpleQueue[Request | None] = SimpleQueue()
         self._lock = threading.Lock()
 
     def load(self) -> int:
+        """Request that the model is loaded, and return the number of the request."""
         return self._send(Load(next(self._numbers)))
 
-    def ask(
+    def generate(
         self,
-        turns: Sequence[Said],
+        turns: Sequence[ChatTurn],
         max_tokens: int = 512,
         temperature: float = 0.0,
         top_p: float = 0.95,
         seed: int | None = None,
     ) -> int:
-        """Returns the number that the events of this answer carry."""
+        """Request a reply to `turns`, and return the number that its events carry."""
         number = next(self._numbers)
-        return self._send(Ask(number, tuple(turns), max_tokens, temperature, top_p, seed))
+        return self._send(Generate(number, tuple(turns), max_tokens, temperature, top_p, seed))
 
     def transcribe(self, clip: "Clip") -> int:
+        """Request a transcript, and return the number that its event carries."""
         return self._send(Transcribe(next(self._numbers), clip))
 
     def cancel(self, number: int) -> None:
-        """Nothing happens if the process is not there any more."""
+        """Stop a request; does nothing if the process has ended."""
         with self._lock:
             if self._process is not None:
                 self._outbox.put(Cancel(number))
 
-    def switch(self, name: str) -> None:
-        """Another model, from the next request on. No event of the old one comes any more."""
+    def switch_model(self, name: str) -> None:
+        """End the process; the next request starts one with the model `name`."""
         self.close()
         self.name = name
 
     def close(self) -> None:
-        """End the process, whatever it does. No event comes any more."""
+        """End the process at once. `on_event` is not called any more."""
         with self._lock:
             process, self._process = self._process, None
         if process is not None:
             process.terminate()
-            process.join(PATIENCE_S)
+            process.join(TERMINATE_TIMEOUT_S)
             if process.is_alive():
                 process.kill()
                 process.join()
@@ -106,7 +119,7 @@ class Model:
                     self._start()
                 except OSError as error:
                     died = Died(f"the model can't be started: {error}", "free some memory")
-                    self._hear(died)
+                    self._on_event(died)
                     return request.number
             self._outbox.put(request)
         return request.number
@@ -121,13 +134,13 @@ class Model:
             name="mmtui-model",
             daemon=True,
         )
-        # Textual's stand-in for stderr has no file descriptor, for which multiprocessing asks.
+        # multiprocessing needs a file descriptor, which Textual's replacement of stderr lacks.
         with redirect_stderr(sys.__stderr__):
             process.start()
         theirs.close()
         self._process, self._outbox = process, SimpleQueue()
-        listening = (process, ours, self._outbox, dump)
-        threading.Thread(target=self._listen, args=listening, daemon=True).start()
+        arguments = (process, ours, self._outbox, dump)
+        threading.Thread(target=self._listen, args=arguments, daemon=True).start()
 
     def _listen(
         self,
@@ -136,45 +149,49 @@ class Model:
         outbox: "SimpleQueue[Request | None]",
         dump: Dump,
     ) -> None:
-        delivery = threading.Thread(target=_deliver, args=(outbox, connection), daemon=True)
-        delivery.start()
+        sender = threading.Thread(target=_send_requests, args=(outbox, connection), daemon=True)
+        sender.start()
         while True:
             try:
                 event = connection.recv()
             except (EOFError, OSError):
                 break
             if self._process is process:
-                self._hear(event)
+                self._on_event(event)
         process.join()
         outbox.put(None)
-        delivery.join()
-        connection.close()  # not while it is written to: another one may get its descriptor
+        sender.join()
+        connection.close()  # only after the sender has ended: its descriptor may be reused
         with self._lock:
             expected = self._process is not process
             if not expected:
                 self._process = None
         if not expected:
-            self._hear(_death(process.exitcode or 0, dump.read()))
+            self._on_event(_explain_death(process.exitcode or 0, dump.read()))
 
 
-def _deliver(outbox: "SimpleQueue[Request | None]", connection: Connection) -> None:
-    """A clip is more than a pipe holds, and a process that starts does not read yet."""
+def _send_requests(outbox: "SimpleQueue[Request | None]", connection: Connection) -> None:
+    """Send requests until None comes.
+
+    This needs a thread: a clip is larger than a pipe's buffer, and a starting process does
+    not read yet.
+    """
     while (request := outbox.get()) is not None:
         try:
             connection.send(request)
         except OSError:
-            return  # its end is told by `Died`
+            return  # the listening thread reports the end of the process
 
 
-def _death(code: int, stacks: str) -> Died:
-    """`code` is that of `Process.exitcode`: negative for a signal."""
+def _explain_death(code: int, stacks: str) -> Died:
+    """Return the event for an exit code as in `Process.exitcode`, where signals are negative."""
     if code < 0:
         from mmtui import logs
 
-        log = logs.record_crash(f"the model's process: {describe_signal(-code)}", stacks)
+        log = logs.record_crash(f"the model process: {describe_signal(-code)}", stacks)
         error = explain_death("the model", -code, stacks, log)
     else:
-        error = MmtuiError(f"the model's process ended with exit code {code}")
-    cures = [error.hint] if error.hint else []
-    debugged = stacks if os.environ.get("MMTUI_DEBUG") else None
-    return Died(str(error), "; ".join([*cures, "sending again starts it anew"]), debugged or None)
+        error = MmtuiError(f"the model process ended with exit code {code}")
+    hints = [error.hint] if error.hint else []
+    traceback = stacks if os.environ.get("MMTUI_DEBUG") else None
+    return Died(str(error), "; ".join([*hints, "send again to restart it"]), traceback or None)

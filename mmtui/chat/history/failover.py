@@ -15,7 +15,7 @@ from mmtui.chat.history.history import UNDO_S, History, Summary
 from mmtui.chat.notice import Notice
 from mmtui.errors import InputError, MmtuiError
 
-PATIENCE_S = 1.0  # how long a chat waits for another program before it writes elsewhere
+BUSY_TIMEOUT_S = 1.0  # how long a chat waits for another program before it writes elsewhere
 RETRY_S = 0.05  # and how long at each further try
 
 Write = Callable[[History], object]
@@ -26,14 +26,14 @@ class MemoryHistory(History):
     """A store without a disk, in which attachments have no place."""
 
     def __init__(self) -> None:
-        self._open(Path(os.devnull), lambda *_: None, BUSY_S, is_in_memory=True)
+        super().__init__(Path(os.devnull), is_in_memory=True)
 
     def _claim_drafting(self) -> bool:
         return True  # no other instance knows of it
 
 
 @dataclass(frozen=True)
-class Trouble:
+class WriteFailure:
     """Why something is not in the history: a few words, a sentence, and the cure."""
 
     reason: str
@@ -51,7 +51,7 @@ class _Pending:
     write: Write
 
 
-class Keeping:
+class FailoverHistory:
     """Writes in order, and what failed once more before what comes next. For one thread at a time.
 
     What is not in the history yet is in a spare store meanwhile: a temporary folder, or memory.
@@ -60,23 +60,23 @@ class Keeping:
     def __init__(
         self,
         history: History | None,
-        tell: Callable[[Notice], object],
+        notify: Callable[[Notice], object],
         reopen: Callable[[], History] | None = None,
     ) -> None:
         """Begin to write.
 
         Args:
             history: The store; None if it could not be opened.
-            tell: Gets each new trouble, and its end.
+            notify: Called when a write fails, and when everything is in the history again.
             reopen: Opens the store anew, where it could not be opened before.
         """
-        self._history, self._tell, self._reopen = history, tell, reopen
+        self._history, self._notify, self._reopen = history, notify, reopen
         self._spare: History | None = None
         self._folder: Path | None = None  # the temporary one that has the spare store
         self._left_folders: list[Path] = []  # where pictures may still be read
         self._copied: set[str] = set()  # ids of the conversations in the spare store
         self._pending: list[_Pending] = []
-        self.trouble: Trouble | None = None
+        self.failure: WriteFailure | None = None
         if history is None or history.is_readonly:
             self.catch_up()
 
@@ -104,10 +104,10 @@ class Keeping:
             while self._pending:
                 self._write_first(history)
         except MmtuiError as error:
-            self._begin_trouble(error)
+            self._begin_failure(error)
             return False
-        if self.trouble is not None:
-            self._end_trouble(history)
+        if self.failure is not None:
+            self._end_failure(history)
         return True
 
     def change(self, id: str, write: Callable[[History], T]) -> T:
@@ -117,18 +117,18 @@ class Keeping:
         if id in self._copied and self._spare is not None:
             self._pending.append(_Pending(None, write))
             return write(self._spare)
-        assert self.trouble is not None
-        raise MmtuiError(self.trouble.message, self.trouble.hint)
+        assert self.failure is not None
+        raise MmtuiError(self.failure.message, self.failure.hint)
 
-    def keep(self, data: bytes) -> str:
+    def add_attachment(self, data: bytes) -> str:
         """Store the bytes of an attachment; returns their SHA-256. Raises MmtuiError."""
         if self._history is not None:
             with suppress(MmtuiError):
-                return self._history.keep(data)
+                return self._history.add_attachment(data)
         self.catch_up()  # tells why
         spare = self._spare_store()
         try:
-            sha256 = spare.keep(data)
+            sha256 = spare.add_attachment(data)
         except MmtuiError as error:
             hint = "free some disk space"
             raise MmtuiError("there is no place for an attachment", hint) from error
@@ -136,15 +136,15 @@ class Keeping:
 
         def move(history: History) -> None:
             with suppress(FileNotFoundError):  # temporary folders are emptied by others, too
-                history.keep(kept.read_bytes())
+                history.add_attachment(kept.read_bytes())
 
         self._pending.append(_Pending(None, move))
         self.catch_up()
         return sha256
 
-    def take_draft(self, taker: Conversation) -> Draft:
+    def adopt_draft(self, taker: Conversation) -> Draft:
         """Hand on the draft of the chat begun last; an empty one if it was sent, or may be soon."""
-        left = self._read(lambda history: history.left_draft())
+        left = self._read(lambda history: history.unsent_draft())
         if left is None:
             return Draft()
         id, draft = left
@@ -154,12 +154,12 @@ class Keeping:
         return draft
 
     def purge(self) -> None:
-        """Delete what was deleted a day ago, where nothing is in trouble."""
-        if self._history is not None and self.trouble is None:
+        """Delete what was deleted a day ago, unless a write has failed."""
+        if self._history is not None and self.failure is None:
             with suppress(MmtuiError):  # another time
                 self._history.purge(UNDO_S)
 
-    def close(self) -> Trouble | None:
+    def close(self) -> WriteFailure | None:
         """Try a last time. What is not in the history then stays in a folder, which is told."""
         if self._history is not None:
             self._history.wait_up_to(BUSY_S)
@@ -206,9 +206,9 @@ class Keeping:
         found = last.conversation(id)
         return found, last.draft(found.id)
 
-    def said(self) -> list[str]:
+    def recent_prompts(self) -> list[str]:
         """What the user said last, the oldest first."""
-        return self._read(lambda history: history.said()) or []
+        return self._read(lambda history: history.recent_prompts()) or []
 
     def _stores(self) -> list[History]:
         """Those that can be read, the one with the newest first."""
@@ -221,7 +221,7 @@ class Keeping:
         try:
             return read(self._history)
         except MmtuiError as error:
-            self._tell(_explain(error).notice)
+            self._notify(_explain(error).notice)
             return None
 
     # How
@@ -244,21 +244,21 @@ class Keeping:
         self._history.require_writable()
         return self._history
 
-    def _begin_trouble(self, error: MmtuiError) -> None:
-        before, self.trouble = self.trouble, _explain(error)
+    def _begin_failure(self, error: MmtuiError) -> None:
+        before, self.failure = self.failure, _explain(error)
         if before is None and self._history is not None:
             self._history.wait_up_to(RETRY_S)
-        if before is None or before.reason != self.trouble.reason:
+        if before is None or before.reason != self.failure.reason:
             is_in_memory = isinstance(self._spare_store(), MemoryHistory)
             place = "only in memory" if is_in_memory else f"in {self._folder}"
             message = f"{error}; meanwhile this chat is kept {place}"
-            self._tell(Notice(message, error.hint))
+            self._notify(Notice(message, error.hint))
 
-    def _end_trouble(self, history: History) -> None:
-        self.trouble = None
-        history.wait_up_to(PATIENCE_S)
+    def _end_failure(self, history: History) -> None:
+        self.failure = None
+        history.wait_up_to(BUSY_TIMEOUT_S)
         self._drop_spare()
-        self._tell(Notice("everything is in the history again", is_error=False))
+        self._notify(Notice("everything is in the history again", is_error=False))
 
     def _write_spare(self, write: Write, whole: Conversation | None) -> None:
         try:
@@ -287,27 +287,29 @@ class Keeping:
                 self._spare = MemoryHistory()
         return self._spare
 
-    def _leave_spare(self) -> Trouble | None:
-        spare, trouble = self._spare_store(), self.trouble
-        assert trouble is not None
+    def _leave_spare(self) -> WriteFailure | None:
+        spare, failure = self._spare_store(), self.failure
+        assert failure is not None
         if spare.latest() is None:  # nothing was said
             self._drop_spare()
             return None
         self._copy_files(spare)
         spare.close(purge=False)
         if isinstance(spare, MemoryHistory):
-            message = f"this chat could not be kept: {trouble.message}"
-            return replace(trouble, message=message)
-        message = f"not in the history ({trouble.reason}), but kept in {self._folder}: this chat"
+            message = f"this chat could not be kept: {failure.message}"
+            return replace(failure, message=message)
+        message = f"not in the history ({failure.reason}), but kept in {self._folder}: this chat"
         hint = f"XDG_DATA_HOME={self._folder} mmtui --resume goes on with it"
-        return replace(trouble, message=message, hint=hint)
+        return replace(failure, message=message, hint=hint)
 
     def _copy_files(self, spare: History) -> None:
         """Attachments may have found their place where the messages did not."""
         if self._history is not None:
-            for sha256 in spare.named_files():
+            for sha256 in spare.referenced_files():
                 with suppress(MmtuiError, OSError):  # it is there already, or nowhere
-                    spare.keep(self._history.file(Attachment(sha256, "image", "", 0)).read_bytes())
+                    spare.add_attachment(
+                        self._history.file(Attachment(sha256, "image", "", 0)).read_bytes()
+                    )
 
     def _drop_spare(self) -> None:
         if self._spare is not None:
@@ -317,6 +319,6 @@ class Keeping:
         self._spare, self._folder, self._copied = None, None, set()
 
 
-def _explain(error: MmtuiError) -> Trouble:
+def _explain(error: MmtuiError) -> WriteFailure:
     reason = error.reason if isinstance(error, HistoryError) else str(error)
-    return Trouble(reason, str(error), error.hint)
+    return WriteFailure(reason, str(error), error.hint)

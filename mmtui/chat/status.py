@@ -1,0 +1,58 @@
+"""The state of the model in a chat, as a status line shows it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mmtui.chat.protocol import Progress, Ready
+
+# "off": the model is not loaded; the next question loads it.
+State = Literal["off", "idle", "loading", "thinking", "writing", "listening"]
+
+
+@dataclass
+class ModelStatus:
+    """What the model is doing, and its measurements.
+
+    Attributes:
+        model: The name of the model.
+        state: What the model is doing.
+        step: The long step in progress with its percentage, such as "fetching 12 %"; else "".
+        used: Tokens of the last prompt and reply; None if no reply has told it yet.
+        context: The size of the context, in tokens; 0 until the model is loaded.
+        tokens_per_s: Decoding speed of the last reply.
+        picture_tokens: How many tokens of the context a picture takes.
+        picture_side: Width and height of the vision tower's input in pixels; 0 without a tower.
+        engine: The name of the engine.
+        dropped: How many of the oldest turns no longer fit the context.
+    """
+
+    model: str = ""
+    state: State = "off"
+    step: str = ""
+    used: int | None = 0
+    context: int = 0
+    tokens_per_s: float | None = None
+    picture_tokens: int = 0
+    picture_side: int = 0
+    engine: str = ""
+    dropped: int = 0
+
+    def set_state(self, state: State) -> None:
+        """Enter a state, which ends the long step."""
+        self.state, self.step = state, ""
+
+    def update_progress(self, event: Progress) -> None:
+        """Show the progress of a long step, or remove the step when it is done."""
+        if 0 < event.total <= event.done:
+            self.step = ""
+        else:
+            share = f" {100 * event.done // event.total} %" if event.done and event.total else ""
+            self.step = f"{event.step}{share}"
+
+    def update_model(self, event: Ready) -> None:
+        """Take over the properties of the model that was loaded."""
+        self.model, self.context, self.step = event.model, event.context, ""
+        self.engine = event.engine
+        self.picture_tokens, self.picture_side = event.picture_tokens, event.picture_side
+        if self.state == "loading":
+            self.state = "idle"
