@@ -19,6 +19,7 @@ from mmtui.chat.config import Config
 from mmtui.chat.conversation import Conversation, Draft
 from mmtui.chat.export import text_to_copy
 from mmtui.chat.history import database
+from mmtui.chat.history.failover import MemoryHistory
 from mmtui.chat.history.history import History
 from mmtui.chat.history.store import Store
 from mmtui.chat.session import Session
@@ -209,7 +210,8 @@ def test_a_temporary_folder_that_is_full_is_left_for_memory(chat, monkeypatch):
 
     def nearly_full(history: History, folder: Path, **named: object) -> None:
         opened(history, folder, **named)
-        history._database.read("PRAGMA max_page_count = 1")  # no page more
+        if not isinstance(history, MemoryHistory):
+            history._database.read("PRAGMA max_page_count = 1")  # no page more
 
     monkeypatch.setattr(History, "__init__", nearly_full)
     with locked(chat.history.folder):
