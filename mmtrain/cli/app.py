@@ -145,7 +145,7 @@ def _is_explicit(context: typer.Context, name: str) -> bool:
 def pretrain(options: PretrainOptions, start: StartOptions) -> None:
     """Train a Phi language model from random weights on text.
 
-    The text is RedPajama's JSON lines (.jsonl, .jsonl.gz, .jsonl.zst), or text files.
+    The text is RedPajama's JSON lines in .jsonl, .jsonl.gz or .jsonl.zst files.
     """
     _launch(options, start)
 
