@@ -1,14 +1,18 @@
-"""The size of modules, and the imports of a start. import-linter checks the layers."""
+"""The size of modules and what they import. import-linter checks the layers."""
 
+import ast
 import json
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 import mmtui
+from mmtui.compat import TESTED
 from mmtui.pipeline.engines.llama_library import find_packages
 
 ROOT = Path(mmtui.__file__).parent
@@ -110,3 +114,34 @@ def test_help_takes_at_most_half_longer_than_importing_its_libraries():
     ours = quickest([str(Path(sys.executable).with_name("mmtui")), "--help"])
     print(f"--help: {ours / bare:.2f} times a bare import of typer and rich")
     assert ours < 1.5 * bare
+
+
+def list_private_imports(file: Path) -> list[str]:
+    """Return what a module imports from private modules of other packages, or by private names."""
+    found = []
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        found += [
+            name
+            for name in names
+            if name.split(".")[0] not in {"mmtui", "mmtrain", "__future__", "_typeshed"}
+            and any(part.startswith("_") for part in name.split("."))
+        ]
+    return found
+
+
+def test_private_parts_of_other_packages_are_imported_in_compat_alone():
+    hooks = {file for file in MODULES if "mmtui/compat" in file.as_posix()}
+    assert any(list_private_imports(file) for file in hooks)
+    offenders = {str(file): list_private_imports(file) for file in MODULES if file not in hooks}
+    assert not {file: names for file, names in offenders.items() if names}
+
+
+@pytest.mark.parametrize("library", TESTED)
+def test_the_hooks_were_tested_with_what_is_installed(library):
+    assert SpecifierSet(TESTED[library]).contains(metadata.version(library).split("+")[0])

@@ -10,6 +10,7 @@ import torch
 from mmtrain.data.features import FeatureStore
 from mmtrain.model.generation import AnswerGenerator
 from mmtrain.options import Precision
+from mmtui.compat.torch_hooks import supports_bf16_on_cpu
 from mmtui.errors import MissingError
 from mmtui.pipeline.assets import checkpoint, fetch
 from mmtui.pipeline.assets import spec as specs
@@ -102,9 +103,7 @@ def resolve_precision(precision: Precision, device: torch.device) -> Precision:
         return precision
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    mkldnn: Any = torch.backends.mkldnn
-    on_cpu = device.type == "cpu" and mkldnn.is_available()
-    return "bf16" if on_cpu and torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+    return "bf16" if device.type == "cpu" and supports_bf16_on_cpu() else "fp32"
 
 
 def select_scoring_precision(found: Checkpoint, report: Report) -> specs.Precision:

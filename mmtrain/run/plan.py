@@ -7,7 +7,6 @@ from typing import Any, cast
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmtrain.data.dataset import Split
@@ -26,6 +25,7 @@ from mmtrain.run.preflight import (
 )
 from mmtrain.stages.finetune import Lora, add_adapters
 from mmtui.bench.random_weights import LANGUAGE
+from mmtui.compat.torch_hooks import fake_tensors
 from mmtui.errors import InputError, MissingError
 from mmtui.pipeline.assets import fetch
 from mmtui.pipeline.assets.checkpoint import Checkpoint
@@ -46,7 +46,7 @@ def check_pretrain_memory(
     from transformers import PhiForCausalLM
 
     device = accelerator.device
-    with FakeTensorMode(), torch.device(device):
+    with fake_tensors(), torch.device(device):
         module = CausalText(PhiForCausalLM(shape)).train()
         if options.checkpointing:
             module.language.gradient_checkpointing_enable({"use_reentrant": False})
@@ -143,7 +143,7 @@ def measure_footprint(
     """
     vision = found.spec.vision
     assert vision is not None
-    with FakeTensorMode(), torch.device(device):
+    with fake_tensors(), torch.device(device):
         module, weights = _make_module(options, found, vision)
         text = max(length - vision.patches, 1)
 

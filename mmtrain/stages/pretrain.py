@@ -13,6 +13,7 @@ from mmtrain.data.packing import BlockDataset, PackedTokens
 from mmtrain.model.modules import CausalText
 from mmtrain.options import PretrainOptions
 from mmtrain.stages.stage import Stage
+from mmtui.compat.torch_hooks import fake_tensors
 from mmtui.errors import InputError, UsageError
 from mmtui.paths import resolve
 from mmtui.pipeline.assets import checkpoint
@@ -66,7 +67,6 @@ def _check_shape(shape: Any, size: str) -> None:
     Raises:
         InputError: The numbers in the config contradict each other.
     """
-    from torch._subclasses.fake_tensor import FakeTensorMode
     from transformers import PhiForCausalLM
 
     try:
@@ -77,7 +77,7 @@ def _check_shape(shape: Any, size: str) -> None:
                 f"a head's {width} x {shape.partial_rotary_factor} = {rotary} rotary dimensions"
                 " must be an even number"
             )
-        with FakeTensorMode():
+        with fake_tensors():
             PhiForCausalLM(shape)(input_ids=torch.zeros(1, 2, dtype=torch.long))
     except Exception as error:  # nonsense in a config raises nearly anything
         raise InputError(

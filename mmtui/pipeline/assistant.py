@@ -23,8 +23,9 @@ from mmtui.pipeline.engines.selection import Selection
 from mmtui.pipeline.prompt import ChatFormat, Turn
 from mmtui.pipeline.sequence import Position, positions
 from mmtui.pipeline.truncation import fitting
-from mmtui.pipeline.vision.encoder import EncodedPicture, VisionEncoder, load_encoder
+from mmtui.pipeline.vision.encoder import EncodedPicture, VisionEncoder
 from mmtui.pipeline.vision.images import Picture
+from mmtui.pipeline.vision.loading import load_encoder
 
 if TYPE_CHECKING:
     from mmtui.pipeline.speech.sound import Clip

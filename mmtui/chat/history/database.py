@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from filelock import FileLock, Timeout
+
 from mmtui.chat.history.salvage import salvage
 from mmtui.chat.history.schema import MIGRATIONS, VERSION
 from mmtui.chat.history.search import fold
@@ -187,8 +189,21 @@ class Database:
                 "history of a newer mmtui",
             )
         if self._version() < VERSION:
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._in_transaction(self._apply_migrations)
+            with self._lock_migration():
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._in_transaction(self._apply_migrations)
+
+    @contextmanager
+    def _lock_migration(self) -> Iterator[None]:
+        """Let one process migrate. SQLite does not wait for another that changes the mode."""
+        if self._folder is None:
+            yield
+            return
+        try:
+            with FileLock(self._folder / f"{FILE}.lock", timeout=BUSY_S):
+                yield
+        except Timeout as error:
+            raise sqlite3.OperationalError("database is locked") from error
 
     def _apply_migrations(self) -> None:
         for number in range(self._version(), VERSION):  # another instance may have been quicker

@@ -13,9 +13,10 @@ from PIL import Image
 from rich.color import Color, ColorSystem
 from rich.color_triplet import ColorTriplet
 from rich.console import Console, ConsoleOptions, RenderResult
-from textual_image._terminal import get_cell_size
 from textual_image.renderable import halfcell
 from textual_image.widget import HalfcellImage
+
+from mmtui.compat.textual_image_hooks import get_cell_size
 
 _CUBE, _GREYS = range(16, 232), range(232, 256)  # the first 16 depend on the terminal's theme
 

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 
 from textual import constants
-from textual._xterm_parser import XTermParser
 from textual.message import Message
 
+from mmtui.compat.textual_hooks import XTermParser, expire_escape, replace_parser
 from mmtui.frontends.tui.answers import is_answer_begun, separate
 from mmtui.frontends.tui.terminal import Terminal
 
@@ -68,16 +68,13 @@ class InputParser(XTermParser):
         unfinished, self._unfinished = self._unfinished, ""
         if not is_answer_begun(unfinished):
             yield from super().feed(unfinished)
-            if self._timeout_time is not None:
-                self._timeout_time = 0.0  # it has waited long enough
+            expire_escape(self)  # it has waited long enough
 
 
 def install(terminal: Terminal) -> None:
     """Have Textual parse its input with `InputParser`, after what was read from `terminal`."""
     if sys.platform == "win32":  # where nothing is asked
         return
-    from textual.drivers import linux_driver
-
     InputParser.read_before = terminal.unfinished
     InputParser.due_until = 0.0 if terminal.answered else time.monotonic() + DUE_S
-    vars(linux_driver)["XTermParser"] = InputParser
+    replace_parser(InputParser)

@@ -1,9 +1,8 @@
 """Textual's driver for a chat in a browser, which ends with the server that it talks to."""
 
-import asyncio
-
 from textual.drivers.web_driver import WebDriver
-from textual.messages import ExitApp
+
+from mmtui.compat.textual_hooks import post_exit
 
 
 class ChatWebDriver(WebDriver):
@@ -11,4 +10,4 @@ class ChatWebDriver(WebDriver):
 
     def run_input_thread(self) -> None:
         super().run_input_thread()
-        asyncio.run_coroutine_threadsafe(self._app._post_message(ExitApp()), self._loop)
+        post_exit(self)

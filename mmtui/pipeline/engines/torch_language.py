@@ -13,6 +13,7 @@ import psutil
 import torch
 from torch import nn
 
+from mmtui.compat.transformers_hooks import import_transformers, quantize_linear_layers
 from mmtui.errors import InputError, MissingError, MmtuiError
 from mmtui.pipeline.assets.fetch import Report, silent
 from mmtui.pipeline.assets.spec import Precision
@@ -100,7 +101,7 @@ def load(
         InputError: The folder holds no model that can be loaded, or the adapter doesn't fit.
         MmtuiError: The model can't compute in this precision.
     """
-    auto = _transformers()
+    auto = import_transformers()
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         config = auto.AutoConfig.from_pretrained(folder, **_OFFLINE)
@@ -136,7 +137,7 @@ def load(
 
 def tokenizer_in(folder: Path) -> Any:
     """A Hugging Face directory's. transformers raises nearly anything on damaged files."""
-    return _transformers().AutoTokenizer.from_pretrained(folder, **_OFFLINE)
+    return import_transformers().AutoTokenizer.from_pretrained(folder, **_OFFLINE)
 
 
 # Said outright: unsaid, transformers asks a user in a terminal whether to run a model's code.
@@ -147,20 +148,6 @@ _DTYPES = {
     "fp16": torch.float16,
     "nf4": torch.bfloat16,  # of what stays unquantized, and of the computation
 }
-
-
-def _transformers() -> Any:
-    """transformers, told that SciPy and scikit-learn are not here.
-
-    It imports them with every model, for speculative decoding and for losses of object
-    detection: 1.4 s of each start.
-    """
-    import transformers
-    from transformers.utils import import_utils
-
-    import_utils._scipy_available = import_utils._sklearn_available = False
-
-    return transformers
 
 
 def _weight_files(folder: Path) -> dict[str, Path]:
@@ -214,22 +201,7 @@ def _skeleton(auto: Any, config: Any, precision: Precision) -> Any:
         raise InputError(
             f"this {config.model_type} is no causal language model: {error}"
         ) from error
-    if precision == "nf4":
-        from transformers import BitsAndBytesConfig
-        from transformers.integrations import replace_with_bnb_linear
-
-        model = replace_with_bnb_linear(
-            model,
-            modules_to_not_convert=["lm_head"],
-            quantization_config=BitsAndBytesConfig(
-                load_in_4bit=True,
-                bnb_4bit_quant_type="nf4",
-                bnb_4bit_use_double_quant=True,
-                bnb_4bit_compute_dtype=torch.bfloat16,
-            ),
-        )
-        model.is_loaded_in_4bit = True  # what PEFT asks, to put its 4-bit layers over ours
-    return model
+    return quantize_linear_layers(model) if precision == "nf4" else model
 
 
 # The tensor of a name and a shape; None if there is none.

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,15 +96,17 @@ def _write_network(
     logger.setLevel(logging.ERROR)
     torch.backends.mha.set_fastpath_enabled(False)  # one operator, which ONNX does not have
     try:
-        torch.onnx.export(
-            network,
-            (pixels,),
-            str(target),
-            opset_version=_OPSET,
-            input_names=["pixels"],
-            output_names=["patches", "features"],
-            dynamo=False,  # the other exporter takes a package more, and ten times as long
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # shapes that are traced as constants are constant
+            torch.onnx.export(
+                network,
+                (pixels,),
+                str(target),
+                opset_version=_OPSET,
+                input_names=["pixels"],
+                output_names=["patches", "features"],
+                dynamo=False,  # the other exporter takes a package more, and ten times as long
+            )
     except (torch.onnx.OnnxExporterError, RuntimeError) as error:
         raise ExportError(f"the vision tower can't be exported to ONNX: {error}") from error
     finally:

@@ -13,7 +13,7 @@ from mmtui.pipeline.assets import fetch
 from mmtui.pipeline.assets.checkpoint import Checkpoint
 from mmtui.pipeline.assets.spec import Asset, VisionSpec
 from mmtui.pipeline.vision import images, onnx_export
-from mmtui.pipeline.vision.encoder import load_encoder
+from mmtui.pipeline.vision.loading import load_encoder
 from mmtui.pipeline.vision.onnx_encoder import OnnxEncoder
 from mmtui.pipeline.vision.torch_encoder import TorchEncoder
 
