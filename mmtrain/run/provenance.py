@@ -11,7 +11,7 @@ from platform import python_version
 from typing import Any
 
 import mmtui
-from mmtui.pipeline.assets import fetch
+from mmtui.pipeline.assets import fetch, hashes
 from mmtui.pipeline.assets.checkpoint import Checkpoint
 from mmtui.pipeline.assets.spec import Asset
 
@@ -58,4 +58,4 @@ def _identify_weights(asset: Asset) -> Any:
 def _hash_files(path: Path) -> list[list[str]]:
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     root = path if path.is_dir() else path.parent
-    return [[file.relative_to(root).as_posix(), fetch.digest(file)] for file in files]
+    return [[file.relative_to(root).as_posix(), hashes.get(file)] for file in files]

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mmtui.pipeline.assets import fetch
+from mmtui.pipeline.assets import fetch, hashes
 
 KEPT_STATES = 2
 MIN_FREE_BYTES = 1 << 20  # with less, the disk is considered full
@@ -41,7 +41,7 @@ def discard(out: Path, step: int) -> None:
 def seal(out: Path, step: int) -> None:
     """Record the hashes of a written state, rename its folder, and delete old states."""
     written, place = get_partial_folder(out, step), out / "state" / f"{step:08}"
-    hashes = {file.name: fetch.sha256(file) for file in sorted(written.iterdir())}
+    hashes = {file.name: hashes.compute(file) for file in sorted(written.iterdir())}
     (written / SEAL).write_text(json.dumps(hashes, indent=2))
     shutil.rmtree(place, ignore_errors=True)
     written.rename(place)
@@ -109,6 +109,6 @@ def _all(out: Path) -> list[Path]:
 def _is_intact(place: Path) -> bool:
     try:
         hashes = json.loads((place / SEAL).read_bytes())
-        return all(fetch.sha256(place / name) == digest for name, digest in hashes.items())
+        return all(hashes.compute(place / name) == digest for name, digest in hashes.items())
     except (OSError, ValueError, AttributeError):
         return False

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as Core
 
+from mmtui import files
 from mmtui.errors import InputError
 
 FILES = (
@@ -90,7 +91,7 @@ class Tokenizer:
             InputError: It is missing or damaged.
         """
         try:
-            self.backend_tokenizer = Core.from_file(str(folder / "tokenizer.json"))
+            self.backend_tokenizer = Core.from_str(files.read_text(folder / "tokenizer.json"))
             self.backend_tokenizer.no_truncation()
             self.backend_tokenizer.no_padding()
             self._settings = read_json(folder / "special_tokens_map.json") | read_json(
@@ -98,7 +99,7 @@ class Tokenizer:
             )
             template = folder / "chat_template.jinja"
             self.chat_template: Any = (
-                template.read_text("utf-8")
+                files.read_text(template)
                 if template.exists()
                 else _by_name(self._settings.get("chat_template"))
             )
@@ -194,8 +195,8 @@ def read_json(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        content = files.read_json(path)
+    except InputError as error:
         raise InputError(f"{path} is damaged", "fetch it again") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} is damaged", "fetch it again")

@@ -1,5 +1,6 @@
 """Our tokenizer against transformers' own, on the same files."""
 
+import codecs
 import json
 import shutil
 from pathlib import Path
@@ -109,3 +110,12 @@ def test_damage_is_told(tiny_llama, tmp_path, name, content):
     (folder / name).unlink() if content is None else (folder / name).write_text(content)
     with pytest.raises(InputError, match="can't be read"):
         Tokenizer(folder)
+
+
+def test_files_with_a_byte_order_mark_are_read(tiny_llama, tmp_path):
+    folder = shutil.copytree(tiny_llama, tmp_path / "marked")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        path = folder / name
+        path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    text = "Hello world"
+    assert Tokenizer(folder)(text).input_ids == Tokenizer(tiny_llama)(text).input_ids

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Self
 
 import mmtui
 from mmtui.errors import InputError, MissingError, MmtuiError, UsageError
+from mmtui.files import read_text
 from mmtui.paths import resolve
-from mmtui.pipeline.assets import fetch
+from mmtui.pipeline.assets import fetch, hashes
 from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec, Pin, Precision
 
 if TYPE_CHECKING:
@@ -85,12 +86,12 @@ def _folder(name: str) -> Path | None:
 def read(folder: Path) -> Checkpoint:
     """Raises InputError, naming it, for what is missing, damaged or of another version."""
     path = folder / SPEC
+    if not path.exists():
+        raise InputError(f"{folder} is no checkpoint: {SPEC} is missing")
     try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"{folder} is no checkpoint: {SPEC} can't be read ({error.strerror})"
-        ) from error
+        text = read_text(path)
+    except InputError as error:
+        raise InputError(f"{folder} is no checkpoint: {error}", error.hint) from error
     try:
         spec = ModelSpec.from_json(text)
     except InputError as error:
@@ -143,7 +144,7 @@ def write(
             weights = dataclasses.replace(spec.language, weights=Asset(LANGUAGE))
             spec = dataclasses.replace(spec, language=weights)
         pins = [
-            Pin(path.relative_to(aside).as_posix(), path.stat().st_size, fetch.sha256(path))
+            Pin(path.relative_to(aside).as_posix(), path.stat().st_size, hashes.compute(path))
             for path in sorted(aside.rglob("*"))
             if path.is_file()
         ]

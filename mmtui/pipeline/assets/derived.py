@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mmtui.errors import InputError
-from mmtui.pipeline.assets import fetch
+from mmtui.pipeline.assets import fetch, hashes
 from mmtui.pipeline.assets.spec import Pin
 
 _MANIFEST = "manifest.json"
@@ -34,7 +34,7 @@ def ensure_folder(name: str, needed: int, write: Callable[[Path], None]) -> Path
         if not _is_intact(target):
             write(work)
             files = [path for path in sorted(work.iterdir()) if path.is_file()]
-            pins = [Pin(path.name, path.stat().st_size, fetch.sha256(path)) for path in files]
+            pins = [Pin(path.name, path.stat().st_size, hashes.compute(path)) for path in files]
             (work / _MANIFEST).write_text(json.dumps([vars(pin) for pin in pins]))
             target.mkdir(parents=True, exist_ok=True)
             for path in [*files, work / _MANIFEST]:  # the manifest last: it vouches for the others
@@ -49,7 +49,7 @@ def hash_files(files: Sequence[Path]) -> str:
         InputError: One can't be read.
     """
     try:
-        digests = [fetch.digest(path) for path in files]
+        digests = [hashes.get(path) for path in files]
     except OSError as error:
         raise InputError(f"{error.filename} can't be read: {error.strerror}") from error
     return hashlib.sha256("".join(digests).encode()).hexdigest()[:12]

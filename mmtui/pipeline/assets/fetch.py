@@ -1,8 +1,6 @@
 """From the URI of an asset to a file on this machine, fetched once and checked by hash."""
 
 import errno
-import hashlib
-import json
 import os
 import re
 import shutil
@@ -10,7 +8,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,7 +16,7 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 
 from mmtui.errors import MissingError, MmtuiError
-from mmtui.pipeline.assets import hub
+from mmtui.pipeline.assets import hashes, hub
 from mmtui.pipeline.assets.spec import Asset, Pin
 
 if TYPE_CHECKING:
@@ -123,33 +121,9 @@ def save_tensors(
 def intact(path: Path, pin: Pin) -> bool:
     """Whether `path` has the pinned size and SHA-256."""
     try:
-        return path.stat().st_size == pin.size and digest(path) == pin.sha256
+        return path.stat().st_size == pin.size and hashes.get(path) == pin.sha256
     except OSError:
         return False
-
-
-def digest(path: Path) -> str:
-    """The SHA-256 of a file.
-
-    It is computed when the file is new or was touched since, and remembered in the cache.
-    """
-    stat = path.stat()
-    place = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()
-    seal = cache_dir() / "seals" / place
-    with suppress(OSError, ValueError, TypeError):  # no seal, or not ours: compute
-        known, *of = json.loads(seal.read_text())
-        if of == [stat.st_size, stat.st_mtime_ns] and isinstance(known, str):
-            return known
-    computed = sha256(path)
-    with suppress(OSError):  # a read-only cache is as good, only slower
-        seal.parent.mkdir(parents=True, exist_ok=True)
-        seal.write_text(json.dumps([computed, stat.st_size, stat.st_mtime_ns]))
-    return computed
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _place(asset: Asset) -> Path:

@@ -1,11 +1,11 @@
 """`hf:` assets: repositories in the Hugging Face cache, which other tools share."""
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
-from mmtui.errors import MissingError, UsageError
+from mmtui.errors import InputError, MissingError, UsageError
+from mmtui.files import read_json
 from mmtui.pipeline.assets.spec import Pin
 
 Intact = Callable[[Path, Pin], bool]
@@ -37,7 +37,7 @@ def fetch(repository: str, only: tuple[str, ...], intact: Intact) -> Path:
         folder = Path(
             snapshot_download(
                 repository,
-                allow_patterns=list(only),
+                allow_patterns=list(only) or None,
                 ignore_patterns=["*/*"],  # other forms of the same weights
                 force_download=damaged,
             )
@@ -81,8 +81,8 @@ def _is_whole(folder: Path, only: tuple[str, ...]) -> bool:
             return False
     for index in folder.glob("*.index.json"):
         try:
-            shards = set(json.loads(index.read_bytes())["weight_map"].values())
-        except (ValueError, KeyError, TypeError, AttributeError):
+            shards = set(read_json(index)["weight_map"].values())
+        except (InputError, KeyError, TypeError, AttributeError):
             return False
         if not all((folder / shard).exists() for shard in shards):
             return False

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmtui.pipeline.assets import fetch
+from mmtui.pipeline.assets import fetch, hashes
 from mmtui.pipeline.assets.fetch import Report, silent
 from mmtui.pipeline.assets.spec import Asset, EngineName, Precision
 from mmtui.pipeline.engines import probe
@@ -99,7 +99,7 @@ def prepare_weights(
         return weights
     from mmtui.pipeline.gguf import to_huggingface
 
-    return to_huggingface.convert(source, fetch.digest(source), report)
+    return to_huggingface.convert(source, hashes.get(source), report)
 
 
 def fetch_for_torch(asset: Asset, report: Report = silent) -> Path:

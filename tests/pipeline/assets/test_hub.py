@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from mmtui.errors import MissingError, UsageError
-from mmtui.pipeline.assets import checkpoint, fetch
+from mmtui.pipeline.assets import checkpoint, fetch, hashes
+from mmtui.pipeline.assets.spec import Asset
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
@@ -52,7 +54,7 @@ def link_blobs(hub: Path, folder: Path) -> Path:
     blobs = folder.parents[1] / "blobs"
     blobs.mkdir()
     for path in folder.glob("*.safetensors"):
-        blob = blobs / fetch.sha256(path)
+        blob = blobs / hashes.compute(path)
         path.rename(blob)
         path.symlink_to(blob)
     return blob
@@ -125,3 +127,18 @@ def test_auto_is_phi2_only_where_weights_and_projector_are_here(
 
     monkeypatch.setenv("MMTUI_MODEL", "smol")
     assert checkpoint.find("auto").spec.name == "smol"
+
+
+def test_a_repository_without_patterns_is_fetched_as_a_whole(hub, tiny_llama, monkeypatch):
+    folder = store(hub, "someone/llama", tiny_llama)
+    patterns = []
+
+    def download(repository: str, *, local_files_only: bool = False, **options: object) -> str:
+        if local_files_only:
+            raise LocalEntryNotFoundError(repository)
+        patterns.append(options["allow_patterns"])
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert fetch.fetch(Asset("hf:someone/llama")) == folder
+    assert patterns == [None]

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mmtui.errors import InputError
-from mmtui.pipeline.assets import fetch
+from mmtui.pipeline.assets import fetch, hashes
 from mmtui.pipeline.engines.loading import fetch_for_torch
 from mmtui.pipeline.gguf import to_huggingface
 
@@ -58,12 +58,12 @@ def test_a_damaged_conversion_is_made_again_a_whole_one_only_read(source, cache,
     digest = "0" * 64
     folder = to_huggingface.convert(source, digest)
     weights = folder / "model.safetensors"
-    good = fetch.sha256(weights)
+    good = hashes.compute(weights)
     with weights.open("r+b") as file:
         file.seek(200_000_000)
         file.write(b"damage")
     assert to_huggingface.convert(source, digest) == folder
-    assert fetch.sha256(weights) == good
+    assert hashes.compute(weights) == good
 
     before = weights.stat().st_mtime_ns
     to_huggingface.convert(source, digest)
