@@ -89,12 +89,23 @@ def test_the_chat_opens_before_anything_else_heavy_is_imported():
     assert not loaded & (HEAVY - {"textual"} | {"av", "textual_image", "sounddevice"})
 
 
-def test_text_on_llama_cpp_loads_neither_torch_nor_transformers(smol):
+@pytest.mark.parametrize("has_picture", [False, True], ids=["text", "picture"])
+def test_answers_on_llama_cpp_load_neither_torch_nor_transformers(smol, cat, has_picture):
     if not find_packages():
         pytest.skip("llama.cpp is not installed")
     options = ["--engine", "llamacpp", "--model", "smol", "--max-tokens", 3]
+    if has_picture:
+        options += ["--image", cat]
+        run_and_list_modules("mmtui", "ask", *options, "Hi")  # exports the vision tower once
     loaded, run = run_and_list_modules("mmtui", "ask", *options, "Hi")
     assert run.returncode == 0, run.stderr
+    assert not loaded & (HEAVY - {"numpy", "PIL"})
+
+
+def test_transcribing_loads_neither_torch_nor_whisperx(smol, shared):
+    clip = next((shared / "speech").glob("*.wav"))
+    loaded, run = run_and_list_modules("mmtui", "transcribe", clip)
+    assert run.returncode == 0 and run.stdout.strip(), run.stderr
     assert not loaded & (HEAVY - {"numpy", "PIL"})
 
 
