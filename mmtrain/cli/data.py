@@ -175,9 +175,9 @@ def chats(
         raise UsageError(f"{out} does not end in .json", "pass --out a file name with .json")
     check_destination(out)
     with reporting() as report:
-        from mmtrain.recipes.replay import write
+        from mmtrain.recipes.replay import write_replay
 
-        count = write(model, out, limit, batch, report)
+        count = write_replay(model, out, limit, batch, report)
     print(one_line(f"{out}: {count} answers"))
 
 

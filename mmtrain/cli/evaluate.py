@@ -151,7 +151,7 @@ def speech(
         from mmtui.pipeline.assistant import Assistant
 
         found = find(model)
-        recordings, notes = transcripts.read(data, limit, report)
+        recordings, notes = transcripts.load_recordings(data, limit, report)
         scores = task.evaluate(Assistant(found, report), recordings, report)
     _report(scores, notes, predictions, None, as_json)
 

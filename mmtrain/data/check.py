@@ -1,4 +1,4 @@
-"""Reads any supported data and reports what training or an evaluation would find in it."""
+"""Report what training or an evaluation would find in data of any supported layout."""
 
 import statistics
 from collections.abc import Callable
@@ -16,48 +16,56 @@ from mmtrain.data.tokenization import copy_without_special_tokens
 from mmtui.errors import InputError
 from mmtui.pipeline.assets.fetch import Report
 
-NAMED = 20  # broken images that are listed
-SAMPLED = 2000  # examples whose tokens are counted
+MAX_LISTED_IMAGES = 20  # broken ones
+MAX_TOKENIZED_EXAMPLES = 2000  # about; evenly spaced ones of larger data
 
 Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What was found, a report for each layout, and why data would be refused."""
+class CheckResult:
+    """The result of a check.
+
+    Attributes:
+        reports: The facts of each layout that was found, by name.
+        refusals: Why training or an evaluation would refuse data.
+    """
 
     reports: list[Facts]
     refusals: list[InputError]
 
 
-def check(path: Path, images: Path | None, tokenizer: Any, report: Report) -> Checked:
-    """Count what is there in each layout, what is skipped and why, and tokens.
+def check(path: Path, images: Path | None, tokenizer: Any, report: Report) -> CheckResult:
+    """Count the examples, tokens and skipped rows of each layout in a path.
 
     Args:
-        path: A file, a folder, or a pattern of text files.
-        images: Where the images of LLaVA-Instruct data are; None: beside it.
-        tokenizer: Whose tokens to count.
-        report: Told of the progress.
+        path: A file, a folder, or a glob pattern of text files.
+        images: The folder of the images of LLaVA-Instruct data; None searches beside the data.
+        tokenizer: The tokenizer that counts the tokens.
+        report: Called with the progress.
 
     Raises:
-        InputError: The data is in no layout that mmtrain knows, or in a single one that training
-            would refuse without having found anything in it.
+        InputError: The data is in no supported layout, or nothing in it can be read.
     """
     core = copy_without_special_tokens(tokenizer)
     checks: list[Callable[[], tuple[Facts, dict[Path, InputError]]]] = []
     if coco.is_layout(path):
-        checks.append(lambda: _dialogues("COCO captions", coco.load_examples(path), core, report))
+        checks.append(
+            lambda: _check_dialogues("COCO captions", coco.load_examples(path), core, report)
+        )
     if llava.is_layout(path):
         checks.append(
-            lambda: _dialogues("LLaVA-Instruct", llava.load_examples(path, images), core, report)
+            lambda: _check_dialogues(
+                "LLaVA-Instruct", llava.load_examples(path, images), core, report
+            )
         )
     if vqa.is_layout(path):
-        checks.append(lambda: _questions(path, report))
+        checks.append(lambda: _check_questions(path, report))
     if transcripts.is_layout(path):
-        checks.append(lambda: _recordings(path, report))
-    if files := _text_files(path, beside_others=bool(checks)):
-        checks.append(lambda: _text(path, files, core, report))
-    found = Checked([], [])
+        checks.append(lambda: _check_recordings(path, report))
+    if files := _find_text_files(path, has_other_layouts=bool(checks)):
+        checks.append(lambda: _check_text(path, files, core, report))
+    found = CheckResult([], [])
     for run in checks:
         try:
             facts, broken = run()
@@ -68,15 +76,17 @@ def check(path: Path, images: Path | None, tokenizer: Any, report: Report) -> Ch
         try:
             raise_for_broken_files("image", broken, facts.get("images", 0))
         except InputError as error:
-            found.refusals.append(InputError(str(error), "replace them, or take them out"))
+            found.refusals.append(
+                InputError(str(error), "replace them, or remove them and their rows")
+            )
     if not found.reports:
         raise found.refusals[0]
     return found
 
 
-def _text_files(path: Path, *, beside_others: bool) -> list[Path]:
-    """Text in the folder itself; where data of no other layout is, in all folders below."""
-    if not beside_others:
+def _find_text_files(path: Path, *, has_other_layouts: bool) -> list[Path]:
+    """Return the text files of a path; without other layouts, also those of its subfolders."""
+    if not has_other_layouts:
         is_pattern = any(character in str(path) for character in "*?[")
         if not path.exists() and not is_pattern:
             raise InputError(f"{path} does not exist")
@@ -86,39 +96,39 @@ def _text_files(path: Path, *, beside_others: bool) -> list[Path]:
     return sorted(f for f in path.iterdir() if f.name.endswith(redpajama.SUFFIXES))
 
 
-def _dialogues(
+def _check_dialogues(
     layout: str, split: Split, core: Any, report: Report
 ) -> tuple[Facts, dict[Path, InputError]]:
     examples = split.train + split.validation
     images = list(dict.fromkeys(picture for e in examples for picture in e.pictures))
-    broken = _broken(images, report)
-    sampled = examples[:: max(len(examples) // SAMPLED, 1)]
+    broken = _find_broken(images, report)
+    sampled = examples[:: max(len(examples) // MAX_TOKENIZED_EXAMPLES, 1)]
     facts = {
         "layout": layout,
         "examples": {"train": len(split.train), "validation": len(split.validation)},
         "text_only": sum(not example.pictures for example in examples),
-        **_images(images, broken),
+        **_summarize_images(images, broken),
         "notes": split.notes,
-        "tokens": _spread([_tokens(example, core) for example in sampled]),
+        "tokens": _summarize_lengths([_count_tokens(example, core) for example in sampled]),
     }
     return facts, broken
 
 
-def _questions(path: Path, report: Report) -> tuple[Facts, dict[Path, InputError]]:
-    asked, notes = vqa.load_questions(path)
-    images = list(dict.fromkeys(question.picture for question in asked))
-    broken = _broken(images, report)
-    facts = {"layout": "questions to score", "questions": len(asked)}
-    return {**facts, **_images(images, broken), "notes": notes}, broken
+def _check_questions(path: Path, report: Report) -> tuple[Facts, dict[Path, InputError]]:
+    questions, notes = vqa.load_questions(path)
+    images = list(dict.fromkeys(question.picture for question in questions))
+    broken = _find_broken(images, report)
+    facts = {"layout": "questions to score", "questions": len(questions)}
+    return {**facts, **_summarize_images(images, broken), "notes": notes}, broken
 
 
-def _recordings(path: Path, report: Report) -> tuple[Facts, dict[Path, InputError]]:
-    recordings, notes = transcripts.read(path, None, report)
+def _check_recordings(path: Path, report: Report) -> tuple[Facts, dict[Path, InputError]]:
+    recordings, notes = transcripts.load_recordings(path, None, report)
     facts = {"layout": "recordings to score", "recordings": len(recordings), "notes": notes}
     return facts, {}
 
 
-def _text(
+def _check_text(
     path: Path, files: list[Path], core: Any, report: Report
 ) -> tuple[Facts, dict[Path, InputError]]:
     skipped = SkipReport()
@@ -139,15 +149,15 @@ def _text(
         "odd_lines": skipped.total,
         "notes": notes,
         "total_tokens": sum(lengths),
-        "tokens": _spread(lengths),
+        "tokens": _summarize_lengths(lengths),
     }
     return facts, {}
 
 
-def _broken(images: list[Path], report: Report) -> dict[Path, InputError]:
+def _find_broken(images: list[Path], report: Report) -> dict[Path, InputError]:
     broken = {}
     with ThreadPoolExecutor() as pool:
-        opened = pool.map(_reason, images)
+        opened = pool.map(_find_defect, images)
         for number, (path, reason) in enumerate(zip(images, opened, strict=True)):
             report("opening images", number, len(images))
             if reason is not None:
@@ -156,23 +166,27 @@ def _broken(images: list[Path], report: Report) -> dict[Path, InputError]:
     return broken
 
 
-def _reason(path: Path) -> InputError | None:
+def _find_defect(path: Path) -> InputError | None:
     image = decoded(path)
     return image if isinstance(image, InputError) else None
 
 
-def _images(images: list[Path], broken: dict[Path, InputError]) -> Facts:
-    named = [{"image": str(path), "reason": str(broken[path])} for path in broken]
-    return {"images": len(images), "broken_images": len(broken), "broken": named[:NAMED]}
+def _summarize_images(images: list[Path], broken: dict[Path, InputError]) -> Facts:
+    listed = [{"image": str(path), "reason": str(broken[path])} for path in broken]
+    return {
+        "images": len(images),
+        "broken_images": len(broken),
+        "broken": listed[:MAX_LISTED_IMAGES],
+    }
 
 
-def _tokens(example: Example, core: Any) -> int:
-    """Of its text, without pictures and the chat template."""
+def _count_tokens(example: Example, core: Any) -> int:
+    """Count the tokens of the text, without pictures and the chat template."""
     texts = [part for _, content in example.turns for part in content if isinstance(part, str)]
     return sum(len(core.encode(text, add_special_tokens=False)) for text in texts)
 
 
-def _spread(lengths: list[int]) -> dict[str, float]:
+def _summarize_lengths(lengths: list[int]) -> dict[str, float]:
     return {
         "least": min(lengths),
         "median": statistics.median(lengths),

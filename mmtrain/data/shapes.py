@@ -1,8 +1,8 @@
-"""A synthetic set: coloured shapes, with captions, questions and plain text about them.
+"""A synthetic data set: pictures of coloured shapes with captions, questions and text.
 
-The same seed gives the same bytes. Layouts: COCO captions (annotations/, train2017/,
+The same seed gives the same bytes. The layouts are COCO captions (annotations/, train2017/,
 val2017/), LLaVA-Instruct (llava_instruct.json; its images are those of train2017/), questions
-to score (vqa/questions.json, vqa/images/) and RedPajama text (text.jsonl).
+for an evaluation (vqa/questions.json, vqa/images/) and RedPajama text (text.jsonl).
 """
 
 import json
@@ -23,49 +23,63 @@ COLOURS = {
     "pink": (240, 130, 190),
 }  # fmt: skip
 SHAPES = ("circle", "square", "triangle", "star")
-SIZES = {"small": 0.16, "large": 0.34}  # of the picture's side
-PLACES = {
+SIZES = {"small": 0.16, "large": 0.34}  # as a fraction of the picture's side
+PLACES = {  # the centre (x, y) of a shape, as fractions of the side
     "top left": (0.25, 0.25), "top right": (0.75, 0.25),
     "bottom left": (0.25, 0.75), "bottom right": (0.75, 0.75), "centre": (0.5, 0.5),
 }  # fmt: skip
-GROUNDS = ((255, 255, 255), (235, 235, 228), (222, 232, 240))
+BACKGROUNDS = ((255, 255, 255), (235, 235, 228), (222, 232, 240))
 NUMBERS = ("no", "one", "two", "three", "four")
-SIDE = 224
+SIDE = 224  # pixels
 
 
 @dataclass(frozen=True)
-class Thing:
-    shape: str
+class Shape:
+    """A shape in a picture."""
+
+    kind: str
     colour: str
     size: str
     place: str
 
     @property
     def name(self) -> str:
-        return f"{self.size} {self.colour} {self.shape}"
+        """The words for it in a text, such as "small red circle"."""
+        return f"{self.size} {self.colour} {self.kind}"
 
 
 def generate(out: Path, count: int, seed: int, report: Report = silent) -> None:
-    """Write `count` images, a tenth of them for validation, and all that is said of them."""
-    held = max(count // 10, 1)
+    """Draw pictures and write them with their captions, questions and text.
+
+    Args:
+        out: The folder to write.
+        count: Number of pictures; a tenth of them is for validation.
+        seed: Decides what is drawn.
+        report: Called with the progress.
+    """
+    validation_count = max(count // 10, 1)
     texts: list[str] = []
-    drawn = 0
-    for split, numbers in (("train2017", range(held, count)), ("val2017", range(held))):
+    drawn_count = 0
+    for split, numbers in (
+        ("train2017", range(validation_count, count)),
+        ("val2017", range(validation_count)),
+    ):
         scenes = {
-            f"{number:012}.png": _scene(random.Random(f"{seed} {number}")) for number in numbers
+            f"{number:012}.png": _choose_scene(random.Random(f"{seed} {number}"))
+            for number in numbers
         }
         folder = out / split
         folder.mkdir(parents=True, exist_ok=True)
-        for name, (things, ground) in scenes.items():
-            report("drawing shapes", drawn, count)
-            drawn += 1
-            _draw(things, ground).save(folder / name)
-        _write(out / "annotations" / f"captions_{split}.json", _coco(scenes))
-        texts += [caption for things, _ in scenes.values() for caption in _captions(things)]
+        for name, (shapes, background) in scenes.items():
+            report("drawing shapes", drawn_count, count)
+            drawn_count += 1
+            _draw(shapes, background).save(folder / name)
+        _write_json(out / "annotations" / f"captions_{split}.json", _to_coco(scenes))
+        texts += [caption for shapes, _ in scenes.values() for caption in _write_captions(shapes)]
         if split == "val2017":
-            _vqa(out, scenes)
+            _write_vqa(out, scenes)
         else:
-            _write(out / "llava_instruct.json", _llava(scenes))
+            _write_json(out / "llava_instruct.json", _to_llava(scenes))
     report("drawing shapes", count, count)
     random.Random(seed).shuffle(texts)
     documents = [" ".join(texts[at : at + 20]) for at in range(0, len(texts), 20)]
@@ -73,116 +87,116 @@ def generate(out: Path, count: int, seed: int, report: Report = silent) -> None:
     (out / "text.jsonl").write_text("".join(line + "\n" for line in lines))
 
 
-Scene = tuple[list[Thing], tuple[int, int, int]]
+Scene = tuple[list[Shape], tuple[int, int, int]]  # shapes and the background
 
 
-def _scene(chance: random.Random) -> Scene:
-    """One thing, two of a kind or not, or up to four of one kind to count."""
-    places = chance.sample(list(PLACES)[:4], 4)
+def _choose_scene(rng: random.Random) -> Scene:
+    """Choose one shape, two different ones, or two to four equal ones to count."""
+    places = rng.sample(list(PLACES)[:4], 4)
     kinds = list(product(SHAPES, COLOURS))
-    ground = chance.choice(GROUNDS)
-    size = chance.choice(list(SIZES))
-    drawn = chance.random()
-    if drawn < 0.45:
-        shape, colour = chance.choice(kinds)
-        return [Thing(shape, colour, size, chance.choice(list(PLACES)))], ground
-    if drawn < 0.75:
-        pair = chance.sample(kinds, 2)
+    background = rng.choice(BACKGROUNDS)
+    size = rng.choice(list(SIZES))
+    composition = rng.random()
+    if composition < 0.45:
+        shape, colour = rng.choice(kinds)
+        return [Shape(shape, colour, size, rng.choice(list(PLACES)))], background
+    if composition < 0.75:
+        pair = rng.sample(kinds, 2)
         while pair[0][0] == pair[1][0] or pair[0][1] == pair[1][1]:
-            pair = chance.sample(kinds, 2)
-        return [Thing(s, c, size, p) for (s, c), p in zip(pair, places, strict=False)], ground
-    shape, colour = chance.choice(kinds)
-    return [Thing(shape, colour, size, place) for place in places[: chance.randint(2, 4)]], ground
+            pair = rng.sample(kinds, 2)
+        return [Shape(s, c, size, p) for (s, c), p in zip(pair, places, strict=False)], background
+    shape, colour = rng.choice(kinds)
+    return [Shape(shape, colour, size, place) for place in places[: rng.randint(2, 4)]], background
 
 
-def _captions(things: list[Thing]) -> list[str]:
-    first = things[0]
-    if len(things) == 1:
+def _write_captions(shapes: list[Shape]) -> list[str]:
+    first = shapes[0]
+    if len(shapes) == 1:
         return [
             f"A {first.name} in the {first.place}."
             if first.place == "centre"
             else f"A {first.name} at the {first.place}.",
-            f"There is one {first.colour} {first.shape}.",
+            f"There is one {first.colour} {first.kind}.",
         ]
-    if len({thing.name for thing in things}) == 1:
-        number = NUMBERS[len(things)]
+    if len({shape.name for shape in shapes}) == 1:
+        number = NUMBERS[len(shapes)]
         return [
             f"{number.capitalize()} {first.name}s.",
-            f"There are {number} {first.colour} {first.shape}s.",
+            f"There are {number} {first.colour} {first.kind}s.",
         ]
-    second = things[1]
+    second = shapes[1]
     return [
-        f"A {first.name} {_relation(first, second)} a {second.name}.",
-        f"There is a {second.colour} {second.shape} and a {first.colour} {first.shape}.",
+        f"A {first.name} {_describe_relation(first, second)} a {second.name}.",
+        f"There is a {second.colour} {second.kind} and a {first.colour} {first.kind}.",
     ]
 
 
-def _relation(first: Thing, second: Thing) -> str:
+def _describe_relation(first: Shape, second: Shape) -> str:
     (x, y), (other_x, other_y) = PLACES[first.place], PLACES[second.place]
     if x != other_x:
         return "left of" if x < other_x else "right of"
     return "above" if y < other_y else "below"
 
 
-def _questions(things: list[Thing], chance: random.Random) -> list[tuple[str, str]]:
-    """Questions in an order in which no question tells the answer to a later one.
+def _write_questions(shapes: list[Shape], rng: random.Random) -> list[tuple[str, str]]:
+    """Return questions and answers, ordered so that no question contains a later answer.
 
-    Else a model would learn to read the dialogue, not to look.
+    Otherwise a model would learn to answer from the dialogue instead of the picture.
     """
-    first, count = things[0], NUMBERS[len(things)]
-    if len({thing.name for thing in things}) == 1:
-        them, shape = ("it", "shape") if len(things) == 1 else ("they", "shapes")
-        verb = "is" if len(things) == 1 else "are"
-        asked = [
-            (f"What colour {verb} {them}?", first.colour),
-            (f"What {shape} {verb} there?", _plural(first.shape, things)),
-            (f"Small or large, what {verb} {them}?", first.size),
+    first, count = shapes[0], NUMBERS[len(shapes)]
+    if len({shape.name for shape in shapes}) == 1:
+        pronoun, noun = ("it", "shape") if len(shapes) == 1 else ("they", "shapes")
+        verb = "is" if len(shapes) == 1 else "are"
+        exchanges = [
+            (f"What colour {verb} {pronoun}?", first.colour),
+            (f"What {noun} {verb} there?", _inflect(first.kind, shapes)),
+            (f"Small or large, what {verb} {pronoun}?", first.size),
             ("How many are there?", count),
         ]
-        if len(things) == 1:
-            asked.append(("Where is it?", first.place))
-        chance.shuffle(asked)
+        if len(shapes) == 1:
+            exchanges.append(("Where is it?", first.place))
+        rng.shuffle(exchanges)
     else:
-        second = things[1]
-        known, sought = (first, second) if chance.random() < 0.5 else (second, first)
-        asked = [
-            (f"What colour is the {known.shape}?", known.colour),
-            (f"What shape is {sought.colour}?", sought.shape),
+        second = shapes[1]
+        known, sought = (first, second) if rng.random() < 0.5 else (second, first)
+        exchanges = [
+            (f"What colour is the {known.kind}?", known.colour),
+            (f"What shape is {sought.colour}?", sought.kind),
         ]
-        chance.shuffle(asked)
-        asked.append((f"Where is the {sought.shape}?", sought.place))
-        relation = _relation(known, sought)
-        asked.append(
-            (f"What is {relation} the {sought.shape}?", f"the {known.colour} {known.shape}")
+        rng.shuffle(exchanges)
+        exchanges.append((f"Where is the {sought.kind}?", sought.place))
+        relation = _describe_relation(known, sought)
+        exchanges.append(
+            (f"What is {relation} the {sought.kind}?", f"the {known.colour} {known.kind}")
         )
-    return [(question, f"{answer.capitalize()}.") for question, answer in asked]
+    return [(question, f"{answer.capitalize()}.") for question, answer in exchanges]
 
 
-def _plural(noun: str, things: list[Thing]) -> str:
-    return noun if len(things) == 1 else f"{noun}s"
+def _inflect(noun: str, shapes: list[Shape]) -> str:
+    return noun if len(shapes) == 1 else f"{noun}s"
 
 
-def _draw(things: list[Thing], ground: tuple[int, int, int]) -> Image.Image:
-    scale = 4  # drawn large and reduced: smooth edges
-    image = Image.new("RGB", (SIDE * scale, SIDE * scale), ground)
+def _draw(shapes: list[Shape], background: tuple[int, int, int]) -> Image.Image:
+    scale = 4  # drawing at a larger scale and reducing smooths the edges
+    image = Image.new("RGB", (SIDE * scale, SIDE * scale), background)
     pen = ImageDraw.Draw(image)
-    for thing in things:
-        x, y = (part * SIDE * scale for part in PLACES[thing.place])
-        radius = SIZES[thing.size] * SIDE * scale / 2
+    for shape in shapes:
+        x, y = (part * SIDE * scale for part in PLACES[shape.place])
+        radius = SIZES[shape.size] * SIDE * scale / 2
         box = (x - radius, y - radius, x + radius, y + radius)
-        fill = COLOURS[thing.colour]
-        if thing.shape == "circle":
+        fill = COLOURS[shape.colour]
+        if shape.kind == "circle":
             pen.ellipse(box, fill)
-        elif thing.shape == "square":
+        elif shape.kind == "square":
             pen.rectangle(box, fill)
-        elif thing.shape == "triangle":
+        elif shape.kind == "triangle":
             pen.polygon([(x, y - radius), (x - radius, y + radius), (x + radius, y + radius)], fill)
         else:
-            pen.polygon(_star(x, y, radius), fill)
+            pen.polygon(_list_star_corners(x, y, radius), fill)
     return image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 
 
-def _star(x: float, y: float, radius: float) -> list[tuple[float, float]]:
+def _list_star_corners(x: float, y: float, radius: float) -> list[tuple[float, float]]:
     from math import cos, pi, sin
 
     radii = [radius if corner % 2 == 0 else 0.42 * radius for corner in range(10)]
@@ -192,19 +206,19 @@ def _star(x: float, y: float, radius: float) -> list[tuple[float, float]]:
     ]
 
 
-def _coco(scenes: dict[str, Scene]) -> dict[str, Any]:
+def _to_coco(scenes: dict[str, Scene]) -> dict[str, Any]:
     images = [
         {"id": int(Path(name).stem), "file_name": name, "width": SIDE, "height": SIDE}
         for name in scenes
     ]
-    said = [
+    captions = [
         (int(Path(name).stem), caption)
-        for name, (things, _) in scenes.items()
-        for caption in _captions(things)
+        for name, (shapes, _) in scenes.items()
+        for caption in _write_captions(shapes)
     ]
     annotations = [
         {"id": number, "image_id": image, "caption": caption}
-        for number, (image, caption) in enumerate(said)
+        for number, (image, caption) in enumerate(captions)
     ]
     return {
         "info": {"description": "synthetic shapes"},
@@ -213,30 +227,30 @@ def _coco(scenes: dict[str, Scene]) -> dict[str, Any]:
     }
 
 
-def _llava(scenes: dict[str, Scene]) -> list[dict[str, Any]]:
+def _to_llava(scenes: dict[str, Scene]) -> list[dict[str, Any]]:
     rows = []
-    for name, (things, _) in scenes.items():
-        said: list[dict[str, str]] = []
-        for question, answer in _questions(things, random.Random(name)):
-            mark = "" if said else "<image>\n"
-            said += format_exchange(mark + question, answer)
-        rows.append({"id": Path(name).stem, "image": name, "conversations": said})
+    for name, (shapes, _) in scenes.items():
+        messages: list[dict[str, str]] = []
+        for question, answer in _write_questions(shapes, random.Random(name)):
+            tag = "" if messages else "<image>\n"
+            messages += format_exchange(tag + question, answer)
+        rows.append({"id": Path(name).stem, "image": name, "conversations": messages})
     return rows
 
 
-def _vqa(out: Path, scenes: dict[str, Scene]) -> None:
+def _write_vqa(out: Path, scenes: dict[str, Scene]) -> None:
     folder = out / "vqa" / "images"
     folder.mkdir(parents=True, exist_ok=True)
     for name in scenes:
         (folder / name).write_bytes((out / "val2017" / name).read_bytes())
     rows = [
         {"image": name, "question": question, "answer": answer.rstrip(".").lower()}
-        for name, (things, _) in scenes.items()
-        for question, answer in _questions(things, random.Random(name))
+        for name, (shapes, _) in scenes.items()
+        for question, answer in _write_questions(shapes, random.Random(name))
     ]
-    _write(out / "vqa" / "questions.json", rows)
+    _write_json(out / "vqa" / "questions.json", rows)
 
 
-def _write(file: Path, document: Any) -> None:
+def _write_json(file: Path, document: Any) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(document, indent=1) + "\n")

@@ -1,7 +1,7 @@
-"""Questions about pictures to score on: questions.json beside images/.
+"""Questions about pictures for an evaluation: questions.json beside images/.
 
 questions.json is a list of {"image", "question", "answer"}, or of {"image", "question",
-"answers"} with what several people answered.
+"answers"} with the answers of several people.
 """
 
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ class _Item(BaseModel):
     answers: list[_Answer] | None = None
 
     @property
-    def given(self) -> tuple[str, ...]:
-        """The answers that say something."""
+    def reference_answers(self) -> tuple[str, ...]:
+        """The answers that are not blank."""
         answers = [*(self.answers or []), self.answer]
         texts = [str(answer) for answer in answers if answer is not None]
         return tuple(text for text in texts if text.strip())
@@ -34,7 +34,7 @@ class _Item(BaseModel):
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked about a picture, and what people answered, one of them or several."""
+    """A question about a picture, with the answers of one or more people."""
 
     picture: Path
     text: str
@@ -42,43 +42,49 @@ class Question:
 
 
 def is_layout(root: Path) -> bool:
+    """Return whether a folder holds questions for an evaluation."""
     return (root / QUESTIONS_FILE).is_file()
 
 
 def load_questions(root: Path, limit: int | None = None) -> tuple[list[Question], list[str]]:
-    """The questions, or the first `limit` of them, and notes of what was left out.
+    """Load the questions of a folder.
+
+    Args:
+        root: The folder with questions.json.
+        limit: Number of usable questions to load; None loads all.
+
+    Returns:
+        The questions, and notes about what was skipped.
 
     Raises:
         InputError: The folder is in another layout, or more than a few images are missing.
     """
     file = root / QUESTIONS_FILE
     if not file.is_file():
-        raise InputError(
-            f"{root} holds no {QUESTIONS_FILE}", "the layout is questions.json beside images/"
-        )
+        raise InputError(f"{root} holds no {QUESTIONS_FILE}", "put questions.json beside images/")
     try:
         items = TypeAdapter(list[_Item]).validate_python(read_json(file))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{file} is no list of questions: {where} {first['msg']}") from None
+        field = ".".join(map(str, first["loc"]))
+        raise InputError(f"{file} is not a list of questions: {field}: {first['msg']}") from None
     skipped = SkipReport()
-    asked = []
+    answered = []
     for number, item in enumerate(items, 1):
-        if not item.given:
+        if not item.reference_answers:
             skipped.add("it has no answer", f"question {number}")
         elif not item.question.strip():
-            skipped.add("it asks nothing", f"question {number}")
+            skipped.add("its question is empty", f"question {number}")
         else:
-            asked.append((number, item))
-    pictures = FileFinder("image", [root / "images"])
+            answered.append((number, item))
+    finder = FileFinder("image", [root / "images"])
     questions = []
-    for number, item in asked[:limit]:
-        if picture := pictures.find(item.image):
-            questions.append(Question(picture, item.question, item.given))
+    for number, item in answered[:limit]:
+        if picture := finder.find(item.image):
+            questions.append(Question(picture, item.question, item.reference_answers))
         else:
             skipped.add("its image is missing", f"question {number}, {item.image!r}")
-    pictures.raise_for_missing(file, "the layout is questions.json beside images/")
+    finder.raise_for_missing(file, "put questions.json beside images/")
     notes = skipped.notes("question", QUESTIONS_FILE)
     if not questions:
         raise InputError(f"{file} holds no question with an answer", "; ".join(notes) or None)

@@ -1,4 +1,4 @@
-"""Contact sheets: pictures in a grid, each with what was said about it."""
+"""Contact sheets: a grid of pictures, each with a text beneath it."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from mmtui.pipeline import input_files
 
 @dataclass(frozen=True)
 class Sample:
-    """What the model says about a picture of the validation data, beside what people said."""
+    """A model's answer about a picture of the validation data, with the reference answer."""
 
     name: str
     picture: Path | None
@@ -24,11 +24,14 @@ class Sample:
     reference: str
 
 
-CELL, COLUMNS, MARGIN, LINE = 220, 4, 8, 17  # pixels, but for COLUMNS
+COLUMNS = 4
+CELL, MARGIN, LINE = 220, 8, 17  # pixels: side of a picture, space between, height of a line
 
 
-def draw(cells: list[tuple[Path | None, str]], file: Path) -> None:
-    """Write a PNG of pictures with the whole of a text beneath each.
+def draw_sheet(cells: list[tuple[Path | None, str]], file: Path) -> None:
+    """Write a PNG of pictures, each with its complete text beneath it.
+
+    A picture that is None or broken leaves its cell blank.
 
     Raises:
         InputError: `file` is a device, a link or a folder.
@@ -48,22 +51,22 @@ def draw(cells: list[tuple[Path | None, str]], file: Path) -> None:
             sheet.paste(image, (left, top))
         for line, text in enumerate(texts[number]):
             pen.text((left, top + CELL + 2 + LINE * line), text, "black", font)
-    with replacing(file) as aside:
-        sheet.save(aside, "PNG")
+    with replacing(file) as temporary:
+        sheet.save(temporary, "PNG")
 
 
-def log(out: Path, step: int, samples: list[Sample]) -> None:
-    """Write the samples of a step: OUT/samples/STEP.jsonl, and a picture STEP.png of them."""
+def write_samples(out: Path, step: int, samples: list[Sample]) -> None:
+    """Write the samples of a step to OUT/samples/STEP.jsonl and, as a sheet, STEP.png."""
     folder = out / "samples"
     folder.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(asdict(s) | {"picture": s.picture and s.picture.name}) for s in samples]
     (folder / f"{step:08}.jsonl").write_text("".join(line + "\n" for line in lines))
     cells = [(s.picture, f"{s.question}\n{s.answer}\n({s.reference})") for s in samples]
-    draw(cells, folder / f"{step:08}.png")
+    draw_sheet(cells, folder / f"{step:08}.png")
 
 
 def _wrap(text: str, length: Callable[[str], float]) -> list[str]:
-    """All of `text` in lines whose `length` is at most CELL; a word that is longer is broken."""
+    """Split `text` into lines whose `length` is at most CELL; longer words are broken."""
     lines = []
     for paragraph in text.splitlines():
         line = ""

@@ -1,4 +1,4 @@
-"""When two short answers are the same, after the evaluation of the VQA challenge.
+"""Normalize short answers for comparison, as the evaluation of the VQA challenge does.
 
 Paper: arXiv:1505.00468; tables: https://visualqa.org/evaluation.html.
 """
@@ -13,8 +13,8 @@ _NUMBERS = {
     "six": "6", "seven": "7", "eight": "8", "nine": "9", "ten": "10",
 }  # fmt: skip
 _ARTICLES = {"a", "an", "the"}
-_KEPT = {"'", ".", "%", "$"}  # punctuation that is part of a word, or of a number
-# Not "it's", "let's" or "she'd": without their apostrophes they are other words.
+_MEANINGFUL_PUNCTUATION = {"'", ".", "%", "$"}  # part of a word or of a number
+# Without "it's", "let's" and "she'd", which are other words without their apostrophes.
 _APOSTROPHIZED = """
     ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't
     haven't he'd he'd've he's how'd how'll how's i'd've i'm i've isn't it'd it'd've it'll ma'am
@@ -28,35 +28,39 @@ _APOSTROPHIZED = """
 """
 
 
-def _without_apostrophes(word: str) -> Iterator[str]:
-    """A word as people write it who leave out some of its apostrophes, or all."""
+def _iter_spellings(word: str) -> Iterator[str]:
+    """Yield the spellings of a word that keep all, some or none of its apostrophes."""
     first, *rest = word.split("'")
     for marks in product(["", "'"], repeat=len(rest)):
         yield first + "".join(mark + part for mark, part in zip(marks, rest, strict=True))
 
 
 _CONTRACTIONS = {
-    variant: word for word in _APOSTROPHIZED.split() for variant in _without_apostrophes(word)
+    variant: word for word in _APOSTROPHIZED.split() for variant in _iter_spellings(word)
 }
 
 
 def normalize(answer: str) -> str:
-    """Lower case, without articles and punctuation, numbers as digits, contractions whole.
+    """Return an answer in the form in which answers are compared.
 
-    An answer of which nothing would be left, such as "?" or the letter "A", stays as it is.
+    It is in lower case, without articles and punctuation, with numbers as digits and apostrophes
+    in contractions. Of an answer that would become empty, such as "?" or the letter "A", only case
+    and spaces are normalized.
     """
     text = (
         unicodedata.normalize("NFC", answer).lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     )
-    whole = " ".join(text.split())
+    with_punctuation = " ".join(text.split())
     text = re.sub(r"(?<=\d),(?=\d)", "", text)  # 1,000
     text = re.sub(r"(?<!\d)\.|\.(?!\d)", "", text)  # U.S., but not a decimal point
     text = "".join(" " if _is_punctuation(character) else character for character in text)
     words = [_NUMBERS.get(word, word) for word in text.split() if word not in _ARTICLES]
-    return " ".join(_CONTRACTIONS.get(word, word) for word in words) or whole
+    return " ".join(_CONTRACTIONS.get(word, word) for word in words) or with_punctuation
 
 
 def _is_punctuation(character: str) -> bool:
-    """Also of other scripts; but a currency, a degree sign or an emoji says something."""
+    """Return whether a character of any script is dropped; currencies, degrees and emoji stay."""
     category = unicodedata.category(character)
-    return character not in _KEPT and (category.startswith("P") or category in ("Sm", "Sk"))
+    return character not in _MEANINGFUL_PUNCTUATION and (
+        category.startswith("P") or category in ("Sm", "Sk")
+    )

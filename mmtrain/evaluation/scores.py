@@ -7,7 +7,7 @@ from pathlib import Path
 from mmtrain.evaluation import contact_sheet
 from mmtui.files import replacing
 
-SHOWN = 8  # of the best, and of the worst
+SHEET_PICTURES = 8  # number of the best, and of the worst
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Prediction:
     question: str | None = None
 
     def to_json(self) -> str:
+        """Return the line of a predictions file."""
         line = {"id": self.id, "prediction": self.prediction, "references": self.references}
         return json.dumps(line | ({"question": self.question} if self.question else {}))
 
@@ -37,20 +38,23 @@ class Scores:
 
 def write_predictions(predictions: list[Prediction], file: Path) -> None:
     """Write predictions as JSON lines."""
-    with replacing(file) as aside:
-        aside.write_text("".join(prediction.to_json() + "\n" for prediction in predictions))
+    with replacing(file) as temporary:
+        temporary.write_text("".join(prediction.to_json() + "\n" for prediction in predictions))
 
 
 def write_sheet(predictions: list[Prediction], file: Path) -> None:
     """Write a PNG of the best pictures, best first, then the worst, worst first."""
     ranked = sorted(predictions, key=lambda prediction: prediction.score or 0.0, reverse=True)
-    worst = ranked[SHOWN:][-SHOWN:]
+    worst = ranked[SHEET_PICTURES:][-SHEET_PICTURES:]
     cells = [
-        (p.picture, f"{_shown(p.score)}{p.question or ''}\n{p.prediction}\n({p.references[0]})")
-        for p in [*ranked[:SHOWN], *reversed(worst)]
+        (
+            p.picture,
+            f"{_format_score(p.score)}{p.question or ''}\n{p.prediction}\n({p.references[0]})",
+        )
+        for p in [*ranked[:SHEET_PICTURES], *reversed(worst)]
     ]
-    contact_sheet.draw(cells, file)
+    contact_sheet.draw_sheet(cells, file)
 
 
-def _shown(score: float | None) -> str:
+def _format_score(score: float | None) -> str:
     return "" if score is None else f"{score:.2f}  "

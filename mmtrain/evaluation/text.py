@@ -1,4 +1,4 @@
-"""Text: perplexity per token and per byte of a language model."""
+"""Evaluate a language model by its perplexity per token and per byte of text."""
 
 import math
 from collections.abc import Sequence
@@ -20,54 +20,58 @@ from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine, LlamaLanguage
 from mmtui.pipeline.engines.torch_language import TorchLanguage
 from mmtui.pipeline.prompt import IGNORE
 
-Row = tuple[list[int], list[int]]  # input ids, and the label of each or IGNORE
-WINDOW = 1024  # tokens of context; a window advances by STRIDE
-STRIDE = 512  # so that a label has at least WINDOW - STRIDE tokens of context, where there are
+Row = tuple[list[int], list[int]]  # input ids, and the label of each position or IGNORE
+# Documents are split into windows that overlap, so that every label but the first of a document
+# has at least WINDOW - STRIDE tokens of context, or all tokens before it.
+WINDOW = 1024  # tokens
+STRIDE = 512  # tokens
 
 
 class TextScorer(Protocol):
     """A language model that computes the loss of text."""
 
-    language: Any  # with `tokenizer` and `context`
+    language: Any  # has `tokenizer` and `context_length`
 
     def loss(self, rows: Sequence[Row]) -> float:
         """Return the summed cross-entropy of the rows' labels, in nats."""
 
 
 class TorchScorer:
+    """Computes the loss with PyTorch."""
+
     def __init__(self, language: TorchLanguage) -> None:
         self.language = language
 
     def loss(self, rows: Sequence[Row]) -> float:
         length = max(len(ids) for ids, _ in rows)
         inputs = torch.tensor([ids + [0] * (length - len(ids)) for ids, _ in rows])
-        targets = torch.tensor(
-            [wanted + [IGNORE] * (length - len(wanted)) for _, wanted in rows]
-        ).to(self.language.device)
-        inputs = inputs.to(self.language.device)
-        return float(compute_summed_loss(self.language.model, targets, input_ids=inputs))
+        labels = torch.tensor([labels + [IGNORE] * (length - len(labels)) for _, labels in rows])
+        device, model = self.language.device, self.language.model
+        return float(compute_summed_loss(model, labels.to(device), input_ids=inputs.to(device)))
 
 
 class LlamaCppScorer:
+    """Computes the loss with llama.cpp, of the quantized weights."""
+
     def __init__(self, language: LlamaLanguage) -> None:
         self.language, self._engine = language, LlamaEngine(language)
 
     def loss(self, rows: Sequence[Row]) -> float:
         total = 0.0
-        for ids, wanted in rows:
-            left = np.array(wanted)
-            for logits in self._engine.logits(ids):
-                targets, left = left[: len(logits)], left[len(logits) :]
-                kept = targets != IGNORE
-                asked = logits[kept].astype(np.float64)
-                asked -= asked.max(axis=-1, keepdims=True)
-                label_logits = np.take_along_axis(asked, targets[kept, None], -1)[:, 0]
-                total += float((np.log(np.exp(asked).sum(-1)) - label_logits).sum())
+        for ids, row_labels in rows:
+            remaining = np.array(row_labels)
+            for chunk in self._engine.logits(ids):
+                labels, remaining = remaining[: len(chunk)], remaining[len(chunk) :]
+                has_label = labels != IGNORE
+                logits = chunk[has_label].astype(np.float64)
+                logits -= logits.max(axis=-1, keepdims=True)  # for a stable log-sum-exp
+                label_logits = np.take_along_axis(logits, labels[has_label, None], -1)[:, 0]
+                total += float((np.log(np.exp(logits).sum(-1)) - label_logits).sum())
         return total
 
 
 def load_documents(data: Path, limit: int | None) -> tuple[list[str], list[str]]:
-    """Return the first `limit` documents, or all, and notes about what was skipped.
+    """Return the first `limit` documents (None: all), and notes about what was skipped.
 
     Raises:
         InputError: There is no text, or a file can't be read.
@@ -77,15 +81,17 @@ def load_documents(data: Path, limit: int | None) -> tuple[list[str], list[str]]
     notes = skipped.notes("line")
     if not documents:
         hint = "; ".join(notes) or 'each line must be JSON with a "text"'
-        raise InputError(f"{data} holds no text to score", hint)
+        raise InputError(f"{data} holds no text to evaluate", hint)
     return documents, notes
 
 
 def evaluate(scorer: TextScorer, documents: list[str], batch: int, report: Report) -> Scores:
-    """Score a model on every token of every document, the first after an end-of-text token.
+    """Score a model on every token of every document.
+
+    The context of a document's first token is an end-of-text token.
 
     Raises:
-        InputError: The tokenizer makes no token of the documents.
+        InputError: The documents have no tokens.
     """
     language = scorer.language
     window = min(WINDOW, language.context_length)
@@ -94,18 +100,18 @@ def evaluate(scorer: TextScorer, documents: list[str], batch: int, report: Repor
     rows: list[Row] = []
     for text in documents:
         ids = core.encode(text, add_special_tokens=False).ids
-        rows += _windows([end, *ids], window)
+        rows += _split_into_windows([end, *ids], window)
     if not rows:
-        raise InputError("this model's tokenizer makes no token of the text")
+        raise InputError("the text has no tokens for this model's tokenizer")
     rows.sort(key=lambda row: len(row[0]))
     loss, tokens = 0.0, 0
     with torch.no_grad():
         for start in range(0, len(rows), batch):
-            report("reading", start, len(rows))
+            report("scoring", start, len(rows))
             part = rows[start : start + batch]
             loss += scorer.loss(part)
-            tokens += sum(target != IGNORE for _, wanted in part for target in wanted)
-    report("reading", len(rows), len(rows))
+            tokens += sum(label != IGNORE for _, labels in part for label in labels)
+    report("scoring", len(rows), len(rows))
     size = sum(len(text.encode()) for text in documents)
     values: dict[str, float | int | None] = {
         "documents": len(documents),
@@ -118,16 +124,17 @@ def evaluate(scorer: TextScorer, documents: list[str], batch: int, report: Repor
     return Scores(values, [])
 
 
-def _windows(ids: list[int], window: int) -> list[Row]:
+def _split_into_windows(ids: list[int], window: int) -> list[Row]:
     """Split a document into overlapping rows in which each token but the first is a label once."""
     stride = max(window // (WINDOW // STRIDE), 1)
-    rows, done = [], 0  # targets so far
+    rows: list[Row] = []
+    done = 0  # labels so far
     start = 0
     while done < len(ids) - 1:
         part = ids[start : start + window + 1]
-        fresh = start + len(part) - 1 - done
-        targets = part[1:]
-        rows.append((part[:-1], [IGNORE] * (len(targets) - fresh) + targets[-fresh:]))
-        done += fresh
+        new = start + len(part) - 1 - done
+        labels = part[1:]
+        rows.append((part[:-1], [IGNORE] * (len(labels) - new) + labels[-new:]))
+        done += new
         start = done - (window - stride)
     return rows

@@ -69,9 +69,9 @@ class ObjectClass:
 
 def _object_classes() -> list[ObjectClass]:
     def obj(name: str, words: str = "", possible_words: str = "") -> ObjectClass:
-        own = name.rsplit(maxsplit=1)[-1]
-        said = frozenset({own, f"{own}s", *words.split()})
-        return ObjectClass(name, said, frozenset(possible_words.split()))
+        noun = name.rsplit(maxsplit=1)[-1]
+        all_words = frozenset({noun, f"{noun}s", *words.split()})
+        return ObjectClass(name, all_words, frozenset(possible_words.split()))
 
     people = (
         "man men woman women boy boys girl girls child children kid kids person people guy guys"
@@ -112,15 +112,15 @@ def generate_caption_rows(photos: Iterable[Photo], rng: Random) -> Iterator["Que
     """Yield a row for each caption."""
     for photo in photos:
         for caption in photo.captions:
-            asked = CAPTION_QUESTION if rng.random() < 0.5 else rng.choice(_CAPTION_PARAPHRASES)
-            yield QuestionRow((photo.image,), ((asked, caption),))
+            question = CAPTION_QUESTION if rng.random() < 0.5 else rng.choice(_CAPTION_PARAPHRASES)
+            yield QuestionRow((photo.image,), ((question, caption),))
 
 
 def generate_name_rows(photos: Iterable[Photo], rng: Random) -> Iterator["QuestionRow"]:
-    """Yield a row for each labelled photo: what is this?"""
+    """Yield a row for each labelled photo, which asks for the label."""
     for photo in photos:
-        asked = NAME_QUESTION if rng.random() < 0.6 else rng.choice(_NAME_PARAPHRASES)
-        yield QuestionRow((photo.image,), ((asked, to_sentence(photo.label or "")),))
+        question = NAME_QUESTION if rng.random() < 0.6 else rng.choice(_NAME_PARAPHRASES)
+        yield QuestionRow((photo.image,), ((question, to_sentence(photo.label or "")),))
 
 
 def generate_presence_rows(
@@ -128,16 +128,16 @@ def generate_presence_rows(
 ) -> Iterator["QuestionRow"]:
     """Yield rows of yes-or-no questions; each answer is yes with a probability of one half.
 
-    Absent objects are drawn in proportion to how often they are in other photos.
+    Absent objects are sampled in proportion to the number of photos that contain them.
 
     Args:
         photos: The photos to ask about.
-        turns: Questions of a row at most.
+        turns: Maximum number of questions in a row.
         rng: Decides what is asked.
-        paraphrase: Whether half of the questions are asked in other words.
+        paraphrase: Whether half of the questions are paraphrased.
     """
 
-    def asked(thing: str, photo: Photo) -> str:
+    def make_question(thing: str, photo: Photo) -> str:
         if not paraphrase or rng.random() < 0.5:
             return format_presence_question(thing)
         return rng.choice((*_PRESENCE, _LABEL_PRESENCE) if photo.label else _PRESENCE).format(thing)
@@ -145,23 +145,29 @@ def generate_presence_rows(
     chosen = list(photos)
     counts = Counter(thing for photo in chosen for thing in _present_objects(photo))
     for photo in chosen:
-        there, said = _present_objects(photo), []
+        present = _present_objects(photo)
+        exchanges = []
         absent = {thing: counts[thing] for thing in counts if not _may_contain(photo, thing)}
         for _ in range(turns):
-            if not there or not absent:  # with only one answer possible, it would be known
+            if not present or not absent:  # only one answer would be possible
                 break
             if rng.random() < 0.5:
-                said.append((asked(there.pop(rng.randrange(len(there))), photo), "Yes."))
+                thing = present.pop(rng.randrange(len(present)))
+                exchanges.append((make_question(thing, photo), "Yes."))
             else:
                 (thing,) = rng.choices(list(absent), list(absent.values()))
                 del absent[thing]
-                said.append((asked(thing, photo), "No."))
-        if said:
-            yield QuestionRow((photo.image,), tuple(said))
+                exchanges.append((make_question(thing, photo), "No."))
+        if exchanges:
+            yield QuestionRow((photo.image,), tuple(exchanges))
 
 
 def generate_pair_rows(photos: list[Photo], count: int, rng: Random) -> Iterator["QuestionRow"]:
-    """Yield up to `count` rows about two photos: both at once, in turn, or to choose from."""
+    """Yield up to `count` rows about two photos.
+
+    A third of them asks about the photos together, a third shows one after the other, and a third
+    asks which photo shows something.
+    """
     for number in range(count):
         pair = rng.sample(photos, 2)
         things = [photo.label or rng.choice(photo.captions).rstrip(".") for photo in pair]
@@ -171,18 +177,18 @@ def generate_pair_rows(photos: list[Photo], count: int, rng: Random) -> Iterator
         order = [0, 1] if rng.random() < 0.5 else [1, 0]
         at = order[0]
         if number % 3 == 0:
-            asked = [f"What is in the {_ORDINALS[at]} picture?" for at in order]
-            told = [to_sentence(things[at]) for at in order]
-            yield QuestionRow(images, tuple(zip(asked, told, strict=True)))
+            questions = [f"What is in the {_ORDINALS[at]} picture?" for at in order]
+            answers = [to_sentence(things[at]) for at in order]
+            yield QuestionRow(images, tuple(zip(questions, answers, strict=True)))
         elif number % 3 == 1:
             question = NAME_QUESTION if pair[0].label else CAPTION_QUESTION
             following = rng.choice(["And this?", question])
-            said = [
+            exchanges = [
                 (question, to_sentence(things[0])),
                 (f"<image>\n{following}", to_sentence(things[1])),
                 (f"What was in the {_ORDINALS[at]} picture?", to_sentence(things[at])),
             ]
-            yield QuestionRow(images, tuple(said))
+            yield QuestionRow(images, tuple(exchanges))
         else:
             thing = things[at][:1].lower() + things[at][1:]
             question = f"Which picture shows {thing}, the first or the second?"
@@ -218,7 +224,7 @@ def _present_objects(photo: Photo) -> list[str]:
 
 
 def _may_contain(photo: Photo, thing: str) -> bool:
-    """Return whether an object is in a photo, or may be."""
+    """Return whether the captions allow that an object is in a photo."""
     words = _words(" ".join(photo.captions))
     if photo.label is None:
         object_class = _BY_NAME[thing]

@@ -1,7 +1,7 @@
-"""Plain questions, and what a language model answers to them before it learns to see.
+"""Replay data: questions without pictures, with the answers of the language model itself.
 
-Trained on beside dialogues about pictures, they keep it what it was (replay, as in
-arXiv:2308.08747).
+Finetuning on it together with dialogues about pictures reduces catastrophic forgetting
+(arXiv:2308.08747).
 """
 
 import json
@@ -18,23 +18,23 @@ from mmtui.files import replacing
 from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.fetch import Report
 
-MAX_TOKENS = 160  # answers that do not end by then are left out
+MAX_TOKENS = 160  # longer answers are left out
 
-TOPICS = (
+_TOPICS = (
     "the sun", "the moon", "rain", "volcanoes", "bread", "coffee", "trees", "bees", "horses",
     "the ocean", "music", "painting", "chess", "football", "gardening", "computers", "books",
     "trains", "bridges", "electricity", "history", "sleep", "friendship", "money", "language",
     "mathematics", "mountains", "winter", "cities", "islands", "dinosaurs", "glass", "paper",
     "clocks", "maps", "democracy", "photography", "cooking", "dreams", "water",
 )  # fmt: skip
-QUESTIONS = (
+_TOPIC_QUESTIONS = (
     "What is interesting about {}?", "Tell me something about {} in two sentences.",
     "Why do people care about {}?", "Explain {} to a child.", "Give me three words about {}.",
     "Write a short sentence about {}.", "What should I know about {}?",
     "Write two lines of a poem about {}.", "Ask me a question about {}.",
     "What is the opposite of {}, and why?",
 )  # fmt: skip
-PLAIN = (
+_OTHER_QUESTIONS = (
     "Hello!", "Hi, how are you?", "Thank you.", "Good morning.", "Who are you?",
     "What can you do?", "Can you help me?", "What is 2 + 2?", "What is 7 times 8?",
     "What is the capital of Italy?", "What is the capital of Japan?", "Who wrote Hamlet?",
@@ -44,27 +44,39 @@ PLAIN = (
 )  # fmt: skip
 
 
-def write(model: str, out: Path, limit: int, batch: int, report: Report) -> int:
-    """LLaVA-Instruct JSON of questions and greedy answers; returns how many there are.
+def write_replay(model: str, out: Path, limit: int, batch: int, report: Report) -> int:
+    """Write questions and the model's greedy answers as LLaVA-Instruct JSON.
 
-    The model answers without its adapter.
+    Args:
+        model: Preset or checkpoint folder; its adapter is not used.
+        out: The JSON file to write.
+        limit: Maximum number of questions.
+        batch: Questions per batch.
+        report: Called with the progress.
+
+    Returns:
+        The number of answers written.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    loaded = loading.load_components(
+    components = loading.load_components(
         checkpoint.find(model), "auto", device, report, merge_adapter=False
     )
-    about = [question.format(topic) for question, topic in product(QUESTIONS, TOPICS)]
-    Random(0).shuffle(about)
-    questions = [*PLAIN, *about][:limit]
-    generator = AnswerGenerator(loaded.language, None, loaded.chat, None, 0)
-    said = generator.generate([[("user", (q,))] for q in questions], batch, MAX_TOKENS, report)
-    tokenizer = loaded.language.tokenizer
+    topic_questions = [
+        question.format(topic) for question, topic in product(_TOPIC_QUESTIONS, _TOPICS)
+    ]
+    Random(0).shuffle(topic_questions)
+    questions = [*_OTHER_QUESTIONS, *topic_questions][:limit]
+    generator = AnswerGenerator(components.language, None, components.chat, None, 0)
+    answers = generator.generate(
+        [[("user", (question,))] for question in questions], batch, MAX_TOKENS, report
+    )
+    tokenizer = components.language.tokenizer
     rows = [
         {"conversations": format_exchange(question, answer)}
-        for question, answer in zip(questions, said, strict=True)
+        for question, answer in zip(questions, answers, strict=True)
         if answer and len(tokenizer(answer).input_ids) < MAX_TOKENS - 1
     ]
-    with replacing(out) as aside:
+    with replacing(out) as temporary:
         text = json.dumps(rows, indent=1, ensure_ascii=False)
-        aside.write_text(f"{text}\n", "utf-8", errors="replace")
+        temporary.write_text(f"{text}\n", "utf-8", errors="replace")
     return len(rows)

@@ -218,7 +218,7 @@ class Loop:
         self._log(line)
         self._console.print_validation(line)
         if self._stage.samples and accelerator.is_main_process:
-            contact_sheet.log(self._out, step, self._stage.samples())
+            contact_sheet.write_samples(self._out, step, self._stage.samples())
         self._module.train(self._stage.in_training_mode)
         accelerator.wait_for_everyone()
 

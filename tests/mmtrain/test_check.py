@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mmtrain.data import shapes
-from mmtrain.data.check import Checked, check
+from mmtrain.data.check import CheckResult, check
 from mmtrain.data.llava import format_exchange
 from mmtui.errors import InputError
 from mmtui.pipeline import input_files
@@ -37,7 +37,7 @@ def rows_in(root: Path, count: int, broken: int = 0) -> Path:
     return root
 
 
-def layouts(found: Checked) -> list[str]:
+def layouts(found: CheckResult) -> list[str]:
     return [facts["layout"] for facts in found.reports]
 
 

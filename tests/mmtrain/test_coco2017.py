@@ -70,7 +70,7 @@ def test_an_archive_is_unpacked_and_not_fetched_again(host, tmp_path):
     assert (tmp_path / "coco/val2017/1.jpg").read_text() == "picture" * 1000
     assert not (tmp_path / "coco/val.zip").exists() and host.ranges == [None]
     assert {step for step, *_ in steps} == {
-        "fetching val.zip", "checking val.zip", "unpacking val.zip",
+        "downloading val.zip", "verifying val.zip", "unpacking val.zip",
     }  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def test_nothing_is_unpacked_outside_of_the_folder(host, tmp_path):
 @pytest.mark.parametrize("has_ranges", [True, False])
 def test_a_broken_download_is_resumed_where_the_host_can_do_that(host, tmp_path, has_ranges):
     host.limit = 100
-    with pytest.raises(MissingError, match="broke off at 100 bytes; run this again"):
+    with pytest.raises(MissingError, match="stopped at 100 bytes; run the command again"):
         fetch(tmp_path, silent, host.url, (ARCHIVE,))
     host.limit, host.has_ranges = len(DATA), has_ranges
     fetch(tmp_path, silent, host.url, (ARCHIVE,))
@@ -94,7 +94,7 @@ def test_an_archive_with_a_wrong_checksum_is_removed(host, tmp_path):
     host.data = bytes(len(DATA))
     with pytest.raises(MmtuiError, match=r"val\.zip has the MD5") as refused:
         fetch(tmp_path, silent, host.url, (ARCHIVE,))
-    assert refused.value.hint == "run this again to fetch it anew"
+    assert refused.value.hint == "run the command again to download it again"
     assert not list(tmp_path.iterdir())
 
 

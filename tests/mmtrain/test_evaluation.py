@@ -19,7 +19,7 @@ from mmtrain.evaluation import captions, scores, speech, text, vqa
 from mmtrain.evaluation.image_check import drop_broken_images
 from mmtrain.evaluation.normalization import normalize
 from mmtrain.evaluation.scores import Prediction
-from mmtrain.evaluation.text import _windows
+from mmtrain.evaluation.text import _split_into_windows
 from mmtui.errors import InputError, MmtuiError
 from mmtui.pipeline import input_files
 from mmtui.pipeline.assets import checkpoint
@@ -111,7 +111,7 @@ def test_vqa_accuracy_needs_three_of_the_others():
 
 def test_every_token_is_scored_once():
     ids = list(range(100))
-    rows = _windows(ids, 16)
+    rows = _split_into_windows(ids, 16)
     targets = [target for _, wanted in rows for target in wanted if target != IGNORE]
     assert targets == ids[1:]
     for inputs, wanted in rows[1:]:
@@ -167,7 +167,7 @@ def test_recordings_that_are_not_heard_as_a_whole_are_counted(tmp_path):
         recordings.append(transcripts.Recording(tmp_path / name, "hello"))
     found = speech.evaluate(Ears(), recordings, silent)
     (note,) = found.notes
-    assert note.startswith("of 2 recordings not all is heard") and "b.wav" in note
+    assert note.startswith("2 recordings not transcribed completely") and "b.wav" in note
 
 
 def test_speech_is_scored_through_the_command(mmtrain, smol, shared):
@@ -252,7 +252,7 @@ def test_questions_without_answers_are_counted_and_answers_may_be_numbers(tmp_pa
     assert [question.answers for question in found] == [("A dog.",), ("2",), ("0",), ("a", "b")]
     assert notes == [
         "questions.json: 4 questions skipped: it has no answer (first: question 5)",
-        "questions.json: 1 question skipped: it asks nothing (first: question 9)",
+        "questions.json: 1 question skipped: its question is empty (first: question 9)",
     ]
 
 
@@ -285,12 +285,14 @@ def recordings_in(root: Path, transcript: str, encoding: str = "utf-8") -> Path:
         ("deep/c.wav\thello", ["c.wav hello"], []),
         ("file\ttext\na.wav\thello\n", ["a.wav hello"], ["it is a header (first: line 1, 'file')"]),
         ("a.wav\thello\nb.wav\t...\n", ["a.wav hello"],
-         ["no word is said in it (first: line 2, 'b.wav')"]),
+         ["its transcript has no words (first: line 2, 'b.wav')"]),
         ("a.wav\thello\nb.wav there\n", ["a.wav hello"], ["it has no tab (first: line 2)"]),
     ],
 )  # fmt: skip
 def test_transcripts_are_read_as_people_write_them(tmp_path, transcript, found, notes):
-    recordings, said = transcripts.read(recordings_in(tmp_path, transcript), None, silent)
+    recordings, said = transcripts.load_recordings(
+        recordings_in(tmp_path, transcript), None, silent
+    )
     assert [f"{r.file.name} {r.text}" for r in recordings] == found
     assert said == [f"transcripts.tsv: 1 line skipped: {note}" for note in notes]
 
@@ -298,18 +300,18 @@ def test_transcripts_are_read_as_people_write_them(tmp_path, transcript, found, 
 def test_missing_and_broken_sound_files_are_refused_by_name(tmp_path):
     root = recordings_in(tmp_path, "a.wav\thello\ngone.wav\tthere\n")
     with pytest.raises(InputError, match=r"1 of the 2 sound files .* such as 'gone.wav'"):
-        transcripts.read(root, None, silent)
-    assert transcripts.read(root, 1, silent)[0]
+        transcripts.load_recordings(root, None, silent)
+    assert transcripts.load_recordings(root, 1, silent)[0]
     (root / "transcripts.tsv").write_text("a.wav\thello\nb.wav\tthere\n")
     (root / "b.wav").write_bytes(b"RIFF")
     with pytest.raises(InputError, match=r"1 of 2 sound files are broken, such as .*b.wav"):
-        transcripts.read(root, None, silent)
+        transcripts.load_recordings(root, None, silent)
 
 
 def test_words_of_any_script_are_words():
-    assert transcripts.words("Don\u2019t \u2014 STOP, 'tis...") == ["don't", "stop", "'tis"]
-    assert transcripts.words("हिन्दी में।") == ["हिन्दी", "में"]
-    assert transcripts.words("\N{MUSICAL NOTE} ... '") == []
+    assert transcripts.split_words("Don\u2019t \u2014 STOP, 'tis...") == ["don't", "stop", "'tis"]
+    assert transcripts.split_words("हिन्दी में।") == ["हिन्दी", "में"]
+    assert transcripts.split_words("\N{MUSICAL NOTE} ... '") == []
 
 
 @pytest.mark.parametrize("texts", [["a"], ["<|im_end|> is written here", "b"]])
@@ -317,7 +319,7 @@ def test_text_of_few_tokens_and_with_special_tokens_is_scored(tiny_llama, texts)
     """Every token counts once, and text never ends early."""
 
     class Uniform:
-        language = SimpleNamespace(tokenizer=Tokenizer(tiny_llama), context=64)
+        language = SimpleNamespace(tokenizer=Tokenizer(tiny_llama), context_length=64)
 
         def loss(self, rows: list) -> float:
             wanted = [target for _, targets in rows for target in targets if target != IGNORE]
@@ -341,8 +343,8 @@ def test_text_of_few_tokens_and_with_special_tokens_is_scored(tiny_llama, texts)
         ),
         (load_questions, "questions.json", "{"),
         (load_questions, "questions.json", '[{"image": 1}]'),
-        (partial(transcripts.read, report=silent), "a.txt", ""),
-        (partial(transcripts.read, report=silent), "transcripts.tsv", "no tab here\n"),
+        (partial(transcripts.load_recordings, report=silent), "a.txt", ""),
+        (partial(transcripts.load_recordings, report=silent), "transcripts.tsv", "no tab here\n"),
         (text.load_documents, "a.jsonl", "{}\n"),
     ],
 )

@@ -83,17 +83,17 @@ ODD = {
     '"conversations": Field required': [{"id": "x"}],
     '"conversations": Input should be a valid list': [{"id": 3, "conversations": "no"}],
     '"image": Input should be a valid string': [row("Q", "A", image=5)],
-    "an unknown speaker, 'narrator'": [{"conversations": [{"from": "narrator", "value": "Q"}]}],
-    "human and gpt do not take turns": [
+    "unknown speaker 'narrator'": [{"conversations": [{"from": "narrator", "value": "Q"}]}],
+    "human and gpt do not alternate": [
         row("Q"), {"conversations": row("Q", "A")["conversations"][::-1]}, {"conversations": []},
     ],
     "an empty answer": [row("Q", " "), row("<image>", "", image=A)],
     "an empty question": [row("", "A")],
     "an answer that is only <image>": [row("Q", "<image>", image=A)],
-    "more or fewer <image> tags than images": [
+    "the numbers of <image> tags and of images differ": [
         row("<image><image>", "A", image=A), row("<image>", "A", image=[A, B]),
     ],
-    "an <image> tag, but no image is named": [row("<image>\nWhat?", "A"), row("Q\n<image>", "A")],
+    "an <image> tag but no image": [row("<image>\nWhat?", "A"), row("Q\n<image>", "A")],
 }  # fmt: skip
 
 

@@ -18,14 +18,14 @@ def test_a_long_text_is_wrapped_and_not_cut(text):
 def test_a_sheet_grows_with_its_longest_text(tmp_path):
     heights = []
     for name, text in (("short", "a cat"), ("long", "a cat on a mat " * 30)):
-        contact_sheet.draw([(None, text)], tmp_path / f"{name}.png")
+        contact_sheet.draw_sheet([(None, text)], tmp_path / f"{name}.png")
         heights.append(Image.open(tmp_path / f"{name}.png").height)
     assert heights[1] > heights[0] + 10 * contact_sheet.LINE
 
 
 def test_the_best_and_the_worst_are_sorted_by_score(monkeypatch, tmp_path):
     drawn = []
-    monkeypatch.setattr(scores.contact_sheet, "draw", lambda cells, _: drawn.extend(cells))
+    monkeypatch.setattr(scores.contact_sheet, "draw_sheet", lambda cells, _: drawn.extend(cells))
     order = [3, 9, 0, 17, 12, 5, 1, 16, 8, 2, 11, 4, 15, 7, 10, 13, 6, 14]
     scores.write_sheet(
         [Prediction(str(n), f"answer {n}", ["reference"], float(n)) for n in order],
