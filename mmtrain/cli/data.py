@@ -26,7 +26,13 @@ def shapes(
         typer.Option("--out", parser=resolve, metavar="DIR", help="Folder to write, new or empty."),
     ],
     images: Annotated[
-        int, typer.Option("--images", metavar="N", min=2, help="Number of pictures to draw.")
+        int,
+        typer.Option(
+            "--images",
+            metavar="N",
+            min=2,
+            help="Number of pictures to draw; a tenth of them is for validation.",
+        ),
     ] = 2000,
     seed: Annotated[
         int,
@@ -72,13 +78,17 @@ def mix(
             "--dialogues",
             parser=resolve,
             metavar="PATH",
-            help="LLaVA-Instruct JSON, with or without pictures. May be repeated.",
+            help="LLaVA-Instruct JSON, a file or a folder, with or without pictures. May be repeated.",
         ),
     ] = None,
     text: Annotated[
         list[Path] | None,
         typer.Option(
-            "--text", parser=resolve, metavar="PATH", help="RedPajama text. May be repeated."
+            "--text",
+            parser=resolve,
+            metavar="PATH",
+            help="RedPajama text, a file or a folder. Its passages become rows to continue, which"
+            " keep the language model from forgetting. May be repeated.",
         ),
     ] = None,
     elsewhere: Annotated[
@@ -232,7 +242,7 @@ def check(
                 for line in value if isinstance(value, list) else [value]:
                     print(one_line(f"{name.replace('_', ' '):14} {_format(line)}"))
     for refusal in found.refusals[1:]:
-        print(one_line(f"note: also refused: {refusal}"), file=sys.stderr)
+        print(one_line(f"note: another layout is refused too: {refusal}"), file=sys.stderr)
     if found.refusals:
         raise found.refusals[0]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from mmtrain.data import coco, llava, redpajama, transcripts, vqa
 from mmtrain.data.dataset import Example, Split
-from mmtrain.data.features import decoded
+from mmtrain.data.features import decode_view
 from mmtrain.data.referenced_files import raise_for_broken_files
 from mmtrain.data.skip_report import SkipReport
 from mmtrain.data.tokenization import copy_without_special_tokens
@@ -167,7 +167,7 @@ def _find_broken(images: list[Path], report: Report) -> dict[Path, InputError]:
 
 
 def _find_defect(path: Path) -> InputError | None:
-    image = decoded(path)
+    image = decode_view(path)
     return image if isinstance(image, InputError) else None
 
 

