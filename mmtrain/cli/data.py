@@ -78,7 +78,8 @@ def mix(
             "--dialogues",
             parser=resolve,
             metavar="PATH",
-            help="LLaVA-Instruct JSON, a file or a folder, with or without pictures. May be repeated.",
+            help="LLaVA-Instruct JSON, a file or a folder, with or without pictures. May be"
+            " repeated.",
         ),
     ] = None,
     text: Annotated[
