@@ -33,7 +33,7 @@ def run_full_screen(model: EchoingModel) -> int:
     from mmtui.frontends.tui.app import ChatApp
 
     app = ChatApp(Config(), model=model)
-    model.send = app._heard
+    model.send = app._receive_event
     app.run()
     if app.failure is not None:
         raise app.failure

@@ -20,7 +20,7 @@ from mmtui.errors import MissingError, MmtuiError
 from mmtui.frontends.tui.app import ChatApp
 from mmtui.frontends.tui.screens.chat.screen import ChatScreen
 from mmtui.frontends.tui.widgets.composer import Composer
-from mmtui.frontends.tui.widgets.message import MessageView
+from mmtui.frontends.tui.widgets.message_view import MessageView
 from mmtui.frontends.tui.widgets.transcript import Earlier
 
 # Workers that end by themselves.
@@ -106,7 +106,7 @@ class User:
         return next(iter(self.chat.query(Earlier)), None)
 
     @property
-    def told(self) -> list[str]:
+    def notices(self) -> list[str]:
         return [n.message for n in self.app._notifications]
 
     @property
@@ -131,24 +131,24 @@ class User:
             self.app.post_message(event)
         await self.settle()
 
-    async def hears(self, event: Event) -> None:
-        self.app._heard(event)
+    async def receive_event(self, event: Event) -> None:
+        self.app._receive_event(event)
         await self.settle()
 
-    def says(self, piece: str) -> None:
+    def stream_piece(self, piece: str) -> None:
         """The model, which does not wait for the screen."""
-        self.app._heard(Piece(self.model.number, piece))
+        self.app._receive_event(Piece(self.model.number, piece))
 
     async def is_answered(self, *pieces: str, stop: str | None = "stop") -> None:
         number = self.model.number
         for piece in pieces:
-            self.says(piece)
+            self.stream_piece(piece)
         if stop:
-            self.app._heard(Completed(number, stop, 20, 8, len(pieces), 0.1, 50.0))
+            self.app._receive_event(Completed(number, stop, 20, 8, len(pieces), 0.1, 50.0))
         await self.settle()
 
     async def is_ready(self, side: int = 260) -> None:
-        await self.hears(Ready(1, "fake", 2048, 29, side))
+        await self.receive_event(Ready(1, "fake", 2048, 29, side))
 
     async def paste(self, text: str) -> None:
         self.app.post_message(Paste(text))
@@ -158,7 +158,7 @@ class User:
         """Until all messages are handled, all workers are done and everything is stored."""
         await self.pilot.pause()
         if self.app.is_running:
-            await self.app.type_ahead.drained()
+            await self.app.input_queue.wait_until_empty()
         await self.pilot.pause()
         if working := [worker for worker in self.app.workers if worker.name in THREADS]:
             await self.app.workers.wait_for_complete(working)

@@ -37,7 +37,7 @@ def chat(
 
         lines(config, resume, list(images))
     else:
-        from mmtui.frontends.tui.start import run
+        from mmtui.frontends.tui.launch import run
 
         run(config, resume, images)
 

@@ -204,7 +204,7 @@ class Plain:
     def _edit(self, argument: str) -> None:
         question = self._session.conversation.question
         if question is None:
-            raise UsageError("there is no message yet")
+            raise UsageError("the conversation has no message yet")
         self._session.edit(question.id, argument)
         self._follow()
 
@@ -247,7 +247,7 @@ class Plain:
     def _export(self, argument: str) -> None:
         file = paths.resolve(argument)
         write(self._session.conversation, file, self._session.file)
-        _note(f"written: {file}")
+        _note(f"exported to {file}")
 
     def _system(self, argument: str) -> None:
         self._session.set_system_prompt(argument)

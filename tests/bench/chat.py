@@ -33,7 +33,7 @@ from PIL import Image
 
 from mmtui.chat.conversation import Attachment, Conversation
 from mmtui.chat.history.history import History
-from mmtui.frontends.tui.start import collect_young
+from mmtui.frontends.tui.launch import defer_full_collections
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from user import opened
@@ -58,7 +58,7 @@ BARS = {"start_s": 0.5, "longest_gap_s": 0.1, "slowest_search_s": 0.05}
 
 
 def main() -> None:
-    collect_young()  # as the chat does
+    defer_full_collections()  # as the chat does
     options = argparse.ArgumentParser()
     options.add_argument("--case", choices=["start", "stream", "memory", "search"])
     arguments = options.parse_args()
@@ -128,7 +128,7 @@ async def _streamed(folder: Path, tokens: int = 1000, per_s: float = 100.0) -> d
         began = time.perf_counter()
         for number in range(tokens):
             await asyncio.sleep(max(began + number / per_s - time.perf_counter(), 0))
-            user.says(pieces[number % len(pieces)])
+            user.stream_piece(pieces[number % len(pieces)])
         said = "".join(pieces[number % len(pieces)] for number in range(tokens))
         while user.texts[-1] != said:
             await asyncio.sleep(0.001)

@@ -7,7 +7,7 @@ import pytest
 
 from mmtui.cli import chat
 from mmtui.frontends import plain
-from mmtui.frontends.tui import start
+from mmtui.frontends.tui import launch
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def opens(monkeypatch, tmp_path, capsys):
     opened: list[str] = []
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setattr(plain, "chat", lambda *_: opened.append("lines"))
-    monkeypatch.setattr(start, "run", lambda *_: opened.append("screen"))
+    monkeypatch.setattr(launch, "run", lambda *_: opened.append("screen"))
 
     def open_(kind: str | None, **options: bool) -> tuple[str, str]:
         monkeypatch.delenv("TERM", raising=False)

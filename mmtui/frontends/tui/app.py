@@ -26,14 +26,14 @@ from mmtui.chat.model_process import ModelPort, ModelProcess
 from mmtui.chat.notice import Notice
 from mmtui.chat.session import Session
 from mmtui.errors import MmtuiError
-from mmtui.frontends.tui.input import TerminalAnswered
+from mmtui.frontends.tui.input_parser import TerminalResponded
+from mmtui.frontends.tui.input_queue import InputQueue
 from mmtui.frontends.tui.keymap import find_keys, find_problems, list_help, parse_keymap
 from mmtui.frontends.tui.keys import format_keys
 from mmtui.frontends.tui.messages import ModelEventReceived
 from mmtui.frontends.tui.screens.chat.screen import ChatScreen
 from mmtui.frontends.tui.screens.help import HelpScreen
 from mmtui.frontends.tui.terminal import Terminal, is_gone
-from mmtui.frontends.tui.type_ahead import TypeAhead
 from mmtui.text import printable
 
 PURGE_AFTER_S = 60.0
@@ -64,14 +64,14 @@ class ChatApp(App[None]):
         super().__init__()
         self._config, self._resume, self._images = config, resume, images
         self.terminal = terminal
-        self.type_ahead = TypeAhead(self, super().on_event)
-        self._early: list[Notice] = []
+        self.input_queue = InputQueue(self, super().on_event)
+        self._early_notices: list[Notice] = []
         self.tracebacks: list[str] = []  # of the model's process, with --debug
         self.unsaved: Notice | None = None  # where the end of the chat is, after it ended
         self._chat: ChatScreen | None = None
         self._microphone, self._speaker = microphone or SystemMicrophone(), speaker or play
-        model = model or ModelProcess(config.model, self._heard, config.engine)
-        self.session = Session.open(model, folder, config, self._told)
+        model = model or ModelProcess(config.model, self._receive_event, config.engine)
+        self.session = Session.open(model, folder, config, self._show_notice)
 
     async def on_event(self, event: Event) -> None:
         """Input is handled in its order. What is pasted is cleaned before any widget gets it."""
@@ -79,12 +79,12 @@ class ChatApp(App[None]):
             # Some terminals, and browsers, send a carriage return for the end of a line.
             event.text = printable(event.text.replace("\r\n", "\n").replace("\r", "\n"))
         if isinstance(event, InputEvent | Paste) and not event.is_forwarded:
-            self.type_ahead.put(event)
+            self.input_queue.put(event)
         else:
             await super().on_event(event)
 
-    @on(TerminalAnswered)
-    def _update_terminal(self, event: TerminalAnswered) -> None:
+    @on(TerminalResponded)
+    def _update_terminal(self, event: TerminalResponded) -> None:
         """Draw pictures better from now on, if the terminal said late that it can."""
         self.terminal = self.terminal.updated(event.answers)
 
@@ -93,7 +93,7 @@ class ChatApp(App[None]):
         self.theme = "textual-light" if self._config.theme == "light" else "textual-dark"
         self.set_keymap(parse_keymap(self._config.keys))
         for problem in find_problems(self._config.keys):
-            self._told(Notice(*problem))
+            self._show_notice(Notice(*problem))
         draft, sent, store = Draft(), [], self.session.store
         try:
             if self._resume is None:
@@ -103,15 +103,15 @@ class ChatApp(App[None]):
                 draft = self.session.open_conversation(*await wrap_future(store.find(id)))
             sent = await wrap_future(store.recent_prompts())
         except MmtuiError as error:
-            self._told(Notice(str(error), error.hint))
+            self._show_notice(Notice(str(error), error.hint))
         typed = self.terminal.typed
         self._chat = ChatScreen(self.session, self._microphone, self._speaker, draft, sent, typed)
         self.push_screen(self._chat)
-        self.run_worker(self.type_ahead.run())
+        self.run_worker(self.input_queue.run())
         for image in self._images:
             self._chat.call_after_refresh(self._chat.attach, image)
-        for notice in self._early:
-            self._told(notice)
+        for notice in self._early_notices:
+            self._show_notice(notice)
         self._chat.call_after_refresh(self._chat.attempt, self.session.load)
         self.set_interval(TERMINAL_CHECK_S, self._end_without_terminal)
         # Not only when the chat closes: it may be killed each time.
@@ -142,7 +142,7 @@ class ChatApp(App[None]):
 
         async def end() -> None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.type_ahead.drained(), END_AFTER_S)
+                await asyncio.wait_for(self.input_queue.wait_until_empty(), END_AFTER_S)
             self.exit(return_code=128 + number)
 
         self.run_worker(end())
@@ -195,7 +195,7 @@ class ChatApp(App[None]):
         else:
             quit_keys = find_keys("quit", parse_keymap(self._config.keys))
             text = f"there is nothing to stop; {quit_keys} quits"
-            self._told(Notice(text, is_error=False))
+            self._show_notice(Notice(text, is_error=False))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """What the palette finds: all commands, over the chat."""
@@ -209,15 +209,15 @@ class ChatApp(App[None]):
         """Open the help screen."""
         self.push_screen(HelpScreen(list_help(parse_keymap(self._config.keys))))
 
-    def _heard(self, event: protocol.Event) -> None:
+    def _receive_event(self, event: protocol.Event) -> None:
         """In the thread that listens to the model's process."""
         if isinstance(event, protocol.Failed | protocol.Died) and event.traceback:
             self.tracebacks.append(event.traceback)
         if self._chat is not None:
             self._chat.post_message(ModelEventReceived(event))
 
-    def _told(self, notice: Notice) -> None:
+    def _show_notice(self, notice: Notice) -> None:
         if self._chat is None:
-            self._early.append(notice)
+            self._early_notices.append(notice)
         else:
             self._chat.call_after_refresh(self._chat.show_notice, notice)

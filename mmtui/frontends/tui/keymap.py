@@ -1,5 +1,8 @@
 """All key bindings of the app, as they are by default and as the user's settings remap them.
 
+Commands and their keys are defined in `mmtui/chat/commands.py`; the keys of a widget are in its
+`BINDINGS`.
+
 `python -m mmtui.frontends.tui.keymap` prints them as a table in Markdown.
 """
 
@@ -15,7 +18,7 @@ from mmtui.frontends.tui.screens.help import HelpRow
 from mmtui.frontends.tui.screens.history import HistoryScreen
 from mmtui.frontends.tui.widgets.chips import Chip
 from mmtui.frontends.tui.widgets.composer import Composer
-from mmtui.frontends.tui.widgets.message import MessageView
+from mmtui.frontends.tui.widgets.message_view import MessageView
 from mmtui.frontends.tui.widgets.transcript import Earlier
 
 SCOPES: dict[str, type[Widget]] = {

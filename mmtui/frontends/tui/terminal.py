@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
-from mmtui.frontends.tui.answers import separate
+from mmtui.frontends.tui.responses import split_responses
 from mmtui.text import printable
 
 Drawing = Literal["sixel", "kitty", "blocks"]
@@ -51,7 +51,7 @@ class Terminal(NamedTuple):
 
     def updated(self, answers: str) -> "Terminal":
         """Return what is known after more answers came."""
-        late = understand(answers)
+        late = parse_responses(answers)
         return self._replace(
             drawing=self.drawing if late.drawing == "blocks" else late.drawing,
             cell=self.cell or late.cell,
@@ -77,7 +77,7 @@ def quiet_keyboard() -> Iterator[None]:
         termios.tcsetattr(keyboard, termios.TCSANOW, before)
 
 
-def ask() -> Terminal:
+def query() -> Terminal:
     """Ask the terminal, within `quiet_keyboard`.
 
     Takes as long as the terminal does to answer, at most PATIENCE_S.
@@ -86,7 +86,7 @@ def ask() -> Terminal:
         return Terminal()
     sys.stdout.write((CELL if _is_multiplexed() else KITTY + CELL) + ATTRIBUTES)
     sys.stdout.flush()
-    found = understand(_read(sys.stdin.fileno()))
+    found = parse_responses(_read(sys.stdin.fileno()))
     return found._replace(cell=_cell() or found.cell)
 
 
@@ -134,12 +134,12 @@ def _read(keyboard: int) -> str:
     return text
 
 
-def understand(text: str) -> Terminal:
+def parse_responses(text: str) -> Terminal:
     """Understand answers, and find what was typed between them.
 
     Sixel comes before Kitty's graphics: some terminals that claim both draw only Sixel well.
     """
-    keys, answers, unfinished = separate(text)
+    keys, answers, unfinished = split_responses(text)
     found = {name: answer.search(answers) for name, answer in ANSWERS.items()}
     drawing: Drawing = "blocks"
     if (attributes := found["attributes"]) and "4" in attributes[1].split(";"):
@@ -171,10 +171,10 @@ def _widgets(cell: tuple[int, int] | None) -> dict[Drawing, Any]:
     try:
         from textual_image import widget
 
-        from mmtui.frontends.tui.blocks import BlocksImage
+        from mmtui.frontends.tui.halfblocks import HalfblocksImage
     finally:
         vars(sys)["__stdout__"] = before
-    return {"sixel": widget.SixelImage, "kitty": widget.TGPImage, "blocks": BlocksImage}
+    return {"sixel": widget.SixelImage, "kitty": widget.TGPImage, "blocks": HalfblocksImage}
 
 
 class _Silent:

@@ -27,7 +27,7 @@ from mmtui.errors import MmtuiError
 from mmtui.frontends.tui.app import ChatApp
 from mmtui.frontends.tui.screens.dialogs import TextDialog
 from mmtui.frontends.tui.screens.history import HistoryScreen
-from mmtui.frontends.tui.widgets.status import Status
+from mmtui.frontends.tui.widgets.status_bar import Status
 
 
 @pytest.fixture(autouse=True)
@@ -305,7 +305,7 @@ def test_the_screen_goes_on_while_a_write_hangs(tmp_path):
         async with on_screen(tmp_path) as (app, pilot):
             app.session.store._thread.submit(hanging.wait)
             await pilot.press("H", "i", "enter")
-            app._heard(Piece(app.session._model.number, "Hello."))
+            app._receive_event(Piece(app.session._model.number, "Hello."))
             await until(pilot, lambda: app.session.conversation.thread[-1].text == "Hello.")
             await pilot.press("y", "o", "u")
             await until(pilot, lambda: app.screen.composer.text == "you")

@@ -8,14 +8,14 @@ import sys
 import pytest
 from user import awaited, opened
 
-from mmtui.frontends.tui.input import TerminalAnswered
-from mmtui.frontends.tui.terminal import ATTRIBUTES, Terminal, understand
+from mmtui.frontends.tui.input_parser import TerminalResponded
+from mmtui.frontends.tui.terminal import ATTRIBUTES, Terminal, parse_responses
 
 KITTY, CELL = "\x1b_Gi=31;OK\x1b\\", "\x1b[6;20;10t"
 ASK = """
-from mmtui.frontends.tui.terminal import ask, quiet_keyboard
+from mmtui.frontends.tui.terminal import query, quiet_keyboard
 with quiet_keyboard():
-    print('told', tuple(ask()))
+    print('told', tuple(query()))
 """
 
 
@@ -36,7 +36,7 @@ with quiet_keyboard():
     ],
 )
 def test_answers_are_told_from_what_is_typed(said, meant):
-    assert understand(said) == meant
+    assert parse_responses(said) == meant
 
 
 def _asked(answer: str, term: str = "xterm-256color") -> tuple[str, str]:
@@ -87,7 +87,7 @@ def test_late_answers_tell_what_can_be_drawn():
 @awaited
 async def test_the_chat_draws_better_after_a_late_answer(tmp_path):
     async with opened(tmp_path) as user:
-        user.app.post_message(TerminalAnswered(KITTY))
+        user.app.post_message(TerminalResponded(KITTY))
         await user.settle()
         assert user.app.terminal.drawing == "kitty"
         assert user.composer.text == ""

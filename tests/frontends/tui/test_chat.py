@@ -16,7 +16,7 @@ from mmtui.frontends.tui.screens.history import HistoryScreen
 from mmtui.frontends.tui.screens.picker import FileTree, Picker
 from mmtui.frontends.tui.screens.picture import PictureScreen
 from mmtui.frontends.tui.widgets.chips import Chip
-from mmtui.frontends.tui.widgets.meter import Meter
+from mmtui.frontends.tui.widgets.level_meter import LevelMeter
 
 HOSTILE = "\x1b]52;c;aGk=\x07[bold]x[/] oops [/] \x9b2J\u202e" + "y" * 20_000
 
@@ -44,20 +44,20 @@ async def test_a_question_is_typed_and_its_answer_streams_as_markdown(store):
 async def test_the_status_tells_what_the_model_does(store):
     async with opened(store) as user:
         assert "auto  ·  loading" in user.screen
-        await user.hears(Progress("fetching the model", 30, 120))
+        await user.receive_event(Progress("fetching the model", 30, 120))
         assert "fetching the model 25 %" in user.screen
         await user.is_ready()
         assert "fake (torch)  ·  ready" in user.screen and "0 of 2,048 tokens" in user.screen
         await user.types("Look", "enter")
-        await user.hears(Progress("seeing", 0, 1))
+        await user.receive_event(Progress("seeing", 0, 1))
         assert "seeing …" in user.screen
-        await user.hears(Progress("seeing", 1, 1))
+        await user.receive_event(Progress("seeing", 1, 1))
         assert "thinking" in user.screen
         await user.is_answered("A cat.", stop=None)
         assert "writing" in user.screen
         await user.is_answered()
         assert "20 of 2,048 tokens  ·  50 tokens/s" in user.screen
-        await user.hears(Died("the model was killed", None))
+        await user.receive_event(Died("the model was killed", None))
         assert "fake (torch)  ·  not loaded" in user.screen
 
 
@@ -126,7 +126,7 @@ async def test_an_earlier_message_is_edited_where_it_is(store):
         assert user.texts == ["one!", "fine"]
         user.messages[1].focus()
         await user.press("enter")
-        assert "answers can't be edited" in user.told[-1]
+        assert "answers can't be edited" in user.notices[-1]
 
 
 @awaited
@@ -155,7 +155,7 @@ async def test_a_picture_in_the_clipboard_is_staged_by_a_key_and_a_command(store
         await user.types("/paste", "enter")
         assert staged(user) == ["clipboard.png"] * 2 and "40 x 30" in user.screen
         await user.press("alt+v")
-        assert "no picture in the clipboard" in user.told[-1]
+        assert "no picture in the clipboard" in user.notices[-1]
         assert user.model.asked == []
 
 
@@ -209,7 +209,7 @@ async def test_chips_are_taken_off_and_looked_at(store, cat):
         await user.press("delete")
         assert staged(user) == []
         await user.types("/image nothing.png", "enter")
-        assert "there is no such file" in user.told[-1]
+        assert "there is no such file" in user.notices[-1]
 
 
 @awaited
@@ -234,10 +234,10 @@ async def test_speech_lands_in_the_prompt_and_is_sent_by_the_user(store):
     microphone = FakeMicrophone()
     async with opened(store, microphone=microphone) as user:
         await user.types("Please:", "f4")
-        assert user.chat.query_one(Meter).has_class("-on") and "recording" in user.screen
+        assert user.chat.query_one(LevelMeter).has_class("-on") and "recording" in user.screen
         await user.press("f4")
         assert len(user.model.clips[-1]) == 32_000 and "listening" in user.screen
-        await user.hears(Transcribed(user.model.number, "tell me a joke"))
+        await user.receive_event(Transcribed(user.model.number, "tell me a joke"))
         assert user.composer.text == "Please: tell me a joke" and user.model.asked == []
         assert staged(user) == ["voice.wav"]
         await user.press("enter")
@@ -262,7 +262,7 @@ async def test_esc_throws_a_recording_away(store):
         await user.types("draft", "f4")
         await user.press("escape")
         assert user.model.clips == [] and user.composer.text == "draft"
-        assert not user.chat.query_one(Meter).has_class("-on")
+        assert not user.chat.query_one(LevelMeter).has_class("-on")
 
 
 @awaited
@@ -270,14 +270,14 @@ async def test_silence_and_a_missing_microphone_are_told(store):
     microphone = FakeMicrophone(seconds=0.0, error=NO_MICROPHONE)
     async with opened(store, microphone=microphone) as user:
         await user.press("f4")
-        while not user.told:
+        while not user.notices:
             await user.settle()
-        assert "there is no microphone" in user.told[-1] and "plug one in" in user.told[-1]
+        assert "there is no microphone" in user.notices[-1] and "plug one in" in user.notices[-1]
         microphone._seconds, microphone._error = 2.0, None
         await user.press("f4")
         await user.press("f4")
-        await user.hears(Transcribed(user.model.number, ""))
-        assert "no speech found" in user.told[-1]
+        await user.receive_event(Transcribed(user.model.number, ""))
+        assert "no speech found" in user.notices[-1]
         assert staged(user) == [] and user.composer.text == ""
 
 
@@ -287,8 +287,8 @@ async def test_a_model_that_dies_is_told_and_the_chat_is_kept(store):
         await user.types("Hello", "enter")
         await user.is_answered("Hel", stop=None)
         await user.types("draft")
-        await user.hears(Died("the model was killed", "sending again starts it anew"))
-        assert "the model was killed" in user.told[-1] and "◼ failed" in user.screen
+        await user.receive_event(Died("the model was killed", "sending again starts it anew"))
+        assert "the model was killed" in user.notices[-1] and "◼ failed" in user.screen
         assert user.composer.text == "draft" and user.texts[-1] == "Hel"
         await user.press("f5")
         await user.is_answered("Hello.")
@@ -300,17 +300,17 @@ async def test_what_can_t_be_done_is_told(store):
     async with opened(store) as user:
         for keys in (["f5"], ["f7"], ["f8"]):
             await user.press(*keys)
-            assert "there is no answer yet" in user.told[-1]
+            assert "there is no answer yet" in user.notices[-1]
         await user.types("/nonsense", "enter")
-        assert "no command /nonsense" in user.told[-1] and user.composer.text == "/nonsense"
-        user.composer.put("")
+        assert "no command /nonsense" in user.notices[-1] and user.composer.text == "/nonsense"
+        user.composer.replace_all("")
         await user.types("/export /no/such/folder/talk.md", "enter")
-        assert "talk.md can't be written: No such file" in user.told[-1]
+        assert "talk.md can't be written: No such file" in user.notices[-1]
         assert user.composer.text == "/export /no/such/folder/talk.md"
-        user.composer.put("One")
+        user.composer.replace_all("One")
         await user.press("enter")
         await user.types("Two", "enter")
-        assert "being written" in user.told[-1] and user.composer.text == "Two"
+        assert "being written" in user.notices[-1] and user.composer.text == "Two"
 
 
 @awaited
@@ -322,7 +322,7 @@ async def test_keys_may_follow_each_other_while_an_answer_ends(store):
             for key in ("escape", "f5") if number % 2 else ("f5", "escape", "f5"):
                 user.app.post_message(Key(key, None))
             if number % 2 == 0:
-                user.app._heard(Completed(user.model.number, "stop", 20, 8, 1, 0.1, 50.0))
+                user.app._receive_event(Completed(user.model.number, "stop", 20, 8, 1, 0.1, 50.0))
             await user.settle()
         await user.is_answered("Hello.")
         assert user.texts == ["Hello", "Hello."]
@@ -334,7 +334,7 @@ async def test_a_draft_stays_when_an_earlier_message_is_looked_at(store):
         await user.types("old", "enter")
         await user.is_answered("Yes.")
         await user.types("a thought", "up")
-        assert (user.composer.text, user.composer.unsaid) == ("old", "a thought")
+        assert (user.composer.text, user.composer.unsent) == ("old", "a thought")
         await user.press("enter")
         assert user.texts[2] == "old" and user.composer.text == "a thought"
 
@@ -365,7 +365,7 @@ async def test_what_is_typed_after_enter_is_another_message(store):
             app.post_message(Key(key, key if len(key) == 1 else None))
         await user.settle()
         assert user.texts[0] == "ab" and user.composer.text == "cde"
-        assert "being written" in user.told[-1]
+        assert "being written" in user.notices[-1]
 
 
 @awaited
@@ -379,7 +379,7 @@ async def test_hostile_text_is_inert_everywhere(store, tmp_path):
         user.chat.attach(picture)
         await user.settle()
         assert len(staged(user)) == 1
-        await user.hears(Died(HOSTILE, HOSTILE))
+        await user.receive_event(Died(HOSTILE, HOSTILE))
         await user.press("f3")
         assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(user.screen)
 
@@ -411,7 +411,7 @@ async def test_a_chat_whose_picture_is_gone_is_opened_all_the_same(store, cat):
         assert user.texts == ["What?", "A cat."] and "a cat.png" in user.screen
         user.chat.query_one(Chip).focus()
         await user.press("enter")
-        assert "no longer" in user.told[-1]
+        assert "no longer" in user.notices[-1]
 
 
 @awaited
@@ -426,7 +426,7 @@ async def test_links_are_opened_on_a_click_and_only_to_the_web(store, monkeypatc
             markdown.post_message(Markdown.LinkClicked(markdown, url))
             await user.settle()
         assert opened_urls == ["https://x.org/a"]
-        assert [text.endswith("only http and https links can") for text in user.told] == [
+        assert [text.endswith("only http and https links can") for text in user.notices] == [
             True,
             True,
         ]
@@ -470,7 +470,7 @@ async def test_commands_do_what_keys_do(store, tmp_path):
             "/rename Talk", f"/export {file}", "/copy code", "/sampling temperature=0.5",
             "/model phi2", "/edit Hello",
         ):  # fmt: skip
-            user.composer.put(command)
+            user.composer.replace_all(command)
             await user.press("enter")
         assert json.loads(file.read_text())["title"] == "Talk"
         assert user.app.clipboard == "code()\n"
@@ -495,16 +495,16 @@ async def test_commands_and_paths_are_completed(store, cat):
     async with opened(store) as user:
         await user.types("/im", "tab")
         assert user.composer.text == "/image "
-        user.composer.put(f"/image {cat.parent}/a")
+        user.composer.replace_all(f"/image {cat.parent}/a")
         await user.press("tab")
         assert user.composer.text == f"/image {cat}"
         for name in ("dog 1.png", "dog 2.png"):
             (cat.parent / name).touch()
-        user.composer.put(f"/image {cat.parent}/d")
+        user.composer.replace_all(f"/image {cat.parent}/d")
         await user.press("tab", "tab")
         assert user.composer.text == f"/image {cat.parent}/dog "
-        assert user.told[-1] == "dog 1.png  dog 2.png"
-        user.composer.put("plain")
+        assert user.notices[-1] == "dog 1.png  dog 2.png"
+        user.composer.replace_all("plain")
         await user.press("enter")
         await user.types("plain", "tab")
         assert user.composer.text == "plain" and not user.composer.has_focus
@@ -524,7 +524,7 @@ async def test_a_chat_goes_on_in_the_next_start(store, cat):
         await user.press("enter")
         assert len(user.model.asked[-1][0].pictures) == 1
     async with opened(store, resume="zzz") as user:
-        assert "no conversation begins" in user.told[-1]
+        assert "no conversation begins" in user.notices[-1]
 
 
 @awaited
@@ -570,10 +570,10 @@ async def test_another_model_stops_the_answer_and_marks_it(store):
     async with opened(store) as user:
         await user.types("Count", "enter")
         await user.is_answered("One, ", stop=None)
-        user.composer.put("/resume zzz")
+        user.composer.replace_all("/resume zzz")
         await user.press("enter")
-        assert "no conversation begins" in user.told[-1] and "stopped" not in user.screen
-        user.composer.put("/model phi2")
+        assert "no conversation begins" in user.notices[-1] and "stopped" not in user.screen
+        user.composer.replace_all("/model phi2")
         await user.press("enter")
         assert "stopped" in user.screen and user.texts[-1] == "One, "
 
@@ -582,7 +582,7 @@ async def test_another_model_stops_the_answer_and_marks_it(store):
 async def test_a_store_that_can_t_be_used_is_told_and_the_chat_goes_on(tmp_path):
     (tmp_path / "file").touch()
     async with opened(tmp_path / "file") as user:
-        assert "meanwhile this chat is kept in" in user.told[-1]
+        assert "meanwhile this chat is kept in" in user.notices[-1]
         await user.types("Hi", "enter")
         await user.is_answered("Hello.")
         assert user.texts == ["Hi", "Hello."]
@@ -611,12 +611,12 @@ async def test_a_message_that_is_too_long_comes_back_with_its_attachments(store,
         await user.types("One", "enter")
         await user.is_answered("1.")
         await user.paste(str(cat))
-        user.composer.put("a novel")
+        user.composer.replace_all("a novel")
         await user.press("enter")
         await user.types("next")
         too_long = Failed(user.model.number, "the conversation is 9 tokens long", None, None, True)
-        await user.hears(too_long)
-        assert "9 tokens long" in user.told[-1]
+        await user.receive_event(too_long)
+        assert "9 tokens long" in user.notices[-1]
         assert user.composer.text == "a novel\nnext" and staged(user) == ["a cat.png"]
         assert user.texts == ["One", "1."]
     async with opened(store, resume="latest") as user:
@@ -631,8 +631,8 @@ async def test_an_edit_that_is_too_long_comes_back_and_what_was_said_is_read_aga
         await user.is_answered("1.")
         await user.press("f6")
         await user.types("!", "enter")
-        await user.hears(Failed(user.model.number, "too long", None, None, True))
+        await user.receive_event(Failed(user.model.number, "too long", None, None, True))
         assert user.texts == ["One", "1."] and user.composer.text == "One!"
         await user.press("f5")
-        await user.hears(Failed(user.model.number, "too long", None, None, True))
+        await user.receive_event(Failed(user.model.number, "too long", None, None, True))
         assert user.texts == ["One", ""] and "◼ failed" in user.screen

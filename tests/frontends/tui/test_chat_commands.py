@@ -89,12 +89,12 @@ async def test_sampling_is_set(tmp_path, monkeypatch):
         await user.types("/sampling", "enter")
         assert "temperature=0.0 top_p=0.95 max_tokens=512" in user.screen
         await answers(user, TextDialog, "temperature=0.5 max_tokens=9")
-        assert user.told == ["temperature=0.5 top_p=0.95 max_tokens=9"]
+        assert user.notices == ["temperature=0.5 top_p=0.95 max_tokens=9"]
         for wrong, says in (("heat=1", "'heat' says nothing"), ("top_p=7", "top_p should be")):
-            user.composer.put(f"/sampling {wrong}")
+            user.composer.replace_all(f"/sampling {wrong}")
             await user.press("enter")
-            assert says in user.told[-1] and user.composer.text == f"/sampling {wrong}"
-        user.composer.put("Hi")
+            assert says in user.notices[-1] and user.composer.text == f"/sampling {wrong}"
+        user.composer.replace_all("Hi")
         await user.press("enter")
         assert asked == [(9, 0.5, 0.95)]
 
@@ -104,7 +104,7 @@ async def test_what_a_command_needs_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     async with opened(tmp_path / "store") as user:
         await user.types("/edit", "enter")
-        assert "there is no message yet" in user.told[-1]
+        assert "the conversation has no message yet" in user.notices[-1]
         await ask(user, "Hi", "Hello.")
         await user.press("f6")
         await user.paste("\x1b]0;x\x07")
@@ -137,14 +137,14 @@ async def test_themes_are_switched(tmp_path):
         await user.types("/theme dark", "enter")
         assert user.app.theme == "textual-dark"
         await user.types("/theme pink", "enter")
-        assert "/theme takes dark or light, not pink" in user.told[-1]
+        assert "/theme takes dark or light, not pink" in user.notices[-1]
 
 
 @awaited
 async def test_versions_are_turned_to(tmp_path):
     async with opened(tmp_path) as user:
         await user.press("ctrl+g")
-        assert "another version" in user.told[-1]
+        assert "another version" in user.notices[-1]
         await ask(user, "Joke", "First.")
         await user.press("f5")
         await user.is_answered("Second.")
@@ -170,7 +170,7 @@ async def test_a_message_is_copied_without_what_drives_a_terminal(tmp_path):
         await user.types("/copy all", "enter")
         assert user.app.clipboard.startswith("# Hi\n")
         await user.types("/copy code", "enter")
-        assert "no code in the last answer" in user.told[-1]
+        assert "no code in the last answer" in user.notices[-1]
 
 
 @awaited
@@ -183,8 +183,8 @@ async def test_where_there_is_no_microphone_none_is_chosen(tmp_path):
         for command in ("/microphone", "/record"):
             await user.types(command, "enter")
             await user.settle()
-            assert user.told[-1] == "there is no microphone\nplug one in"
-        assert len(user.told) == 2  # silence is not blamed
+            assert user.notices[-1] == "there is no microphone\nplug one in"
+        assert len(user.notices) == 2  # silence is not blamed
 
 
 @awaited
@@ -193,10 +193,10 @@ async def test_copied_is_said_only_where_it_is_known(tmp_path, monkeypatch):
     async with opened(tmp_path) as user:
         await ask(user, "Hi", "Hello")
         await user.press("f8")
-        assert "handed to the terminal" in user.told[-1] and "/export" in user.told[-1]
+        assert "handed to the terminal" in user.notices[-1] and "/export" in user.notices[-1]
         monkeypatch.setattr(clipboard, "copy", lambda text: copied.append(text) or True)
         await user.press("f8")
-        assert user.told[-1] == "copied" and copied == ["Hello"]
+        assert user.notices[-1] == "copied" and copied == ["Hello"]
         user.app.copy_to_clipboard("sel\x1bection")  # by Textual itself, with the mouse
         await user.settle()
         assert copied[-1] == "selection"
@@ -237,7 +237,7 @@ async def test_ctrl_c_copies_a_selection_else_stops_else_says_what_quits(tmp_pat
         await user.press("end", "ctrl+c")
         assert not user.app.session.is_answering and user.composer.text == "next"
         await user.press("ctrl+c")
-        assert user.told[-1] == "there is nothing to stop; Ctrl+D quits"
+        assert user.notices[-1] == "there is nothing to stop; Ctrl+D quits"
         await user.press("f4", "ctrl+c")
         assert user.composer.text == "next" and "recording" not in user.screen
         await user.press("f5", "f3", "ctrl+c")
@@ -268,15 +268,15 @@ async def test_words_that_a_command_does_not_take_stay_with_a_cure(tmp_path, cat
             ("/resume zzz", "no conversation begins"),
             ("/image no.png", "no such file"),
         ):
-            user.composer.put(text)
+            user.composer.replace_all(text)
             await user.press("enter")
-            assert says in user.told[-1] and user.composer.text == text
+            assert says in user.notices[-1] and user.composer.text == text
         assert user.texts == ["Hi", "Hello."] and user.model.name == "fake"
         assert len(user.chat.chips.attachments) == 1
-        user.composer.put("/Drop")
+        user.composer.replace_all("/Drop")
         await user.press("enter")
         assert user.chat.chips.attachments == () and user.composer.text == ""
-        user.composer.put(" /quit now")
+        user.composer.replace_all(" /quit now")
         await user.press("enter")
         assert user.texts[2] == "/quit now"
 
@@ -288,4 +288,4 @@ async def test_a_message_that_can_t_be_edited_now_is_in_the_prompt(tmp_path):
         await user.press("f6")
         user.app.session.regenerate()  # a second window onto it, say
         await user.types("!", "enter")
-        assert "being written" in user.told[-1] and user.composer.text == "Hi!"
+        assert "being written" in user.notices[-1] and user.composer.text == "Hi!"

@@ -9,7 +9,7 @@ LONG = "word " * 40  # some rows of a screen 90 wide
 
 async def says(user: User, *texts: str) -> None:
     for text in texts:
-        user.composer.put(text)
+        user.composer.replace_all(text)
         await user.press("enter")
         await user.is_answered("ok")
 
@@ -24,7 +24,7 @@ async def test_what_is_changed_on_the_way_through_history_stays(tmp_path):
         assert user.composer.text == "two!"
         await user.press("down")
         assert user.composer.text == "draft"
-        assert user.composer.unsaid == "one?\ntwo!\ndraft"
+        assert user.composer.unsent == "one?\ntwo!\ndraft"
         await user.press("up", "up")
         assert user.composer.text == "one?"
 
@@ -40,7 +40,7 @@ async def test_a_changed_message_is_sent_and_what_else_was_typed_stays(tmp_path)
         for text in ("one?", "two!", "one"):
             await user.press("up")
             assert user.composer.text == text
-        assert user.composer.unsaid == "two!\ndraft"
+        assert user.composer.unsent == "two!\ndraft"
 
 
 @awaited
@@ -49,7 +49,7 @@ async def test_what_can_t_be_sent_is_back_where_it_was_changed(tmp_path):
         await user.types("one", "enter")
         await user.types("draft", "up")
         await user.types("!", "enter")
-        assert "being written" in user.told[-1] and user.composer.text == "one!"
+        assert "being written" in user.notices[-1] and user.composer.text == "one!"
         await user.press("down")
         assert user.composer.text == "draft"
 
@@ -67,7 +67,7 @@ async def test_another_conversation_begins_with_an_empty_prompt(tmp_path):
     async with opened(tmp_path) as user:
         await says(user, "one")
         await user.types("draft", "up", "!", "ctrl+n")
-        assert user.composer.unsaid == ""
+        assert user.composer.unsent == ""
         await user.press("up", "down")
         assert user.composer.text == ""
 
@@ -76,7 +76,7 @@ async def test_another_conversation_begins_with_an_empty_prompt(tmp_path):
 async def test_up_and_down_go_by_the_rows_that_are_seen(tmp_path):
     async with opened(tmp_path) as user:
         await says(user, "one", "two")
-        user.composer.put(LONG)
+        user.composer.replace_all(LONG)
         await user.settle()
         rows = user.composer.wrapped_document.height
         assert rows > 2

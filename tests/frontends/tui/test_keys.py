@@ -25,7 +25,7 @@ async def test_keys_are_remapped_and_the_help_tells_them(tmp_path):
         record = next(line for line in user.screen.splitlines() if "finish recording" in line)
         assert "Ctrl+B" in record and "F4" not in record
         await user.press("f1")
-        assert user.told == []
+        assert user.notices == []
 
 
 @awaited
@@ -36,14 +36,14 @@ async def test_keys_may_be_written_as_the_readme_writes_them(tmp_path):
         assert user.texts[0] == "a\nb"
         await user.press("pageup")
         assert "Ctrl+B" in user.screen and "Ctrl+S, F4" in user.screen
-        assert user.told == []
+        assert user.notices == []
 
 
 @awaited
 async def test_what_can_t_be_a_key_is_told_and_the_default_stays(tmp_path):
     mine = {"recrod": "f5", "copy": "Ctrl+I", "stop": "F2", "help": "Crtl+B"}
     async with opened(tmp_path, keys=mine) as user:
-        both, unknown, alike, none = user.told
+        both, unknown, alike, none = user.notices
         assert "f2 is both 'image' and 'stop' on anywhere" in both
         assert "no action 'recrod'" in unknown and "nearest is 'record'" in unknown
         assert "ctrl+i is the same as tab" in alike

@@ -33,20 +33,20 @@ def asked(user) -> tuple[str, int]:
 async def test_a_picture_that_a_message_names_goes_with_it(tmp_path, cat):
     async with opened(tmp_path / "store") as user:
         question = f"what is in {cat}?"
-        user.composer.put(question)
+        user.composer.replace_all(question)
         await user.press("enter")
         assert asked(user) == (question, 1) and user.texts[0] == question
-        assert user.composer.text == "" and staged(user) == [] and user.told == []
+        assert user.composer.text == "" and staged(user) == [] and user.notices == []
 
 
 @awaited
 async def test_a_recording_that_a_message_names_is_heard_and_said_before_it(tmp_path, cat, memo):
     async with opened(tmp_path / "store") as user:
-        user.composer.put(f"Is {memo} about {cat}?")
+        user.composer.replace_all(f"Is {memo} about {cat}?")
         await user.press("enter")
         await user.types("more")
         assert not user.model.asked
-        await user.hears(Transcribed(user.model.number, "a cat"))
+        await user.receive_event(Transcribed(user.model.number, "a cat"))
         assert asked(user) == (f"a cat\nIs {memo} about {cat}?", 1)
         assert user.composer.text == "more"
 
@@ -57,12 +57,12 @@ async def test_a_message_whose_files_can_t_be_read_is_back_in_the_prompt(tmp_pat
     broken.write_bytes(b"no picture")
     async with opened(tmp_path / "store") as user:
         for question in (f"what is in {broken}?", f"what is said in {memo}?"):
-            user.composer.put(question)
+            user.composer.replace_all(question)
             await user.press("enter")
             if user.model.clips:
-                await user.hears(Transcribed(user.model.number, ""))
+                await user.receive_event(Transcribed(user.model.number, ""))
             assert user.composer.text == question and not user.model.asked
-        neither, silent = user.told
+        neither, silent = user.notices
         assert "neither a picture nor a recording" in neither
         assert "my memo.wav: no speech found" in silent
 
@@ -70,7 +70,7 @@ async def test_a_message_whose_files_can_t_be_read_is_back_in_the_prompt(tmp_pat
 @awaited
 async def test_a_path_alone_is_attached_and_nothing_is_said_yet(tmp_path, cat):
     async with opened(tmp_path / "store") as user:
-        user.composer.put(str(cat))
+        user.composer.replace_all(str(cat))
         await user.press("enter")
         assert staged(user) == ["a cat.png"] and user.composer.text == "" and not user.model.asked
 
@@ -81,12 +81,12 @@ async def test_the_address_of_a_picture_is_answered_with_what_downloads_it(tmp_p
     async with opened(tmp_path / "store") as user:
         await user.paste(address)
         assert user.composer.text == address
-        assert f"curl -s {address} | mmtui ask --image -" in user.told[-1]
+        assert f"curl -s {address} | mmtui ask --image -" in user.notices[-1]
         await user.press("enter")
         assert user.composer.text == address and not user.model.asked
-        user.composer.put(f"/image {address}")
+        user.composer.replace_all(f"/image {address}")
         await user.press("enter")
-        assert "on the web" in user.told[-1]
+        assert "on the web" in user.notices[-1]
 
 
 @awaited
@@ -100,10 +100,10 @@ async def test_what_waits_for_its_file_is_in_the_draft(tmp_path, cat, monkeypatc
 
     monkeypatch.setattr(attachments, "load", load_slowly)
     async with opened(tmp_path / "store") as user:
-        user.composer.put(f"what is in {cat}?")
+        user.composer.replace_all(f"what is in {cat}?")
         try:
             await user.pilot.press("enter")
-            await user.app.type_ahead.drained()
+            await user.app.input_queue.wait_until_empty()
             assert user.composer.text == "" and not user.model.asked
             await user.chat.save_draft()
             await user.app.session.store.wait_until_written()

@@ -3,7 +3,7 @@
 import pytest
 from user import awaited, opened
 
-from mmtui.frontends.tui.widgets.status import Status
+from mmtui.frontends.tui.widgets.status_bar import Status
 from mmtui.frontends.tui.widgets.transcript import Transcript
 
 SMALL = [(7, 4), (6, 10), (5, 3), (3, 3), (2, 2), (1, 1), (1, 50), (100, 1), (40, 12)]
@@ -15,10 +15,10 @@ async def test_the_smallest_windows_do_not_end_the_chat(tmp_path, cat):
         await user.types("Hello", "enter")
         await user.paste(str(cat))
         for text in ("", "ab\ncd"):
-            user.composer.put(text)
+            user.composer.replace_all(text)
             for size in SMALL:
                 await user.pilot.resize_terminal(*size)
-                user.says("more **text** ")
+                user.stream_piece("more **text** ")
                 await user.settle()
                 assert user.composer.region.height >= 1
         await user.types("!")
@@ -49,7 +49,7 @@ def test_the_prompt_and_a_chip_leave_room_for_the_transcript(tmp_path, cat, size
             await user.types("Hello", "enter")
             await user.is_answered("Hi.")
             await user.paste(str(cat))
-            user.composer.put("one\ntwo\nthree\nfour\nfive\nsix\nseven")
+            user.composer.replace_all("one\ntwo\nthree\nfour\nfive\nsix\nseven")
             await user.settle()
             assert user.chat.query_one(Transcript).region.height >= 1
             assert user.chat.query_one(Status).region.bottom == size[1]
@@ -62,6 +62,6 @@ def test_the_prompt_and_a_chip_leave_room_for_the_transcript(tmp_path, cat, size
 async def test_a_notice_leaves_the_prompt_in_sight(tmp_path):
     async with opened(tmp_path, size=(40, 12)) as user:
         await user.types("/copy " + "all " * 20, "enter")
-        assert user.told
+        assert user.notices
         rack = user.chat.query_one("ToastRack").region
         assert not rack.overlaps(user.composer.region)

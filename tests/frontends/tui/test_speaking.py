@@ -17,7 +17,7 @@ from mmtui.pipeline import input_files
 async def speak(user, text: str) -> None:
     await user.press("f4")
     await user.press("f4")
-    await user.hears(Transcribed(user.model.number, text))
+    await user.receive_event(Transcribed(user.model.number, text))
 
 
 def labels(user) -> list[str]:
@@ -28,22 +28,22 @@ def labels(user) -> list[str]:
 async def test_a_recording_is_heard_again(tmp_path):
     async with opened(tmp_path) as user:
         await user.types("/transcribe", "enter")
-        assert "there is no recording here" in user.told[-1]
+        assert "there is no recording here" in user.notices[-1]
         await speak(user, "a bat")
         user.chat.query_one(Chip).focus()
         await user.press("ctrl+e")
-        await user.hears(Transcribed(user.model.number, "a cat"))
+        await user.receive_event(Transcribed(user.model.number, "a cat"))
         assert labels(user) == ["a cat"] and user.composer.text == "a bat a cat"
         user.composer.focus()
         await user.press("enter")
         await user.is_answered("Yes.")
         await user.types("/transcribe", "enter")
         assert len(user.model.clips) == 3 and len(user.model.clips[-1]) == 32_000
-        await user.hears(Transcribed(user.model.number, "a hat"))
+        await user.receive_event(Transcribed(user.model.number, "a hat"))
         assert labels(user) == ["a hat"] and "a hat" in user.screen
         await user.types("/transcribe", "enter")
-        await user.hears(Transcribed(user.model.number, ""))
-        assert "no speech found" in user.told[-1] and labels(user) == ["a hat"]
+        await user.receive_event(Transcribed(user.model.number, ""))
+        assert "no speech found" in user.notices[-1] and labels(user) == ["a hat"]
     async with opened(tmp_path, resume="latest") as user:
         assert labels(user) == ["a hat"]
 
@@ -53,10 +53,10 @@ async def test_a_recording_that_could_not_be_heard_is_kept(tmp_path):
     async with opened(tmp_path) as user:
         await user.press("f4")
         await user.press("f4")
-        await user.hears(Failed(user.model.number, "no speech model", "use smol"))
-        assert "no speech model" in user.told[-1] and labels(user) == [""]
+        await user.receive_event(Failed(user.model.number, "no speech model", "use smol"))
+        assert "no speech model" in user.notices[-1] and labels(user) == [""]
         await user.types("/transcribe", "enter")
-        await user.hears(Transcribed(user.model.number, "at last"))
+        await user.receive_event(Transcribed(user.model.number, "at last"))
         assert labels(user) == ["at last"] and user.composer.text == "at last"
 
 
@@ -111,11 +111,11 @@ async def test_the_level_and_what_is_left_are_shown_and_an_unplugged_microphone_
         assert "12.0 s left" in user.screen and "● ████████████·" in user.screen
         (recording,) = microphone.recordings
         recording.error = MissingError("the microphone is gone", "plug it in again")
-        while not user.told:
+        while not user.notices:
             await user.settle()
-        assert "the microphone is gone" in user.told[-1] and recording.finished
+        assert "the microphone is gone" in user.notices[-1] and recording.finished
         assert "s left" not in user.screen
-        await user.hears(Transcribed(user.model.number, "what came before"))
+        await user.receive_event(Transcribed(user.model.number, "what came before"))
         assert user.composer.text == "what came before"  # nothing is lost
 
 
@@ -134,9 +134,9 @@ async def test_a_missing_loudspeaker_is_told(tmp_path):
         await speak(user, "hello")
         user.chat.query_one(Chip).focus()
         await user.press("enter")
-        while not user.told:
+        while not user.notices:
             await user.settle()
-        assert "there is no microphone" in user.told[-1]
+        assert "there is no microphone" in user.notices[-1]
 
 
 @awaited
@@ -179,7 +179,7 @@ async def test_what_is_heard_again_after_its_chip_is_gone_is_nothing(tmp_path):
         user.chat.query_one(Chip).focus()
         await user.press("ctrl+e")
         await user.press("delete")
-        await user.hears(Transcribed(user.model.number, "a cat"))
+        await user.receive_event(Transcribed(user.model.number, "a cat"))
         assert labels(user) == [] and user.composer.text == "a bat"
 
 
@@ -189,7 +189,7 @@ async def test_nothing_is_sent_while_a_recording_is_being_heard(tmp_path):
         await user.press("f4")
         await user.press("f4")
         await user.types("What", "enter")
-        assert "still being read" in user.told[-1] and user.composer.text == "What"
-        await user.hears(Transcribed(user.model.number, "is this?"))
+        assert "still being read" in user.notices[-1] and user.composer.text == "What"
+        await user.receive_event(Transcribed(user.model.number, "is this?"))
         await user.press("enter")
         assert user.texts[0] == "What is this?" and labels(user) == ["is this?"]

@@ -125,6 +125,6 @@ async def test_a_list_that_grows_beyond_the_screen_keeps_its_place(store):
         await written(user, 80, "1. item {}\n")
         folded = transcript.virtual_size.height
         assert transcript.is_vertical_scroll_end and "item 79" in user.screen
-        transcript._fold.open()
+        transcript._culling.open()
         await user.settle()
         assert transcript.virtual_size.height == folded

@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static, TextArea
 from textual.widgets.option_list import Option
 
-from mmtui.frontends.tui.widgets.fields import TextField
+from mmtui.frontends.tui.widgets.text_fields import TextField
 from mmtui.text import one_line, printable
 
 

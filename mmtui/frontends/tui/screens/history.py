@@ -21,7 +21,7 @@ from mmtui.chat.notice import Notice
 from mmtui.chat.session import Session
 from mmtui.errors import MmtuiError
 from mmtui.frontends.tui.screens.dialogs import TextDialog
-from mmtui.frontends.tui.widgets.fields import LineField
+from mmtui.frontends.tui.widgets.text_fields import LineField
 from mmtui.frontends.tui.widgets.thumbnail import Thumbnail
 from mmtui.text import one_line
 

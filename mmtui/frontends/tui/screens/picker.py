@@ -33,7 +33,7 @@ class FileTree(DirectoryTree):
         return Text(one_line(str(label)))
 
     def _is_wanted(self, path: Path) -> bool:
-        return path.suffix.lower() in self._suffixes or _told(path.is_dir)
+        return path.suffix.lower() in self._suffixes or _check_path(path.is_dir)
 
 
 class Picker(ModalScreen[Path | None]):
@@ -69,7 +69,7 @@ class Picker(ModalScreen[Path | None]):
         preview = self.query_one("#preview")
         await preview.remove_children()
         entry = event.node.data
-        if self._kind == "image" and entry is not None and _told(entry.path.is_file):
+        if self._kind == "image" and entry is not None and _check_path(entry.path.is_file):
             await preview.mount(LargePicture(entry.path))
 
     @on(DirectoryTree.FileSelected)
@@ -77,7 +77,7 @@ class Picker(ModalScreen[Path | None]):
         self.dismiss(event.path)
 
 
-def _told(question: Callable[[], bool]) -> bool:
+def _check_path(question: Callable[[], bool]) -> bool:
     """No, where a failing disk can't tell."""
     try:
         return question()

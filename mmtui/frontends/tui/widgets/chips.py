@@ -28,7 +28,7 @@ class Chip(Horizontal, can_focus=True):
     FOCUS_ON_CLICK = False  # a click does it all, and Delete still belongs to the prompt
     BINDINGS: ClassVar = [
         Binding("enter", "open", "open picture or play recording", id="open_chip"),
-        Binding("ctrl+e", "hear", "transcribe again", id="hear_chip"),
+        Binding("ctrl+e", "transcribe", "transcribe again", id="hear_chip"),
         Binding("delete", "remove", "remove", id="remove_chip"),
     ]
 
@@ -37,7 +37,7 @@ class Chip(Horizontal, can_focus=True):
             super().__init__()
             self.attachment = attachment
 
-    class HearAgain(Message):
+    class TranscribeAgain(Message):
         def __init__(self, chip: "Chip") -> None:
             super().__init__()
             self.chip = chip
@@ -61,7 +61,7 @@ class Chip(Horizontal, can_focus=True):
         if self._removable:
             yield Static("✕", classes="chip--remove")
 
-    def retell(self, attachment: Attachment) -> None:
+    def update_attachment(self, attachment: Attachment) -> None:
         """The same recording, heard anew."""
         self.attachment = attachment
         if self.is_attached:  # it may have been taken off, or sent, meanwhile
@@ -73,9 +73,9 @@ class Chip(Horizontal, can_focus=True):
         heard = f"\n“{one_line(file.transcript)}”" if file.transcript else ""
         return Content(f"{icon}{one_line(file.name)}\n{file.detail} · {_size(file.size)}{heard}")
 
-    def action_hear(self) -> None:
+    def action_transcribe(self) -> None:
         if self.attachment.kind == "audio":
-            self.post_message(self.HearAgain(self))
+            self.post_message(self.TranscribeAgain(self))
 
     def action_open(self) -> None:
         self.post_message(self.Opened(self.attachment))

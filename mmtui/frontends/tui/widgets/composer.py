@@ -13,7 +13,7 @@ from textual.message import Message
 from mmtui import paths
 from mmtui.chat import commands
 from mmtui.errors import UsageError
-from mmtui.frontends.tui.widgets.fields import TextField
+from mmtui.frontends.tui.widgets.text_fields import TextField
 from mmtui.text import one_line, printable
 
 SHOWN = 20  # of what a path may become
@@ -50,7 +50,7 @@ class Composer(TextField):
     ]  # fmt: skip
 
     class Sent(Message):
-        """The user wants to send the text, which stays until it is `taken`."""
+        """The user wants to send the text, which stays until it is accepted by `accept_sent`."""
 
     class Dropped(Message):
         """Files were pasted or dropped onto the terminal."""
@@ -69,25 +69,25 @@ class Composer(TextField):
         self._shown = self._lines[-1]
 
     @property
-    def unsaid(self) -> str:
+    def unsent(self) -> str:
         """All that would be lost with the screen."""
         self._keep()
         return _joined(*(line.change for line in self._lines))
 
-    def put(self, text: str) -> None:
+    def replace_all(self, text: str) -> None:
         """Replace all that is typed; the cursor goes to the end."""
         for line in self._lines:
             line.text = line.sent
         self._lines[-1].text = printable(text)
         self._show(self._lines[-1])
 
-    def add_words(self, text: str) -> None:
+    def insert_words(self, text: str) -> None:
         """What was heard, or typed before the screen was there, goes to where the cursor is."""
         before = self.get_text_range((0, 0), self.cursor_location)
         space = " " if text and before and not before[-1].isspace() else ""
         self.insert(space + printable(text))
 
-    def taken(self) -> None:
+    def accept_sent(self) -> None:
         """What is shown was sent, or done. The draft is shown then."""
         text = self.text.strip()
         self._shown.text = self._shown.sent
@@ -96,7 +96,7 @@ class Composer(TextField):
             self._lines = [*earlier, _unchanged(text), draft]
         self._show(draft)
 
-    def give_back(self, text: str) -> None:
+    def restore(self, text: str) -> None:
         """What was taken can't be sent or done after all: it stands before what was typed since."""
         self._keep()
         draft = self._lines[-1]
@@ -121,14 +121,14 @@ class Composer(TextField):
     def action_cursor_up(self, select: bool = False) -> None:
         is_first = self.navigator.is_first_wrapped_line(self.cursor_location)
         if is_first and not select and self._shown is not self._lines[0]:
-            self._leaf(-1)
+            self._move_in_history(-1)
         else:
             super().action_cursor_up(select)
 
     def action_cursor_down(self, select: bool = False) -> None:
         is_last = self.navigator.is_last_wrapped_line(self.cursor_location)
         if is_last and not select and self._shown is not self._lines[-1]:
-            self._leaf(1)
+            self._move_in_history(1)
         else:
             super().action_cursor_down(select)
 
@@ -153,7 +153,7 @@ class Composer(TextField):
         except UsageError as error:  # it is pasted all the same
             self.notify(f"{error}\n{error.hint}", markup=False)
 
-    def _leaf(self, by: int) -> None:
+    def _move_in_history(self, by: int) -> None:
         self._keep()
         self._show(self._lines[self._lines.index(self._shown) + by])
 

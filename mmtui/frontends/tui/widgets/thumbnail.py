@@ -21,7 +21,7 @@ WIDEST = 8  # columns for each row of a thumbnail: beside a panorama, there is r
 MOST = 256  # rows or columns; Kitty's protocol has numbers for no more than 297
 
 
-def fitted(width: int, height: int, box: Size) -> Size:
+def fit_size(width: int, height: int, box: Size) -> Size:
     """Cells for all of a picture, in its shape: they are about twice as high as they are wide."""
     rows = min(box.height, MOST, min(box.width, MOST) * height / width / 2)
     return Size(max(round(2 * rows * width / height), 1), max(round(rows), 1))
@@ -80,7 +80,7 @@ class Thumbnail(Container):
     def fit(self) -> None:
         if self._drawn is not None and self.box:
             image = self._drawn.image
-            size = fitted(image.width, image.height, self.box)
+            size = fit_size(image.width, image.height, self.box)
             self._drawn.styles.width, self._drawn.styles.height = size
 
     def _replace(self, widget: Any) -> None:
@@ -89,7 +89,7 @@ class Thumbnail(Container):
 
 
 class LargePicture(Thumbnail):
-    """As large as there is room for; `seen_by` is the side of what a vision tower sees of it."""
+    """As large as there is room for; `crop_side` is the side of what a vision tower sees of it."""
 
     DEFAULT_CSS = """
     LargePicture { width: 1fr; height: 1fr; }
@@ -97,9 +97,9 @@ class LargePicture(Thumbnail):
     """
     SIDE = 1600
 
-    def __init__(self, file: Path, seen_by: int = 0) -> None:
+    def __init__(self, file: Path, crop_side: int = 0) -> None:
         super().__init__(file, 0)
-        self._seen_by = seen_by
+        self._seen_by = crop_side
 
     @property
     def box(self) -> Size:

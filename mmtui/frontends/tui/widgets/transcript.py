@@ -8,13 +8,13 @@ from textual import on
 from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.events import Click
-from textual.message import Message as Posted
+from textual.message import Message as TextualMessage
 from textual.widgets import Static
 
 from mmtui.chat.conversation import Conversation, Message
 from mmtui.frontends.tui.widgets.chips import Find
-from mmtui.frontends.tui.widgets.fold import Fold
-from mmtui.frontends.tui.widgets.message import MessageView
+from mmtui.frontends.tui.widgets.culling import Culling
+from mmtui.frontends.tui.widgets.message_view import MessageView
 
 SHOWN = 20  # messages that are shown at once: each takes some widgets, which all are laid out
 
@@ -24,14 +24,14 @@ class Earlier(Static, can_focus=True):
 
     BINDINGS: ClassVar = [Binding("enter", "show", "show earlier messages", id="earlier")]
 
-    class Wanted(Posted):
+    class Requested(TextualMessage):
         """The user wants to read them."""
 
     def __init__(self, count: int) -> None:
         super().__init__(f"↑ {count} earlier messages; Enter or a click shows them", markup=False)
 
     def action_show(self) -> None:
-        self.post_message(self.Wanted())
+        self.post_message(self.Requested())
 
     @on(Click)
     def _clicked(self) -> None:
@@ -50,13 +50,13 @@ class Transcript(VerticalScroll, can_focus=False):
         self._find = find
         self._earlier: list[Message] = []
         self._conversation = Conversation()
-        self._fold = Fold()
+        self._culling = Culling()
 
     async def show(self, conversation: Conversation) -> None:
         """The branch that is read; at its end."""
         self._conversation = conversation
         await self.remove_children()
-        self._fold = Fold()
+        self._culling = Culling()
         thread = conversation.thread
         self._earlier = thread[:-SHOWN]
         await self._offer_earlier()
@@ -67,25 +67,25 @@ class Transcript(VerticalScroll, can_focus=False):
         self.anchor()
 
     def on_resize(self) -> None:
-        self._fold.open()
+        self._culling.open()
 
     def watch_virtual_size(self) -> None:
-        if self.virtual_size.height > self._fold.bottom + 3 * self.size.height:
-            self.call_after_refresh(self._fold_above)
+        if self.virtual_size.height > self._culling.bottom + 3 * self.size.height:
+            self.call_after_refresh(self._cull_above)
 
-    def _fold_above(self) -> None:
+    def _cull_above(self) -> None:
         if self.is_vertical_scroll_end and (views := self._shown):
-            self._fold.close(self, [views, views[-1].blocks])
+            self._culling.close(self, [views, views[-1].blocks])
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
-        if new_value - self.size.height < self._fold.bottom:
-            self._fold.open()
+        if new_value - self.size.height < self._culling.bottom:
+            self._culling.open()
 
     def page(self, by: int) -> None:
         """Above what is shown there may be more."""
         if by < 0 and self.scroll_y == 0 and self._earlier:
-            self.post_message(Earlier.Wanted())
+            self.post_message(Earlier.Requested())
         else:
             (self.action_page_up if by < 0 else self.action_page_down)()
 
@@ -97,8 +97,8 @@ class Transcript(VerticalScroll, can_focus=False):
         """Without a query, which would match all that is in them, for each token."""
         return [child for child in self.children if isinstance(child, MessageView)]
 
-    @on(Earlier.Wanted)
-    async def _show_earlier(self, event: Earlier.Wanted) -> None:
+    @on(Earlier.Requested)
+    async def _show_earlier(self, event: Earlier.Requested) -> None:
         event.stop()
         first = self._shown[0]
         messages, self._earlier = self._earlier[-SHOWN:], self._earlier[:-SHOWN]

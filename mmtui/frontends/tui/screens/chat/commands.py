@@ -115,7 +115,7 @@ class Commands:
 
     async def do_edit(self, text: str) -> None:
         if (question := self._session.conversation.question) is None:
-            raise UsageError("there is no message yet")
+            raise UsageError("the conversation has no message yet")
         if text:
             await self._chat.edit(question, text)
         else:

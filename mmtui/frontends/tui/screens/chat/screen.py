@@ -29,10 +29,10 @@ from mmtui.frontends.tui.screens.dialogs import TextDialog
 from mmtui.frontends.tui.screens.picture import PictureScreen
 from mmtui.frontends.tui.widgets.chips import Chip, Chips
 from mmtui.frontends.tui.widgets.composer import Composer
-from mmtui.frontends.tui.widgets.message import MessageView
-from mmtui.frontends.tui.widgets.meter import Meter
+from mmtui.frontends.tui.widgets.level_meter import LevelMeter
+from mmtui.frontends.tui.widgets.message_view import MessageView
 from mmtui.frontends.tui.widgets.player import Player
-from mmtui.frontends.tui.widgets.status import Status
+from mmtui.frontends.tui.widgets.status_bar import Status
 from mmtui.frontends.tui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class ChatScreen(BaseScreen):
         """
         super().__init__()
         self.session, self._player = session, Player(speaker)
-        self._meter, self.microphones = Meter(microphone), microphone.devices
+        self._meter, self.microphones = LevelMeter(microphone), microphone.devices
         self._initial_draft, self._typed = draft, typed
         self._saved_draft: Draft | None = None  # None while a draft is being loaded
         self._pending = ""  # a message whose files are still being read
@@ -108,7 +108,7 @@ class ChatScreen(BaseScreen):
 
     async def on_mount(self) -> None:
         await self._load_draft(self._initial_draft)
-        self.composer.add_words(self._typed)
+        self.composer.insert_words(self._typed)
         self.set_interval(SAVE_DRAFT_EVERY_S, self.save_draft)
         self.set_interval(RETRY_SAVE_EVERY_S, self.session.store.retry)
         await self.show_thread()
@@ -116,7 +116,7 @@ class ChatScreen(BaseScreen):
 
     def restore_text(self, text: str) -> None:
         self._pending = ""
-        self.composer.give_back(text)
+        self.composer.restore(text)
 
     # Display
 
@@ -133,7 +133,7 @@ class ChatScreen(BaseScreen):
 
     async def _load_draft(self, draft: Draft) -> None:
         self._saved_draft = None
-        self.composer.put(draft.text)
+        self.composer.replace_all(draft.text)
         await self.chips.clear()
         for attachment in draft.attachments:
             await self.chips.add(attachment)
@@ -168,24 +168,24 @@ class ChatScreen(BaseScreen):
         """Run a command, attach files or send a message; on an error the text stays."""
         if parsed := parse(text):
             command, argument = parsed
-            self.composer.taken()
+            self.composer.accept_sent()
             await self.save_draft()  # the command may open another conversation
             await self._run_command(command.name, argument, text if argument else "")
         elif files := paths.dropped(text):
-            self.composer.taken()
+            self.composer.accept_sent()
             for file in files:
                 self.attach(file, str(file))
         elif files := paths.mentioned(text):
-            self.composer.taken()
+            self.composer.accept_sent()
             self._pending = text.strip()
             self._mentions.send(self._pending, files)
         elif text.strip() or self.chips.attachments:
             paths.refuse_web_address(text)
             self._send(text.strip())
-            self.composer.taken()
+            self.composer.accept_sent()
             await self._show_sent()
         else:
-            self.composer.taken()
+            self.composer.accept_sent()
 
     def _send(self, text: str, files: tuple[Attachment, ...] = ()) -> None:
         """Send a message with the staged attachments and `files`.
@@ -232,8 +232,8 @@ class ChatScreen(BaseScreen):
         await self.session.store.wait_until_written()
         await self.show_thread()
 
-    @on(MessageView.Turn)
-    async def _show_next_version(self, event: MessageView.Turn) -> None:
+    @on(MessageView.NextVersion)
+    async def _show_next_version(self, event: MessageView.NextVersion) -> None:
         await self.attempt(self.session.show_next_version, event.message)
         await self.show_thread()
 
@@ -247,7 +247,7 @@ class ChatScreen(BaseScreen):
 
     async def save_draft(self) -> None:
         """Save what is typed and attached, if it changed."""
-        text = "\n".join(part for part in (self._pending, self.composer.unsaid) if part)
+        text = "\n".join(part for part in (self._pending, self.composer.unsent) if part)
         draft = Draft(text, self.chips.attachments)
         if self._saved_draft not in (None, draft):
             self._saved_draft = draft
@@ -300,7 +300,7 @@ class ChatScreen(BaseScreen):
 
     async def _restore_refused(self, draft: Draft) -> None:
         """Put a message that is too long for the model back into the prompt."""
-        self.composer.give_back(draft.text)
+        self.composer.restore(draft.text)
         for attachment in draft.attachments:
             await self.chips.add(attachment)
         await self.save_draft()
@@ -362,21 +362,21 @@ class ChatScreen(BaseScreen):
     def record(self) -> None:
         """Start recording; when a recording is going on, finish and transcribe it."""
         if self._meter.is_recording:
-            self._meter.end()
+            self._meter.stop_recording()
         else:
             self.stop_audio()
-            self._meter.begin(self.session.microphone)
+            self._meter.start_recording(self.session.microphone)
 
-    @on(Meter.Recorded)
-    def _transcribe_recorded(self, event: Meter.Recorded) -> None:
+    @on(LevelMeter.Recorded)
+    def _transcribe_recorded(self, event: LevelMeter.Recorded) -> None:
         if event.error is not None:
             self.show_notice(Notice(str(event.error), event.error.hint))
         if len(event.clip):
             self._speech.transcribe_recording(event.clip)
         self.show_status()
 
-    @on(Chip.HearAgain)
-    def _transcribe_chip(self, event: Chip.HearAgain) -> None:
+    @on(Chip.TranscribeAgain)
+    def _transcribe_chip(self, event: Chip.TranscribeAgain) -> None:
         self._speech.transcribe_again(event.chip)
 
     def transcribe_last(self) -> None:

@@ -10,7 +10,7 @@ from mmtui.errors import NoSpeechError
 from mmtui.frontends.tui.screens.base import BaseScreen
 from mmtui.frontends.tui.widgets.chips import Chip, Chips
 from mmtui.frontends.tui.widgets.composer import Composer
-from mmtui.frontends.tui.widgets.message import MessageView
+from mmtui.frontends.tui.widgets.message_view import MessageView
 from mmtui.pipeline import input_files
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Speech:
     def _insert_transcript(self, text: str | None) -> None:
         if text == "":
             raise NoSpeechError
-        self._composer.add_words(text or "")
+        self._composer.insert_words(text or "")
 
     def _replace_transcript(self, chip: Chip, clip: "Clip") -> None:
         message = next((n.message for n in chip.ancestors if isinstance(n, MessageView)), None)
@@ -85,9 +85,11 @@ class Speech:
             if text == "":
                 raise NoSpeechError
             if text is not None and message is not None:
-                chip.retell(self._session.update_transcript(message, chip.attachment, text))
+                chip.update_attachment(
+                    self._session.update_transcript(message, chip.attachment, text)
+                )
             elif text is not None and chip.is_attached:
-                chip.retell(chip.attachment.with_transcript(text))
-                self._composer.add_words(text)
+                chip.update_attachment(chip.attachment.with_transcript(text))
+                self._composer.insert_words(text)
 
         self.transcribe(clip, replace)

@@ -17,7 +17,7 @@ _BEGUN = re.compile(rf"(?:{_STRING}\x1b?|\x1b\[[?>=<]\d[\d;:$]*|\x1b\[\d+;[\d;:$
 _PERHAPS = re.compile(r"\x1b(?:\[[?>=<]?[\d;:$]*|_(?:G[a-zA-Z]?)?|P(?:[>!]|[01]?[$+]?)|\]\d*)?\Z")
 
 
-class Separated(NamedTuple):
+class SplitInput(NamedTuple):
     """What was read: keys, whole answers, and an end that may be the beginning of either."""
 
     keys: str
@@ -25,15 +25,15 @@ class Separated(NamedTuple):
     unfinished: str
 
 
-def separate(text: str) -> Separated:
+def split_responses(text: str) -> SplitInput:
     """Separate the answers of a terminal from keys."""
     answers = "".join(_ANSWER.findall(text))
     keys = _ANSWER.sub("", text)
     end = _BEGUN.search(keys) or _PERHAPS.search(keys)
     at = end.start() if end else len(keys)
-    return Separated(keys[:at], answers, keys[at:])
+    return SplitInput(keys[:at], answers, keys[at:])
 
 
-def is_answer_begun(unfinished: str) -> bool:
+def is_partial_response(unfinished: str) -> bool:
     """Whether this is the beginning of something that only a terminal sends, and nobody types."""
     return _BEGUN.match(unfinished) is not None

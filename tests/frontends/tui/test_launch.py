@@ -8,7 +8,7 @@ from fakes import FakeModel
 
 from mmtui.chat.config import Config
 from mmtui.frontends.tui import app as application
-from mmtui.frontends.tui import start
+from mmtui.frontends.tui import launch
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def run(tmp_path, monkeypatch):
                 super().run(headless=True, auto_pilot=pilot)
 
         monkeypatch.setattr(application, "ChatApp", Headless)
-        start.run(Config(), None, ())
+        launch.run(Config(), None, ())
         return model
 
     return run

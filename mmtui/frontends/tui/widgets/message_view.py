@@ -11,7 +11,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
-from textual.message import Message as Posted
+from textual.message import Message as TextualMessage
 from textual.widget import Widget
 from textual.widgets import Markdown, Static
 from textual.widgets.markdown import MarkdownStream
@@ -35,20 +35,20 @@ class MessageView(Vertical, can_focus=True):
     BINDINGS: ClassVar = [
         Binding("enter", "edit", "edit message", id="edit_message"),
         Binding("ctrl+y", "copy", "copy message", id="copy_message"),
-        Binding("right", "turn", "show next version", id="next_version"),
+        Binding("right", "next_version", "show next version", id="next_version"),
     ]
 
-    class Edit(Posted):
+    class Edit(TextualMessage):
         def __init__(self, message: Message) -> None:
             super().__init__()
             self.message = message
 
-    class Copy(Posted):
+    class Copy(TextualMessage):
         def __init__(self, message: Message) -> None:
             super().__init__()
             self.message = message
 
-    class Turn(Posted):
+    class NextVersion(TextualMessage):
         """The next version is wanted."""
 
         def __init__(self, message: Message) -> None:
@@ -120,8 +120,8 @@ class MessageView(Vertical, can_focus=True):
     def action_edit(self) -> None:
         self.post_message(self.Edit(self.message))
 
-    def action_turn(self) -> None:
-        self.post_message(self.Turn(self.message))
+    def action_next_version(self) -> None:
+        self.post_message(self.NextVersion(self.message))
 
     def action_copy(self) -> None:
         self.post_message(self.Copy(self.message))

@@ -6,7 +6,7 @@ from itertools import takewhile
 from textual.widget import Widget
 
 
-class Fold:
+class Culling:
     """Widgets that are not displayed; the one after them begins where it was.
 
     `bottom`: where they end, in lines of the view that scrolls. All is displayed above 0.
@@ -18,7 +18,7 @@ class Fold:
         self._first: set[Widget] = set()  # after what is folded
 
     def close(self, view: Widget, parts: Iterable[Sequence[Widget]]) -> None:
-        """Fold of each part what ends more than a screen above a scrolled view.
+        """Culling of each part what ends more than a screen above a scrolled view.
 
         Its last two stay: what grows may replace the last one, with its margin. What has the focus
         stays, too.

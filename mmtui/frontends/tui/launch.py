@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 def run(config: "Config", resume: str | None, images: tuple[Path, ...]) -> None:
     """Raises what broke the screen down, if something did."""
-    collect_young()
+    defer_full_collections()
     with terminal.quiet_keyboard():
         # The terminal is asked while Textual is loaded.
         with ThreadPoolExecutor(1) as pool:
-            asked = pool.submit(terminal.ask)
+            asked = pool.submit(terminal.query)
             from mmtui.frontends.tui.app import ChatApp
-            from mmtui.frontends.tui.input import install
+            from mmtui.frontends.tui.input_parser import install
         found = asked.result()
         install(found)
-        with screen_apart():
+        with redirect_native_stderr():
             app = ChatApp(config, resume, images, found)
             app.run()
     for traceback in app.tracebacks:  # they would have destroyed the screen
@@ -41,7 +41,7 @@ def run(config: "Config", resume: str | None, images: tuple[Path, ...]) -> None:
 
 
 @contextmanager
-def screen_apart() -> Iterator[None]:
+def redirect_native_stderr() -> Iterator[None]:
     """Textual draws on `sys.__stderr__`: here, a descriptor that nothing else has.
 
     What native libraries print on stderr, libtiff of a damaged picture, would get onto the screen.
@@ -63,7 +63,7 @@ def screen_apart() -> Iterator[None]:
             os.dup2(screen.fileno(), 2)
 
 
-def collect_young() -> None:
+def defer_full_collections() -> None:
     """Search for garbage only in what is new: in all of it takes 0.3 s, in which nothing is drawn.
 
     The chat has that done when nothing is written.

@@ -11,7 +11,7 @@ from textual import constants
 from textual.message import Message
 
 from mmtui.compat.textual_hooks import XTermParser, expire_escape, replace_parser
-from mmtui.frontends.tui.answers import is_answer_begun, separate
+from mmtui.frontends.tui.responses import is_partial_response, split_responses
 from mmtui.frontends.tui.terminal import Terminal
 
 ANSWER_S = 2.0  # how long the rest of an answer may take
@@ -19,7 +19,7 @@ DUE_S = 10.0  # how long answers are expected, of a terminal that has not given 
 DUE_DELAY_S = 0.5  # instead of Textual's ESCAPE_DELAY meanwhile: an answer may come in pieces
 
 
-class TerminalAnswered(Message):
+class TerminalResponded(Message):
     """The terminal answered what `mmtui.frontends.tui.terminal` had asked, or something else."""
 
     def __init__(self, answers: str) -> None:
@@ -43,12 +43,12 @@ class InputParser(XTermParser):
         if not data:  # the end of all input
             yield from super().feed(data)
             return
-        was_begun = is_answer_begun(self._unfinished)
-        keys, answers, self._unfinished = separate(self._unfinished + data)
+        was_begun = is_partial_response(self._unfinished)
+        keys, answers, self._unfinished = split_responses(self._unfinished + data)
         if not (was_begun and self._unfinished):
             self._deadline = time.monotonic() + self._patience()
         if answers:
-            yield TerminalAnswered(answers)
+            yield TerminalResponded(answers)
         if keys:
             yield from super().feed(keys)
 
@@ -59,14 +59,14 @@ class InputParser(XTermParser):
 
     def _patience(self) -> float:
         """Seconds to wait for the rest of what is unfinished."""
-        if is_answer_begun(self._unfinished):
+        if is_partial_response(self._unfinished):
             return ANSWER_S
         return DUE_DELAY_S if time.monotonic() < self.due_until else constants.ESCAPE_DELAY
 
     def _give_up(self) -> Iterator[Message]:
         """Drop what nobody types; the rest were keys."""
         unfinished, self._unfinished = self._unfinished, ""
-        if not is_answer_begun(unfinished):
+        if not is_partial_response(unfinished):
             yield from super().feed(unfinished)
             expire_escape(self)  # it has waited long enough
 

@@ -13,8 +13,8 @@ from textual._xterm_parser import XTermParser
 from textual.events import Key, MouseDown, Paste
 
 from mmtui.chat.history.history import History
-from mmtui.frontends.tui import input as tui_input
-from mmtui.frontends.tui.input import InputParser, TerminalAnswered
+from mmtui.frontends.tui import input_parser
+from mmtui.frontends.tui.input_parser import InputParser, TerminalResponded
 from mmtui.frontends.tui.terminal import ATTRIBUTES
 
 ANSWERS = {
@@ -44,7 +44,7 @@ TYPED = [
 
 @pytest.fixture(autouse=True)
 def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tui_input, "ANSWER_S", 0.0)
+    monkeypatch.setattr(input_parser, "ANSWER_S", 0.0)
     monkeypatch.setattr(constants, "ESCAPE_DELAY", 0.0)
 
 
@@ -67,7 +67,7 @@ def test_an_answer_is_not_typed_wherever_it_is_cut(name):
 
 def test_what_was_answered_is_told():
     found = messages(InputParser(), f"a{ANSWERS['kitty graphics']}b{ANSWERS['attributes']}")
-    answers = "".join(each.answers for each in found if isinstance(each, TerminalAnswered))
+    answers = "".join(each.answers for each in found if isinstance(each, TerminalResponded))
     assert answers == ANSWERS["kitty graphics"] + ANSWERS["attributes"]
 
 

@@ -16,10 +16,10 @@ WIDTH = 24
 HZ = 20
 
 
-class Meter(Static):
+class LevelMeter(Static):
     """Out of sight while nothing is recorded. A recording ends by itself when it is full."""
 
-    DEFAULT_CSS = "Meter { display: none; height: 1; } Meter.-on { display: block; }"
+    DEFAULT_CSS = "LevelMeter { display: none; height: 1; } LevelMeter.-on { display: block; }"
 
     class Recorded(Message):
         """A recording ended; `error` tells why it broke off, if it did."""
@@ -40,11 +40,11 @@ class Meter(Static):
     def is_recording(self) -> bool:
         return self._recording is not None
 
-    def begin(self, device: str | None) -> None:
+    def start_recording(self, device: str | None) -> None:
         self._recording = self._microphone.record(device)
         self._look()
 
-    def end(self) -> None:
+    def stop_recording(self) -> None:
         """What there is comes as `Recorded`."""
         if (recording := self._recording) is not None:
             self._recording = None
@@ -62,7 +62,7 @@ class Meter(Static):
         if (recording := self._recording) is None:
             return
         if recording.is_full or recording.error is not None:
-            self.end()
+            self.stop_recording()
             return
         self.set_class(True, "-on")
         # By the root: half of the bar is what people speak at.

@@ -16,7 +16,7 @@ from mmtui.text import printable
 PATIENCE_S = 5.0  # with a widget that hangs: the keyboard must not hang with it
 
 
-class TypeAhead:
+class InputQueue:
     """Hands each event to the app when the one before it has been dealt with.
 
     Textual inserts a letter in the task of the text field, but runs the binding of a key in the
@@ -32,7 +32,7 @@ class TypeAhead:
     def put(self, event: Event) -> None:
         self._events.put_nowait(_inserted(event))
 
-    async def drained(self) -> None:
+    async def wait_until_empty(self) -> None:
         """Wait until everything that was put in has been dealt with."""
         await self._events.join()
 

@@ -6,7 +6,7 @@ import pytest
 from textual.widgets import Input
 from user import awaited, opened
 
-from mmtui.frontends.tui.widgets.fields import end_of_character, start_of_character
+from mmtui.frontends.tui.widgets.text_fields import end_of_character, start_of_character
 
 FAMILY, FLAG, WAVE, KEYCAP = "👨‍👩‍👧", "🇩🇪", "👋🏽", "1\ufe0f\u20e3"
 ACCENT, HANGUL, THAI = "e\N{COMBINING ACUTE ACCENT}", unicodedata.normalize("NFD", "각"), "กี่"
@@ -35,10 +35,10 @@ async def test_the_prompt_goes_by_characters(tmp_path):
                 (["home", "right", "right", "z"], f"a{character}z{character}"),
                 (["shift+left", "z"], f"a{character}z"),
             ):
-                user.composer.put(both)
+                user.composer.replace_all(both)
                 await user.press(*keys)
                 assert user.composer.text == text
-        user.composer.put(f"{FAMILY}\nxyz")
+        user.composer.replace_all(f"{FAMILY}\nxyz")
         await user.press("left", "left", "up", "backspace")
         assert user.composer.text in ("\nxyz", f"{FAMILY}\nxyz")
 

@@ -21,7 +21,7 @@ from mmtui.compat.textual_image_hooks import get_cell_size
 _CUBE, _GREYS = range(16, 232), range(232, 256)  # the first 16 depend on the terminal's theme
 
 
-class Blocks(halfcell.Image):
+class Halfblocks(halfcell.Image):
     """As textual-image draws it, but for the colours."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -38,7 +38,7 @@ class Blocks(halfcell.Image):
         yield from halfcell.Image(drawn, width, height).__rich_console__(console, options)
 
 
-class BlocksImage(HalfcellImage, Renderable=Blocks):
+class HalfblocksImage(HalfcellImage, Renderable=Halfblocks):
     """The widget of a picture in half-blocks."""
 
 

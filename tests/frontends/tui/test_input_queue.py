@@ -34,7 +34,7 @@ async def test_keys_that_edit_the_prompt_are_applied_in_their_order(tmp_path):
             (f"ab\ncd{UP}X", "abX\ncd"),
             ("abc\x15\x1az", "abcz"),
         ]:
-            user.composer.put("")
+            user.composer.replace_all("")
             await user.sends(data)
             assert user.composer.text == text
 
@@ -102,7 +102,7 @@ def test_what_is_typed_goes_to_the_prompt_wherever_the_focus_is(tmp_path, cat, w
     async def chat():
         async with opened(tmp_path / "store") as user:
             for number in range(11):
-                user.composer.put(str(number))
+                user.composer.replace_all(str(number))
                 await user.press("enter")
                 await user.is_answered("ok")
         async with opened(tmp_path / "store", resume="latest") as user:
