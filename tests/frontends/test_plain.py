@@ -226,8 +226,8 @@ class Listener(FakeModel):
         self._events.put(Transcribed(number, self._hears))
         return number
 
-    def ask(self, *asked, **named) -> int:
-        number = super().ask(*asked, **named)
+    def generate(self, *asked, **named) -> int:
+        number = super().generate(*asked, **named)
         self._events.put(Completed(number, "stop", 20, 8, 1, 0.1, 50.0))
         return number
 

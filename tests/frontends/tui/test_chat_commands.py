@@ -84,13 +84,13 @@ async def test_the_microphone_is_chosen(tmp_path):
 @awaited
 async def test_sampling_is_set(tmp_path, monkeypatch):
     asked: list[tuple] = []
-    monkeypatch.setattr(FakeModel, "ask", lambda *how: asked.append(how[2:]) or 1)
+    monkeypatch.setattr(FakeModel, "generate", lambda *how: asked.append(how[2:]) or 1)
     async with opened(tmp_path) as user:
         await user.types("/sampling", "enter")
         assert "temperature=0.0 top_p=0.95 max_tokens=512" in user.screen
         await answers(user, TextDialog, "temperature=0.5 max_tokens=9")
         assert user.notices == ["temperature=0.5 top_p=0.95 max_tokens=9"]
-        for wrong, says in (("heat=1", "'heat' says nothing"), ("top_p=7", "top_p should be")):
+        for wrong, says in (("heat=1", "'heat' is not a sampling"), ("top_p=7", "top_p should be")):
             user.composer.replace_all(f"/sampling {wrong}")
             await user.press("enter")
             assert says in user.notices[-1] and user.composer.text == f"/sampling {wrong}"
