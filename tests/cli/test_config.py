@@ -41,7 +41,7 @@ def test_keys_that_can_t_be_are_told_where_the_settings_are_shown(
         ("ed 'x", 2, "EDITOR has a quote that is not closed: ed 'x"),
         ("/no/such/editor", 2, "EDITOR: /no/such/editor can't be started: No such file"),
         ("false", 1, "ended with exit code 1"),
-        (" ", 2, "there is no editor"),
+        (" ", 2, "no editor is set"),
     ],
 )
 def test_an_editor_that_does_not_work_is_told_in_one_line(mmtui, home, editor, code, says):

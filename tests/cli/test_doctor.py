@@ -59,7 +59,7 @@ def test_a_cache_that_can_t_be_written_keeps_the_models_away(monkeypatch, tmp_pa
 
 def test_the_log_is_empty_until_something_goes_wrong(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    assert find("log").detail.endswith("nothing went wrong yet")
+    assert find("log").detail.endswith("nothing has been logged yet")
     logs.record_crash("crash", "a stack")
     assert find("log").detail.endswith(" kB")
     monkeypatch.setenv("XDG_STATE_HOME", str(logs.path()))

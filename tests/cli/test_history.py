@@ -40,7 +40,7 @@ def test_a_title_and_a_conversation_are_needed_to_rename(mmtui, home, talk):
 
 def test_bytes_that_are_no_text_find_nothing(mmtui, home, talk):
     run = mmtui("history", "search", "\udcff", env=home)
-    assert (run.code, run.err) == (0, "there is none\n")
+    assert (run.code, run.err) == (0, "no conversations found\n")
     run = mmtui("history", "show", "\udcff", env=home)
     assert (run.code, "no conversation begins" in run.err) == (4, True)
 

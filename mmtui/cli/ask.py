@@ -1,0 +1,178 @@
+"""`mmtui ask` and `mmtui transcribe`."""
+
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import mmtui
+from mmtui.cli.options import EngineOption, JsonOption, ModelOption, load_model, print_note
+from mmtui.cli.question import piped, read_question
+from mmtui.errors import NoSpeechError, UsageError
+from mmtui.paths import resolve
+from mmtui.progress import print_json, reporting
+from mmtui.text import printable
+
+
+def ask(
+    question: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[QUESTION]", help="What to ask. It is read from stdin if it is - or left out."
+        ),
+    ] = None,
+    image: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--image",
+            metavar="P",
+            help="Picture to ask about; - reads it from stdin. Can be repeated.",
+        ),
+    ] = None,
+    audio: Annotated[
+        Path | None,
+        typer.Option(
+            "--audio",
+            parser=resolve,
+            metavar="P",
+            help="Recording to transcribe; its words come before the question. At most 15 s are"
+            " used.",
+        ),
+    ] = None,
+    model: ModelOption = "auto",
+    engine: EngineOption = None,
+    system: Annotated[
+        str | None,
+        typer.Option(
+            "--system",
+            metavar="S",
+            help="System prompt: instructions that come before the question.",
+        ),
+    ] = None,
+    max_tokens: Annotated[
+        int,
+        typer.Option(
+            "--max-tokens", metavar="N", min=1, help="Maximum length of the answer, in tokens."
+        ),
+    ] = 512,
+    temperature: Annotated[
+        float,
+        typer.Option(
+            "--temperature",
+            metavar="T",
+            min=0,
+            help="Randomness of the answer: 0 always chooses the most probable token, 1 samples"
+            " from the model's probabilities.",
+        ),
+    ] = 0.0,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed",
+            metavar="N",
+            min=0,
+            max=2**63 - 1,
+            help="Seed of the random choices: the same seed gives the same answer. Random by"
+            " default.",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask one question and stream the answer to standard output.
+
+    The question can come with pictures and a recording. Notes go to standard error.
+    """
+    names = image or []
+    if names.count("-") > 1:
+        raise UsageError("--image - can be given only once: there is one stdin")
+    request = read_question(question, names, audio)
+    for file in request.mentioned:
+        print_note(f"attached: {file}")
+    names, audio = list(request.pictures), request.recording
+    files: list[mmtui.Image | mmtui.Sound] = [*map(_image, names)]
+    files += [mmtui.Sound(audio)] if audio else []
+    for attached in files:
+        _print_notes(attached.notes)
+    with reporting() as report:
+        loaded = load_model(model, engine, report)
+        message = [*files, request.text] if request.text else files
+        turns = [mmtui.Turn("system", system)] if system else []
+        stream = loaded.reply(
+            [*turns, mmtui.Turn("user", message)],
+            max_tokens=max_tokens, temperature=temperature, seed=seed,
+        )  # fmt: skip
+        for transcript in stream.transcripts:
+            print_note(f"heard: {transcript}")
+        loaded.load(pictures=bool(names))
+        if loaded.note:
+            print_note(loaded.note)
+        _print_stream(stream, silent=as_json)
+    reply = stream.result.reply
+    if as_json:
+        print_json(stream.result.to_dict())
+    elif reply.repeats:
+        print_note("stopped: the answer was repeating itself")
+    elif reply.full:
+        print_note(f"stopped at the end of {loaded.name}'s context")
+    elif reply.stop_reason == "length":
+        print_note(f"stopped after {reply.completion_tokens} tokens; --max-tokens allows more")
+    if reply.stop_reason == "cancelled":
+        raise KeyboardInterrupt
+
+
+def transcribe(
+    audio: Annotated[
+        Path,
+        typer.Argument(
+            metavar="AUDIO",
+            parser=resolve,
+            help="Recording; at most 15 s are transcribed.",
+        ),
+    ],
+    model: ModelOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Print what is said in a recording."""
+    sound = mmtui.Sound(audio)
+    _print_notes(sound.notes)
+    with reporting() as report:
+        transcript = load_model(model, None, report).transcribe(sound)
+    if not transcript.text:
+        raise NoSpeechError(str(audio))
+    if as_json:
+        print_json(vars(transcript))
+    else:
+        print(printable(transcript.text))
+
+
+def _image(name: str) -> "mmtui.Image":
+    if name != "-":
+        return mmtui.Image(resolve(name), name)
+    if (pipe := piped()) is None:
+        raise UsageError("--image - reads a picture from stdin", "mmtui ask --image - < photo.jpg")
+    return mmtui.Image(pipe, name)
+
+
+def _print_stream(stream: "mmtui.ReplyStream", silent: bool) -> None:
+    """Print an answer as it is generated. Ctrl-C ends it after a token, without losing it."""
+
+    def stop(*_: object) -> None:
+        stream.cancel()
+        signal.signal(signal.SIGINT, previous)  # a second Ctrl-C takes effect at once
+
+    previous = signal.signal(signal.SIGINT, stop)
+    try:
+        for piece in stream:
+            if not silent:
+                print(printable(piece), end="", flush=True)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    if not silent:
+        print(flush=True)
+
+
+def _print_notes(notes: Iterable[str]) -> None:
+    for note in notes:
+        print_note(f"note: {note}")

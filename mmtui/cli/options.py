@@ -1,0 +1,47 @@
+"""What several commands share: options, loading a model, notes on standard error."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import mmtui
+from mmtui.pipeline.assets.spec import EngineChoice
+from mmtui.text import one_line
+
+if TYPE_CHECKING:
+    from mmtui.pipeline.assets.fetch import Report
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        metavar="M",
+        help="Model to use: a preset (smol, phi2), a checkpoint folder or hf:OWNER/NAME."
+        " auto is the one that $MMTUI_MODEL or the settings name, or else phi2 if it is here with a"
+        " projector, or else smol.",
+    ),
+]
+EngineOption = Annotated[
+    EngineChoice | None,
+    typer.Option(
+        "--engine",
+        help="Library that runs the language model. auto, the default, is llama.cpp on a CPU and"
+        " torch on a GPU.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
+
+
+def load_model(model: str, engine: EngineChoice | None, report: "Report") -> "mmtui.Model":
+    """Return a model whose parts are loaded when they are needed."""
+    loaded = mmtui.load(model, engine=engine, preload=False, report=report)
+    if model == "auto":
+        other = "" if loaded.name == "phi2" else "; phi2 and a projector for it are not here"
+        print_note(f"model: {loaded.name}{other}")
+    return loaded
+
+
+def print_note(text: str) -> None:
+    """Print a line to standard error."""
+    print(one_line(text), file=sys.stderr, flush=True)
