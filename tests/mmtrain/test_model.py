@@ -321,7 +321,6 @@ def test_the_hint_for_phi2_names_the_memory_that_is_planned():
     from mmtrain.options import AlignOptions, FinetuneOptions
     from mmtrain.run import plan
     from mmtui.pipeline.assets import checkpoint
-    from mmtui.pipeline.assistant import PHI2_SIGHT
 
     common = {"optimizer": "adam8bit", "precision": "bf16"}
     lora = {"rank": 64, "alpha": 16, "dropout": 0.1}
@@ -330,7 +329,8 @@ def test_the_hint_for_phi2_names_the_memory_that_is_planned():
         (FinetuneOptions(**common, **lora, checkpointing=True), 1024),
         (FinetuneOptions(**common, **lora, batch=4, accumulation=4), 1024),
     ]
-    named = [int(size) for size in re.findall(r"(\d+) GiB", PHI2_SIGHT)]
+    hint = checkpoint.find("phi2").spec.projector_training
+    named = [int(size) for size in re.findall(r"(\d+) GiB", hint)]
     for (options, length), size in zip(planned, named, strict=True):
         phi2 = checkpoint.find("phi2")
         _, weights, needed = plan.measure_footprint(options, phi2, length, torch.device("cpu"))
