@@ -43,7 +43,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Result:
-    """How a reply ended, and what it took.
+    """How a reply ended, and its measurements.
 
     `stop_reason` is "stop" (the model ended), "length" (the limit or the context was reached) or
     "cancelled". `images` are (name, sha256) of each picture. Tokens of the prompt include those of
@@ -60,14 +60,16 @@ class Result:
 
     @property
     def text(self) -> str:
+        """The text of the reply."""
         return self.reply.text
 
     @property
     def stop_reason(self) -> Literal["stop", "length", "cancelled"]:
+        """Why the reply ended."""
         return self.reply.stop_reason
 
     def to_dict(self) -> dict[str, Any]:
-        """The document of `mmtui ask --json`: containers, strings, numbers and None only."""
+        """Return the JSON document that `mmtui ask --json` prints."""
         reply = self.reply
         return {
             "answer": reply.text,
@@ -93,13 +95,13 @@ class Result:
 
 
 class ReplyStream:
-    """The pieces of a reply as they come; made by `Model.reply`.
+    """A stream of the pieces of a reply; made by `Model.reply`.
 
     Iterate over it, `async for` over it, or call `text()`.
 
     Attributes:
-        transcripts: What was heard in the sounds of the conversation.
-        notes: What a person should know about its pictures and sounds, such as that one is cut off.
+        transcripts: The transcripts of the recordings in the conversation.
+        notes: Notes for the user about pictures and recordings, such as that one is cut off.
     """
 
     def __init__(
@@ -116,7 +118,7 @@ class ReplyStream:
         self._pieces = self._generate()
 
     def cancel(self) -> None:
-        """End the reply before its next token; what came so far stays. Any thread may call it."""
+        """End the reply before its next token; the text so far is kept. Thread-safe."""
         self._cancelled = True
 
     def text(self) -> str:
@@ -137,7 +139,7 @@ class ReplyStream:
         return self._result
 
     def close(self) -> None:
-        """Leave the reply where it is; there is no result then.
+        """Stop generating; the reply has no result then.
 
         Raises:
             UsageError: Another thread is reading it.
@@ -164,10 +166,10 @@ class ReplyStream:
                     return
                 yield piece
         finally:
-            self.cancel()  # nobody reads on: of an unfinished reply, no more is computed
+            self.cancel()  # nobody reads the rest: stop generating it
 
     def _content(self, turn: Turn) -> "Iterator[str | Picture]":
-        """Pictures, and the text and speech between them, a line for each part."""
+        """Yield pictures, and the lines of text and transcripts between them."""
         parts = [turn.content] if isinstance(turn.content, Part) else turn.content
         lines: list[str] = []
         for part in parts:
@@ -180,13 +182,13 @@ class ReplyStream:
                 self._images.append((part.name, picture.sha256))
                 yield picture
             elif isinstance(part, Sound):
-                lines.append(self._hear(part))
+                lines.append(self._transcribe(part))
             else:
                 lines.append(part)
         if lines:
             yield "\n".join(lines)
 
-    def _hear(self, part: Sound) -> str:
+    def _transcribe(self, part: Sound) -> str:
         self.notes += part.recording.notes
         text = self._model.transcribe(part).text
         if not text:
@@ -218,7 +220,7 @@ class ReplyStream:
 class Model:
     """A model whose parts are loaded when they are first needed; made by `load`.
 
-    It keeps what it has read: a conversation that goes on costs only what is new. It writes one
+    The KV cache is kept between replies, so that only new turns are computed. A model generates one
     reply at a time.
     """
 
@@ -234,19 +236,19 @@ class Model:
 
     @property
     def sees(self) -> bool:
-        """Whether it takes pictures."""
+        """Whether the model accepts pictures."""
         return bool(self.assistant.picture_side)
 
     @property
     def note(self) -> str | None:
-        """What a person should know about the engine, once it is loaded."""
+        """A note for the user about the engine, once it is loaded."""
         return self.assistant.note
 
     def load(self, *, pictures: bool = False) -> float:
-        """Load the language model, and what seeing takes; return the seconds that it took.
+        """Load the language model and, with `pictures`, the vision encoder; return the seconds.
 
         Raises:
-            MissingError: Weights are missing and can't be fetched, or it does not see.
+            MissingError: Weights are missing and can't be fetched, or the model has no vision.
         """
         took = self.assistant.load(pictures=pictures)
         self._load_s += took
@@ -276,13 +278,13 @@ class Model:
             conversation: Text, an `Image` or a `Sound`; a list of them, which makes one message;
                 or a list of `Turn`s. A last turn of the assistant is continued.
             max_tokens: Length limit of the reply.
-            temperature: 0 always takes the likeliest token; 0.7 is lively.
-            top_p: Share of the probability that the tokens drawn from must have together.
-            seed: Makes the reply repeatable where the temperature is above 0.
+            temperature: 0 always takes the most probable token; higher values vary more.
+            top_p: Tokens are drawn from the smallest set with this probability in total.
+            seed: Makes a reply with a temperature above 0 repeatable.
 
         Raises:
             InputError: A picture or a recording is unusable, or holds no speech.
-            MissingError: The model does not see or hear, or its weights can't be fetched.
+            MissingError: The model lacks vision or speech, or its weights can't be fetched.
             UsageError: A value is out of range, or another thread is reading a reply.
         """
         parts = [conversation] if isinstance(conversation, Part) else list(conversation)
@@ -299,10 +301,10 @@ class Model:
         return self._stream
 
     def transcribe(self, sound: "Sound | str | os.PathLike[str] | bytes") -> Transcript:
-        """Transcribe the first 15 s of a recording; the text is "" where nobody speaks.
+        """Transcribe the first 15 s of a recording; the text is "" if it has no speech.
 
         Raises:
-            InputError: It is no usable recording.
+            InputError: The recording is unusable.
             MissingError: The model has no speech model, or it can't be fetched.
         """
         recorded = sound if isinstance(sound, Sound) else Sound(sound)
@@ -310,7 +312,7 @@ class Model:
 
     @cached_property
     def thread(self) -> ThreadPoolExecutor:
-        """Where replies are computed that are read with `async for`: one after the other."""
+        """The thread that generates replies for `async for`."""
         return ThreadPoolExecutor(1, thread_name_prefix="mmtui-model")
 
 
@@ -327,7 +329,7 @@ def load(
         model: A preset ("smol", "phi2"), a checkpoint folder, "hf:OWNER/NAME", or "auto": what
             $MMTUI_MODEL or the settings name, else phi2 if it and a projector for it are here, else
             smol.
-        engine: "torch", "llamacpp" or "auto"; None takes what the settings say.
+        engine: "torch", "llamacpp" or "auto"; None uses the settings.
         preload: Load the language model now, not with the first reply.
         report: Called with (step, done, total) while something is fetched or loaded.
 
@@ -357,7 +359,7 @@ def transcribe(
         report: As for `load`.
 
     Raises:
-        InputError: It is no usable recording.
+        InputError: The recording is unusable.
         MissingError: The model has no speech model, or it can't be fetched.
     """
     return load(model, preload=False, report=report).transcribe(sound)

@@ -1,4 +1,4 @@
-"""What goes with a message besides text: a picture or speech, in whatever form a program has it."""
+"""Pictures and recordings of a message, from paths, bytes, PIL images or arrays."""
 
 import hashlib
 import io
@@ -39,7 +39,7 @@ class Image:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know about it, such as that it is cut off."""
+        """Notes for the user, such as that the picture is cut off."""
         return self.picture.notes
 
     @cached_property
@@ -47,7 +47,7 @@ class Image:
         """The decoded picture.
 
         Raises:
-            InputError: It is not a picture, it is damaged, or it is too large.
+            InputError: The file is not a picture, is damaged, or is too large.
         """
         import numpy as np
         from PIL import Image as PillowImage
@@ -95,16 +95,16 @@ class Sound:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know about it, such as that only its beginning is heard."""
+        """Notes for the user, such as that only the start is transcribed."""
         return self.recording.notes
 
     @cached_property
     def recording(self) -> "sound.Sound":
-        """Its first 15 s, mono at 16 kHz.
+        """The first 15 s of the recording, mono at 16 kHz.
 
         Raises:
-            InputError: It is not a recording, or it is empty.
-            UsageError: An array came without its rate.
+            InputError: The file is not a recording, or is empty.
+            UsageError: An array has no rate.
         """
         from mmtui.pipeline.speech import sound
 

@@ -20,7 +20,7 @@ from mmtrain.data.fingerprint import Fingerprint, digest
 from mmtrain.data.mirroring import swap_directions
 from mmtrain.data.shared_prefix import Row
 from mmtui.errors import InputError
-from mmtui.pipeline.prompt import IGNORE, ChatFormat, Role, Turn
+from mmtui.pipeline.prompt import IGNORE_INDEX, ChatFormat, Role, Turn
 from mmtui.pipeline.sequence import Position, positions
 from mmtui.pipeline.vision.images import Picture, known
 
@@ -35,7 +35,7 @@ class Batch:
     Attributes:
         sequences: The positions of each row: a token id, or a patch of a picture.
         labels: (batch, length) int64; the token to predict after each position (already
-            shifted), or IGNORE.
+            shifted), or IGNORE_INDEX.
         branch_ids: (batch, length) int64; 0 in the shared prefix, else the number of the branch.
         position_ids: (batch, length) int64; the index of each position in its own dialogue.
         features: (pictures, patches, width) float16; the patch features of the pictures.
@@ -148,7 +148,7 @@ class DialogueDataset:
         features = [self._store[key] for key in keys] if self._store else []
         return Batch(
             [row.positions for row in rows],
-            _pad([row.labels for row in rows], IGNORE),
+            _pad([row.labels for row in rows], IGNORE_INDEX),
             _pad([row.branch_ids for row in rows], 0),
             _pad([row.position_ids for row in rows], 0),
             torch.stack(features) if features else torch.empty(0, *self._feature_shape),
@@ -198,9 +198,9 @@ class DialogueDataset:
             turns = turns[:-2]
         labels: list[int] = []
         for part, label in zip(prompt, prompt_labels, strict=True):
-            labels += [label] if isinstance(part, int) else [IGNORE] * (patches - 1) + [label]
+            labels += [label] if isinstance(part, int) else [IGNORE_INDEX] * (patches - 1) + [label]
         sequence, labels = sequence[: self._max_length], labels[: self._max_length]
-        if all(label == IGNORE for label in labels):
+        if all(label == IGNORE_INDEX for label in labels):
             raise InputError(
                 f"{example.name} has no trained token within {self._max_length} tokens",
                 "raise --max-length, or shorten its question",

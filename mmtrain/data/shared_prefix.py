@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mmtrain.data.dataset import Example
-from mmtui.pipeline.prompt import IGNORE
+from mmtui.pipeline.prompt import IGNORE_INDEX
 from mmtui.pipeline.sequence import Position, common_length
 
 MAX_EXAMPLES_PER_ROW = 8
@@ -32,7 +32,7 @@ class Row:
 
     Attributes:
         positions: A token id or a patch of a picture at each position.
-        labels: The token to predict after each position, or IGNORE.
+        labels: The token to predict after each position, or IGNORE_INDEX.
         branch_ids: 0 in the shared prefix, else the number of the branch.
         position_ids: The index of each position in its own dialogue.
     """
@@ -102,7 +102,7 @@ def _shared_length(dialogues: Sequence[EncodedDialogue]) -> int:
     """Return the number of leading positions that all dialogues share and that have no label."""
     (first, _), *others = dialogues
     equal = (min(common_length(first, positions), len(positions) - 1) for positions, _ in others)
-    unlabelled = (sum(1 for _ in takewhile(IGNORE.__eq__, labels)) for _, labels in dialogues)
+    unlabelled = (sum(1 for _ in takewhile(IGNORE_INDEX.__eq__, labels)) for _, labels in dialogues)
     return min(*equal, *unlabelled)
 
 

@@ -18,9 +18,9 @@ from mmtui.errors import InputError
 from mmtui.pipeline.assets.fetch import Report
 from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine, LlamaLanguage
 from mmtui.pipeline.engines.torch_language import TorchLanguage
-from mmtui.pipeline.prompt import IGNORE
+from mmtui.pipeline.prompt import IGNORE_INDEX
 
-Row = tuple[list[int], list[int]]  # input ids, and the label of each position or IGNORE
+Row = tuple[list[int], list[int]]  # input ids, and the label of each position or IGNORE_INDEX
 # Documents are split into windows that overlap, so that every label but the first of a document
 # has at least WINDOW - STRIDE tokens of context, or all tokens before it.
 WINDOW = 1024  # tokens
@@ -45,7 +45,9 @@ class TorchScorer:
     def loss(self, rows: Sequence[Row]) -> float:
         length = max(len(ids) for ids, _ in rows)
         inputs = torch.tensor([ids + [0] * (length - len(ids)) for ids, _ in rows])
-        labels = torch.tensor([labels + [IGNORE] * (length - len(labels)) for _, labels in rows])
+        labels = torch.tensor(
+            [labels + [IGNORE_INDEX] * (length - len(labels)) for _, labels in rows]
+        )
         device, model = self.language.device, self.language.model
         return float(compute_summed_loss(model, labels.to(device), input_ids=inputs.to(device)))
 
@@ -62,7 +64,7 @@ class LlamaCppScorer:
             remaining = np.array(row_labels)
             for chunk in self._engine.logits(ids):
                 labels, remaining = remaining[: len(chunk)], remaining[len(chunk) :]
-                has_label = labels != IGNORE
+                has_label = labels != IGNORE_INDEX
                 logits = chunk[has_label].astype(np.float64)
                 logits -= logits.max(axis=-1, keepdims=True)  # for a stable log-sum-exp
                 label_logits = np.take_along_axis(logits, labels[has_label, None], -1)[:, 0]
@@ -110,7 +112,7 @@ def evaluate(scorer: TextScorer, documents: list[str], batch: int, report: Repor
             report("scoring", start, len(rows))
             part = rows[start : start + batch]
             loss += scorer.loss(part)
-            tokens += sum(label != IGNORE for _, labels in part for label in labels)
+            tokens += sum(label != IGNORE_INDEX for _, labels in part for label in labels)
     report("scoring", len(rows), len(rows))
     size = sum(len(text.encode()) for text in documents)
     values: dict[str, float | int | None] = {
@@ -134,7 +136,7 @@ def _split_into_windows(ids: list[int], window: int) -> list[Row]:
         part = ids[start : start + window + 1]
         new = start + len(part) - 1 - done
         labels = part[1:]
-        rows.append((part[:-1], [IGNORE] * (len(labels) - new) + labels[-new:]))
+        rows.append((part[:-1], [IGNORE_INDEX] * (len(labels) - new) + labels[-new:]))
         done += new
         start = done - (window - stride)
     return rows

@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from mmtrain.data.dialogue_dataset import Batch
 from mmtrain.data.shared_prefix import branch_attention_mask
 from mmtui.pipeline.multimodal import embed
-from mmtui.pipeline.prompt import IGNORE
+from mmtui.pipeline.prompt import IGNORE_INDEX
 from mmtui.pipeline.vision.projector import Projector
 
 # On a CPU, unfused attention trains faster than fused attention on rows of up to this many tokens
@@ -83,10 +83,10 @@ def compute_summed_loss(language: Any, labels: Tensor, **inputs: Tensor) -> Tens
 
     Args:
         language: A causal language model of transformers.
-        labels: Token ids (batch, length) that follow each position, or IGNORE.
+        labels: Token ids (batch, length) that follow each position, or IGNORE_INDEX.
         inputs: The arguments of the model, such as `input_ids` (batch, length).
     """
-    is_labeled = labels != IGNORE
+    is_labeled = labels != IGNORE_INDEX
     head = language.get_output_embeddings()
     hook = head.register_forward_pre_hook(lambda _, hidden: (hidden[0][is_labeled],))
     # Gradient checkpointing would recompute the layers outside of the context below.
@@ -105,7 +105,7 @@ def count_trained_tokens(batch: Batch | Tensor) -> int:
     """Return the number of labels in a batch."""
     if isinstance(batch, Tensor):
         return batch[:, 1:].numel()
-    return int((batch.labels != IGNORE).sum())
+    return int((batch.labels != IGNORE_INDEX).sum())
 
 
 def count_tokens(batch: Batch | Tensor) -> int:

@@ -1,1 +1,1 @@
-"""What a model takes on this machine, measured."""
+"""Benchmarks of a model on this machine."""

@@ -1,6 +1,6 @@
-"""What a model takes on this machine: time, speed, memory, and how near to the limit it is.
+"""Benchmarks of a model: time, speed, memory, and the fraction of the possible speed.
 
-A token is decoded by reading every weight once: memory read at full speed is the limit.
+Decoding a token reads every weight once, so the bandwidth of the memory limits the speed.
 """
 
 import time
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mmtui.pipeline.prompt import Turn
     from mmtui.pipeline.vision.images import Picture
 
-REPEATS = 3  # a figure is the median of so many
+REPEATS = 3  # a figure is the median of this many runs
 ANSWER_TOKENS = 48
 LONG_TOKENS = 512  # of the prompt that prefill is measured with
 SCANNED_BYTES = 1 << 30  # more than any processor's cache
@@ -30,9 +30,12 @@ SCANNED_BYTES = 1 << 30  # more than any processor's cache
 
 @dataclass(frozen=True)
 class Figures:
-    """Times in seconds, rates per second. First tokens: the first question after a load, later
-    questions, and a question that follows a long one and its answer. `image_s` is None for a
-    model that can't see. `limit_tokens_per_s` is `read_bytes_per_s` over `bytes_per_token`.
+    """The results of a benchmark. Times are in seconds.
+
+    `first_token_cold_s` is the time to the first token of the first question after loading,
+    `first_token_warm_s` of later questions, `first_token_second_turn_s` of a question after a long
+    question and its answer. `image_s` is None for a model without vision. `limit_tokens_per_s` is
+    `read_bytes_per_s` divided by `bytes_per_token`.
     """
 
     model: str
@@ -60,14 +63,21 @@ def measure(
     picture: "Picture | None",
     report: Report,
 ) -> Figures:
-    """Loads the model anew. `picture` is shown to a model that sees; None: one of colours."""
+    """Load a model and measure it.
+
+    Args:
+        checkpoint: The model.
+        engine: The engine to measure.
+        picture: The picture to encode if the model has vision; a gradient by default.
+        report: Called as the model is loaded and measured.
+    """
     report("starting", 0, 0)
-    began = time.perf_counter()
+    start = time.perf_counter()
     from mmtui.pipeline.assistant import Assistant
 
     assistant = Assistant(checkpoint, report, engine, prompt_lookup=False)
     assistant.load(pictures=checkpoint.sees)
-    load_s = time.perf_counter() - began
+    load_s = time.perf_counter() - start
 
     steps = iter(range(5 + 2 * REPEATS))
 
@@ -84,7 +94,7 @@ def measure(
     second = answered(talk)
     report("measuring", next(steps), 5 + 2 * REPEATS)
     image_s = _image_s(assistant, picture) if checkpoint.sees else None
-    most = peak()
+    peak_bytes = peak()
     read = read_bytes_per_s(on_gpu=assistant.language.device_name == "cuda")
     report("measuring", 1, 1)
     decode = median(reply.decode_tokens_per_s or 0.0 for reply in decoded)
@@ -103,7 +113,7 @@ def measure(
         / (long.first_token_s or 0.0),
         decode_tokens_per_s=decode,
         image_s=image_s,
-        peak_bytes=most,
+        peak_bytes=peak_bytes,
         bytes_per_token=assistant.language.bytes_per_token,
         read_bytes_per_s=read,
         limit_tokens_per_s=limit,
@@ -112,27 +122,27 @@ def measure(
 
 
 def machine() -> dict[str, str | int]:
-    """Where, when and with what it was measured."""
+    """Describe the machine, the software and the date of a benchmark."""
     return describe() | {"date": time.strftime("%Y-%m-%d")}
 
 
 def read_bytes_per_s(*, on_gpu: bool = False) -> float:
-    """How fast all cores together, or the GPU, read memory; the best of several runs."""
+    """Measure the memory bandwidth of all cores, or of the GPU, as the best of several runs."""
     scan = _gpu_scan() if on_gpu else _cpu_scan()
     return SCANNED_BYTES / min(took for took, _ in zip(scan, range(2 * REPEATS), strict=False))
 
 
 def _cpu_scan() -> Iterator[float]:
-    """The seconds of reading SCANNED_BYTES, again and again."""
+    """Yield the seconds that reading SCANNED_BYTES takes."""
     import numpy as np
 
     threads = len(cores())
     parts = np.array_split(np.ones(SCANNED_BYTES // 8, np.uint64), threads)
     with ThreadPoolExecutor(threads) as pool:
         while True:
-            began = time.perf_counter()
+            start = time.perf_counter()
             list(pool.map(np.bitwise_or.reduce, parts))  # NumPy computes without the GIL
-            yield time.perf_counter() - began
+            yield time.perf_counter() - start
 
 
 def _gpu_scan() -> Iterator[float]:
@@ -141,9 +151,9 @@ def _gpu_scan() -> Iterator[float]:
     block = torch.ones(SCANNED_BYTES // 4, device="cuda")
     while True:
         torch.cuda.synchronize()
-        began = time.perf_counter()
+        start = time.perf_counter()
         block.sum().item()
-        yield time.perf_counter() - began
+        yield time.perf_counter() - start
 
 
 def _answered(assistant: "Assistant", turns: "Sequence[Turn]", limit: int) -> "Reply":
@@ -166,10 +176,10 @@ def _image_s(assistant: "Assistant", picture: "Picture | None") -> float:
         picture = Picture("", Image.linear_gradient("L").resize((1024, 768)).convert("RGB"))
     times = []
     for number in range(REPEATS + 1):
-        copy = Picture(f"bench {number}", picture.image)  # one that it has not seen
-        began = time.perf_counter()
+        copy = Picture(f"bench {number}", picture.image)  # not encoded yet
+        start = time.perf_counter()
         assistant.encode_pictures([copy])
-        times.append(time.perf_counter() - began)
+        times.append(time.perf_counter() - start)
     return median(times[1:])
 
 
@@ -181,7 +191,7 @@ _QUESTION = (
 
 
 def _asked(number: int) -> "list[Turn]":
-    """Differs from the others at its beginning: nothing of it is in the cache."""
+    """Return a question that starts with its number, so that the KV cache has no prefix of it."""
     return [_turn("user", f"{number}. {_QUESTION.format(number=number)}")]
 
 
@@ -192,12 +202,12 @@ def _text(characters: int) -> str:
         f" {things[day * 3 % 7]}, and nobody but the {things[day * 5 % 8]} knew why."
         for day in range(1, characters)
     )
-    told = ""
+    text = ""
     for sentence in sentences:
-        if len(told) + len(sentence) > characters:
+        if len(text) + len(sentence) > characters:
             break
-        told += f"{sentence} "
-    return told
+        text += f"{sentence} "
+    return text
 
 
 def _turn(role: str, text: str) -> "Turn":

@@ -1,4 +1,4 @@
-"""The one multimodal forward: image slots in a token sequence become patch features."""
+"""Input embeddings of sequences of tokens and picture patches."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -17,11 +17,18 @@ def embed(
     features: Mapping[str, Tensor],
     side: Literal["left", "right"] = "right",
 ) -> tuple[Tensor, Tensor]:
-    """The inputs of a causal LM for sequences of different lengths.
+    """Embed a batch of sequences as inputs of a causal language model.
 
-    `features` are the projected patch features (patches, hidden) of each picture by its
-    sha256. Returns inputs_embeds (batch, length, hidden), padded with zeros on `side`, and
-    the attention mask (batch, length). Gradients flow to the features.
+    Gradients flow to the features.
+
+    Args:
+        sequences: Sequences of any lengths.
+        embedding: The input embeddings of the language model.
+        features: Projected patch features (patches, hidden) of each picture, by its SHA-256.
+        side: Where shorter sequences are padded with zeros.
+
+    Returns:
+        inputs_embeds (batch, length, hidden) and the attention mask (batch, length).
     """
     rows = [_embed_row(sequence, embedding, features) for sequence in sequences]
     inputs = pad_sequence(rows, batch_first=True, padding_side=side)
@@ -42,7 +49,7 @@ def _embed_row(
 
 
 def _runs(sequence: Sequence[Position]) -> Iterator[tuple[str, list[int], list[int]]]:
-    """For each picture in a row: its sha256, the places of its patches, and their numbers."""
+    """Yield the SHA-256 of each picture, the indices of its patches, and their numbers."""
     slots = [(at, *part) for at, part in enumerate(sequence) if not isinstance(part, int)]
     for sha256, run in groupby(slots, key=lambda slot: slot[1]):
         at, _, patches = zip(*run, strict=True)

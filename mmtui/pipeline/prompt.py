@@ -1,4 +1,4 @@
-"""Turns of a conversation -> token ids and image slots. Only here chat templates are known."""
+"""Chat templates: encode the turns of a conversation as token ids and pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ Role = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True)
 class Turn:
-    """What one side said: text and pictures, in order."""
+    """A message of one role: text and pictures, in order."""
 
     role: Role
     content: tuple[str | Picture, ...]
 
 
-# A prompt: token ids, and a slot for each picture, which its patch features fill.
+# Token ids, and pictures in the places where their patch features are inserted.
 Prompt = list[int | Picture]
 
-IGNORE = -100  # a target that is not trained; what torch's losses skip by default
+IGNORE_INDEX = -100  # a label without a loss: the default ignore_index of torch's losses
 
-_SLOT = "\ue000"  # of the private use area: stands for a picture while a template is rendered
+_SLOT = "\ue000"  # private use area: replaces a picture while a template is rendered
 
 # For models without a chat template: the question-answer form that Phi-2 was trained on.
 _PLAIN_TEMPLATE = """\
@@ -36,26 +36,27 @@ _PLAIN_TEMPLATE = """\
 
 
 class ChatFormat:
-    """The chat template of a tokenizer, with image slots.
+    """The chat template of a tokenizer, extended by pictures.
 
-    Turn markers that are special tokens can't be forged by what is said in a turn.
+    The text of a turn can't contain special tokens: a zero-width space breaks them.
 
-    `turn_ids` and `turn_text` are what begins the next turn: a model that writes one of
-    them has finished its answer.
+    Attributes:
+        turn_ids: Special tokens between an answer and the next turn. Generation stops at them.
+        turn_text: Text that starts the next turn, if no special token does. Generation stops at it.
     """
 
     def __init__(self, tokenizer: ChatTokenizer) -> None:
         self._tokenizer = tokenizer
         template = tokenizer.chat_template
-        if isinstance(template, dict):  # several, by name
+        if isinstance(template, dict):  # several templates, by name
             template = template.get("default")
         self._template = template or _PLAIN_TEMPLATE
-        first = tokenizer("").input_ids[:1]  # a template writes its own
+        first = tokenizer("").input_ids[:1]  # a chat template adds BOS itself
         self._bos = first if first == [tokenizer.bos_token_id] and not template else []
         self._special = [
             token.content for token in tokenizer.added_tokens_decoder.values() if token.special
         ]
-        after = self._after_an_answer()
+        after = self._render_separator()
         special_ids = set(tokenizer.all_special_ids) | {
             index for index, token in tokenizer.added_tokens_decoder.items() if token.special
         }
@@ -65,50 +66,56 @@ class ChatFormat:
         self.turn_text = () if self.turn_ids or not after.strip() else (after.rstrip(),)
 
     def encode(self, turns: Sequence[Turn]) -> Prompt:
-        """The prompt for the assistant's next answer, or for more of one that has begun."""
-        messages = self._messages(_alternating(turns))
-        begun = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
-        if begun:
+        """Encode a prompt for an answer. A last turn of the assistant is continued."""
+        messages = self._messages(_merge_adjacent(turns))
+        prefix = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
+        if prefix:
             text = self._render(messages[:-1])
-            whole = self._render(messages, answer=False)
-            rest = whole[len(text) :] if whole.startswith(text) else ""
+            rendered = self._render(messages, answer=False)
+            rest = rendered[len(text) :] if rendered.startswith(text) else ""
             gap = rest[: len(rest) - len(rest.lstrip())]
-            # Some templates drop or add thoughts where an answer stands: then what was read counts.
-            text += f"{gap}{begun}" if rest[len(gap) :].startswith(begun) else begun
+            # Some templates drop or add reasoning in front of an answer: use the answer as it is.
+            text += f"{gap}{prefix}" if rest[len(gap) :].startswith(prefix) else prefix
         else:
             text = self._render(messages)
         return [*self._bos, *self._fill(text, _pictures(turns))]
 
     def encode_dialogue(self, turns: Sequence[Turn]) -> tuple[Prompt, list[int]]:
-        """A dialogue to learn from, and what is to be predicted after each of its parts.
+        """Encode a dialogue for training.
 
-        Targets are the assistant's answers, each with its end; elsewhere they are IGNORE. What
-        comes before an answer is split into tokens as `encode` does it. Raises MmtuiError for a
-        template under which an answer can't be told from the rest.
+        Text in front of an answer is tokenized as in `encode`.
+
+        Returns:
+            The prompt, and the label of each of its parts: the token to predict after it in the
+            assistant's answers and their end tokens, IGNORE_INDEX elsewhere.
+
+        Raises:
+            MmtuiError: The tokenizer has no end token, or answers can't be located in the
+                rendered template.
         """
         if self._end is None:
             raise MmtuiError("the tokenizer of this model has no end-of-text token")
         messages, pictures = self._messages(turns), _pictures(turns)
-        whole = self._render(messages, answer=False)
+        rendered = self._render(messages, answer=False)
         prompt: Prompt = list(self._bos)
-        targets = [IGNORE] * len(prompt)
-        at = 0
+        labels = [IGNORE_INDEX] * len(prompt)
+        end = 0  # of the last answer, in the rendered text
         for number, turn in enumerate(turns):
             if turn.role != "assistant":
                 continue
             before = self._render(messages[:number])
             answer = messages[number]["content"]
-            begin = whole.find(answer, len(before))
-            if not answer or begin < 0 or not whole.startswith(before):
+            start = rendered.find(answer, len(before))
+            if not answer or start < 0 or not rendered.startswith(before):
                 raise MmtuiError("the chat template of this model does not show where answers are")
-            slots = whole[at : len(before)].count(_SLOT)
-            asked = self._fill(whole[at : len(before)], pictures[:slots])
+            slots = rendered[end : len(before)].count(_SLOT)
+            context = self._fill(rendered[end : len(before)], pictures[:slots])
             del pictures[:slots]
-            at = begin + len(answer)
-            said = self._tokens(whole[len(before) : at])
-            prompt += [*asked, *said]
-            targets += [IGNORE] * (len(asked) - 1) + [*said, self._end]
-        return prompt, targets
+            end = start + len(answer)
+            answer_ids = self._tokens(rendered[len(before) : end])
+            prompt += [*context, *answer_ids]
+            labels += [IGNORE_INDEX] * (len(context) - 1) + [*answer_ids, self._end]
+        return prompt, labels
 
     def _fill(self, text: str, pictures: list[Picture]) -> Prompt:
         pieces = text.split(_SLOT)
@@ -123,17 +130,17 @@ class ChatFormat:
         return [{"role": turn.role, "content": self._content(turn)} for turn in turns]
 
     def _content(self, turn: Turn) -> str:
-        """A line for each part; what names a picture stands after it."""
+        """Join the parts of a turn by line breaks; the names of a picture follow it on its line."""
         lines = [
-            f"{_SLOT} {self._inert(part.names)}".rstrip()
+            f"{_SLOT} {self._escape(part.names)}".rstrip()
             if isinstance(part, Picture)
-            else self._inert(part).strip()
+            else self._escape(part).strip()
             for part in turn.content
         ]
         return "\n".join(line for line in lines if line)
 
-    def _inert(self, text: str) -> str:
-        """Text in which no special token can be written: a zero-width space breaks it."""
+    def _escape(self, text: str) -> str:
+        """Break special tokens in a text by a zero-width space."""
         text = text.replace(_SLOT, "").encode(errors="replace").decode()  # no lone surrogates
         for token in self._special:
             text = text.replace(token, f"{token[0]}\u200b{token[1:]}")
@@ -142,10 +149,10 @@ class ChatFormat:
     def _render(self, messages: list[dict[str, str]], answer: bool = True) -> str:
         try:
             return self._apply(messages, answer)
-        except Exception as error:  # a template is a program: it raises what it likes
+        except Exception as error:  # a template is a program and can raise anything
             if messages[0]["role"] != "system" or len(messages) < 2:
                 raise MmtuiError(f"the chat template of this model fails: {error}") from error
-        # The template knows no system role: it goes before the first question.
+        # The template has no system role: prepend the system prompt to the first question.
         system, first, *rest = messages
         merged = {**first, "content": f"{system['content']}\n\n{first['content']}"}
         return self._render([merged, *rest], answer)
@@ -156,8 +163,8 @@ class ChatFormat:
         )
         return text
 
-    def _after_an_answer(self) -> str:
-        """What the template writes between an answer and the next question."""
+    def _render_separator(self) -> str:
+        """Return the text that the template puts between an answer and the next question."""
         roles = ("user", "assistant", "user")
         messages = [{"role": role, "content": _SLOT} for role in roles]
         pieces = self._render(messages, answer=False).split(_SLOT)
@@ -168,15 +175,15 @@ class ChatFormat:
         return ids
 
 
-def _alternating(turns: Sequence[Turn]) -> list[Turn]:
-    """What one side said twice in a row, as after an answer that never began, is said at once."""
-    said: list[Turn] = []
+def _merge_adjacent(turns: Sequence[Turn]) -> list[Turn]:
+    """Merge adjacent turns of the same role, such as two questions after a failed answer."""
+    merged: list[Turn] = []
     for turn in turns:
-        if said and said[-1].role == turn.role:
-            said[-1] = Turn(turn.role, (*said[-1].content, *turn.content))
+        if merged and merged[-1].role == turn.role:
+            merged[-1] = Turn(turn.role, (*merged[-1].content, *turn.content))
         else:
-            said.append(turn)
-    return said
+            merged.append(turn)
+    return merged
 
 
 def _pictures(turns: Sequence[Turn]) -> list[Picture]:

@@ -1,52 +1,58 @@
-"""What a KV cache is keyed by: a prompt as a sequence of positions."""
+"""Prompts as sequences of positions, and how much of a KV cache they share."""
 
 from collections.abc import Sequence
 
 from mmtui.pipeline.prompt import Prompt
 from mmtui.pipeline.vision.images import Picture
 
-# What one position of a sequence holds: a token, or the n-th patch of a picture.
+# A token id, or the SHA-256 of a picture and the number of one of its patches.
 Position = int | tuple[str, int]
 
-LEAST_SHARED = 64  # positions with another conversation for which its cache is kept
-PREFILL_CHUNK = 128  # positions read at once; they take seconds with a large model on a CPU
+LEAST_SHARED = 64  # fewest positions in common with another conversation to reuse its cache
+PREFILL_CHUNK = 128  # positions in a batch; a large model on a CPU needs seconds for it
 
 
 def positions(prompt: Prompt, patches: int) -> list[Position]:
-    """A prompt with every image slot opened into its patches."""
-    opened: list[Position] = []
+    """Return the positions of a prompt: each picture is replaced by its patches."""
+    expanded: list[Position] = []
     for part in prompt:
         if isinstance(part, Picture):
-            opened.extend((part.sha256, patch) for patch in range(patches))
+            expanded.extend((part.sha256, patch) for patch in range(patches))
         else:
-            opened.append(part)
-    return opened
+            expanded.append(part)
+    return expanded
 
 
 def reusable(
-    held: Sequence[Position], wanted: Sequence[Position], prompt: Sequence[Position] = ()
+    cached: Sequence[Position], sequence: Sequence[Position], prompt: Sequence[Position] = ()
 ) -> int:
-    """How many leading positions of `wanted` a cache of `held` saves computing.
+    """Return how many leading positions of `sequence` are taken from the cache.
 
-    The last one is fed anew: its logits are needed. Only those after `prompt`, the last one that
-    was read, are kept, so that all of it counts where it comes again: read alone, its last position
-    is rounded otherwise than among the others. What another conversation happens to begin with, its
-    template, is not worth it: positions that are read in other batches differ in their last bits,
-    with which the same seed gives another answer.
+    The last position is computed again, because its logits are needed. An engine stores only the
+    logits of its last prompt: if `sequence` is that prompt, all positions are reused. Computed
+    alone, its last position would be rounded differently than in its batch.
+
+    A short prefix of another conversation, such as its template, is not reused. Positions computed
+    in other batches differ in their last bits, and the same seed could give another answer.
+
+    Args:
+        cached: The positions in the cache.
+        sequence: The positions to compute.
+        prompt: The last prompt whose logits are stored.
     """
-    if list(wanted) == list(prompt) == list(held[: len(wanted)]):
-        return len(wanted)
-    common = common_length(held, wanted)
-    if common < min(LEAST_SHARED, len(held)):
+    if list(sequence) == list(prompt) == list(cached[: len(sequence)]):
+        return len(sequence)
+    common = common_length(cached, sequence)
+    if common < min(LEAST_SHARED, len(cached)):
         return 0
-    return min(common, len(wanted) - 1)
+    return min(common, len(sequence) - 1)
 
 
-def common_length(one: Sequence[Position], other: Sequence[Position]) -> int:
-    """How many leading positions two sequences share."""
+def common_length(first: Sequence[Position], second: Sequence[Position]) -> int:
+    """Return the length of the common prefix of two sequences."""
     common = 0
-    for here, there in zip(one, other, strict=False):
-        if here != there:
+    for a, b in zip(first, second, strict=False):
+        if a != b:
             break
         common += 1
     return common

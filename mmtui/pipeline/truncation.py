@@ -1,20 +1,25 @@
-"""A conversation longer than the model's context: what is oldest of it is left out."""
+"""Truncation of conversations that are longer than the model's context."""
 
 from collections.abc import Callable, Sequence
 from itertools import chain
 
 from mmtui.pipeline.prompt import Turn
 
-Length = Callable[[Sequence[Turn]], int]  # in tokens, once a chat template is around them
+Length = Callable[[Sequence[Turn]], int]  # in tokens, with the chat template
 
 
 def fitting(turns: Sequence[Turn], length: Length, room: int) -> Sequence[Turn]:
-    """The system prompt and the latest rounds, of `room` tokens at most.
+    """Leave out the oldest rounds of a conversation so that it fits.
 
-    A round is a question and what was answered; the last question stays, whatever its size. Of
-    an answer that goes on and is too long by itself, the latest half stays, or half of that. Once
-    full, rounds go until the rest is half as long, so that the turns to come find the same
-    beginning, and the cache of it is of use.
+    A round is a question and its answer. The system prompt and the last question are always kept.
+    When the limit is reached, rounds are removed down to half of it: the next turns then start with
+    the same rounds, and the KV cache can be reused. If the answer to continue is too long, its
+    first half is removed until it fits.
+
+    Args:
+        turns: The conversation.
+        length: Returns the length of turns in tokens.
+        room: The limit in tokens.
     """
     if length(turns) <= room:
         return turns
@@ -27,14 +32,16 @@ def fitting(turns: Sequence[Turn], length: Length, room: int) -> Sequence[Turn]:
     sizes = [length(round) for round in rounds]
     free = room - (length([*system, *rounds[0]]) - sizes[0])
     first, used = 0, 0
-    for number, size in enumerate(sizes):  # as the conversation went: what left it stays out
+    for number, size in enumerate(sizes):  # replay the conversation: a removed round stays removed
         used += size
         if used > free:
             while used > free // 2 and first < number:
                 used -= sizes[first]
                 first += 1
     kept = [*system, *chain(*rounds[first:])]
-    while length(kept) > room and first < len(rounds) - 1:  # sizes do not add up exactly
+    while (
+        length(kept) > room and first < len(rounds) - 1
+    ):  # lengths of rounds do not add up exactly
         first += 1
         kept = [*system, *chain(*rounds[first:])]
     while kept[-1].role == "assistant" and length(kept) > room:

@@ -34,7 +34,7 @@ from mmtrain.stages.finetune import Lora, adapt
 from mmtui.pipeline.assets import checkpoint, fetch
 from mmtui.pipeline.assets.fetch import silent
 from mmtui.pipeline.multimodal import embed
-from mmtui.pipeline.prompt import IGNORE
+from mmtui.pipeline.prompt import IGNORE_INDEX
 from mmtui.pipeline.vision.tower import VisionTower
 
 WARM, COUNTED, LONGEST = 1, 4, 34
@@ -106,7 +106,7 @@ def measure(kind: str, size: int, data: Path) -> dict[str, float]:
             if tower is None:
                 batch = dataset.batch(indexes)
                 with torch.autocast("cpu", torch.bfloat16):
-                    loss = module(batch) / (batch.labels != IGNORE).sum()
+                    loss = module(batch) / (batch.labels != IGNORE_INDEX).sum()
             else:
                 loss = _original(components, module, tower, [chosen[index] for index in indexes])
             loss.backward()
@@ -133,7 +133,7 @@ def _original(
         seen = module.projector(tower.encode(images))  # type: ignore[arg-type]
     captions = [_caption(components, example) for example in examples]
     length = max(map(len, captions))
-    targets = torch.full((len(examples), length), IGNORE)
+    targets = torch.full((len(examples), length), IGNORE_INDEX)
     for row, caption in enumerate(captions):
         targets[row, : len(caption)] = torch.tensor(caption)
     table = components.language.embedding
@@ -146,7 +146,9 @@ def _original(
         logits.append(step)
         inputs = torch.cat([inputs, table(step.argmax(-1))[:, None]], dim=1)
     every = torch.stack(logits, dim=1).float()
-    return nn.functional.cross_entropy(every.flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
+    return nn.functional.cross_entropy(
+        every.flatten(0, 1), targets.flatten(), ignore_index=IGNORE_INDEX
+    )
 
 
 class _WithLabels(nn.Module):
@@ -160,7 +162,7 @@ class _WithLabels(nn.Module):
         language, projector = self.inner.language, self.inner.projector
         pictures = dict(zip(batch.keys, projector(batch.features.float()), strict=True))
         inputs, mask = embed(batch.sequences, language.get_input_embeddings(), pictures)
-        labels = nn.functional.pad(batch.labels[:, :-1], (1, 0), value=IGNORE)
+        labels = nn.functional.pad(batch.labels[:, :-1], (1, 0), value=IGNORE_INDEX)
         loss = language(inputs_embeds=inputs, attention_mask=mask, labels=labels).loss
         return {"loss": loss}
 

@@ -24,7 +24,7 @@ from mmtui.errors import InputError, MmtuiError
 from mmtui.pipeline import input_files
 from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.fetch import silent
-from mmtui.pipeline.prompt import IGNORE
+from mmtui.pipeline.prompt import IGNORE_INDEX
 from mmtui.pipeline.speech.transcription import Transcript
 from mmtui.pipeline.tokenizer import Tokenizer
 from mmtui.pipeline.vision.tower import VisionTower
@@ -112,10 +112,10 @@ def test_vqa_accuracy_needs_three_of_the_others():
 def test_every_token_is_scored_once():
     ids = list(range(100))
     rows = _split_into_windows(ids, 16)
-    targets = [target for _, wanted in rows for target in wanted if target != IGNORE]
+    targets = [target for _, wanted in rows for target in wanted if target != IGNORE_INDEX]
     assert targets == ids[1:]
     for inputs, wanted in rows[1:]:
-        assert len(inputs) == len(wanted) <= 16 and wanted[:8] == [IGNORE] * 8
+        assert len(inputs) == len(wanted) <= 16 and wanted[:8] == [IGNORE_INDEX] * 8
 
 
 def test_batches_do_not_change_scores_on_real_photos(
@@ -322,7 +322,7 @@ def test_text_of_few_tokens_and_with_special_tokens_is_scored(tiny_llama, texts)
         language = SimpleNamespace(tokenizer=Tokenizer(tiny_llama), context_length=64)
 
         def loss(self, rows: list) -> float:
-            wanted = [target for _, targets in rows for target in targets if target != IGNORE]
+            wanted = [target for _, targets in rows for target in targets if target != IGNORE_INDEX]
             assert not {0, 1, 2} & set(wanted)
             return float(len(wanted))
 

@@ -19,7 +19,7 @@ from mmtrain.run.optimizers import build_optimizer, set_learning_rates
 from mmtui.errors import InputError
 from mmtui.pipeline.assets.fetch import silent
 from mmtui.pipeline.engines import torch_language
-from mmtui.pipeline.prompt import IGNORE, ChatFormat
+from mmtui.pipeline.prompt import IGNORE_INDEX, ChatFormat
 from mmtui.pipeline.vision import projector
 from mmtui.pipeline.vision.tower import VisionTower
 
@@ -76,7 +76,7 @@ def test_the_loss_is_that_of_transformers(name, dialogues, request):
                 rows.append(pictures[part[0]][part[1]])
         logits = model.model(inputs_embeds=torch.stack(rows)[None]).logits
         expected = expected + nn.functional.cross_entropy(
-            logits[0], alone.labels[0], ignore_index=IGNORE, reduction="sum"
+            logits[0], alone.labels[0], ignore_index=IGNORE_INDEX, reduction="sum"
         )
     assert ours.item() == pytest.approx(expected.item(), rel=1e-5)
     ours.backward()
@@ -134,7 +134,7 @@ def test_a_row_has_room_for_what_it_gathers(dialogues, tiny_llama):
         )
         for index, row in enumerate(made.rows):
             batch = made.batch([index])
-            answers = (batch.labels[0] != IGNORE).sum() / len(row)
+            answers = (batch.labels[0] != IGNORE_INDEX).sum() / len(row)
             assert answers == answers.round() > 1, "an answer was cut"
         return [len(row) for row in made.rows]
 

@@ -5,7 +5,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from mmtui.errors import MmtuiError
-from mmtui.pipeline.prompt import IGNORE, ChatFormat, Turn
+from mmtui.pipeline.prompt import IGNORE_INDEX, ChatFormat, Turn
 from mmtui.pipeline.vision.images import Picture
 
 TURNS = [
@@ -134,10 +134,10 @@ def test_a_template_that_refuses_everything_is_one_clear_error(chatml):
             ChatFormat(tokenizer)
 
 
-def learnt(tokenizer, prompt, targets) -> list[str]:
+def learned(tokenizer, prompt, labels) -> list[str]:
     """What is predicted, run after run."""
-    assert len(prompt) == len(targets)
-    runs = groupby(targets, key=lambda target: target != IGNORE)
+    assert len(prompt) == len(labels)
+    runs = groupby(labels, key=lambda label: label != IGNORE_INDEX)
     return [tokenizer.decode(list(run)) for is_answer, run in runs if is_answer]
 
 
@@ -151,9 +151,9 @@ def test_only_answers_and_their_ends_are_learnt(chatml, plain, picture):
     ]
     ends = {chatml: "<|im_end|>", plain: "<|endoftext|>"}
     for tokenizer, end in ends.items():
-        prompt, targets = ChatFormat(tokenizer).encode_dialogue(turns)
+        prompt, labels = ChatFormat(tokenizer).encode_dialogue(turns)
         space = " " if tokenizer is plain else ""
-        said = learnt(tokenizer, prompt, targets)
+        said = learned(tokenizer, prompt, labels)
         assert said == [f"{space}A cat.{end}", f"{space}A dog is a dog.{end}"]
         assert sum(isinstance(part, Picture) for part in prompt) == 2
 
@@ -163,9 +163,9 @@ def test_a_question_is_learnt_from_as_it_is_asked(chatml, plain, picture):
     turns = [Turn("user", (picture, "What is it?")), Turn("assistant", ("A cat.",))]
     for tokenizer in (chatml, plain):
         form = ChatFormat(tokenizer)
-        asked, (prompt, targets) = form.encode(turns[:1]), form.encode_dialogue(turns)
+        asked, (prompt, labels) = form.encode(turns[:1]), form.encode_dialogue(turns)
         assert prompt[: len(asked)] == asked
-        assert targets[len(asked) - 1 : -1] == prompt[len(asked) :]
+        assert labels[len(asked) - 1 : -1] == prompt[len(asked) :]
 
 
 def test_a_template_that_hides_answers_is_told(chatml):

@@ -1,7 +1,7 @@
 """Attention of a single new position on a CPU.
 
-torch's kernel for it (2.8) multiplies bf16 row by row: with Phi-2 at 500 positions it takes four
-times as long as two matrix products do, in a batch of 16 of SmolLM2 six times.
+The kernel of torch 2.8 multiplies bf16 row by row. It takes four times as long as two matrix
+products with Phi-2 at 500 positions, and six times as long in a batch of 16 with SmolLM2.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ NAME = "single_rows"
 
 
 def use(model: Any) -> None:
-    """Have a transformers model on a CPU decode with it, and attend as before elsewhere."""
+    """Register `attend` as the attention of a transformers model, if it computes on a CPU."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
@@ -33,9 +33,19 @@ def attend(
     scaling: float | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """Of queries (batch, heads, length, width) over keys and values of as many heads or fewer.
+    """Compute attention; more than one position, and training, use the kernel of torch.
 
-    Returns (batch, length, heads, width).
+    Args:
+        module: The attention layer.
+        query: Queries (batch, heads, length, width).
+        key: Keys (batch, key heads, positions, width); each head is shared by a group of queries.
+        value: Values, shaped like `key`.
+        attention_mask: Which positions are attended to, or None for all.
+        scaling: Factor of the scores; 1/sqrt(width) by default.
+        **others: Passed to the kernel of torch.
+
+    Returns:
+        The attended values (batch, length, heads, width), and None in place of the weights.
     """
     batch, heads, length, width = query.shape
     if length > 1 or torch.is_grad_enabled():
@@ -45,7 +55,7 @@ def attend(
             module, query, key, value, attention_mask, scaling=scaling, **others
         )
         return attended
-    shared = key.shape[1]  # heads of keys, each for a group of queries
+    shared = key.shape[1]  # heads of keys, each shared by a group of queries
     groups = query.reshape(batch, shared, heads // shared, width).float()
     scores = groups @ key.float().transpose(2, 3) * (scaling or width**-0.5)
     if attention_mask is not None:

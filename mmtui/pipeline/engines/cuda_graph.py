@@ -1,8 +1,8 @@
-"""Decoding on a GPU without Python: a token's step is recorded once, and replayed.
+"""Decoding with CUDA graphs: the step of a token is captured once and replayed.
 
-A model of 30 layers launches about a thousand small kernels for a token, and Python takes longer
-to launch them than the GPU takes to run them. A CUDA graph launches them all at once; it asks for
-keys and values that stay where they are.
+A model of 30 layers launches about a thousand small kernels for a token. Launching them from Python
+takes longer than running them. A CUDA graph launches all of them at once, but needs a KV cache at
+fixed addresses.
 """
 
 from collections.abc import Callable
@@ -14,16 +14,19 @@ from torch import Tensor
 from mmtui.pipeline.engines.decoder import PlainDecoder
 from mmtui.pipeline.engines.torch_language import TorchLanguage
 
-LEAST_ROOM = 512  # positions; doubled when they are used up
-# Each step attends over the whole room, which takes longer than Python does where it is larger.
+LEAST_ROOM = 512  # positions that the cache starts with; doubled when it is full
+# Each step attends to the full cache: if it is larger, that takes longer than launching kernels.
 MOST_ROOM = 4096
-KINDS = ("llama", "phi")  # which take our mask, and whose step asks the GPU nothing
+KINDS = (
+    "llama",
+    "phi",
+)  # models that accept a 4D mask and whose step doesn't synchronize with the GPU
 
 
 def can_record(model: Any) -> bool:
-    """Whether a transformers model is on a GPU, and of a kind that is replayed right.
+    """Return whether the step of a transformers model can be captured.
 
-    In 4 bits that was never seen.
+    4-bit models are excluded because they are not tested.
     """
     config = model.config
     return (
@@ -35,7 +38,7 @@ def can_record(model: Any) -> bool:
 
 
 class CudaGraphDecoder:
-    """Replays the step of a token; goes on as a plain decoder where the sequence gets too long."""
+    """Replays the step of a token; a sequence over MOST_ROOM is passed to a plain decoder."""
 
     def __init__(self, language: TorchLanguage) -> None:
         self._language = language
@@ -50,6 +53,7 @@ class CudaGraphDecoder:
         return self._plain.forward(inputs) if self._plain else self._fixed.read(inputs)
 
     def crop(self, length: int) -> int:
+        """Keep the first `length` positions; return how many are kept."""
         if self._plain is not None and length:
             length = self._plain.crop(length)
         if not length:
@@ -60,7 +64,7 @@ class CudaGraphDecoder:
 
 
 class FixedCache:
-    """Keys and values in places that do not move. What comes after its length is overwritten."""
+    """A KV cache at fixed addresses, which grows by powers of two."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -70,26 +74,27 @@ class FixedCache:
         self._is_warm, self._is_refused = False, False
 
     def crop(self, length: int) -> None:
+        """Keep the first `length` positions; later ones are overwritten."""
         self._length = length
 
     def has_room(self, more: int) -> bool:
-        """Whether `more` positions fit."""
+        """Return whether `more` positions fit."""
         return self._length + more <= MOST_ROOM
 
     def hand_over(self) -> Any:
-        """Return what is held as a `transformers.DynamicCache`; this cache is empty afterwards."""
+        """Return the contents as a `transformers.DynamicCache`; this one becomes unusable."""
         from transformers import DynamicCache
 
         cache = DynamicCache(config=self._model.config)
         for number, layer in enumerate(self._layers.layers if self._layers else []):
-            held = [part[:, :, : self._length].clone() for part in (layer.keys, layer.values)]
-            cache.update(*held, number)
-            layer.keys = layer.values = None  # so that one layer at a time is there twice
+            kept = [part[:, :, : self._length].clone() for part in (layer.keys, layer.values)]
+            cache.update(*kept, number)
+            layer.keys = layer.values = None  # free it: only one layer at a time is copied
         return cache
 
     @torch.inference_mode()
     def read(self, inputs: Tensor) -> Tensor:
-        """Embeddings (1, length, hidden) -> the logits (1, vocabulary) after them, in fp32."""
+        """Read embeddings (1, length, hidden); return the logits (1, vocabulary), fp32."""
         end = self._length + inputs.shape[1]
         self._make_room(end)
         at = torch.arange(self._length, end, device=inputs.device)
@@ -98,10 +103,10 @@ class FixedCache:
         return logits
 
     def _launch(self, inputs: Tensor, at: Tensor) -> Tensor:
-        seen = torch.arange(self._room, device=at.device) <= at[:, None]
+        mask = torch.arange(self._room, device=at.device) <= at[:, None]
         output = self._model(
             inputs_embeds=inputs,
-            attention_mask=seen[None, None],
+            attention_mask=mask[None, None],
             position_ids=at[None],
             cache_position=at,
             past_key_values=self._layers,
@@ -112,14 +117,15 @@ class FixedCache:
         return logits
 
     def _replay(self, inputs: Tensor, at: Tensor) -> Tensor:
-        """The first is launched: libraries set themselves up, which can't be recorded.
+        """Replay the step of a token.
 
-        So are all where recording fails, which leaves keys and values as they were.
+        The first step runs eagerly, because libraries initialize themselves, which can't be
+        captured. If capturing fails, which leaves the cache unchanged, all steps run eagerly.
         """
         if self._step is None and self._is_warm and not self._is_refused:
             try:
                 self._step = _Step(self._launch, inputs, at)
-            except RuntimeError:  # of CUDA, or of no memory for a graph
+            except RuntimeError:  # a CUDA error, or not enough memory for the graph
                 self._is_refused = True
         self._is_warm = True
         return self._launch(inputs, at) if self._step is None else self._step(inputs, at)
@@ -136,11 +142,11 @@ class FixedCache:
             layer.lazy_initialization(before.keys)
             layer.keys[:, :, : self._length] = before.keys[:, :, : self._length]
             layer.values[:, :, : self._length] = before.values[:, :, : self._length]
-            before.keys = before.values = None  # so that one layer at a time is there twice
+            before.keys = before.values = None  # free it: only one layer at a time is copied
 
 
 class _Step:
-    """What `launch` does with one token, as a graph over tensors of its own."""
+    """A CUDA graph of `launch` for one token, with static inputs and outputs."""
 
     def __init__(
         self, launch: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, at: Tensor

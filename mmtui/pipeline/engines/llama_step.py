@@ -1,6 +1,6 @@
-"""A token through a Llama on a CPU, in half of the calls that transformers makes for it.
+"""Decoding of a Llama on a CPU with half of the calls that transformers makes.
 
-In a small model the time of a token goes to calls between the products as much as to the weights.
+In a small model, the overhead of calls takes as long as reading the weights.
 """
 
 from functools import partial
@@ -16,7 +16,7 @@ from mmtui.pipeline.engines.torch_language import TorchLanguage
 
 
 def can_step(model: Any) -> bool:
-    """Whether a transformers model is a plain Llama on a CPU."""
+    """Return whether a transformers model is an unquantized Llama on a CPU."""
     linear = (module for module in model.modules() if hasattr(module, "in_features"))
     return (
         model.device.type == "cpu"
@@ -26,7 +26,7 @@ def can_step(model: Any) -> bool:
 
 
 class LlamaStepDecoder(PlainDecoder):
-    """A plain decoder that reads a single position with fewer calls."""
+    """A plain decoder that computes a single position with fewer calls."""
 
     def __init__(self, language: TorchLanguage) -> None:
         super().__init__(language)
@@ -37,20 +37,20 @@ class LlamaStepDecoder(PlainDecoder):
 
 
 class Step:
-    """What `model` does with one position; the rest of a Llama is left to transformers."""
+    """The forward pass of a Llama for one position."""
 
     def __init__(self, model: Any) -> None:
-        self._turns = model.model.rotary_emb
+        self._rotary = model.model.rotary_emb
         self._layers = [_Layer(layer) for layer in model.model.layers]
         self._norm, self._head = _norm(model.model.norm), _linear(model.lm_head)
 
     def __call__(self, inputs: Tensor, cache: Any) -> Tensor:
-        """Embeddings (1, 1, hidden) -> the logits (1, vocabulary) after them.
+        """Return the logits (1, vocabulary) for an embedding (1, 1, hidden).
 
-        `cache`, of transformers, grows.
+        Its keys and values are appended to `cache`, a `transformers.Cache`.
         """
         row, at = inputs[0], torch.tensor([[cache.get_seq_length()]])
-        cos, sin = (table[0] for table in self._turns(row, at))
+        cos, sin = (table[0] for table in self._rotary(row, at))
         half = cos.shape[-1] // 2
         sin = torch.cat([-sin[:, :half], sin[:, half:]], dim=1)
         for layer in self._layers:
@@ -62,7 +62,7 @@ class Step:
 class _Layer:
     def __init__(self, layer: Any) -> None:
         attention, mlp = layer.self_attn, layer.mlp
-        self._before, self._between = map(
+        self._norm_attention, self._norm_mlp = map(
             _norm, (layer.input_layernorm, layer.post_attention_layernorm)
         )
         self._query, self._key, self._value, self._out = map(
@@ -72,21 +72,26 @@ class _Layer:
         self._activation, self._scale = mlp.act_fn, attention.scaling
         self._attention, self._number = attention, attention.layer_idx
         self._heads = attention.config.num_attention_heads
-        self._shared = attention.config.num_key_value_heads  # each by a group of heads
+        self._shared = (
+            attention.config.num_key_value_heads
+        )  # each is shared by a group of query heads
 
     def __call__(self, row: Tensor, cache: Any, cos: Tensor, sin: Tensor) -> Tensor:
-        """`row` (1, hidden); `cos` and `sin` (1, width of a head), half of the latter negated."""
-        seen, width = self._before(row), cos.shape[-1]
-        both = torch.cat([self._query(seen), self._key(seen)], dim=1).view(-1, width)
+        """Apply the layer to `row` (1, hidden).
+
+        `cos` and `sin` are (1, head size); the first half of `sin` is negated.
+        """
+        normed, width = self._norm_attention(row), cos.shape[-1]
+        both = torch.cat([self._query(normed), self._key(normed)], dim=1).view(-1, width)
         swapped = both.view(-1, 2, width // 2).flip(1).view(-1, width)
         both = torch.addcmul(both * cos, swapped, sin)
-        values = self._value(seen).view(1, self._shared, 1, width)
+        values = self._value(normed).view(1, self._shared, 1, width)
         keys, values = cache.update(both[None, self._heads :, None], values, self._number)
         query = both[None, : self._heads, None]
         read, _ = attend(self._attention, query, keys, values, None, scaling=self._scale)
         row = row + self._out(read.view(1, -1))
-        seen = self._between(row)
-        added: Tensor = self._down(self._activation(self._gate(seen)) * self._up(seen))
+        normed = self._norm_mlp(row)
+        added: Tensor = self._down(self._activation(self._gate(normed)) * self._up(normed))
         return row + added
 
 

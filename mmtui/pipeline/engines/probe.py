@@ -1,11 +1,11 @@
-"""Whether llama.cpp decodes on this machine, tried out in a process that may crash.
+"""A trial of llama.cpp in a separate process, because it can crash.
 
-Some builds crash in the kernels for some processors: with AMX, at the first decode. These kernels
-are for weights that are repacked into extra buffers when a model is loaded, which can be left out.
+Some builds crash at the first decode in kernels for some processors, such as those with AMX. These
+kernels need weights that are repacked into extra buffers when a model is loaded. Without extra
+buffers, other kernels are used.
 
-A small model is made for the trial, which has matrices of all the types that kernels are chosen
-by. The model that is about to be loaded would be a less general trial, since it has two or three
-of these types, and a slower one, since it may be gigabytes.
+The trial decodes a small generated model with matrices of all types that kernels are chosen by. The
+user's model has only two or three of these types, and can be gigabytes large.
 """
 
 import hashlib
@@ -35,8 +35,8 @@ from mmtui.pipeline.engines.llama_library import (
 )
 
 Outcome = Literal["works", "works without extra buffers", "crashes", "can't be loaded"]
-TIMEOUT_S = 30  # for less than a second of work; who takes longer hangs
-REMEMBERED = 8  # outcomes: of other environments, and of the processors of a migrating machine
+TIMEOUT_S = 30  # a trial takes less than a second unless it hangs
+REMEMBERED = 8  # outcomes that are stored: of several environments and processors
 TYPES = (
     "F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL",
     "IQ4_XS",
@@ -67,8 +67,8 @@ def choose_package() -> tuple[Package, Outcome] | None:
     A package whose trial was interrupted is taken to work.
 
     Returns:
-        None if none works and one crashes. If none can be loaded, one of them: loading it tells
-        what is wrong.
+        None if none works and one crashes. If none can be loaded, one of them: loading it raises
+        the error.
 
     Raises:
         MissingError: None is installed.
@@ -107,7 +107,7 @@ def find_outcome(package: Package) -> Outcome | None:
 
 
 def path() -> Path:
-    """The file with the outcomes. Who deletes it has llama.cpp tried out again."""
+    """Return the file with the outcomes. If it is deleted, the trials are repeated."""
     return user_state_path("mmtui") / "llamacpp.json"
 
 
@@ -131,10 +131,10 @@ def _read() -> dict[str, Outcome]:
 
 
 def _write(known: dict[str, Outcome]) -> None:
-    with suppress(OSError, InputError):  # then it is tried out each time
+    with suppress(OSError, InputError):  # then the trial is repeated each time
         path().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with replacing(path()) as aside:
-            aside.write_text(json.dumps(known, indent=2))
+        with replacing(path()) as temporary:
+            temporary.write_text(json.dumps(known, indent=2))
 
 
 def _try_out(package: Package) -> Outcome | None:
@@ -142,7 +142,7 @@ def _try_out(package: Package) -> Outcome | None:
     for buffers, meaning in tried.items():
         command = [sys.executable, "-P", "-m", "mmtui.pipeline.engines.probe", package, buffers]
         try:
-            # In a session of its own: Ctrl-C is for this process, which then ends the trial.
+            # In a separate session: Ctrl-C goes to this process, which then ends the trial.
             trial = subprocess.run(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -158,15 +158,15 @@ def _try_out(package: Package) -> Outcome | None:
             return meaning
         if trial.returncode == _NOT_LOADED:
             return "can't be loaded"
-        if trial.returncode in {-9, -15}:  # SIGKILL and SIGTERM come from elsewhere
+        if trial.returncode in {-9, -15}:  # SIGKILL and SIGTERM: somebody ended the trial
             return None
     return "crashes"
 
 
 def main() -> None:
-    """The trial. Exits with 0 if it went well; or crashes."""
+    """Run the trial; the process exits with 0, or crashes."""
     if hasattr(signal, "alarm"):
-        signal.alarm(TIMEOUT_S)  # the process that waits may have been killed
+        signal.alarm(TIMEOUT_S)  # the parent process can be killed before it ends the trial
     from mmtui.pipeline.engines import llamacpp_engine
     from mmtui.pipeline.engines.sampling import GREEDY, Sampler
 
@@ -180,7 +180,7 @@ def main() -> None:
         _make_model(file)
         try:
             handle = llamacpp_engine.open_model(library, file, extra_buffers=buffers == "extra")
-        except InputError:  # of another time than this code: so it can't be tried out
+        except InputError:  # the library does not fit this code: there is nothing to try
             return
         no_tokenizer: Any = None
         stop_ids: frozenset[int] = frozenset()
@@ -191,7 +191,7 @@ def main() -> None:
 
 
 def _make_model(file: Path) -> None:
-    """A Llama with a layer of each type. All its weights are zero: zero bytes, in every type."""
+    """Write a Llama with a layer of each type; all weights are zero, which is 0 bytes in each."""
     import numpy as np
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter
 

@@ -1,4 +1,4 @@
-"""Logits -> the next token: greedy, or temperature and top-p with a seed."""
+"""Sampling of the next token: greedy, or by temperature and top-p."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,16 @@ from mmtui.errors import UsageError
 
 @dataclass(frozen=True)
 class Sampling:
-    """`temperature` 0 is greedy. `seed` None: another answer each time."""
+    """Sampling parameters.
+
+    Attributes:
+        temperature: Divides the logits; 0 samples greedily.
+        top_p: Probability of the nucleus that tokens are drawn from.
+        seed: Seed of the random numbers; None draws a new one for each answer.
+
+    Raises:
+        UsageError: The temperature is negative or not finite.
+    """
 
     temperature: float = 0.0
     top_p: float = 0.95
@@ -24,8 +33,10 @@ GREEDY = Sampling()
 
 
 class Sampler:
-    """Takes one random number for each token, so that a seed gives the same answer on every
-    device, by every engine, and however many tokens are looked at together.
+    """Samples tokens from logits.
+
+    It draws one random number for each token, so that a seed gives the same answer on every device
+    and engine, and for every length of a prompt lookup draft.
     """
 
     def __init__(self, sampling: Sampling) -> None:
@@ -33,7 +44,7 @@ class Sampler:
         self._generator = np.random.default_rng(sampling.seed)
 
     def __call__(self, logits: np.ndarray) -> np.ndarray:
-        """(batch, vocabulary) -> (batch,)."""
+        """Sample a token (batch,) from each row of logits (batch, vocabulary)."""
         if self._sampling.temperature == 0:
             return np.asarray(logits.argmax(-1))
         return np.array([self._draw(row) for row in logits])
@@ -43,8 +54,8 @@ class Sampler:
         with np.errstate(over="ignore"):  # far below the best, at a temperature of nearly 0
             odds = np.exp(below_best / self._sampling.temperature)
         tokens, probabilities = nucleus(odds / odds.sum(), self._sampling.top_p)
-        # By number, not by probability: of two that are nearly equal, the last bit of a logit
-        # would decide which comes first, and so which is drawn.
+        # Sort by token id. Sorted by probability, the order of two nearly equal tokens, and so
+        # which of them is drawn, would depend on the last bit of a logit.
         order = tokens.argsort()
         tokens, reached = tokens[order], probabilities[order].cumsum()
         drawn = self._generator.random() * reached[-1]
@@ -52,12 +63,18 @@ class Sampler:
 
 
 def nucleus(probabilities: np.ndarray, top_p: float) -> tuple[np.ndarray, np.ndarray]:
-    """The smallest set of tokens whose probabilities reach `top_p`, the likeliest first.
+    """Return the smallest set of tokens whose probabilities sum to `top_p`.
 
-    Takes (vocabulary,), returns the tokens and their probabilities.
-    Source: Holtzman et al., arXiv:1904.09751. The best token is always kept.
+    The most probable token is always in it. Source: Holtzman et al., arXiv:1904.09751.
+
+    Args:
+        probabilities: The probability of each token (vocabulary,).
+        top_p: The probability of the set.
+
+    Returns:
+        The tokens and their probabilities, the most probable first.
     """
-    # All below this together have less than 1 - top_p: a tenth of a percent is left to sort.
+    # Tokens below this threshold sum to less than 1 - top_p. Few are left to sort.
     (tokens,) = np.nonzero(probabilities >= (1 - top_p) / len(probabilities))
     tokens = tokens[np.argsort(-probabilities[tokens], kind="stable")]
     ordered = probabilities[tokens]
