@@ -41,8 +41,8 @@ def discard(out: Path, step: int) -> None:
 def seal(out: Path, step: int) -> None:
     """Record the hashes of a written state, rename its folder, and delete old states."""
     written, place = get_partial_folder(out, step), out / "state" / f"{step:08}"
-    hashes = {file.name: hashes.compute(file) for file in sorted(written.iterdir())}
-    (written / SEAL).write_text(json.dumps(hashes, indent=2))
+    digests = {file.name: hashes.compute(file) for file in sorted(written.iterdir())}
+    (written / SEAL).write_text(json.dumps(digests, indent=2))
     shutil.rmtree(place, ignore_errors=True)
     written.rename(place)
     for old in _all(out)[:-KEPT_STATES]:
@@ -108,7 +108,7 @@ def _all(out: Path) -> list[Path]:
 
 def _is_intact(place: Path) -> bool:
     try:
-        hashes = json.loads((place / SEAL).read_bytes())
-        return all(hashes.compute(place / name) == digest for name, digest in hashes.items())
+        digests = json.loads((place / SEAL).read_bytes())
+        return all(hashes.compute(place / name) == digest for name, digest in digests.items())
     except (OSError, ValueError, AttributeError):
         return False
