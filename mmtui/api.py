@@ -14,7 +14,7 @@ from mmtui.media import Image, Sound
 from mmtui.pipeline import assistant as pipeline
 from mmtui.pipeline import prompt
 from mmtui.pipeline.assets import checkpoint
-from mmtui.pipeline.assets.fetch import Report, silent
+from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import EngineChoice
 from mmtui.pipeline.engines.sampling import Sampling
 from mmtui.pipeline.speech.transcription import Transcript
@@ -321,7 +321,7 @@ def load(
     *,
     engine: EngineChoice | None = None,
     preload: bool = True,
-    report: Report = silent,
+    report: Report = ignore_progress,
 ) -> Model:
     """Load a model.
 
@@ -349,7 +349,7 @@ def transcribe(
     sound: "Sound | str | os.PathLike[str] | bytes",
     model: str = "auto",
     *,
-    report: Report = silent,
+    report: Report = ignore_progress,
 ) -> Transcript:
     """Transcribe the first 15 s of a recording; only the speech model is loaded.
 

@@ -1,4 +1,4 @@
-"""The machine and the versions of what runs on it, found out without importing any of that."""
+"""The processor, the system and the versions of installed libraries, without importing them."""
 
 import importlib.metadata
 import math
@@ -12,27 +12,27 @@ LIBRARIES = ("torch", "transformers", "bitsandbytes", "llama-cpp-python", "xllam
 
 
 def describe() -> dict[str, str | int]:
-    """Processor, cores, system, and the versions of Python, mmtui and the libraries."""
+    """Return the processor, cores, system, and versions of Python, mmtui and the libraries."""
     found: dict[str, str | int] = {
-        "processor": processor(),
-        "cores": len(cores()),
+        "processor": get_processor(),
+        "cores": len(get_cores()),
         "system": platform.platform(),
         "python": platform.python_version(),
         "mmtui": mmtui.__version__,
     }
-    return found | {library: version for library in LIBRARIES if (version := installed(library))}
+    return found | {library: version for library in LIBRARIES if (version := get_version(library))}
 
 
-def installed(library: str) -> str | None:
-    """The version of a library, by its name on PyPI; None if it is not installed."""
+def get_version(library: str) -> str | None:
+    """Return the version of a library by its name on PyPI, or None if it is not installed."""
     try:
         return importlib.metadata.version(library)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def cores() -> set[int]:
-    """Those that this process may use."""
+def get_cores() -> set[int]:
+    """Return the logical cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return os.sched_getaffinity(0)
     return set(range(os.cpu_count() or 1))
@@ -50,7 +50,7 @@ def count_cores() -> int:
     quota = math.ceil(min(_read_quota(), physical))
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     limit = int(wanted) if wanted.isdecimal() else physical
-    return max(1, min(physical, len(cores()), quota, limit))
+    return max(1, min(physical, len(get_cores()), quota, limit))
 
 
 def _read_quota(root: Path = Path("/sys/fs/cgroup")) -> float:
@@ -70,18 +70,18 @@ def _read_quota(root: Path = Path("/sys/fs/cgroup")) -> float:
     return cores if cores > 0 else math.inf
 
 
-def processor() -> str:
-    """The name of the processor's model."""
+def get_processor() -> str:
+    """Return the model name of the processor."""
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
-def processor_flags() -> str:
-    """What the processor can do, in the kernel's words; where it does not say, the model."""
-    return _cpuinfo("flags") or _cpuinfo("Features") or processor()
+def get_processor_flags() -> str:
+    """Return the instruction sets that the kernel reports, or else the processor's model name."""
+    return _cpuinfo("flags") or _cpuinfo("Features") or get_processor()
 
 
 def _cpuinfo(key: str) -> str:
-    """A value of the first processor in /proc/cpuinfo."""
+    """Return a value of the first processor in /proc/cpuinfo, or an empty string."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
             return next(line.split(":")[1].strip() for line in lines if line.startswith(key))

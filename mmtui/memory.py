@@ -1,11 +1,11 @@
-"""How much memory this process took at the most."""
+"""The peak memory usage of this process."""
 
 import sys
 from pathlib import Path
 
 
 def peak() -> int:
-    """Bytes: of the GPU where torch uses one, else of this process."""
+    """Return the peak in bytes: of the GPU if torch uses one, else of the process's RAM."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         most: int = torch.cuda.max_memory_allocated()

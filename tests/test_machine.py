@@ -19,9 +19,9 @@ def test_libraries_are_named_with_their_versions_and_missing_ones_left_out(monke
 def test_all_cores_count_where_a_process_can_t_be_bound_to_some(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    assert machine.cores() == set(range(6))
+    assert machine.get_cores() == set(range(6))
     monkeypatch.setattr(os, "cpu_count", lambda: None)  # it is not known everywhere
-    assert machine.cores() == {0}
+    assert machine.get_cores() == {0}
 
 
 def test_python_names_the_processor_where_the_kernel_does_not(monkeypatch):
@@ -31,4 +31,4 @@ def test_python_names_the_processor_where_the_kernel_does_not(monkeypatch):
     monkeypatch.setattr(machine, "open", refuse, raising=False)
     monkeypatch.setattr(platform, "processor", lambda: "")
     monkeypatch.setattr(platform, "machine", lambda: "arm64")
-    assert machine.processor() == machine.processor_flags() == "arm64"
+    assert machine.get_processor() == machine.get_processor_flags() == "arm64"

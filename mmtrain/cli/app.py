@@ -223,6 +223,6 @@ def _report_progress() -> "AbstractContextManager[Report]":
     """Show a progress bar in the first process of a run; the other processes show nothing."""
     if os.environ.get("RANK", "0") == "0":
         return reporting()
-    from mmtui.pipeline.assets.fetch import silent
+    from mmtui.pipeline.assets.fetch import ignore_progress
 
-    return nullcontext(silent)
+    return nullcontext(ignore_progress)

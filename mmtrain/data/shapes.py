@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from mmtrain.data.llava import format_exchange
-from mmtui.pipeline.assets.fetch import Report, silent
+from mmtui.pipeline.assets.fetch import Report, ignore_progress
 
 COLOURS = {
     "red": (214, 40, 40), "green": (42, 157, 80), "blue": (38, 84, 200), "yellow": (245, 200, 40),
@@ -48,7 +48,7 @@ class Shape:
         return f"{self.size} {self.colour} {self.kind}"
 
 
-def generate(out: Path, count: int, seed: int, report: Report = silent) -> None:
+def generate(out: Path, count: int, seed: int, report: Report = ignore_progress) -> None:
     """Draw pictures and write them with their captions, questions and text.
 
     Args:

@@ -14,10 +14,10 @@ from mmtui.errors import InputError, UsageError
 from mmtui.paths import resolve
 from mmtui.pipeline.assets import checkpoint, fetch
 from mmtui.pipeline.assets.checkpoint import LANGUAGE
-from mmtui.pipeline.assets.fetch import Report, silent
+from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.engines.loading import fetch_for_torch
 from mmtui.pipeline.gguf.conversion import copy_tokenizer
-from mmtui.pipeline.gguf.writer import Quantization, from_folder
+from mmtui.pipeline.gguf.writer import Quantization, convert_folder
 
 _ADAPTER_FILE = "adapter_model.safetensors"
 _BETWEEN_HINT = "pass a model and a run that started from it"
@@ -37,7 +37,7 @@ def export(run: Path, destination: str) -> Path:
     """
     found = checkpoint.read(run)
     is_preset = destination in checkpoint.PRESETS
-    place = checkpoint.user_models() / destination if is_preset else resolve(destination)
+    place = checkpoint.get_user_models_folder() / destination if is_preset else resolve(destination)
     _check_destination(place)
     language = Path(found.spec.language.weights.uri)
     place.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def export_between(base: str, trained: str, place: Path, share: float) -> Path:
 
 
 def export_gguf(
-    model: str, place: Path, quantization: Quantization, report: Report = silent
+    model: str, place: Path, quantization: Quantization, report: Report = ignore_progress
 ) -> Path:
     """Write a model whose language model is one GGUF, next to its projector.
 
@@ -117,7 +117,7 @@ def export_gguf(
     with TemporaryDirectory(dir=place, prefix=".new-") as name:
         language = Path(name) / LANGUAGE
         language.mkdir()
-        from_folder(weights, language / "model.gguf", quantization, found.adapter, report)
+        convert_folder(weights, language / "model.gguf", quantization, found.adapter, report)
         copy_tokenizer(weights, language)
         plain = dataclasses.replace(found.spec.language, precision="auto")
         checkpoint.write(

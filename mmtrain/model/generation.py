@@ -9,7 +9,7 @@ import torch
 from mmtrain.data.dataset import Content
 from mmtrain.data.dialogue_dataset import to_turns
 from mmtrain.data.features import FeatureStore
-from mmtui.pipeline.assets.fetch import Report, silent
+from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.engines.detokenizer import TextStream
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler
 from mmtui.pipeline.engines.torch_engine import TorchEngine
@@ -45,7 +45,7 @@ class AnswerGenerator:
         questions: Sequence[Question],
         batch: int,
         max_tokens: int = MAX_TOKENS,
-        report: Report = silent,
+        report: Report = ignore_progress,
     ) -> list[str]:
         """Return the answers to questions, in their order.
 

@@ -12,7 +12,7 @@ from mmtui.pipeline.assets import fetch
 from mmtui.pipeline.assets.spec import VisionSpec
 from mmtui.pipeline.engines.torch_language import TorchLanguage
 from mmtui.pipeline.vision.classifier import list_imagenet_classes, load_classifier
-from mmtui.pipeline.vision.projector import Kind, Projector, make
+from mmtui.pipeline.vision.projector import Kind, Projector, build
 
 RIDGE_IMAGES = 2000  # pictures whose captions the ridge regression is fitted to
 
@@ -67,7 +67,7 @@ def init_projector(
 
 def _convert_to_mlp(linear: nn.Linear) -> Projector:
     """Return a two-layer projector that computes the same: GELU(x) - GELU(-x) = x."""
-    mlp: Any = make("mlp", linear.in_features, linear.out_features)
+    mlp: Any = build("mlp", linear.in_features, linear.out_features)
     identity = torch.eye(linear.out_features)
     mlp[0].weight.copy_(torch.cat([linear.weight, -linear.weight]))
     mlp[0].bias.copy_(torch.cat([linear.bias, -linear.bias]))

@@ -23,7 +23,7 @@ from mmtrain.data import coco, llava, redpajama
 from mmtrain.data.dataset import Example
 from mmtrain.recipes import pseudo_labels, question_templates
 from mmtrain.recipes.question_templates import NAME_QUESTION, Photo, QuestionRow
-from mmtui.pipeline.assets.fetch import Report, silent
+from mmtui.pipeline.assets.fetch import Report, ignore_progress
 
 MAX_PASSAGES = 600  # rows of text to continue
 PASSAGE_WORDS = 60  # words of the given text, and of its continuation
@@ -51,7 +51,7 @@ def mix(
     seed: int,
     pseudo_label_factor: int = 0,
     load_features: FeatureLoader | None = None,
-    report: Report = silent,
+    report: Report = ignore_progress,
 ) -> list[str]:
     """Write the set into a new folder.
 

@@ -183,7 +183,7 @@ def _make_module(
     dtype = torch.float32 if options.precision == "fp32" and not is_nf4 else torch.bfloat16
     language = AutoModelForCausalLM.from_config(config).to(dtype).requires_grad_(False)
     kind = options.projector if isinstance(options, AlignOptions) else "linear"
-    trained_projector = projector.make(kind, vision.width, config.hidden_size)
+    trained_projector = projector.build(kind, vision.width, config.hidden_size)
     weights = 0.0
     for name, parameter in language.named_parameters():
         if is_nf4 and parameter.ndim == 2 and ".layers." in name:

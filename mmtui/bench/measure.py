@@ -11,7 +11,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from mmtui.errors import MmtuiError
-from mmtui.machine import cores, describe
+from mmtui.machine import describe, get_cores
 from mmtui.memory import peak
 from mmtui.pipeline.assets.fetch import Report
 from mmtui.pipeline.assets.spec import EngineChoice
@@ -136,7 +136,7 @@ def _cpu_scan() -> Iterator[float]:
     """Yield the seconds that reading SCANNED_BYTES takes."""
     import numpy as np
 
-    threads = len(cores())
+    threads = len(get_cores())
     parts = np.array_split(np.ones(SCANNED_BYTES // 8, np.uint64), threads)
     with ThreadPoolExecutor(threads) as pool:
         while True:

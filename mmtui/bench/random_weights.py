@@ -10,7 +10,7 @@ import numpy as np
 
 from mmtui.errors import UsageError
 from mmtui.pipeline.assets.checkpoint import PROJECTOR, Checkpoint
-from mmtui.pipeline.assets.fetch import Report, silent
+from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import Asset, EngineName, LanguageSpec, VisionSpec
 
 # The config.json of each preset's language model.
@@ -58,7 +58,7 @@ def bytes_needed(preset: Checkpoint, engine: EngineName) -> int:
 
 
 def checkpoint(
-    preset: Checkpoint, engine: EngineName, folder: Path, report: Report = silent
+    preset: Checkpoint, engine: EngineName, folder: Path, report: Report = ignore_progress
 ) -> Checkpoint:
     """Write a preset with random weights.
 
@@ -83,7 +83,7 @@ def checkpoint(
 
         model, shapes = language / "model.gguf", _shapes(config)
         kind = conversion.QUANTIZATIONS[spec.language.precision]
-        writer.of_chance(language, model, kind, weights.draw, shapes, report)
+        writer.write_random(language, model, kind, weights.draw, shapes, report)
     else:
         _write_safetensors(language, _shapes(config), weights, report)
     vision = spec.vision if spec.vision and spec.vision.architecture == "open_clip" else None

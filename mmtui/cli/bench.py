@@ -91,7 +91,7 @@ def _checkpoint(
 
     found = checkpoint.find(model)
     if precision is not None:
-        found = found.in_precision(precision)
+        found = found.with_precision(precision)
     with ExitStack() as stack:
         if random_weights:
             from mmtui.bench import random_weights as random_checkpoints

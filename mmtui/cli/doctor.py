@@ -104,7 +104,7 @@ def _llamacpp(is_asked_for: bool) -> Finding:
         reinstall = f"pip install --force-reinstall --no-cache-dir {package}"
         detail = f"{instead}{package} can't be loaded"
         return Finding("engine", "bad", detail, f"{reinstall}, or --engine torch, or {forget}")
-    version = f"llamacpp ({package} {machine.installed(package)})"
+    version = f"llamacpp ({package} {machine.get_version(package)})"
     if outcome == "works without extra buffers":
         detail = "its fastest kernels crash on this machine, the others work"
         return Finding("engine", "note", f"{version}; {detail}", forget)
@@ -164,7 +164,7 @@ def _cache() -> Finding:
             pass
     except OSError as error:
         return Finding("cache", "bad", f"can't be written: {error}", f"make {folder} writable")
-    used = fetch.bytes_below(folder)
+    used = fetch.measure_folder(folder)
     free = shutil.disk_usage(folder).free
     return Finding("cache", "ok", f"{folder}: {used / 1e6:.0f} MB used, {free / 1e9:.1f} GB free")
 

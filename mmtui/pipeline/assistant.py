@@ -12,7 +12,7 @@ import numpy as np
 from mmtui.errors import MissingError, TooLongError
 from mmtui.pipeline.assets import fetch
 from mmtui.pipeline.assets.checkpoint import Checkpoint
-from mmtui.pipeline.assets.fetch import Report, silent
+from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import EngineChoice, EngineName
 from mmtui.pipeline.engines import loading, selection
 from mmtui.pipeline.engines.detokenizer import TextStream
@@ -71,7 +71,7 @@ class Assistant:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        report: Report = silent,
+        report: Report = ignore_progress,
         engine: EngineChoice = "auto",
         prompt_lookup: bool = True,
     ) -> None:

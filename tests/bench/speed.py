@@ -82,7 +82,7 @@ def main() -> None:
     if selection.is_installed() and psutil.virtual_memory().available > PHI2_BYTES:
         _note("Phi-2's shape in Q4_0")
         with tempfile.TemporaryDirectory() as folder:
-            phi2 = checkpoint.find("phi2").in_precision("nf4")
+            phi2 = checkpoint.find("phi2").with_precision("nf4")
             phi2 = random_weights.checkpoint(phi2, "llamacpp", Path(folder))
             found["phi2_decode"] = medians(_on_llamacpp(phi2), arguments.rounds)
     else:
@@ -168,7 +168,9 @@ def _llama_cpp(model: Checkpoint) -> Measure:
 
     language = model.spec.language
     weights = fetch.fetch(language.weights)
-    file = conversion.to_gguf(weights, model.adapter, language.precision, fetch.silent).model
+    file = conversion.to_gguf(
+        weights, model.adapter, language.precision, fetch.ignore_progress
+    ).model
     peer = Llama(
         str(file), n_ctx=2048, n_threads=count_cores(), n_threads_batch=count_cores(), verbose=False
     )

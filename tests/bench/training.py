@@ -32,7 +32,7 @@ from mmtrain.model.modules import VisionLanguage
 from mmtrain.run import memory, optimizers
 from mmtrain.stages.finetune import Lora, adapt
 from mmtui.pipeline.assets import checkpoint, fetch
-from mmtui.pipeline.assets.fetch import silent
+from mmtui.pipeline.assets.fetch import ignore_progress
 from mmtui.pipeline.multimodal import embed
 from mmtui.pipeline.prompt import IGNORE_INDEX
 from mmtui.pipeline.vision.tower import VisionTower
@@ -79,7 +79,7 @@ def main() -> None:
 
 def measure(kind: str, size: int, data: Path) -> dict[str, float]:
     torch.manual_seed(0)
-    components = loading.load_components(checkpoint.find("smol"), "bf16", CPU, silent)
+    components = loading.load_components(checkpoint.find("smol"), "bf16", CPU, ignore_progress)
     module = VisionLanguage(
         components.language.model, nn.Linear(components.shape[1], components.language.hidden_size)
     )

@@ -84,7 +84,7 @@ def test_a_model_of_chance_answers(engine, tmp_path: Path):
     ("engine", "precision"), [("llamacpp", "fp32"), ("llamacpp", "nf4"), ("torch", "auto")]
 )
 def test_the_disk_has_room_for_what_is_written(engine, precision, tmp_path: Path):
-    smol = checkpoint.find("smol").in_precision(precision)
+    smol = checkpoint.find("smol").with_precision(precision)
     random_weights.checkpoint(smol, engine, tmp_path)
     written = sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
     needed = random_weights.bytes_needed(smol, engine)

@@ -63,13 +63,14 @@ def train(session_cache: dict, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
     """
     from mmtrain.options import StartOptions
     from mmtrain.run.launch import launch
-    from mmtui.pipeline.assets.fetch import silent
+    from mmtui.pipeline.assets.fetch import ignore_progress
 
     monkeypatch.setenv("XDG_CACHE_HOME", session_cache["XDG_CACHE_HOME"])
 
     def run(options, out: Path, explicit: tuple = (), **start: object) -> None:
         AcceleratorState._reset_state(True)  # it keeps the precision of another run
-        launch(options, StartOptions(out=out, explicit=frozenset(explicit), **start), silent)
+        start_options = StartOptions(out=out, explicit=frozenset(explicit), **start)
+        launch(options, start_options, ignore_progress)
 
     yield run
     AcceleratorState._reset_state(True)

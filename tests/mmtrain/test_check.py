@@ -13,7 +13,7 @@ from mmtrain.data.check import CheckResult, check
 from mmtrain.data.llava import format_exchange
 from mmtui.errors import InputError
 from mmtui.pipeline import input_files
-from mmtui.pipeline.assets.fetch import silent
+from mmtui.pipeline.assets.fetch import ignore_progress
 from mmtui.pipeline.tokenizer import Tokenizer
 
 
@@ -45,18 +45,18 @@ def test_every_layout_of_a_folder_is_reported(tokenizer, tmp_path):
     shapes.generate(tmp_path, 12, 0)
     (tmp_path / "transcripts.tsv").write_text("file\ttext\na.wav\thello\n")
     (tmp_path / "a.wav").write_bytes(input_files.encode_wav(np.zeros(1600, np.float32)))
-    found = check(tmp_path, None, tokenizer, silent)
+    found = check(tmp_path, None, tokenizer, ignore_progress)
     assert layouts(found) == [
         "COCO captions", "LLaVA-Instruct", "recordings to score", "RedPajama text",
     ]  # fmt: skip
     assert not found.refusals
-    (asked,) = check(tmp_path / "vqa", None, tokenizer, silent).reports
+    (asked,) = check(tmp_path / "vqa", None, tokenizer, ignore_progress).reports
     assert asked["layout"] == "questions to score" and asked["images"] == 1
 
 
 @pytest.mark.parametrize(("broken", "refused"), [(0, False), (1, False), (2, True)])
 def test_broken_images_are_listed_and_refused_as_in_training(tokenizer, tmp_path, broken, refused):
-    found = check(rows_in(tmp_path, 100, broken), None, tokenizer, silent)
+    found = check(rows_in(tmp_path, 100, broken), None, tokenizer, ignore_progress)
     (facts,) = found.reports
     assert (facts["images"], facts["broken_images"]) == (100, broken)
     assert sorted(Path(item["image"]).name for item in facts["broken"]) == [
@@ -70,19 +70,19 @@ def test_broken_images_are_listed_and_refused_as_in_training(tokenizer, tmp_path
 def test_what_one_layout_is_refused_for_does_not_hide_the_others(tokenizer, tmp_path):
     rows_in(tmp_path, 3)
     (tmp_path / "text.jsonl.gz").write_bytes(gzip.compress(b'{"text": "a"}\n')[:-4])
-    found = check(tmp_path, None, tokenizer, silent)
+    found = check(tmp_path, None, tokenizer, ignore_progress)
     assert layouts(found) == ["LLaVA-Instruct"]
     assert "text.jsonl.gz is cut off" in str(found.refusals[0])
     with pytest.raises(InputError, match="is cut off"):
-        check(tmp_path / "text.jsonl.gz", None, tokenizer, silent)
+        check(tmp_path / "text.jsonl.gz", None, tokenizer, ignore_progress)
 
 
 def test_images_elsewhere_are_found(tokenizer, tmp_path):
     data, images = rows_in(tmp_path / "data", 3), tmp_path / "elsewhere"
     (data / "images").rename(images)
     with pytest.raises(InputError, match="3 of the 3 images"):
-        check(data, None, tokenizer, silent)
-    assert check(data, images, tokenizer, silent).reports[0]["images"] == 3
+        check(data, None, tokenizer, ignore_progress)
+    assert check(data, images, tokenizer, ignore_progress).reports[0]["images"] == 3
 
 
 def test_text_is_a_file_a_folder_or_a_pattern(tokenizer, tmp_path):
@@ -90,7 +90,7 @@ def test_text_is_a_file_a_folder_or_a_pattern(tokenizer, tmp_path):
     lines = '{"text": "a <|im_end|> b"}\nno json\n{"text": ""}\n{"text": "one"}\n'
     (tmp_path / "deep" / "a.jsonl").write_text(lines)
     for path in (tmp_path, tmp_path / "deep" / "a.jsonl", tmp_path / "deep" / "*.jsonl"):
-        (facts,) = check(path, None, tokenizer, silent).reports
+        (facts,) = check(path, None, tokenizer, ignore_progress).reports
         assert (facts["documents"], facts["odd_lines"]) == (2, 2)
         assert facts["tokens"]["most"] > 5  # the marker is text, of many tokens
         assert facts["notes"] == [
@@ -98,7 +98,7 @@ def test_text_is_a_file_a_folder_or_a_pattern(tokenizer, tmp_path):
             '1 line skipped: an empty "text" (first: a.jsonl:3)',
         ]
     with pytest.raises(InputError, match="does not exist"):
-        check(tmp_path / "no", None, tokenizer, silent)
+        check(tmp_path / "no", None, tokenizer, ignore_progress)
 
 
 def test_the_command_prints_one_document_and_the_error_beside_it(

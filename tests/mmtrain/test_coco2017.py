@@ -12,7 +12,7 @@ import pytest
 
 from mmtrain.data.coco2017 import Archive, fetch
 from mmtui.errors import MissingError, MmtuiError, UsageError
-from mmtui.pipeline.assets.fetch import silent
+from mmtui.pipeline.assets.fetch import ignore_progress
 
 
 def make_zip(**members: str) -> bytes:
@@ -75,7 +75,7 @@ def test_an_archive_is_unpacked_and_not_fetched_again(host, tmp_path):
 
 
 def test_nothing_is_unpacked_outside_of_the_folder(host, tmp_path):
-    fetch(tmp_path / "coco", silent, host.url, (ARCHIVE,))
+    fetch(tmp_path / "coco", ignore_progress, host.url, (ARCHIVE,))
     assert [path.name for path in tmp_path.iterdir()] == ["coco"]
 
 
@@ -83,9 +83,9 @@ def test_nothing_is_unpacked_outside_of_the_folder(host, tmp_path):
 def test_a_broken_download_is_resumed_where_the_host_can_do_that(host, tmp_path, has_ranges):
     host.limit = 100
     with pytest.raises(MissingError, match="stopped at 100 bytes; run the command again"):
-        fetch(tmp_path, silent, host.url, (ARCHIVE,))
+        fetch(tmp_path, ignore_progress, host.url, (ARCHIVE,))
     host.limit, host.has_ranges = len(DATA), has_ranges
-    fetch(tmp_path, silent, host.url, (ARCHIVE,))
+    fetch(tmp_path, ignore_progress, host.url, (ARCHIVE,))
     assert host.ranges == [None, "bytes=100-"]
     assert (tmp_path / "val2017/1.jpg").exists()
 
@@ -93,7 +93,7 @@ def test_a_broken_download_is_resumed_where_the_host_can_do_that(host, tmp_path,
 def test_an_archive_with_a_wrong_checksum_is_removed(host, tmp_path):
     host.data = bytes(len(DATA))
     with pytest.raises(MmtuiError, match=r"val\.zip has the MD5") as refused:
-        fetch(tmp_path, silent, host.url, (ARCHIVE,))
+        fetch(tmp_path, ignore_progress, host.url, (ARCHIVE,))
     assert refused.value.hint == "run the command again to download it again"
     assert not list(tmp_path.iterdir())
 
@@ -102,15 +102,15 @@ def test_a_host_that_is_out_of_reach_is_an_error_with_what_to_fetch_by_hand(host
     host.shutdown()
     host.server_close()
     with pytest.raises(MissingError, match="can't be reached") as refused:
-        fetch(tmp_path, silent, host.url, (ARCHIVE,))
+        fetch(tmp_path, ignore_progress, host.url, (ARCHIVE,))
     assert "train2017.zip" in (refused.value.hint or "")
 
 
 def test_a_destination_that_can_t_hold_the_data_is_refused_first(host, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="is not a folder"):
-        fetch(tmp_path / "file", silent, host.url, (ARCHIVE,))
+        fetch(tmp_path / "file", ignore_progress, host.url, (ARCHIVE,))
     huge = Archive("zips/huge.zip", 1 << 60, "", "huge/1.jpg")
     with pytest.raises(MmtuiError, match="GB free"):
-        fetch(tmp_path, silent, host.url, (huge,))
+        fetch(tmp_path, ignore_progress, host.url, (huge,))
     assert host.ranges == []

@@ -11,7 +11,7 @@ from mmtrain.data.dataset import hold_out
 from mmtrain.data.packing import BlockDataset
 from mmtrain.data.sampler import LengthGroupedSampler, split_batch
 from mmtui.errors import InputError
-from mmtui.pipeline.assets.fetch import silent
+from mmtui.pipeline.assets.fetch import ignore_progress
 
 
 def test_no_picture_is_in_both_parts(shared):
@@ -106,8 +106,8 @@ def test_blocks_run_across_documents_and_every_token_is_there(tmp_path, cache):
     texts = [f"Document {n} says {n * n}." for n in range(300)]
     file = tmp_path / "a.jsonl"
     file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    tokenizer = tokenization.train_tokenizer([file], 300, silent)
-    packed = packing.pack_documents([file], [], tokenizer, silent)
+    tokenizer = tokenization.train_tokenizer([file], 300, ignore_progress)
+    packed = packing.pack_documents([file], [], tokenizer, ignore_progress)
     end = tokenizer.eos_token
     whole = tokenizer.decode(packed.train.tolist()) + tokenizer.decode(packed.validation.tolist())
     assert sorted(whole.split(end)[:-1]) == sorted(texts)

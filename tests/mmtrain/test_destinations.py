@@ -12,7 +12,7 @@ from mmtrain.export import checkpoint
 from mmtrain.recipes import mix
 from mmtui.errors import InputError, MmtuiError, UsageError
 from mmtui.files import check_destination
-from mmtui.pipeline.assets.fetch import silent
+from mmtui.pipeline.assets.fetch import ignore_progress
 
 
 @pytest.fixture(params=["file", "pipe", "link"])
@@ -34,7 +34,7 @@ def test_a_folder_is_not_made_of_what_is_there(place, tiny_model):
     for command in (
         lambda: app(["shapes", "--out", str(place)], standalone_mode=False),
         lambda: app(["mix", "--out", str(place), "--captions", "."], standalone_mode=False),
-        lambda: coco2017.fetch(place, silent),
+        lambda: coco2017.fetch(place, ignore_progress),
         lambda: checkpoint.export(tiny_model, str(place)),
         lambda: checkpoint.export_gguf(str(tiny_model), place, "f16"),
     ):

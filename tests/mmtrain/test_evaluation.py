@@ -23,7 +23,7 @@ from mmtrain.evaluation.text import _split_into_windows
 from mmtui.errors import InputError, MmtuiError
 from mmtui.pipeline import input_files
 from mmtui.pipeline.assets import checkpoint
-from mmtui.pipeline.assets.fetch import silent
+from mmtui.pipeline.assets.fetch import ignore_progress
 from mmtui.pipeline.prompt import IGNORE_INDEX
 from mmtui.pipeline.speech.transcription import Transcript
 from mmtui.pipeline.tokenizer import Tokenizer
@@ -165,7 +165,7 @@ def test_recordings_that_are_not_heard_as_a_whole_are_counted(tmp_path):
             input_files.encode_wav(np.zeros(seconds * 16_000, np.float32))
         )
         recordings.append(transcripts.Recording(tmp_path / name, "hello"))
-    found = speech.evaluate(Ears(), recordings, silent)
+    found = speech.evaluate(Ears(), recordings, ignore_progress)
     (note,) = found.notes
     assert note.startswith("2 recordings not transcribed completely") and "b.wav" in note
 
@@ -222,7 +222,7 @@ def test_a_few_broken_pictures_are_left_out_and_many_refuse(
         Image.new("RGB", (9, 9), (n, 0, 0)).save(file)
     files[7].write_bytes(b"broken")
     tower = VisionTower(tiny_vision, tiny_clip)
-    store = FeatureStore(tiny_vision, lambda: tower, silent)
+    store = FeatureStore(tiny_vision, lambda: tower, ignore_progress)
     good, notes = drop_broken_images(files, lambda file: file, store)
     assert good == files[:7] + files[8:]
     (note,) = notes
@@ -263,7 +263,7 @@ def test_wordless_references_match_only_themselves():
 
     given = [("?",), ("?",), ("\N{THUMBS UP SIGN}",), ("yes", "Yes.")]
     asked = [Question(Path("a.png"), "Q", answers) for answers in given]
-    result = vqa.evaluate(Mute(), asked, 4, silent)
+    result = vqa.evaluate(Mute(), asked, 4, ignore_progress)
     assert result.values["exact_match"] == result.values["mentioned"] == 0.5
     assert result.values["yes_rate"] == 0
 
@@ -291,7 +291,7 @@ def recordings_in(root: Path, transcript: str, encoding: str = "utf-8") -> Path:
 )  # fmt: skip
 def test_transcripts_are_read_as_people_write_them(tmp_path, transcript, found, notes):
     recordings, said = transcripts.load_recordings(
-        recordings_in(tmp_path, transcript), None, silent
+        recordings_in(tmp_path, transcript), None, ignore_progress
     )
     assert [f"{r.file.name} {r.text}" for r in recordings] == found
     assert said == [f"transcripts.tsv: 1 line skipped: {note}" for note in notes]
@@ -300,12 +300,12 @@ def test_transcripts_are_read_as_people_write_them(tmp_path, transcript, found, 
 def test_missing_and_broken_sound_files_are_refused_by_name(tmp_path):
     root = recordings_in(tmp_path, "a.wav\thello\ngone.wav\tthere\n")
     with pytest.raises(InputError, match=r"1 of the 2 sound files .* such as 'gone.wav'"):
-        transcripts.load_recordings(root, None, silent)
-    assert transcripts.load_recordings(root, 1, silent)[0]
+        transcripts.load_recordings(root, None, ignore_progress)
+    assert transcripts.load_recordings(root, 1, ignore_progress)[0]
     (root / "transcripts.tsv").write_text("a.wav\thello\nb.wav\tthere\n")
     (root / "b.wav").write_bytes(b"RIFF")
     with pytest.raises(InputError, match=r"1 of 2 sound files are broken, such as .*b.wav"):
-        transcripts.load_recordings(root, None, silent)
+        transcripts.load_recordings(root, None, ignore_progress)
 
 
 def test_words_of_any_script_are_words():
@@ -326,7 +326,7 @@ def test_text_of_few_tokens_and_with_special_tokens_is_scored(tiny_llama, texts)
             assert not {0, 1, 2} & set(wanted)
             return float(len(wanted))
 
-    values = text.evaluate(Uniform(), texts, 2, silent).values
+    values = text.evaluate(Uniform(), texts, 2, ignore_progress).values
     assert values["loss_per_token"] == 1 and values["documents"] == len(texts)
 
 
@@ -343,8 +343,12 @@ def test_text_of_few_tokens_and_with_special_tokens_is_scored(tiny_llama, texts)
         ),
         (load_questions, "questions.json", "{"),
         (load_questions, "questions.json", '[{"image": 1}]'),
-        (partial(transcripts.load_recordings, report=silent), "a.txt", ""),
-        (partial(transcripts.load_recordings, report=silent), "transcripts.tsv", "no tab here\n"),
+        (partial(transcripts.load_recordings, report=ignore_progress), "a.txt", ""),
+        (
+            partial(transcripts.load_recordings, report=ignore_progress),
+            "transcripts.tsv",
+            "no tab here\n",
+        ),
         (text.load_documents, "a.jsonl", "{}\n"),
     ],
 )

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from mmtrain.data import features
 from mmtrain.data.features import FeatureStore
 from mmtui.errors import MissingError
-from mmtui.pipeline.assets.fetch import silent
+from mmtui.pipeline.assets.fetch import ignore_progress
 from mmtui.pipeline.assets.spec import VisionSpec
 from mmtui.pipeline.vision.tower import VisionTower
 
@@ -36,7 +36,7 @@ def never():
 
 
 def test_features_are_the_tower_s(cache, tiny_vision, tower, pictures):
-    store = FeatureStore(tiny_vision, lambda: tower, silent)
+    store = FeatureStore(tiny_vision, lambda: tower, ignore_progress)
     assert store.ensure(pictures, ("plain", "mirrored")) == {}
     images = [Image.open(file).convert("RGB") for file in pictures]
     for view, shown in (("plain", images), ("mirrored", list(map(ImageOps.mirror, images)))):
@@ -47,14 +47,14 @@ def test_features_are_the_tower_s(cache, tiny_vision, tower, pictures):
 
 
 def test_a_copy_or_a_new_run_asks_the_tower_for_nothing(cache, tiny_vision, tower, pictures):
-    FeatureStore(tiny_vision, lambda: tower, silent).ensure(pictures)
+    FeatureStore(tiny_vision, lambda: tower, ignore_progress).ensure(pictures)
     copy = pictures[0].with_name("copy.png")
     copy.write_bytes(pictures[0].read_bytes())
-    again = FeatureStore(tiny_vision, never, silent)
+    again = FeatureStore(tiny_vision, never, ignore_progress)
     again.ensure([*pictures, copy])
     assert again.key(copy) == again.key(pictures[0])
     pictures[0].write_bytes(pictures[1].read_bytes())
-    changed = FeatureStore(tiny_vision, never, silent)
+    changed = FeatureStore(tiny_vision, never, ignore_progress)
     changed.ensure(pictures[:2])
     assert changed.key(pictures[0]) == changed.key(pictures[1])
 
@@ -62,7 +62,7 @@ def test_a_copy_or_a_new_run_asks_the_tower_for_nothing(cache, tiny_vision, towe
 def test_a_tower_that_is_not_there_is_said(cache, tiny_vision, tmp_path):
     gone = replace(tiny_vision, weights=replace(tiny_vision.weights, uri=str(tmp_path / "gone")))
     with pytest.raises(MissingError, match="gone is not here"):
-        FeatureStore(gone, never, silent)
+        FeatureStore(gone, never, ignore_progress)
 
 
 def test_an_interruption_loses_one_shard_at_most_and_changes_nothing(
@@ -79,7 +79,7 @@ def test_an_interruption_loses_one_shard_at_most_and_changes_nothing(
 
     with pytest.raises(KeyboardInterrupt):
         FeatureStore(tiny_vision, lambda: tower, interrupted).ensure(pictures)
-    store = FeatureStore(tiny_vision, lambda: tower, silent)
+    store = FeatureStore(tiny_vision, lambda: tower, ignore_progress)
     asked: list[int] = []
     monkeypatch.setattr(store, "_report", lambda *step: asked.append(step[2]))
     store.ensure(pictures)
@@ -87,16 +87,16 @@ def test_an_interruption_loses_one_shard_at_most_and_changes_nothing(
     kept = {file: store[store.key(file)] for file in pictures}
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache.parent / "other"))
-    whole = FeatureStore(tiny_vision, lambda: tower, silent)
+    whole = FeatureStore(tiny_vision, lambda: tower, ignore_progress)
     whole.ensure(pictures)
     assert all(torch.equal(whole[whole.key(file)], kept[file]) for file in pictures)
 
 
 def test_a_damaged_shard_is_computed_again(cache, tiny_vision, tower, pictures):
-    FeatureStore(tiny_vision, lambda: tower, silent).ensure(pictures)
+    FeatureStore(tiny_vision, lambda: tower, ignore_progress).ensure(pictures)
     shard = next(cache.rglob("*.safetensors"))
     shard.write_bytes(shard.read_bytes()[:-1000])
-    store = FeatureStore(tiny_vision, lambda: tower, silent)
+    store = FeatureStore(tiny_vision, lambda: tower, ignore_progress)
     store.ensure(pictures)
     assert all(store[store.key(file)].isfinite().all() for file in pictures)
 
@@ -106,7 +106,7 @@ def test_files_that_are_no_pictures_are_named_and_the_others_are_there(
 ):
     pictures[3].write_bytes(b"nothing")
     pictures[5].unlink()
-    store = FeatureStore(tiny_vision, lambda: tower, silent)
+    store = FeatureStore(tiny_vision, lambda: tower, ignore_progress)
     broken = store.ensure(pictures)
     assert set(broken) == {pictures[3], pictures[5]}
     assert "no such file" in str(broken[pictures[5]])
@@ -116,14 +116,14 @@ def test_files_that_are_no_pictures_are_named_and_the_others_are_there(
 def test_a_picture_that_changed_behind_its_time_stamp_is_looked_at_again(
     cache, tiny_vision, tower, pictures
 ):
-    store = FeatureStore(tiny_vision, lambda: tower, silent)
+    store = FeatureStore(tiny_vision, lambda: tower, ignore_progress)
     store.ensure(pictures[:2])
     stamp = pictures[0].stat()
     data = bytearray(pictures[0].read_bytes())
     data[-1] ^= 1
     pictures[0].write_bytes(data)
     os.utime(pictures[0], ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    again = FeatureStore(tiny_vision, lambda: tower, silent)
+    again = FeatureStore(tiny_vision, lambda: tower, ignore_progress)
     again.ensure(pictures[:2])
     assert again.key(pictures[0]) != store.key(pictures[0])
     assert again.key(pictures[1]) == store.key(pictures[1])

@@ -13,7 +13,7 @@ from mmtrain.data.features import FeatureStore
 from mmtrain.data.packing import BlockDataset
 from mmtrain.run import folder
 from mmtui.errors import UsageError
-from mmtui.pipeline.assets.fetch import silent
+from mmtui.pipeline.assets.fetch import ignore_progress
 from mmtui.pipeline.prompt import ChatFormat
 from mmtui.pipeline.tokenizer import Tokenizer
 from mmtui.pipeline.vision.tower import VisionTower
@@ -38,7 +38,7 @@ def dialogues(tiny_vision, tiny_clip, tiny_llama, cache, tmp_path) -> Callable[[
     chat = ChatFormat(Tokenizer(tiny_llama))
 
     def read() -> DialogueDataset:
-        store = FeatureStore(tiny_vision, lambda: tower, silent)
+        store = FeatureStore(tiny_vision, lambda: tower, ignore_progress)
         data = DialogueDataset(llava.load_examples(tmp_path).train, chat, store, (16, 128), 256)
         store.ensure(data.pictures)
         return data
@@ -76,13 +76,13 @@ def test_what_changed_is_named(dialogues, tmp_path, kind):
 def test_another_text_gives_other_tokens(cache, tmp_path):
     file = tmp_path / "a.jsonl"
     file.write_text("".join(f'{{"text": "Line {n}."}}\n' for n in range(300)))
-    tokenizer = tokenization.train_tokenizer([file], 300, silent)
+    tokenizer = tokenization.train_tokenizer([file], 300, ignore_progress)
     before = BlockDataset(
-        packing.pack_documents([file], [], tokenizer, silent).train, 8
+        packing.pack_documents([file], [], tokenizer, ignore_progress).train, 8
     ).fingerprint()
     file.write_text(file.read_text().replace("Line 7", "Lime 7"))
     after = BlockDataset(
-        packing.pack_documents([file], [], tokenizer, silent).train, 8
+        packing.pack_documents([file], [], tokenizer, ignore_progress).train, 8
     ).fingerprint()
     with pytest.raises(UsageError, match="has changed: training tokens"):
         resume(tmp_path, before, after)

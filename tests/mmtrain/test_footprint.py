@@ -96,7 +96,7 @@ def test_a_dry_run_fetches_no_weights(train, shapes_data, monkeypatch, capsys, t
     monkeypatch.setattr(plan.fetch, "locate", lambda _: None)
     monkeypatch.setattr("mmtui.pipeline.assets.fetch.fetch", None)
     monkeypatch.setattr(plan.memory, "measure_free", lambda _: 100 * GIB)
-    monkeypatch.setattr(checkpoint, "user_models", lambda: tmp_path / "none")
+    monkeypatch.setattr(checkpoint, "get_user_models_folder", lambda: tmp_path / "none")
     for options in (
         AlignOptions(model="phi2", data=[shapes_data]),
         FinetuneOptions(model="phi2", data=[shapes_data / "llava_instruct.json"],

@@ -18,7 +18,7 @@ from mmtrain.recipes.question_templates import (
     format_presence_question,
     generate_presence_rows,
 )
-from mmtui.pipeline.assets.fetch import silent
+from mmtui.pipeline.assets.fetch import ignore_progress
 
 LABELS = ("a samoyed", "a t-shirt", "a pants", "a royal gala in a grocery store")
 
@@ -261,7 +261,7 @@ def test_questions_are_asked_of_other_pictures_with_what_is_likely_there():
     def look(names):
         return {name: features[name] for name in names if name in features}
 
-    made = list(pseudo_labels.generate_pseudo_labels(rows, 3, look, Random(0), silent))
+    made = list(pseudo_labels.generate_pseudo_labels(rows, 3, look, Random(0), ignore_progress))
     asked = [(row["image"][0], row["conversations"][0]["value"]) for row in made]
     assert not own & set(asked)  # of those the answers are known
     assert 30 < len({picture for picture, _ in asked} & set(features)) == len(dict(asked))

@@ -17,7 +17,7 @@ from mmtrain.model import projector_init
 from mmtrain.model.modules import VisionLanguage, compute_summed_loss, count_trained_tokens
 from mmtrain.run.optimizers import build_optimizer, set_learning_rates
 from mmtui.errors import InputError
-from mmtui.pipeline.assets.fetch import silent
+from mmtui.pipeline.assets.fetch import ignore_progress
 from mmtui.pipeline.engines import torch_language
 from mmtui.pipeline.prompt import IGNORE_INDEX, ChatFormat
 from mmtui.pipeline.vision import projector
@@ -36,7 +36,7 @@ def dialogues(request, cache, tiny_vision, tiny_clip, tmp_path):
         for number, file in enumerate(files):
             Image.new("RGB", (70, 70), (200 * number, 50, 50)).save(file)
         tower = VisionTower(tiny_vision, tiny_clip)
-        store = FeatureStore(tiny_vision, lambda: tower, silent)
+        store = FeatureStore(tiny_vision, lambda: tower, ignore_progress)
         examples = [
             Example("one", (("user", (files[0], "What is it?")), ("assistant", ("A cat.",)))),
             Example("text", (("user", ("Hello",)), ("assistant", ("Hello to you. " * 5,)))),
@@ -255,7 +255,7 @@ def test_concepts_say_what_the_classifier_sees(smol, shared):
     from mmtrain.data import coco
     from mmtrain.model import loading
 
-    loaded = loading.load_components(smol, "fp32", torch.device("cpu"), silent)
+    loaded = loading.load_components(smol, "fp32", torch.device("cpu"), ignore_progress)
     items = coco.load_captioned_images(shared / "labels/annotations/captions_train2017.json", [])[
         :60
     ]
@@ -279,7 +279,7 @@ def test_projectors_are_read_as_they_were_written(tmp_path):
     from mmtui.pipeline.assets.fetch import save_tensors
 
     for kind in ("linear", "mlp"):
-        made = projector.make(kind, 12, 6)
+        made = projector.build(kind, 12, 6)
         save_tensors(made.state_dict(), tmp_path / kind)
         loaded = projector.load(tmp_path / kind, 12, 6)
         features = torch.randn(2, 3, 12)

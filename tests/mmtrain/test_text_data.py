@@ -12,7 +12,7 @@ from mmtrain.data import packing, redpajama, tokenization
 from mmtrain.data.skip_report import SkipReport
 from mmtrain.data.tokenization import copy_without_special_tokens
 from mmtui.errors import InputError
-from mmtui.pipeline.assets.fetch import silent
+from mmtui.pipeline.assets.fetch import ignore_progress
 from mmtui.pipeline.tokenizer import Tokenizer
 
 TEXTS = [f"Text {n}." for n in range(60)]
@@ -130,8 +130,8 @@ def test_a_special_token_in_a_document_is_text(cache, tmp_path):
     texts = [f"{n}: the marker <|endoftext|> ends a document, they say." for n in range(300)]
     file = tmp_path / "a.jsonl"
     file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
-    tokenizer = tokenization.train_tokenizer([file], 400, silent)
-    packed = packing.pack_documents([file], [], tokenizer, silent)
+    tokenizer = tokenization.train_tokenizer([file], 400, ignore_progress)
+    packed = packing.pack_documents([file], [], tokenizer, ignore_progress)
     tokens = [*packed.train.tolist(), *packed.validation.tolist()]
     assert tokens.count(tokenizer.eos_token_id) == len(texts)
     assert tokenizer.decode(tokens).count("<|endoftext|>") == 2 * len(texts)
@@ -149,8 +149,8 @@ def test_no_special_token_of_a_chat_model_is_made_of_text(tiny_llama, marker):
 def test_a_single_document_trains_without_validation(cache, tmp_path):
     file = tmp_path / "a.jsonl"
     file.write_text(json.dumps({"text": "one " * 100}))
-    tokenizer = tokenization.train_tokenizer([file], 300, silent)
-    packed = packing.pack_documents([file], [], tokenizer, silent)
+    tokenizer = tokenization.train_tokenizer([file], 300, ignore_progress)
+    packed = packing.pack_documents([file], [], tokenizer, ignore_progress)
     assert packed.documents == 1 and len(packed.train) and not len(packed.validation)
     assert any("without validation" in note for note in packed.notes)
 
@@ -159,9 +159,9 @@ def test_text_is_packed_anew_when_a_file_changes_behind_its_time_stamp(cache, tm
     file = tmp_path / "a.jsonl"
     file.write_text("".join(f'{{"text": "Line {n}."}}\n' for n in range(300)))
     stamp = file.stat()
-    tokenizer = tokenization.train_tokenizer([file], 300, silent)
-    before = packing.pack_documents([file], [], tokenizer, silent)
+    tokenizer = tokenization.train_tokenizer([file], 300, ignore_progress)
+    before = packing.pack_documents([file], [], tokenizer, ignore_progress)
     file.write_text(file.read_text().replace("Line 7", "Lime 7"))
     os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    after = packing.pack_documents([file], [], tokenizer, silent)
+    after = packing.pack_documents([file], [], tokenizer, ignore_progress)
     assert after.train.tolist() != before.train.tolist()

@@ -78,7 +78,7 @@ def test_what_a_template_may_use_is_there(tiny_llama):
 def test_smol_s_tokenizer_alone_is_that_of_the_whole_conversion(smol):
     whole = Tokenizer(fetch_for_torch(smol.spec.language.weights))
     source = fetch.locate(smol.spec.language.weights)
-    alone = Tokenizer(conversion.to_gguf(source, None, "auto", fetch.silent).folder)
+    alone = Tokenizer(conversion.to_gguf(source, None, "auto", fetch.ignore_progress).folder)
     for text in TEXTS:
         assert alone(text).input_ids == whole(text).input_ids
     assert ChatFormat(alone).encode(TURNS) == ChatFormat(whole).encode(TURNS)

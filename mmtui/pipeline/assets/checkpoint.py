@@ -43,25 +43,32 @@ class Checkpoint:
 
     @property
     def sees(self) -> bool:
+        """Whether the model can see pictures."""
         return self.spec.vision is not None and self.projector is not None
 
-    def in_precision(self, precision: Precision) -> Self:
-        """The same, its language model to be loaded so."""
+    def with_precision(self, precision: Precision) -> Self:
+        """Return a copy whose language model is loaded with the given precision."""
         language = dataclasses.replace(self.spec.language, precision=precision)
         return dataclasses.replace(self, spec=dataclasses.replace(self.spec, language=language))
 
 
 def find(model: str) -> Checkpoint:
-    """What `--model` names: a preset, a checkpoint folder or `hf:owner/name`; or "auto".
+    """Find the model that `--model` names.
 
-    Raises UsageError for a name of nothing, InputError for a folder that is no checkpoint.
+    Args:
+        model: A preset, a checkpoint folder, `hf:owner/name`, or "auto": MMTUI_MODEL if it is set,
+            else phi2 if it is complete on this machine, else smol.
+
+    Raises:
+        UsageError: There is no model of this name.
+        InputError: The folder is no checkpoint.
     """
     if model == "auto":
         model = os.environ.get("MMTUI_MODEL") or "auto"
     if model == "auto":
         model = "phi2" if _is_ready("phi2") else "smol"
     if model in PRESETS:
-        trained = user_models() / model
+        trained = get_user_models_folder() / model
         return read(trained if trained.exists() else SHIPPED / model)
     if re.fullmatch(r"hf:[\w.-]+(/[\w.-]+)?", model):
         language = Asset(model, only=_HUB_LANGUAGE_FILES)
@@ -84,7 +91,11 @@ def _folder(name: str) -> Path | None:
 
 
 def read(folder: Path) -> Checkpoint:
-    """Raises InputError, naming it, for what is missing, damaged or of another version."""
+    """Read a checkpoint and check the hashes of its files.
+
+    Raises:
+        InputError: A file is missing or damaged, or spec.json has another version.
+    """
     path = folder / SPEC
     if not path.exists():
         raise InputError(f"{folder} is no checkpoint: {SPEC} is missing")
@@ -97,7 +108,7 @@ def read(folder: Path) -> Checkpoint:
     except InputError as error:
         raise InputError(f"{folder}: {error}", error.hint) from error
     for pin in spec.parts:
-        if not fetch.intact(folder / pin.name, pin):
+        if not fetch.is_intact(folder / pin.name, pin):
             raise InputError(
                 f"{folder}: {pin.name} is missing or damaged", "copy or train the checkpoint again"
             )
@@ -125,12 +136,17 @@ def write(
     adapter: Path | None = None,
     language: Path | None = None,
 ) -> None:
-    """Make the checkpoint `folder` of a projector's state and the folder of a PEFT adapter.
+    """Write a checkpoint, replacing the one in `folder`; other files there are kept.
 
-    The folder of a language model is moved there: a copy may not fit.
+    The files are written to a temporary folder and renamed, spec.json last. If that is interrupted,
+    `read` finds files that do not match spec.json.
 
-    Its parts are made aside and renamed, spec.json last: a part of another age than spec.json
-    is told by `read`. Other files in the folder are left alone.
+    Args:
+        folder: The checkpoint's folder; it is created if needed.
+        spec: The specification; its `parts` are replaced by the files that are written.
+        projector: The state dict of the projector.
+        adapter: A folder with a PEFT adapter, which is copied.
+        language: A folder with a language model, which is moved because a copy may not fit.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder, prefix=".new-", ignore_cleanup_errors=True) as name:
@@ -155,9 +171,9 @@ def write(
 
 
 def _fill(folder: Path, source: Path, put: Callable[[Path, Path], object]) -> None:
-    """Make `folder` with the files of `source`, with the mode that the umask gives.
+    """Create `folder` with the files of `source` and the permissions of the umask.
 
-    A temporary folder is its owner's alone, and so would be a copy of it.
+    Only its owner can read a temporary folder, so its permissions are not copied.
     """
     folder.mkdir()
     for path in sorted(source.iterdir()):
@@ -168,7 +184,7 @@ def _fill(folder: Path, source: Path, put: Callable[[Path, Path], object]) -> No
 
 
 def _exchange(new: Path, place: Path) -> None:
-    """Put `new` in its place, or clear the place if there is none."""
+    """Move `new` to `place`; if there is no `new`, only remove what is at `place`."""
     if place.is_dir():
         place.replace(new.with_name(f"old-{place.name}"))
     else:
@@ -178,14 +194,14 @@ def _exchange(new: Path, place: Path) -> None:
 
 
 def _resolved(asset: Asset, folder: Path) -> Asset:
-    """With the path of a relative local asset seen from the checkpoint's folder."""
+    """Return the asset with a relative path made absolute, starting at the checkpoint's folder."""
     if asset.uri.startswith(("hf:", "pypi:")):
         return asset
     return dataclasses.replace(asset, uri=str(folder.resolve() / Path(asset.uri).expanduser()))
 
 
 def _is_ready(preset: str) -> bool:
-    """Whether a preset is here as a whole: weights, and a trained projector."""
+    """Return whether a preset's weights and projector are on this machine."""
     try:
         checkpoint = find(preset)
     except (InputError, MissingError):
@@ -194,7 +210,8 @@ def _is_ready(preset: str) -> bool:
     return checkpoint.sees and all(part and fetch.locate(part.weights) for part in parts)
 
 
-def user_models() -> Path:
+def get_user_models_folder() -> Path:
+    """Return the folder of the user's trained presets."""
     from platformdirs import user_data_path
 
     return user_data_path("mmtui") / "models"

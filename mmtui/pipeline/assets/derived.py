@@ -67,4 +67,4 @@ def _is_intact(target: Path) -> bool:
         pins = [Pin(**pin) for pin in json.loads((target / _MANIFEST).read_bytes())]
     except (OSError, ValueError, TypeError):
         return False
-    return bool(pins) and all(fetch.intact(target / pin.name, pin) for pin in pins)
+    return bool(pins) and all(fetch.is_intact(target / pin.name, pin) for pin in pins)

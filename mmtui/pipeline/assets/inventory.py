@@ -1,4 +1,4 @@
-"""Which models can be named here, and what of them is on this machine."""
+"""The models that `--model` accepts, and which of their files are on this machine."""
 
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,17 @@ RUNS = Path("runs")  # where mmtrain writes, seen from the working directory
 
 
 def inventory() -> list[dict[str, Any]]:
-    """The presets, and the checkpoints in the user's data directory and in `runs`.
+    """List the presets and the checkpoints in the user's data directory and in `runs`.
 
-    Of each its name, whether it sees, and for each part its URI, where it is (or None) and its
-    download in bytes; of a checkpoint that can't be read, "error" and no parts.
+    Returns:
+        An entry for each model: "name", "sees", and "parts" with the role, URI, local path (or
+        None) and download size in bytes of each; "error" if a checkpoint can't be read.
     """
     return [_entry(name) for name in (*checkpoint.PRESETS, *_folders())]
 
 
 def summary(entry: dict[str, Any]) -> str:
-    """Of an entry of the inventory, as in "sees, 186 MB to fetch"."""
+    """Summarize an entry of the inventory, as in "sees, 186 MB to fetch"."""
     if "error" in entry:
         return str(entry["error"])
     does = "sees" if entry["sees"] else "does not see"
@@ -32,10 +33,10 @@ def summary(entry: dict[str, Any]) -> str:
 def _folders() -> list[str]:
     folders = [
         folder
-        for place in (checkpoint.user_models(), RUNS)
+        for place in (checkpoint.get_user_models_folder(), RUNS)
         for folder in sorted(spec.parent for spec in place.glob(f"*/{checkpoint.SPEC}"))
     ]
-    presets = [checkpoint.user_models() / name for name in checkpoint.PRESETS]
+    presets = [checkpoint.get_user_models_folder() / name for name in checkpoint.PRESETS]
     return [str(folder) for folder in folders if folder not in presets]
 
 

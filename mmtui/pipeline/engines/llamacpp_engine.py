@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mmtui.errors import InputError, MmtuiError
-from mmtui.pipeline.assets.fetch import Report, silent
+from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import Precision
 from mmtui.pipeline.engines.engine import PictureFeatures
 from mmtui.pipeline.engines.llama_library import LlamaLibrary
@@ -19,7 +19,7 @@ from mmtui.pipeline.engines.prompt_lookup import Lookup
 from mmtui.pipeline.engines.sampling import Sampler
 from mmtui.pipeline.engines.threads import ThreadCount
 from mmtui.pipeline.gguf import conversion
-from mmtui.pipeline.gguf.layout import reader
+from mmtui.pipeline.gguf.layout import open_gguf
 from mmtui.pipeline.sequence import PREFILL_CHUNK, Position, reusable
 from mmtui.pipeline.tokenizer import Tokenizer, end_tokens, read_json
 
@@ -64,7 +64,7 @@ class LlamaLanguage:
     @property
     def bytes_per_token(self) -> int:
         """The bytes of weights that are read to decode a token."""
-        sizes = {tensor.name: int(tensor.n_bytes) for tensor in reader(self.file).tensors}
+        sizes = {tensor.name: int(tensor.n_bytes) for tensor in open_gguf(self.file).tensors}
         unread = sizes["token_embd.weight"] if "output.weight" in sizes else 0
         return sum(sizes.values()) - unread
 
@@ -76,7 +76,7 @@ def load(
     extra_buffers: bool = True,
     precision: Precision = "auto",
     adapter: Path | None = None,
-    report: Report = silent,
+    report: Report = ignore_progress,
 ) -> LlamaLanguage:
     """Load what `conversion.to_gguf` makes of the weights and a LoRA adapter.
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmtui.pipeline.assets import fetch, hashes
-from mmtui.pipeline.assets.fetch import Report, silent
+from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import Asset, EngineName, Precision
 from mmtui.pipeline.engines import probe
 from mmtui.pipeline.engines.engine import Engine
@@ -21,7 +21,7 @@ def load_engine(
     precision: Precision = "auto",
     adapter: Path | None = None,
     prompt_lookup: bool = True,
-    report: Report = silent,
+    report: Report = ignore_progress,
 ) -> Engine:
     """Load a language model into an engine.
 
@@ -56,7 +56,7 @@ def load_llama_language(
     *,
     precision: Precision = "auto",
     adapter: Path | None = None,
-    report: Report = silent,
+    report: Report = ignore_progress,
 ) -> "LlamaLanguage":
     """Load a language model with the llama.cpp that works best on this machine.
 
@@ -83,7 +83,7 @@ def prepare_weights(
     *,
     precision: Precision = "auto",
     adapter: Path | None = None,
-    report: Report = silent,
+    report: Report = ignore_progress,
 ) -> Path:
     """Convert weights, if necessary, to what the engine loads.
 
@@ -95,14 +95,14 @@ def prepare_weights(
     """
     if engine == "llamacpp":
         return conversion.to_gguf(weights, adapter, precision, report).model
-    if (source := conversion.gguf_in(weights)) is None:
+    if (source := conversion.find_gguf(weights)) is None:
         return weights
     from mmtui.pipeline.gguf import to_huggingface
 
     return to_huggingface.convert(source, hashes.get(source), report)
 
 
-def fetch_for_torch(asset: Asset, report: Report = silent) -> Path:
+def fetch_for_torch(asset: Asset, report: Report = ignore_progress) -> Path:
     """Fetch a language model, and convert it if it is a GGUF.
 
     Returns:

@@ -115,8 +115,8 @@ def _key(package: Package) -> str:
     """Hash what the outcome depends on: the build of llama.cpp, and the processor's features."""
     files = find_files(package)
     stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    version = machine.installed(package)
-    facts = (package, version, stats, platform.machine(), machine.processor_flags())
+    version = machine.get_version(package)
+    facts = (package, version, stats, platform.machine(), machine.get_processor_flags())
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 

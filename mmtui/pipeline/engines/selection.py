@@ -27,7 +27,7 @@ def select_engine(weights: Path, adapter: Path | None) -> Selection:
         weights: The language model, a GGUF or a folder in Hugging Face's layout.
         adapter: Folder of its LoRA adapter.
     """
-    if conversion.refusal(weights, adapter) is not None:
+    if conversion.get_unsupported_reason(weights, adapter) is not None:
         return Selection("torch")
     if preferred_engine() == "torch":
         return Selection("torch", _CRASH_NOTE if prefers_llamacpp() else None)

@@ -15,7 +15,7 @@ from torch import nn
 from mmtui.compat.transformers_hooks import import_transformers, quantize_linear_layers
 from mmtui.errors import InputError, MissingError, MmtuiError
 from mmtui.files import read_json
-from mmtui.pipeline.assets.fetch import Report, silent
+from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import Precision
 from mmtui.pipeline.gguf import lora
 from mmtui.pipeline.tokenizer import ChatTokenizer, end_tokens
@@ -86,7 +86,7 @@ def load(
     precision: Precision = "auto",
     adapter: Path | None = None,
     device: torch.device | None = None,
-    report: Report = silent,
+    report: Report = ignore_progress,
 ) -> TorchLanguage:
     """Load a Hugging Face directory with safetensors weights, and a PEFT adapter over it.
 
@@ -289,7 +289,7 @@ def _merge(model: Any, adapter: Path) -> Any:
     from safetensors.torch import load_file
 
     try:
-        factor = lora.scale(adapter)
+        factor = lora.read_scale(adapter)
         tensors = load_file(adapter / lora.WEIGHTS)
         odd = []
         pairs = []

@@ -1,4 +1,4 @@
-"""Weights in another form, made once and kept in the cache, whole or not at all."""
+"""Conversion of a language model to GGUF, cached until its files change."""
 
 import shutil
 from dataclasses import dataclass
@@ -12,25 +12,25 @@ from mmtui.pipeline.assets.spec import Precision
 from mmtui.pipeline.gguf import layout, lora, vocabulary, writer
 from mmtui.pipeline.gguf.writer import Quantization
 
-REVISION = 2  # of what is made here; a change makes everyone convert anew
+REVISION = 2  # of the conversion; increase it to convert all cached models again
 # What a precision of spec.json is in a GGUF. 8 bits are as good as 16, and faster on a CPU.
 QUANTIZATIONS: dict[Precision, Quantization] = {
     "auto": "q8_0", "fp32": "f32", "bf16": "bf16", "fp16": "f16", "nf4": "q4_0",
 }  # fmt: skip
-# What a conversion takes of the disk, at the most, in sizes of weights in 16 bits.
+# Maximum disk space of a conversion, relative to the size of 16-bit weights.
 SIZES: dict[Quantization, float] = {"f32": 2.1, "bf16": 1.1, "f16": 1.1, "q8_0": 0.6, "q4_0": 0.4}
 
 
 @dataclass(frozen=True)
 class Gguf:
-    """A GGUF with its adapter in it, and the folder with its tokenizer."""
+    """A GGUF file with the adapter merged, and the folder of its tokenizer."""
 
     model: Path
     folder: Path
 
 
-def gguf_in(weights: Path) -> Path | None:
-    """The GGUF that an asset is or holds; None for one with safetensors."""
+def find_gguf(weights: Path) -> Path | None:
+    """Return the GGUF of an asset (a file or folder), or None if it has safetensors."""
     if weights.suffix == ".gguf":
         return weights
     if any(weights.glob("model*.safetensors")):
@@ -38,23 +38,24 @@ def gguf_in(weights: Path) -> Path | None:
     return next(iter(sorted(weights.glob("*.gguf"))), None)
 
 
-def refusal(weights: Path, adapter: Path | None) -> str | None:
-    """Why llama.cpp can't have these weights; None if it can."""
-    if adapter is not None and lora.scale(adapter) is None:
+def get_unsupported_reason(weights: Path, adapter: Path | None) -> str | None:
+    """Return why llama.cpp can't run these weights, or None if it can."""
+    if adapter is not None and lora.read_scale(adapter) is None:
         return "its adapter is no plain LoRA"
-    if gguf_in(weights) is not None:
+    if find_gguf(weights) is not None:
         return None
-    return layout.refusal(tokenizer.read_json(weights / "config.json"))
+    return layout.get_unsupported_reason(tokenizer.read_json(weights / "config.json"))
 
 
 def to_gguf(weights: Path, adapter: Path | None, precision: Precision, report: Report) -> Gguf:
-    """What llama.cpp loads; a GGUF without an adapter is used as it is.
+    """Convert weights to GGUF and merge the adapter; a GGUF without an adapter is used as it is.
 
-    Raises InputError for weights that `refusal` gives a reason against, or that are damaged.
+    Raises:
+        InputError: The weights are damaged, or llama.cpp can't run them.
     """
-    if reason := refusal(weights, adapter):
+    if reason := get_unsupported_reason(weights, adapter):
         raise InputError(f"llama.cpp can't run this model: {reason}", "--engine torch runs it")
-    source = gguf_in(weights)
+    source = find_gguf(weights)
     if source is not None and adapter is None:
         return Gguf(source, _tokenizer(source))
     quantization = QUANTIZATIONS[precision]
@@ -72,10 +73,10 @@ def to_gguf(weights: Path, adapter: Path | None, precision: Precision, report: R
 
     def write(work: Path) -> None:
         if source is not None and adapter is not None:
-            writer.from_gguf(source, work / "model.gguf", quantization, adapter, report)
+            writer.merge_adapter(source, work / "model.gguf", quantization, adapter, report)
             copy_tokenizer(_tokenizer(source), work)
         else:
-            writer.from_folder(weights, work / "model.gguf", quantization, adapter, report)
+            writer.convert_folder(weights, work / "model.gguf", quantization, adapter, report)
             copy_tokenizer(weights, work)
 
     quarters = 4 if source is not None else 1  # it may hold 4 bits a weight
@@ -84,19 +85,20 @@ def to_gguf(weights: Path, adapter: Path | None, precision: Precision, report: R
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:
+    """Copy the files of a tokenizer from one folder to another."""
     for name in tokenizer.FILES:
         if (source / name).exists():
             shutil.copyfile(source / name, target / name)
 
 
 def _tokenizer(source: Path) -> Path:
-    """The folder with the tokenizer of a GGUF: beside it, or written from what it holds."""
+    """Return the folder of a GGUF's tokenizer; write it from the GGUF's metadata if needed."""
     if (source.parent / "tokenizer.json").exists():
         return source.parent
 
     def write(work: Path) -> None:
-        facts = layout.Facts(layout.reader(source))
-        vocabulary.restore(facts.values, work)
+        metadata = layout.Metadata(layout.open_gguf(source))
+        vocabulary.restore_tokenizer(metadata.values, work)
 
     return ensure_folder(
         f"{source.stem}-{hash_files([source])}-tokenizer-{REVISION}", 10_000_000, write

@@ -1,4 +1,4 @@
-"""How the models that llama.cpp calls `llama` and `phi2` lie in a GGUF, and elsewhere."""
+"""Names and layouts of the tensors of `llama` and `phi2` models in GGUF and in transformers."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -41,10 +41,11 @@ _ENDS = {
 }
 
 
-def modules(architecture: str, tensor: str) -> tuple[str, ...]:
-    """transformers' modules that a tensor `NAME.weight` or `NAME.bias` of a GGUF is made of.
+def get_modules(architecture: str, tensor: str) -> tuple[str, ...]:
+    """Return the transformers modules that a tensor of a GGUF combines.
 
-    Raises InputError for a tensor that such a model does not have.
+    Raises:
+        InputError: The architecture has no such tensor.
     """
     stem = tensor.rpartition(".")[0]
     try:
@@ -57,8 +58,8 @@ def modules(architecture: str, tensor: str) -> tuple[str, ...]:
         raise InputError(f"a GGUF of {architecture} has no tensor {tensor}") from error
 
 
-def refusal(config: Mapping[str, Any]) -> str | None:
-    """Why a Hugging Face config is none that we can turn into a GGUF; None if it is."""
+def get_unsupported_reason(config: Mapping[str, Any]) -> str | None:
+    """Return why a model with this config can't be converted to GGUF, or None if it can."""
     kind = config.get("model_type")
     if kind not in ARCHITECTURES:
         return f"it is of the kind {kind}; llama and phi are known"
@@ -72,10 +73,11 @@ def refusal(config: Mapping[str, Any]) -> str | None:
     return None
 
 
-def parts(config: Mapping[str, Any], stored: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """For each tensor of the GGUF, the names of those in the directory that it is made of.
+def map_tensors(config: Mapping[str, Any], stored: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Map each tensor of the GGUF to the transformers tensors that it combines.
 
-    Raises InputError for a name that fits no rule.
+    Raises:
+        InputError: A tensor has no place in a GGUF.
     """
     architecture, names = ARCHITECTURES[config["model_type"]], set(stored)
     blocks = [f"blk.{n}.{part}" for n in range(int(config["num_hidden_layers"])) for part in
@@ -83,7 +85,9 @@ def parts(config: Mapping[str, Any], stored: Iterable[str]) -> dict[str, tuple[s
     made: dict[str, tuple[str, ...]] = {}
     for stem in [*_ENDS[architecture], *blocks]:
         for leaf in ("weight", "bias"):
-            sources = tuple(f"{name}.{leaf}" for name in modules(architecture, f"{stem}.{leaf}"))
+            sources = tuple(
+                f"{name}.{leaf}" for name in get_modules(architecture, f"{stem}.{leaf}")
+            )
             if names.issuperset(sources):
                 made[f"{stem}.{leaf}"] = sources
     unknown = names.difference(*made.values())
@@ -97,7 +101,7 @@ def parts(config: Mapping[str, Any], stored: Iterable[str]) -> dict[str, tuple[s
 
 
 def heads_to_gguf(config: Mapping[str, Any], name: str, values: np.ndarray) -> np.ndarray:
-    """A weight or bias of Llama's queries and keys as llama.cpp has it, others as they are."""
+    """Interleave the rows of Llama's query and key tensors; return other tensors unchanged."""
     if config["model_type"] != "llama":
         return values
     heads = int(config["num_attention_heads"])
@@ -105,23 +109,23 @@ def heads_to_gguf(config: Mapping[str, Any], name: str, values: np.ndarray) -> n
         heads = int(config.get("num_key_value_heads") or heads)
     elif ".q_proj." not in name:
         return values
-    return interleaved(values, heads)
+    return interleave_heads(values, heads)
 
 
-def interleaved(values: np.ndarray, heads: int) -> np.ndarray:
-    """transformers has the halves of rotary pairs one after the other, llama.cpp in turns."""
+def interleave_heads(values: np.ndarray, heads: int) -> np.ndarray:
+    """Reorder the rows of each head from two halves (transformers) to pairs (llama.cpp RoPE)."""
     halves = values.reshape(heads, 2, len(values) // heads // 2, *values.shape[1:])
     return halves.swapaxes(1, 2).reshape(values.shape)
 
 
-def separated(values: np.ndarray, heads: int) -> np.ndarray:
-    """The inverse of `interleaved`."""
+def separate_heads(values: np.ndarray, heads: int) -> np.ndarray:
+    """The inverse of `interleave_heads`."""
     pairs = values.reshape(heads, len(values) // heads // 2, 2, *values.shape[1:])
     return pairs.swapaxes(1, 2).reshape(values.shape)
 
 
-def describe(writer: Any, config: Mapping[str, Any], quantization: str) -> None:
-    """Write a config's numbers. transformers' defaults hold where it is silent."""
+def write_metadata(writer: Any, config: Mapping[str, Any], quantization: str) -> None:
+    """Write the hyperparameters of a config, with the defaults of transformers."""
     hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
     head = int(config.get("head_dim") or hidden // heads)
     writer.add_file_type(FILE_TYPES[quantization])
@@ -143,8 +147,12 @@ def describe(writer: Any, config: Mapping[str, Any], quantization: str) -> None:
         writer.add_layer_norm_eps(float(config.get("layer_norm_eps", 1e-5)))
 
 
-def reader(source: Path) -> Any:
-    """gguf's reader of a file. Raises InputError if it is none."""
+def open_gguf(source: Path) -> Any:
+    """Open a GGUF file with gguf's reader.
+
+    Raises:
+        InputError: The file is not a readable GGUF.
+    """
     from gguf import GGUFReader
 
     try:
@@ -153,8 +161,8 @@ def reader(source: Path) -> Any:
         raise InputError(f"{source} is not a readable GGUF: {error}") from error
 
 
-class Facts:
-    """What a GGUF of one of our architectures says of itself."""
+class Metadata:
+    """The metadata of a GGUF of a supported architecture."""
 
     def __init__(self, reader: Any) -> None:
         self.values = {name: field.contents() for name, field in reader.fields.items()}
@@ -166,7 +174,7 @@ class Facts:
         return self.values[f"{self.architecture}.{key}"]
 
     def heads(self, tensor: str) -> int | None:
-        """The heads of a tensor whose rows are interleaved; None for others."""
+        """Return the number of heads of an interleaved tensor, or None for other tensors."""
         if self.architecture != "llama":
             return None
         if ".attn_q." in tensor:
@@ -174,7 +182,7 @@ class Facts:
         return int(self["attention.head_count_kv"]) if ".attn_k." in tensor else None
 
     def rows(self, names: tuple[str, ...], total: int) -> list[int]:
-        """How many of the `total` rows of a tensor belong to each module that it is made of."""
+        """Return how many of the `total` rows of a tensor belong to each of its modules."""
         if len(names) == 1:
             return [total]
         heads, shared = int(self["attention.head_count"]), int(self["attention.head_count_kv"])

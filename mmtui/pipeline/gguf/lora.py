@@ -1,4 +1,4 @@
-"""What of PEFT's LoRA adapters we add to weights ourselves, without PEFT or torch."""
+"""Plain LoRA adapters of PEFT (arXiv:2106.09685) as NumPy arrays, without PEFT or torch."""
 
 from pathlib import Path
 
@@ -15,12 +15,13 @@ _ODD = (
 SETTINGS, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
-def scale(folder: Path) -> float | None:
-    """What the product of an adapter's two matrices is multiplied by; None if it is no plain LoRA.
+def read_scale(folder: Path) -> float | None:
+    """Read the scaling factor of an adapter, lora_alpha / r, or None if it is no plain LoRA.
 
-    Raises InputError for one that is damaged.
+    Raises:
+        InputError: The adapter is damaged.
     """
-    settings, names = read_json(folder / SETTINGS), tensors.names(folder / WEIGHTS)
+    settings, names = read_json(folder / SETTINGS), tensors.list_names(folder / WEIGHTS)
     low = sorted(name.replace(".lora_A.", ".lora_B.") for name in names if ".lora_A." in name)
     high = sorted(name for name in names if ".lora_B." in name)
     if low != high or 2 * len(low) != len(names):
@@ -34,13 +35,13 @@ def scale(folder: Path) -> float | None:
 
 
 class Lora:
-    """A plain LoRA's deltas. Raises InputError for one that is damaged or not plain."""
+    """The weight changes of a plain LoRA adapter."""
 
     def __init__(self, folder: Path) -> None:
-        found = scale(folder)
+        found = read_scale(folder)
         if found is None:
             raise InputError(f"the adapter in {folder} is no plain LoRA")
-        stored = tensors.stored(folder / WEIGHTS)
+        stored = tensors.open_tensors(folder / WEIGHTS)
         self._low, self._high = (
             {
                 name.removeprefix("base_model.model.").split(f".{kind}.")[0]: tensor
@@ -56,7 +57,11 @@ class Lora:
         return set(self._low)
 
     def delta(self, module: str, shape: tuple[int, ...]) -> np.ndarray:
-        """What is added to the weight (out, in) of a module, in fp32."""
+        """Compute the change of a module's weight, (out, in) in fp32.
+
+        Raises:
+            InputError: The adapter does not fit a weight of this shape.
+        """
         low, high = self._low[module].read(), self._high[module].read()
         if (high.shape[0], low.shape[-1]) != shape or high.shape[-1] != low.shape[0]:
             raise InputError(f"the adapter in {self._folder} does not fit: {module} is {shape}")

@@ -12,22 +12,26 @@ _TYPES = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredTensor:
     """A tensor in a file."""
 
     shape: tuple[int, ...]
     _tensor: Any  # gguf.utility.LocalTensor
 
     def read(self) -> np.ndarray:
-        """In fp32."""
+        """Return the tensor in fp32."""
         values: np.ndarray = self._tensor.mmap_bytes().view(_TYPES[self._tensor.dtype])
         if self._tensor.dtype == "BF16":
             values = (values.astype(np.uint32) << 16).view(np.float32)
         return values.astype(np.float32).reshape(self.shape)
 
 
-def names(path: Path) -> list[str]:
-    """Of the tensors in a file, sooner than `stored`. Raises InputError if it is damaged."""
+def list_names(path: Path) -> list[str]:
+    """List the names of the tensors in a file; faster than `open_tensors`.
+
+    Raises:
+        InputError: The file is damaged.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -37,8 +41,12 @@ def names(path: Path) -> list[str]:
         raise InputError(f"{path} is damaged: {error}", "fetch it again") from error
 
 
-def stored(path: Path) -> dict[str, Stored]:
-    """The tensors of a file, by name. Raises InputError if it is damaged."""
+def open_tensors(path: Path) -> dict[str, StoredTensor]:
+    """Return the tensors of a file by name, without reading their values yet.
+
+    Raises:
+        InputError: The file is damaged.
+    """
     from gguf.utility import SafetensorsLocal
 
     try:
@@ -50,4 +58,4 @@ def stored(path: Path) -> dict[str, Stored]:
                 raise ValueError(f"{name} has no {size} bytes")
     except (OSError, ValueError, LookupError, TypeError, OverflowError, MemoryError) as error:
         raise InputError(f"{path} is damaged: {error}", "fetch it again") from error
-    return {name: Stored(tuple(tensor.shape), tensor) for name, tensor in found.items()}
+    return {name: StoredTensor(tuple(tensor.shape), tensor) for name, tensor in found.items()}

@@ -15,13 +15,19 @@ from mmtui.pipeline.assets.fetch import Report
 from mmtui.pipeline.gguf import conversion, layout, vocabulary
 from mmtui.pipeline.tokenizer import FILES
 
-REVISION = 1  # of this conversion; a change here makes everyone convert anew
+REVISION = 1  # of the conversion; increase it to convert all cached models again
 
 
-def convert(source: Path, digest: str, report: Report = fetch.silent) -> Path:
-    """The cached bf16 conversion of `source`, whose SHA-256 is `digest`.
+def convert(source: Path, digest: str, report: Report = fetch.ignore_progress) -> Path:
+    """Convert a GGUF to a bf16 Hugging Face folder in the cache, unless it is there already.
 
-    Raises InputError if the file is not a GGUF that we understand.
+    Args:
+        source: The GGUF.
+        digest: Its SHA-256.
+        report: Receives the progress.
+
+    Raises:
+        InputError: The file is not a GGUF of a supported model.
     """
     beside = [file for name in FILES if (file := source.parent / name).exists()]
     name = f"{source.stem}-{digest[:12]}-{REVISION}"
@@ -35,21 +41,21 @@ def _write(source: Path, folder: Path, report: Report) -> None:
     import torch
     from gguf.quants import dequantize
 
-    reader = layout.reader(source)
-    facts = layout.Facts(reader)
+    reader = layout.open_gguf(source)
+    metadata = layout.Metadata(reader)
     own = (source.parent / "config.json").exists()  # beside one that mmtrain has written
-    if not own and facts.values.get("tokenizer.ggml.pre") != "smollm":
+    if not own and metadata.values.get("tokenizer.ggml.pre") != "smollm":
         raise InputError(f"{source} is not a GGUF of the SmolLM2 family")
     total = sum(int(tensor.n_bytes) for tensor in reader.tensors)
     done, weights = 0, {}
     for tensor in reader.tensors:
         report("unpacking the language model (once)", done, total)
         array = dequantize(tensor.data, tensor.tensor_type)
-        if (heads := facts.heads(tensor.name)) is not None:
-            array = layout.separated(array, heads)
-        names = layout.modules(facts.architecture, tensor.name)
+        if (heads := metadata.heads(tensor.name)) is not None:
+            array = layout.separate_heads(array, heads)
+        names = layout.get_modules(metadata.architecture, tensor.name)
         leaf = tensor.name.rpartition(".")[2]
-        sizes = facts.rows(names, len(array))
+        sizes = metadata.rows(names, len(array))
         for name, part in zip(names, torch.split(torch.from_numpy(array), sizes), strict=True):
             weights[f"{name}.{leaf}"] = part.to(torch.bfloat16).contiguous()
         done += int(tensor.n_bytes)
@@ -57,29 +63,29 @@ def _write(source: Path, folder: Path, report: Report) -> None:
     if own:
         conversion.copy_tokenizer(source.parent, folder)
     else:
-        config = json.dumps(_config(facts.values, "lm_head.weight" in weights))
+        config = json.dumps(_config(metadata.values, "lm_head.weight" in weights))
         (folder / "config.json").write_text(config)
-        vocabulary.restore(facts.values, folder)
+        vocabulary.restore_tokenizer(metadata.values, folder)
     report("unpacking the language model (once)", total, total)
 
 
-def _config(facts: dict[str, Any], untied: bool) -> dict[str, Any]:
+def _config(metadata: dict[str, Any], untied: bool) -> dict[str, Any]:
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "dtype": "bfloat16",
         "hidden_act": "silu",
-        "vocab_size": len(facts["tokenizer.ggml.tokens"]),
-        "hidden_size": facts["llama.embedding_length"],
-        "intermediate_size": facts["llama.feed_forward_length"],
-        "num_hidden_layers": facts["llama.block_count"],
-        "num_attention_heads": facts["llama.attention.head_count"],
-        "num_key_value_heads": facts["llama.attention.head_count_kv"],
-        "max_position_embeddings": facts["llama.context_length"],
-        "rms_norm_eps": facts["llama.attention.layer_norm_rms_epsilon"],
-        "rope_theta": facts["llama.rope.freq_base"],
+        "vocab_size": len(metadata["tokenizer.ggml.tokens"]),
+        "hidden_size": metadata["llama.embedding_length"],
+        "intermediate_size": metadata["llama.feed_forward_length"],
+        "num_hidden_layers": metadata["llama.block_count"],
+        "num_attention_heads": metadata["llama.attention.head_count"],
+        "num_key_value_heads": metadata["llama.attention.head_count_kv"],
+        "max_position_embeddings": metadata["llama.context_length"],
+        "rms_norm_eps": metadata["llama.attention.layer_norm_rms_epsilon"],
+        "rope_theta": metadata["llama.rope.freq_base"],
         "tie_word_embeddings": not untied,
-        "bos_token_id": facts["tokenizer.ggml.bos_token_id"],
-        "eos_token_id": facts["tokenizer.ggml.eos_token_id"],
-        "pad_token_id": facts["tokenizer.ggml.padding_token_id"],
+        "bos_token_id": metadata["tokenizer.ggml.bos_token_id"],
+        "eos_token_id": metadata["tokenizer.ggml.eos_token_id"],
+        "pad_token_id": metadata["tokenizer.ggml.padding_token_id"],
     }

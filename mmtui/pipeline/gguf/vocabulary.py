@@ -12,7 +12,7 @@ _LLAMA_3 = r"\p{N}{1,3}"  # in the pattern that splits text; Qwen splits single 
 _QWEN_2 = r"|\p{N}|"
 
 
-def describe(writer: Any, folder: Path, size: int) -> None:
+def write_tokenizer(writer: Any, folder: Path, size: int) -> None:
     """Write the tokenizer in `folder` for a model of `size` embeddings.
 
     llama.cpp knows ways to split text by name. A tokenizer of another kind is left out: mmtui
@@ -66,7 +66,7 @@ def _pre_tokenizer(stored: dict[str, Any]) -> str | None:
     return None
 
 
-def restore(facts: dict[str, Any], folder: Path) -> None:
+def restore_tokenizer(metadata: dict[str, Any], folder: Path) -> None:
     """Write the tokenizer of a GGUF of the SmolLM2 family as a Hugging Face directory has it.
 
     Byte-level BPE; llama.cpp's pre-tokenizer `smollm` splits digits, then as GPT-2 does.
@@ -74,10 +74,10 @@ def restore(facts: dict[str, Any], folder: Path) -> None:
     from tokenizers import AddedToken, decoders, models, pre_tokenizers
     from tokenizers import Tokenizer as Core
 
-    if facts.get("tokenizer.ggml.pre") != "smollm":
+    if metadata.get("tokenizer.ggml.pre") != "smollm":
         raise InputError("only the tokenizer of the SmolLM2 family is read from a GGUF")
-    tokens = facts["tokenizer.ggml.tokens"]
-    merges = [tuple(pair.split(" ")) for pair in facts["tokenizer.ggml.merges"]]
+    tokens = metadata["tokenizer.ggml.tokens"]
+    merges = [tuple(pair.split(" ")) for pair in metadata["tokenizer.ggml.merges"]]
     vocabulary = {token: index for index, token in enumerate(tokens)}
     tokenizer = Core(models.BPE(vocabulary, merges, fuse_unk=False))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -87,7 +87,7 @@ def restore(facts: dict[str, Any], folder: Path) -> None:
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    kinds = facts["tokenizer.ggml.token_type"]
+    kinds = metadata["tokenizer.ggml.token_type"]
     tokenizer.add_special_tokens(
         [
             AddedToken(token, special=True, normalized=False)
@@ -98,10 +98,10 @@ def restore(facts: dict[str, Any], folder: Path) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": tokens[facts["tokenizer.ggml.bos_token_id"]],
-        "eos_token": tokens[facts["tokenizer.ggml.eos_token_id"]],
-        "pad_token": tokens[facts["tokenizer.ggml.padding_token_id"]],
-        "chat_template": facts["tokenizer.chat_template"],
+        "bos_token": tokens[metadata["tokenizer.ggml.bos_token_id"]],
+        "eos_token": tokens[metadata["tokenizer.ggml.eos_token_id"]],
+        "pad_token": tokens[metadata["tokenizer.ggml.padding_token_id"]],
+        "chat_template": metadata["tokenizer.chat_template"],
         "clean_up_tokenization_spaces": False,
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))

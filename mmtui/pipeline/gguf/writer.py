@@ -1,4 +1,4 @@
-"""GGUF files for llama.cpp: of a Hugging Face directory, or of another GGUF, with an adapter.
+"""Writing of GGUF files from a Hugging Face folder or another GGUF, with an adapter merged.
 
 The layout is that of llama.cpp's `convert_hf_to_gguf.py`, for its architectures `llama` and
 `phi2`. Tensors are made one at a time: a model need not fit into memory.
@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mmtui.errors import InputError
-from mmtui.pipeline.assets.fetch import Report, silent
+from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.gguf import layout, tensors, vocabulary
 from mmtui.pipeline.gguf.lora import Lora
 from mmtui.pipeline.tokenizer import read_json
@@ -32,22 +32,26 @@ class _Tensor:
     make: Callable[[], np.ndarray]
 
 
-def from_folder(
+def convert_folder(
     source: Path,
     target: Path,
     quantization: Quantization,
     adapter: Path | None = None,
-    report: Report = silent,
+    report: Report = ignore_progress,
 ) -> None:
-    """Raises InputError for a model that `layout.refusal` gives a reason against."""
+    """Convert the language model in a Hugging Face folder.
+
+    Raises:
+        InputError: The model is not supported or damaged, or the adapter does not fit.
+    """
     config = read_json(source / "config.json")
-    if reason := layout.refusal(config):
+    if reason := layout.get_unsupported_reason(config):
         raise InputError(f"the language model in {source} can't be a GGUF: {reason}")
-    read: dict[str, tensors.Stored] = {}
+    read: dict[str, tensors.StoredTensor] = {}
     for shard in sorted(source.glob("model*.safetensors")):
-        read |= tensors.stored(shard)
+        read |= tensors.open_tensors(shard)
     lora = _lora(adapter, {name.removesuffix(".weight") for name in read})
-    parts = layout.parts(config, read)  # each stored tensor, and what it is made of
+    parts = layout.map_tensors(config, read)  # each stored tensor, and what it is made of
 
     def weight(names: tuple[str, ...]) -> np.ndarray:
         made = [layout.heads_to_gguf(config, name, adapted(name)) for name in names]
@@ -68,20 +72,27 @@ def from_folder(
     _write_folder(source, target, quantization, made, report)
 
 
-def of_chance(
+def write_random(
     source: Path,
     target: Path,
     quantization: Quantization,
     draw: Callable[[str, tuple[int, ...]], np.ndarray],
     shapes: Mapping[str, tuple[int, ...]],
-    report: Report = silent,
+    report: Report = ignore_progress,
 ) -> None:
-    """As `from_folder`, of weights that `draw` gives: one block of each kind is quantized, and
-    repeated. `shapes` are those of the tensors in a directory with weights.
+    """Write a GGUF with random weights: one block of each tensor is quantized and repeated.
+
+    Args:
+        source: The Hugging Face folder with config and tokenizer.
+        target: The file to write.
+        quantization: The type of the weights.
+        draw: Returns random values for a tensor's name and shape.
+        shapes: The shapes of the transformers tensors by name.
+        report: Receives the progress.
     """
     config = read_json(source / "config.json")
     made = []
-    for stored, names in layout.parts(config, shapes).items():
+    for stored, names in layout.map_tensors(config, shapes).items():
         shape = (sum(shapes[name][0] for name in names), *shapes[names[0]][1:])
         kind = _kind(stored, shape, quantization)
         pattern = _quantized(partial(draw, stored), (min(shape[0], 64), *shape[1:]), kind)
@@ -103,25 +114,25 @@ def _write_folder(
 ) -> None:
     config = read_json(source / "config.json")
     writer = _writer(target, layout.ARCHITECTURES[config["model_type"]])
-    layout.describe(writer, config, quantization)
-    vocabulary.describe(writer, source, int(config["vocab_size"]))
+    layout.write_metadata(writer, config, quantization)
+    vocabulary.write_tokenizer(writer, source, int(config["vocab_size"]))
     _store(writer, made, report)
 
 
-def from_gguf(
+def merge_adapter(
     source: Path,
     target: Path,
     quantization: Quantization,
     adapter: Path,
-    report: Report = silent,
+    report: Report = ignore_progress,
 ) -> None:
-    """The GGUF `source` with an adapter added; what it changes is quantized anew."""
+    """Merge an adapter into a GGUF; only the tensors that it changes are quantized again."""
     from gguf import GGUFValueType
     from gguf.quants import dequantize
 
-    reader = layout.reader(source)
-    facts = layout.Facts(reader)
-    modules = {t.name: layout.modules(facts.architecture, t.name) for t in reader.tensors}
+    reader = layout.open_gguf(source)
+    metadata = layout.Metadata(reader)
+    modules = {t.name: layout.get_modules(metadata.architecture, t.name) for t in reader.tensors}
     lora = _lora(adapter, {name for names in modules.values() for name in names})
     assert lora is not None
     made = []
@@ -133,8 +144,8 @@ def from_gguf(
 
         def merged(names: tuple[str, ...], tensor: Any = tensor) -> np.ndarray:
             values = np.array(dequantize(tensor.data, tensor.tensor_type))  # F32 is the file's own
-            heads = facts.heads(tensor.name)
-            ends = np.cumsum(facts.rows(names, len(values)))[:-1]
+            heads = metadata.heads(tensor.name)
+            ends = np.cumsum(metadata.rows(names, len(values)))[:-1]
             for name, rows in zip(names, np.split(values, ends), strict=True):
                 if name in lora.modules:
                     delta = lora.delta(name, rows.shape)
@@ -146,7 +157,7 @@ def from_gguf(
             kind = _kind(tensor.name, shape, quantization)
             make = _quantized(merged, modules[tensor.name], kind)
         made.append(_Tensor(tensor.name, shape, kind, make))
-    writer = _writer(target, facts.architecture)
+    writer = _writer(target, metadata.architecture)
     for key, field in reader.fields.items():
         if not key.startswith("GGUF.") and key not in ("general.architecture", "general.file_type"):
             is_array = field.types[0] == GGUFValueType.ARRAY
@@ -157,7 +168,7 @@ def from_gguf(
 
 
 def _in_place(delta: np.ndarray, heads: int | None) -> np.ndarray:
-    return delta if heads is None else layout.interleaved(delta, heads)
+    return delta if heads is None else layout.interleave_heads(delta, heads)
 
 
 def _lora(adapter: Path | None, modules: set[str]) -> Lora | None:
@@ -170,7 +181,7 @@ def _lora(adapter: Path | None, modules: set[str]) -> Lora | None:
 
 
 def _kind(name: str, shape: tuple[int, ...], quantization: Quantization) -> Any:
-    """Vectors stay in fp32, as llama.cpp wants it; the ends of the model in at least 8 bits."""
+    """Return a tensor's type: fp32 for vectors, at least 8 bits for embeddings and output."""
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
     if len(shape) == 1:

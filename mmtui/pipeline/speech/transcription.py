@@ -76,7 +76,7 @@ class SpeechModel:
         from faster_whisper.vad import get_speech_timestamps
 
         seconds = len(clip) / RATE
-        changing = voice.movement(clip)
+        changing = voice.detect_change(clip)
         if changing == "none" or not get_speech_timestamps(clip):
             return Transcript("", self._language, seconds)
         segments, info = self._model.transcribe(

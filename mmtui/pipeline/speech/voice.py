@@ -22,8 +22,8 @@ _LOUD_DB = 25.0  # below the loudest frame; quieter ones are not compared
 _FRAME, _HOP = RATE * 32 // 1000, RATE * 16 // 1000
 
 
-def movement(clip: Clip) -> Literal["none", "loudness", "spectrum"]:
-    """What changes in a sound.
+def detect_change(clip: Clip) -> Literal["none", "loudness", "spectrum"]:
+    """Detect what changes in a sound.
 
     Returns:
         "spectrum" for words and noise; "loudness" where a constant sound comes and goes like
@@ -40,14 +40,14 @@ def movement(clip: Clip) -> Literal["none", "loudness", "spectrum"]:
 
 
 def _likeness(frames: NDArray[np.float64]) -> float:
-    """The length of the mean of the frames' spectra, each of length 1."""
+    """Return the norm of the mean of the frames' normalized spectra, 0 to 1."""
     spectra = np.abs(np.fft.rfft(frames, axis=1))
     spectra /= np.linalg.norm(spectra, axis=1, keepdims=True) + 1e-12
     return float(np.linalg.norm(spectra.mean(axis=0)))
 
 
 def _dips(levels: NDArray[np.float64]) -> int:
-    """How often the level falls by 10 dB and rises again by as much."""
+    """Count how often the level falls by 10 dB and rises again by as much."""
     count, falls = 0, False
     peak = trough = levels[0]
     for level in levels:

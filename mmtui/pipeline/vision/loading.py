@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from mmtui.pipeline.assets import fetch
-from mmtui.pipeline.assets.fetch import Report, silent
+from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import VisionSpec
 from mmtui.pipeline.vision.encoder import VisionEncoder
 
@@ -15,7 +15,7 @@ def load_encoder(
     hidden_size: int,
     *,
     device: str = "cpu",
-    report: Report = silent,
+    report: Report = ignore_progress,
 ) -> VisionEncoder:
     """Fetch and load what encodes pictures.
 

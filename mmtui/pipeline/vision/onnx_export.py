@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmtui.errors import MmtuiError
 from mmtui.pipeline.assets.derived import ensure_folder, hash_files
-from mmtui.pipeline.assets.fetch import Report, silent
+from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import VisionSpec
 
 MODEL, CLASSIFIER, CLASSES = "vision.onnx", "classifier.safetensors", "classes.json"
@@ -25,7 +25,7 @@ def export(
     weights: Path,
     projector_weights: Path,
     hidden_size: int,
-    report: Report = silent,
+    report: Report = ignore_progress,
 ) -> Path:
     """Return a cached folder with the tower, the projector and the classifier.
 

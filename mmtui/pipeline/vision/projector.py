@@ -14,11 +14,11 @@ Kind = Literal["linear", "mlp"]
 Projector = nn.Linear | nn.Sequential
 
 
-def make(kind: Kind, width: int, hidden: int) -> Projector:
-    """`linear` as in the original LLaVA (arXiv:2304.08485), or `mlp`: two layers and GELU.
+def build(kind: Kind, width: int, hidden: int) -> Projector:
+    """Build a linear projector, as in LLaVA (arXiv:2304.08485), or an MLP of two layers with GELU.
 
-    The inner layer of the MLP is twice as wide as the language model, so that it can begin as
-    any linear map: GELU(x) - GELU(-x) = x.
+    The inner layer of the MLP is twice as wide as the language model, so that it can be initialized
+    as any linear map: GELU(x) - GELU(-x) = x.
     """
     if kind == "linear":
         return nn.Linear(width, hidden)
@@ -26,16 +26,17 @@ def make(kind: Kind, width: int, hidden: int) -> Projector:
 
 
 def load(path: Path, width: int, hidden: int) -> Projector:
-    """An fp32 projector in eval mode, of the kind that the file holds.
+    """Load a projector in fp32 and eval mode; its kind is detected from the tensors.
 
-    Raises InputError if the file is damaged or does not fit between tower and model.
+    Raises:
+        InputError: The file is damaged, or its shapes don't match `width` and `hidden`.
     """
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is damaged: {error}") from error
     with torch.device("meta"):
-        projector = make("linear" if "weight" in state else "mlp", width, hidden)
+        projector = build("linear" if "weight" in state else "mlp", width, hidden)
     expected = {name: tuple(tensor.shape) for name, tensor in projector.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if found != expected:

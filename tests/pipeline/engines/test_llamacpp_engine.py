@@ -14,7 +14,7 @@ from conversations import NEW, encode_conversations, random_features
 from safetensors.torch import save_file
 
 from mmtui.errors import InputError
-from mmtui.pipeline.assets.fetch import silent
+from mmtui.pipeline.assets.fetch import ignore_progress
 from mmtui.pipeline.assistant import Assistant, Reply
 from mmtui.pipeline.engines import llamacpp_engine, prompt_lookup, torch_language
 from mmtui.pipeline.engines.llama_library import LlamaLibrary, find_packages, load_library
@@ -185,9 +185,9 @@ def test_adapters_are_merged_as_torch_merges_them(folder, tmp_path, cache, libra
         )
         assert taken(LlamaEngine(model), sequence, {}) == taken(TorchEngine(expected), sequence, {})
         assert taken(LlamaEngine(model), sequence, {}) != plain
-    one = conversion.to_gguf(folder, adapter, "fp32", silent)
+    one = conversion.to_gguf(folder, adapter, "fp32", ignore_progress)
     lora(folder, adapter, seed=2)
-    assert conversion.to_gguf(folder, adapter, "fp32", silent).model != one.model
+    assert conversion.to_gguf(folder, adapter, "fp32", ignore_progress).model != one.model
 
 
 def lora(folder: Path, place: Path, seed: int) -> Path:
@@ -220,21 +220,22 @@ def test_quantized_weights_are_near(folder, torch_model, precision, library):
 
 def test_what_is_corrected_beside_the_weights_is_converted_anew(folder, tmp_path, cache):
     own = shutil.copytree(folder, tmp_path / "own")
-    first = conversion.to_gguf(own, None, "auto", silent)
+    first = conversion.to_gguf(own, None, "auto", ignore_progress)
     (own / "chat_template.jinja").write_text("{{ messages }}")
-    second = conversion.to_gguf(own, None, "auto", silent)
+    second = conversion.to_gguf(own, None, "auto", ignore_progress)
     assert second.model != first.model
     assert (second.folder / "chat_template.jinja").read_text() == "{{ messages }}"
 
 
 def test_a_conversion_that_nobody_used_for_long_is_removed(folder, tmp_path, cache):
     first, second = (
-        conversion.to_gguf(folder, None, precision, silent) for precision in ("auto", "fp32")
+        conversion.to_gguf(folder, None, precision, ignore_progress)
+        for precision in ("auto", "fp32")
     )
     for found in (first, second):
         os.utime(found.folder / "manifest.json", (0, 0))
-    conversion.to_gguf(folder, None, "auto", silent)  # used again
-    conversion.to_gguf(folder, None, "fp16", silent)
+    conversion.to_gguf(folder, None, "auto", ignore_progress)  # used again
+    conversion.to_gguf(folder, None, "fp16", ignore_progress)
     assert first.model.exists() and not second.folder.exists()
 
 
@@ -242,7 +243,7 @@ def test_a_merged_gguf_is_of_the_precision_that_is_asked_for(folder, tmp_path, c
     adapter = lora(folder, tmp_path / "adapter", seed=1)
     own = tmp_path / "own"
     own.mkdir()
-    shutil.copy(conversion.to_gguf(folder, None, "fp32", silent).model, own / "model.gguf")
+    shutil.copy(conversion.to_gguf(folder, None, "fp32", ignore_progress).model, own / "model.gguf")
     conversion.copy_tokenizer(folder, own)
     expected = llamacpp_engine.load(folder, library, precision="fp32", adapter=adapter)
     merged = llamacpp_engine.load(own, library, precision="fp32", adapter=adapter)
@@ -259,7 +260,7 @@ def test_models_that_llama_cpp_can_t_have_are_told(folder, tmp_path, cache, libr
     (other / "config.json").write_text(json.dumps(config | {"model_type": "mamba"}))
     with pytest.raises(InputError, match="of the kind mamba"):
         llamacpp_engine.load(other, library)
-    assert conversion.refusal(other, None)
+    assert conversion.get_unsupported_reason(other, None)
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + bytes(1000))
     shutil.copy(folder / "tokenizer.json", tmp_path)

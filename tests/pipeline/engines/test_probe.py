@@ -120,7 +120,7 @@ def test_another_build_or_processor_is_tried_out_again(stand_in, tmp_path, monke
     probe.find_outcome("llama-cpp-python")
     os.utime(tmp_path / "stand-in" / "llama_cpp" / "__init__.py", (1, 1))
     probe.find_outcome("llama-cpp-python")
-    monkeypatch.setattr("mmtui.machine.processor_flags", lambda: "fpu amx_tile")
+    monkeypatch.setattr("mmtui.machine.get_processor_flags", lambda: "fpu amx_tile")
     probe.find_outcome("llama-cpp-python")
     assert len(json.loads(probe.path().read_text())) == 3
 

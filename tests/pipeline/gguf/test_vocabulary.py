@@ -41,7 +41,7 @@ def describe(
     tokenizer.add_tokens([AddedToken("<tool>", special=False)])
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>").save_pretrained(folder)
     writer = RecordingWriter()
-    vocabulary.describe(writer, folder, size)
+    vocabulary.write_tokenizer(writer, folder, size)
     return writer.written
 
 
@@ -93,5 +93,5 @@ def test_tokens_without_an_embedding_are_left_out(tmp_path):
 
 def test_the_tokenizer_of_another_family_is_not_read_from_a_gguf(tmp_path):
     with pytest.raises(InputError, match="SmolLM2"):
-        vocabulary.restore({"tokenizer.ggml.pre": "llama-bpe"}, tmp_path)
+        vocabulary.restore_tokenizer({"tokenizer.ggml.pre": "llama-bpe"}, tmp_path)
     assert not list(tmp_path.iterdir())

@@ -26,7 +26,7 @@ def save_projector(path: Path, kind: str, width: int, hidden: int) -> Path:
     from mmtui.pipeline.vision import projector
 
     torch.manual_seed(0)
-    save_file(projector.make(kind, width, hidden).state_dict(), path)
+    save_file(projector.build(kind, width, hidden).state_dict(), path)
     return path
 
 
