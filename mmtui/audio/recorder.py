@@ -1,4 +1,4 @@
-"""The port to a microphone, and the one that goes through a process with the device."""
+"""Microphone and speaker interfaces, and implementations in a subprocess with PortAudio."""
 
 import json
 import subprocess
@@ -14,36 +14,36 @@ if TYPE_CHECKING:
     from mmtui.pipeline.speech.sound import Clip
 
 LIMIT_S = 15.0
-PATIENCE_S = 2.0  # how long a device may take to answer; quitting waits for it
-SILENT = 1e-4  # a level that no room is below, from 0 to 1
-_BYTES = 2  # a sample
+PATIENCE_S = 2.0  # timeout of a device; quitting waits for it
+SILENT = 1e-4  # levels (0 to 1) below this mean that the microphone is muted
+_BYTES = 2  # per sample
 _LIMIT = int(LIMIT_S * RATE) * _BYTES
 _RECENT = RATE // 10 * _BYTES  # what the level is of
 
 
 class Recording(Protocol):
-    """A recording that goes on until it is finished, full or broken."""
+    """A recording in progress, until it is finished, full or failed."""
 
     @property
     def seconds(self) -> float: ...
 
     @property
     def level(self) -> float:
-        """The loudest of the last tenth of a second, from 0 to 1."""
+        """The peak level of the last 0.1 seconds, from 0 to 1."""
         ...
 
     @property
     def is_full(self) -> bool:
-        """15 s are there; no more is recorded."""
+        """Whether the limit of 15 seconds is reached."""
         ...
 
     @property
     def error(self) -> MmtuiError | None:
-        """Why it broke off, or, when it is finished, why there is nothing to hear."""
+        """Why the recording failed or is silent; None if it is neither."""
         ...
 
     def finish(self) -> "Clip":
-        """End it, and return what there is, mono at 16 kHz."""
+        """Stop recording and return the samples, mono at 16 kHz."""
         ...
 
 
@@ -57,12 +57,12 @@ class Microphone(Protocol):
         ...
 
     def record(self, device: str | None = None) -> Recording:
-        """Begin; None is the system's choice. What goes wrong is told by the recording."""
+        """Start recording; None selects the default device. The recording reports errors."""
         ...
 
 
 class SystemMicrophone:
-    """Through PortAudio, in a process of its own for each recording."""
+    """Records with PortAudio in a subprocess for each recording."""
 
     def devices(self) -> list[str]:
         with _process("list") as process:
@@ -147,10 +147,10 @@ class _ProcessRecording:
 
 
 class Playing(Protocol):
-    """A sound that is played."""
+    """A sound that is being played."""
 
     def wait(self) -> None:
-        """Until it ended or was stopped. Raises MissingError if it can't be played."""
+        """Wait until the sound ends or is stopped. Raises MissingError if it can't be played."""
         ...
 
     def stop(self) -> None: ...
@@ -158,12 +158,12 @@ class Playing(Protocol):
 
 class Speaker(Protocol):
     def __call__(self, wav: bytes) -> Playing:
-        """Begin to play a WAV file."""
+        """Start playing a WAV file."""
         ...
 
 
 def play(wav: bytes) -> Playing:
-    """Through PortAudio, in a process of its own."""
+    """Plays with PortAudio in a subprocess."""
     return _ProcessPlaying(_process("play", stdin=subprocess.PIPE), wav)
 
 
@@ -183,7 +183,7 @@ class _ProcessPlaying:
 
 
 def loudest(samples: bytes) -> float:
-    """Of mono 16-bit samples, from 0 to 1."""
+    """Return the peak level of mono 16-bit samples, from 0 to 1."""
     import numpy as np
 
     values = np.frombuffer(samples[: len(samples) // _BYTES * _BYTES], "<i2")

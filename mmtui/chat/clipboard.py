@@ -1,4 +1,4 @@
-"""The clipboard of the machine that mmtui runs on: pictures and files from it, text to it."""
+"""Access to the clipboard of this machine: read pictures and files, write text."""
 
 import io
 import os
@@ -15,8 +15,8 @@ from mmtui.chat import attachments
 from mmtui.chat.attachments import Loaded
 from mmtui.errors import InputError, MissingError
 
-PNG = ("1", "L", "LA", "P", "I;16", "RGB", "RGBA")  # what it can hold
-PATIENCE_S = 2.0  # quitting waits for it
+PNG = ("1", "L", "LA", "P", "I;16", "RGB", "RGBA")  # image modes that PNG supports
+PATIENCE_S = 2.0  # timeout; quitting waits for it
 HOW = "on Linux it takes wl-clipboard (Wayland) or xclip (X11); over SSH, attach a file by its path"
 
 
@@ -35,7 +35,7 @@ def load() -> list[Loaded]:
         except Exception as error:
             grabbed.set_exception(error)
 
-    # A daemon: a program that hangs, whose clipboard this is, must not keep the chat from ending.
+    # A daemon thread: a program that owns the clipboard and hangs must not block quitting.
     Thread(target=grab, daemon=True).start()
     try:
         found = grabbed.result(PATIENCE_S)
@@ -55,7 +55,7 @@ def load() -> list[Loaded]:
     if found is None:
         raise InputError("there is no picture in the clipboard", "copy one, or attach a file")
     stream = io.BytesIO()
-    found.save(stream, "PNG", compress_level=1)  # quickly: nobody waits for the last bytes
+    found.save(stream, "PNG", compress_level=1)  # fast; size matters less
     return [attachments.loaded_picture(stream.getvalue(), "clipboard.png", "the clipboard")]
 
 

@@ -1,4 +1,4 @@
-"""The commands: typed after a slash on every kind of screen, and pressed or picked on some."""
+"""The commands of the chat, typed after a slash or started by keys and menus."""
 
 import re
 from dataclasses import dataclass

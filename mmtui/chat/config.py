@@ -1,4 +1,4 @@
-"""What the user decides once: a TOML file, and environment variables that override it."""
+"""The settings: a TOML file, and environment variables that override it."""
 
 import difflib
 import os
@@ -145,7 +145,7 @@ class Config:
 
 
 class _Invalid(Exception):
-    """Values that can't be: where each is in the document, and what is wrong with it."""
+    """Yield the place of each invalid value in the document and its error."""
 
     def __init__(self, error: "ValidationError") -> None:
         super().__init__(error)
@@ -186,7 +186,7 @@ def _parse(text: str, file: Path) -> dict[str, Any]:
 
 
 def _line_of(key: str, text: str) -> int:
-    """The number of the line that sets a key, which TOML's reader does not tell."""
+    """Return the number of the line that sets a key, which tomllib does not report."""
     setting = re.compile(rf"""\s*\[?\s*(keys\s*\.\s*)?["']?{re.escape(key)}["']?\s*[].=]""")
     lines = text.splitlines()
     return next((at for at, line in enumerate(lines, 1) if setting.match(line)), 1)
@@ -196,7 +196,7 @@ KEYS = tuple(key.name for key in fields(Config))
 
 
 def settled(model: str, engine: EngineChoice | None = None) -> tuple[str, EngineChoice]:
-    """Which model and engine are meant: what a command left open, the settings decide."""
+    """Return the model and the engine of a command, by default those of the settings."""
     config = Config.load()
     return config.model if model == "auto" else model, engine or config.engine
 

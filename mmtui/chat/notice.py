@@ -1,4 +1,4 @@
-"""What a chat tells its user."""
+"""Notices that a chat shows to the user."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from mmtui.text import one_line
 
 @dataclass(frozen=True)
 class Notice:
-    """Something to tell the user, once."""
+    """A message that is shown to the user once."""
 
     text: str
     hint: str | None = None
@@ -15,11 +15,11 @@ class Notice:
 
     @property
     def lines(self) -> str:
-        """The text, and the hint under it; safe to show."""
+        """The text with the hint below it, safe to print."""
         return "\n".join(one_line(line) for line in (self.text, self.hint) if line)
 
     @property
     def labelled(self) -> str:
-        """As a command prints it."""
+        """Format the notice as a command prints it."""
         lines = [f"error: {self.text}" if self.is_error else self.text]
         return "\n".join(map(one_line, [*lines, *([f"hint: {self.hint}"] if self.hint else [])]))

@@ -287,7 +287,7 @@ class Plain:
             _note(f"/{known.name} {known.argument}".ljust(24) + known.help)
 
     def _follow(self) -> None:
-        """Print the answer as it is written. Ctrl-C stops it, and keeps what there is."""
+        """Print the answer as it is generated. Ctrl-C stops it and keeps the text so far."""
         answer = self._session.reply
         assert answer is not None
         shown = len(answer.text)
@@ -330,7 +330,7 @@ class Plain:
         return True
 
     def _print_thread(self) -> None:
-        """What was said before, of a conversation that goes on."""
+        """Print the earlier messages of a resumed conversation."""
         for message in self._session.conversation.thread:
             for file in message.attachments:
                 _note(f"[{file.name}, {file.detail}]")
@@ -344,7 +344,7 @@ class Plain:
             yield line
 
     def _line(self) -> str | None:
-        """In a terminal after a prompt, and edited where answers go there, too."""
+        """Read a line; in a terminal, show a prompt and allow editing."""
         if not sys.stdin.isatty():
             return self._stdin.read()
         try:

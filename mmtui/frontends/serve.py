@@ -43,7 +43,7 @@ addEventListener("load", () => document.querySelector(".xterm-helper-textarea").
 
 
 class ChatServer(Server):
-    """Gives each page that is opened a chat of its own."""
+    """A web server that starts a separate chat for each page."""
 
     def __init__(
         self, listening: socket.socket, token: str, max_chats: int, command: list[str]
@@ -138,7 +138,7 @@ class ChatServer(Server):
         return hmac.compare_digest(given.encode(errors="replace"), self._token.encode())
 
     def _is_own_name(self, host: str) -> bool:
-        """Whether a name can't have been made to mean this machine by somebody else."""
+        """Return whether a host name is safe from DNS rebinding."""
         try:
             ipaddress.ip_address(host)
         except ValueError:
@@ -193,7 +193,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _split(url: str) -> SplitResult:
-    """The parts of a URL, which are empty if it is none."""
+    """Return the parts of a URL; they are empty if it is invalid."""
     try:
         return urlsplit(url)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The chat behind a page: a process of its own, which ends when the page does."""
+"""The subprocess with the chat of a web page, which ends when the page is closed."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ DRIVER = "mmtui.frontends.tui.web_driver:ChatWebDriver"
 
 
 class ServedChat(AppService):
-    """Begins as soon as one of the places for chats is free; until then the page says so."""
+    """A chat that starts when a slot is free; until then the page shows a notice."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class ServedChat(AppService):
         full: str,
         downloads: DownloadManager,
     ) -> None:
-        """`full` is what the page says while no place is free."""
+        """Create the chat. `full` is the notice shown while no slot is free."""
         super().__init__(
             shlex.join(command), write_bytes=websocket.send_bytes, write_str=websocket.send_str,
             close=websocket.close, download_manager=downloads,  # type: ignore[arg-type]

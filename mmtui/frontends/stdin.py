@@ -1,4 +1,4 @@
-"""The lines of stdin, whatever their encoding, without waiting for them."""
+"""Non-blocking reader of the lines of stdin in any supported encoding."""
 
 import io
 import sys
@@ -42,7 +42,7 @@ class Lines:
         return line
 
     def give_back(self, line: str) -> None:
-        """Have a line read again."""
+        """Put a line back, so that it is read again."""
         self._next = Future()
         self._next.set_result(line)
 

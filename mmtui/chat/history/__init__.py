@@ -1,6 +1,4 @@
-"""Where conversations are kept: the history, its search, and what is done when it can't be
-written.
-"""
+"""Storage of conversations: database, search, and failover when a write fails."""
 
 from mmtui.chat.history.history import History, Summary
 

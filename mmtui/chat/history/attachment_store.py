@@ -1,4 +1,4 @@
-"""The files of attachments, each under the SHA-256 of its bytes."""
+"""Content-addressed storage of attachments: each file is named by its SHA-256."""
 
 import hashlib
 from collections.abc import Set
@@ -11,38 +11,51 @@ from mmtui.files import replacing
 
 
 class AttachmentStore:
-    """A folder of files that never change. Any thread may use it."""
+    """A folder of immutable files. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def add(self, data: bytes) -> str:
-        """Store bytes; returns their SHA-256. Raises OSError if they can't be written."""
+        """Store bytes and return their SHA-256.
+
+        Raises:
+            OSError: The bytes can't be written.
+        """
         sha256 = hashlib.sha256(data).hexdigest()
         path = self._path(sha256)
         if path.exists():
-            path.touch()  # wanted again: `remove_unreferenced` must not take it
+            path.touch()  # used again: `remove_unreferenced` must not delete it
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as aside:
-                aside.write_bytes(data)
+            with replacing(path) as temporary:
+                temporary.write_bytes(data)
         return sha256
 
     def path(self, attachment: Attachment) -> Path:
-        """Where an attachment is. Raises InputError if it is gone."""
+        """Return the file of an attachment.
+
+        Raises:
+            InputError: The file does not exist.
+        """
         path = self._path(attachment.sha256)
         if not path.is_file():
             raise InputError(f"{attachment.name} is no longer among the stored attachments")
         return path
 
-    def remove_unreferenced(self, named: Set[str], before: float) -> None:
-        """Delete files whose SHA-256 is not among `named`, and that are older than `before`."""
+    def remove_unreferenced(self, referenced: Set[str], before: float) -> None:
+        """Delete unreferenced files.
+
+        Args:
+            referenced: SHA-256 of the files to keep.
+            before: Keep files modified after this time, in seconds since 1970.
+        """
         for file in self._folder.glob("??/*"):
-            with suppress(FileNotFoundError):  # another instance may be at it, too
-                if file.name not in named and file.stat().st_mtime <= before:
+            with suppress(FileNotFoundError):  # another instance may delete it at the same time
+                if file.name not in referenced and file.stat().st_mtime <= before:
                     file.unlink()
 
     def _path(self, sha256: str) -> Path:
         if len(sha256) != 64 or not sha256.isalnum():
-            raise InputError("the history names an attachment that can't be")
+            raise InputError("the history has an attachment with an invalid SHA-256")
         return self._folder / sha256[:2] / sha256

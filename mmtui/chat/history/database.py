@@ -1,6 +1,6 @@
-"""The SQLite file of the history: opened, migrated and, where it is damaged, salvaged.
+"""The SQLite database of the history: opening, migration and recovery from damage.
 
-It is read where it can't be written, too.
+A database in a read-only folder can be read.
 """
 
 import errno
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class HistoryError(MmtuiError):
-    """The history can't be read or written; `reason` says why in a few words."""
+    """The history can't be read or written; `reason` is a short text for the status line."""
 
     def __init__(self, message: str, hint: str, reason: str) -> None:
         super().__init__(message, hint)
@@ -38,7 +38,7 @@ class HistoryError(MmtuiError):
 
 
 class Database:
-    """The open file. Not to be used by two threads at once.
+    """An open database. Only one thread at a time may use it.
 
     Every method raises HistoryError if the file can't be read or written.
     """
@@ -47,9 +47,9 @@ class Database:
         """Open the file in `folder`, or a database in memory if it is None.
 
         Args:
-            folder: Where the file is, or is to be.
-            notify: Called with a message and a hint when damage was found and repaired.
-            busy_s: How long to wait while another program holds the file.
+            folder: Folder of the file, which is created if it is missing.
+            notify: Called with a message and a hint after damage was repaired.
+            busy_s: How long to wait for a lock of another program, in seconds.
 
         Raises:
             HistoryError: The file can't be opened, or a newer mmtui wrote it.
@@ -57,35 +57,40 @@ class Database:
         self._folder, self._notify, self._busy_s = folder, notify, busy_s
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         self._is_salvaged = False
-        with translated_errors(folder):
+        with translate_errors(folder):
             self.is_readonly = folder is not None and not _is_writable(folder)
             self._connection = self._open()
         self._attempt(self._migrate)
 
     def close(self) -> None:
+        """Close the connection and delete the temporary copy, if any."""
         self._connection.close()
         if self._copy is not None:
             self._copy.cleanup()
 
     def read(self, query: str, values: Row = ()) -> list[Row]:
-        """All rows of a query."""
-        taken = tuple(storable(value) for value in values)
-        return self._attempt(lambda: self._connection.execute(query, taken).fetchall())
+        """Return all rows of a query."""
+        parameters = tuple(replace_surrogates(value) for value in values)
+        return self._attempt(lambda: self._connection.execute(query, parameters).fetchall())
 
     def write(self, act: Callable[[Callable[..., Any]], T]) -> T:
-        """Do `act` in a transaction; its argument runs one statement with its values.
+        """Call `act` in a transaction and return its result.
 
-        It may be called twice, where the file turns out to be damaged.
+        Args:
+            act: Called with a function that executes a statement with its values. Called again if
+                the file was damaged and repaired.
         """
         self.require_writable()
 
         def run(query: str, values: Row = ()) -> Any:
-            return self._connection.execute(query, tuple(storable(value) for value in values))
+            return self._connection.execute(
+                query, tuple(replace_surrogates(value) for value in values)
+            )
 
         return self._attempt(lambda: self._in_transaction(lambda: act(run)))
 
     def require_writable(self) -> None:
-        """Raise HistoryError where the file can be read only; that may have changed by now."""
+        """Raise HistoryError if the file is read-only; reopen it if it has become writable."""
         if not self.is_readonly:
             return
         if self._folder is None or not _is_writable(self._folder):
@@ -96,18 +101,18 @@ class Database:
             )
         self.close()
         self._copy, self.is_readonly = None, False
-        with translated_errors(self._folder):
+        with translate_errors(self._folder):
             self._connection = self._open()
         self._attempt(self._migrate)
 
-    def wait_up_to(self, seconds: float) -> None:
-        """From now on, wait that long while another program holds the file."""
+    def set_busy_timeout(self, seconds: float) -> None:
+        """Set how long to wait for a lock of another program."""
         self._busy_s = seconds
         self._connection.execute(f"PRAGMA busy_timeout = {int(1000 * seconds)}")
 
     def _attempt(self, act: Callable[[], T]) -> T:
-        """Do it; where the file is damaged, salvage that first, once."""
-        with translated_errors(self._folder):
+        """Call `act`; if the file is damaged, repair it once and call `act` again."""
+        with translate_errors(self._folder):
             try:
                 return act()
             except sqlite3.DatabaseError as error:
@@ -121,7 +126,7 @@ class Database:
         assert self._folder is not None
         self._connection.close()
         if self.is_readonly and self._copy is None:
-            self._copy_aside()
+            self._open_copy()
         try:
             saved = salvage(self._file)
         finally:
@@ -157,10 +162,10 @@ class Database:
         except sqlite3.OperationalError:
             pass
         # A write-ahead log can't be read without writing beside it, nor an old version migrated.
-        return self._copy_aside()
+        return self._open_copy()
 
-    def _copy_aside(self) -> sqlite3.Connection:
-        """Copy what can't be written here to a temporary folder, and open it there."""
+    def _open_copy(self) -> sqlite3.Connection:
+        """Copy the read-only file to a temporary folder and open the copy."""
         sources = [self._file, self._file.with_name(f"{FILE}-wal")]
         self._copy = tempfile.TemporaryDirectory(prefix="mmtui-copy-")
         for source in sources:
@@ -169,7 +174,7 @@ class Database:
         return self._connect(f"{self._file}")
 
     def _connect(self, name: str) -> sqlite3.Connection:
-        # Without a transaction of its own; the thread that closes may not be the one that opened.
+        # isolation_level None: transactions are explicit. Another thread may close the connection.
         connection = sqlite3.connect(
             name, timeout=self._busy_s, isolation_level=None, check_same_thread=False,
             uri=name.startswith("file:"),
@@ -195,7 +200,7 @@ class Database:
 
     @contextmanager
     def _lock_migration(self) -> Iterator[None]:
-        """Let one process migrate. SQLite does not wait for another that changes the mode."""
+        """Let one process migrate; SQLite does not wait for a change of the journal mode."""
         if self._folder is None:
             yield
             return
@@ -206,7 +211,7 @@ class Database:
             raise sqlite3.OperationalError("database is locked") from error
 
     def _apply_migrations(self) -> None:
-        for number in range(self._version(), VERSION):  # another instance may have been quicker
+        for number in range(self._version(), VERSION):  # another instance may have migrated it
             for statement in MIGRATIONS[number]:
                 self._connection.execute(statement)
             self._connection.execute(f"PRAGMA user_version = {number + 1}")
@@ -221,15 +226,17 @@ class Database:
             done = act()
             self._connection.execute("COMMIT")
         except BaseException:
-            if self._connection.in_transaction:  # SQLite ends some by itself, as on a full disk
+            if (
+                self._connection.in_transaction
+            ):  # SQLite rolls back some errors itself, as a full disk
                 self._connection.execute("ROLLBACK")
             raise
         return done
 
 
 @contextmanager
-def translated_errors(folder: Path | None) -> Iterator[None]:
-    """Errors of the disk and of SQLite as a HistoryError, whose hint fits the cause."""
+def translate_errors(folder: Path | None) -> Iterator[None]:
+    """Raise errors of the disk and of SQLite as HistoryError with a hint for the cause."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:
@@ -239,25 +246,25 @@ def translated_errors(folder: Path | None) -> Iterator[None]:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether the file itself is at fault: its pages, or a table that is missing."""
+    """Return whether the file is damaged: its pages are corrupt or a table is missing."""
     if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return True
     return "no such table" in str(error) or "vtable constructor failed" in str(error)
 
 
-def storable(value: Any) -> Any:
-    """SQLite takes no lone surrogates, which file names may have."""
+def replace_surrogates(value: Any) -> Any:
+    """Replace lone surrogates, which file names can contain and SQLite does not accept."""
     return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
 def _explain(error: sqlite3.Error | OSError, folder: Path | None) -> tuple[str, str]:
-    """A few words for the status line, and the cure."""
+    """Return a short text for the status line and a hint."""
     code = _code(error) if isinstance(error, sqlite3.Error) else None
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         hint = "another program holds history.sqlite, such as a backup: end it, or wait for it"
         return "locked by another program", hint
     if isinstance(error, sqlite3.Error) and is_damage(error):
-        hint = f"move {FILE}* away from there, and a new one is begun"
+        hint = f"move {FILE}* to another folder; mmtui then creates a new one"
         return "damaged history", hint
     no_space = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     if no_space or code == sqlite3.SQLITE_FULL or _is_full(folder):
@@ -267,13 +274,13 @@ def _explain(error: sqlite3.Error | OSError, folder: Path | None) -> tuple[str, 
 
 
 def _code(error: sqlite3.Error) -> int | None:
-    """SQLite's primary result code; None for an error of the module itself."""
+    """Return SQLite's primary result code; None for an error of the Python module."""
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF
 
 
 def _is_full(folder: Path | None) -> bool:
-    """SQLite tells some failures for want of space as an I/O error."""
+    """Return whether the disk is full, which SQLite can report as an I/O error."""
     try:
         return folder is not None and shutil.disk_usage(folder).free < _MIN_FREE
     except OSError:
@@ -281,9 +288,9 @@ def _is_full(folder: Path | None) -> bool:
 
 
 def _is_writable(folder: Path) -> bool:
-    """Whether the database can be, or may be begun, in a folder that may not be there yet."""
+    """Return whether the database in `folder` can be written or created."""
     if not folder.is_dir():
-        return True  # making it tells what is wrong
+        return True  # creating the folder raises the error, if any
     file = folder / FILE
     return os.access(folder, os.W_OK) and (not file.exists() or os.access(file, os.W_OK))
 

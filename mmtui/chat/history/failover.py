@@ -1,4 +1,4 @@
-"""Where a chat is written: in the history; while that fails, elsewhere, until it works again."""
+"""A history that writes to a temporary store while the real one fails, and retries later."""
 
 import os
 import shutil
@@ -15,26 +15,26 @@ from mmtui.chat.history.history import UNDO_S, History, Summary
 from mmtui.chat.notice import Notice
 from mmtui.errors import InputError, MmtuiError
 
-BUSY_TIMEOUT_S = 1.0  # how long a chat waits for another program before it writes elsewhere
-RETRY_S = 0.05  # and how long at each further try
+BUSY_TIMEOUT_S = 1.0  # how long a chat waits for a lock before it uses the spare store
+RETRY_S = 0.05  # how long each retry waits
 
 Write = Callable[[History], object]
 T = TypeVar("T")
 
 
 class MemoryHistory(History):
-    """A store without a disk, in which attachments have no place."""
+    """A store in memory, which can't store attachments."""
 
     def __init__(self) -> None:
         super().__init__(Path(os.devnull), is_in_memory=True)
 
     def _claim_drafting(self) -> bool:
-        return True  # no other instance knows of it
+        return True  # no other instance can see this store
 
 
 @dataclass(frozen=True)
 class WriteFailure:
-    """Why something is not in the history: a few words, a sentence, and the cure."""
+    """Why a write failed: a short reason, a full message and a hint."""
 
     reason: str
     message: str
@@ -42,19 +42,21 @@ class WriteFailure:
 
     @property
     def notice(self) -> Notice:
+        """The failure as a notice for the user."""
         return Notice(self.message, self.hint)
 
 
 @dataclass
-class _Pending:
+class _PendingWrite:
     key: Hashable
     write: Write
 
 
 class FailoverHistory:
-    """Writes in order, and what failed once more before what comes next. For one thread at a time.
+    """A history whose failed writes are queued and retried in order before the next write.
 
-    What is not in the history yet is in a spare store meanwhile: a temporary folder, or memory.
+    Queued writes also go to a spare store, in a temporary folder or in memory. Only one thread at
+    a time may use this class.
     """
 
     def __init__(
@@ -63,118 +65,141 @@ class FailoverHistory:
         notify: Callable[[Notice], object],
         reopen: Callable[[], History] | None = None,
     ) -> None:
-        """Begin to write.
+        """Wrap a history.
 
         Args:
             history: The store; None if it could not be opened.
-            notify: Called when a write fails, and when everything is in the history again.
-            reopen: Opens the store anew, where it could not be opened before.
+            notify: Called when a write fails, and when all queued writes have succeeded.
+            reopen: Opens the store if `history` is None.
         """
         self._history, self._notify, self._reopen = history, notify, reopen
         self._spare: History | None = None
-        self._folder: Path | None = None  # the temporary one that has the spare store
-        self._left_folders: list[Path] = []  # where pictures may still be read
+        self._folder: Path | None = None  # the temporary folder of the spare store
+        self._old_folders: list[Path] = []  # deleted on close: pictures in them may be shown
         self._copied: set[str] = set()  # ids of the conversations in the spare store
-        self._pending: list[_Pending] = []
+        self._pending: list[_PendingWrite] = []
         self.failure: WriteFailure | None = None
         if history is None or history.is_readonly:
             self.catch_up()
 
     # Writing
 
-    def write(self, write: Write, whole: Conversation | None = None, key: Hashable = None) -> None:
-        """Write, in the spare store if that fails.
+    def write(
+        self, write: Write, conversation: Conversation | None = None, key: Hashable = None
+    ) -> None:
+        """Write to the history, or to the spare store if that fails.
 
         Args:
-            write: What is to be done. It must not change afterwards.
-            whole: The conversation that it belongs to with all its messages, as they are.
-            key: Of two writes in a row with one key only the second is needed.
+            write: Function that writes; it may be called again later.
+            conversation: Snapshot of the conversation that it belongs to, with all messages.
+            key: Replaces the queued write before it if that has the same key.
         """
         if key is not None and self._pending and self._pending[-1].key == key:
-            self._pending[-1] = _Pending(key, write)
+            self._pending[-1] = _PendingWrite(key, write)
         else:
-            self._pending.append(_Pending(key, write))
+            self._pending.append(_PendingWrite(key, write))
         if not self.catch_up():
-            self._write_spare(write, whole)
+            self._write_spare(write, conversation)
 
     def catch_up(self) -> bool:
-        """Try to write what could not be written before; whether all is in the history now."""
+        """Retry the queued writes; return whether all are in the history now."""
         try:
-            history = self._opened()
+            history = self._open_history()
             while self._pending:
                 self._write_first(history)
         except MmtuiError as error:
-            self._begin_failure(error)
+            self._record_failure(error)
             return False
         if self.failure is not None:
-            self._end_failure(history)
+            self._clear_failure(history)
         return True
 
     def change(self, id: str, write: Callable[[History], T]) -> T:
-        """Change a conversation that may be another one, now. Raises MmtuiError if that fails."""
+        """Change any stored conversation at once and return the result of `write`.
+
+        Raises:
+            MmtuiError: Neither the history nor the spare store can be changed.
+        """
         if self.catch_up() and self._history is not None:
             return write(self._history)
         if id in self._copied and self._spare is not None:
-            self._pending.append(_Pending(None, write))
+            self._pending.append(_PendingWrite(None, write))
             return write(self._spare)
         assert self.failure is not None
         raise MmtuiError(self.failure.message, self.failure.hint)
 
     def add_attachment(self, data: bytes) -> str:
-        """Store the bytes of an attachment; returns their SHA-256. Raises MmtuiError."""
+        """Store the bytes of an attachment and return their SHA-256.
+
+        Raises:
+            MmtuiError: The bytes can't be stored anywhere.
+        """
         if self._history is not None:
             with suppress(MmtuiError):
                 return self._history.add_attachment(data)
-        self.catch_up()  # tells why
+        self.catch_up()  # reports the failure
         spare = self._spare_store()
         try:
             sha256 = spare.add_attachment(data)
         except MmtuiError as error:
             hint = "free some disk space"
-            raise MmtuiError("there is no place for an attachment", hint) from error
-        kept = spare.file(Attachment(sha256, "image", "", len(data)))
+            raise MmtuiError("there is no space for an attachment", hint) from error
+        spare_file = spare.file(Attachment(sha256, "image", "", len(data)))
 
         def move(history: History) -> None:
-            with suppress(FileNotFoundError):  # temporary folders are emptied by others, too
-                history.add_attachment(kept.read_bytes())
+            with suppress(FileNotFoundError):  # the system may clean temporary folders
+                history.add_attachment(spare_file.read_bytes())
 
-        self._pending.append(_Pending(None, move))
+        self._pending.append(_PendingWrite(None, move))
         self.catch_up()
         return sha256
 
-    def adopt_draft(self, taker: Conversation) -> Draft:
-        """Hand on the draft of the chat begun last; an empty one if it was sent, or may be soon."""
-        left = self._read(lambda history: history.unsent_draft())
-        if left is None:
+    def adopt_draft(self, conversation: Conversation) -> Draft:
+        """Move the unsent draft of the latest chat to `conversation` and return it.
+
+        Returns:
+            The draft; an empty one if there is none or another instance may be editing it.
+        """
+        unsent = self._read(lambda history: history.unsent_draft())
+        if unsent is None:
             return Draft()
-        id, draft = left
-        self.write(lambda history: history.save_draft(taker, draft), taker)
-        if id != taker.id:
+        id, draft = unsent
+        self.write(lambda history: history.save_draft(conversation, draft), conversation)
+        if id != conversation.id:
             self.write(lambda history: history.save_draft(Conversation(id), Draft()))
         return draft
 
     def purge(self) -> None:
-        """Delete what was deleted a day ago, unless a write has failed."""
+        """Purge conversations deleted more than a day ago, unless a write has failed."""
         if self._history is not None and self.failure is None:
-            with suppress(MmtuiError):  # another time
+            with suppress(MmtuiError):  # the next purge retries
                 self._history.purge(UNDO_S)
 
     def close(self) -> WriteFailure | None:
-        """Try a last time. What is not in the history then stays in a folder, which is told."""
+        """Retry the queued writes a last time and close the stores.
+
+        Returns:
+            The failure if some are still not in the history; its message names the folder that
+            has them, if there is one. None if all were written.
+        """
         if self._history is not None:
-            self._history.wait_up_to(BUSY_S)
+            self._history.set_busy_timeout(BUSY_S)
         is_written = self.catch_up()
         if self._history is not None:
             self._history.close(purge=is_written)
-        left = None if is_written else self._leave_spare()
-        for folder in self._left_folders:
+        failure = None if is_written else self._preserve_spare()
+        for folder in self._old_folders:
             shutil.rmtree(folder, ignore_errors=True)
-        return left
+        return failure
 
     # Reading
 
     def file(self, attachment: Attachment) -> Path:
-        """Where an attachment is. Raises InputError if it is gone. Any thread may call it."""
+        """Return the file of an attachment. Any thread may call this.
+
+        Raises:
+            InputError: The file does not exist.
+        """
         spare = self._spare
         if self._history is not None:
             try:
@@ -185,7 +210,7 @@ class FailoverHistory:
         return self._spare_store().file(attachment) if spare is None else spare.file(attachment)
 
     def search(self, text: str, limit: int = 100) -> list[Summary]:
-        """Conversations in which all words of `text` occur, what was written last first."""
+        """Return conversations that contain all words of `text`, the latest first."""
         found: dict[str, Summary] = {}
         for history in self._stores():
             for summary in history.search(text, limit):
@@ -193,11 +218,18 @@ class FailoverHistory:
         return list(found.values())[:limit]
 
     def latest(self) -> str | None:
-        """The id of the conversation that was written to last."""
+        """Return the id of the conversation that was written to last."""
         return next((id for history in self._stores() if (id := history.latest())), None)
 
     def conversation(self, id: str) -> tuple[Conversation, Draft]:
-        """The one whose id is, or begins with, `id`. Raises InputError if there is none."""
+        """Return a conversation and its draft.
+
+        Args:
+            id: The id or its first characters.
+
+        Raises:
+            InputError: No conversation or more than one matches.
+        """
         *others, last = self._stores()
         for history in others:
             with suppress(InputError):
@@ -207,15 +239,15 @@ class FailoverHistory:
         return found, last.draft(found.id)
 
     def recent_prompts(self) -> list[str]:
-        """What the user said last, the oldest first."""
+        """Return the latest messages of the user, the oldest first."""
         return self._read(lambda history: history.recent_prompts()) or []
 
     def _stores(self) -> list[History]:
-        """Those that can be read, the one with the newest first."""
+        """Return the stores to read from, the one with the newest data first."""
         return [store for store in (self._spare, self._history) if store] or [self._spare_store()]
 
     def _read(self, read: Callable[[History], T]) -> T | None:
-        """From the history; None if it can't be read, which is told."""
+        """Call `read` with the history; notify and return None if that fails."""
         if self._history is None:
             return None
         try:
@@ -224,61 +256,61 @@ class FailoverHistory:
             self._notify(_explain(error).notice)
             return None
 
-    # How
+    # Implementation
 
     def _write_first(self, history: History) -> None:
         try:
             self._pending[0].write(history)
         except MmtuiError:
-            raise  # it stays, for another time
+            raise  # it stays queued
         except Exception:
-            self._pending.pop(0)  # a bug must not hold up all that comes after it
+            self._pending.pop(0)  # a bug must not block the writes after it
             raise
         self._pending.pop(0)
 
-    def _opened(self) -> History:
+    def _open_history(self) -> History:
         if self._history is None:
             if self._reopen is None:
-                raise HistoryError("this chat has no history", "start mmtui anew", "no history")
+                raise HistoryError("this chat has no history", "restart mmtui", "no history")
             self._history = self._reopen()
         self._history.require_writable()
         return self._history
 
-    def _begin_failure(self, error: MmtuiError) -> None:
+    def _record_failure(self, error: MmtuiError) -> None:
         before, self.failure = self.failure, _explain(error)
         if before is None and self._history is not None:
-            self._history.wait_up_to(RETRY_S)
+            self._history.set_busy_timeout(RETRY_S)
         if before is None or before.reason != self.failure.reason:
             is_in_memory = isinstance(self._spare_store(), MemoryHistory)
             place = "only in memory" if is_in_memory else f"in {self._folder}"
             message = f"{error}; meanwhile this chat is kept {place}"
             self._notify(Notice(message, error.hint))
 
-    def _end_failure(self, history: History) -> None:
+    def _clear_failure(self, history: History) -> None:
         self.failure = None
-        history.wait_up_to(BUSY_TIMEOUT_S)
+        history.set_busy_timeout(BUSY_TIMEOUT_S)
         self._drop_spare()
         self._notify(Notice("everything is in the history again", is_error=False))
 
-    def _write_spare(self, write: Write, whole: Conversation | None) -> None:
+    def _write_spare(self, write: Write, conversation: Conversation | None) -> None:
         try:
-            self._copy_to_spare(whole)
+            self._copy_to_spare(conversation)
             write(self._spare_store())
         except MmtuiError:
             if isinstance(self._spare, MemoryHistory):
                 return
             self._spare, self._copied = MemoryHistory(), set()
-            self._write_spare(write, whole)
+            self._write_spare(write, conversation)
 
-    def _copy_to_spare(self, whole: Conversation | None) -> None:
-        """What was said in a conversation before must not be missing there."""
-        if whole is not None and whole.id not in self._copied:
-            for message in whole:
-                self._spare_store().save(whole, message)
-            self._copied.add(whole.id)
+    def _copy_to_spare(self, conversation: Conversation | None) -> None:
+        """Copy the earlier messages of a conversation to the spare store, once."""
+        if conversation is not None and conversation.id not in self._copied:
+            for message in conversation:
+                self._spare_store().save(conversation, message)
+            self._copied.add(conversation.id)
 
     def _spare_store(self) -> History:
-        """A store in a temporary folder; in memory where there is no place for one."""
+        """Return the spare store; create it in a temporary folder, else in memory."""
         if self._spare is None:
             try:
                 self._folder = Path(tempfile.mkdtemp(prefix="mmtui-"))
@@ -287,10 +319,10 @@ class FailoverHistory:
                 self._spare = MemoryHistory()
         return self._spare
 
-    def _leave_spare(self) -> WriteFailure | None:
+    def _preserve_spare(self) -> WriteFailure | None:
         spare, failure = self._spare_store(), self.failure
         assert failure is not None
-        if spare.latest() is None:  # nothing was said
+        if spare.latest() is None:  # it is empty
             self._drop_spare()
             return None
         self._copy_files(spare)
@@ -303,10 +335,10 @@ class FailoverHistory:
         return replace(failure, message=message, hint=hint)
 
     def _copy_files(self, spare: History) -> None:
-        """Attachments may have found their place where the messages did not."""
+        """Copy attachments that are stored in the history to the spare store."""
         if self._history is not None:
             for sha256 in spare.referenced_files():
-                with suppress(MmtuiError, OSError):  # it is there already, or nowhere
+                with suppress(MmtuiError, OSError):  # it is in the spare store already, or lost
                     spare.add_attachment(
                         self._history.file(Attachment(sha256, "image", "", 0)).read_bytes()
                     )
@@ -315,7 +347,7 @@ class FailoverHistory:
         if self._spare is not None:
             self._spare.close(purge=False)
         if self._folder is not None:
-            self._left_folders.append(self._folder)
+            self._old_folders.append(self._folder)
         self._spare, self._folder, self._copied = None, None, set()
 
 

@@ -1,7 +1,7 @@
-"""Every conversation, as it happens, in one SQLite file; attachments beside it by SHA-256.
+"""The history: all conversations in an SQLite file, and their attachments in a folder.
 
-Several instances may write at once. What was written is there after a crash of the program; a
-deleted conversation can be restored until it is purged.
+Several instances can write at the same time. Writes survive a crash of the program. A deleted
+conversation can be restored until it is purged.
 """
 
 import json
@@ -19,7 +19,7 @@ from platformdirs import user_data_path
 from mmtui.chat.conversation import Attachment, Conversation, Draft, Message
 from mmtui.chat.history import rows
 from mmtui.chat.history.attachment_store import AttachmentStore
-from mmtui.chat.history.database import BUSY_S, Database, Notify, Row, translated_errors
+from mmtui.chat.history.database import BUSY_S, Database, Notify, Row, translate_errors
 from mmtui.chat.history.salvage import DAMAGED
 from mmtui.chat.history.schema import INDEX_MESSAGES
 from mmtui.chat.history.search import make_snippet, split_terms
@@ -33,18 +33,18 @@ _NEXT_WRITE = (
     " WHERE typeof(written) = 'integer' AND written < 1 << 60)"
 )
 UNDO_S = 24 * 3600.0  # how long what was deleted can be restored
-UNSENT_S = 30 * 24 * 3600.0  # how long the draft of a chat in which nothing was said is kept
+UNSENT_S = 30 * 24 * 3600.0  # how long the draft of a chat without messages is kept
 
 Run = Callable[..., Any]  # a statement and its values
 
 
 def _ignore(*_: object) -> None:
-    """What a store has to tell, where nobody wants to know."""
+    """Ignore the notifications of a store."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A conversation in a list. `snippet` is where a search found it, "" without one."""
+    """A conversation in a list. `snippet` is the text that a search found, else empty."""
 
     id: str
     title: str
@@ -55,7 +55,7 @@ class Summary:
 
 
 class History:
-    """The store in a folder, which is read where it can't be written, too.
+    """The store of conversations in a folder. A store in a read-only folder can be read.
 
     Every method raises HistoryError, an MmtuiError, if the store can't be read or written.
     """
@@ -70,8 +70,8 @@ class History:
         """Open the store, or create it.
 
         Args:
-            folder: Where the store is; by default the user's data folder.
-            notify: Called with a message and a hint when damage was found and repaired.
+            folder: Folder of the store; by default the user's data folder.
+            notify: Called with a message and a hint after damage was repaired.
             busy_timeout_s: How long to wait while another program locks the store, in seconds.
             is_in_memory: Keep everything in memory, and write nothing to `folder`.
 
@@ -82,7 +82,7 @@ class History:
         self._notify = notify
         self._database = Database(None if is_in_memory else self.folder, notify, busy_timeout_s)
         self._attachments = AttachmentStore(self.folder / "attachments")
-        # Held by the first instance that types.
+        # Locked by the first instance that saves a draft.
         self._drafting = FileLock(self.folder / "drafting.lock", thread_local=False)
 
     @property
@@ -90,17 +90,17 @@ class History:
         return self._database.is_readonly
 
     def require_writable(self) -> None:
-        """Raise HistoryError where the store can be read only."""
+        """Raise HistoryError if the store is read-only."""
         self._database.require_writable()
 
-    def wait_up_to(self, seconds: float) -> None:
-        """From now on, wait that long while another program holds the store."""
-        self._database.wait_up_to(seconds)
+    def set_busy_timeout(self, seconds: float) -> None:
+        """Set how long to wait while another program locks the store."""
+        self._database.set_busy_timeout(seconds)
 
     def close(self, purge: bool = True) -> None:
-        """Close the store; `purge` False deletes nothing before."""
+        """Close the store; first delete old data for good if `purge` is true."""
         if purge and not self.is_readonly:
-            with suppress(MmtuiError):  # on a full disk, say: another time
+            with suppress(MmtuiError):  # as on a full disk; the next purge retries
                 self.purge(UNDO_S)
         self._drafting.release(force=True)
         self._database.close()
@@ -108,9 +108,9 @@ class History:
     # Writing
 
     def save(self, conversation: Conversation, message: Message) -> None:
-        """Write a message, new or changed, and the conversation's state.
+        """Write a new or changed message and the state of its conversation.
 
-        A title that the conversation was given in the store stays; a deletion is taken back.
+        A title in the store is not overwritten; a deleted conversation is restored.
         """
 
         def act(run: Run) -> None:
@@ -143,54 +143,52 @@ class History:
                         file.transcript,
                     ),
                 )  # fmt: skip
-            heard = " ".join(file.transcript for file in message.attachments)
+            transcripts = " ".join(file.transcript for file in message.attachments)
             run(
                 "INSERT OR REPLACE INTO words (number, text, transcript)"
                 " VALUES (?, fold(?), fold(?))",
-                (number, message.text, heard),
+                (number, message.text, transcripts),
             )
 
         self._database.write(act)
 
     def update(self, conversation: Conversation) -> None:
-        """Write the system prompt and the branch that is read."""
+        """Write the system prompt and the current branch of a conversation."""
         self._change(
             "UPDATE conversations SET system = ?, head = ? WHERE id = ?",
             (conversation.system, conversation.head, conversation.id),
         )
 
     def retract(self, conversation: Conversation, id: str, draft: Draft) -> None:
-        """Delete a message and its replies, and save it as a draft."""
+        """Delete a message with its replies and save its content as a draft."""
         self.save_draft(conversation, draft)
         self.update(conversation)
         self.rename(conversation.id, conversation.title)
         self._change("DELETE FROM messages WHERE ? IN (id, parent)", (id,))
 
     def rename(self, id: str, title: str) -> None:
+        """Change the title of a conversation."""
         self._change("UPDATE conversations SET title = ? WHERE id = ?", (title, id))
 
     def delete(self, id: str) -> None:
-        """Hide a conversation; for a day, `restore` brings it back."""
+        """Mark a conversation as deleted; `restore` brings it back until it is purged."""
         self._change("UPDATE conversations SET deleted = ? WHERE id = ?", (_now(), id))
 
     def restore(self, id: str) -> str:
-        """Bring back the deleted conversation whose id is, or begins with, `id`.
-
-        Returns:
-            The whole id.
+        """Restore the deleted conversation whose id starts with `id`, and return the full id.
 
         Raises:
-            InputError: There is none, or there are several.
+            InputError: No deleted conversation or more than one matches.
         """
-        whole: str = self._find(id, "id", deleted=True)[0]
-        self._change("UPDATE conversations SET deleted = NULL WHERE id = ?", (whole,))
-        return whole
+        full_id: str = self._find(id, "id", deleted=True)[0]
+        self._change("UPDATE conversations SET deleted = NULL WHERE id = ?", (full_id,))
+        return full_id
 
     def purge(self, older_than_s: float = 0.0) -> None:
-        """Delete for good what was deleted longer ago than that, and files that nothing names.
+        """Delete old conversations marked as deleted, and old unreferenced files, for good.
 
-        Younger files may be attached to a message that is not sent yet, in another instance.
-        Files are kept beside a damaged store: its messages may name them.
+        Newer files stay: an unsent message of another instance may refer to them. All files stay
+        beside a damaged store, whose messages may refer to them.
         """
         before = _now() - older_than_s
         self._change(
@@ -198,12 +196,13 @@ class History:
             f" OR (NOT {_HAS_MESSAGES} AND updated <= iif({_HAS_DRAFT}, ?, ?))",
             (before, before - UNSENT_S, before),
         )
-        with translated_errors(self.folder):
+        with translate_errors(self.folder):
             if any(self.folder.glob(DAMAGED)):
                 return
             self._attachments.remove_unreferenced(self.referenced_files(), before)
 
     def save_draft(self, conversation: Conversation, draft: Draft) -> None:
+        """Write the draft of a conversation."""
         self._claim_drafting()
         staged = json.dumps([vars(file) for file in draft.attachments])
         self._change(
@@ -217,21 +216,21 @@ class History:
         )  # fmt: skip
 
     def add_attachment(self, data: bytes) -> str:
-        """Store the bytes of an attachment; returns their SHA-256. Any thread may call it."""
-        with translated_errors(self.folder):
+        """Store the bytes of an attachment and return their SHA-256. Thread-safe."""
+        with translate_errors(self.folder):
             return self._attachments.add(data)
 
     # Reading
 
     def file(self, attachment: Attachment) -> Path:
-        """Where an attachment is. Raises InputError if it is gone. Any thread may call it."""
+        """Return the file of an attachment. Raises InputError if it is missing. Thread-safe."""
         return self._attachments.path(attachment)
 
     def conversation(self, id: str) -> Conversation:
-        """The conversation whose id is, or begins with, `id`.
+        """Return the conversation whose id starts with `id`.
 
         Raises:
-            InputError: There is none, or there are several.
+            InputError: No conversation or more than one matches.
         """
         row = self._find(id, "id, title, system, head")
         messages = self._database.read(
@@ -248,12 +247,14 @@ class History:
         return rows.to_conversation(row, messages, attachments)
 
     def referenced_files(self) -> set[str]:
-        """The SHA-256 of every attachment of a message or a draft."""
-        # Drafts first: what is sent meanwhile is then among the messages.
-        named: set[str] = set()
+        """Return the SHA-256 of every attachment of a message or a draft."""
+        # Drafts first: a draft that is sent meanwhile is then found among the messages.
+        referenced: set[str] = set()
         for (staged,) in self._database.read("SELECT staged FROM conversations"):
-            named.update(re.findall("[0-9a-f]{64}", rows.to_text(staged)))
-        return named | {sha for (sha,) in self._database.read("SELECT sha256 FROM attachments")}
+            referenced.update(re.findall("[0-9a-f]{64}", rows.to_text(staged)))
+        return referenced | {
+            sha for (sha,) in self._database.read("SELECT sha256 FROM attachments")
+        }
 
     def recent_prompts(self, limit: int = 100) -> list[str]:
         """Return the last messages of the user in any conversation, the oldest first."""
@@ -265,13 +266,15 @@ class History:
         return [rows.to_text(text) for (text,) in reversed(found)]
 
     def draft(self, id: str) -> Draft:
+        """Return the draft of a conversation; an empty one if there is none."""
         found = self._database.read("SELECT draft, staged FROM conversations WHERE id = ?", (id,))
         return rows.to_draft(*found[0]) if found else Draft()
 
     def unsent_draft(self) -> tuple[str, Draft] | None:
-        """The draft of the chat begun last, and that chat's id, for another chat to take over.
+        """Return the id and the draft of the latest chat if it has no messages.
 
-        None if it was sent, or may be soon: another instance is typing.
+        Returns:
+            None if the chat has messages or another instance may be editing the draft.
         """
         if not self._claim_drafting():
             return None
@@ -282,10 +285,10 @@ class History:
         return id, self.draft(id)
 
     def _claim_drafting(self) -> bool:
-        """Whether no other instance, whose unsent draft would be taken for a left one, does."""
+        """Lock the drafts for this instance; return False if another instance has the lock."""
         if self.is_readonly:
             return False
-        with translated_errors(self.folder):
+        with translate_errors(self.folder):
             try:
                 self._drafting.acquire(timeout=0)
             except Timeout:
@@ -293,7 +296,7 @@ class History:
         return True
 
     def latest(self) -> str | None:
-        """The id of the conversation that was last written to, if only a draft."""
+        """Return the id of the conversation whose message or draft was written last."""
         found = self._database.read(
             f"SELECT id FROM conversations WHERE deleted IS NULL AND ({_HAS_DRAFT} OR"
             f" {_HAS_MESSAGES}) AND typeof(id) = 'text' ORDER BY written DESC, rowid DESC LIMIT 1"
@@ -301,7 +304,7 @@ class History:
         return found[0][0] if found else None
 
     def newest(self, limit: int = 100) -> list[Summary]:
-        """The conversations that were written to last, the last one first."""
+        """Return the conversations that were written to last, the latest first."""
         found = self._database.read(
             "SELECT id, title, updated FROM conversations WHERE deleted IS NULL"
             f" AND {_HAS_MESSAGES} AND typeof(id) = 'text'"
@@ -311,10 +314,9 @@ class History:
         return [self._summarize(*row) for row in found]
 
     def search(self, text: str, limit: int = 100) -> list[Summary]:
-        """Conversations with a message, or a title, in which all words of `text` occur.
+        """Return conversations with a message or a title that contains all words of `text`.
 
-        A word may be part of another one; case and accents are ignored. The order is that of
-        `newest`.
+        Parts of words match; case and accents are ignored. The order is that of `newest`.
         """
         terms = split_terms(text)
         if not terms:
@@ -324,18 +326,18 @@ class History:
             found = self._search(terms, limit)
         return found
 
-    # How
+    # Implementation
 
     def _search(self, terms: list[str], limit: int) -> list[Summary]:
-        said = " AND ".join(["instr(w.text || ' ' || w.transcript, ?)"] * len(terms))
-        named = " AND ".join(["instr(fold(CAST(title AS BLOB)), ?)"] * len(terms))
+        in_message = " AND ".join(["instr(w.text || ' ' || w.transcript, ?)"] * len(terms))
+        in_title = " AND ".join(["instr(fold(CAST(title AS BLOB)), ?)"] * len(terms))
         found = self._database.read(
             "SELECT id, title, updated, number FROM conversations LEFT JOIN ("
             " SELECT m.conversation, max(m.number) AS number FROM words w"
-            f" JOIN messages m ON m.number = w.number WHERE {said} GROUP BY m.conversation)"
+            f" JOIN messages m ON m.number = w.number WHERE {in_message} GROUP BY m.conversation)"
             " ON conversation = id"
             f" WHERE deleted IS NULL AND {_HAS_MESSAGES} AND typeof(id) = 'text'"
-            f" AND (number IS NOT NULL OR ({named}))"
+            f" AND (number IS NOT NULL OR ({in_title}))"
             " ORDER BY written DESC, conversations.rowid DESC LIMIT ?",
             (*terms, *terms, limit),
         )
@@ -345,7 +347,7 @@ class History:
         ]
 
     def _snippet(self, number: int | None, terms: list[str]) -> str:
-        """Of the message with that number; "" for a title."""
+        """Return the text around a match in a message; empty if the title matched."""
         texts = self._database.read(
             "SELECT text FROM messages WHERE number = ?1 UNION ALL"
             " SELECT transcript FROM attachments WHERE message = ?1",
@@ -354,9 +356,9 @@ class History:
         return make_snippet(" ".join(rows.to_text(text) for (text,) in texts), terms)
 
     def _restore_index(self) -> bool:
-        """Add messages that the search index lacks, which is told; whether there were any."""
-        lacking = "SELECT 1 FROM messages WHERE number NOT IN (SELECT number FROM words) LIMIT 1"
-        if self.is_readonly or not self._database.read(lacking):
+        """Add messages missing in the search index and notify; return whether there were any."""
+        missing = "SELECT 1 FROM messages WHERE number NOT IN (SELECT number FROM words) LIMIT 1"
+        if self.is_readonly or not self._database.read(missing):
             return False
         self._database.write(lambda run: run(INDEX_MESSAGES))
         self._notify("the search index was damaged, and has been rebuilt", None)
@@ -375,7 +377,7 @@ class History:
         return Summary(id, rows.to_text(title), rows.to_time(updated), count, shas, snippet)
 
     def _find(self, id: str, columns: str, deleted: bool = False) -> Row:
-        """Those columns of the one conversation whose id is, or begins with, `id`."""
+        """Return columns of the only conversation whose id starts with `id`."""
         found = self._database.read(
             f"SELECT {columns} FROM conversations"
             " WHERE substr(id, 1, ?) = ? AND (deleted IS NOT NULL) = ? LIMIT 2",

@@ -1,13 +1,13 @@
-"""The rows of an SQLite file by its format alone, for where SQLite itself gives up.
+"""Reader of the rows of a damaged SQLite file, without SQLite.
 
-The format: https://www.sqlite.org/fileformat2.html.
+File format: https://www.sqlite.org/fileformat2.html.
 """
 
 import struct
 from collections.abc import Iterator
 from typing import Any
 
-_PAGE_SIZE = 4096  # bytes; SQLite's own choice, for a header that can't tell it
+_PAGE_SIZE = 4096  # bytes; SQLite's default, used if the header is damaged
 _FILE_HEADER = 100  # bytes, on the first page
 _LEAF = 0x0D  # the kind of a page that holds rows of a table
 _LEAF_HEADER = 8  # bytes
@@ -19,10 +19,10 @@ class _CutError(Exception):
 
 
 def read_rows(data: bytes) -> Iterator[tuple[int, list[Any]]]:
-    """The rows of all tables, in the order of the file, each with its rowid.
+    """Yield the rowid and the values of each row of all tables, in the order of the file.
 
-    Pages that are free are left out: what is on them was deleted. Of a row whose overflow is
-    damaged, the values before the damage are whole, and the one that it is in is cut.
+    Free pages are skipped: their rows were deleted. A row with a damaged overflow page keeps the
+    values before the damage; the value at the damage is cut.
 
     Args:
         data: The database file, without a write-ahead log.
@@ -48,7 +48,7 @@ class _Pages:
         self.free = self._read_free()
 
     def page(self, number: int) -> bytes:
-        """The usable bytes of a page. Raises _CutError if there is no such page."""
+        """Return the usable bytes of a page. Raises _CutError if there is no such page."""
         if not 1 <= number <= self.count:
             raise _CutError
         start = (number - 1) * self.size
@@ -83,19 +83,19 @@ def _read_leaf(pages: _Pages, number: int) -> Iterator[tuple[int, list[Any]]]:
 def _read_cell(pages: _Pages, page: bytes, at: int) -> tuple[int, list[Any]]:
     length, at = _read_varint(page, at)
     rowid, at = _read_varint(page, at)
-    most, least = pages.usable - 35, (pages.usable - 12) * 32 // 255 - 23
-    if length <= most:
+    max_local, min_local = pages.usable - 35, (pages.usable - 12) * 32 // 255 - 23
+    if length <= max_local:
         payload = page[at : at + length]
     else:
-        local = least + (length - least) % (pages.usable - 4)
-        local = local if local <= most else least
+        local = min_local + (length - min_local) % (pages.usable - 4)
+        local = local if local <= max_local else min_local
         overflow = int.from_bytes(page[at + local : at + local + 4], "big")
         payload = page[at : at + local] + _read_overflow(pages, overflow, length - local)
     return _signed(rowid), _read_record(payload)
 
 
 def _read_overflow(pages: _Pages, number: int, length: int) -> bytes:
-    """What there is of a chain of pages."""
+    """Return the bytes of a chain of overflow pages up to the first missing page."""
     parts: list[bytes] = []
     while length > 0:
         try:
@@ -109,7 +109,7 @@ def _read_overflow(pages: _Pages, number: int, length: int) -> bytes:
 
 
 def _read_record(payload: bytes) -> list[Any]:
-    """The values of a row. Raises _CutError if their types can't be read."""
+    """Return the values of a row. Raises _CutError if their types can't be read."""
     end, at = _read_varint(payload, 0)
     types = []
     while at < end:
@@ -123,7 +123,7 @@ def _read_record(payload: bytes) -> list[Any]:
 
 
 def _read_value(payload: bytes, at: int, kind: int) -> tuple[Any, int]:
-    """A value and where the next one begins."""
+    """Return a value and the offset of the next one."""
     if kind >= 12:
         end = at + (kind - 12) // 2
         data = payload[at:end]
@@ -138,7 +138,7 @@ def _read_value(payload: bytes, at: int, kind: int) -> tuple[Any, int]:
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    """A number of 1 to 9 bytes, and where the next one begins."""
+    """Return a number of 1 to 9 bytes and the offset behind it."""
     value = 0
     for count in range(9):
         if at + count >= len(data):

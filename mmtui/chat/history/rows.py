@@ -1,6 +1,6 @@
-"""What a row of the database says, whatever it holds: a damaged value costs no more than itself.
+"""Conversion of database rows to conversations, tolerant of damaged values.
 
-SQLite's columns take values of any type, and a disk or another program may have altered them.
+SQLite columns accept values of any type, and a disk or another program may have changed them.
 """
 
 import json
@@ -25,14 +25,14 @@ _YEAR_3000 = 32_503_680_000.0  # seconds since 1970
 
 
 def to_text(value: object) -> str:
-    """Text as it is, bytes decoded, "" for NULL."""
+    """Convert a value to text; decode bytes and return "" for NULL."""
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     return "" if value is None else str(value)
 
 
 def to_time(value: object) -> datetime:
-    """A time stamp in seconds since 1970; UNKNOWN_TIME if it can't be one."""
+    """Convert seconds since 1970 to a time; UNKNOWN_TIME if the value is invalid."""
     if isinstance(value, int | float) and math.isfinite(value) and 0 <= value < _YEAR_3000:
         return datetime.fromtimestamp(value, UTC)
     return UNKNOWN_TIME
@@ -42,7 +42,7 @@ def to_attachment(
     sha256: object, kind: object, name: object, size: object, detail: object = "",
     transcript: object = "",
 ) -> Attachment | None:  # fmt: skip
-    """None for a kind that there is not, or where no file is named."""
+    """Return an attachment; None if its kind or its SHA-256 is invalid."""
     if kind not in get_args(Kind) or not isinstance(sha256, str):
         return None
     return Attachment(
@@ -52,7 +52,7 @@ def to_attachment(
 
 
 def to_draft(text: object, staged: object) -> Draft:
-    """`staged` is JSON; an attachment that can't be read there can be attached again."""
+    """Return a draft; skip attachments that can't be read from the JSON in `staged`."""
     try:
         entries = json.loads(to_text(staged))
     except (ValueError, RecursionError):
@@ -71,12 +71,12 @@ def to_conversation(
     messages: Iterable[tuple[Any, ...]],
     attachments: Iterable[tuple[Any, ...]],
 ) -> Conversation:
-    """A conversation, of which every message can be reached.
+    """Return a conversation in which every message is reachable from the root.
 
     Args:
         row: id, title, system, head.
         messages: number, id, parent, role, text, state, created; parents before children.
-        attachments: The message's number, then the fields of `to_attachment`.
+        attachments: number of the message, then the fields of `to_attachment`.
     """
     files: dict[object, list[Attachment]] = {}
     for number, *fields in attachments:
@@ -102,7 +102,7 @@ def to_conversation(
 
 
 def _to_parent(parent: object, known: set[str], previous: str | None) -> str | None:
-    """The parent; the message before, where the parent is missing or comes later."""
+    """Return the parent; the previous message if the parent is missing or comes later."""
     if parent is None:
         return None
     return parent if isinstance(parent, str) and parent in known else previous
@@ -113,7 +113,7 @@ def _to_role(role: object) -> Role:
 
 
 def _to_state(state: object) -> State:
-    """An answer that was being written when the program ended was stopped there."""
+    """Return the state; "stopped" for an answer that a crash interrupted."""
     if state == "writing":
         return "stopped"
     return cast(State, state) if state in get_args(State) else "complete"

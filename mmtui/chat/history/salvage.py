@@ -1,7 +1,7 @@
-"""What can still be read of a damaged history, put into a new file.
+"""Recovery of the readable rows of a damaged database into a new file.
 
-SQLite gives up at the first damaged page that a query meets, and a damaged page near the root
-hides all below it. So the rows are taken from the pages themselves, and known by their form.
+SQLite stops at the first damaged page of a query, and a damaged page near the root of a table hides
+all pages below it. So rows are read from the pages directly and assigned to tables by their types.
 """
 
 import shutil
@@ -26,7 +26,7 @@ _ADD_CONVERSATION = (
 )
 _ADD_MESSAGE = "INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _ADD_ATTACHMENT = "INSERT OR IGNORE INTO attachments VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-# A conversation whose own row is lost is named by what was asked in it first.
+# A conversation whose row is lost gets the first message of the user as its title.
 _ADD_LOST_CONVERSATIONS = """INSERT OR IGNORE INTO conversations (id, title, system, head, updated)
     SELECT conversation, coalesce((SELECT substr(text, 1, 60) FROM messages first
         WHERE first.conversation = messages.conversation AND role = 'user' AND text != ''
@@ -40,7 +40,7 @@ _COUNT_WRITES = """UPDATE conversations SET written = max(written, coalesce(
 
 @dataclass(frozen=True)
 class Salvaged:
-    """What was read, and where the damaged file is now."""
+    """The number of recovered rows and the path of the damaged file."""
 
     messages: int
     conversations: int
@@ -48,18 +48,19 @@ class Salvaged:
 
 
 def salvage(file: Path) -> Salvaged | None:
-    """Replace a damaged database with a new one that has every row which can still be read.
+    """Replace a damaged database with a new one that has all rows that can still be read.
 
-    The damaged file is kept beside it. Other instances that have it open go on with the new one.
+    The damaged file is kept in the same folder. Other instances continue with the new database.
 
     Returns:
-        None if there is no row to be read; the file is left as it is then.
+        None if no row can be read; the file is not changed then.
 
     Raises:
-        OSError, sqlite3.Error: There is no space for the new file, say.
+        OSError: The new file can't be written.
+        sqlite3.Error: The new file can't be written or the database is locked.
     """
     with FileLock(file.with_name("salvage.lock")):
-        if _is_sound(file):  # another instance was quicker
+        if _is_sound(file):  # another instance has repaired it
             return Salvaged(*_count(file), max(file.parent.glob(DAMAGED), default=file))
         stamp = f"{datetime.now():%Y%m%d-%H%M%S-%f}"
         damaged = file.with_name(DAMAGED.replace("*", stamp))
@@ -88,7 +89,7 @@ def _is_sound(file: Path) -> bool:
 
 
 def _count(file: Path) -> tuple[int, int]:
-    """Messages and conversations."""
+    """Return the numbers of messages and conversations."""
     with closing(sqlite3.connect(file)) as database:
         tables = ("messages", "conversations")
         messages, conversations = (
@@ -99,7 +100,7 @@ def _count(file: Path) -> tuple[int, int]:
 
 
 def _copy(file: Path, copy: Path) -> None:
-    """With what is in the write-ahead log; while it is copied nobody else may write."""
+    """Copy a database and its write-ahead log while other programs can't write to it."""
     with closing(sqlite3.connect(file, isolation_level=None)) as database:
         try:
             database.execute("BEGIN IMMEDIATE")
@@ -139,19 +140,21 @@ def _fill(fresh: Path, damaged: Path) -> None:
 
 
 def _add(database: sqlite3.Connection, number: int, row: list[Any]) -> None:
-    """Put a row into the table that it has the form of; others belong to SQLite or an index."""
+    """Insert a row into the table that its types match; skip rows of SQLite and of indexes."""
     # Values after a damaged one are missing.
     match row:
         case [None, str(), str(), _, str(), text, state, created]:
-            whole = [number, *row[1:5], text or "", state or "stopped", created or 0]
-            database.execute(_ADD_MESSAGE, whole)
-        case [int(), int(), str(sha256), str(), name, size, detail, heard] if len(sha256) == 64:
-            whole = [*row[:4], name or "", size or 0, detail or "", heard or ""]
-            database.execute(_ADD_ATTACHMENT, whole)
-        case [str(), title, system, head, draft, updated, deleted, *added]:
-            staged, written = [*added, *["[]", 0][len(added) :]][:2]
-            whole = [row[0], title or "", system or "", head, draft or "", updated or 0, deleted]
-            database.execute(_ADD_CONVERSATION, [*whole, staged or "[]", written or 0])
+            values = [number, *row[1:5], text or "", state or "stopped", created or 0]
+            database.execute(_ADD_MESSAGE, values)
+        case [int(), int(), str(sha256), str(), name, size, detail, transcript] if (
+            len(sha256) == 64
+        ):
+            values = [*row[:4], name or "", size or 0, detail or "", transcript or ""]
+            database.execute(_ADD_ATTACHMENT, values)
+        case [str(), title, system, head, draft, updated, deleted, *rest]:
+            staged, written = [*rest, *["[]", 0][len(rest) :]][:2]
+            values = [row[0], title or "", system or "", head, draft or "", updated or 0, deleted]
+            database.execute(_ADD_CONVERSATION, [*values, staged or "[]", written or 0])
 
 
 def _put_in_place(fresh: Path, file: Path) -> None:
@@ -161,7 +164,7 @@ def _put_in_place(fresh: Path, file: Path) -> None:
             source.backup(target)
     except sqlite3.OperationalError:
         raise
-    except sqlite3.DatabaseError:  # its header is damaged, so that nobody can use it
+    except sqlite3.DatabaseError:  # its header is damaged: no instance can use it
         for suffix in ("-wal", "-shm"):
             file.with_name(f"{file.name}{suffix}").unlink(missing_ok=True)
         fresh.replace(file)

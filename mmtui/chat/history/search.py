@@ -1,12 +1,12 @@
-"""How text is compared in a search: without regard to case, accents and typographic variants.
+"""Text comparison of the search, which ignores case, accents and typographic variants.
 
-Words are not told apart, so that parts of words are found, and words in scripts without spaces.
+Text is not split into words, so that a search finds parts of words and scripts without spaces.
 """
 
 import re
 import unicodedata
 
-MAX_TERMS = 50  # of one search; what comes after them is not looked for
+MAX_TERMS = 50  # in one search; further terms are ignored
 SNIPPET_BEFORE, SNIPPET_LENGTH = 30, 90  # characters
 
 # Combining marks that readers leave out: accents, Hebrew and Arabic vowel signs. Those of other
@@ -40,13 +40,13 @@ def fold(value: object) -> str:
 
 
 def split_terms(query: str) -> list[str]:
-    """The folded words of a query, each of which must occur; quotation marks around one go."""
+    """Return the folded words of a query, without quotation marks around them."""
     words = (word.strip('"') or word for word in fold(query).split())
     return list(dict.fromkeys(words))[:MAX_TERMS]
 
 
 def make_snippet(text: str, terms: list[str]) -> str:
-    """The part of `text` around the first occurrence of a term, on one line."""
+    """Return the part of `text` around the first occurrence of a term, on one line."""
     text = " ".join(unicodedata.normalize("NFC", text).split())
     folded = fold(text)
     found = min((at for term in terms if (at := folded.find(term)) >= 0), default=0)
@@ -56,7 +56,7 @@ def make_snippet(text: str, terms: list[str]) -> str:
 
 
 def _unfolded_index(text: str, index: int) -> int:
-    """Where in `text` the character is that `index` counts in the folded text."""
+    """Return the index in `text` of the character at `index` of the folded text."""
     length = 0
     for at, character in enumerate(text):
         if length >= index:

@@ -1,6 +1,6 @@
-"""What a chat keeps, written and read in a thread of its own: no screen waits for a disk.
+"""The history in a background thread, so that the user interface never waits for the disk.
 
-All is done in the order in which it was asked for, so that whoever reads finds what was written.
+Operations run in the order of their calls: a read sees every write before it.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from mmtui.chat.history.history import History, Summary
 from mmtui.chat.notice import Notice
 from mmtui.errors import MmtuiError, UsageError, explain
 
-WRITTEN_S = 0.2  # how long a screen waits at most before it shows what is not stored yet
+WRITTEN_S = 0.2  # how long a screen waits for a message to be stored
 
 Found = tuple[Conversation, Draft]
 T = TypeVar("T")
 
 
 class Store:
-    """Takes copies, which the chat may go on changing. What it returns as a Future may fail."""
+    """A history in a background thread. Writes store a copy of the conversation."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Store:
         notify: Callable[[Notice], object],
         reopen: Callable[[], History] | None = None,
     ) -> None:
-        """Take the arguments of `FailoverHistory`; `notify` is called in the writing thread."""
+        """Take the arguments of `FailoverHistory`; `notify` is called in the background thread."""
         self._notify = notify
         self._thread = ThreadPoolExecutor(1, "history")
         self._history = self._thread.submit(FailoverHistory, history, notify, reopen).result()
@@ -39,28 +39,29 @@ class Store:
 
     @property
     def failure(self) -> WriteFailure | None:
-        """Why something is not in the history."""
+        """Why the latest write failed; None if all writes are in the history."""
         return self._history.failure
 
     # Writing
 
     def save(self, conversation: Conversation, message: Message) -> None:
-        """A message, new or changed, and the conversation's state."""
-        whole, outline = conversation.snapshot(), conversation.outline()
-        copy = whole[message.id]
-        self._write(whole, lambda history: history.save(outline, copy), ("message", message.id))
+        """Write a new or changed message and the state of its conversation."""
+        snapshot, outline = conversation.snapshot(), conversation.outline()
+        copy = snapshot[message.id]
+        self._write(snapshot, lambda history: history.save(outline, copy), ("message", message.id))
 
     def update(self, conversation: Conversation) -> None:
-        """The system prompt and the branch that is read."""
+        """Write the system prompt and the current branch."""
         outline = conversation.outline()
         self._write(conversation.snapshot(), lambda history: history.update(outline))
 
     def rename(self, conversation: Conversation) -> None:
-        """Its title."""
+        """Write the title of a conversation."""
         id, title = conversation.id, conversation.title
         self._write(conversation.snapshot(), lambda history: history.rename(id, title))
 
     def save_draft(self, conversation: Conversation, draft: Draft) -> None:
+        """Write the draft of a conversation."""
         outline = conversation.outline()
         self._write(
             conversation.snapshot(),
@@ -69,84 +70,92 @@ class Store:
         )
 
     def retract(self, conversation: Conversation, id: str, draft: Draft) -> None:
-        """A message and its answers become the draft that they came from."""
+        """Delete a message with its replies and save its content as a draft."""
         outline = conversation.outline()
-        whole = conversation.snapshot()
-        self._write(whole, lambda history: history.retract(outline, id, draft))
+        snapshot = conversation.snapshot()
+        self._write(snapshot, lambda history: history.retract(outline, id, draft))
 
     def add_attachment(self, data: bytes) -> str:
-        """Store the bytes of an attachment; returns their SHA-256. Waits; any thread may call it.
+        """Store the bytes of an attachment and return their SHA-256. Blocks; thread-safe.
 
-        Raises MmtuiError if there is no place for them.
+        Raises:
+            MmtuiError: The bytes can't be stored anywhere.
         """
         return self._thread.submit(self._history.add_attachment, data).result()
 
     def change(self, id: str, write: Callable[[History], T]) -> "Future[T]":
-        """Change any conversation, in the history itself."""
+        """Call `write` to change any stored conversation, such as one in the list."""
         return self._thread.submit(self._history.change, id, write)
 
-    def adopt_draft(self, taker: Conversation) -> "Future[Draft]":
-        """What was typed and not sent in the chat before, for a new one."""
-        return self._thread.submit(self._history.adopt_draft, taker.outline())
+    def adopt_draft(self, conversation: Conversation) -> "Future[Draft]":
+        """Move the unsent draft of the latest chat to `conversation` and return it."""
+        return self._thread.submit(self._history.adopt_draft, conversation.outline())
 
     def flush(self) -> "Future[None]":
-        """Is done when everything until now is written."""
+        """Return a future that is done when all writes before this call are done."""
         return self._thread.submit(lambda: None)
 
     async def wait_until_written(self) -> None:
-        """Wait until what was said would survive a crash, unless that takes long."""
+        """Wait until all messages are stored, for at most WRITTEN_S seconds."""
         if self.failure is None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.wrap_future(self.flush()), WRITTEN_S)
 
     def retry(self) -> None:
-        """Try to write what could not be written, if there is anything."""
+        """Retry the failed writes, if there are any."""
         if self.failure is not None and (self._retried is None or self._retried.done()):
             self._retried = self._thread.submit(self._history.catch_up)
 
     def purge(self) -> None:
-        """Delete for good what was deleted a day ago."""
+        """Delete conversations that were deleted more than a day ago for good."""
         self._thread.submit(self._history.purge)
 
     def close(self) -> WriteFailure | None:
-        """Write everything; what can't be written stays in a folder, which is told."""
-        left = self._thread.submit(self._history.close)
+        """Finish all writes and close the history; return why some failed, if any."""
+        closed = self._thread.submit(self._history.close)
         self._thread.shutdown()
-        return left.result()
+        return closed.result()
 
     # Reading
 
     def find(self, id: str | None = None) -> "Future[Found]":
-        """A conversation, by default the one written to last, and the draft left in it.
+        """Return a conversation, by default the latest one, and its draft.
 
-        Fails with UsageError if there is none at all, with InputError if none has that id.
+        The future raises UsageError if the history is empty, and InputError if no conversation
+        matches `id`.
         """
 
         def find() -> Found:
             found = id or self._history.latest()
             if found is None:
-                raise UsageError("there is no conversation to resume", "begin one: mmtui")
+                raise UsageError("there is no conversation to resume", "start one: mmtui")
             return self._history.conversation(found)
 
         return self._thread.submit(find)
 
     def search(self, words: str, limit: int = 100) -> "Future[list[Summary]]":
-        """Conversations in which all these words occur; all without any."""
+        """Return conversations that contain all words; all conversations if `words` is empty."""
         return self._thread.submit(self._history.search, words, limit)
 
     def recent_prompts(self) -> "Future[list[str]]":
-        """What the user said last, in any conversation, the oldest first."""
+        """Return the latest messages of the user in any conversation, the oldest first."""
         return self._thread.submit(self._history.recent_prompts)
 
     def file(self, attachment: Attachment) -> Path:
-        """Where an attachment is. Raises InputError if it is gone. Any thread may call it."""
+        """Return the file of an attachment. Thread-safe.
+
+        Raises:
+            InputError: The file does not exist.
+        """
         return self._history.file(attachment)
 
-    def _write(self, whole: Conversation, write: Write, key: object = None) -> None:
-        self._thread.submit(self._history.write, write, whole, key).add_done_callback(self._check)
+    def _write(self, snapshot: Conversation, write: Write, key: object = None) -> None:
+        self._thread.submit(self._history.write, write, snapshot, key).add_done_callback(
+            self._check
+        )
 
     def _check(self, written: "Future[None]") -> None:
-        """What fails otherwise than by the disk must not pass unseen."""
+        """Notify of errors that FailoverHistory does not handle."""
         if (error := written.exception()) is not None:
             known = explain(error) if isinstance(error, Exception) else MmtuiError(repr(error))
             self._notify(Notice(str(known), known.hint))

@@ -68,7 +68,7 @@ def flushed(chat) -> Session:
 
 def test_what_was_done_while_the_history_was_locked_is_there_afterwards(chat, cat):
     session, model = chat.session, chat.model
-    chat.history.wait_up_to(0)
+    chat.history.set_busy_timeout(0)
     session.send("One")
     model.answer(session, "Yes.")
     with locked(chat.history.folder):
@@ -123,7 +123,7 @@ def test_a_disk_that_was_full_for_a_while_costs_nothing(chat):
 
 
 def test_what_comes_back_at_the_end_only_is_whole(chat):
-    chat.history.wait_up_to(0)
+    chat.history.set_busy_timeout(0)
     with locked(chat.history.folder):
         chat.session.send("One")
         chat.model.answer(chat.session, "Yes.")
@@ -137,7 +137,7 @@ def test_what_can_t_be_written_until_the_end_stays_where_it_is_and_that_is_told(
     session = chat.session
     session.send("Before")
     chat.model.answer(session, "Yes.")
-    chat.history.wait_up_to(0)
+    chat.history.set_busy_timeout(0)
     with locked(chat.history.folder):
         session.send("Look", (session.store_attachment(attachments.load(cat)),))
         chat.model.answer(session, "A cat.")
@@ -195,7 +195,7 @@ def test_without_any_place_the_chat_goes_on_in_memory(chat, cat, nowhere):
     assert session.store.search("").result()[0].title == "Mine"
     session.resume(first)
     assert [message.text for message in session.conversation] == ["Tell me about volcanoes", "Hot."]
-    with pytest.raises(MmtuiError, match="no place for an attachment"):
+    with pytest.raises(MmtuiError, match="no space for an attachment"):
         session.store_attachment(attachments.load(cat))
     assert len(chat.notices) == 1 and "kept only in memory" in chat.notices[0]
     assert "could not be kept" in session.close().text
@@ -205,7 +205,7 @@ def test_a_temporary_folder_that_is_full_is_left_for_memory(chat, monkeypatch):
     session, folder = chat.session, chat.history.folder
     session.send("One")
     chat.model.answer(session, "Yes.")
-    chat.history.wait_up_to(0)
+    chat.history.set_busy_timeout(0)
     opened = History.__init__
 
     def nearly_full(history: History, folder: Path, **named: object) -> None:

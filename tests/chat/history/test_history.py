@@ -253,7 +253,7 @@ def test_a_store_that_can_t_be_used_is_an_error_with_its_cure(tmp_path, obstacle
 
 def test_a_lock_of_another_program_is_no_full_disk(history):
     conversation = saved(history, "one")
-    history.wait_up_to(0)
+    history.set_busy_timeout(0)
     with closing(sqlite3.connect(history.folder / "history.sqlite")) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(HistoryError, match="locked") as caught:
