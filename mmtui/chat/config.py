@@ -23,36 +23,37 @@ SAMPLING = ("temperature", "top_p", "max_tokens")
 _EXPLAINED = "`mmtui config edit` explains the settings"
 # What `mmtui config edit` begins with; the comments are the documentation of each key.
 TEMPLATE = """\
-# mmtui's settings. Lines that begin with # are the defaults.
-# An environment variable overrides each but [keys]: MMTUI_MODEL, MMTUI_THEME, ...
-# The chat takes all of them; the other commands take model and engine.
+# Settings of mmtui. Lines that begin with # show the defaults.
+# Environment variables override all but [keys]: MMTUI_MODEL, MMTUI_THEME, ...
+# The chat uses all settings; the other commands use model and engine.
 
-# Which model answers: a preset (phi2, smol), a checkpoint folder, hf:OWNER/NAME, or auto.
+# Model: a preset (phi2, smol), a checkpoint folder, hf:OWNER/NAME, or auto.
 #model = "auto"
 
-# What runs it: "torch", "llamacpp" (pip install "mmtui[llamacpp]"), or "auto": llamacpp on a CPU.
+# Library that runs the model: "torch", "llamacpp", or "auto", which is llamacpp on a CPU.
 #engine = "auto"
 
-# How the screen looks: "dark" or "light".
+# Colours of the screen: "dark" or "light".
 #theme = "dark"
 
-# 0 takes the likeliest word each time; 0.7 is lively.
+# Randomness of replies: 0 always chooses the most probable token; 0.7 gives varied replies.
 #temperature = 0.0
 
-# Of the likeliest words that together have this probability, one is drawn.
+# With a temperature above 0: sample from the most probable tokens that together have this
+# probability.
 #top_p = 0.95
 
-# The longest answer, in tokens.
+# Maximum length of a reply, in tokens.
 #max_tokens = 512
 
-# What each new conversation tells the model about its task.
+# System prompt of new conversations: instructions for the model.
 #system = ""
 
-# The microphone, by its name as `mmtui doctor` shows it; "" is the system's choice.
+# Name of the microphone, as `mmtui doctor` shows it; "" uses the system's default.
 #microphone = ""
 
-# Other keys for actions, as in "F4", "Ctrl+B" or "Shift+Enter"; several are separated by commas.
-# The help screen (F1) names the actions.
+# Keys of actions, such as "F4", "Ctrl+B" or "Shift+Enter"; separate several keys with commas.
+# The help screen (F1) lists the actions.
 #[keys]
 #record = "Ctrl+B"
 """
@@ -60,7 +61,7 @@ TEMPLATE = """\
 
 @dataclass(frozen=True)
 class Config:
-    """The keys of the file, with their defaults."""
+    """The settings, with their defaults."""
 
     model: str = "auto"
     engine: EngineChoice = "auto"
@@ -76,12 +77,10 @@ class Config:
 
     @classmethod
     def load(cls, file: Path | None = None) -> Self:
-        """Read the settings: those of the environment before those of the file.
-
-        A file that is not there, or can't be, as below `/dev/null`, says nothing.
+        """Read the settings. Environment variables override the file, which may be missing.
 
         Raises:
-            UsageError: Something can't be understood; all of it is named, with its lines.
+            UsageError: A setting is invalid. The error names all that are, with their lines.
         """
         file = file or path()
         text = _read(file)
