@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from mmtui.errors import InputError
@@ -120,3 +121,34 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} can't be read as JSON: {error.msg} at {where}") from error
     except (ValueError, RecursionError) as error:  # a number or a nesting that is too long
         raise InputError(f"{path} can't be read as JSON: {error}") from error
+
+
+@contextmanager
+def without_byte_order_marks(folder: Path) -> Iterator[Path]:
+    """Give a folder whose JSON files begin without a byte order mark, which many libraries refuse.
+
+    That is `folder` itself, or, if one of its JSON files has a mark, a temporary folder with links
+    to the other files. The temporary folder is removed when the block ends.
+
+    Raises:
+        InputError: A marked file is not text in the encoding that its mark names.
+        OSError: The folder can't be read.
+    """
+    marked = {path for path in folder.glob("*.json") if _has_byte_order_mark(path)}
+    if not marked:
+        yield folder
+        return
+    with TemporaryDirectory() as name:
+        for path in folder.iterdir():
+            copy = Path(name) / path.name
+            if path in marked:
+                copy.write_text(read_text(path), encoding="utf-8")
+            else:
+                copy.symlink_to(path.absolute())
+        yield Path(name)
+
+
+def _has_byte_order_mark(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(4)
+    return head.startswith(codecs.BOM_UTF8) or encoding_of(head) != "utf-8-sig"

@@ -1,12 +1,13 @@
 """Files that are replaced atomically, and files that are read."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from mmtui.errors import InputError
-from mmtui.files import check_destination, read_json, replacing
+from mmtui.files import check_destination, read_json, replacing, without_byte_order_marks
 
 
 def test_a_new_file_replaces_the_old_one_and_keeps_its_mode(tmp_path: Path) -> None:
@@ -63,6 +64,23 @@ def test_json_is_read_with_and_without_a_byte_order_mark(tmp_path: Path, encodin
     file = tmp_path / "spec.json"
     file.write_text('{"name": "\u00e9"}', encoding)
     assert read_json(file) == {"name": "\u00e9"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_other_libraries_get_json_without_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "config.json").write_text('{"name": "\u00e9"}', encoding)
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    with without_byte_order_marks(tmp_path) as folder:
+        assert json.loads((folder / "config.json").read_text("utf-8")) == {"name": "\u00e9"}
+        assert (folder / "model.safetensors").read_bytes() == b"weights"
+    assert not folder.exists()
+    assert (tmp_path / "model.safetensors").read_bytes() == b"weights"
+
+
+def test_a_folder_without_byte_order_marks_is_used_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with without_byte_order_marks(tmp_path) as folder:
+        assert folder == tmp_path
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from mmtrain.options import FinetuneOptions
 from mmtrain.stages import vision_language
 from mmtrain.stages.stage import Stage
 from mmtui.errors import InputError, UsageError
-from mmtui.files import read_json
+from mmtui.files import read_json, without_byte_order_marks
 from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.checkpoint import Checkpoint
 from mmtui.pipeline.assets.spec import VisionSpec
@@ -170,9 +170,8 @@ def adapt(components: Components, lora: Lora, checkpointing: bool) -> Any:
         model.gradient_checkpointing_enable(settings)
     if components.checkpoint.adapter is not None:
         try:
-            adapted: Any = PeftModel.from_pretrained(
-                model, str(components.checkpoint.adapter), is_trainable=True
-            )
+            with without_byte_order_marks(components.checkpoint.adapter) as adapter:
+                adapted: Any = PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
         except Exception as error:  # PEFT raises errors of any class
             raise InputError(f"the adapter of this checkpoint does not fit: {error}") from error
         _set_dropout(adapted, lora.dropout)

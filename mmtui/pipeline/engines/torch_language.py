@@ -14,7 +14,7 @@ from torch import nn
 
 from mmtui.compat.transformers_hooks import import_transformers, quantize_linear_layers
 from mmtui.errors import InputError, MissingError, MmtuiError
-from mmtui.files import read_json
+from mmtui.files import read_json, without_byte_order_marks
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import Precision
 from mmtui.pipeline.gguf import lora
@@ -104,7 +104,8 @@ def load(
     auto = import_transformers()
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        config = auto.AutoConfig.from_pretrained(folder, **_OFFLINE)
+        with without_byte_order_marks(folder) as readable:
+            config = auto.AutoConfig.from_pretrained(readable, **_OFFLINE)
         tokenizer = tokenizer_in(folder)
     except Exception as error:  # transformers raises nearly anything on damaged files
         raise InputError(f"{folder} holds no language model that transformers knows") from error
@@ -137,7 +138,8 @@ def load(
 
 def tokenizer_in(folder: Path) -> Any:
     """A Hugging Face directory's. transformers raises nearly anything on damaged files."""
-    return import_transformers().AutoTokenizer.from_pretrained(folder, **_OFFLINE)
+    with without_byte_order_marks(folder) as readable:
+        return import_transformers().AutoTokenizer.from_pretrained(readable, **_OFFLINE)
 
 
 # Said outright: unsaid, transformers asks a user in a terminal whether to run a model's code.
@@ -318,8 +320,9 @@ def _adapt(model: Any, adapter: Path) -> Any:
     if not weights.exists():
         raise InputError(f"{adapter} has no adapter_model.safetensors")
     try:
-        kind = PeftConfig.from_pretrained(str(adapter)).peft_type
-        adapted = PeftModel.from_pretrained(model, str(adapter))
+        with without_byte_order_marks(adapter) as readable:
+            kind = PeftConfig.from_pretrained(str(readable)).peft_type
+            adapted = PeftModel.from_pretrained(model, str(readable))
         with safe_open(weights, framework="pt") as tensors:
             stray = set(tensors.keys()) ^ get_peft_model_state_dict(adapted).keys()
     except Exception as error:  # PEFT raises nearly anything on what does not fit

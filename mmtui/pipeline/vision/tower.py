@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mmtui.errors import InputError
+from mmtui.files import without_byte_order_marks
 from mmtui.pipeline.assets.spec import VisionSpec
 from mmtui.pipeline.vision.preprocessing import preprocess
 
@@ -78,7 +79,8 @@ def _load_open_clip(weights: Path) -> nn.Module:
     if not (weights / "open_clip_model.safetensors").exists():  # open_clip would go on without
         raise InputError(f"{weights} has no open_clip_model.safetensors")
     try:
-        model: Any = open_clip.create_model(f"local-dir:{weights}", output_dict=False)
+        with without_byte_order_marks(weights) as folder:
+            model: Any = open_clip.create_model(f"local-dir:{folder}", output_dict=False)
     except Exception as error:  # a config may hold any nonsense
         raise InputError(f"{weights} holds no open_clip model: {error}") from error
     if not hasattr(model.visual, "trunk"):

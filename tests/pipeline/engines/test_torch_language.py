@@ -1,5 +1,6 @@
 """Precision, adapters, and weights that are not what they should be."""
 
+import codecs
 import json
 import shutil
 from pathlib import Path
@@ -217,3 +218,13 @@ def test_code_that_comes_with_a_model_is_not_run(copy, tmp_path):
     with pytest.raises(InputError):
         torch_language.load(copy)
     assert not ran.exists()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "nf4"])  # merged, and through PEFT
+def test_files_with_a_byte_order_mark_are_loaded(copy, adapter, precision):
+    expected = torch_language.load(copy, precision=precision, adapter=adapter)
+    for file in (*copy.glob("*.json"), *adapter.glob("*.json")):
+        file.write_bytes(codecs.BOM_UTF8 + file.read_bytes())
+    loaded = torch_language.load(copy, precision=precision, adapter=adapter)
+    assert torch.equal(logits(loaded.model), logits(expected.model))
+    assert loaded.tokenizer("a dog").input_ids == expected.tokenizer("a dog").input_ids

@@ -1,5 +1,6 @@
 """Both towers, open_clip's and timm's, in the layouts of the real weights."""
 
+import codecs
 import dataclasses
 import shutil
 import time
@@ -53,6 +54,15 @@ def test_clip_tokens_are_the_last_layer_after_ln_post_without_class_token(tiny_c
         expected = visual.ln_post(before)
     torch.testing.assert_close(features[:1], expected)
     assert not torch.allclose(features[:1], before, atol=0.1)
+
+
+def test_a_clip_config_with_a_byte_order_mark_is_read(tiny_clip, tmp_path):
+    folder = shutil.copytree(tiny_clip, tmp_path / "clip")
+    config = folder / "open_clip_config.json"
+    config.write_bytes(codecs.BOM_UTF8 + config.read_bytes())
+    spec = spec_of("open_clip", 64, 16, 128)
+    features = VisionTower(spec, folder).encode([noise()])
+    assert torch.equal(features, VisionTower(spec, tiny_clip).encode([noise()]))
 
 
 def test_the_tower_is_frozen_whatever_its_owner_does(tiny_clip):
