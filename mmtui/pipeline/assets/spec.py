@@ -15,7 +15,13 @@ EngineChoice = Literal["auto", "torch", "llamacpp"]
 
 @dataclass(frozen=True)
 class Pin:
-    """A file that must have this size in bytes and this SHA-256."""
+    """The expected content of a file; a file with other content is refused.
+
+    Attributes:
+        name: The path of the file, relative to the folder that holds it.
+        size: The size in bytes.
+        sha256: The SHA-256 in hexadecimal.
+    """
 
     name: str
     size: int
@@ -24,7 +30,7 @@ class Pin:
     def __post_init__(self) -> None:
         path = PurePath(self.name)
         if path.is_absolute() or ".." in path.parts:
-            raise ValueError(f"{self.name!r} leads out of its folder")
+            raise ValueError(f"{self.name!r} is not a path inside its folder")
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Asset:
     Attributes:
         uri: `pypi:package==version/path-in-wheel`, `hf:owner/name`, or the path of a file or
             folder, relative to the folder of spec.json.
-        pins: Files whose size and hash are checked.
+        pins: Files whose size and hash are checked; required for `pypi:`.
         only: Patterns of the files to download from a repository; empty for all.
         download: Size of the download in bytes; 0 if unknown.
     """
@@ -47,7 +53,15 @@ class Asset:
 
 @dataclass(frozen=True)
 class LanguageSpec:
-    """A causal LM: a Hugging Face directory, or a GGUF of the Llama family."""
+    """A causal language model.
+
+    Attributes:
+        weights: A folder in Hugging Face's layout with safetensors weights, or a GGUF file of the
+            Llama family.
+        precision: The number format of the weights in memory. With "auto", torch uses bf16 (fp32
+            on a GPU without bf16), or nf4 if that does not fit; llama.cpp uses 8 bits, or the
+            format that a GGUF is stored in.
+    """
 
     weights: Asset
     precision: Precision = "auto"
@@ -55,17 +69,25 @@ class LanguageSpec:
 
 @dataclass(frozen=True)
 class VisionSpec:
-    """A frozen image tower that open_clip loads.
+    """A frozen vision tower and the preprocessing of its pictures.
 
-    `architecture` is "open_clip" (the weights are a directory in open_clip's layout) or
-    timm's name of an EfficientNet (the weights are lukemelas' PyTorch port of it). Pictures
-    are resized so that the shorter side is `image_size` pixels, cropped at the centre, and
-    normalized.
-    The features are those of the last layer after its final normalization (`ln_post` of a
-    CLIP tower), without class token: `patches` vectors of `width`. Where the tower has more, its
-    grid is averaged down to `patches`, a square number: a language model is slow in proportion.
-    In a prompt, up to `names` of the classes that the tower's own classifier finds likeliest
-    are written after them (0: it has no such classifier).
+    The features are the output of the last layer after its final normalization (`ln_post` of a CLIP
+    tower), without the class token.
+
+    Attributes:
+        weights: For "open_clip", a folder in open_clip's layout; else the .pth file of an
+            EfficientNet in lukemelas' port.
+        architecture: "open_clip", or timm's name of an EfficientNet.
+        image_size: Pixels to which the shorter side of a picture is resized, and the side of the
+            square that is cropped from its centre.
+        mean: Mean of the channels R, G and B for the normalization, where pixels are 0 to 1.
+        std: Standard deviation of the channels, likewise.
+        patches: Number of vectors that represent a picture in the prompt: a square number. The grid
+            of a tower with more is average-pooled, because each takes a position of the context.
+        width: Size of each vector.
+        names: Maximum number of class names from the tower's own classifier that are written after a
+            picture in the prompt. Needs an EfficientNet with ImageNet's 1000 classes; 0 turns it
+            off.
     """
 
     weights: Asset
@@ -80,7 +102,12 @@ class VisionSpec:
 
 @dataclass(frozen=True)
 class SpeechSpec:
-    """A Whisper model in CTranslate2 form. `language` None: recognized from the sound."""
+    """A Whisper model.
+
+    Attributes:
+        weights: A folder in CTranslate2's layout.
+        language: Code of the spoken language, such as "en"; None detects it in each recording.
+    """
 
     weights: Asset
     language: str | None = None
@@ -88,14 +115,14 @@ class SpeechSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What spec.json describes.
+    """The content of spec.json, without the version of the format.
 
     Attributes:
-        name: The name of the model.
+        name: The name that the app and `ask --json` show.
         language: The language model.
         vision: The vision tower; None for a model that can't see.
         speech: The speech model; None for a model that can't transcribe.
-        parts: The trained files beside spec.json.
+        parts: The trained files beside spec.json, filled in when a checkpoint is written.
         projector_training: How to train the projector, shown when it is needed and missing; "" for
             general advice.
     """
