@@ -30,7 +30,7 @@ class Pin:
     def __post_init__(self) -> None:
         path = PurePath(self.name)
         if path.is_absolute() or ".." in path.parts:
-            raise ValueError(f"{self.name!r} is not a path inside its folder")
+            raise ValueError(f"{self.name!r} leads out of its folder")
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class VisionSpec:
         patches: Number of vectors that represent a picture in the prompt: a square number. The grid
             of a tower with more is average-pooled, because each takes a position of the context.
         width: Size of each vector.
-        names: Maximum number of class names from the tower's own classifier that are written after a
-            picture in the prompt. Needs an EfficientNet with ImageNet's 1000 classes; 0 turns it
+        names: Maximum number of class names from the tower's own classifier that are written after
+            a picture in the prompt. Needs an EfficientNet with ImageNet's 1000 classes; 0 turns it
             off.
     """
 
