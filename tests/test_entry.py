@@ -76,7 +76,7 @@ def test_a_crash_is_reported_in_one_line_and_logged_with_its_stack(waiting, log,
     assert waiting.returncode == 1
     assert error.startswith("error: mmtui crashed: ") and number.name in error
     assert hint == f"hint: {log} says where it happened"
-    assert "app.py" in log.read_text() and "in ask" in log.read_text()
+    assert "ask.py" in log.read_text() and "in ask" in log.read_text()
 
 
 def test_a_killed_worker_is_reported_as_out_of_memory(waiting):

@@ -88,7 +88,10 @@ def test_instructions_that_are_none_are_told(
 def test_a_layout_that_nobody_knows_is_told(mmtrain, tiny_model, session_cache, tmp_path):
     run = mmtrain("align", "--model", tiny_model, "--data", tmp_path, env=session_cache)
     refused(
-        run, 4, f"{tmp_path} holds no data that mmtrain knows", "it takes annotations/captions_"
+        run,
+        4,
+        f"{tmp_path} holds no data in a layout that mmtrain knows",
+        "use annotations/captions_",
     )
     run = mmtrain("align", "--model", tiny_model, "--data", tmp_path / "no", env=session_cache)
     refused(run, 4, "does not exist")
