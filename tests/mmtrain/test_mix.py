@@ -216,7 +216,7 @@ def test_labels_are_things_with_their_articles():
 
 def test_nothing_to_ask_about_and_a_full_folder_are_told(mmtrain, tmp_path):
     run = mmtrain("data", "mix", "--out", tmp_path / "x")
-    assert (run.code, "name --captions or --dialogues" in run.err) == (2, True)
+    assert (run.code, "pass --captions DIR or --dialogues" in run.err) == (2, True)
     (tmp_path / "file").touch()
     run = mmtrain("data", "mix", "--captions", tmp_path, "--out", tmp_path)
     assert (run.code, "is not empty" in run.err) == (2, True)
