@@ -47,7 +47,7 @@ TINY = {"vocab_size": 320, "hidden_size": 64, "intermediate_size": 128, "num_hid
 
 # Textual's pilot checks every 20 ms whether the application is idle, after each key that a test
 # presses. Shorter steps halve the time of the tests of the interface.
-_wait.SLEEP_GRANULARITY, _wait.SLEEP_IDLE = 0.005, 0.0005
+_wait.SLEEP_GRANULARITY, _wait.SLEEP_IDLE = 0.015, 0.0015
 
 # A test that uses one of these starts a command, loads the weights of smol or trains.
 SLOW_FIXTURES = {"mmtui", "mmtrain", "smol", "train"}
