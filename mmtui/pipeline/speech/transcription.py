@@ -11,11 +11,16 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from mmtui.errors import InputError
 from mmtui.pipeline.assets.spec import SpeechSpec
 from mmtui.pipeline.speech import voice
 from mmtui.pipeline.speech.sound import RATE, Clip
 
+# Whisper reads 30 s at once. It was trained on sound that is filled up with silence; faster-whisper
+# fills up the spectrum with zeros instead, which are no silence, and more words are wrong.
+_WINDOW_S = 30
 # Whisper's probability that a segment holds no speech. Single words reach 0.71 and sentences 0.21,
 # noisy or quiet; three quarters of the noises, and all tones, exceed 0.75.
 _NO_SPEECH = 0.75
@@ -80,7 +85,7 @@ class SpeechModel:
         if changing == "none" or not get_speech_timestamps(clip):
             return Transcript("", self._language, seconds)
         segments, info = self._model.transcribe(
-            clip,
+            np.pad(clip, (0, max(0, _WINDOW_S * RATE - len(clip)))),
             language=self._language,
             beam_size=5,
             temperature=0.0,
