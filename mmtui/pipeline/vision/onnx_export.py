@@ -81,9 +81,10 @@ def _write_network(
             self.tower = VisionTower(spec, weights)
             self.projector = projector.load(projector_weights, spec.width, hidden_size)
             with torch.no_grad():
-                count = self.tower(pixels).shape[1]
-                averages = average_patches(torch.eye(count)[None], spec.patches)[0]
-            self.averages = nn.Buffer(averages)
+                features = self.tower(pixels)
+            self.tower.average(features)  # refuses what the spec does not say
+            identity = torch.eye(features.shape[1])[None]
+            self.averages = nn.Buffer(average_patches(identity, spec.patches)[0])
 
         def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
             patches = self.averages @ self.tower(pixels)[0]

@@ -37,14 +37,23 @@ class VisionTower(nn.Module):
         """RGB pictures -> (len(images), patches, width), in fp32."""
         device = next(self.visual.parameters()).device
         pixels = np.stack([preprocess(image, self.spec) for image in images])
-        features = average_patches(
-            self.forward(torch.from_numpy(pixels).to(device)), self.spec.patches
-        )
-        expected = (len(images), self.spec.patches, self.spec.width)
-        if features.shape != expected:
+        return self.average(self.forward(torch.from_numpy(pixels).to(device)))
+
+    def average(self, features: Tensor) -> Tensor:
+        """Average neighbours, if there are more patches than the spec says.
+
+        Args:
+            features: What `forward` returns.
+
+        Raises:
+            InputError: The result has another shape than (batch, patches, width) of the spec.
+        """
+        features = average_patches(features, self.spec.patches)
+        expected = (self.spec.patches, self.spec.width)
+        if features.shape[1:] != expected:
             raise InputError(
                 f"the tower gives {tuple(features.shape[1:])} patch features,"
-                f" the spec says {expected[1:]}"
+                f" the spec says {expected}"
             )
         return features
 

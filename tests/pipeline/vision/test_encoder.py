@@ -101,3 +101,13 @@ def test_torch_encodes_where_the_tower_can_t_be_exported(tiny_clip, tmp_path, ca
     encoder = load_encoder(spec, projector, 48)
     assert isinstance(encoder, TorchEncoder)
     assert encoder.encode(noise((64, 64))).features.shape == (16, 48)
+
+
+@pytest.mark.parametrize(("patches", "width"), [(5, 128), (25, 128), (16, 64)])
+def test_a_spec_that_the_tower_does_not_fit_is_refused(tiny_clip, tmp_path, cache, patches, width):
+    half = (0.5, 0.5, 0.5)
+    spec = VisionSpec(Asset(str(tiny_clip)), "open_clip", 64, half, half, patches, width)
+    projector = save_projector(tmp_path / "projector.safetensors", "linear", width, 48)
+    with pytest.raises(InputError, match=r"the tower gives \(16, 128\) patch features"):
+        load_encoder(spec, projector, 48)
+    assert not list(fetch.cache_dir().glob("converted/*"))
