@@ -96,7 +96,7 @@ def _checkpoint(
         if random_weights:
             from mmtui.bench import random_weights as random_checkpoints
 
-            runs_on = selection.preferred_engine() if engine == "auto" else engine
+            runs_on = selection.prefer_engine().engine if engine == "auto" else engine
             needed = random_checkpoints.bytes_needed(found, runs_on)
             folder = stack.enter_context(fetch.workspace("random-weights", needed))
             found = random_checkpoints.checkpoint(found, runs_on, folder, report)

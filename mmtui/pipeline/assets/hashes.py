@@ -32,7 +32,12 @@ def get(path: Path) -> str:
     Raises:
         OSError: The file can't be read.
     """
-    return get_many([path]).get(path) or compute(path)
+    stamps = {path: _stamp(path)}
+    if path in (remembered := _find(stamps)):
+        return remembered[path]
+    sha256 = compute(path)
+    _remember({path: sha256}, stamps)
+    return sha256
 
 
 def get_many(paths: Sequence[Path]) -> dict[Path, str]:

@@ -4,7 +4,6 @@ import ctypes
 from pathlib import Path
 from typing import NamedTuple
 
-from mmtui.errors import MissingError
 from mmtui.pipeline.assets.spec import EngineName
 from mmtui.pipeline.engines import probe
 from mmtui.pipeline.engines.llama_library import find_packages
@@ -29,23 +28,19 @@ def select_engine(weights: Path, adapter: Path | None) -> Selection:
     """
     if conversion.get_unsupported_reason(weights, adapter) is not None:
         return Selection("torch")
-    if preferred_engine() == "torch":
-        return Selection("torch", _CRASH_NOTE if prefers_llamacpp() else None)
-    try:
-        probe.choose_library()
-    except MissingError:  # the installation is broken, which `mmtui doctor` reports
+    return prefer_engine()
+
+
+def prefer_engine() -> Selection:
+    """Return llama.cpp on a CPU if it is installed and works, else torch."""
+    if not is_installed() or has_gpu():
         return Selection("torch")
-    return Selection("llamacpp")
-
-
-def preferred_engine() -> EngineName:
-    """Return "llamacpp" on a CPU if it is installed and does not crash, else "torch"."""
-    return "llamacpp" if prefers_llamacpp() and probe.choose_package() is not None else "torch"
-
-
-def prefers_llamacpp() -> bool:
-    """Return whether llama.cpp is installed, and there is no GPU for torch."""
-    return is_installed() and not has_gpu()
+    best = probe.choose_package()
+    if best is None:
+        return Selection("torch", _CRASH_NOTE)
+    _, outcome = best
+    # `mmtui doctor` reports an installation that can't be loaded.
+    return Selection("torch" if outcome == "can't be loaded" else "llamacpp")
 
 
 def is_installed() -> bool:

@@ -6,6 +6,7 @@ on two cores with one busy process, two threads decode at a tenth of the speed o
 """
 
 import math
+import time
 from collections.abc import Callable
 
 import psutil
@@ -30,7 +31,10 @@ class ThreadCount:
     """
 
     def __init__(
-        self, most: int | None = None, read: Callable[[], tuple[float, float]] | None = None
+        self,
+        most: int | None = None,
+        read: Callable[[], tuple[float, float]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin with all threads.
 
@@ -38,18 +42,23 @@ class ThreadCount:
             most: The largest number of threads; that of the usable cores by default.
             read: Returns the time that all cores have run, and what other processes used of it,
                 in seconds; asks the operating system by default.
+            clock: Returns the time in seconds.
         """
         self.value = self._most = most or machine.count_cores()
         self._cores = psutil.cpu_count() or 1
         self._read = read or _read_times
         self._last = self._read()
+        self._clock, self._measured_at = clock, clock()
 
     def update(self) -> bool:
         """Measure again if the last time was long enough ago. Returns whether `value` changed."""
+        if self._clock() - self._measured_at < MEASURED_S:  # asking takes 40 us, for each token
+            return False
         total, others = self._read()
         passed = total - self._last[0]
-        if passed < MEASURED_S * self._cores:
+        if passed <= 0:
             return False
+        self._measured_at = self._clock()
         free = self._cores * (1 - (others - self._last[1]) / passed)
         self._last = total, others
         before, self.value = self.value, min(self._most, max(1, math.floor(free + _SHARE)))

@@ -197,3 +197,10 @@ def test_xllamacpp_is_used_where_llama_cpp_python_crashes(stand_in):
 def test_llama_cpp_python_is_preferred_where_it_works(stand_in):
     stand_in.reveal_xllamacpp()
     assert probe.choose_package() == ("llama-cpp-python", "works")
+
+
+def test_without_llama_cpp_the_engine_says_how_to_install_it(tiny_llama, monkeypatch):
+    monkeypatch.setattr(probe, "find_packages", list)
+    with pytest.raises(MissingError, match="llamacpp is not installed") as error:
+        loading.load_llama_language(tiny_llama)
+    assert "pip install xllamacpp==" in str(error.value.hint)

@@ -18,12 +18,15 @@ class Machine:
     def __init__(self, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(psutil, "cpu_count", lambda **_: cores)
         self._cores = cores
-        self._total = self._others = 0.0
-        self.threads = ThreadCount(cores, lambda: (self._total, self._others))
+        self._now = self._total = self._others = 0.0
+        self.threads = ThreadCount(
+            cores, lambda: (self._total, self._others), clock=lambda: self._now
+        )
 
     def run(self, busy: float, seconds: float = MEASURED_S) -> None:
         """Let time pass while other processes want `busy` cores; then measure."""
         wanted = self.threads.value + busy
+        self._now += seconds
         self._total += self._cores * seconds
         self._others += busy * min(1.0, self._cores / wanted) * seconds
         self.threads.update()
