@@ -7,12 +7,12 @@ called directly, with WhisperX's decoding options. The transcripts are the same,
 transcribe` starts 2 s earlier.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from mmtui import machine
 from mmtui.errors import InputError
 from mmtui.pipeline.assets.spec import SpeechSpec
 from mmtui.pipeline.speech import voice
@@ -70,7 +70,7 @@ class SpeechModel:
                 str(folder),
                 device="cpu",
                 compute_type="int8",
-                cpu_threads=max(1, (os.cpu_count() or 2) // 2),
+                cpu_threads=max(1, machine.count_cores() // 2),
                 local_files_only=True,
             )
         except (RuntimeError, OSError, ValueError) as error:
