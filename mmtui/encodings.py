@@ -44,6 +44,17 @@ def decode(data: bytes, name: str = "stdin") -> str:
     return text
 
 
+def find_byte_order_mark(data: bytes) -> str | None:
+    """Return the encoding that a byte order mark names, or None if there is no mark.
+
+    Decoding with it leaves the mark out.
+
+    Args:
+        data: A text, or at least its first four bytes.
+    """
+    return next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), None)
+
+
 def detect(data: bytes, name: str = "stdin", is_whole: bool = True) -> str:
     """Tell the encoding of a text; "utf-8" may be any encoding of 8 bits.
 
@@ -55,9 +66,8 @@ def detect(data: bytes, name: str = "stdin", is_whole: bool = True) -> str:
     Raises:
         InputError: The bytes are no text.
     """
-    for mark, encoding in _MARKS.items():
-        if data.startswith(mark):
-            return encoding
+    if marked := find_byte_order_mark(data):
+        return marked
     if b"\0" not in data:
         return "utf-8"
     # ASCII in wide characters stays ASCII; with a NUL here and there it turns into rare letters.

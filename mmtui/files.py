@@ -1,6 +1,5 @@
 """Reading text and JSON as other programs write them, and replacing files as a whole."""
 
-import codecs
 import json
 import os
 import secrets
@@ -11,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from mmtui.encodings import find_byte_order_mark
 from mmtui.errors import InputError
 
 
@@ -75,15 +75,8 @@ def describe_kind(mode: int) -> str:
 
 
 def encoding_of(head: bytes) -> str:
-    """The encoding that the first four bytes of a text name by a byte order mark, else UTF-8.
-
-    Decoding with it leaves the mark out.
-    """
-    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        return "utf-32"
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    return "utf-8-sig"
+    """Return the encoding that the first four bytes of a text name, by default UTF-8."""
+    return find_byte_order_mark(head) or "utf-8-sig"
 
 
 def read_text(path: Path) -> str:
@@ -150,5 +143,4 @@ def without_byte_order_marks(folder: Path) -> Iterator[Path]:
 
 def _has_byte_order_mark(path: Path) -> bool:
     with path.open("rb") as file:
-        head = file.read(4)
-    return head.startswith(codecs.BOM_UTF8) or encoding_of(head) != "utf-8-sig"
+        return find_byte_order_mark(file.read(4)) is not None
