@@ -17,7 +17,6 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from textual import _wait
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     LlamaConfig,
@@ -44,10 +43,6 @@ CLIP = {
 }
 TINY = {"vocab_size": 320, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3}
 
-
-# Textual's pilot checks every 20 ms whether the application is idle, after each key that a test
-# presses. Shorter steps halve the time of the tests of the interface.
-_wait.SLEEP_GRANULARITY, _wait.SLEEP_IDLE = 0.015, 0.0015
 
 # A test that uses one of these starts a command, loads the weights of smol or trains.
 SLOW_FIXTURES = {"mmtui", "mmtrain", "smol", "train"}
