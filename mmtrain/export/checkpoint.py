@@ -13,13 +13,12 @@ from mmtrain.run import folder
 from mmtui.errors import InputError, UsageError
 from mmtui.paths import resolve
 from mmtui.pipeline.assets import checkpoint, fetch
-from mmtui.pipeline.assets.checkpoint import LANGUAGE
+from mmtui.pipeline.assets.checkpoint import ADAPTER_WEIGHTS_FILE, LANGUAGE_FOLDER
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.engines.loading import fetch_for_torch
 from mmtui.pipeline.gguf.conversion import copy_tokenizer
 from mmtui.pipeline.gguf.writer import Quantization, convert_folder
 
-_ADAPTER_FILE = "adapter_model.safetensors"
 _BETWEEN_HINT = "pass a model and a run that started from it"
 
 
@@ -42,13 +41,16 @@ def export(run: Path, destination: str) -> Path:
     language = Path(found.spec.language.weights.uri)
     place.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=place, prefix=".new-") as name:
-        copied = Path(name) / LANGUAGE if language.name == LANGUAGE and language.is_dir() else None
-        if copied is not None:
+        copied = None
+        if language.name == LANGUAGE_FOLDER and language.is_dir():
+            copied = Path(name) / LANGUAGE_FOLDER
             shutil.copytree(language, copied)
-        adapter = Path(name) / checkpoint.ADAPTER if found.adapter else None
+        adapter = Path(name) / checkpoint.ADAPTER_FOLDER if found.adapter else None
         if found.adapter and adapter:
             shutil.copytree(found.adapter, adapter)
-            fetch.save_tensors(_load_bf16(found.adapter / _ADAPTER_FILE), adapter / _ADAPTER_FILE)
+            fetch.save_tensors(
+                _load_bf16(found.adapter / ADAPTER_WEIGHTS_FILE), adapter / ADAPTER_WEIGHTS_FILE
+            )
         checkpoint.write(
             place,
             found.spec,
@@ -84,10 +86,10 @@ def export_between(base: str, trained: str, place: Path, share: float) -> Path:
     with TemporaryDirectory(dir=place, prefix=".new-") as name:
         adapter = None
         if near.adapter and far.adapter:
-            adapter = Path(name) / checkpoint.ADAPTER
+            adapter = Path(name) / checkpoint.ADAPTER_FOLDER
             shutil.copytree(near.adapter, adapter)
-            files = (near.adapter / _ADAPTER_FILE, far.adapter / _ADAPTER_FILE)
-            fetch.save_tensors(_interpolate(*files, share), adapter / _ADAPTER_FILE)
+            files = (near.adapter / ADAPTER_WEIGHTS_FILE, far.adapter / ADAPTER_WEIGHTS_FILE)
+            fetch.save_tensors(_interpolate(*files, share), adapter / ADAPTER_WEIGHTS_FILE)
         projector = _interpolate(near.projector, far.projector, share)
         checkpoint.write(place, near.spec, projector=projector, adapter=adapter)
     return place
@@ -115,9 +117,11 @@ def export_gguf(
     weights = fetch_for_torch(found.spec.language.weights, report)
     place.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=place, prefix=".new-") as name:
-        language = Path(name) / LANGUAGE
+        language = Path(name) / LANGUAGE_FOLDER
         language.mkdir()
-        convert_folder(weights, language / "model.gguf", quantization, found.adapter, report)
+        convert_folder(
+            weights, language / checkpoint.GGUF_FILE, quantization, found.adapter, report
+        )
         copy_tokenizer(weights, language)
         plain = dataclasses.replace(found.spec.language, precision="auto")
         checkpoint.write(
@@ -135,7 +139,7 @@ def _check_destination(place: Path) -> None:
         raise UsageError(f"{place} holds a run", "choose another folder")
     if place.exists() and not place.is_dir():
         raise UsageError(f"{place} is not a folder", "choose another folder")
-    if place.exists() and not (place / checkpoint.SPEC).exists() and any(place.iterdir()):
+    if place.exists() and not (place / checkpoint.SPEC_FILE).exists() and any(place.iterdir()):
         raise UsageError(f"{place} holds other files", "choose another folder")
 
 

@@ -115,7 +115,7 @@ def select_scoring_precision(found: Checkpoint, report: Report) -> specs.Precisi
     if found.spec.language.precision != "auto":
         return found.spec.language.precision
     weights = fetch_for_torch(found.spec.language.weights, report)
-    size = sum(file.stat().st_size for file in weights.glob("model*.safetensors"))
+    size = sum(file.stat().st_size for file in weights.glob(checkpoint.WEIGHTS_PATTERN))
     if torch.cuda.is_available():
         return "fp32" if 2 * size < 0.6 * torch.cuda.mem_get_info()[0] else "auto"
     return "fp32" if 2 * size < 0.6 * psutil.virtual_memory().available else "auto"

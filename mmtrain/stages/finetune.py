@@ -50,7 +50,7 @@ def resolve_lora(options: FinetuneOptions, found: Checkpoint) -> FinetuneOptions
     if found.adapter is None:
         lora = Lora(64, 16, 0.1)
     else:
-        settings = read_json(found.adapter / "adapter_config.json")
+        settings = read_json(found.adapter / checkpoint.ADAPTER_CONFIG_FILE)
         try:
             lora = Lora(*(settings[name] for name in ("r", "lora_alpha", "lora_dropout")))
         except (KeyError, TypeError) as error:
@@ -112,7 +112,7 @@ def build(
         with TemporaryDirectory() as adapter:
             adapted.save_pretrained(adapter, save_embedding_layers=False)
             (Path(adapter) / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
-            _remove_base_path(Path(adapter) / "adapter_config.json")
+            _remove_base_path(Path(adapter) / checkpoint.ADAPTER_CONFIG_FILE)
             checkpoint.write(folder, spec, weights, adapter=Path(adapter))
 
     return Stage(

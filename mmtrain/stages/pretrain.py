@@ -128,7 +128,7 @@ def build(
     if options.checkpointing:
         language.gradient_checkpointing_enable({"use_reentrant": False})
     spec = ModelSpec(
-        "pretrained", LanguageSpec(Asset(checkpoint.LANGUAGE)), base.vision, base.speech
+        "pretrained", LanguageSpec(Asset(checkpoint.LANGUAGE_FOLDER)), base.vision, base.speech
     )
 
     def export(folder: Path, state: dict[str, Tensor]) -> None:

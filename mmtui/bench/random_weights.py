@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from mmtui.errors import UsageError
-from mmtui.pipeline.assets.checkpoint import PROJECTOR, Checkpoint
+from mmtui.pipeline.assets.checkpoint import (
+    GGUF_FILE,
+    LANGUAGE_FOLDER,
+    OPEN_CLIP_CONFIG_FILE,
+    OPEN_CLIP_WEIGHTS_FILE,
+    PROJECTOR_FILE,
+    Checkpoint,
+)
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import Asset, EngineName, LanguageSpec, VisionSpec
 
@@ -74,14 +81,14 @@ def checkpoint(
         UsageError: The model is not a preset.
     """
     weights, config, spec = RandomWeights(), _config(preset), preset.spec
-    language = folder / "language"
+    language = folder / LANGUAGE_FOLDER
     language.mkdir()
     (language / "config.json").write_text(json.dumps(config))
     _write_tokenizer(language)
     if engine == "llamacpp":
         from mmtui.pipeline.gguf import conversion, writer
 
-        model, shapes = language / "model.gguf", _shapes(config)
+        model, shapes = language / GGUF_FILE, _shapes(config)
         kind = conversion.QUANTIZATIONS[spec.language.precision]
         writer.write_random(language, model, kind, weights.draw, shapes, report)
     else:
@@ -91,11 +98,13 @@ def checkpoint(
         vision = _write_tower(folder / "tower", vision, weights)
         hidden = config["hidden_size"]
         projector = {"weight": (hidden, vision.width), "bias": (hidden,)}
-        _save({n: weights.draw(n, shape) for n, shape in projector.items()}, folder / PROJECTOR)
+        _save(
+            {n: weights.draw(n, shape) for n, shape in projector.items()}, folder / PROJECTOR_FILE
+        )
     language_spec = LanguageSpec(Asset(str(language)), spec.language.precision)
     return Checkpoint(
         dataclasses.replace(spec, language=language_spec, vision=vision, parts=()),
-        projector=folder / PROJECTOR if vision is not None else None,
+        projector=folder / PROJECTOR_FILE if vision is not None else None,
     )
 
 
@@ -175,10 +184,10 @@ def _write_tower(folder: Path, spec: VisionSpec, weights: RandomWeights) -> Visi
     with torch.device("meta"):
         state = open_clip.CLIP(**TINYCLIP).state_dict()
     tensors = {name: weights.draw(name, tuple(value.shape)) for name, value in state.items()}
-    _save(tensors, folder / "open_clip_model.safetensors")
+    _save(tensors, folder / OPEN_CLIP_WEIGHTS_FILE)
     preprocess = {"mean": spec.mean, "std": spec.std}
     settings = {"model_cfg": TINYCLIP, "preprocess_cfg": preprocess}
-    (folder / "open_clip_config.json").write_text(json.dumps(settings))
+    (folder / OPEN_CLIP_CONFIG_FILE).write_text(json.dumps(settings))
     return dataclasses.replace(spec, weights=Asset(str(folder)))
 
 

@@ -25,11 +25,27 @@ from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec, Pin, Prec
 if TYPE_CHECKING:
     from torch import Tensor
 
-SPEC, PROJECTOR, ADAPTER, LANGUAGE = "spec.json", "projector.safetensors", "adapter", "language"
+# The files and folders of a checkpoint,
+SPEC_FILE = "spec.json"
+PROJECTOR_FILE = "projector.safetensors"
+ADAPTER_FOLDER = "adapter"
+LANGUAGE_FOLDER = "language"
+# of a PEFT adapter,
+ADAPTER_CONFIG_FILE = "adapter_config.json"
+ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
+# of a language model, whose safetensors may be split into several files,
+WEIGHTS_FILE = "model.safetensors"
+WEIGHTS_PATTERN = "model*.safetensors"
+WEIGHTS_INDEX_FILE = "model.safetensors.index.json"
+GGUF_FILE = "model.gguf"
+# and of a vision tower in open_clip's layout.
+OPEN_CLIP_CONFIG_FILE = "open_clip_config.json"
+OPEN_CLIP_WEIGHTS_FILE = "open_clip_model.safetensors"
+
 SHIPPED = Path(mmtui.__file__).parent / "models"
 PRESETS = ("phi2", "smol")
 _HUB_LANGUAGE_FILES = (
-    "config.json", "tokenizer.json", "model*.safetensors", "*.json", "*.jinja", "*.txt",
+    "config.json", "tokenizer.json", WEIGHTS_PATTERN, "*.json", "*.jinja", "*.txt",
 )  # fmt: skip
 
 
@@ -96,9 +112,9 @@ def read(folder: Path) -> Checkpoint:
     Raises:
         InputError: A file is missing or damaged, or spec.json has another version.
     """
-    path = folder / SPEC
+    path = folder / SPEC_FILE
     if not path.exists():
-        raise InputError(f"{folder} is no checkpoint: {SPEC} is missing")
+        raise InputError(f"{folder} is no checkpoint: {SPEC_FILE} is missing")
     try:
         text = read_text(path)
     except InputError as error:
@@ -121,11 +137,11 @@ def read(folder: Path) -> Checkpoint:
         },
     )
     names = {pin.name for pin in spec.parts}
-    has_adapter = any(name.startswith(f"{ADAPTER}/") for name in names)
+    has_adapter = any(name.startswith(f"{ADAPTER_FOLDER}/") for name in names)
     return Checkpoint(
         spec,
-        projector=folder / PROJECTOR if PROJECTOR in names else None,
-        adapter=folder / ADAPTER if has_adapter else None,
+        projector=folder / PROJECTOR_FILE if PROJECTOR_FILE in names else None,
+        adapter=folder / ADAPTER_FOLDER if has_adapter else None,
     )
 
 
@@ -152,12 +168,12 @@ def write(
     with TemporaryDirectory(dir=folder, prefix=".new-", ignore_cleanup_errors=True) as name:
         aside = Path(name)
         if projector is not None:
-            fetch.save_tensors(projector, aside / PROJECTOR)
+            fetch.save_tensors(projector, aside / PROJECTOR_FILE)
         if adapter is not None:
-            _fill(aside / ADAPTER, adapter, shutil.copyfile)
+            _fill(aside / ADAPTER_FOLDER, adapter, shutil.copyfile)
         if language is not None:
-            _fill(aside / LANGUAGE, language, shutil.move)
-            weights = dataclasses.replace(spec.language, weights=Asset(LANGUAGE))
+            _fill(aside / LANGUAGE_FOLDER, language, shutil.move)
+            weights = dataclasses.replace(spec.language, weights=Asset(LANGUAGE_FOLDER))
             spec = dataclasses.replace(spec, language=weights)
         pins = [
             Pin(path.relative_to(aside).as_posix(), path.stat().st_size, hashes.compute(path))
@@ -165,8 +181,8 @@ def write(
             if path.is_file()
         ]
         complete = dataclasses.replace(spec, parts=tuple(pins))
-        (aside / SPEC).write_text(json.dumps(complete.to_json(), indent=2) + "\n")
-        for part in (PROJECTOR, ADAPTER, LANGUAGE, SPEC):
+        (aside / SPEC_FILE).write_text(json.dumps(complete.to_json(), indent=2) + "\n")
+        for part in (PROJECTOR_FILE, ADAPTER_FOLDER, LANGUAGE_FOLDER, SPEC_FILE):
             _exchange(aside / part, folder / part)
 
 

@@ -34,7 +34,7 @@ def _folders() -> list[str]:
     folders = [
         folder
         for place in (checkpoint.get_user_models_folder(), RUNS)
-        for folder in sorted(spec.parent for spec in place.glob(f"*/{checkpoint.SPEC}"))
+        for folder in sorted(spec.parent for spec in place.glob(f"*/{checkpoint.SPEC_FILE}"))
     ]
     presets = [checkpoint.get_user_models_folder() / name for name in checkpoint.PRESETS]
     return [str(folder) for folder in folders if folder not in presets]

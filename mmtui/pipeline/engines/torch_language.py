@@ -15,6 +15,7 @@ from torch import nn
 from mmtui.compat.transformers_hooks import import_transformers, quantize_linear_layers
 from mmtui.errors import InputError, MissingError, MmtuiError
 from mmtui.files import read_json, without_byte_order_marks
+from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import Precision
 from mmtui.pipeline.gguf import lora
@@ -156,7 +157,7 @@ def _weight_files(folder: Path) -> dict[str, Path]:
     """Tensor name -> safetensors file."""
     from safetensors import SafetensorError, safe_open
 
-    shards = sorted(folder.glob("model*.safetensors"))
+    shards = sorted(folder.glob(checkpoint.WEIGHTS_PATTERN))
     if not shards:
         raise InputError(f"{folder} has no safetensors weights", "pickled weights are never loaded")
     names: dict[str, Path] = {}
@@ -166,7 +167,7 @@ def _weight_files(folder: Path) -> dict[str, Path]:
                 names |= dict.fromkeys(tensors.keys(), shard)
         except (SafetensorError, OSError) as error:
             raise InputError(f"{shard} is damaged: {error}", "fetch it again") from error
-    index = folder / "model.safetensors.index.json"
+    index = folder / checkpoint.WEIGHTS_INDEX_FILE
     if index.exists():
         try:
             expected = read_json(index)["weight_map"].keys()
@@ -292,7 +293,7 @@ def _merge(model: Any, adapter: Path) -> Any:
 
     try:
         factor = lora.read_scale(adapter)
-        tensors = load_file(adapter / lora.WEIGHTS)
+        tensors = load_file(adapter / checkpoint.ADAPTER_WEIGHTS_FILE)
         odd = []
         pairs = []
         for name in [name for name in tensors if ".lora_A." in name]:
@@ -316,9 +317,9 @@ def _adapt(model: Any, adapter: Path) -> Any:
     from peft import PeftConfig, PeftModel, get_peft_model_state_dict
     from safetensors import safe_open
 
-    weights = adapter / "adapter_model.safetensors"
+    weights = adapter / checkpoint.ADAPTER_WEIGHTS_FILE
     if not weights.exists():
-        raise InputError(f"{adapter} has no adapter_model.safetensors")
+        raise InputError(f"{adapter} has no {weights.name}")
     try:
         with without_byte_order_marks(adapter) as readable:
             kind = PeftConfig.from_pretrained(str(readable)).peft_type

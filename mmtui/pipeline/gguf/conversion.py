@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmtui.errors import InputError
 from mmtui.pipeline import tokenizer
+from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.derived import ensure_folder, hash_files
 from mmtui.pipeline.assets.fetch import Report
 from mmtui.pipeline.assets.spec import Precision
@@ -33,7 +34,7 @@ def find_gguf(weights: Path) -> Path | None:
     """Return the GGUF of an asset (a file or folder), or None if it has safetensors."""
     if weights.suffix == ".gguf":
         return weights
-    if any(weights.glob("model*.safetensors")):
+    if any(weights.glob(checkpoint.WEIGHTS_PATTERN)):
         return None
     return next(iter(sorted(weights.glob("*.gguf"))), None)
 
@@ -64,24 +65,29 @@ def to_gguf(weights: Path, adapter: Path | None, precision: Precision, report: R
         # 8 bits hold the sum of 4-bit weights and small changes; 4 bits again would drown these.
         quantization = "q8_0" if quantization == "q4_0" else quantization
     else:
-        parts, beside = [*sorted(weights.glob("model*.safetensors"))], weights
+        parts, beside = [*sorted(weights.glob(checkpoint.WEIGHTS_PATTERN))], weights
     size = sum(path.stat().st_size for path in parts)
     parts += [beside / file for file in tokenizer.FILES if (beside / file).exists()]
     if adapter is not None:
-        parts += [adapter / lora.SETTINGS, adapter / lora.WEIGHTS]
+        parts += [
+            adapter / checkpoint.ADAPTER_CONFIG_FILE,
+            adapter / checkpoint.ADAPTER_WEIGHTS_FILE,
+        ]
     name = f"{weights.stem}-{hash_files(parts)}-{quantization}-{REVISION}"
 
     def write(work: Path) -> None:
         if source is not None and adapter is not None:
-            writer.merge_adapter(source, work / "model.gguf", quantization, adapter, report)
+            writer.merge_adapter(source, work / checkpoint.GGUF_FILE, quantization, adapter, report)
             copy_tokenizer(_tokenizer(source), work)
         else:
-            writer.convert_folder(weights, work / "model.gguf", quantization, adapter, report)
+            writer.convert_folder(
+                weights, work / checkpoint.GGUF_FILE, quantization, adapter, report
+            )
             copy_tokenizer(weights, work)
 
     quarters = 4 if source is not None else 1  # it may hold 4 bits a weight
     folder = ensure_folder(name, needed=int(quarters * SIZES[quantization] * size), write=write)
-    return Gguf(folder / "model.gguf", folder)
+    return Gguf(folder / checkpoint.GGUF_FILE, folder)
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from mmtui.errors import InputError
+from mmtui.pipeline.assets.checkpoint import ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE
 from mmtui.pipeline.gguf import tensors
 from mmtui.pipeline.tokenizer import read_json
 
@@ -12,7 +13,6 @@ _ODD = (
     "alpha_pattern", "rank_pattern", "use_dora", "use_rslora", "fan_in_fan_out", "lora_bias",
     "modules_to_save", "trainable_token_indices",
 )  # fmt: skip
-SETTINGS, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 def read_scale(folder: Path) -> float | None:
@@ -21,7 +21,10 @@ def read_scale(folder: Path) -> float | None:
     Raises:
         InputError: The adapter is damaged.
     """
-    settings, names = read_json(folder / SETTINGS), tensors.list_names(folder / WEIGHTS)
+    settings, names = (
+        read_json(folder / ADAPTER_CONFIG_FILE),
+        tensors.list_names(folder / ADAPTER_WEIGHTS_FILE),
+    )
     low = sorted(name.replace(".lora_A.", ".lora_B.") for name in names if ".lora_A." in name)
     high = sorted(name for name in names if ".lora_B." in name)
     if low != high or 2 * len(low) != len(names):
@@ -41,7 +44,7 @@ class Lora:
         found = read_scale(folder)
         if found is None:
             raise InputError(f"the adapter in {folder} is no plain LoRA")
-        stored = tensors.open_tensors(folder / WEIGHTS)
+        stored = tensors.open_tensors(folder / ADAPTER_WEIGHTS_FILE)
         self._low, self._high = (
             {
                 name.removeprefix("base_model.model.").split(f".{kind}.")[0]: tensor

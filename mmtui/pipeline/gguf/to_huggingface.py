@@ -11,6 +11,7 @@ from typing import Any
 
 from mmtui.errors import InputError
 from mmtui.pipeline.assets import derived, fetch
+from mmtui.pipeline.assets.checkpoint import WEIGHTS_FILE
 from mmtui.pipeline.assets.fetch import Report
 from mmtui.pipeline.gguf import conversion, layout, vocabulary
 from mmtui.pipeline.tokenizer import FILES
@@ -59,7 +60,7 @@ def _write(source: Path, folder: Path, report: Report) -> None:
         for name, part in zip(names, torch.split(torch.from_numpy(array), sizes), strict=True):
             weights[f"{name}.{leaf}"] = part.to(torch.bfloat16).contiguous()
         done += int(tensor.n_bytes)
-    fetch.save_tensors(weights, folder / "model.safetensors")
+    fetch.save_tensors(weights, folder / WEIGHTS_FILE)
     if own:
         conversion.copy_tokenizer(source.parent, folder)
     else:

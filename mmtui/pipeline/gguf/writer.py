@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mmtui.errors import InputError
+from mmtui.pipeline.assets.checkpoint import WEIGHTS_PATTERN
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.gguf import layout, tensors, vocabulary
 from mmtui.pipeline.gguf.lora import Lora
@@ -48,7 +49,7 @@ def convert_folder(
     if reason := layout.get_unsupported_reason(config):
         raise InputError(f"the language model in {source} can't be a GGUF: {reason}")
     read: dict[str, tensors.StoredTensor] = {}
-    for shard in sorted(source.glob("model*.safetensors")):
+    for shard in sorted(source.glob(WEIGHTS_PATTERN)):
         read |= tensors.open_tensors(shard)
     lora = _lora(adapter, {name.removesuffix(".weight") for name in read})
     parts = layout.map_tensors(config, read)  # each stored tensor, and what it is made of

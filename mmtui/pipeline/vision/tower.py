@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mmtui.errors import InputError
 from mmtui.files import without_byte_order_marks
+from mmtui.pipeline.assets.checkpoint import OPEN_CLIP_WEIGHTS_FILE
 from mmtui.pipeline.assets.spec import VisionSpec
 from mmtui.pipeline.vision.preprocessing import preprocess
 
@@ -85,8 +86,8 @@ def _load_open_clip(weights: Path) -> nn.Module:
     """Only the image side of the CLIP model in the folder `weights`."""
     import open_clip
 
-    if not (weights / "open_clip_model.safetensors").exists():  # open_clip would go on without
-        raise InputError(f"{weights} has no open_clip_model.safetensors")
+    if not (weights / OPEN_CLIP_WEIGHTS_FILE).exists():  # open_clip would go on without
+        raise InputError(f"{weights} has no {OPEN_CLIP_WEIGHTS_FILE}")
     try:
         with without_byte_order_marks(weights) as folder:
             model: Any = open_clip.create_model(f"local-dir:{folder}", output_dict=False)
