@@ -15,7 +15,7 @@ from mmtui.chat.protocol import Completed, Event, Piece
 
 
 class EchoingModel(FakeModel):
-    """Answers each question from another thread; `send` receives the events."""
+    """A fake model that answers from another thread; `send` receives the events."""
 
     send: Callable[[Event], object]
 
@@ -43,13 +43,13 @@ def run_full_screen(model: EchoingModel) -> int:
 
 
 def run_line_by_line(model: EchoingModel) -> int:
-    from mmtui.frontends import plain
+    from mmtui.frontends.plain import loop
 
     events: queue.Queue[Event] = queue.Queue()
     model.send = events.put
-    plain.ModelProcess = lambda *_: model
-    plain.queue.Queue = lambda: events
-    plain.chat(Config(), None, [])
+    loop.ModelProcess = lambda *_: model
+    loop.queue.Queue = lambda: events
+    loop.run(Config(), None, [])
     return 0
 
 

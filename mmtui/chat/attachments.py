@@ -1,4 +1,4 @@
-"""Files that a user attaches to a message: a picture or a recording, whichever they are."""
+"""Load the files that a user attaches to a message: pictures and recordings."""
 
 import io
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Loaded:
-    """A file that was read.
+class LoadedFile:
+    """A picture or a recording that was read.
 
     Attributes:
         kind: Whether it is a picture or a recording.
-        name: That of the file, without its folder.
-        data: The file's bytes.
-        detail: "640 x 480" or "3.2 s".
-        clip: The decoded recording.
-        notes: What a person should know about the file, such as that it is cut off.
+        name: The name of the file, without its folder.
+        data: The bytes of the file.
+        detail: The size of a picture ("640 x 480") or the length of a recording ("3.2 s").
+        clip: The decoded recording; None for a picture.
+        notes: What the user should know about the file, such as that it is truncated.
     """
 
     kind: Kind
@@ -34,38 +34,53 @@ class Loaded:
     notes: tuple[str, ...] = ()
 
 
-def load(path: Path) -> Loaded:
-    """Raises InputError, naming the file, for what is neither a picture nor a recording."""
+def load(path: Path) -> LoadedFile:
+    """Read a picture or a recording; its content decides which it is.
+
+    Raises:
+        InputError: The file is neither, or can't be read. The error names the file.
+    """
     from mmtui.pipeline.speech import sound
     from mmtui.pipeline.vision import images
 
     with open_file(path) as file:
         data = read_bytes(file, str(path))
     try:
-        return loaded_picture(data, path.name, str(path))
+        return load_picture(data, path.name, str(path))
     except images.NoImageError:
         pass
     try:
-        heard = sound.decode(io.BytesIO(data))
-        notes = add_name(str(path), heard.notes)
-        return Loaded("audio", path.name, data, length(heard.clip), heard.clip, notes)
+        decoded = sound.decode(io.BytesIO(data))
+        notes = add_name(str(path), decoded.notes)
+        length = format_length(decoded.clip)
+        return LoadedFile("audio", path.name, data, length, decoded.clip, notes)
     except sound.NoSoundFileError as error:
         raise InputError(
-            f"{path}: this is neither a picture nor a recording that mmtui can read",
-            "JPEG, PNG, WebP, GIF, HEIC, AVIF and TIFF work; wav, flac, mp3, m4a, ogg and opus do",
+            f"{path} is neither a picture nor a recording that mmtui can read",
+            "supported are JPEG, PNG, WebP, GIF, HEIC, AVIF, TIFF; wav, flac, mp3, m4a, ogg, opus",
         ) from error
     except InputError as error:
         raise InputError(f"{path}: {error}", error.hint) from error
 
 
-def loaded_picture(data: bytes, name: str, origin: str) -> Loaded:
-    """A picture to attach. `origin` is what errors and notes call it."""
-    found = decode_picture(io.BytesIO(data), origin)
-    width, height = found.size
-    return Loaded("image", name, data, f"{width} x {height}", notes=found.notes)
+def load_picture(data: bytes, name: str, origin: str) -> LoadedFile:
+    """Decode a picture.
+
+    Args:
+        data: The bytes of a picture file.
+        name: The name of the attachment.
+        origin: What errors and notes call the picture.
+
+    Raises:
+        InputError: The bytes are not a picture, or too many of its pixels are missing.
+    """
+    picture = decode_picture(io.BytesIO(data), origin)
+    width, height = picture.size
+    return LoadedFile("image", name, data, f"{width} x {height}", notes=picture.notes)
 
 
-def length(clip: "Clip") -> str:
+def format_length(clip: "Clip") -> str:
+    """Return the length of a recording, such as "3.2 s"."""
     from mmtui.pipeline.speech import sound
 
     return f"{len(clip) / sound.RATE:.1f} s"

@@ -12,18 +12,23 @@ from threading import Thread
 from typing import Any
 
 from mmtui.chat import attachments
-from mmtui.chat.attachments import Loaded
+from mmtui.chat.attachments import LoadedFile
+from mmtui.chat.notice import Notice
 from mmtui.errors import InputError, MissingError
 
-PNG = ("1", "L", "LA", "P", "I;16", "RGB", "RGBA")  # image modes that PNG supports
-PATIENCE_S = 2.0  # timeout; quitting waits for it
-HOW = "on Linux it takes wl-clipboard (Wayland) or xclip (X11); over SSH, attach a file by its path"
+_PNG_MODES = ("1", "L", "LA", "P", "I;16", "RGB", "RGBA")
+TIMEOUT_S = 2.0  # also delays quitting
+INSTALL_HINT = (
+    "on Linux, install wl-clipboard (Wayland) or xclip (X11); over SSH, attach a file by its path"
+)
 
 
-def load() -> list[Loaded]:
-    """A picture, as PNG, or the files that were copied.
+def load() -> list[LoadedFile]:
+    """Load the picture in the clipboard, as PNG, or the files that were copied.
 
-    Raises MissingError where the clipboard can't be read, InputError if it holds nothing usable.
+    Raises:
+        MissingError: The clipboard can't be read.
+        InputError: It has no picture and no files, or a file can't be attached.
     """
     from PIL import Image, ImageGrab, ImageOps, UnidentifiedImageError
 
@@ -35,49 +40,50 @@ def load() -> list[Loaded]:
         except Exception as error:
             grabbed.set_exception(error)
 
-    # A daemon thread: a program that owns the clipboard and hangs must not block quitting.
+    # A daemon thread, because a program that owns the clipboard and hangs must not block quitting.
     Thread(target=grab, daemon=True).start()
     try:
-        found = grabbed.result(PATIENCE_S)
+        found = grabbed.result(TIMEOUT_S)
         if isinstance(found, Image.Image):
             found = ImageOps.exif_transpose(found)
-            found = found if found.mode in PNG else found.convert("RGBA")
+            found = found if found.mode in _PNG_MODES else found.convert("RGBA")
     except NotImplementedError:
-        raise MissingError("there is no clipboard that mmtui can read", HOW) from None
+        raise MissingError("no clipboard is available", INSTALL_HINT) from None
     except UnidentifiedImageError:
         found = None
     except TimeoutError:
-        raise MissingError("the clipboard does not answer", "copy it anew") from None
+        raise MissingError("the clipboard does not respond", "copy the picture again") from None
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise MissingError(f"the clipboard can't be read: {error}", HOW) from error
+        raise MissingError(f"the clipboard can't be read: {error}", INSTALL_HINT) from error
     if isinstance(found, list):
         return [attachments.load(Path(file)) for file in found]
     if found is None:
         raise InputError("there is no picture in the clipboard", "copy one, or attach a file")
     stream = io.BytesIO()
     found.save(stream, "PNG", compress_level=1)  # fast; size matters less
-    return [attachments.loaded_picture(stream.getvalue(), "clipboard.png", "the clipboard")]
+    return [attachments.load_picture(stream.getvalue(), "clipboard.png", "the clipboard")]
 
 
 def copy(text: str) -> bool:
-    """Put a text in the clipboard, by the programs that `load` reads it with.
+    """Copy a text to the clipboard with a program of this machine.
 
     Returns:
-        Whether it is there. Without such a program, only the terminal can copy.
+        Whether it was copied. If there is no such program, only the terminal can copy.
     """
     encoding = "utf-16" if sys.platform == "win32" else "utf-8"
-    return any(_fed(command, text.encode(encoding)) for command in _programs())
+    return any(_run_with_input(command, text.encode(encoding)) for command in _find_commands())
 
 
-def outcome(is_copied: bool) -> tuple[str, str | None]:
-    """What to tell after a text was copied, if it was, and handed to the terminal."""
+def copy_notice(is_copied: bool) -> Notice:
+    """Return the notice for a text that was sent to the terminal, and perhaps copied by `copy`."""
     if is_copied:
-        return "copied", None
-    hint = "not every terminal does; /export writes a file"
-    return "handed to the terminal, for it to copy", hint
+        return Notice("copied", is_error=False)
+    hint = "not every terminal supports this; /export writes a file"
+    return Notice("sent to the terminal's clipboard", hint, is_error=False)
 
 
-def _programs() -> Iterator[list[str]]:
+def _find_commands() -> Iterator[list[str]]:
+    """Yield commands that copy their stdin to the clipboard, and may not be installed."""
     if sys.platform == "darwin":
         yield ["pbcopy"]
     elif sys.platform == "win32":
@@ -89,15 +95,15 @@ def _programs() -> Iterator[list[str]]:
             yield ["xclip", "-selection", "clipboard"]
 
 
-def _fed(command: list[str], data: bytes) -> bool:
-    """Whether a program is there and takes that."""
+def _run_with_input(command: list[str], data: bytes) -> bool:
+    """Run a command, and return whether it is installed and succeeded."""
     if shutil.which(command[0]) is None:
         return False
     try:
-        # In a session of its own: it holds the clipboard when the terminal is closed.
+        # In a new session, so that it still provides the clipboard when the terminal is closed.
         run = subprocess.run(
             command, input=data, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            timeout=PATIENCE_S, check=False, start_new_session=True,
+            timeout=TIMEOUT_S, check=False, start_new_session=True,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return False

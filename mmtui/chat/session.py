@@ -144,7 +144,7 @@ class Session:
 
     # Attachments
 
-    def store_attachment(self, loaded: "attachments.Loaded") -> Attachment:
+    def store_attachment(self, loaded: "attachments.LoadedFile") -> Attachment:
         """Store a picture or a recording, to be sent with a message. Blocks on the disk."""
         sha256 = self.store.add_attachment(loaded.data)
         for note in loaded.notes:
@@ -155,7 +155,7 @@ class Session:
         """Store a recording of the microphone, to be sent with a message. Blocks on the disk."""
         data = input_files.encode_wav(clip)
         sha256 = self.store.add_attachment(data)
-        detail = attachments.length(clip)
+        detail = attachments.format_length(clip)
         return Attachment(sha256, "audio", "voice.wav", len(data), detail, transcript)
 
     def file(self, attachment: Attachment) -> Path:

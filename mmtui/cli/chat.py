@@ -41,13 +41,13 @@ def chat(
         note = f"TERM={os.environ.get('TERM', '')} can't show a screen: this is mmtui --plain"
         print(one_line(note), file=sys.stderr)
     if plain or not (in_browser or has_terminal):
-        from mmtui.frontends.plain import chat as lines
+        from mmtui.frontends.plain import loop
 
-        lines(config, resume, list(images))
+        loop.run(config, resume, images)
     else:
-        from mmtui.frontends.tui.launch import run
+        from mmtui.frontends.tui import launch
 
-        run(config, resume, images)
+        launch.run(config, resume, images)
 
 
 def can_move_cursor() -> bool:

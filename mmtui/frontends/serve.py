@@ -1,7 +1,7 @@
-"""The chat in a browser: textual-serve, with a guard at its door.
+"""The chat in a browser: textual-serve, with access control.
 
-Whoever gets in may do what the user may: `/export` writes files, `/image` reads them. So nobody
-gets in without the token, not even another user of this machine or another page in the browser.
+A chat can do what the user can: `/export` writes files, `/image` reads them. So every request needs
+the token, also those of other users of this machine and of other pages in the browser.
 """
 
 import asyncio
@@ -22,22 +22,22 @@ from textual_serve.server import Server
 from mmtui.errors import MmtuiError, UsageError
 from mmtui.frontends.served_chat import ServedChat
 
-PATIENCE_S = 1.0  # how long connections may take to end when the server does
-HEARTBEAT_S = 10.0  # after 1.5 times as long, a connection that says nothing is given up
-FULL = """
+SHUTDOWN_TIMEOUT_S = 1.0  # for connections to close when the server ends
+HEARTBEAT_S = 10.0  # interval of pings; a page that does not answer for half of it is disconnected
+FULL_NOTICE = """
   The limit of {} open chats is reached; mmtui serve --max-chats sets it.
-  This chat begins as soon as another one is closed.
+  This chat starts as soon as another one is closed.
 """
 HEADERS = {
-    # The page of textual-serve fetches a font from elsewhere: nothing is fetched from elsewhere.
+    # Blocks requests to other hosts, such as the one for a font in the page of textual-serve.
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline';"
     " style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-# Typing must not need a click first.
-FOCUS = """<script>
+# Focuses the terminal, so that one can type without a click.
+FOCUS_SCRIPT = """<script>
 addEventListener("load", () => document.querySelector(".xterm-helper-textarea").focus());
 </script>"""
 
@@ -52,22 +52,22 @@ class ChatServer(Server):
 
         Args:
             listening: The socket to serve at.
-            token: Who has it gets in; "" lets in everybody who calls this machine by a name or an
-                address of its own.
-            max_chats: How many chats may be open at once.
+            token: The secret that requests must have; "" accepts every request that names this
+                machine in its Host header.
+            max_chats: How many chats can be open at once.
             command: Starts a chat.
         """
         host, port = listening.getsockname()[:2]
         super().__init__(shlex.join(command), host, port, title="mmtui")
         self._listening, self._token, self._command = listening, token, command
-        self._cookie = f"mmtui-{port}"  # browsers tell hosts apart, but not ports
-        self._max_chats, self._places = max_chats, asyncio.Semaphore(max_chats)
+        self._cookie = f"mmtui-{port}"  # cookies are shared by all ports of a host
+        self._max_chats, self._slots = max_chats, asyncio.Semaphore(max_chats)
         self._chats: set[ServedChat] = set()
 
     def run(self) -> None:
-        """Serve until Ctrl-C."""
+        """Serve until Ctrl+C."""
         web.run_app(
-            self._make_app(), sock=self._listening, shutdown_timeout=PATIENCE_S,
+            self._make_app(), sock=self._listening, shutdown_timeout=SHUTDOWN_TIMEOUT_S,
             access_log=None, print=lambda *_: None,
         )  # fmt: skip
 
@@ -78,7 +78,7 @@ class ChatServer(Server):
         return app
 
     async def on_startup(self, app: web.Application) -> None:
-        """Print nothing."""
+        """Print nothing, unlike textual-serve."""
 
     async def on_shutdown(self, app: web.Application) -> None:  # noqa: ARG002
         """End all chats."""
@@ -88,11 +88,11 @@ class ChatServer(Server):
         """Run a chat for as long as its page is open."""
         websocket = web.WebSocketResponse(heartbeat=HEARTBEAT_S)
         await websocket.prepare(request)
-        full = FULL.format(self._max_chats)
-        chat = ServedChat(self._command, websocket, self._places, full, self.download_manager)
+        notice = FULL_NOTICE.format(self._max_chats)
+        chat = ServedChat(self._command, websocket, self._slots, notice, self.download_manager)
         self._chats.add(chat)
         try:
-            await chat.start(_cells(request, "width", 80), _cells(request, "height", 24))
+            await chat.start(_parse_size(request, "width", 80), _parse_size(request, "height", 24))
             await self._process_messages(websocket, chat)
         finally:
             await chat.stop()
@@ -100,8 +100,8 @@ class ChatServer(Server):
         return websocket
 
     async def handle_index(self, request: web.Request) -> web.Response:
-        """Serve the page; its chat is at the host that the browser asked."""
-        has_tls = request.headers.get("X-Forwarded-Proto") == "https"  # of a proxy before us
+        """Serve the page, which connects to the host in the browser's address bar."""
+        has_tls = request.headers.get("X-Forwarded-Proto") == "https"  # set by a proxy
         page = aiohttp_jinja2.render_template(
             "app_index.html",
             request,
@@ -112,30 +112,31 @@ class ChatServer(Server):
                 "application": {"name": self.title},
             },
         )
-        page.text = f"{page.text}{FOCUS}"
+        page.text = f"{page.text}{FOCUS_SCRIPT}"
         return page
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse requests of other pages and without the token."""
         origin = request.headers.get("Origin")
         if origin is not None and _split(origin).netloc != request.host:
-            raise web.HTTPForbidden(text="mmtui: another page may not use this chat")
+            raise web.HTTPForbidden(text="mmtui: other pages can't use this chat")
         if not self._token:
-            # A page elsewhere can make its own name mean this machine (DNS rebinding).
+            # DNS rebinding: another site can let its host name point to this machine.
             if not self._is_own_name(_split(f"//{request.host}").hostname or ""):
-                raise web.HTTPForbidden(text="mmtui: this machine is not called that")
+                raise web.HTTPForbidden(text="mmtui: this machine has another name")
         elif self._is_token(request.query.get("token")):
-            welcome = web.HTTPFound("/")  # out of the address bar, into a cookie
-            welcome.set_cookie(self._cookie, self._token, httponly=True, samesite="Strict")
-            raise welcome
+            redirect = web.HTTPFound("/")  # moves the token from the address bar to a cookie
+            redirect.set_cookie(self._cookie, self._token, httponly=True, samesite="Strict")
+            raise redirect
         elif not self._is_token(request.cookies.get(self._cookie)):
             raise web.HTTPForbidden(text="mmtui: open the address that `mmtui serve` printed")
         return await handler(request)
 
-    def _is_token(self, given: str | None) -> bool:
-        if given is None:
+    def _is_token(self, value: str | None) -> bool:
+        if value is None:
             return False
-        return hmac.compare_digest(given.encode(errors="replace"), self._token.encode())
+        return hmac.compare_digest(value.encode(errors="replace"), self._token.encode())
 
     def _is_own_name(self, host: str) -> bool:
         """Return whether a host name is safe from DNS rebinding."""
@@ -147,37 +148,43 @@ class ChatServer(Server):
 
 
 def serve(host: str, port: int, token: str | None, max_chats: int, options: list[str]) -> None:
-    """Serve until Ctrl-C; the address is printed.
+    """Print the address and serve until Ctrl+C.
 
     Args:
         host: A name or an address of this machine.
-        port: 0 takes a free one.
-        token: None makes one up; "" asks for none.
-        max_chats: How many chats may be open at once.
-        options: Of the `mmtui` command, for each chat.
+        port: The port; 0 chooses a free one.
+        token: The secret in the address; None generates one, "" serves without one.
+        max_chats: How many chats can be open at once.
+        options: Options of the `mmtui` command that starts each chat.
     """
     if token is None:
         token = secrets.token_urlsafe()
     with listen(host, port) as listening:
-        address, taken = listening.getsockname()[:2]
+        address, port = listening.getsockname()[:2]
         name = socket.gethostname() if address in ("0.0.0.0", "::") else host
-        place = f"[{name}]:{taken}" if ":" in name else f"{name}:{taken}"
-        print(f"http://{place}/{f'?token={quote(token)}' if token else ''}", flush=True)
+        netloc = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+        print(f"http://{netloc}/{f'?token={quote(token)}' if token else ''}", flush=True)
         if not token:
-            print(f"warning: {_waiver(address)}", file=sys.stderr)
-        print("Ctrl-C ends it", file=sys.stderr, flush=True)
+            print(f"warning: {_describe_risk(address)}", file=sys.stderr)
+        print("press Ctrl+C to stop", file=sys.stderr, flush=True)
         command = [sys.executable, "-P", "-m", "mmtui", *options]
         ChatServer(listening, token, max_chats, command).run()
 
 
-def _waiver(address: str) -> str:
+def _describe_risk(address: str) -> str:
+    """Return what can happen when an address is served without a token."""
     is_local = ipaddress.ip_address(address).is_loopback
-    who = "every user of this machine" if is_local else "everybody who reaches this machine"
+    who = "every user of this machine" if is_local else "everybody who can reach this machine"
     return f"without a token, {who} can chat as you, and read and write your files"
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Raises UsageError for an address that is not ours, MmtuiError for a port that is busy."""
+    """Return a socket that listens at an address of this machine.
+
+    Raises:
+        UsageError: This machine does not have that address.
+        MmtuiError: The port can't be used.
+    """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
@@ -185,10 +192,10 @@ def listen(host: str, port: int) -> socket.socket:
         raise UsageError(f"there is no host {host!r}", "--host 127.0.0.1") from None
     except OSError as error:
         if error.errno == errno.EADDRNOTAVAIL:
-            hint = "--host 0.0.0.0 takes all its addresses"
+            hint = "--host 0.0.0.0 listens at all its addresses"
             raise UsageError(f"this machine has no address {host}", hint) from None
         if error.errno == errno.EADDRINUSE:
-            raise MmtuiError(f"port {port} is in use", "--port 0 takes a free one") from None
+            raise MmtuiError(f"port {port} is in use", "--port 0 chooses a free one") from None
         raise MmtuiError(f"port {port} can't be used: {error.strerror}", "--port 8000") from None
 
 
@@ -200,10 +207,10 @@ def _split(url: str) -> SplitResult:
         return urlsplit("")
 
 
-def _cells(request: web.Request, name: str, default: int) -> int:
-    """A width or a height in characters, as a page asks for it."""
-    asked = request.query.get(name, "")
-    return min(max(int(asked), 1), 1000) if asked.isdecimal() and len(asked) < 6 else default
+def _parse_size(request: web.Request, name: str, default: int) -> int:
+    """Return the width or height, in characters, that a page requests for its terminal."""
+    value = request.query.get(name, "")
+    return min(max(int(value), 1), 1000) if value.isdecimal() and len(value) < 6 else default
 
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:

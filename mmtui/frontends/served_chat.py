@@ -10,7 +10,7 @@ from aiohttp.web import WebSocketResponse
 from textual_serve.app_service import AppService
 from textual_serve.download_manager import DownloadManager
 
-END_S = 10.0  # how long a chat may take to keep what there is and to end its model
+EXIT_TIMEOUT_S = 10.0  # for a chat to save the conversation and end its model
 DRIVER = "mmtui.frontends.tui.web_driver:ChatWebDriver"
 
 
@@ -21,22 +21,31 @@ class ServedChat(AppService):
         self,
         command: list[str],
         websocket: WebSocketResponse,
-        places: asyncio.Semaphore,
-        full: str,
+        slots: asyncio.Semaphore,
+        full_notice: str,
         downloads: DownloadManager,
     ) -> None:
-        """Create the chat. `full` is the notice shown while no slot is free."""
+        """Create the chat.
+
+        Args:
+            command: Starts the chat.
+            websocket: The connection to the page.
+            slots: Limits how many chats run at once.
+            full_notice: What the page shows while no slot is free.
+            downloads: The files that the page downloads.
+        """
         super().__init__(
             shlex.join(command), write_bytes=websocket.send_bytes, write_str=websocket.send_str,
             close=websocket.close, download_manager=downloads,  # type: ignore[arg-type]
         )  # fmt: skip
         self._arguments, self._websocket = command, websocket
-        self._places, self._full = places, full
+        self._slots, self._full_notice = slots, full_notice
         self._running: asyncio.Task[None] | None = None
 
     async def start(self, width: int, height: int) -> None:
+        """Start the chat, as soon as a slot is free, in a terminal of this size."""
         self._size = (width, height)
-        self._task = asyncio.create_task(self._live())
+        self._task = asyncio.create_task(self._run_in_slot())
 
     async def stop(self) -> None:
         """End the chat, and its process if it has one."""
@@ -55,34 +64,35 @@ class ServedChat(AppService):
         self._size = (width, height)
         await super().set_terminal_size(width, height)
 
-    async def _live(self) -> None:
+    async def _run_in_slot(self) -> None:
+        """Wait for a slot, and run the chat in it."""
         try:
-            if self._places.locked():
-                await self.remote_write_bytes(self._full.replace("\n", "\r\n").encode())
-            async with self._places:
+            if self._slots.locked():
+                await self.remote_write_bytes(self._full_notice.replace("\n", "\r\n").encode())
+            async with self._slots:
                 process = await self._open_app_process(*self._size)
                 self._running = asyncio.create_task(self.run())
                 await asyncio.wait([self._running])
-                await self._end(process)
+                await self._end_process(process)
         finally:
             await self._websocket.close()
 
-    async def _end(self, process: Process) -> None:
-        """Ask the process to end, and kill it if it doesn't."""
+    async def _end_process(self, process: Process) -> None:
+        """Ask the process to exit; kill it after a timeout."""
         await self._download_manager.cancel_app_downloads(app_service_id=self.app_service_id)
         await self.send_meta({"type": "quit"})
         self.stdin.close()
         assert process.stdout and process.stderr
-        # A full pipe would keep the process from ending, and us from seeing that it has.
-        rest = asyncio.gather(_read_out(process.stdout), _read_out(process.stderr))
-        await asyncio.wait([rest], timeout=END_S)
-        if not rest.done():
-            os.killpg(process.pid, signal.SIGKILL)  # its model, too
-            await rest
+        # The process could not exit while a pipe is full.
+        drained = asyncio.gather(_drain(process.stdout), _drain(process.stderr))
+        await asyncio.wait([drained], timeout=EXIT_TIMEOUT_S)
+        if not drained.done():
+            os.killpg(process.pid, signal.SIGKILL)  # kills the model's process, too
+            await drained
         await process.wait()
 
     async def _open_app_process(self, width: int = 80, height: int = 24) -> Process:
-        """Apart from the server's terminal, whose Ctrl-C is for the server alone."""
+        """Start the process in a new session: Ctrl+C in the server's terminal is for the server."""
         environment = self._build_environment(width, height) | {"TEXTUAL_DRIVER": DRIVER}
         self._process = process = await asyncio.create_subprocess_exec(
             *self._arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment,
@@ -92,6 +102,7 @@ class ServedChat(AppService):
         return process
 
 
-async def _read_out(stream: asyncio.StreamReader) -> None:
+async def _drain(stream: asyncio.StreamReader) -> None:
+    """Read and discard a stream to its end."""
     while await stream.read(65536):
         pass

@@ -1,4 +1,4 @@
-"""Non-blocking reader of the lines of stdin in any supported encoding."""
+"""Read lines of stdin with a timeout, in any supported encoding."""
 
 import io
 import sys
@@ -10,53 +10,58 @@ from mmtui.encodings import decode, detect
 from mmtui.errors import InputError
 
 
-class Lines:
-    """The lines of stdin, which need not be waited for until they come.
+class LineReader:
+    """Reads lines of stdin with a timeout.
 
-    A thread reads each: `select` knows neither what Python has read ahead nor every system's pipes.
+    A thread reads each line. `select` would not do: it does not see what Python has buffered, and
+    on some systems it does not support pipes.
     """
 
     def __init__(self) -> None:
-        self._next: Future[str] | None = None
-        self._source: BinaryIO | TextIO | None = None
+        self._next_line: Future[str] | None = None
+        self._stream: BinaryIO | TextIO | None = None
 
     @property
-    def is_awaited(self) -> bool:
-        """Whether the next line is there already, or a thread waits for it."""
-        return self._next is not None
+    def is_reading(self) -> bool:
+        """Whether a read that timed out is still in progress, or a line was put back."""
+        return self._next_line is not None
 
-    def read(self, patience_s: float | None = None) -> str | None:
-        """Read a line with its end; "" is the end of all, None that none came in that time.
+    def read(self, timeout_s: float | None = None) -> str | None:
+        """Read a line with its line end.
+
+        Returns:
+            The line; "" at the end of stdin; None if there was no line before the timeout.
 
         Raises:
-            InputError: What comes is no text.
+            InputError: stdin is not text.
         """
-        if self._next is None:
-            self._next = Future()
-            threading.Thread(target=self._fulfil, args=(self._next,), daemon=True).start()
+        if self._next_line is None:
+            self._next_line = Future()
+            thread = threading.Thread(target=self._read_into, args=(self._next_line,), daemon=True)
+            thread.start()
         try:
-            line = self._next.result(patience_s)
+            line = self._next_line.result(timeout_s)
         except TimeoutError:
             return None
-        self._next = None
+        self._next_line = None
         return line
 
-    def give_back(self, line: str) -> None:
-        """Put a line back, so that it is read again."""
-        self._next = Future()
-        self._next.set_result(line)
+    def unread(self, line: str) -> None:
+        """Put a line back; the next `read` returns it."""
+        self._next_line = Future()
+        self._next_line.set_result(line)
 
-    def _fulfil(self, promise: "Future[str]") -> None:
+    def _read_into(self, future: "Future[str]") -> None:
         try:
-            self._source = self._source or _open()
-            line = self._source.readline()
-            promise.set_result(line if isinstance(line, str) else decode(line))
+            self._stream = self._stream or _open_stream()
+            line = self._stream.readline()
+            future.set_result(line if isinstance(line, str) else decode(line))
         except (OSError, ValueError, InputError) as error:
-            promise.set_exception(error)
+            future.set_exception(error)
 
 
-def _open() -> BinaryIO | TextIO:
-    """stdin, as text where its lines can't be told before it is decoded."""
+def _open_stream() -> BinaryIO | TextIO:
+    """Return stdin as a stream of bytes, or of text if its lines can't be split as bytes."""
     if sys.stdin.isatty():
         return sys.stdin
     stream = cast(io.BufferedReader, sys.stdin.buffer)

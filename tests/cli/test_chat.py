@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from mmtui.cli import chat
-from mmtui.frontends import plain
+from mmtui.frontends.plain import loop
 from mmtui.frontends.tui import launch
 
 
@@ -15,7 +15,7 @@ def opens(monkeypatch, tmp_path, capsys):
     """Opens the chat at a terminal of a kind; returns which one it is, and what is noted."""
     opened: list[str] = []
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.setattr(plain, "chat", lambda *_: opened.append("lines"))
+    monkeypatch.setattr(loop, "run", lambda *_: opened.append("lines"))
     monkeypatch.setattr(launch, "run", lambda *_: opened.append("screen"))
 
     def open_(kind: str | None, **options: bool) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""`mmtui serve`: who gets in, who does not, and a chat in a real browser."""
+"""`mmtui serve`: access control, the limit of open chats, and a chat in a real browser."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen, str]]]:
-    """Starts the installed command; returns its process and the address that it prints."""
+    """Start the installed command; return its process and the address that it prints."""
     started = []
 
     def start(*arguments: str, stderr: int = subprocess.DEVNULL) -> tuple[subprocess.Popen, str]:
@@ -52,8 +52,8 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen, str]
         process.wait(30)
 
 
-async def chats(session: ClientSession, url: str, **headers: str) -> bool:
-    """Whether a chat begins."""
+async def can_chat(session: ClientSession, url: str, **headers: str) -> bool:
+    """Return whether a chat starts; otherwise the request must be forbidden."""
     try:
         async with session.ws_connect(url, headers=headers) as socket:
             return (await socket.receive()).type == WSMsgType.BINARY
@@ -62,18 +62,18 @@ async def chats(session: ClientSession, url: str, **headers: str) -> bool:
         return False
 
 
-async def status(session: ClientSession, url: str, **headers: str) -> int:
+async def get_status(session: ClientSession, url: str, **headers: str) -> int:
     async with session.get(url, headers=headers, allow_redirects=False) as response:
         return response.status
 
 
-def opened(jar: CookieJar | None = None) -> ClientSession:
-    """A browser; it keeps cookies of bare addresses, too."""
-    return ClientSession(cookie_jar=jar or CookieJar(unsafe=True))
+def open_session() -> ClientSession:
+    """Return a client that, like browsers, also stores the cookies of IP addresses."""
+    return ClientSession(cookie_jar=CookieJar(unsafe=True))
 
 
 @pytest.mark.parametrize("options", [(), ("--host", "0.0.0.0"), ("--token", "o'pen sesame&")])
-def test_nobody_gets_in_without_the_token(serve, options):
+def test_requests_without_the_token_are_forbidden(serve, options):
     process, printed = serve(*options)
     parts = urlsplit(printed)
     assert parts.query.startswith("token=") and len(parts.query) > 12
@@ -82,12 +82,12 @@ def test_nobody_gets_in_without_the_token(serve, options):
     async def visit() -> None:
         async with ClientSession() as stranger:
             for path in ("", "static/js/textual.js", "download/x", "?token=", "?token=wrong%ff"):
-                assert await status(stranger, url + path) == 403
-            assert not await chats(stranger, f"{url}ws")
-            assert not await chats(stranger, f"{url}ws?token=wrong")
+                assert await get_status(stranger, url + path) == 403
+            assert not await can_chat(stranger, f"{url}ws")
+            assert not await can_chat(stranger, f"{url}ws?token=wrong")
             for wrong in ("wrong", "", "\udcff"):
-                assert await status(stranger, url, Cookie=f"mmtui-{parts.port}={wrong}") == 403
-        async with opened() as friend, friend.get(f"{url}?{parts.query}") as page:
+                assert await get_status(stranger, url, Cookie=f"mmtui-{parts.port}={wrong}") == 403
+        async with open_session() as friend, friend.get(f"{url}?{parts.query}") as page:
             assert page.status == 200 and str(page.url) == url  # the token is in a cookie now
             assert "/static/js/textual.js" in await page.text()
             assert f"ws://{urlsplit(url).netloc}/ws" in await page.text()
@@ -100,8 +100,8 @@ def test_nobody_gets_in_without_the_token(serve, options):
                 assert f"wss://{urlsplit(url).netloc}/ws" in await again.text()
             # Another page, of another site or of another port of this machine.
             for origin in ("https://evil.org", "http://127.0.0.1:1", "null", "http://["):
-                assert not await chats(friend, f"{url}ws", Origin=origin)
-                assert await status(friend, url, Origin=origin) == 403
+                assert not await can_chat(friend, f"{url}ws", Origin=origin)
+                assert await get_status(friend, url, Origin=origin) == 403
             async with friend.ws_connect(f"{url}ws", headers={"Origin": url[:-1]}) as socket:
                 assert (await socket.receive()).type == WSMsgType.BINARY
                 token = parse_qs(parts.query)["token"][0]
@@ -123,18 +123,20 @@ TARGETS = [
 
 
 @pytest.fixture(scope="module")
-def sesame() -> Iterator[str]:
+def fake_server() -> Iterator[str]:
     """The host and port of a server whose token is T."""
-    with in_process() as address:
+    with run_server() as address:
         yield address
 
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("host", ["", "evil.example"])
-def test_it_redirects_to_its_own_page_only(sesame, target, host):
-    name, _, port = sesame.partition(":")
+def test_the_server_only_redirects_to_its_own_page(fake_server, target, host):
+    name, _, port = fake_server.partition(":")
     with socket.create_connection((name, int(port))) as connection:
-        request = f"GET {target} HTTP/1.1\r\nHost: {host or sesame}\r\nConnection: close\r\n\r\n"
+        request = (
+            f"GET {target} HTTP/1.1\r\nHost: {host or fake_server}\r\nConnection: close\r\n\r\n"
+        )
         connection.sendall(request.encode())
         answer = b"".join(iter(lambda: connection.recv(4096), b"")).decode()
     locations = [line for line in answer.split("\r\n") if line.lower().startswith("location:")]
@@ -142,27 +144,29 @@ def test_it_redirects_to_its_own_page_only(sesame, target, host):
     assert answer.split()[1] in ("302", "400", "403")
 
 
-def test_without_a_token_only_its_own_names_reach_it(serve):
+def test_without_a_token_the_host_header_must_name_this_machine(serve):
     process, url = serve("--token", "", stderr=subprocess.PIPE)
     assert urlsplit(url).hostname == "127.0.0.1" and "token" not in url
     assert b"warning: without a token, every user of this machine" in process.stderr.readline()
 
     async def visit() -> None:
         async with ClientSession() as session:
-            assert await status(session, url) == 200
-            assert await status(session, url, Host="localhost:8000") == 200
-            # A name of another site's that means this machine, and what is none.
+            assert await get_status(session, url) == 200
+            assert await get_status(session, url, Host="localhost:8000") == 200
+            # DNS rebinding and malformed names.
             for name in ("evil.org", "127.0.0.1.evil.org", "[", ""):
-                assert await status(session, url, Host=name) in (400, 403)
-            assert not await chats(session, f"{url}ws", Host="evil.org", Origin="http://evil.org")
-            assert not await chats(session, f"{url}ws", Origin="https://evil.org")
-            assert await chats(session, f"{url}ws", Origin=url.rstrip("/"))
+                assert await get_status(session, url, Host=name) in (400, 403)
+            assert not await can_chat(
+                session, f"{url}ws", Host="evil.org", Origin="http://evil.org"
+            )
+            assert not await can_chat(session, f"{url}ws", Origin="https://evil.org")
+            assert await can_chat(session, f"{url}ws", Origin=url.rstrip("/"))
 
     asyncio.run(visit())
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_it_ends_at_once_and_leaves_no_chat_behind(serve, end):
+def test_the_server_ends_at_once_and_ends_its_chats(serve, end):
     process, url = serve("--token", "")
 
     async def visit() -> None:
@@ -179,7 +183,7 @@ def test_it_ends_at_once_and_leaves_no_chat_behind(serve, end):
 
 
 FIRST = asyncio.FIRST_COMPLETED
-# Speaks as a chat does, and writes its process id; "die" ends it without a word.
+# Speaks the protocol of textual-serve and prints its process id; "die" ends it without a message.
 FAKE_CHAT = """
 import os, sys
 def put(kind, text):
@@ -188,19 +192,19 @@ def put(kind, text):
 print("__GANGLION__", flush=True)
 put(b"D", f"chat {os.getpid()} of {os.environ['COLUMNS']} columns".encode())
 while head := sys.stdin.buffer.read(5):
-    said = sys.stdin.buffer.read(int.from_bytes(head[1:], "big"))
-    if b'"quit"' in said or said == b"die":
+    data = sys.stdin.buffer.read(int.from_bytes(head[1:], "big"))
+    if b'"quit"' in data or data == b"die":
         break
-    if said == b"hang":
+    if data == b"hang":
         while True:
             put(b"D", b"x" * 100_000)
-    put(b"D", b"echo " + said)
+    put(b"D", b"echo " + data)
 """
 
 
 @contextmanager
-def in_process(max_chats: int = 4, token: str = "T") -> Iterator[str]:
-    """The host and port of a server in a thread of this process, whose chats are fakes."""
+def run_server(max_chats: int = 4, token: str = "T") -> Iterator[str]:
+    """Run a server with fake chats in a thread of this process; yield its host and port."""
     with listen("127.0.0.1", 0) as listening:
         server = ChatServer(listening, token, max_chats, [sys.executable, "-c", FAKE_CHAT])
         loop, stop = asyncio.new_event_loop(), asyncio.Event()
@@ -222,36 +226,37 @@ def in_process(max_chats: int = 4, token: str = "T") -> Iterator[str]:
             loop.close()
 
 
-async def text_of(socket: ClientWebSocketResponse) -> str:
+async def receive_text(socket: ClientWebSocketResponse) -> str:
     message = await socket.receive(timeout=60)
     return message.data.decode() if message.type == WSMsgType.BINARY else ""
 
 
-def fakes() -> list[psutil.Process]:
+def find_fake_chats() -> list[psutil.Process]:
     return [child for child in psutil.Process().children() if FAKE_CHAT in child.cmdline()]
 
 
-def pid_of(text: str) -> int:
+def parse_pid(text: str) -> int:
     return int(text.split()[1])
 
 
 def test_twenty_open_pages_stay_within_the_limit_of_chats(monkeypatch):
-    # Pages that are not read do not answer.
+    # The pages of this test answer no pings while they are not read.
     monkeypatch.setattr("mmtui.frontends.serve.HEARTBEAT_S", 600.0)
-    monkeypatch.setattr("mmtui.frontends.served_chat.END_S", 1.0)
+    monkeypatch.setattr("mmtui.frontends.served_chat.EXIT_TIMEOUT_S", 1.0)
 
     async def visit(address: str) -> None:
         async with ClientSession(headers={"Cookie": f"mmtui-{address[10:]}=T"}) as session:
             pages = [await session.ws_connect(f"http://{address}/ws?width=77") for _ in range(20)]
-            begun = [await text_of(page) for page in pages]
-            chatting = [pages[at] for at, text in enumerate(begun) if text.startswith("chat ")]
+            started = [await receive_text(page) for page in pages]
+            chatting = [pages[at] for at, text in enumerate(started) if text.startswith("chat ")]
             waiting = [page for page in pages if page not in chatting]
-            pids = [pid_of(text) for text in begun if text.startswith("chat ")]
-            assert len(chatting) == 4 and f"chat {pids[0]} of 77 columns" in begun
-            told = [text for text in begun if "limit of 4 open chats" in text]
-            assert len(told) == 16 and "\r\n" in told[0]
-            assert len(fakes()) == 4
-            # One that closes, one that drops, one that dies and one whose chat hangs leave room.
+            pids = [parse_pid(text) for text in started if text.startswith("chat ")]
+            assert len(chatting) == 4 and f"chat {pids[0]} of 77 columns" in started
+            notices = [text for text in started if "limit of 4 open chats" in text]
+            assert len(notices) == 16 and "\r\n" in notices[0]
+            assert len(find_fake_chats()) == 4
+            # A slot is freed by a page that closes, a lost connection, a chat that exits and one
+            # that hangs.
             await chatting[0].close()
             chatting[1]._response.connection.transport.abort()
             await chatting[2].send_json(["stdin", "die"])
@@ -259,27 +264,27 @@ def test_twenty_open_pages_stay_within_the_limit_of_chats(monkeypatch):
             await chatting[3].receive()
             chatting[3]._response.connection.transport.abort()
             assert (await chatting[2].receive(timeout=60)).type == WSMsgType.CLOSE
-            await waiting.pop().close()  # which waits no more
-            reading = {asyncio.create_task(text_of(page)): page for page in waiting}
-            begun = []
-            while len(begun) < 4:
+            await waiting.pop().close()  # leaves the queue
+            reading = {asyncio.create_task(receive_text(page)): page for page in waiting}
+            started = []
+            while len(started) < 4:
                 done, _ = await asyncio.wait(
-                    set(reading) - set(begun), timeout=60, return_when=FIRST
+                    set(reading) - set(started), timeout=60, return_when=FIRST
                 )
                 assert done and all(task.result().startswith("chat ") for task in done)
-                begun += done
+                started += done
             assert not [pid for pid in pids if psutil.pid_exists(pid)]
-            page = reading[begun[0]]
+            page = reading[started[0]]
             await page.send_json(["stdin", "hi"])
-            assert await text_of(page) == "echo hi"
-            assert len(fakes()) == 4
+            assert await receive_text(page) == "echo hi"
+            assert len(find_fake_chats()) == 4
 
-    with in_process() as address:
+    with run_server() as address:
         asyncio.run(visit(address))
-    assert fakes() == []
+    assert find_fake_chats() == []
 
 
-def test_a_connection_that_is_silent_leaves_room(monkeypatch):
+def test_a_connection_that_answers_no_pings_frees_its_slot(monkeypatch):
     monkeypatch.setattr("mmtui.frontends.serve.HEARTBEAT_S", 1.0)
 
     async def visit(address: str) -> None:
@@ -288,30 +293,30 @@ def test_a_connection_that_is_silent_leaves_room(monkeypatch):
             ClientSession(headers={"Cookie": f"mmtui-{address[10:]}=T"}) as session,
             session.ws_connect(url, autoping=False) as silent,
         ):
-            begun = await text_of(silent)
+            started = await receive_text(silent)
             async with session.ws_connect(url) as other:
-                assert "This chat begins" in await text_of(other)
-                assert (await text_of(other)).startswith("chat ")
-                assert not psutil.pid_exists(pid_of(begun))
+                assert "This chat starts" in await receive_text(other)
+                assert (await receive_text(other)).startswith("chat ")
+                assert not psutil.pid_exists(parse_pid(started))
 
-    with in_process(max_chats=1) as address:
+    with run_server(max_chats=1) as address:
         asyncio.run(visit(address))
 
 
-def test_what_can_t_be_served_is_told_in_a_line(serve, mmtui):
+def test_an_address_that_can_t_be_served_is_a_one_line_error(serve, mmtui):
     _, url = serve()
-    for arguments, code, says in (
+    for arguments, code, message in (
         (("--port", urlsplit(url).port), 1, "is in use\nhint: --port 0"),
         (("--host", "no host"), 2, "there is no host 'no host'\nhint: "),
         (("--host", "192.0.2.1"), 2, "this machine has no address 192.0.2.1\nhint: "),
     ):
         run = mmtui("serve", *arguments)
-        assert (run.code, run.out) == (code, "") and says in run.err
+        assert (run.code, run.out) == (code, "") and message in run.err
         assert run.err.startswith("error: ") and len(run.err.splitlines()) == 2
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
-def test_a_question_is_typed_and_its_answer_read_in_a_browser(serve, smol, mmtui, tmp_path):
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_a_question_is_answered_in_a_browser(serve, smol, mmtui, tmp_path):
     _, url = serve("--model", "smol", "--token", "sesame")
 
     async def chat() -> None:
@@ -324,7 +329,7 @@ def test_a_question_is_typed_and_its_answer_read_in_a_browser(serve, smol, mmtui
             assert "smol" in shown
 
     asyncio.run(chat())
-    (kept,) = json.loads(
+    (stored,) = json.loads(
         mmtui("history", "list", "--json", env={"XDG_DATA_HOME": str(tmp_path)}).out
     )
-    assert kept["title"] == "What is the capital of France?"
+    assert stored["title"] == "What is the capital of France?"

@@ -1,4 +1,4 @@
-"""The lines of stdin."""
+"""Read lines of stdin."""
 
 import os
 import pty
@@ -7,50 +7,50 @@ import sys
 import pytest
 
 from mmtui.errors import InputError
-from mmtui.frontends.stdin import Lines
+from mmtui.frontends.stdin import LineReader
 
 
 @pytest.fixture
 def pipe(monkeypatch):
-    """What is written to it comes on stdin."""
+    """Replace stdin by a pipe with this data."""
 
-    def written(data: bytes) -> Lines:
-        ours, theirs = os.pipe()
-        os.write(theirs, data)
-        os.close(theirs)
-        monkeypatch.setattr(sys, "stdin", os.fdopen(ours))
-        return Lines()
+    def write(data: bytes) -> LineReader:
+        read_end, write_end = os.pipe()
+        os.write(write_end, data)
+        os.close(write_end)
+        monkeypatch.setattr(sys, "stdin", os.fdopen(read_end))
+        return LineReader()
 
-    return written
+    return write
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-16-le"])
-def test_lines_come_one_by_one_in_any_encoding(pipe, encoding):
+def test_lines_are_read_in_any_encoding(pipe, encoding):
     lines = pipe("é1\n\nsecond é\nlast".encode(encoding))
     assert [lines.read() for _ in range(5)] == ["é1\n", "\n", "second é\n", "last", ""]
 
 
-def test_lines_of_what_is_no_text_are_refused(pipe):
+def test_binary_data_is_refused(pipe):
     with pytest.raises(InputError, match="a picture"):
         pipe(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR").read()
 
 
-def test_a_line_that_does_not_come_is_not_waited_for(monkeypatch):
-    ours, theirs = os.pipe()
-    monkeypatch.setattr(sys, "stdin", os.fdopen(ours))
-    lines = Lines()
-    assert not lines.is_awaited
-    assert lines.read(0.0) is None and lines.is_awaited
-    os.write(theirs, b"late\n")
-    os.close(theirs)
-    assert lines.read() == "late\n" and not lines.is_awaited
+def test_a_read_times_out_and_goes_on_later(monkeypatch):
+    read_end, write_end = os.pipe()
+    monkeypatch.setattr(sys, "stdin", os.fdopen(read_end))
+    lines = LineReader()
+    assert not lines.is_reading
+    assert lines.read(0.0) is None and lines.is_reading
+    os.write(write_end, b"late\n")
+    os.close(write_end)
+    assert lines.read() == "late\n" and not lines.is_reading
     assert lines.read() == ""
 
 
-def test_a_line_that_is_given_back_is_read_again(pipe):
+def test_a_line_that_is_put_back_is_read_again(pipe):
     lines = pipe(b"one\ntwo\n")
     first = lines.read()
-    lines.give_back(first)
+    lines.unread(first)
     assert [lines.read() for _ in range(3)] == ["one\n", "two\n", ""]
 
 
@@ -58,5 +58,5 @@ def test_lines_are_read_from_a_terminal(monkeypatch):
     parent, child = pty.openpty()
     monkeypatch.setattr(sys, "stdin", os.fdopen(child))
     os.write(parent, "é\n".encode())
-    assert Lines().read() == "é\n"
+    assert LineReader().read() == "é\n"
     os.close(parent)

@@ -128,8 +128,7 @@ class ChatApp(App[None]):
         """A browser's clipboard is not that of this machine."""
         is_copied = not self.is_web and clipboard.copy(text)
         if tell is not None:
-            notice = Notice(*clipboard.outcome(is_copied), is_error=False)
-            self.call_from_thread(tell, notice)
+            self.call_from_thread(tell, clipboard.copy_notice(is_copied))
 
     def _end_on_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -193,7 +193,7 @@ async def test_copied_is_said_only_where_it_is_known(tmp_path, monkeypatch):
     async with opened(tmp_path) as user:
         await ask(user, "Hi", "Hello")
         await user.press("f8")
-        assert "handed to the terminal" in user.notices[-1] and "/export" in user.notices[-1]
+        assert "the terminal's clipboard" in user.notices[-1] and "/export" in user.notices[-1]
         monkeypatch.setattr(clipboard, "copy", lambda text: copied.append(text) or True)
         await user.press("f8")
         assert user.notices[-1] == "copied" and copied == ["Hello"]

@@ -331,7 +331,7 @@ class ChatScreen(BaseScreen):
         self._load_and_stage(clipboard.load)
 
     def _load_and_stage(
-        self, load: "Callable[[], list[attachments.Loaded]]", typed: str = ""
+        self, load: "Callable[[], list[attachments.LoadedFile]]", typed: str = ""
     ) -> Worker[None]:
         def store() -> list[tuple[Attachment, "Clip | None"]]:
             return [(self.session.store_attachment(loaded), loaded.clip) for loaded in load()]

@@ -1,4 +1,4 @@
-"""What the command line tests do not reach: races, sizes, names."""
+"""Reading pictures and recordings: sizes, unusual names, devices and descriptors."""
 
 import io
 import os
@@ -11,26 +11,26 @@ from mmtui.errors import InputError
 from mmtui.pipeline import input_files
 
 
-def test_the_same_bytes_are_the_same_picture(tmp_path):
+def test_the_same_bytes_have_the_same_hash(tmp_path):
     for name in ("a.png", "b.png"):
         Image.new("RGB", (9, 9), "green").save(tmp_path / name)
     first, second = (input_files.read_picture(tmp_path / name) for name in ("a.png", "b.png"))
     assert first.sha256 == second.sha256
 
 
-def test_a_picture_is_known_by_its_bytes_not_by_its_name(tmp_path):
+def test_the_format_is_detected_from_the_content(tmp_path):
     Image.new("RGB", (9, 9), "green").save(tmp_path / "really.png")
-    (tmp_path / "really.png").rename(tmp_path / "so they say.jpg")
-    assert input_files.read_picture(tmp_path / "so they say.jpg").image.size == (9, 9)
+    (tmp_path / "really.png").rename(tmp_path / "misnamed.jpg")
+    assert input_files.read_picture(tmp_path / "misnamed.jpg").image.size == (9, 9)
 
 
-def test_a_file_without_end_is_refused(monkeypatch):
+def test_a_file_over_the_size_limit_is_refused(monkeypatch):
     monkeypatch.setattr(input_files, "MAX_BYTES", 1000)
     with pytest.raises(InputError, match="stdin: the file has more than"):
         input_files.decode_picture(io.BytesIO(bytes(1001)), "stdin")
 
 
-def test_devices_and_odd_names():
+def test_devices_and_invalid_names_are_errors():
     with pytest.raises(InputError, match="a device or a socket"):
         input_files.read_picture(Path("/dev/zero"))
     with pytest.raises(InputError, match="can't be read"):
@@ -39,7 +39,7 @@ def test_devices_and_odd_names():
         input_files.read_picture(Path("x" * 5000))
 
 
-def test_descriptors_are_closed(tmp_path):
+def test_descriptors_are_closed_after_errors(tmp_path):
     descriptors = Path("/proc/self/fd")
     if not descriptors.exists():
         pytest.skip("needs /proc")

@@ -1,0 +1,162 @@
+"""What can be done in a plain chat: attach files, transcribe, send messages, print replies."""
+
+import asyncio
+import queue
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmtui import paths
+from mmtui.chat import attachments
+from mmtui.chat.conversation import Attachment, Draft
+from mmtui.chat.protocol import Died, Event, Failed, Progress
+from mmtui.chat.session import Session
+from mmtui.errors import NoSpeechError
+from mmtui.frontends.plain.console import catch_interrupts, print_note
+from mmtui.text import printable
+
+if TYPE_CHECKING:
+    from mmtui.pipeline.speech.sound import Clip
+
+POLL_S = 0.1  # how often Ctrl+C and the limit of a recording are checked
+
+
+class PlainChat:
+    """A chat whose replies are printed.
+
+    Attributes:
+        session: The chat in progress.
+        staged: The attachments of the next message.
+    """
+
+    def __init__(self, session: Session, events: "queue.Queue[Event]") -> None:
+        """Create the chat. `events` receives the events of the model."""
+        self.session = session
+        self.staged: list[Attachment] = []
+        self._events = events
+        self._step = ""
+
+    # Attachments
+
+    def attach(self, path: Path) -> None:
+        """Attach a file to the next message.
+
+        Raises:
+            InputError: The file is neither a picture nor a recording.
+        """
+        self.attach_loaded(attachments.load(path))
+
+    def attach_loaded(self, loaded: attachments.LoadedFile) -> None:
+        """Attach a file that was read to the next message; transcribe it if it is a recording."""
+        attachment = self.session.store_attachment(loaded)
+        if loaded.clip is not None:
+            attachment = attachment.with_transcript(self.transcribe(loaded.clip) or "")
+        self.stage(attachment)
+
+    def stage(self, attachment: Attachment) -> None:
+        """Add a stored attachment to the next message."""
+        self.staged.append(attachment)
+        print_note(f"attached: {attachment.name}, {attachment.detail}")
+
+    def unstage_all(self) -> None:
+        """Remove all attachments of the next message, also from the stored draft."""
+        self.staged.clear()
+        self.session.save_draft(Draft())
+
+    def load_draft(self, draft: Draft) -> None:
+        """Attach the files of a draft, and print its text, since a prompt can't be prefilled."""
+        self.staged.clear()
+        for attachment in draft.attachments:
+            self.stage(attachment)
+        if draft.text:
+            print_note(f"not sent yet: {draft.text}")
+
+    @property
+    def transcripts(self) -> list[str]:
+        """The transcripts of the staged recordings, which are sent as part of the message."""
+        return [file.transcript for file in self.staged if file.transcript]
+
+    # Messages
+
+    def send(self, text: str) -> None:
+        """Send a message with the staged attachments and the files it mentions; print the reply."""
+        paths.refuse_web_address(text)
+        for file in paths.mentioned(text):
+            self.attach(file)
+        lines = [*self.transcripts, text] if text else self.transcripts
+        self.session.send("\n".join(lines), tuple(self.staged))
+        asyncio.run(self.session.store.wait_until_written())
+        self.unstage_all()
+        self.print_reply()
+
+    def print_reply(self) -> None:
+        """Print the reply while it is generated. Ctrl+C stops it; the text so far is kept."""
+        reply = self.session.reply
+        assert reply is not None
+        printed = len(reply.text)
+        with catch_interrupts() as is_interrupted:
+            while self.session.is_answering:
+                if is_interrupted():
+                    self.session.stop()
+                self.handle_event(POLL_S)
+                print(printable(reply.text[printed:]), end="", flush=True)
+                printed = len(reply.text)
+        print(flush=True)
+        if reply.state == "stopped":
+            print_note("stopped; /continue resumes the answer")
+
+    def print_thread(self) -> None:
+        """Print all messages of the current branch."""
+        for message in self.session.conversation.thread:
+            for file in message.attachments:
+                print_note(f"[{file.name}, {file.detail}]")
+            if message.role == "user":
+                print_note(f"> {printable(message.text)}")
+            else:
+                print(printable(message.text), flush=True)
+
+    # The model
+
+    def transcribe(self, clip: "Clip") -> str | None:
+        """Transcribe a recording and print the transcript.
+
+        Returns:
+            The transcript; None if the model failed, which has been printed then.
+
+        Raises:
+            NoSpeechError: There is no speech in the recording.
+        """
+        transcripts: list[str | None] = []
+        self.session.transcribe(clip, transcripts.append)
+        while not transcripts:
+            self.handle_event(POLL_S)
+        (transcript,) = transcripts
+        if transcript == "":
+            raise NoSpeechError
+        if transcript is not None:
+            print_note(f"transcript: {transcript}")
+        return transcript
+
+    def handle_event(self, timeout_s: float) -> bool:
+        """Wait for an event of the model and pass it to the session.
+
+        Returns:
+            Whether there was an event before the timeout.
+        """
+        try:
+            event = self._events.get(timeout=timeout_s)
+        except queue.Empty:
+            return False
+        if isinstance(event, Failed | Died) and event.traceback:
+            print(printable(event.traceback), file=sys.stderr, flush=True)
+        if (refused := self.session.handle_event(event)) is not None:
+            self.load_draft(refused)
+        if isinstance(event, Progress) and event.step != self._step:
+            self._step = event.step
+            print_note(f"{event.step} ...")
+        return True
+
+    def handle_pending_events(self) -> None:
+        """Pass all events that the model has sent so far to the session."""
+        while self.handle_event(0):
+            pass

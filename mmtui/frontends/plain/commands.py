@@ -1,0 +1,180 @@
+"""What each command of `mmtui.chat.commands` does in a plain chat."""
+
+import base64
+import os
+import sys
+
+from mmtui import paths
+from mmtui.audio.recorder import Microphone
+from mmtui.chat import clipboard
+from mmtui.chat.commands import ABOUT, COMMANDS, Command
+from mmtui.chat.conversation import Attachment
+from mmtui.chat.export import text_to_copy, write
+from mmtui.chat.notice import Notice
+from mmtui.errors import MissingError, UsageError
+from mmtui.frontends.plain.chat import PlainChat
+from mmtui.frontends.plain.console import catch_interrupts, print_note, print_notice
+from mmtui.frontends.plain.recording import wait_for_end
+from mmtui.frontends.stdin import LineReader
+from mmtui.pipeline import input_files
+
+
+class Commands:
+    """A method `do_NAME` for each command except quit.
+
+    Each takes the text that follows the name of the command, "" if there is none. They raise
+    MmtuiError.
+    """
+
+    def __init__(self, chat: PlainChat, microphone: Microphone, stdin: LineReader) -> None:
+        self._chat, self._session = chat, chat.session
+        self._microphone, self._stdin = microphone, stdin
+
+    def run(self, command: Command, argument: str) -> None:
+        """Run a command.
+
+        Raises:
+            MmtuiError: An argument is missing, or the command failed.
+        """
+        command.require(argument)
+        getattr(self, f"do_{command.name}")(argument)
+
+    # Attachments
+
+    def do_image(self, argument: str) -> None:
+        for path in paths.pasted(argument) or [paths.resolve(argument)]:
+            self._chat.attach(path)
+
+    do_audio = do_image
+
+    def do_paste(self, _: str) -> None:
+        for loaded in clipboard.load():
+            self._chat.attach_loaded(loaded)
+
+    def do_drop(self, _: str) -> None:
+        self._chat.unstage_all()
+
+    # Speech
+
+    def do_record(self, _: str) -> None:
+        recording = self._microphone.record(self._session.microphone)
+        with catch_interrupts() as is_interrupted:
+            wait_for_end(recording, self._stdin, is_interrupted)
+            clip = recording.finish()
+        if is_interrupted():
+            print_note("recording discarded")
+            return
+        if recording.error is not None:
+            print_notice(Notice(str(recording.error), recording.error.hint))
+        if len(clip):
+            transcript = self._chat.transcribe(clip) or ""
+            self._chat.stage(self._session.store_clip(clip, transcript))
+
+    def do_transcribe(self, _: str) -> None:
+        staged = self._chat.staged
+        for index, file in reversed(list(enumerate(staged))):
+            if file.kind == "audio":
+                if (transcript := self._transcribe_again(file)) is not None:
+                    staged[index] = file.with_transcript(transcript)
+                return
+        message, file = self._session.conversation.last_recording()
+        if (transcript := self._transcribe_again(file)) is not None:
+            self._session.update_transcript(message, file, transcript)
+
+    def _transcribe_again(self, file: Attachment) -> str | None:
+        return self._chat.transcribe(input_files.read_clip(self._session.file(file)))
+
+    def do_microphone(self, name: str) -> None:
+        if name:
+            self._session.configure(microphone=name)
+        for device in self._microphone.devices():
+            print_note(f"{'*' if device == self._session.microphone else ' '} {device}")
+
+    # Answers
+
+    def do_stop(self, _: str) -> None:
+        print_note("Ctrl+C stops an answer or discards a recording")
+
+    def do_retry(self, _: str) -> None:
+        self._session.regenerate()
+        self._chat.print_reply()
+
+    def do_edit(self, text: str) -> None:
+        question = self._session.conversation.question
+        if question is None:
+            raise UsageError("the conversation has no message yet")
+        self._session.edit(question.id, text)
+        self._chat.print_reply()
+
+    def do_continue(self, _: str) -> None:
+        self._session.continue_()
+        self._chat.print_reply()
+
+    def do_branch(self, _: str) -> None:
+        self._session.show_next_version()
+        self._chat.print_thread()
+
+    def do_copy(self, what: str) -> None:
+        text = text_to_copy(self._session.conversation, what)
+        is_copied = clipboard.copy(text)
+        if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+            encoded = base64.b64encode(text.encode()).decode()
+            print(
+                f"\x1b]52;c;{encoded}\a", end="", flush=True
+            )  # asks the terminal to copy (OSC 52)
+        elif not is_copied:
+            raise MissingError("no clipboard is available", "/export PATH writes a file")
+        print_notice(clipboard.copy_notice(is_copied))
+
+    def do_model(self, name: str) -> None:
+        if name:
+            from mmtui.pipeline.assets import checkpoint
+
+            checkpoint.find(name)  # raises before the current model is unloaded
+            self._session.switch_model(name)
+        else:
+            from mmtui.pipeline.assets.inventory import inventory, summary
+
+            for entry in inventory():
+                print_note(f"{entry['name']:24} {summary(entry)}")
+
+    def do_sampling(self, settings: str) -> None:
+        self._session.set_sampling(settings)
+        print_note(self._session.sampling)
+
+    def do_system(self, text: str) -> None:
+        self._session.set_system_prompt(text)
+
+    # Conversations
+
+    def do_new(self, _: str) -> None:
+        self._session.start_conversation()
+        self._chat.staged.clear()
+
+    def do_history(self, words: str) -> None:
+        for found in self._session.store.search(words).result():
+            snippet = f"  … {found.snippet}" if found.snippet else ""
+            when = found.updated.astimezone()
+            print_note(f"{found.id[:8]}  {when:%Y-%m-%d %H:%M}  {found.title}{snippet}")
+
+    def do_resume(self, id: str) -> None:
+        self._chat.load_draft(self._session.resume(id))
+        self._chat.print_thread()
+
+    def do_rename(self, title: str) -> None:
+        self._session.rename(title)
+
+    def do_export(self, path: str) -> None:
+        file = paths.resolve(path)
+        write(self._session.conversation, file, self._session.file)
+        print_note(f"exported to {file}")
+
+    # Application
+
+    def do_theme(self, _: str) -> None:
+        print_note("the terminal sets the colours here")
+
+    def do_help(self, _: str) -> None:
+        print_note(ABOUT)
+        for command in COMMANDS:
+            print_note(f"/{command.name} {command.argument}".ljust(24) + command.help)

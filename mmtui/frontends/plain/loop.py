@@ -1,0 +1,104 @@
+"""Start a plain chat, and read its lines until the end of stdin or /quit."""
+
+import queue
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mmtui import paths, signals
+from mmtui.audio.recorder import Microphone, SystemMicrophone
+from mmtui.chat import commands
+from mmtui.chat.config import Config
+from mmtui.chat.model_process import ModelProcess
+from mmtui.chat.notice import Notice
+from mmtui.chat.protocol import Event
+from mmtui.chat.session import Session
+from mmtui.errors import MmtuiError
+from mmtui.frontends.plain.chat import PlainChat
+from mmtui.frontends.plain.commands import Commands
+from mmtui.frontends.plain.console import print_note, print_notice
+from mmtui.frontends.stdin import LineReader
+
+
+def run(config: Config, resume: str | None, images: Sequence[Path]) -> None:
+    """Chat on stdin and stdout.
+
+    Args:
+        config: The settings.
+        resume: The id of a conversation, "latest", or None for a new conversation.
+        images: Pictures to attach to the first message.
+    """
+    events: queue.Queue[Event] = queue.Queue()
+    process = ModelProcess(config.model, events.put, config.engine)
+    session = Session.open(process, None, config, print_notice)
+    signals.exit_when_asked()
+    try:
+        chat = PlainChat(session, events)
+        if resume is not None:
+            chat.load_draft(session.resume(None if resume == "latest" else resume))
+        for image in images:
+            chat.attach(image)
+        InputLoop(chat, SystemMicrophone()).run()
+    finally:
+        signals.finish_undisturbed()
+        if (unsaved := session.close()) is not None:
+            print_notice(unsaved)
+
+
+class InputLoop:
+    """Reads lines, and runs each as a command, attaches the files it names, or sends it."""
+
+    def __init__(self, chat: PlainChat, microphone: Microphone) -> None:
+        self._chat = chat
+        self._stdin = LineReader()
+        self._commands = Commands(chat, microphone, self._stdin)
+
+    def run(self) -> None:
+        """Chat until stdin ends or a line is /quit.
+
+        Raises:
+            KeyboardInterrupt: Ctrl+C was pressed while no answer was being written.
+            InputError: stdin is not text.
+        """
+        self._chat.print_thread()
+        for line in self._read_lines():
+            try:
+                if not self._handle_line(line.rstrip("\r\n")):
+                    return
+            except MmtuiError as error:
+                print_notice(Notice(str(error), error.hint))
+                print_note(f"not processed: {line.strip()}")
+
+    def _handle_line(self, line: str) -> bool:
+        """Act on a line, and return whether to read another one."""
+        self._chat.handle_pending_events()
+        if files := paths.dropped(line):
+            for file in files:
+                self._chat.attach(file)
+        elif parsed := commands.parse(line):
+            command, argument = parsed
+            if command.name == "quit":
+                return False
+            self._commands.run(command, argument)
+        elif line.strip() or self._chat.transcripts:
+            self._chat.send(line.strip())
+        return True
+
+    def _read_lines(self) -> Iterator[str]:
+        while line := self._read_line():
+            yield line
+
+    def _read_line(self) -> str | None:
+        """Read a line; in a terminal, show a prompt and allow editing."""
+        if not sys.stdin.isatty():
+            return self._stdin.read()
+        try:
+            if sys.stdout.isatty() and not self._stdin.is_reading:
+                return input("> ") + "\n"
+            print("> ", end="", file=sys.stderr, flush=True)
+            if line := self._stdin.read():
+                return line
+        except EOFError:
+            pass
+        print(file=sys.stderr)  # ends the line of the prompt
+        return None

@@ -1,0 +1,77 @@
+"""Fakes for tests of the plain chat."""
+
+import queue
+import signal
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from fakes import FakeModel
+
+from mmtui.chat.protocol import Completed, Event, Transcribed
+from mmtui.errors import MmtuiError
+
+
+class FakeRecording:
+    """A recording whose length and error a test sets.
+
+    `on_finish` is called when it ends. If `interrupts` is set, Ctrl+C is pressed while it goes on.
+    """
+
+    level = 0.25
+
+    def __init__(self, seconds: float = 2.0, error: MmtuiError | None = None) -> None:
+        self.seconds, self.error = seconds, error
+        self.interrupts = False
+        self.on_finish: Callable[[], None]
+
+    @property
+    def is_full(self) -> bool:
+        if self.interrupts:
+            signal.raise_signal(signal.SIGINT)
+        return self.seconds >= 15
+
+    def finish(self) -> np.ndarray:
+        self.on_finish()
+        return np.full(int(self.seconds * 16_000), 0.1, np.float32)
+
+
+class FakeMicrophone:
+    """Returns the recording of a test, and remembers the device that was chosen."""
+
+    def __init__(self, recording: FakeRecording) -> None:
+        self._recording = recording
+        self.device: str | None = None
+
+    def devices(self) -> list[str]:
+        return ["Fake Mic", "Other Mic"]
+
+    def record(self, device: str | None = None) -> FakeRecording:
+        self.device = device
+        return self._recording
+
+
+class TranscribingModel(FakeModel):
+    """Returns the same transcript for each recording, and empty answers."""
+
+    def __init__(self, transcript: str | None, events: "queue.Queue[Event]") -> None:
+        super().__init__()
+        self._transcript, self._events = transcript, events
+
+    def transcribe(self, clip) -> int:
+        number = super().transcribe(clip)
+        self._events.put(Transcribed(number, self._transcript))
+        return number
+
+    def generate(self, *args, **kwargs) -> int:
+        number = super().generate(*args, **kwargs)
+        self._events.put(Completed(number, "stop", 20, 8, 1, 0.1, 50.0))
+        return number
+
+
+class PlainRun(NamedTuple):
+    """What a plain chat did, and what it printed on stderr."""
+
+    model: TranscribingModel
+    microphone: FakeMicrophone
+    err: str
