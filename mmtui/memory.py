@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 
-def peak() -> int:
+def measure_peak() -> int:
     """Return the peak in bytes: of the GPU if torch uses one, else of the process's RAM."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():

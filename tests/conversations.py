@@ -6,7 +6,7 @@ from PIL import Image
 
 from mmtui.pipeline.engines.engine import Language
 from mmtui.pipeline.prompt import ChatFormat, Turn
-from mmtui.pipeline.sequence import Position, positions
+from mmtui.pipeline.sequence import Position, to_positions
 from mmtui.pipeline.vision.images import Picture
 
 PATCHES, NEW = 5, 12
@@ -23,7 +23,7 @@ def encode_conversations(model: Language, pictures: int) -> list[list[Position]]
             Turn("assistant", (f"Number {n}.",)),
             Turn("user", (f"And {n * 7}", *images[1:], "?")),
         ]
-        sequences.append(positions(chat.encode(turns), PATCHES))
+        sequences.append(to_positions(chat.encode(turns), PATCHES))
     return sequences
 
 

@@ -17,19 +17,19 @@ def fake_torch(available: bool, allocated: int) -> SimpleNamespace:
 
 def test_the_peak_of_the_gpu_counts_where_torch_uses_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", fake_torch(True, 123))
-    assert memory.peak() == 123
+    assert memory.measure_peak() == 123
 
 
 @pytest.mark.parametrize(("available", "allocated"), [(False, 123), (True, 0)])
 def test_the_process_counts_where_the_gpu_is_not_used(monkeypatch, available, allocated):
     monkeypatch.setitem(sys.modules, "torch", fake_torch(available, allocated))
-    assert memory.peak() > 1_000_000
+    assert memory.measure_peak() > 1_000_000
 
 
 def test_memory_that_was_freed_stays_in_the_peak():
     code = (
         "from mmtui import memory; block = bytearray(b'x') * 200_000_000; del block; "
-        "print(memory.peak())"
+        "print(memory.measure_peak())"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert 200_000_000 < int(run.stdout) < 300_000_000
@@ -41,4 +41,4 @@ def test_other_systems_report_bytes_or_kibibytes(monkeypatch, platform, unit):
     monkeypatch.setitem(sys.modules, "torch", fake_torch(False, 0))
     monkeypatch.setattr(resource, "getrusage", lambda _: usage)
     monkeypatch.setattr(sys, "platform", platform)
-    assert memory.peak() == 7_000_000 * unit
+    assert memory.measure_peak() == 7_000_000 * unit

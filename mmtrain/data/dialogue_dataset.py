@@ -21,7 +21,7 @@ from mmtrain.data.mirroring import swap_directions
 from mmtrain.data.shared_prefix import Row
 from mmtui.errors import InputError
 from mmtui.pipeline.prompt import IGNORE_INDEX, ChatFormat, Role, Turn
-from mmtui.pipeline.sequence import Position, positions
+from mmtui.pipeline.sequence import Position, to_positions
 from mmtui.pipeline.vision.images import Picture, known
 
 MAX_TEMPLATE_TOKENS = 64  # an upper bound of what a chat template adds to a dialogue
@@ -191,7 +191,7 @@ class DialogueDataset:
         turns = to_turns(example.turns, self._store, view)
         while True:
             prompt, prompt_labels = self._chat.encode_dialogue(turns)
-            sequence = positions(prompt, patches)
+            sequence = to_positions(prompt, patches)
             # The first exchange, perhaps after a system turn, stays: its answer is cut.
             if len(sequence) <= self._max_length or len(turns) < 4:
                 break

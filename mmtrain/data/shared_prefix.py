@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mmtrain.data.dataset import Example
 from mmtui.pipeline.prompt import IGNORE_INDEX
-from mmtui.pipeline.sequence import Position, common_length
+from mmtui.pipeline.sequence import Position, count_common
 
 MAX_EXAMPLES_PER_ROW = 8
 MAX_ROW_BYTES = 640  # of text; short rows keep the faster attention kernel on CPUs
@@ -101,7 +101,7 @@ def pack_dialogues(dialogues: Sequence[EncodedDialogue], max_length: int) -> Row
 def _shared_length(dialogues: Sequence[EncodedDialogue]) -> int:
     """Return the number of leading positions that all dialogues share and that have no label."""
     (first, _), *others = dialogues
-    equal = (min(common_length(first, positions), len(positions) - 1) for positions, _ in others)
+    equal = (min(count_common(first, positions), len(positions) - 1) for positions, _ in others)
     unlabelled = (sum(1 for _ in takewhile(IGNORE_INDEX.__eq__, labels)) for _, labels in dialogues)
     return min(*equal, *unlabelled)
 

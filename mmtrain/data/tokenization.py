@@ -43,7 +43,7 @@ def train_tokenizer(files: list[Path], vocabulary: int, report: Report) -> Any:
                 _train(files, vocabulary, report).save_pretrained(work)
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 work.rename(folder)
-    return torch_language.tokenizer_in(folder)
+    return torch_language.load_tokenizer(folder)
 
 
 def _train(files: list[Path], vocabulary: int, report: Report) -> Any:

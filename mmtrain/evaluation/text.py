@@ -62,7 +62,7 @@ class LlamaCppScorer:
         total = 0.0
         for ids, row_labels in rows:
             remaining = np.array(row_labels)
-            for chunk in self._engine.logits(ids):
+            for chunk in self._engine.stream_logits(ids):
                 labels, remaining = remaining[: len(chunk)], remaining[len(chunk) :]
                 has_label = labels != IGNORE_INDEX
                 logits = chunk[has_label].astype(np.float64)

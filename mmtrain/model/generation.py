@@ -10,12 +10,12 @@ from mmtrain.data.dataset import Content
 from mmtrain.data.dialogue_dataset import to_turns
 from mmtrain.data.features import FeatureStore
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
-from mmtui.pipeline.engines.detokenizer import TextStream
+from mmtui.pipeline.engines.detokenizer import Detokenizer
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler
 from mmtui.pipeline.engines.torch_engine import TorchEngine
 from mmtui.pipeline.engines.torch_language import TorchLanguage
 from mmtui.pipeline.prompt import ChatFormat, Role
-from mmtui.pipeline.sequence import positions
+from mmtui.pipeline.sequence import to_positions
 
 MAX_TOKENS = 60
 Question = Sequence[tuple[Role, Content]]  # a dialogue whose next turn is the answer
@@ -84,13 +84,13 @@ class AnswerGenerator:
 
     def _encode(self, question: Question) -> list[Any]:
         turns = to_turns(question, self.store)
-        return positions(self.chat.encode(turns), self.patches)
+        return to_positions(self.chat.encode(turns), self.patches)
 
     def _decode(self, tokens: list[int]) -> str:
-        stream = TextStream(self.language.tokenizer, self.chat.turn_text)
+        stream = Detokenizer(self.language.tokenizer, self.chat.turn_text)
         text = ""
         for token in tokens:
             text += stream.push(token)
-            if stream.ended:
+            if stream.is_stopped:
                 break
         return (text + stream.flush()).strip()

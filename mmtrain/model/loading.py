@@ -166,7 +166,7 @@ def load_generator(
 
 def load_tokenizer(found: Checkpoint, report: Report) -> Any:
     """Load the tokenizer of a checkpoint, without its weights."""
-    return language.tokenizer_in(fetch_for_torch(found.spec.language.weights, report))
+    return language.load_tokenizer(fetch_for_torch(found.spec.language.weights, report))
 
 
 def require_vision(found: Checkpoint) -> VisionSpec:

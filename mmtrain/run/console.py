@@ -61,7 +61,7 @@ class RunConsole:
         figures = (
             f"loss {self._mean / self._weight:.3f}{self._validation} · {tokens_per_s:,.0f} tokens/s"
             f" · lr {rates} · gradient norm {line['gradient_norm']:.2f}"
-            f" · peak memory {memory.peak() / 2**30:.1f} GiB"
+            f" · peak memory {memory.measure_peak() / 2**30:.1f} GiB"
         )
         if self._bar is not None:
             self._bar.start()

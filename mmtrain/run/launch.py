@@ -272,5 +272,5 @@ def _load_tokenizer(files: list[Path], vocabulary: int, report: Report) -> Any:
     """
     phi2 = fetch.locate(checkpoint.find("phi2").spec.language.weights)
     if phi2 is not None and vocabulary >= PHI2_TOKENS:
-        return torch_language.tokenizer_in(phi2)
+        return torch_language.load_tokenizer(phi2)
     return tokenization.train_tokenizer(files, vocabulary, report)

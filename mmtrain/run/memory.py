@@ -8,13 +8,13 @@ from pathlib import Path
 import psutil
 import torch
 
-from mmtui.memory import peak
+from mmtui.memory import measure_peak
 
 __all__ = [
     "HEAP_FACTOR",
     "measure_free",
+    "measure_peak",
     "measure_used",
-    "peak",
     "reset_peak",
     "return_freed_memory",
 ]

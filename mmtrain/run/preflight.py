@@ -84,7 +84,7 @@ def preflight(
                 "memory is scarce: freed memory is returned to the system at once, which is slower"
             )
         forward_s, whole_s, loss = _time_batches(stage, module, batches, accelerator)
-        most = needed.moments + memory.peak() - before
+        most = needed.moments + memory.measure_peak() - before
         most += needed.gradients if needed.accumulates else 0  # of the batches before
         samples_s = _time_samples(stage, options)
     console.print(f"memory       about {format_gib(most)} more, of {format_gib(room)} on {device}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mmtui.errors import MmtuiError
 from mmtui.machine import describe, get_cores
-from mmtui.memory import peak
+from mmtui.memory import measure_peak
 from mmtui.pipeline.assets.fetch import Report
 from mmtui.pipeline.assets.spec import EngineChoice
 
@@ -76,7 +76,7 @@ def measure(
     from mmtui.pipeline.assistant import Assistant
 
     assistant = Assistant(checkpoint, report, engine, prompt_lookup=False)
-    assistant.load(pictures=checkpoint.sees)
+    assistant.load(pictures=checkpoint.can_see)
     load_s = time.perf_counter() - start
 
     steps = iter(range(5 + 2 * REPEATS))
@@ -93,8 +93,8 @@ def measure(
     talk = [_turn("user", text), _turn("assistant", long.text or "."), _turn("user", "And then?")]
     second = answered(talk)
     report("measuring", next(steps), 5 + 2 * REPEATS)
-    image_s = _image_s(assistant, picture) if checkpoint.sees else None
-    peak_bytes = peak()
+    image_s = _image_s(assistant, picture) if checkpoint.can_see else None
+    peak_bytes = measure_peak()
     read = read_bytes_per_s(on_gpu=assistant.language.device_name == "cuda")
     report("measuring", 1, 1)
     decode = median(reply.decode_tokens_per_s or 0.0 for reply in decoded)

@@ -66,7 +66,7 @@ def bench(
     ):
         from mmtui.bench import measure as measuring
 
-        if picture is not None and not found.sees:
+        if picture is not None and not found.can_see:
             name = f"{found.spec.name}{' with random weights' if random_weights else ''}"
             raise UsageError(f"{name} can't see", "leave --image out")
         figures = measuring.measure(found, chosen, picture, report)

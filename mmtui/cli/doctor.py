@@ -91,7 +91,7 @@ def _engine() -> Finding:
 def _llamacpp(is_asked_for: bool) -> Finding:
     state: Literal["note", "bad"] = "bad" if is_asked_for else "note"
     instead = "" if is_asked_for else "torch; "
-    forget = f"delete {probe.path()} to try it again"
+    forget = f"delete {probe.get_path()} to try it again"
     try:
         best = probe.choose_package()
     except MissingError as error:
@@ -189,7 +189,7 @@ def _presets(online: bool) -> Iterator[Finding]:
         missing = {
             role: asset for role, asset in found.spec.assets.items() if not fetch.locate(asset)
         }
-        vision = "" if found.sees else "; can't see: its projector is not trained"
+        vision = "" if found.can_see else "; can't see: its projector is not trained"
         if not missing:
             yield Finding(name, "ok", f"all its weights are here{vision}")
             continue

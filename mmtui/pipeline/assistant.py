@@ -15,13 +15,13 @@ from mmtui.pipeline.assets.checkpoint import Checkpoint
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import EngineChoice, EngineName
 from mmtui.pipeline.engines import loading, selection
-from mmtui.pipeline.engines.detokenizer import TextStream
+from mmtui.pipeline.engines.detokenizer import Detokenizer
 from mmtui.pipeline.engines.engine import Engine, Language
 from mmtui.pipeline.engines.repetition import Repetition
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler, Sampling
 from mmtui.pipeline.engines.selection import Selection
 from mmtui.pipeline.prompt import ChatFormat, Turn
-from mmtui.pipeline.sequence import Position, positions
+from mmtui.pipeline.sequence import Position, to_positions
 from mmtui.pipeline.truncation import fitting
 from mmtui.pipeline.vision.encoder import EncodedPicture, VisionEncoder
 from mmtui.pipeline.vision.images import Picture
@@ -107,7 +107,7 @@ class Assistant:
     @property
     def picture_side(self) -> int:
         """Width and height in pixels to which pictures are resized; 0 if the model can't see."""
-        return self.spec.vision.image_size if self.spec.vision and self._checkpoint.sees else 0
+        return self.spec.vision.image_size if self.spec.vision and self._checkpoint.can_see else 0
 
     @property
     def tokens_per_picture(self) -> int:
@@ -206,7 +206,7 @@ class Assistant:
             sha256: picture.features for sha256, picture in encoded.items()
         }
         cached = self._engine.count_cached(sequence)
-        stream = TextStream(self.language.tokenizer, self._format.turn_text)
+        stream = Detokenizer(self.language.tokenizer, self._format.turn_text)
         stop_ids = self.language.stop_ids | self._format.turn_ids
         repetition, repeats = Repetition(), False
         pieces: list[str] = []
@@ -228,7 +228,7 @@ class Assistant:
             if piece := stream.push(token):
                 pieces.append(piece)
                 yield piece
-            if stream.ended:
+            if stream.is_stopped:
                 stop_reason = "stop"
                 break
             if repeats := repetition.push(token):
@@ -294,7 +294,7 @@ class Assistant:
         return turns, sequence, room
 
     def _to_positions(self, turns: Sequence[Turn]) -> list[Position]:
-        return positions(self._format.encode(turns), self.tokens_per_picture)
+        return to_positions(self._format.encode(turns), self.tokens_per_picture)
 
     @cached_property
     def _weights(self) -> Path:

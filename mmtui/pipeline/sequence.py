@@ -8,11 +8,11 @@ from mmtui.pipeline.vision.images import Picture
 # A token id, or the SHA-256 of a picture and the number of one of its patches.
 Position = int | tuple[str, int]
 
-LEAST_SHARED = 64  # fewest positions in common with another conversation to reuse its cache
+MIN_SHARED = 64  # fewest positions in common with another conversation to reuse its cache
 PREFILL_CHUNK = 128  # positions in a batch; a large model on a CPU needs seconds for it
 
 
-def positions(prompt: Prompt, patches: int) -> list[Position]:
+def to_positions(prompt: Prompt, patches: int) -> list[Position]:
     """Return the positions of a prompt: each picture is replaced by its patches."""
     expanded: list[Position] = []
     for part in prompt:
@@ -23,7 +23,7 @@ def positions(prompt: Prompt, patches: int) -> list[Position]:
     return expanded
 
 
-def reusable(
+def count_reusable(
     cached: Sequence[Position], sequence: Sequence[Position], prompt: Sequence[Position] = ()
 ) -> int:
     """Return how many leading positions of `sequence` are taken from the cache.
@@ -42,13 +42,13 @@ def reusable(
     """
     if list(sequence) == list(prompt) == list(cached[: len(sequence)]):
         return len(sequence)
-    common = common_length(cached, sequence)
-    if common < min(LEAST_SHARED, len(cached)):
+    common = count_common(cached, sequence)
+    if common < min(MIN_SHARED, len(cached)):
         return 0
     return min(common, len(sequence) - 1)
 
 
-def common_length(first: Sequence[Position], second: Sequence[Position]) -> int:
+def count_common(first: Sequence[Position], second: Sequence[Position]) -> int:
     """Return the length of the common prefix of two sequences."""
     common = 0
     for a, b in zip(first, second, strict=False):

@@ -117,7 +117,7 @@ def measure(kind: str, size: int, data: Path) -> dict[str, float]:
     return {
         "steps_per_s": 1 / took,
         "samples_per_s": size / took,
-        "peak_gib": memory.peak() / 2**30,
+        "peak_gib": memory.measure_peak() / 2**30,
     }
 
 

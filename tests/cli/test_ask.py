@@ -302,7 +302,7 @@ def test_checkpoints_that_are_damaged(mmtui, tiny, tmp_path):
 
 
 def test_a_model_that_can_t_see_says_how_to_train_it(mmtui, photo):
-    if checkpoint.find("phi2").sees:
+    if checkpoint.find("phi2").can_see:
         pytest.skip("phi2 has learnt to see on this machine")
     run = mmtui("ask", "--model", "phi2", "--image", photo, "What is this?")
     steps = "24 GB.*mmtrain align --model phi2.*mmtrain finetune --from.*mmtrain export.*40 GB"

@@ -124,7 +124,7 @@ def test_what_does_not_fit_is_tried_with_force(align, train, monkeypatch, tmp_pa
         train(align, tmp_path / "refused")
     assert not (tmp_path / "refused").exists()
     train(align, tmp_path / "forced", force=True)
-    assert checkpoint.read(tmp_path / "forced").sees
+    assert checkpoint.read(tmp_path / "forced").can_see
 
 
 def test_scarce_memory_is_given_back_at_once(align, train, monkeypatch, capsys, tmp_path):

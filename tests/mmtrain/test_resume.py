@@ -153,7 +153,7 @@ def test_a_model_is_there_before_the_first_step(options, train, monkeypatch, tmp
     stop_after(0, monkeypatch)
     with pytest.raises(ConnectionResetError):
         train(options, tmp_path / "run")
-    assert checkpoint.read(tmp_path / "run").sees
+    assert checkpoint.read(tmp_path / "run").can_see
     assert states_of(tmp_path / "run") == [0]
 
 

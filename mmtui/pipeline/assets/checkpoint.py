@@ -58,7 +58,7 @@ class Checkpoint:
     adapter: Path | None = None
 
     @property
-    def sees(self) -> bool:
+    def can_see(self) -> bool:
         """Whether the model can see pictures."""
         return self.spec.vision is not None and self.projector is not None
 
@@ -223,7 +223,7 @@ def _is_ready(preset: str) -> bool:
     except (InputError, MissingError):
         return False
     parts = (checkpoint.spec.language, checkpoint.spec.vision)
-    return checkpoint.sees and all(part and fetch.locate(part.weights) for part in parts)
+    return checkpoint.can_see and all(part and fetch.locate(part.weights) for part in parts)
 
 
 def get_user_models_folder() -> Path:

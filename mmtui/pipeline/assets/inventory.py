@@ -56,4 +56,4 @@ def _entry(name: str) -> dict[str, Any]:
                 "download": asset.download,
             }
         )
-    return {"name": name, "sees": found.sees, "parts": parts}
+    return {"name": name, "sees": found.can_see, "parts": parts}

@@ -12,8 +12,8 @@ from torch import Tensor
 NAME = "single_rows"
 
 
-def use(model: Any) -> None:
-    """Register `attend` as the attention of a transformers model, if it computes on a CPU."""
+def install(model: Any) -> None:
+    """Have a transformers model on a CPU compute attention with `attend`."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
@@ -38,7 +38,8 @@ def attend(
     Args:
         module: The attention layer.
         query: Queries (batch, heads, length, width).
-        key: Keys (batch, key heads, positions, width); each head is shared by a group of queries.
+        key: Keys (batch, key heads, positions, width). Each of their heads is shared by a group of
+            query heads.
         value: Values, shaped like `key`.
         attention_mask: Which positions are attended to, or None for all.
         scaling: Factor of the scores; 1/sqrt(width) by default.
@@ -55,8 +56,8 @@ def attend(
             module, query, key, value, attention_mask, scaling=scaling, **others
         )
         return attended
-    shared = key.shape[1]  # heads of keys, each shared by a group of queries
-    groups = query.reshape(batch, shared, heads // shared, width).float()
+    key_heads = key.shape[1]
+    groups = query.reshape(batch, key_heads, heads // key_heads, width).float()
     scores = groups @ key.float().transpose(2, 3) * (scaling or width**-0.5)
     if attention_mask is not None:
         scores = scores.masked_fill(~attention_mask[..., : key.shape[2]], -torch.inf)

@@ -14,43 +14,41 @@ from torch import Tensor
 from mmtui.pipeline.engines.decoder import PlainDecoder
 from mmtui.pipeline.engines.torch_language import TorchLanguage
 
-LEAST_ROOM = 512  # positions that the cache starts with; doubled when it is full
+MIN_CAPACITY = 512  # positions that the cache starts with; doubled when it is full
 # Each step attends to the full cache: if it is larger, that takes longer than launching kernels.
-MOST_ROOM = 4096
-KINDS = (
-    "llama",
-    "phi",
-)  # models that accept a 4D mask and whose step doesn't synchronize with the GPU
-
-
-def can_record(model: Any) -> bool:
-    """Return whether the step of a transformers model can be captured.
-
-    4-bit models are excluded because they are not tested.
-    """
-    config = model.config
-    return (
-        model.device.type == "cuda"
-        and config.model_type in KINDS
-        and not getattr(config, "rope_scaling", None)
-        and not getattr(model, "is_loaded_in_4bit", False)
-    )
+MAX_CAPACITY = 4096
+# Models that accept a 4D mask and whose step doesn't synchronize with the GPU.
+MODEL_TYPES = ("llama", "phi")
 
 
 class CudaGraphDecoder:
-    """Replays the step of a token; a sequence over MOST_ROOM is passed to a plain decoder."""
+    """Replays the step of a token; a sequence over MAX_CAPACITY is passed to a plain decoder."""
 
     def __init__(self, language: TorchLanguage) -> None:
         self._language = language
         self._fixed = FixedCache(language.model)
         self._plain: PlainDecoder | None = None
 
+    @staticmethod
+    def supports(model: Any) -> bool:
+        """Return whether the step of a transformers model can be captured.
+
+        4-bit models are excluded because they are not tested.
+        """
+        config = model.config
+        return (
+            model.device.type == "cuda"
+            and config.model_type in MODEL_TYPES
+            and not getattr(config, "rope_scaling", None)
+            and not getattr(model, "is_loaded_in_4bit", False)
+        )
+
     def forward(self, inputs: Tensor) -> Tensor:
-        """Read embeddings (1, length, hidden); return the logits (1, vocabulary), fp32."""
+        """Decode embeddings (1, length, hidden); return the logits (1, vocabulary), fp32."""
         if self._plain is None and not self._fixed.has_room(inputs.shape[1]):
-            self._plain = PlainDecoder(self._language, self._fixed.hand_over())
+            self._plain = PlainDecoder(self._language, self._fixed.to_dynamic_cache())
             self._fixed = FixedCache(self._language.model)
-        return self._plain.forward(inputs) if self._plain else self._fixed.read(inputs)
+        return self._plain.forward(inputs) if self._plain else self._fixed.forward(inputs)
 
     def crop(self, length: int) -> int:
         """Keep the first `length` positions; return how many are kept."""
@@ -64,25 +62,26 @@ class CudaGraphDecoder:
 
 
 class FixedCache:
-    """A KV cache at fixed addresses, which grows by powers of two."""
+    """A model with a KV cache at fixed addresses, whose capacity grows by powers of two."""
 
     def __init__(self, model: Any) -> None:
+        """Create an empty cache for a transformers model."""
         self._model = model
-        self._room, self._length = 0, 0
+        self._capacity, self._length = 0, 0
         self._layers: Any = None  # transformers.StaticCache
-        self._step: _Step | None = None
-        self._is_warm, self._is_refused = False, False
+        self._step: _CapturedStep | None = None
+        self._is_warm, self._capture_failed = False, False
 
     def crop(self, length: int) -> None:
         """Keep the first `length` positions; later ones are overwritten."""
         self._length = length
 
-    def has_room(self, more: int) -> bool:
-        """Return whether `more` positions fit."""
-        return self._length + more <= MOST_ROOM
+    def has_room(self, count: int) -> bool:
+        """Return whether `count` more positions fit into MAX_CAPACITY."""
+        return self._length + count <= MAX_CAPACITY
 
-    def hand_over(self) -> Any:
-        """Return the contents as a `transformers.DynamicCache`; this one becomes unusable."""
+    def to_dynamic_cache(self) -> Any:
+        """Move the contents to a `transformers.DynamicCache`; this cache becomes unusable."""
         from transformers import DynamicCache
 
         cache = DynamicCache(config=self._model.config)
@@ -93,22 +92,24 @@ class FixedCache:
         return cache
 
     @torch.inference_mode()
-    def read(self, inputs: Tensor) -> Tensor:
-        """Read embeddings (1, length, hidden); return the logits (1, vocabulary), fp32."""
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Decode embeddings (1, length, hidden); return the logits (1, vocabulary), fp32."""
         end = self._length + inputs.shape[1]
-        self._make_room(end)
-        at = torch.arange(self._length, end, device=inputs.device)
-        logits = self._launch(inputs, at) if inputs.shape[1] > 1 else self._replay(inputs, at)
+        self._reserve(end)
+        positions = torch.arange(self._length, end, device=inputs.device)
+        run = self._run_eagerly if inputs.shape[1] > 1 else self._replay
+        logits = run(inputs, positions)
         self._length = end
         return logits
 
-    def _launch(self, inputs: Tensor, at: Tensor) -> Tensor:
-        mask = torch.arange(self._room, device=at.device) <= at[:, None]
+    def _run_eagerly(self, inputs: Tensor, positions: Tensor) -> Tensor:
+        """Launch the kernels one by one; `positions` (length,) are those of the inputs."""
+        mask = torch.arange(self._capacity, device=positions.device) <= positions[:, None]
         output = self._model(
             inputs_embeds=inputs,
             attention_mask=mask[None, None],
-            position_ids=at[None],
-            cache_position=at,
+            position_ids=positions[None],
+            cache_position=positions,
             past_key_values=self._layers,
             use_cache=True,
             logits_to_keep=1,
@@ -116,27 +117,30 @@ class FixedCache:
         logits: Tensor = output.logits[:, -1].float()
         return logits
 
-    def _replay(self, inputs: Tensor, at: Tensor) -> Tensor:
+    def _replay(self, inputs: Tensor, positions: Tensor) -> Tensor:
         """Replay the step of a token.
 
         The first step runs eagerly, because libraries initialize themselves, which can't be
         captured. If capturing fails, which leaves the cache unchanged, all steps run eagerly.
         """
-        if self._step is None and self._is_warm and not self._is_refused:
+        if self._step is None and self._is_warm and not self._capture_failed:
             try:
-                self._step = _Step(self._launch, inputs, at)
+                self._step = _CapturedStep(self._run_eagerly, inputs, positions)
             except RuntimeError:  # a CUDA error, or not enough memory for the graph
-                self._is_refused = True
+                self._capture_failed = True
         self._is_warm = True
-        return self._launch(inputs, at) if self._step is None else self._step(inputs, at)
+        if self._step is None:
+            return self._run_eagerly(inputs, positions)
+        return self._step(inputs, positions)
 
-    def _make_room(self, length: int) -> None:
-        if length <= self._room:
+    def _reserve(self, length: int) -> None:
+        """Move the cache to a larger one unless `length` positions fit."""
+        if length <= self._capacity:
             return
         from transformers import StaticCache
 
-        self._room = max(LEAST_ROOM, 1 << (length - 1).bit_length())
-        old, self._layers = self._layers, StaticCache(self._model.config, self._room)
+        self._capacity = max(MIN_CAPACITY, 1 << (length - 1).bit_length())
+        old, self._layers = self._layers, StaticCache(self._model.config, self._capacity)
         self._step, self._is_warm = None, False
         for before, layer in zip(old.layers if old else [], self._layers.layers, strict=False):
             layer.lazy_initialization(before.keys)
@@ -145,20 +149,20 @@ class FixedCache:
             before.keys = before.values = None  # free it: only one layer at a time is copied
 
 
-class _Step:
-    """A CUDA graph of `launch` for one token, with static inputs and outputs."""
+class _CapturedStep:
+    """A CUDA graph of the step of one token, with static inputs and outputs."""
 
     def __init__(
-        self, launch: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, at: Tensor
+        self, step: Callable[[Tensor, Tensor], Tensor], inputs: Tensor, positions: Tensor
     ) -> None:
         cuda: Any = torch.cuda  # which has no types
-        self._inputs, self._at = inputs.clone(), at.clone()
+        self._inputs, self._positions = inputs.clone(), positions.clone()
         self._graph = cuda.CUDAGraph()
         with cuda.graph(self._graph, capture_error_mode="thread_local"):
-            self._logits = launch(self._inputs, self._at)
+            self._logits = step(self._inputs, self._positions)
 
-    def __call__(self, inputs: Tensor, at: Tensor) -> Tensor:
+    def __call__(self, inputs: Tensor, positions: Tensor) -> Tensor:
         self._inputs.copy_(inputs)
-        self._at.copy_(at)
+        self._positions.copy_(positions)
         self._graph.replay()
         return self._logits

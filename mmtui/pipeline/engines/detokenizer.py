@@ -7,7 +7,7 @@ from tokenizers.decoders import DecodeStream
 from mmtui.pipeline.tokenizer import ChatTokenizer
 
 
-class TextStream:
+class Detokenizer:
     """Gives out text as soon as it is certain.
 
     A character comes out whole or not at all; white space at either end of the answer and
@@ -20,7 +20,7 @@ class TextStream:
         self._stops = stops
         self._held = ""
         self._begun = False
-        self.ended = False
+        self.is_stopped = False
 
     def push(self, token: int) -> str:
         try:
@@ -32,7 +32,7 @@ class TextStream:
         for stop in self._stops:
             before, found, _ = self._held.partition(stop)
             if found:
-                self._held, self.ended = before, True
+                self._held, self.is_stopped = before, True
                 return self.flush()
         return self._give(len(self._held) - self._beginning_of_a_stop())
 

@@ -15,28 +15,28 @@ from mmtui.pipeline.engines.decoder import PlainDecoder
 from mmtui.pipeline.engines.torch_language import TorchLanguage
 
 
-def can_step(model: Any) -> bool:
-    """Return whether a transformers model is an unquantized Llama on a CPU."""
-    linear = (module for module in model.modules() if hasattr(module, "in_features"))
-    return (
-        model.device.type == "cpu"
-        and model.config.model_type == "llama"
-        and all(type(module) is nn.Linear for module in linear)  # none of them quantized
-    )
-
-
 class LlamaStepDecoder(PlainDecoder):
     """A plain decoder that computes a single position with fewer calls."""
 
     def __init__(self, language: TorchLanguage) -> None:
         super().__init__(language)
-        self._step = Step(language.model)
+        self._step = LlamaStep(language.model)
+
+    @staticmethod
+    def supports(model: Any) -> bool:
+        """Return whether a transformers model is an unquantized Llama on a CPU."""
+        linear = (module for module in model.modules() if hasattr(module, "in_features"))
+        return (
+            model.device.type == "cpu"
+            and model.config.model_type == "llama"
+            and all(type(module) is nn.Linear for module in linear)  # none of them quantized
+        )
 
     def forward_one(self, inputs: Tensor) -> Tensor:
         return self._step(inputs, self.cache)
 
 
-class Step:
+class LlamaStep:
     """The forward pass of a Llama for one position."""
 
     def __init__(self, model: Any) -> None:
@@ -45,12 +45,14 @@ class Step:
         self._norm, self._head = _norm(model.model.norm), _linear(model.lm_head)
 
     def __call__(self, inputs: Tensor, cache: Any) -> Tensor:
-        """Return the logits (1, vocabulary) for an embedding (1, 1, hidden).
+        """Return the logits (1, vocabulary) after an embedding (1, 1, hidden).
 
-        Its keys and values are appended to `cache`, a `transformers.Cache`.
+        Args:
+            inputs: The embedding.
+            cache: A `transformers.Cache`, to which the keys and values are appended.
         """
-        row, at = inputs[0], torch.tensor([[cache.get_seq_length()]])
-        cos, sin = (table[0] for table in self._rotary(row, at))
+        row, position_ids = inputs[0], torch.tensor([[cache.get_seq_length()]])
+        cos, sin = (table[0] for table in self._rotary(row, position_ids))
         half = cos.shape[-1] // 2
         sin = torch.cat([-sin[:, :half], sin[:, half:]], dim=1)
         for layer in self._layers:
@@ -72,34 +74,39 @@ class _Layer:
         self._activation, self._scale = mlp.act_fn, attention.scaling
         self._attention, self._number = attention, attention.layer_idx
         self._heads = attention.config.num_attention_heads
-        self._shared = (
-            attention.config.num_key_value_heads
-        )  # each is shared by a group of query heads
+        self._key_heads = attention.config.num_key_value_heads
 
     def __call__(self, row: Tensor, cache: Any, cos: Tensor, sin: Tensor) -> Tensor:
-        """Apply the layer to `row` (1, hidden).
+        """Apply the layer to a position.
 
-        `cos` and `sin` are (1, head size); the first half of `sin` is negated.
+        Args:
+            row: Hidden state (1, hidden).
+            cache: A `transformers.Cache`, to which the keys and values are appended.
+            cos: Cosines of the rotary embedding (1, head size).
+            sin: Sines of the rotary embedding (1, head size), the first half negated.
         """
         normed, width = self._norm_attention(row), cos.shape[-1]
+        # Queries and keys are rotated together.
         both = torch.cat([self._query(normed), self._key(normed)], dim=1).view(-1, width)
         swapped = both.view(-1, 2, width // 2).flip(1).view(-1, width)
         both = torch.addcmul(both * cos, swapped, sin)
-        values = self._value(normed).view(1, self._shared, 1, width)
+        values = self._value(normed).view(1, self._key_heads, 1, width)
         keys, values = cache.update(both[None, self._heads :, None], values, self._number)
         query = both[None, : self._heads, None]
-        read, _ = attend(self._attention, query, keys, values, None, scaling=self._scale)
-        row = row + self._out(read.view(1, -1))
+        attended, _ = attend(self._attention, query, keys, values, None, scaling=self._scale)
+        row = row + self._out(attended.view(1, -1))
         normed = self._norm_mlp(row)
-        added: Tensor = self._down(self._activation(self._gate(normed)) * self._up(normed))
-        return row + added
+        output: Tensor = self._down(self._activation(self._gate(normed)) * self._up(normed))
+        return row + output
 
 
 def _linear(module: nn.Linear) -> Any:
+    """Return the function of a linear layer, without the overhead of calling a module."""
     return partial(F.linear, weight=module.weight, bias=module.bias)
 
 
 def _norm(module: Any) -> Any:
+    """Return the function of an RMSNorm layer, without the overhead of calling a module."""
     weight = module.weight
     shape = list(weight.shape)
     return partial(F.rms_norm, normalized_shape=shape, weight=weight, eps=module.variance_epsilon)

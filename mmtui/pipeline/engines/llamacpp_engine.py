@@ -15,12 +15,12 @@ from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import Precision
 from mmtui.pipeline.engines.engine import PictureFeatures
 from mmtui.pipeline.engines.llama_library import LlamaLibrary
-from mmtui.pipeline.engines.prompt_lookup import Lookup
+from mmtui.pipeline.engines.prompt_lookup import PromptLookup
 from mmtui.pipeline.engines.sampling import Sampler
 from mmtui.pipeline.engines.threads import ThreadCount
 from mmtui.pipeline.gguf import conversion
 from mmtui.pipeline.gguf.layout import open_gguf
-from mmtui.pipeline.sequence import PREFILL_CHUNK, Position, reusable
+from mmtui.pipeline.sequence import PREFILL_CHUNK, Position, count_reusable
 from mmtui.pipeline.tokenizer import Tokenizer, end_tokens, read_json
 
 FIRST_CONTEXT = 2048  # positions; the cache grows up to the model's context length
@@ -150,7 +150,7 @@ class LlamaEngine:
 
     def count_cached(self, sequence: Sequence[Position]) -> int:
         """Return how many leading positions of `sequence` are in the cache already."""
-        return reusable(self._cached, sequence, self._prompt)
+        return count_reusable(self._cached, sequence, self._prompt)
 
     def stream(
         self, sequence: Sequence[Position], features: PictureFeatures, sampler: Sampler
@@ -163,7 +163,7 @@ class LlamaEngine:
             if len(rest) > PREFILL_CHUNK:
                 yield None
         assert self._logits is not None
-        lookup = Lookup(sequence)
+        lookup = PromptLookup(sequence)
         tokens = [int(sampler(self._logits)[0])]
         while True:
             for token in tokens:
@@ -172,7 +172,7 @@ class LlamaEngine:
             draft = lookup.draft() if self._prompt_lookup else []
             tokens = self._decode(tokens[-1], draft, sampler)
 
-    def logits(self, tokens: Sequence[int]) -> Iterator[np.ndarray]:
+    def stream_logits(self, tokens: Sequence[int]) -> Iterator[np.ndarray]:
         """Compute the logits after each token of a text.
 
         Yields:

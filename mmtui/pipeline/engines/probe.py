@@ -36,7 +36,7 @@ from mmtui.pipeline.engines.llama_library import (
 
 Outcome = Literal["works", "works without extra buffers", "crashes", "can't be loaded"]
 TIMEOUT_S = 30  # a trial takes less than a second unless it hangs
-REMEMBERED = 8  # outcomes that are stored: of several environments and processors
+MAX_OUTCOMES = 8  # outcomes that are stored: of several environments and processors
 TYPES = (
     "F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL",
     "IQ4_XS",
@@ -102,11 +102,11 @@ def find_outcome(package: Package) -> Outcome | None:
         if tried is None:
             return None
         known[key] = tried
-        _write(dict(list(known.items())[-REMEMBERED:]))
+        _write(dict(list(known.items())[-MAX_OUTCOMES:]))
     return known[key]
 
 
-def path() -> Path:
+def get_path() -> Path:
     """Return the file with the outcomes. If it is deleted, the trials are repeated."""
     return user_state_path("mmtui") / "llamacpp.json"
 
@@ -122,7 +122,7 @@ def _key(package: Package) -> str:
 
 def _read() -> dict[str, Outcome]:
     try:
-        known = json.loads(path().read_bytes())
+        known = json.loads(get_path().read_bytes())
     except (OSError, ValueError):
         return {}
     if not isinstance(known, dict):
@@ -132,8 +132,8 @@ def _read() -> dict[str, Outcome]:
 
 def _write(known: dict[str, Outcome]) -> None:
     with suppress(OSError, InputError):  # then the trial is repeated each time
-        path().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with replacing(path()) as temporary:
+        get_path().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with replacing(get_path()) as temporary:
             temporary.write_text(json.dumps(known, indent=2))
 
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from mmtui.pipeline.sequence import Position
 
 NGRAM = 4  # tokens that must match
-LONGEST = 15  # tokens of a draft; with the token before it, a batch of 16
+MAX_DRAFT = 15  # tokens of a draft; with the token before it, a batch of 16
 
 
-class Lookup:
+class PromptLookup:
     """An index of the n-grams of a conversation by their last occurrence."""
 
     def __init__(self, sequence: Sequence[Position]) -> None:
@@ -41,10 +41,10 @@ class Lookup:
         return draft
 
     def _count_matching(self, index: int) -> int:
-        """Return how many tokens before `index` equal those at the end, at most LONGEST."""
+        """Return how many tokens before `index` equal those at the end, at most MAX_DRAFT."""
         here = len(self._tokens)
         count = NGRAM
-        while count < min(LONGEST, index) and (
+        while count < min(MAX_DRAFT, index) and (
             self._tokens[index - count - 1] == self._tokens[here - count - 1]
         ):
             count += 1

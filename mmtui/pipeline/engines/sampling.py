@@ -53,7 +53,7 @@ class Sampler:
         below_best = logits.astype(np.float64) - float(logits.max())  # 0 stays 0 when divided
         with np.errstate(over="ignore"):  # far below the best, at a temperature of nearly 0
             odds = np.exp(below_best / self._sampling.temperature)
-        tokens, probabilities = nucleus(odds / odds.sum(), self._sampling.top_p)
+        tokens, probabilities = select_nucleus(odds / odds.sum(), self._sampling.top_p)
         # Sort by token id. Sorted by probability, the order of two nearly equal tokens, and so
         # which of them is drawn, would depend on the last bit of a logit.
         order = tokens.argsort()
@@ -62,7 +62,7 @@ class Sampler:
         return int(tokens[np.searchsorted(reached, drawn, side="right")])
 
 
-def nucleus(probabilities: np.ndarray, top_p: float) -> tuple[np.ndarray, np.ndarray]:
+def select_nucleus(probabilities: np.ndarray, top_p: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the smallest set of tokens whose probabilities sum to `top_p`.
 
     The most probable token is always in it. Source: Holtzman et al., arXiv:1904.09751.

@@ -13,7 +13,7 @@ import psutil
 
 from mmtui import machine
 
-MEASURED_S = 0.2  # between two looks at the load; the kernel counts in steps of 10 ms
+INTERVAL_S = 0.2  # between two looks at the load; the kernel counts in steps of 10 ms
 # A core counts as free if others take less than this share of it. A process that wants all of it
 # gets two thirds while two threads of ours compete for two cores.
 _SHARE = 0.3
@@ -52,7 +52,7 @@ class ThreadCount:
 
     def update(self) -> bool:
         """Measure again if the last time was long enough ago. Returns whether `value` changed."""
-        if self._clock() - self._measured_at < MEASURED_S:  # asking takes 40 us, for each token
+        if self._clock() - self._measured_at < INTERVAL_S:  # asking takes 40 us, for each token
             return False
         total, others = self._read()
         passed = total - self._last[0]

@@ -7,34 +7,36 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmtui.pipeline.engines import attention, cuda_graph
+from mmtui.pipeline.engines import attention
 from mmtui.pipeline.engines.cuda_graph import CudaGraphDecoder
 from mmtui.pipeline.engines.decoder import Decoder, PlainDecoder
 from mmtui.pipeline.engines.engine import PictureFeatures
-from mmtui.pipeline.engines.llama_step import LlamaStepDecoder, can_step
+from mmtui.pipeline.engines.llama_step import LlamaStepDecoder
 from mmtui.pipeline.engines.sampling import Sampler
 from mmtui.pipeline.engines.threads import ThreadCount
 from mmtui.pipeline.engines.torch_language import TorchLanguage
 from mmtui.pipeline.multimodal import embed
-from mmtui.pipeline.sequence import PREFILL_CHUNK, Position, reusable
+from mmtui.pipeline.sequence import PREFILL_CHUNK, Position, count_reusable
 
-# `torch.backends.mkldnn.flags` also sets a flag of Intel's GPUs, and warns where there is none.
+# `torch.backends.mkldnn.flags` also sets a flag of Intel GPUs, which warns if there is none.
 warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")
 
 
 def select_decoder(language: TorchLanguage) -> Decoder:
-    """Return a new decoder of the fastest kind that is right for this model on its device."""
-    if cuda_graph.can_record(language.model):
+    """Return a new decoder: the fastest one that supports this model on its device."""
+    if CudaGraphDecoder.supports(language.model):
         return CudaGraphDecoder(language)
-    return LlamaStepDecoder(language) if can_step(language.model) else PlainDecoder(language)
+    if LlamaStepDecoder.supports(language.model):
+        return LlamaStepDecoder(language)
+    return PlainDecoder(language)
 
 
 class TorchEngine:
-    """Decodes with a transformers model, to which it feeds embeddings."""
+    """Decodes with a transformers model, which gets embeddings instead of token ids."""
 
     def __init__(self, language: TorchLanguage) -> None:
         """Start with an empty cache."""
-        attention.use(language.model)
+        attention.install(language.model)
         self.language = language
         self._decoder: Decoder | None = None
         self._cached: list[Position] = []  # what the decoder has read
@@ -45,7 +47,7 @@ class TorchEngine:
 
     def count_cached(self, sequence: Sequence[Position]) -> int:
         """Return how many leading positions of `sequence` are in the cache already."""
-        return reusable(self._cached, sequence, self._prompt)
+        return count_reusable(self._cached, sequence, self._prompt)
 
     @torch.inference_mode()
     def stream(

@@ -76,7 +76,7 @@ class TorchLanguage:
 
 
 def _count_bytes(weight: torch.Tensor) -> int:
-    """Return the bytes of a weight; a quantized one has a scale of 8 bits for 64 numbers."""
+    """Return the bytes of a weight; a quantized one has an 8-bit scale for each 64 numbers."""
     scales = getattr(getattr(weight, "quant_state", None), "absmax", None)
     return weight.nbytes + (0 if scales is None else scales.nbytes)
 
@@ -89,13 +89,13 @@ def load(
     device: torch.device | None = None,
     report: Report = ignore_progress,
 ) -> TorchLanguage:
-    """Load a Hugging Face directory with safetensors weights, and a PEFT adapter over it.
+    """Load a model with safetensors weights, and apply a PEFT adapter to it.
 
     Args:
         folder: Folder in Hugging Face's layout.
         precision: The precision to compute in; "auto" chooses by memory and device.
         adapter: Folder of a PEFT adapter, which is merged into the weights unless they are 4-bit.
-        device: Where to compute; the GPU if there is one by default.
+        device: Where to compute; by default the GPU, if there is one.
         report: Called as tensors are loaded.
 
     Raises:
@@ -106,13 +106,13 @@ def load(
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         with without_byte_order_marks(folder) as readable:
-            config = auto.AutoConfig.from_pretrained(readable, **_OFFLINE)
-        tokenizer = tokenizer_in(folder)
+            config = auto.AutoConfig.from_pretrained(readable, **_LOCAL_ONLY)
+        tokenizer = load_tokenizer(folder)
     except Exception as error:  # transformers raises nearly anything on damaged files
         raise InputError(f"{folder} holds no language model that transformers knows") from error
     if not tokenizer.is_fast:
         raise InputError(f"the tokenizer in {folder} has no tokenizer.json")
-    files = _weight_files(folder)
+    files = _map_tensors(folder)
     if precision == "auto":
         size = sum(shard.stat().st_size for shard in set(files.values()))
         precision = _choose_precision(size, device)
@@ -123,38 +123,52 @@ def load(
         )
     if precision == "nf4" and device.type == "cpu":
         _return_freed_memory()
-    model = _skeleton(auto, config, precision)
+    model = _create_empty(auto, config, precision)
     prefix = f"{model.base_model_prefix}."
-    read = partial(_read, folder, files, prefix)
-    _fill(model, read, _DTYPES[precision], device, report)
-    if still := [name for name, weight in model.named_parameters() if weight.is_meta]:
-        raise InputError(f"{folder} lacks the weights {', '.join(still[:3])}")
+    read = partial(_read_tensor, folder, files, prefix)
+    _load_weights(model, read, _DTYPES[precision], device, report)
+    if missing := [name for name, weight in model.named_parameters() if weight.is_meta]:
+        raise InputError(f"{folder} lacks the weights {', '.join(missing[:3])}")
     model.to(device)
     if adapter is not None:
-        model = _adapt(model, adapter) if precision == "nf4" else _merge(model, adapter)
+        apply = _apply_with_peft if precision == "nf4" else _merge_lora
+        model = apply(model, adapter)
     model.eval().requires_grad_(False)
     ends = end_tokens(folder, config.eos_token_id, tokenizer.eos_token_id)
     return TorchLanguage(model, tokenizer, precision, ends)
 
 
-def tokenizer_in(folder: Path) -> Any:
-    """A Hugging Face directory's. transformers raises nearly anything on damaged files."""
+def load_tokenizer(folder: Path) -> Any:
+    """Load the tokenizer of a folder in Hugging Face's layout.
+
+    Returns:
+        A `transformers.PreTrainedTokenizerBase`.
+
+    Raises:
+        Exception: A file is missing or damaged; transformers raises nearly anything then.
+    """
     with without_byte_order_marks(folder) as readable:
-        return import_transformers().AutoTokenizer.from_pretrained(readable, **_OFFLINE)
+        return import_transformers().AutoTokenizer.from_pretrained(readable, **_LOCAL_ONLY)
 
 
-# Said outright: unsaid, transformers asks a user in a terminal whether to run a model's code.
-_OFFLINE = {"local_files_only": True, "trust_remote_code": False}
+# Without an explicit `trust_remote_code`, transformers asks the user in the terminal whether to run
+# code that comes with a model.
+_LOCAL_ONLY = {"local_files_only": True, "trust_remote_code": False}
 _DTYPES = {
     "fp32": torch.float32,
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
-    "nf4": torch.bfloat16,  # of what stays unquantized, and of the computation
+    "nf4": torch.bfloat16,  # the type of computation, and of weights that are not quantized
 }
 
 
-def _weight_files(folder: Path) -> dict[str, Path]:
-    """Tensor name -> safetensors file."""
+def _map_tensors(folder: Path) -> dict[str, Path]:
+    """Return the safetensors file of each tensor, by the tensor's name.
+
+    Raises:
+        InputError: There are no safetensors files, or one is damaged.
+        MissingError: The index lists tensors that no file has.
+    """
     from safetensors import SafetensorError, safe_open
 
     shards = sorted(folder.glob(checkpoint.WEIGHTS_PATTERN))
@@ -178,46 +192,62 @@ def _weight_files(folder: Path) -> dict[str, Path]:
     return names
 
 
-def _choose_precision(half: int, device: torch.device) -> Precision:
-    """bf16, or 4-bit where bf16 would not fit; fp32 on a GPU that can't do bf16.
+def _choose_precision(stored_bytes: int, device: torch.device) -> Precision:
+    """Return bf16, or nf4 if bf16 would not fit; fp32 on a GPU without bf16.
 
-    `half`: the bytes of the weights in 16 bits, as nearly all models come.
+    Args:
+        stored_bytes: The size of the weights' files. Nearly all models store 16 bits per weight.
+        device: Where the model computes.
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         if not torch.cuda.is_bf16_supported(including_emulation=False):
-            return "fp32" if 2 * half < 0.9 * free else "nf4"
+            return "fp32" if 2 * stored_bytes < 0.9 * free else "nf4"
     else:
         free = psutil.virtual_memory().available
-    return "bf16" if half + 1e9 < free else "nf4"
+    return "bf16" if stored_bytes + 1e9 < free else "nf4"
 
 
-def _skeleton(auto: Any, config: Any, precision: Precision) -> Any:
-    """The model without memory for its parameters; buffers (rotary tables) are real."""
+def _create_empty(auto: Any, config: Any, precision: Precision) -> Any:
+    """Create a model whose parameters are on the meta device; buffers (rotary tables) are real.
+
+    Raises:
+        InputError: The configuration is not one of a causal language model.
+    """
     from transformers.integrations.accelerate import init_empty_weights
 
     config.dtype = _DTYPES[precision]
     try:
         with init_empty_weights():
             model = auto.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except Exception as error:  # a config may hold any nonsense
+    except Exception as error:  # transformers raises nearly anything on a damaged config
         raise InputError(
             f"this {config.model_type} is no causal language model: {error}"
         ) from error
     return quantize_linear_layers(model) if precision == "nf4" else model
 
 
-# The tensor of a name and a shape; None if there is none.
-Read = Callable[[str, torch.Size], torch.Tensor | None]
+# Returns the tensor of a name and shape, or None if no file has it.
+ReadTensor = Callable[[str, torch.Size], torch.Tensor | None]
 
 
-def _read(
+def _read_tensor(
     folder: Path, files: dict[str, Path], prefix: str, name: str, shape: torch.Size
 ) -> torch.Tensor | None:
-    """From the file, which is opened anew for each tensor.
+    """Read a tensor from its file, which is opened again for each tensor.
 
-    As long as it is open, all that was read of it counts as resident memory, and Phi-2 would
-    need 10 GiB to load instead of 6.
+    While a file is open, all that was read from it counts as resident memory: Phi-2 would need
+    10 GiB to load instead of 6.
+
+    Args:
+        folder: The model's folder, for messages.
+        files: The file of each tensor, by the tensor's name.
+        prefix: Prefix of the base model, which some files leave out of the names.
+        name: The tensor's name in the model.
+        shape: The tensor's shape in the model.
+
+    Raises:
+        InputError: The file is damaged, or the tensor has another shape.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -234,30 +264,33 @@ def _read(
     return tensor
 
 
-def _fill(model: Any, read: Read, dtype: torch.dtype, device: torch.device, report: Report) -> None:
-    """Read, cast and quantize one tensor at a time."""
+def _load_weights(
+    model: Any, read: ReadTensor, dtype: torch.dtype, device: torch.device, report: Report
+) -> None:
+    """Read, cast and quantize the weights, one tensor at a time."""
     parameters = dict(model.named_parameters())
-    persistent = dict.fromkeys(model.state_dict())  # not the tables that are computed anew
+    persistent = dict.fromkeys(model.state_dict())  # rotary tables are not: they are computed
     buffers = {name: buffer for name, buffer in model.named_buffers() if name in persistent}
     for number, (name, empty) in enumerate((parameters | buffers).items()):
         report("loading the language model", number, len(parameters))
         tensor = read(name, getattr(empty, "full_shape", empty.shape))
         if tensor is not None:
-            _put(model, name, tensor, dtype, device)
+            _set_tensor(model, name, tensor, dtype, device)
         del tensor
     report("loading the language model", 1, 1)
     model.tie_weights()
 
 
-def _put(
+def _set_tensor(
     model: nn.Module, name: str, tensor: torch.Tensor, dtype: torch.dtype, device: torch.device
 ) -> None:
+    """Store a parameter or buffer in the model, quantized if its layer is."""
     parent, _, leaf = name.rpartition(".")
     module: Any = model.get_submodule(parent)
     if leaf == "weight" and type(module).__name__ == "Linear4bit":
         from bitsandbytes.nn import Params4bit
 
-        # Quantized from the stored type: casting first only takes longer.
+        # The stored type is quantized directly: casting it first would only take longer.
         module.weight = Params4bit(
             tensor, requires_grad=False, quant_type="nf4", compress_statistics=True, module=module
         ).to(device)
@@ -265,7 +298,7 @@ def _put(
         return
     mapped = tensor.data_ptr()
     tensor = tensor.to(device, dtype if tensor.is_floating_point() else None)
-    if tensor.data_ptr() == mapped:  # it still lies in the file
+    if tensor.data_ptr() == mapped:  # it is still a view of the file
         tensor = tensor.clone()
     if leaf in module._buffers:
         module._buffers[leaf] = tensor
@@ -274,46 +307,49 @@ def _put(
 
 
 def _return_freed_memory() -> None:
-    """Have glibc give freed tensors back to the system.
+    """Have glibc return freed tensors to the system.
 
-    Once a large block was freed, glibc serves blocks of up to 32 MB from a heap that
-    fragments: the temporary tensors of quantizing Phi-2 leave 1.4 GiB behind.
+    After a large block is freed, glibc allocates blocks of up to 32 MB from a heap that fragments:
+    the temporary tensors of quantizing Phi-2 would leave 1.4 GiB behind.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         threshold_option, four_mib = -3, 4 << 20  # M_MMAP_THRESHOLD, mallopt(3)
         libc.mallopt(threshold_option, four_mib)
 
 
-def _merge(model: Any, adapter: Path) -> Any:
-    """A plain LoRA added to the weights, without the second that importing PEFT takes.
+def _merge_lora(model: Any, adapter: Path) -> Any:
+    """Add a LoRA adapter to the weights. PEFT is not needed, whose import takes a second.
 
-    What is no plain LoRA on linear layers is left to PEFT, and so are errors.
+    Adapters that are not a plain LoRA on linear layers are left to PEFT, and so are errors.
     """
     from safetensors.torch import load_file
 
     try:
         factor = lora.read_scale(adapter)
         tensors = load_file(adapter / checkpoint.ADAPTER_WEIGHTS_FILE)
-        odd = []
-        pairs = []
+        updates = []
         for name in [name for name in tensors if ".lora_A." in name]:
             layer = model.get_submodule(name.removeprefix("base_model.model.").split(".lora_A.")[0])
-            low, high = tensors[name], tensors[name.replace(".lora_A.", ".lora_B.")]
-            odd += [] if layer.weight.shape == (high.shape[0], low.shape[1]) else [name]
-            pairs.append((layer, low, high))
+            lora_a, lora_b = tensors[name], tensors[name.replace(".lora_A.", ".lora_B.")]
+            updates.append((layer, lora_a, lora_b))
+        fits = all(layer.weight.shape == (b.shape[0], a.shape[1]) for layer, a, b in updates)
     except Exception:  # safetensors and torch raise nearly anything on damaged files
-        return _adapt(model, adapter)  # which tells
-    if odd or factor is None:
-        return _adapt(model, adapter)
+        return _apply_with_peft(model, adapter)  # raises an error that names the cause
+    if factor is None or not fits:
+        return _apply_with_peft(model, adapter)
     with torch.no_grad():
-        for layer, low, high in pairs:
-            added = (high.float() @ low.float()) * factor
-            layer.weight += added.to(layer.weight.device, layer.weight.dtype)
+        for layer, lora_a, lora_b in updates:
+            update = (lora_b.float() @ lora_a.float()) * factor
+            layer.weight += update.to(layer.weight.device, layer.weight.dtype)
     return model
 
 
-def _adapt(model: Any, adapter: Path) -> Any:
-    """Through PEFT; merged into the weights if they are not quantized."""
+def _apply_with_peft(model: Any, adapter: Path) -> Any:
+    """Apply a LoRA adapter with PEFT; it is merged into the weights if they are not quantized.
+
+    Raises:
+        InputError: The adapter is damaged, is not a LoRA or does not fit the model.
+    """
     from peft import PeftConfig, PeftModel, get_peft_model_state_dict
     from safetensors import safe_open
 
@@ -322,13 +358,14 @@ def _adapt(model: Any, adapter: Path) -> Any:
         raise InputError(f"{adapter} has no {weights.name}")
     try:
         with without_byte_order_marks(adapter) as readable:
-            kind = PeftConfig.from_pretrained(str(readable)).peft_type
+            peft_type = PeftConfig.from_pretrained(str(readable)).peft_type
             adapted = PeftModel.from_pretrained(model, str(readable))
         with safe_open(weights, framework="pt") as tensors:
-            stray = set(tensors.keys()) ^ get_peft_model_state_dict(adapted).keys()
+            unmatched = set(tensors.keys()) ^ get_peft_model_state_dict(adapted).keys()
     except Exception as error:  # PEFT raises nearly anything on what does not fit
         raise InputError(f"the adapter in {adapter} does not fit: {error}") from error
-    if kind != "LORA" or stray:  # PEFT itself ignores tensors that have no place
-        what = f"{min(stray)} has no place" if stray else f"{kind} is no LoRA"
-        raise InputError(f"the adapter in {adapter} does not fit: {what}")
+    if unmatched:  # PEFT itself ignores such tensors
+        raise InputError(f"the adapter in {adapter} does not fit: {min(unmatched)} has no place")
+    if peft_type != "LORA":
+        raise InputError(f"the adapter in {adapter} does not fit: {peft_type} is no LoRA")
     return adapted if getattr(model, "is_loaded_in_4bit", False) else adapted.merge_and_unload()

@@ -41,7 +41,7 @@ def test_what_is_written_is_read(tmp_path, spec, adapter):
         spec.vision,
         spec.speech,
     )
-    assert read.sees and read.adapter == folder / "adapter"
+    assert read.can_see and read.adapter == folder / "adapter"
     loaded = projector.load(read.projector, 4, 6)
     x = torch.randn(2, 3, 4)
     torch.testing.assert_close(loaded(x), x @ STATE["weight"].T + STATE["bias"])
@@ -51,7 +51,7 @@ def test_what_is_written_is_read(tmp_path, spec, adapter):
 def test_a_checkpoint_without_parts_reads_and_hears(tmp_path, spec):
     checkpoint.write(tmp_path / "m", spec)
     read = checkpoint.read(tmp_path / "m")
-    assert not read.sees and read.adapter is None
+    assert not read.can_see and read.adapter is None
 
 
 def test_writing_replaces_a_checkpoint_as_a_whole(tmp_path, spec, adapter):
@@ -107,7 +107,7 @@ def test_a_failed_write_leaves_the_earlier_one_whole(tmp_path, spec, adapter):
     checkpoint.write(tmp_path / "m", spec, STATE)
     with pytest.raises(FileNotFoundError):
         checkpoint.write(tmp_path / "m", spec, STATE, tmp_path / "nowhere")
-    assert checkpoint.read(tmp_path / "m").sees
+    assert checkpoint.read(tmp_path / "m").can_see
     assert {path.name for path in tmp_path.iterdir()} == {"m", "lora"}
 
 

@@ -9,6 +9,7 @@ import torch
 from conversations import encode_conversations, random_features
 
 from mmtui.pipeline.engines import cuda_graph, torch_language
+from mmtui.pipeline.engines.cuda_graph import CudaGraphDecoder
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler
 from mmtui.pipeline.engines.torch_engine import TorchEngine
 from mmtui.pipeline.sequence import Position
@@ -38,10 +39,10 @@ def answers(model: torch_language.TorchLanguage, pictures: int) -> list[list[int
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_replayed_is_what_is_launched(name, request, monkeypatch):
     model = torch_language.load(request.getfixturevalue(name), precision="fp32")
-    monkeypatch.setattr(cuda_graph, "LEAST_ROOM", 64)  # outgrown within an answer: recorded again
-    assert cuda_graph.can_record(model.model)
+    monkeypatch.setattr(cuda_graph, "MIN_CAPACITY", 64)  # outgrown within an answer: recorded again
+    assert CudaGraphDecoder.supports(model.model)
     replayed = answers(model, 2)
-    monkeypatch.setattr(cuda_graph, "can_record", lambda _: False)
+    monkeypatch.setattr(CudaGraphDecoder, "supports", lambda _: False)
     assert replayed == answers(model, 2)
 
 
@@ -54,9 +55,9 @@ def test_fixed_places_give_the_same_tokens_and_may_be_outgrown(
     """As on a GPU, but launched, since recording fails here."""
     model = torch_language.load(request.getfixturevalue(name), precision="fp32")
     expected = answers(model, pictures)
-    monkeypatch.setattr(cuda_graph, "can_record", lambda _: True)
-    monkeypatch.setattr(cuda_graph, "LEAST_ROOM", 16)
-    monkeypatch.setattr(cuda_graph, "MOST_ROOM", most)
+    monkeypatch.setattr(CudaGraphDecoder, "supports", lambda _: True)
+    monkeypatch.setattr(cuda_graph, "MIN_CAPACITY", 16)
+    monkeypatch.setattr(cuda_graph, "MAX_CAPACITY", most)
     assert answers(model, pictures) == expected
 
 
@@ -68,9 +69,9 @@ def test_nothing_is_recorded_where_it_would_not_be_right():
                 **({"model_type": "llama", "rope_scaling": None} | config)
             )
 
-    assert cuda_graph.can_record(Model())
+    assert CudaGraphDecoder.supports(Model())
     for odd in (
         {"device": "cpu"}, {"model_type": "gptj"}, {"quantized": True},
         {"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}},
     ):  # fmt: skip
-        assert not cuda_graph.can_record(Model(**odd))
+        assert not CudaGraphDecoder.supports(Model(**odd))

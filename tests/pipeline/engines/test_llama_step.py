@@ -7,7 +7,7 @@ import torch
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
 from mmtui.pipeline.engines import torch_language
-from mmtui.pipeline.engines.llama_step import Step, can_step
+from mmtui.pipeline.engines.llama_step import LlamaStep, LlamaStepDecoder
 
 SHAPES = {
     "plain": {},
@@ -36,9 +36,9 @@ def test_logits_are_as_near_to_exact_ones_as_those_of_transformers(shape, dtype)
     for name, weight in model.named_parameters():
         if name.endswith("bias") or "norm" in name:
             weight.add_(0.3 * torch.randn_like(weight))
-    assert can_step(model)
+    assert LlamaStepDecoder.supports(model)
     inputs = torch.randn(1, 40, 96, dtype=dtype)
-    mine = logits(model, Step(model), inputs)
+    mine = logits(model, LlamaStep(model), inputs)
     theirs = logits(model, partial(transformers_step, model), inputs)
     model.double()
     exact = model(inputs_embeds=inputs.double()).logits[0, 7:]
@@ -62,6 +62,6 @@ def logits(model, step, inputs: torch.Tensor) -> torch.Tensor:
 
 
 def test_it_is_taken_by_llamas_whose_weights_are_plain(tiny_llama, tiny_phi):
-    assert can_step(torch_language.load(tiny_llama, precision="bf16").model)
-    assert not can_step(torch_language.load(tiny_llama, precision="nf4").model)
-    assert not can_step(torch_language.load(tiny_phi, precision="fp32").model)
+    assert LlamaStepDecoder.supports(torch_language.load(tiny_llama, precision="bf16").model)
+    assert not LlamaStepDecoder.supports(torch_language.load(tiny_llama, precision="nf4").model)
+    assert not LlamaStepDecoder.supports(torch_language.load(tiny_phi, precision="fp32").model)

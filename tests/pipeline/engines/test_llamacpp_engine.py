@@ -140,17 +140,17 @@ def test_drafts_change_nothing_but_the_number_of_batches(model, monkeypatch, sam
     """Here drafts are right, wrong at their third token, or none at all, in turns."""
     sequence = encode_conversations(model, 1)[2]
     features = random_features([sequence], model.hidden_size)
-    monkeypatch.setattr(prompt_lookup.Lookup, "draft", lambda _: [])
+    monkeypatch.setattr(prompt_lookup.PromptLookup, "draft", lambda _: [])
     alone = taken(LlamaEngine(model), sequence, features, 120, sampling)
 
-    def foreseen(self: prompt_lookup.Lookup) -> list[int]:
+    def foreseen(self: prompt_lookup.PromptLookup) -> list[int]:
         at = len(self._tokens) - len(sequence)
         draft = alone[at : at + 6] if at % 3 else []
         if at % 2 and len(draft) > 2:
             draft[2] = (draft[2] + 1) % 320
         return draft
 
-    monkeypatch.setattr(prompt_lookup.Lookup, "draft", foreseen)
+    monkeypatch.setattr(prompt_lookup.PromptLookup, "draft", foreseen)
     engine, feed, fed = LlamaEngine(model), LlamaEngine._feed, []
 
     def counted(self, new, *rest, **named):
@@ -165,13 +165,13 @@ def test_drafts_change_nothing_but_the_number_of_batches(model, monkeypatch, sam
 
 def test_what_was_there_before_is_foreseen_as_far_as_it_agreed():
     said = [*range(10, 40), ("picture", 0), 99]
-    assert prompt_lookup.Lookup([*said, 10, 11, 12]).draft() == []
-    assert prompt_lookup.Lookup([*said, 10, 11, 12, 13]).draft() == [14, 15, 16, 17]
-    assert prompt_lookup.Lookup([*said, *range(10, 20)]).draft() == list(range(20, 30))
-    assert prompt_lookup.Lookup([*said, *range(10, 39)]).draft() == [
+    assert prompt_lookup.PromptLookup([*said, 10, 11, 12]).draft() == []
+    assert prompt_lookup.PromptLookup([*said, 10, 11, 12, 13]).draft() == [14, 15, 16, 17]
+    assert prompt_lookup.PromptLookup([*said, *range(10, 20)]).draft() == list(range(20, 30))
+    assert prompt_lookup.PromptLookup([*said, *range(10, 39)]).draft() == [
         39
     ]  # no token stands for a patch
-    assert prompt_lookup.Lookup([1, 2]).draft() == []
+    assert prompt_lookup.PromptLookup([1, 2]).draft() == []
 
 
 def test_adapters_are_merged_as_torch_merges_them(folder, tmp_path, cache, library):

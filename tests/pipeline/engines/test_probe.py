@@ -110,7 +110,7 @@ def test_it_is_tried_out_once(stand_in, expected):
     assert decoded > 0
     assert probe.find_outcome("llama-cpp-python") == expected
     assert stand_in.decoded == decoded
-    probe.path().unlink()
+    probe.get_path().unlink()
     assert probe.find_outcome("llama-cpp-python") == expected
     assert stand_in.decoded == 2 * decoded
 
@@ -122,7 +122,7 @@ def test_another_build_or_processor_is_tried_out_again(stand_in, tmp_path, monke
     probe.find_outcome("llama-cpp-python")
     monkeypatch.setattr("mmtui.machine.get_processor_flags", lambda: "fpu amx_tile")
     probe.find_outcome("llama-cpp-python")
-    assert len(json.loads(probe.path().read_text())) == 3
+    assert len(json.loads(probe.get_path().read_text())) == 3
 
 
 @with_fault("hangs")
@@ -146,17 +146,17 @@ def test_who_does_not_wait_leaves_no_outcome_and_no_process(stand_in, number):
     process.send_signal(number)
     process.wait()
     _, alive = psutil.wait_procs(children, timeout=60)
-    assert not alive and not probe.path().exists()
+    assert not alive and not probe.get_path().exists()
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"key": 1}', '{"key": [1]}', "\0", '{"k": "fine"}'])
 def test_a_file_of_nonsense_is_replaced(content, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(probe, "_try_out", lambda _: "works")
-    probe.path().parent.mkdir()
-    probe.path().write_text(content)
+    probe.get_path().parent.mkdir()
+    probe.get_path().write_text(content)
     assert probe.find_outcome("llama-cpp-python") == "works"
-    assert list(json.loads(probe.path().read_text()).values()) == ["works"]
+    assert list(json.loads(probe.get_path().read_text()).values()) == ["works"]
 
 
 def test_nothing_breaks_where_nothing_can_be_remembered(tmp_path, monkeypatch):

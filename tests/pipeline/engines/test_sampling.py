@@ -4,7 +4,7 @@ import torch
 from transformers import TopPLogitsWarper
 
 from mmtui.errors import UsageError
-from mmtui.pipeline.engines.sampling import GREEDY, Sampler, Sampling, nucleus
+from mmtui.pipeline.engines.sampling import GREEDY, Sampler, Sampling, select_nucleus
 
 
 def chance(*shape: int, scale: float = 1.0) -> np.ndarray:
@@ -21,7 +21,7 @@ def test_nucleus_keeps_what_transformers_keeps():
     for top_p in (0.1, 0.5, 0.9, 0.99, 1.0):
         expected = TopPLogitsWarper(top_p)(None, logits).isfinite()
         for row, wanted in zip(logits.double().softmax(-1).numpy(), expected, strict=True):
-            tokens, _ = nucleus(row, top_p)
+            tokens, _ = select_nucleus(row, top_p)
             assert sorted(tokens.tolist()) == wanted.nonzero()[:, 0].tolist()
 
 

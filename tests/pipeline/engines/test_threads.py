@@ -9,7 +9,7 @@ import pytest
 from mmtui import machine
 from mmtui.machine import count_cores
 from mmtui.pipeline.engines import threads
-from mmtui.pipeline.engines.threads import MEASURED_S, ThreadCount
+from mmtui.pipeline.engines.threads import INTERVAL_S, ThreadCount
 
 
 class Machine:
@@ -23,7 +23,7 @@ class Machine:
             cores, lambda: (self._total, self._others), clock=lambda: self._now
         )
 
-    def run(self, busy: float, seconds: float = MEASURED_S) -> None:
+    def run(self, busy: float, seconds: float = INTERVAL_S) -> None:
         """Let time pass while other processes want `busy` cores; then measure."""
         wanted = self.threads.value + busy
         self._now += seconds
@@ -56,7 +56,7 @@ def test_busy_cores_are_left_to_others_and_taken_back(cores, busy, expected, mon
 
 def test_the_load_is_not_read_from_less_than_a_few_ticks(monkeypatch):
     fake = Machine(2, monkeypatch)
-    fake.run(busy=2, seconds=MEASURED_S / 10)
+    fake.run(busy=2, seconds=INTERVAL_S / 10)
     assert fake.threads.value == 2
 
 
