@@ -143,7 +143,7 @@ def _memory() -> Finding:
 
 def _microphone() -> Finding:
     try:
-        names = SystemMicrophone().devices()
+        names = SystemMicrophone().list_devices()
     except MissingError as error:
         return Finding("microphone", "note", str(error), error.hint)
     return Finding("microphone", "ok", ", ".join(names))
@@ -157,7 +157,7 @@ def _ffmpeg() -> Finding:
 
 
 def _cache() -> Finding:
-    folder = fetch.cache_dir()
+    folder = fetch.get_cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -87,7 +87,7 @@ class Commands:
     def do_microphone(self, name: str) -> None:
         if name:
             self._session.configure(microphone=name)
-        for device in self._microphone.devices():
+        for device in self._microphone.list_devices():
             print_note(f"{'*' if device == self._session.microphone else ' '} {device}")
 
     # Answers
@@ -133,10 +133,10 @@ class Commands:
             checkpoint.find(name)  # raises before the current model is unloaded
             self._session.switch_model(name)
         else:
-            from mmtui.pipeline.assets.inventory import inventory, summary
+            from mmtui.pipeline.assets.inventory import list_models, summarize_model
 
-            for entry in inventory():
-                print_note(f"{entry['name']:24} {summary(entry)}")
+            for entry in list_models():
+                print_note(f"{entry['name']:24} {summarize_model(entry)}")
 
     def do_sampling(self, settings: str) -> None:
         self._session.set_sampling(settings)

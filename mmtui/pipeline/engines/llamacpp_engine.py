@@ -21,7 +21,7 @@ from mmtui.pipeline.engines.threads import ThreadCount
 from mmtui.pipeline.gguf import conversion
 from mmtui.pipeline.gguf.layout import open_gguf
 from mmtui.pipeline.sequence import PREFILL_CHUNK, Position, count_reusable
-from mmtui.pipeline.tokenizer import Tokenizer, end_tokens, read_json
+from mmtui.pipeline.tokenizer import Tokenizer, find_end_tokens, read_json
 
 FIRST_CONTEXT = 2048  # positions; the cache grows up to the model's context length
 
@@ -97,7 +97,7 @@ def load(
     handle = open_model(library, found.model, extra_buffers=extra_buffers)
     report("loading the language model", 1, 1)
     configured = read_json(found.folder / "config.json").get("eos_token_id")
-    stop_ids = end_tokens(found.folder, configured, tokenizer.eos_token_id)
+    stop_ids = find_end_tokens(found.folder, configured, tokenizer.eos_token_id)
     return LlamaLanguage(library, handle, tokenizer, precision, stop_ids, found.model)
 
 

@@ -230,6 +230,6 @@ def _find_model(name: str) -> object:
 
 def _list_models() -> list[tuple[str, str]]:
     """Return the name and a summary of each model that can be chosen."""
-    from mmtui.pipeline.assets.inventory import inventory, summary
+    from mmtui.pipeline.assets.inventory import list_models, summarize_model
 
-    return [(str(entry["name"]), summary(entry)) for entry in inventory()]
+    return [(str(entry["name"]), summarize_model(entry)) for entry in list_models()]
