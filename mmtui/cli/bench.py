@@ -55,10 +55,10 @@ def bench(
     Reports the time to load it and to the first token, the speed of decoding, the memory, and which
     share of the memory's bandwidth decoding uses.
     """
-    from mmtui.chat.config import settled
+    from mmtui.chat.config import resolve_model
     from mmtui.pipeline import input_files
 
-    model, chosen = settled(model, engine)
+    model, chosen = resolve_model(model, engine)
     picture = input_files.read_picture(image) if image else None
     with (
         reporting() as report,
