@@ -1,4 +1,4 @@
-"""Put untrusted texts into a Markdown document without affecting the rest of it."""
+"""Markdown of untrusted texts that can't change what stands around it in a document."""
 
 import re
 from collections.abc import Iterator
@@ -13,43 +13,39 @@ _PROBE = "probe"
 
 
 def escape(line: str) -> str:
-    """Escape the Markdown in a line."""
+    """Backslash-escape a single line, so that it is read as plain text."""
     return _SPECIAL.sub(lambda found: f"\\{found[0]}", line)
 
 
 def quote(text: str) -> str:
-    """Turn a Markdown text into a block quote."""
+    """Put a Markdown text in a block quote."""
     return "\n".join(f"> {line}" if line else ">" for line in text.split("\n"))
 
 
-def isolate(text: str, names: set[str]) -> str:
-    """Return a Markdown text that does not affect the text after it.
+def contain(text: str, names: set[str]) -> str:
+    """Return `text`, changed as little as it takes to keep it apart from what follows it.
 
-    A text is returned unchanged if all its code blocks are closed, it has no HTML and no link
-    definitions, and none of its lines looks like the name of a speaker. Otherwise an open code
-    block is closed or, if that is not enough, the text is put in a code block.
-
-    Args:
-        text: The Markdown text.
-        names: The names of the speakers, in lower case.
+    It stays as it is if, to a Markdown reader, it ends where it ends and affects nothing else:
+    every code block is closed, and there is no HTML and no link definition. It must not have a
+    line that consists of one of `names` (lower case) either, which would look like the beginning
+    of another message. An open code block is closed; anything else is shown as code.
     """
     text = text.strip("\n").rstrip()
-    if _is_isolated(text, names):
+    if _is_contained(text, names):
         return text
-    fences = [token.markup for token in _make_parser().parse(text) if token.type == "fence"]
-    if fences and _is_isolated(closed := f"{text}\n{fences[-1]}", names):
+    fences = [token.markup for token in _parser().parse(text) if token.type == "fence"]
+    if fences and _is_contained(closed := f"{text}\n{fences[-1]}", names):
         return closed
-    return _to_code_block(text)
+    return _fenced(text)
 
 
-def _is_isolated(text: str, names: set[str]) -> bool:
-    """Parse a text between two paragraphs, and return whether these are parsed as usual."""
+def _is_contained(text: str, names: set[str]) -> bool:
     definitions: dict[str, Any] = {}
-    tokens = _make_parser().parse(f"{_PROBE}\n\n{text}\n\n{_PROBE}", definitions)
-    first, last = tokens[1], tokens[-2]
-    if definitions.get("references"):
-        return False
-    if any(token.content != _PROBE or token.level != 1 for token in (first, last)):
+    tokens = _parser().parse(f"{_PROBE}\n\n{text}\n\n{_PROBE}", definitions)
+    ends = (tokens[1], tokens[-2])
+    if definitions.get("references") or any(
+        token.content != _PROBE or token.level != 1 for token in ends
+    ):
         return False
     for token in tokens:
         kinds = {token.type, *(child.type for child in token.children or ())}
@@ -61,7 +57,6 @@ def _is_isolated(text: str, names: set[str]) -> bool:
 
 
 def _visible_lines(token: "Token") -> Iterator[str]:
-    """Yield the lines of a block without their markup."""
     line = ""
     for child in token.children or ():
         if child.type in ("softbreak", "hardbreak"):
@@ -72,13 +67,13 @@ def _visible_lines(token: "Token") -> Iterator[str]:
     yield line
 
 
-def _to_code_block(text: str) -> str:
+def _fenced(text: str) -> str:
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}\n{text}\n{fence}"
 
 
-def _make_parser() -> "MarkdownIt":
+def _parser() -> "MarkdownIt":
     from markdown_it import MarkdownIt
 
     return MarkdownIt("commonmark").enable("table")

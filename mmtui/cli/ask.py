@@ -1,16 +1,25 @@
 """`mmtui ask` and `mmtui transcribe`."""
 
-import signal
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import mmtui
-from mmtui.cli.options import EngineOption, JsonOption, ModelOption, load_model, print_note
+from mmtui.chat.backend import find_endpoint
+from mmtui.cli.answers import print_answer, print_notes
+from mmtui.cli.options import (
+    EndpointOption,
+    EngineOption,
+    JsonOption,
+    ModelOption,
+    load_config,
+    load_model,
+    print_note,
+)
 from mmtui.cli.question import piped, read_question
 from mmtui.errors import NoSpeechError, UsageError
+from mmtui.media import Image, Sound
 from mmtui.paths import resolve
 from mmtui.progress import print_json, reporting
 from mmtui.text import printable
@@ -42,6 +51,7 @@ def ask(
         ),
     ] = None,
     model: ModelOption = "auto",
+    endpoint: EndpointOption = None,
     engine: EngineOption = None,
     system: Annotated[
         str | None,
@@ -91,10 +101,21 @@ def ask(
     for file in request.mentioned:
         print_note(f"attached: {file}")
     names, audio = list(request.pictures), request.recording
-    files: list[mmtui.Image | mmtui.Sound] = [*map(_image, names)]
-    files += [mmtui.Sound(audio)] if audio else []
+    pictures = [_open_picture(name) for name in names]
+    recordings = [Sound(audio)] if audio else []
+    files: list[Image | Sound] = [*pictures, *recordings]
     for attached in files:
-        _print_notes(attached.notes)
+        print_notes(attached.notes)
+    config = load_config(endpoint)
+    if (server := find_endpoint(config)) is not None:
+        from mmtui.cli.ask_server import ServerQuestion, ask_server
+
+        question_ = ServerQuestion(
+            request.text, pictures, recordings, system, max_tokens, temperature, seed
+        )
+        name = config.model if model == "auto" else model
+        ask_server(server, name, question_, as_json=as_json)
+        return
     with reporting() as report:
         loaded = load_model(model, engine, report)
         message = [*files, request.text] if request.text else files
@@ -108,7 +129,7 @@ def ask(
         loaded.load(pictures=bool(names))
         if loaded.note:
             print_note(loaded.note)
-        _print_stream(stream, silent=as_json)
+        print_answer(stream, silent=as_json)
     reply = stream.result.reply
     if as_json:
         print_json(stream.result.to_dict())
@@ -135,8 +156,8 @@ def transcribe(
     as_json: JsonOption = False,
 ) -> None:
     """Print what is said in a recording."""
-    sound = mmtui.Sound(audio)
-    _print_notes(sound.notes)
+    sound = Sound(audio)
+    print_notes(sound.notes)
     with reporting() as report:
         transcript = load_model(model, None, report).transcribe(sound)
     if not transcript.text:
@@ -147,32 +168,9 @@ def transcribe(
         print(printable(transcript.text))
 
 
-def _image(name: str) -> "mmtui.Image":
+def _open_picture(name: str) -> Image:
     if name != "-":
-        return mmtui.Image(resolve(name), name)
+        return Image(resolve(name), name)
     if (pipe := piped()) is None:
         raise UsageError("--image - reads a picture from stdin", "mmtui ask --image - < photo.jpg")
-    return mmtui.Image(pipe, name)
-
-
-def _print_stream(stream: "mmtui.ReplyStream", silent: bool) -> None:
-    """Print an answer as it is generated. Ctrl-C ends it after a token, without losing it."""
-
-    def stop(*_: object) -> None:
-        stream.cancel()
-        signal.signal(signal.SIGINT, previous)  # a second Ctrl-C takes effect at once
-
-    previous = signal.signal(signal.SIGINT, stop)
-    try:
-        for piece in stream:
-            if not silent:
-                print(printable(piece), end="", flush=True)
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    if not silent:
-        print(flush=True)
-
-
-def _print_notes(notes: Iterable[str]) -> None:
-    for note in notes:
-        print_note(f"note: {note}")
+    return Image(pipe, name)

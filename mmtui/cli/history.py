@@ -93,10 +93,10 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Overwrite FILE if it exists.")] = False,
 ) -> None:
     """Write a conversation to a file; HTML includes its pictures and recordings."""
-    from mmtui.chat.export import write_export
+    from mmtui.chat.export import write
 
     with _open_history() as stored:
-        write_export(stored.conversation(id), file, stored.file, force)
+        write(stored.conversation(id), file, stored.file, force)
     print(one_line(str(file)))
 
 
@@ -131,9 +131,9 @@ def restore(id: Id) -> None:
 @config.command()
 def path() -> None:
     """Print the path of the settings file."""
-    from mmtui.chat.config import get_path
+    from mmtui.chat.config import path as where
 
-    print(one_line(str(get_path())))
+    print(one_line(str(where())))
 
 
 @config.command("show")
@@ -155,10 +155,11 @@ def show_config(as_json: JsonOption = False) -> None:
 @config.command()
 def edit() -> None:
     """Edit the settings in $VISUAL or $EDITOR, and check them afterwards."""
-    from mmtui.chat.config import TEMPLATE, Config, get_path
+    from mmtui.chat.config import TEMPLATE, Config
+    from mmtui.chat.config import path as where
     from mmtui.frontends.tui.keymap import find_problems
 
-    file = get_path()
+    file = where()
     variable = next((name for name in ("VISUAL", "EDITOR") if os.environ.get(name, "").strip()), "")
     if not variable:
         raise UsageError(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import mmtui
+from mmtui.chat.config import Config
 from mmtui.pipeline.assets.spec import EngineChoice
 from mmtui.text import one_line
 
@@ -19,7 +20,17 @@ ModelOption = Annotated[
         metavar="M",
         help="Model to use: a preset (smol, phi2), a checkpoint folder or hf:OWNER/NAME."
         " auto is the one that $MMTUI_MODEL or the settings name, or else phi2 if it is here with a"
-        " projector, or else smol.",
+        " projector, or else smol. With an endpoint it is the name of one of its models.",
+    ),
+]
+EndpointOption = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint",
+        metavar="URL",
+        help="Server with an OpenAI-compatible API that runs the model instead of this machine,"
+        " such as http://127.0.0.1:11434/v1. The default is $MMTUI_ENDPOINT or that of the"
+        " settings; '' runs the model here.",
     ),
 ]
 EngineOption = Annotated[
@@ -31,6 +42,12 @@ EngineOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
+
+
+def load_config(endpoint: str | None) -> Config:
+    """Return the settings, with the endpoint of the command line if there is one."""
+    config = Config.load()
+    return config if endpoint is None else config.changed(endpoint=endpoint)
 
 
 def load_model(model: str, engine: EngineChoice | None, report: "Report") -> "mmtui.Model":

@@ -34,21 +34,16 @@ def select_decoder(language: TorchLanguage) -> Decoder:
 class TorchEngine:
     """Decodes with a transformers model, which gets embeddings instead of token ids."""
 
-    def __init__(self, language: TorchLanguage, threads: ThreadCount | None = None) -> None:
-        """Start with an empty cache.
-
-        Args:
-            language: The model that decodes.
-            threads: How many threads compute; by default as many as other processes leave free.
-        """
+    def __init__(self, language: TorchLanguage) -> None:
+        """Start with an empty cache."""
         attention.install(language.model)
         self.language = language
         self._decoder: Decoder | None = None
         self._cached: list[Position] = []  # what the decoder has read
         self._prompt: list[Position] = []  # the last prompt that was read
         self._logits: Tensor | None = None  # after that prompt
-        self.threads = threads or ThreadCount()
-        torch.set_num_threads(self.threads.value)
+        self._threads = ThreadCount()
+        torch.set_num_threads(self._threads.value)
 
     def count_cached(self, sequence: Sequence[Position]) -> int:
         """Return how many leading positions of `sequence` are in the cache already."""
@@ -133,9 +128,8 @@ class TorchEngine:
         decoder, self._decoder = self._decoder or select_decoder(self.language), None
         cached, self._cached = self._cached, []
         inputs, _ = embed([positions], self.language.embedding, features)
-        self.threads.update()
-        if torch.get_num_threads() != self.threads.value:
-            torch.set_num_threads(self.threads.value)
+        if self._threads.update():
+            torch.set_num_threads(self._threads.value)
         logits = decoder.forward(inputs)
         self._decoder, self._cached = decoder, [*cached, *positions]
         return logits

@@ -1,0 +1,153 @@
+"""`mmtui ask` with a model that a server runs. Nothing is loaded on this machine."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mmtui.chat.config import LOCAL_MODEL
+from mmtui.cli.answers import print_answer
+from mmtui.cli.options import print_note
+from mmtui.endpoint.address import Endpoint
+from mmtui.endpoint.client import Client
+from mmtui.endpoint.completion import Completion, Delta, Request
+from mmtui.endpoint.exchange import Cancellation
+from mmtui.endpoint.messages import Turn
+from mmtui.endpoint.pictures import encode_picture
+from mmtui.errors import NoSpeechError
+from mmtui.media import Image, Sound
+from mmtui.progress import print_json, reporting
+
+if TYPE_CHECKING:
+    from mmtui.pipeline.assets.fetch import Report
+
+ENGINE = "server"  # as the value of "engine" in the JSON document
+
+
+@dataclass(frozen=True)
+class ServerQuestion:
+    """A question with its files, and how it is answered.
+
+    Attributes:
+        text: The question.
+        pictures: The pictures to ask about.
+        recordings: Recordings, whose transcripts come before the question.
+        system: The system prompt, if there is one.
+        max_tokens: Length limit of the answer.
+        temperature: 0 always chooses the most probable token.
+        seed: Makes an answer with a temperature above 0 repeatable.
+    """
+
+    text: str
+    pictures: Sequence[Image]
+    recordings: Sequence[Sound]
+    system: str | None
+    max_tokens: int
+    temperature: float
+    seed: int | None
+
+
+class _ServerAnswer:
+    """The stream of an answer without its thinking."""
+
+    def __init__(self, client: Client, model: str, request: Request, report: "Report") -> None:
+        self._cancellation = Cancellation()
+        self._parts = client.complete(model, request, self._cancellation, report)
+        self.text = ""
+        self.completion = Completion("cancelled")
+
+    def __iter__(self) -> Iterator[str]:
+        for part in self._parts:
+            if isinstance(part, Completion):
+                self.completion = part
+            elif isinstance(part, Delta) and not part.is_thinking:
+                self.text += part.text
+                yield part.text
+
+    def cancel(self) -> None:
+        """Close the connection."""
+        self._cancellation.cancel()
+
+
+def ask_server(endpoint: Endpoint, model: str, question: ServerQuestion, *, as_json: bool) -> None:
+    """Ask a server, and print its answer.
+
+    Args:
+        endpoint: The server.
+        model: The name of one of its models; "auto" is the only one.
+        question: What to ask.
+        as_json: Print one JSON document at the end.
+    """
+    if endpoint.note:
+        print_note(f"note: {endpoint.note}")
+    with reporting() as report:
+        transcript = _transcribe(question.recordings, report)
+        client = Client(endpoint)
+        name = client.find_model(model, Cancellation())
+        request = Request(
+            _to_turns(question, transcript),
+            max_tokens=question.max_tokens,
+            temperature=question.temperature,
+            seed=question.seed,
+        )
+        answer = _ServerAnswer(client, name, request, report)
+        print_answer(answer, silent=as_json)
+    completion = answer.completion
+    if as_json:
+        print_json(_to_document(question, name, transcript, answer))
+    elif completion.is_endless:
+        print_note("stopped: the server ignored the length limit")
+    elif completion.stop_reason == "length":
+        print_note(f"stopped after {completion.completion_tokens} tokens; --max-tokens allows more")
+    if completion.stop_reason == "cancelled":
+        raise KeyboardInterrupt
+
+
+def _transcribe(recordings: Sequence[Sound], report: "Report") -> str | None:
+    """Return the transcripts of the recordings, each on a line; None without recordings."""
+    if not recordings:
+        return None
+    from mmtui import api
+
+    speech = api.load(LOCAL_MODEL, preload=False, report=report)
+    transcripts = []
+    for recording in recordings:
+        if not (text := speech.transcribe(recording).text):
+            raise NoSpeechError(recording.name)
+        print_note(f"heard: {text}")
+        transcripts.append(text)
+    return "\n".join(transcripts)
+
+
+def _to_turns(question: ServerQuestion, transcript: str | None) -> tuple[Turn, ...]:
+    text = "\n".join(part for part in (transcript, question.text) if part)
+    pictures = tuple(encode_picture(picture.picture.image) for picture in question.pictures)
+    user = Turn("user", text, pictures)
+    return (Turn("system", question.system), user) if question.system else (user,)
+
+
+def _to_document(
+    question: ServerQuestion, model: str, transcript: str | None, answer: _ServerAnswer
+) -> dict[str, object]:
+    """Return the document of `ask --json`, with the keys that it has for any model."""
+    completion = answer.completion
+    return {
+        "answer": answer.text,
+        "transcript": transcript,
+        "model": model,
+        "engine": ENGINE,
+        "images": [
+            {"path": picture.name, "sha256": picture.picture.sha256, "tokens": 0}
+            for picture in question.pictures
+        ],
+        "usage": {
+            "prompt_tokens": completion.prompt_tokens,
+            "cached_tokens": completion.cached_tokens,
+            "completion_tokens": completion.completion_tokens,
+        },
+        "timing": {
+            "load_s": 0.0,
+            "first_token_s": completion.first_token_s,
+            "decode_tokens_per_s": completion.tokens_per_s,
+        },
+        "stop_reason": completion.stop_reason,
+    }

@@ -1,0 +1,1 @@
+"""A client for servers that speak OpenAI's chat completions protocol."""

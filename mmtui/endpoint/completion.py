@@ -1,0 +1,185 @@
+"""Chat completions of OpenAI's protocol: the request, and the parts of a streamed response.
+
+https://platform.openai.com/docs/api-reference/chat-streaming
+"""
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mmtui.endpoint.messages import Turn, to_messages
+
+MIN_CHARACTERS = 10_000
+_ONE_GO_S = 0.01
+CHARACTERS_PER_TOKEN = 64  # more than any tokenizer reaches on average
+
+
+@dataclass(frozen=True)
+class Request:
+    """A conversation to answer.
+
+    Attributes:
+        turns: The conversation; a last turn of the assistant is continued.
+        max_tokens: The length limit of the reply.
+        temperature: 0 always chooses the most probable token.
+        top_p: Tokens are drawn from the smallest set with this probability in total.
+        seed: Makes a reply with a temperature above 0 repeatable.
+    """
+
+    turns: tuple[Turn, ...]
+    max_tokens: int = 512
+    temperature: float = 0.0
+    top_p: float = 0.95
+    seed: int | None = None
+
+    @property
+    def max_characters(self) -> int:
+        """The size at which a reply is ended, if the server ignores `max_tokens`."""
+        return max(MIN_CHARACTERS, CHARACTERS_PER_TOKEN * self.max_tokens)
+
+    def encode(self, model: str, *, continue_message: bool = False) -> bytes:
+        """Return the body of the request.
+
+        Args:
+            model: The name of the model.
+            continue_message: Ask vLLM to continue a last turn of the assistant. Other servers do
+                so without being asked.
+        """
+        body: dict[str, object] = {
+            "model": model,
+            "messages": to_messages(self.turns),
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+        }
+        if self.temperature:
+            body["top_p"] = self.top_p
+        if self.seed is not None:
+            body["seed"] = self.seed
+        if continue_message and self.turns[-1].role == "assistant":
+            body |= {"continue_final_message": True, "add_generation_prompt": False}
+        return json.dumps(body).encode()
+
+
+@dataclass(frozen=True)
+class Delta:
+    """The next piece of a reply, or of the thinking before it."""
+
+    text: str
+    is_thinking: bool = False
+
+
+@dataclass(frozen=True)
+class Completion:
+    """The end of a reply.
+
+    Attributes:
+        stop_reason: Why it ended.
+        prompt_tokens: The length of the prompt, in tokens; 0 if the server does not report it.
+        cached_tokens: How many of them were in the cache of the server.
+        completion_tokens: The length of the reply, thinking included.
+        first_token_s: Seconds until the first piece; None if there was none.
+        tokens_per_s: Decoding speed; None for a reply of one token.
+        is_endless: Whether the reply was ended here because the server did not end it.
+    """
+
+    stop_reason: Literal["stop", "length", "cancelled"]
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    first_token_s: float | None = None
+    tokens_per_s: float | None = None
+    is_endless: bool = False
+
+
+@dataclass
+class Response:
+    """Collects what the parts of a response report.
+
+    Attributes:
+        started: The time of the request, on the monotonic clock.
+        has_ended: Whether the server has reported the reason of the end.
+        characters: The size of the reply so far.
+    """
+
+    started: float
+    has_ended: bool = False
+    characters: int = 0
+    _stop_reason: Literal["stop", "length"] = "stop"
+    _usage: dict[str, Any] = field(default_factory=dict)
+    _times: list[float] = field(default_factory=list)
+    _surrogates: dict[bool, str] = field(default_factory=dict)
+
+    @property
+    def updated(self) -> float:
+        """The time of the last piece, or else of the request, on the monotonic clock."""
+        return self._times[-1] if self._times else self.started
+
+    def add(self, document: dict[str, Any]) -> list[Delta]:
+        """Add a part of a stream, or a response that is not streamed; return its pieces."""
+        if isinstance(usage := document.get("usage"), dict):
+            self._usage = usage
+        choices = document.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        if not isinstance(choice, dict):
+            return []
+        deltas = []
+        if isinstance(message := choice.get("delta") or choice.get("message"), dict):
+            thinking = message.get("reasoning_content") or message.get("reasoning")
+            for content, is_thinking in ((thinking, True), (message.get("content"), False)):
+                if text := self._join_surrogates(_get_text(content), is_thinking):
+                    deltas.append(Delta(text, is_thinking))
+        if deltas:
+            self._times.append(time.monotonic())
+            self.characters += sum(len(delta.text) for delta in deltas)
+        if reason := choice.get("finish_reason"):
+            self.has_ended = True
+            self._stop_reason = "length" if reason == "length" else "stop"
+        return deltas
+
+    def finish(
+        self, stop_reason: Literal["stop", "length", "cancelled"] | None = None
+    ) -> Completion:
+        """Return the end of the reply; `stop_reason` replaces that of the server."""
+        times = self._times
+        completion_tokens = _get_count(self._usage, "completion_tokens") or len(times)
+        decode_s = times[-1] - times[0] if len(times) > 1 else 0.0
+        details = self._usage.get("prompt_tokens_details")
+        return Completion(
+            stop_reason=stop_reason or self._stop_reason,
+            prompt_tokens=_get_count(self._usage, "prompt_tokens"),
+            cached_tokens=_get_count(details, "cached_tokens"),
+            completion_tokens=completion_tokens,
+            first_token_s=times[0] - self.started if times else None,
+            tokens_per_s=_compute_speed(completion_tokens, decode_s),
+            is_endless=stop_reason == "length",
+        )
+
+    def _join_surrogates(self, text: str, is_thinking: bool) -> str:
+        """Join the halves of a character that JSON escapes in two parts of a stream."""
+        text = self._surrogates.pop(is_thinking, "") + text
+        if text and "\ud800" <= text[-1] <= "\udbff":
+            self._surrogates[is_thinking] = text[-1]
+            text = text[:-1]
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _compute_speed(tokens: int, decode_s: float) -> float | None:
+    """Return tokens per second; None if the reply came in one go, which does not tell it."""
+    return (tokens - 1) / decode_s if tokens > 1 and decode_s > _ONE_GO_S else None
+
+
+def _get_text(content: object) -> str:
+    """Return a content that is a text or a list of parts with texts."""
+    if isinstance(content, list):
+        return "".join(_get_text(part) for part in content)
+    if isinstance(content, dict):
+        return _get_text(content.get("text"))
+    return content if isinstance(content, str) else ""
+
+
+def _get_count(usage: object, key: str) -> int:
+    value = usage.get(key) if isinstance(usage, dict) else None
+    return value if isinstance(value, int) and value > 0 else 0

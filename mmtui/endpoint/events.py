@@ -1,0 +1,43 @@
+"""Server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+
+from collections.abc import Callable, Iterator
+
+MAX_EVENT_BYTES = 4_000_000
+MAX_STREAM_BYTES = 256_000_000
+
+
+class TooLargeError(Exception):
+    """A response is larger than any that makes sense."""
+
+
+def read_events(read: Callable[[], bytes]) -> Iterator[str]:
+    """Yield the data of each event.
+
+    Bytes are decoded line by line, so a character that is split between two parts stays whole. An
+    event that is cut off at the end of the stream is dropped.
+
+    Args:
+        read: Returns the next part of the stream; b"" at its end.
+
+    Raises:
+        TooLargeError: An event or the stream is too large.
+    """
+    buffer, total = bytearray(), 0
+    lines: list[str] = []
+    while part := read():
+        total += len(part)
+        buffer += part
+        if b"\n" in part:
+            *complete, rest = buffer.split(b"\n")
+            buffer = bytearray(rest)
+            for line in complete:
+                text = line.removesuffix(b"\r").decode("utf-8", "replace").removeprefix("\ufeff")
+                if text.startswith("data:"):
+                    lines.append(text[5:].removeprefix(" "))
+                elif not text and lines:
+                    yield "\n".join(lines)
+                    lines.clear()
+        if len(buffer) + sum(map(len, lines)) > MAX_EVENT_BYTES or total > MAX_STREAM_BYTES:
+            raise TooLargeError
+    if lines:
+        yield "\n".join(lines)

@@ -1,0 +1,171 @@
+"""Errors of a server, each as one line with its cure."""
+
+import http.client
+import json
+import re
+import socket
+import ssl
+
+from mmtui.endpoint.address import Endpoint
+from mmtui.endpoint.exchange import ConnectTimeoutError
+from mmtui.errors import MissingError, MmtuiError
+from mmtui.text import printable
+
+MAX_QUOTE = 300  # characters of a server's own words
+LARGE_BODY = 1_000_000
+_NAMES_SHOWN = 10
+
+
+def explain_connection(endpoint: Endpoint, error: Exception, sent: int = 0) -> MmtuiError:
+    """Return the error for a connection that failed.
+
+    Args:
+        endpoint: The server.
+        error: What the socket or the HTTP library raised.
+        sent: The size of the request, in bytes.
+    """
+    kind: type[MmtuiError] = MissingError  # of a server that can't be reached
+    hint: str | None = "check the address and the network"
+    match error:
+        case ssl.SSLCertVerificationError():
+            problem = f"the certificate is not trusted: {quote(error.verify_message)}"
+            hint = "$SSL_CERT_FILE names a file with the certificate of its authority"
+        case ssl.SSLError():
+            problem = f"no encrypted connection: {quote(error.reason or str(error))}"
+            hint = f"if the server speaks plain HTTP, use http://{endpoint.location}"
+        case socket.gaierror():
+            problem = "no server of this name is known"
+        case ConnectionRefusedError():
+            problem = "no server is running there"
+            hint = "start the server, or check the port"
+        case ConnectTimeoutError():
+            problem = "the server does not respond"
+        case TimeoutError():
+            kind = MmtuiError
+            problem = f"the server sent no text for {endpoint.timeout_s:g} s"
+            hint = "try again; `endpoint_timeout` in the settings allows more"
+        case http.client.IncompleteRead() | ConnectionError():
+            kind = MmtuiError
+            problem = "the server closed the connection"
+            hint = "try again; the log of the server may say why"
+            if sent > LARGE_BODY:
+                hint = f"the request had {sent / 1e6:.0f} MB; try fewer pictures"
+        case http.client.HTTPException():
+            kind = MmtuiError
+            problem = "the response is not HTTP"
+            is_plain = endpoint.scheme == "http"
+            hint = (
+                f"if it expects encryption, use https://{endpoint.location}" if is_plain else None
+            )
+        case _:
+            reason = error.strerror if isinstance(error, OSError) else None
+            problem = f"the server can't be reached: {quote(reason or str(error))}"
+    return kind(f"{endpoint.location}: {problem}", hint)
+
+
+def explain_status(
+    endpoint: Endpoint, status: int, body: bytes, location: str | None = None
+) -> MmtuiError:
+    """Return the error for a response that is not a success.
+
+    Args:
+        endpoint: The server.
+        status: The HTTP status.
+        body: The body of the response, or its beginning.
+        location: Where a redirect leads.
+    """
+    kind: type[MmtuiError] = MmtuiError
+    hint: str | None = None
+    match status:
+        case 401 | 403:
+            problem = "refuses the key" if endpoint.api_key else "requires a key"
+            hint = (
+                f"set ${endpoint.api_key_env} to the key; `api_key_env` in the settings names"
+                " another variable"
+            )
+        case 404 | 405:
+            kind = MissingError
+            problem = f"has no OpenAI-compatible API at {endpoint.path}"
+            hint = "most servers have it at /v1"
+        case 413:
+            problem = "refuses the request because it is too large"
+            hint = "send fewer pictures"
+        case 429 | 503:
+            problem, hint = "is busy", "try again later"
+        case _ if 300 <= status < 400:
+            problem = f"redirects to {quote(location or 'another address')}"
+            hint = "use that address"
+        case _ if status >= 500:
+            problem = f"failed with HTTP {status}"
+            hint = "the log of the server may say why"
+        case _:
+            problem = f"refuses the request (HTTP {status})"
+    return kind(f"{endpoint.location} {problem}{_add_words(endpoint, body)}", hint)
+
+
+def explain_refusal(endpoint: Endpoint, status: int, body: bytes) -> MmtuiError:
+    """Return the error for a request that the server understands and refuses."""
+    words = _add_words(endpoint, body)
+    return MmtuiError(f"{endpoint.location} refuses the request (HTTP {status}){words}")
+
+
+def explain_busy(endpoint: Endpoint, body: bytes, pause_s: float = 0.0) -> MmtuiError:
+    """Return the error for a server that stays busy; `pause_s` is how long it asks to wait."""
+    hint = f"try again in {pause_s:.0f} s" if pause_s >= 1 else "try again later"
+    return MmtuiError(f"{endpoint.location} is busy{_add_words(endpoint, body)}", hint)
+
+
+def explain_missing_model(endpoint: Endpoint, model: str, names: list[str]) -> MissingError:
+    """Return the error for a model that the server does not have."""
+    return MissingError(f"{endpoint.location} has no model {quote(model)}", list_names(names))
+
+
+def explain_garbage(endpoint: Endpoint, content_type: str = "") -> MmtuiError:
+    """Return the error for a response that is not one of OpenAI's protocol."""
+    kind = f" but {quote(content_type)}" if content_type else ""
+    return MmtuiError(
+        f"{endpoint.url}: the response is not one of an OpenAI-compatible API{kind}",
+        "check the address; most servers have the API under /v1",
+    )
+
+
+def list_names(names: list[str]) -> str:
+    """Return the hint that lists the models of a server."""
+    if not names:
+        return "the server has no model"
+    shown = ", ".join(quote(name) for name in names[:_NAMES_SHOWN])
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return f"--model NAME chooses one: {shown}{more}"
+
+
+def _add_words(endpoint: Endpoint, body: bytes) -> str:
+    """Return the end of an error: what the server says, without the key."""
+    words = endpoint.redact(find_message(body))
+    return f": {words}" if words else ""
+
+
+def find_message(body: bytes) -> str:
+    """Return the message in the body of an error, in any of the forms that servers use."""
+    text = body.decode("utf-8", "replace")
+    try:
+        document = json.loads(text)
+    except ValueError:
+        is_page = text.lstrip()[:1] == "<"
+        return "" if is_page else quote(text)
+    return quote(find_words(document))
+
+
+def find_words(document: object) -> str:
+    """Return the message in an error document; "" if there is none."""
+    for key in ("error", "message", "detail", "msg"):
+        if isinstance(document, list):
+            document = document[0] if document else None
+        if isinstance(document, dict) and document.get(key):
+            document = document[key]
+    return document if isinstance(document, str) else ""
+
+
+def quote(text: str) -> str:
+    """Return words of a server as one short line without control characters."""
+    line = re.sub(r"\s+", " ", printable(re.sub(r"[\r\n\t]", " ", text))).strip()
+    return line if len(line) <= MAX_QUOTE else f"{line[: MAX_QUOTE - 1]}…"

@@ -1,0 +1,62 @@
+"""The turns of a conversation as messages of OpenAI's protocol."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A message of one role.
+
+    Attributes:
+        role: Who wrote it.
+        text: Its text.
+        pictures: Data URIs; they come before the text.
+        recordings: WAV files; they come before the text, too.
+    """
+
+    role: Literal["system", "user", "assistant"]
+    text: str
+    pictures: tuple[str, ...] = ()
+    recordings: tuple[bytes, ...] = ()
+
+
+def to_messages(turns: Sequence[Turn]) -> list[dict[str, object]]:
+    """Return the messages for a conversation.
+
+    Adjacent turns of the same role, such as two questions after a failed reply, are merged: some
+    chat templates require that roles alternate.
+    """
+    merged: list[Turn] = []
+    for turn in turns:
+        if merged and merged[-1].role == turn.role:
+            merged[-1] = _merge(merged[-1], turn)
+        else:
+            merged.append(turn)
+    return [{"role": turn.role, "content": _to_content(turn)} for turn in merged]
+
+
+def _merge(first: Turn, second: Turn) -> Turn:
+    return Turn(
+        first.role,
+        "\n\n".join(text for text in (first.text, second.text) if text),
+        first.pictures + second.pictures,
+        first.recordings + second.recordings,
+    )
+
+
+def _to_content(turn: Turn) -> str | list[dict[str, object]]:
+    """Return a text alone as it is: not all servers accept a list of parts everywhere."""
+    if not turn.pictures and not turn.recordings:
+        return turn.text
+    parts: list[dict[str, object]] = [
+        {"type": "image_url", "image_url": {"url": picture}} for picture in turn.pictures
+    ]
+    for recording in turn.recordings:
+        data = base64.b64encode(recording).decode("ascii")
+        parts.append({"type": "input_audio", "input_audio": {"data": data, "format": "wav"}})
+    if turn.text:
+        parts.append({"type": "text", "text": turn.text})
+    return parts

@@ -1,0 +1,310 @@
+"""`mmtui ask --endpoint` against a scripted server that plays every fault."""
+
+import base64
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from scripted_server import (
+    ScriptedServer,
+    Step,
+    endless,
+    hang,
+    refuse,
+    reply,
+    reset,
+    send,
+    to_event,
+    to_part,
+)
+from test_house import HEAVY, run_and_list_modules
+
+CERTIFICATE = Path(__file__).with_name("localhost.pem")
+KEY = "sk-secret-1234"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch):
+    for name in ("MMTUI_ENDPOINT", "MMTUI_MODEL", "MMTUI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_the_answer_is_streamed_to_stdout(mmtui):
+    with ScriptedServer(reply("Hello", " world.")) as server:
+        run = mmtui("ask", "--endpoint", server.url, "--system", "Be brief.", "Hi")
+    assert (run.code, run.out, run.err) == (0, "Hello world.\n", "")
+    body = server.completions[0].json
+    assert body["model"] == "tiny"
+    assert body["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hi"},
+    ]
+    assert body["stream"] and body["stream_options"] == {"include_usage": True}
+    assert (body["max_tokens"], body["temperature"]) == (512, 0.0)
+
+
+def test_json_keeps_the_keys_of_a_local_model(mmtui):
+    with ScriptedServer(reply("Hello", "!")) as server:
+        run = mmtui(
+            "ask", "--json", "--model", "big", "--seed", 3, "--temperature", 0.5, "Hi",
+            env={"MMTUI_ENDPOINT": server.url},
+        )  # fmt: skip
+    assert run.code == 0 and run.err == ""
+    timing = run.json["timing"]
+    assert run.json == {
+        "answer": "Hello!",
+        "transcript": None,
+        "model": "big",
+        "engine": "server",
+        "images": [],
+        "usage": {"prompt_tokens": 12, "cached_tokens": 5, "completion_tokens": 3},
+        "timing": timing,
+        "stop_reason": "stop",
+    }
+    assert timing["first_token_s"] > 0
+    body = server.completions[0].json
+    assert (body["model"], body["seed"], body["temperature"]) == ("big", 3, 0.5)
+
+
+def test_thinking_is_not_part_of_the_answer(mmtui):
+    parts = [to_part(reasoning_content="Hmm."), to_part(reasoning="Well."), to_part("Yes.", "stop")]
+    with ScriptedServer(send(*parts, b"data: [DONE]\n\n")) as server:
+        run = mmtui("ask", "--endpoint", server.url, "Hi")
+    assert (run.code, run.out) == (0, "Yes.\n")
+
+
+def test_pictures_go_as_upright_data_uris_of_limited_size(mmtui, tmp_path):
+    photo, drawing = tmp_path / "photo.jpg", tmp_path / "drawing.png"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotated by 90 degrees
+    Image.effect_noise((2000, 1000), 80).convert("RGB").save(photo, exif=exif)
+    Image.new("RGB", (30, 20), "red").save(drawing)
+    with ScriptedServer(reply("Seen.")) as server:
+        run = mmtui(
+            "ask", "--endpoint", server.url, "--image", photo, "--image", drawing, "What is it?"
+        )
+    assert (run.code, run.out) == (0, "Seen.\n"), run.err
+    *pictures, text = server.completions[0].json["messages"][0]["content"]
+    assert text == {"type": "text", "text": "What is it?"}
+    found = []
+    for part in pictures:
+        kind, _, data = part["image_url"]["url"].partition(";base64,")
+        image = Image.open(io.BytesIO(base64.b64decode(data)))
+        found.append((kind, image.format, image.size))
+    assert found == [
+        ("data:image/jpeg", "JPEG", (784, 1568)),
+        ("data:image/png", "PNG", (30, 20)),
+    ]
+
+
+@pytest.mark.parametrize("has_picture", [False, True], ids=["text", "picture"])
+def test_nothing_heavy_is_imported(cat, has_picture):
+    options = ["--image", cat] if has_picture else []
+    with ScriptedServer(reply("Hello.")) as server:
+        loaded, run = run_and_list_modules("mmtui", "ask", "--endpoint", server.url, *options, "Hi")
+    assert run.stdout == "Hello.\n", run.stderr
+    assert not loaded & (HEAVY - {"numpy", "PIL"} if has_picture else HEAVY)
+
+
+def test_a_server_that_does_not_stream_is_read(mmtui):
+    choice = {"message": {"content": "All at once."}, "finish_reason": "length"}
+    body = json.dumps({"choices": [choice], "usage": {"completion_tokens": 3}}).encode()
+    with ScriptedServer(send(body, content_type="application/json")) as server:
+        run = mmtui("ask", "--endpoint", server.url, "Hi")
+    assert (run.code, run.out) == (0, "All at once.\n")
+    assert run.err == "stopped after 3 tokens; --max-tokens allows more\n"
+
+
+def test_a_busy_server_is_waited_for_as_it_asks(mmtui):
+    busy = refuse(429, {"error": "slow down"}, Retry_After="1")
+    loading = refuse(503, {"error": {"message": "Loading model"}}, Retry_After="0")
+    with ScriptedServer(busy, loading, reply("Now.")) as server:
+        run = mmtui("ask", "--endpoint", server.url, "Hi")
+    assert (run.code, run.out) == (0, "Now.\n")
+    assert len(server.completions) == 3
+
+
+def test_a_server_that_ignores_the_limit_is_cut_off(mmtui):
+    with ScriptedServer(endless(to_part("word " * 200))) as server:
+        run = mmtui("ask", "--endpoint", server.url, "--max-tokens", 5, "Hi")
+        assert server.hung_up.wait(10)
+    assert run.code == 0 and run.out.startswith("word word") and len(run.out) < 20_000
+    assert run.err == "stopped: the server ignored the length limit\n"
+
+
+BROKEN_CHARACTER = 'data: {"choices":[{"delta":{"content":"gr\xfc'.encode()[:-1]
+FAULTS: dict[str, tuple[Step, int, str, str, str]] = {
+    # name: step, exit code, stdout, error, hint
+    "closed": (send(to_part("Part")), 1, "Part\n", "closed the connection", "try again"),
+    "reset": (reset(to_part("Part")), 1, "Part\n", "closed the connection", "try again"),
+    "mid-character": (
+        send(to_part("Part"), BROKEN_CHARACTER), 1, "Part\n", "closed the connection", "try again",
+    ),
+    "stalled": (hang(to_part("Part")), 1, "Part\n", "sent no text for 0.3 s", "endpoint_timeout"),
+    "silent": (hang(), 1, "", "sent no text for 0.3 s", "endpoint_timeout"),
+    "only comments": (endless(b": ping\n\n"), 1, "", "sent no text for 0.3 s", "endpoint_timeout"),
+    "endless event": (endless(b"data: " + b"x" * 9999), 1, "", "not one of an OpenAI-comp", "/v1"),
+    "rubbish": (send(b"data: {rubbish\n\n"), 1, "", "not one of an OpenAI-compatible API", "/v1"),
+    "no object": (send(b"data: [1]\n\n"), 1, "", "not one of an OpenAI-compatible API", "/v1"),
+    "binary": (send(bytes(range(256)) * 9), 1, "", "closed the connection", "try again"),
+    "page": (
+        send(b"<html>", content_type="text/html"), 1, "", "not one of .* but text/html", "/v1",
+    ),
+    "error in the stream": (
+        send(to_part("Part"), to_event({"error": {"message": "out of\x1b[31m memory"}})),
+        1, "Part\n", r"failed: out of\[31m memory", "log",
+    ),
+    "no key": (refuse(401, {"error": {"message": "who?"}}), 1, "", "requires a key: who", r"\$M"),
+    "400": (
+        refuse(400, {"error": {"message": "too long:\n\x1b]0;title\x07 9 tokens"}}),
+        1, "", r"refuses the request \(HTTP 400\): too long: \]0;title 9 tokens$", "",
+    ),
+    "404 of a model that is there": (
+        refuse(404, {"detail": "unloaded"}), 1, "", r"refuses .*\(HTTP 404\): unloaded", "",
+    ),
+    "413": (refuse(413, b"<html>big"), 1, "", "because it is too large$", "fewer pictures"),
+    "429": (refuse(429, {"error": "later"}, Retry_After="3600"), 1, "", "busy: later", "3600 s"),
+    "429 quota": (
+        refuse(429, {"error": {"message": "pay", "code": "insufficient_quota"}}),
+        1, "", "busy: pay", "later",
+    ),
+    "500": (refuse(500, b"stack trace"), 1, "", "failed with HTTP 500: stack trace", "log"),
+    "redirect": (
+        refuse(307, b"", Location="https://else.where/v1"),
+        1, "", "redirects to https://else.where/v1", "use that address",
+    ),
+    "context": (
+        refuse(400, {"object": "error", "message": "maximum context length is 4096"}),
+        1, "", "maximum context length is 4096", "",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_one_line_with_its_cure_and_the_partial_answer_stays(mmtui, name):
+    step, code, out, error, hint = FAULTS[name]
+    with ScriptedServer(step) as server:
+        timeout = "0.3" if "0.3 s" in error else "60"
+        environment = {"MMTUI_ENDPOINT_TIMEOUT": timeout, "MMTUI_ENDPOINT": server.url}
+        run = mmtui("ask", "Hi", env=environment)
+    assert (run.code, run.out) == (code, out), run.err
+    lines = run.err.splitlines()
+    assert re.search(f"^error: 127.0.0.1.*{error}|^error: http.*{error}", lines[0]), run.err
+    assert len(lines) == (2 if hint else 1), run.err
+    assert re.search(f"^hint: .*{hint}", lines[-1]) or not hint, run.err
+
+
+def test_a_missing_model_is_told_with_those_that_are_there(mmtui):
+    models = [f"model-{number}" for number in range(12)]
+    with ScriptedServer(refuse(404, {"error": "no such model"}), models=models) as server:
+        run = mmtui("ask", "--endpoint", server.url, "--model", "other", "Hi")
+    assert run.code == 3
+    shown = ", ".join(models[:10])
+    assert run.err.splitlines()[0].endswith("has no model other")
+    assert run.err.splitlines()[1] == f"hint: --model NAME chooses one: {shown} and 2 more"
+
+
+def test_without_a_name_a_server_with_several_models_lists_them(mmtui):
+    with ScriptedServer(reply("x"), models=["first", "sec\x1bond"]) as server:
+        run = mmtui("ask", "--endpoint", server.url, "Hi")
+    assert run.code == 2
+    assert run.err.endswith("has 2 models\nhint: --model NAME chooses one: first, second\n")
+
+
+@pytest.mark.parametrize(
+    ("address", "code", "says"),
+    [
+        ("http://127.0.0.1:1/v1", 3, "127.0.0.1:1: no server is running there"),
+        ("http://no-such-host.invalid/v1", 3, "no server of this name is known"),
+        ("https://127.0.0.1:{port}/v1", 3, "no encrypted connection"),
+        ("http://127.0.0.1:{port}/elsewhere", 3, "has no OpenAI-compatible API at /elsewhere"),
+        ("ftp://127.0.0.1/", 2, "not the address of a server"),
+        ("http://", 2, "not the address of a server"),
+        ("http://[::1/v1", 2, "not the address of a server"),
+        ("http://127.0.0.1:99999/v1", 2, "not the address of a server"),
+        ("http://me:secret@127.0.0.1/v1", 2, "must not contain a password"),
+        ("http://127.0.0.1/v1?key=secret", 2, "ends with its path"),
+    ],
+)
+def test_an_address_without_a_server_is_one_line(mmtui, address, code, says):
+    with ScriptedServer(reply("x")) as server:
+        port = server.url.split(":")[2].split("/")[0]
+        run = mmtui("ask", "--endpoint", address.replace("{port}", port), "Hi")
+    lines = [line for line in run.err.splitlines() if not line.startswith("note: ")]
+    assert run.code == code, run.err
+    assert lines[0].startswith("error: ") and says in lines[0] and len(lines) == 2, run.err
+    assert "secret" not in run.err and run.out == ""
+
+
+def test_a_certificate_has_to_be_trusted(mmtui):
+    with ScriptedServer(reply("Safe."), certificate=CERTIFICATE) as server:
+        refused = mmtui("ask", "--endpoint", server.url, "Hi")
+        run = mmtui("ask", "--endpoint", server.url, "Hi", env={"SSL_CERT_FILE": str(CERTIFICATE)})
+    assert refused.code == 3 and "the certificate is not trusted" in refused.err
+    assert "SSL_CERT_FILE" in refused.err
+    assert (run.code, run.out, run.err) == (0, "Safe.\n", "")
+
+
+def test_the_key_is_sent_and_never_shown(mmtui):
+    quoting = refuse(401, {"error": {"message": f"bad key {KEY}"}})
+    with ScriptedServer(quoting) as server:
+        environment = {"MMTUI_API_KEY": KEY, "MMTUI_ENDPOINT": server.url}
+        run = mmtui("--debug", "ask", "--model", "tiny", "Hi", env=environment)
+    assert server.completions[0].headers["Authorization"] == f"Bearer {KEY}"
+    assert run.code == 1 and "refuses the key: bad key ***" in run.err
+    assert KEY not in run.err + run.out
+
+
+def test_another_variable_can_have_the_key(mmtui):
+    with ScriptedServer(reply("Yes.")) as server:
+        environment = {"MMTUI_API_KEY_ENV": "MY_KEY", "MY_KEY": KEY, "MMTUI_API_KEY": "other"}
+        run = mmtui("ask", "--endpoint", server.url, "Hi", env=environment)
+    assert run.code == 0
+    assert {each.headers["Authorization"] for each in server.requests} == {f"Bearer {KEY}"}
+
+
+def test_a_key_that_no_header_can_have_is_refused_without_showing_it(mmtui):
+    environment = {"MMTUI_API_KEY": f"{KEY}\n\x01", "MMTUI_ENDPOINT": "127.0.0.1:1"}
+    run = mmtui("--debug", "ask", "Hi", env=environment)
+    assert run.code == 2 and "$MMTUI_API_KEY does not contain a valid key" in run.err
+    assert KEY not in run.err
+
+
+@pytest.mark.parametrize("begun", [True, False], ids=["while it answers", "while it is silent"])
+def test_ctrl_c_closes_the_connection_and_keeps_the_text(begun):
+    with ScriptedServer(hang(*([to_part("Part")] if begun else []))) as server:
+        command = [Path(sys.executable).with_name("mmtui"), "ask", "--endpoint", server.url, "Hi"]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ
+        )
+        assert process.stdout is not None
+        if begun:
+            assert process.stdout.read(4) == b"Part"
+        else:
+            while not server.completions:
+                time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        assert server.hung_up.wait(10)
+        rest, messages = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert (rest, messages) == (b"\n", b"interrupted\n")
+
+
+def test_ctrl_c_ends_the_wait_for_a_busy_server():
+    with ScriptedServer(refuse(503, {}, Retry_After="60")) as server:
+        command = [Path(sys.executable).with_name("mmtui"), "ask", "--endpoint", server.url, "Hi"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        while not server.completions:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert len(server.completions) == 1
