@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from mmtui.chat.config import settled
+from mmtui.chat.config import resolve_model
 from mmtui.errors import MmtuiError, NoSpeechError, UsageError
 from mmtui.media import Image, Sound
 from mmtui.pipeline import assistant as pipeline
@@ -338,7 +338,7 @@ def load(
         InputError: The model is damaged.
         MissingError: Its weights can't be fetched, or the engine is not installed.
     """
-    model, chosen = settled(model, engine)
+    model, chosen = resolve_model(model, engine)
     found = Model(pipeline.Assistant(checkpoint.find(model), report, chosen))
     if preload:
         found.load()

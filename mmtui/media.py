@@ -115,4 +115,4 @@ class Sound:
             return sound.decode(io.BytesIO(source))
         if not self._rate:
             raise UsageError(f"{self.name}: an array of samples needs its rate", "rate=16000")
-        return sound.from_samples(source, self._rate)
+        return sound.convert_samples(source, self._rate)

@@ -192,7 +192,7 @@ def cat(tmp_path: Path) -> Path:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Point the asset cache to an empty folder and return it."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return fetch.cache_dir()
+    return fetch.get_cache_folder()
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ class FakeMicrophone:
         self._recording = recording
         self.device: str | None = None
 
-    def devices(self) -> list[str]:
+    def list_devices(self) -> list[str]:
         return ["Fake Mic", "Other Mic"]
 
     def record(self, device: str | None = None) -> FakeRecording:

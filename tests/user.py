@@ -47,7 +47,7 @@ class FakeMicrophone:
         self.chosen: list[str | None] = []
         self._seconds, self._error = seconds, error
 
-    def devices(self) -> list[str]:
+    def list_devices(self) -> list[str]:
         return ["Fake Mic"]
 
     def record(self, device: str | None = None) -> FakeRecording:

@@ -22,7 +22,7 @@ from mmtrain.data.shared_prefix import Row
 from mmtui.errors import InputError
 from mmtui.pipeline.prompt import IGNORE_INDEX, ChatFormat, Role, Turn
 from mmtui.pipeline.sequence import Position, to_positions
-from mmtui.pipeline.vision.images import Picture, known
+from mmtui.pipeline.vision.images import Picture, make_placeholder
 
 MAX_TEMPLATE_TOKENS = 64  # an upper bound of what a chat template adds to a dialogue
 MAX_PICTURE_NAME_BYTES = 160  # an upper bound of the class names that follow a picture
@@ -223,7 +223,7 @@ def to_turns(
             return swap_directions(part) if is_mirrored else part
         assert store is not None
         key = store.key(part, view)
-        return known(key, store.names(key))
+        return make_placeholder(key, store.names(key))
 
     return [Turn(role, tuple(map(convert, content))) for role, content in dialogue]
 

@@ -40,7 +40,7 @@ class FeatureStore:
     def __init__(self, spec: VisionSpec, tower: Callable[[], VisionTower], report: Report) -> None:
         self._tower, self._report = tower, report
         self._shape = (spec.patches, spec.width)
-        self._folder = fetch.cache_dir() / "features" / _fingerprint(spec)
+        self._folder = fetch.get_cache_folder() / "features" / _fingerprint(spec)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._hashes: dict[Path, str] = {}
         self._spec = spec
@@ -71,7 +71,7 @@ class FeatureStore:
         if key not in self._named:
             classifier = self._classifier
             features = self[key].float().cpu().numpy()
-            self._named[key] = classifier.name(features) if classifier else ""
+            self._named[key] = classifier.classify(features) if classifier else ""
         return self._named[key]
 
     def ensure(

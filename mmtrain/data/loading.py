@@ -85,7 +85,7 @@ def _synthesize(log: Callable[[str], None]) -> Path:
     """Return the folder of the synthetic shapes, drawn once and kept in the cache."""
     log("NO REAL DATA: training on synthetic coloured shapes. Pass your own with --data or")
     log("MMTRAIN_DATA; `mmtrain data coco2017 --out DIR` fetches COCO.")
-    folder = fetch.cache_dir() / "shapes"
+    folder = fetch.get_cache_folder() / "shapes"
     if not folder.exists():
         with fetch.workspace("shapes", needed=50_000_000) as work:
             if not folder.exists():  # another process may have drawn them meanwhile

@@ -88,7 +88,7 @@ def pack_documents(
     """
     settings = tokenizer.backend_tokenizer.to_str()
     stamps = [file_stamps(files), file_stamps(validation_files)]
-    folder = fetch.cache_dir() / "tokens" / hash_json([CACHE_VERSION, *stamps, settings])
+    folder = fetch.get_cache_folder() / "tokens" / hash_json([CACHE_VERSION, *stamps, settings])
     if not (folder / "facts.json").exists():
         size = sum(file.stat().st_size for file in files + validation_files)
         with fetch.workspace(f"tokens-{folder.name}", needed=2 * size) as work:

@@ -36,7 +36,7 @@ def train_tokenizer(files: list[Path], vocabulary: int, report: Report) -> Any:
         vocabulary: Number of tokens, <|endoftext|> included.
         report: Called with the progress.
     """
-    folder = fetch.cache_dir() / "tokenizers" / hash_json([file_stamps(files), vocabulary])
+    folder = fetch.get_cache_folder() / "tokenizers" / hash_json([file_stamps(files), vocabulary])
     if not folder.exists():
         with fetch.workspace(f"tokenizer-{folder.name}", needed=0) as work:
             if not folder.exists():  # another process may have trained it meanwhile

@@ -61,7 +61,7 @@ class AnswerGenerator:
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         answers = [""] * len(prompts)
         engine = TorchEngine(self.language)
-        stops = self.language.stop_ids | self.chat.turn_ids
+        stops = self.language.stop_ids | self.chat.stop_ids
         for start in range(0, len(order), batch):
             report("answering", start, len(order))
             chosen = order[start : start + batch]
@@ -87,7 +87,7 @@ class AnswerGenerator:
         return to_positions(self.chat.encode(turns), self.patches)
 
     def _decode(self, tokens: list[int]) -> str:
-        stream = Detokenizer(self.language.tokenizer, self.chat.turn_text)
+        stream = Detokenizer(self.language.tokenizer, self.chat.stop_strings)
         text = ""
         for token in tokens:
             text += stream.push(token)

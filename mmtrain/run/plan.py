@@ -24,7 +24,7 @@ from mmtrain.run.preflight import (
     require_memory,
 )
 from mmtrain.stages.finetune import Lora, add_adapters
-from mmtui.bench.random_weights import LANGUAGE
+from mmtui.bench.random_weights import LANGUAGE_CONFIGS
 from mmtui.compat.torch_hooks import fake_tensors
 from mmtui.errors import InputError, MissingError
 from mmtui.pipeline.assets import fetch
@@ -92,7 +92,7 @@ def print_plan(
     """
     assert isinstance(options, AlignOptions | FinetuneOptions)
     vision = found.spec.vision
-    if found.spec.name not in LANGUAGE or vision is None:
+    if found.spec.name not in LANGUAGE_CONFIGS or vision is None:
         raise MissingError(
             f"the weights of {found.spec.name} are not downloaded, and its shape is not known"
             " without them",
@@ -177,7 +177,7 @@ def _make_module(
     """Return the model that a stage would train, and the bytes of its weights once loaded."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    settings = dict(LANGUAGE[found.spec.name])
+    settings = dict(LANGUAGE_CONFIGS[found.spec.name])
     config = AutoConfig.for_model(**settings)
     is_nf4 = isinstance(options, FinetuneOptions) and options.quantize == "nf4"
     dtype = torch.float32 if options.precision == "fp32" and not is_nf4 else torch.bfloat16

@@ -48,7 +48,7 @@ class Recording(Protocol):
 
 
 class Microphone(Protocol):
-    def devices(self) -> list[str]:
+    def list_devices(self) -> list[str]:
         """List the microphones by name.
 
         Raises:
@@ -64,7 +64,7 @@ class Microphone(Protocol):
 class SystemMicrophone:
     """Records with PortAudio in a subprocess for each recording."""
 
-    def devices(self) -> list[str]:
+    def list_devices(self) -> list[str]:
         with _process("list") as process:
             try:
                 told, _ = process.communicate(timeout=PATIENCE_S)
@@ -95,7 +95,7 @@ class _ProcessRecording:
 
     @property
     def level(self) -> float:
-        return loudest(bytes(self._data[-_RECENT:]))
+        return compute_peak_level(bytes(self._data[-_RECENT:]))
 
     @property
     def is_full(self) -> bool:
@@ -115,13 +115,13 @@ class _ProcessRecording:
             self._error = MissingError(
                 "nothing was recorded", "speak when the level moves, and end it after that"
             )
-        elif self._error is None and loudest(samples) < SILENT:
+        elif self._error is None and compute_peak_level(samples) < SILENT:
             self._error = MissingError(
                 "the microphone gives nothing but silence",
                 "it may be muted; /microphone chooses another one",
             )
             samples = b""
-        return clip_of(samples)
+        return to_clip(samples)
 
     def _read(self) -> None:
         stream = self._process.stdout
@@ -146,7 +146,7 @@ class _ProcessRecording:
             self._process.wait()
 
 
-class Playing(Protocol):
+class Playback(Protocol):
     """A sound that is being played."""
 
     def wait(self) -> None:
@@ -157,17 +157,17 @@ class Playing(Protocol):
 
 
 class Speaker(Protocol):
-    def __call__(self, wav: bytes) -> Playing:
+    def __call__(self, wav: bytes) -> Playback:
         """Start playing a WAV file."""
         ...
 
 
-def play(wav: bytes) -> Playing:
+def play(wav: bytes) -> Playback:
     """Plays with PortAudio in a subprocess."""
-    return _ProcessPlaying(_process("play", stdin=subprocess.PIPE), wav)
+    return _ProcessPlayback(_process("play", stdin=subprocess.PIPE), wav)
 
 
-class _ProcessPlaying:
+class _ProcessPlayback:
     def __init__(self, process: "subprocess.Popen[bytes]", wav: bytes) -> None:
         self._process, self._wav = process, wav
         self._stopped = False
@@ -182,7 +182,7 @@ class _ProcessPlaying:
         self._process.kill()
 
 
-def loudest(samples: bytes) -> float:
+def compute_peak_level(samples: bytes) -> float:
     """Return the peak level of mono 16-bit samples, from 0 to 1."""
     import numpy as np
 
@@ -190,7 +190,7 @@ def loudest(samples: bytes) -> float:
     return float(np.abs(values.astype(np.int32)).max()) / 32768 if len(values) else 0.0
 
 
-def clip_of(samples: bytes) -> "Clip":
+def to_clip(samples: bytes) -> "Clip":
     import numpy as np
 
     whole = samples[: len(samples) // _BYTES * _BYTES]

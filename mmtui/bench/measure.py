@@ -29,7 +29,7 @@ SCANNED_BYTES = 1 << 30  # more than any processor's cache
 
 
 @dataclass(frozen=True)
-class Figures:
+class BenchmarkResult:
     """The results of a benchmark. Times are in seconds.
 
     `first_token_cold_s` is the time to the first token of the first question after loading,
@@ -62,7 +62,7 @@ def measure(
     engine: EngineChoice,
     picture: "Picture | None",
     report: Report,
-) -> Figures:
+) -> BenchmarkResult:
     """Load a model and measure it.
 
     Args:
@@ -95,11 +95,11 @@ def measure(
     report("measuring", next(steps), 5 + 2 * REPEATS)
     image_s = _image_s(assistant, picture) if checkpoint.can_see else None
     peak_bytes = measure_peak()
-    read = read_bytes_per_s(on_gpu=assistant.language.device_name == "cuda")
+    read = measure_memory_bandwidth(on_gpu=assistant.language.device_name == "cuda")
     report("measuring", 1, 1)
     decode = median(reply.decode_tokens_per_s or 0.0 for reply in decoded)
     limit = read / assistant.language.bytes_per_token
-    return Figures(
+    return BenchmarkResult(
         model=checkpoint.spec.name,
         engine=assistant.engine,
         weights=assistant.language.weight_type,
@@ -121,12 +121,12 @@ def measure(
     )
 
 
-def machine() -> dict[str, str | int]:
+def describe_machine() -> dict[str, str | int]:
     """Describe the machine, the software and the date of a benchmark."""
     return describe() | {"date": time.strftime("%Y-%m-%d")}
 
 
-def read_bytes_per_s(*, on_gpu: bool = False) -> float:
+def measure_memory_bandwidth(*, on_gpu: bool = False) -> float:
     """Measure the memory bandwidth of all cores, or of the GPU, as the best of several runs."""
     scan = _gpu_scan() if on_gpu else _cpu_scan()
     return SCANNED_BYTES / min(took for took, _ in zip(scan, range(2 * REPEATS), strict=False))

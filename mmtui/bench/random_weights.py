@@ -21,7 +21,7 @@ from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import Asset, EngineName, LanguageSpec, VisionSpec
 
 # The config.json of each preset's language model.
-LANGUAGE: dict[str, dict[str, Any]] = {
+LANGUAGE_CONFIGS: dict[str, dict[str, Any]] = {
     "phi2": {
         "architectures": ["PhiForCausalLM"], "model_type": "phi", "hidden_act": "gelu_new",
         "hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 32,
@@ -38,7 +38,7 @@ LANGUAGE: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 # The model_cfg of TinyCLIP ViT-61M/32, with the text tower that open_clip loads beside it.
-TINYCLIP = {
+TINYCLIP_CONFIG = {
     "embed_dim": 512,
     "vision_cfg": {"image_size": 224, "layers": 12, "width": 640, "patch_size": 32},
     "text_cfg": {
@@ -49,7 +49,7 @@ _TOWER_BYTES = 300_000_000  # on disk, with the text tower
 _BLOCK = 1 << 24  # random numbers that the weights repeat
 
 
-def bytes_needed(preset: Checkpoint, engine: EngineName) -> int:
+def estimate_size(preset: Checkpoint, engine: EngineName) -> int:
     """Return an upper limit of the disk space that `checkpoint` uses.
 
     Raises:
@@ -64,7 +64,7 @@ def bytes_needed(preset: Checkpoint, engine: EngineName) -> int:
     return _TOWER_BYTES + int(2 * weights * size)
 
 
-def checkpoint(
+def write_checkpoint(
     preset: Checkpoint, engine: EngineName, folder: Path, report: Report = ignore_progress
 ) -> Checkpoint:
     """Write a preset with random weights.
@@ -110,12 +110,12 @@ def checkpoint(
 
 def _config(preset: Checkpoint) -> dict[str, Any]:
     name = preset.spec.name
-    if name not in LANGUAGE:
+    if name not in LANGUAGE_CONFIGS:
         raise UsageError(
             f"the shape of {name} is not known without its weights",
-            f"--random-weights takes --model {' or '.join(LANGUAGE)}",
+            f"--random-weights takes --model {' or '.join(LANGUAGE_CONFIGS)}",
         )
-    return LANGUAGE[name]
+    return LANGUAGE_CONFIGS[name]
 
 
 class RandomWeights:
@@ -182,11 +182,11 @@ def _write_tower(folder: Path, spec: VisionSpec, weights: RandomWeights) -> Visi
 
     folder.mkdir()
     with torch.device("meta"):
-        state = open_clip.CLIP(**TINYCLIP).state_dict()
+        state = open_clip.CLIP(**TINYCLIP_CONFIG).state_dict()
     tensors = {name: weights.draw(name, tuple(value.shape)) for name, value in state.items()}
     _save(tensors, folder / OPEN_CLIP_WEIGHTS_FILE)
     preprocess = {"mean": spec.mean, "std": spec.std}
-    settings = {"model_cfg": TINYCLIP, "preprocess_cfg": preprocess}
+    settings = {"model_cfg": TINYCLIP_CONFIG, "preprocess_cfg": preprocess}
     (folder / OPEN_CLIP_CONFIG_FILE).write_text(json.dumps(settings))
     return dataclasses.replace(spec, weights=Asset(str(folder)))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mmtui.chat.conversation import Kind
 from mmtui.errors import InputError
-from mmtui.pipeline.input_files import add_name, decode_picture, open_file, read_bytes
+from mmtui.pipeline.input_files import decode_picture, open_file, prefix_notes, read_bytes
 
 if TYPE_CHECKING:
     from mmtui.pipeline.speech.sound import Clip
@@ -47,14 +47,14 @@ def load(path: Path) -> LoadedFile:
         data = read_bytes(file, str(path))
     try:
         return load_picture(data, path.name, str(path))
-    except images.NoImageError:
+    except images.UnsupportedImageError:
         pass
     try:
         decoded = sound.decode(io.BytesIO(data))
-        notes = add_name(str(path), decoded.notes)
+        notes = prefix_notes(str(path), decoded.notes)
         length = format_length(decoded.clip)
         return LoadedFile("audio", path.name, data, length, decoded.clip, notes)
-    except sound.NoSoundFileError as error:
+    except sound.UnsupportedAudioError as error:
         raise InputError(
             f"{path} is neither a picture nor a recording that mmtui can read",
             "supported are JPEG, PNG, WebP, GIF, HEIC, AVIF, TIFF; wav, flac, mp3, m4a, ogg, opus",

@@ -1,21 +1,26 @@
-"""The commands of the chat, typed after a slash or started by keys and menus."""
+"""The commands of the chat, which are typed after a slash or run by keys and the palette."""
 
 import re
 from dataclasses import dataclass
 
 from mmtui.errors import UsageError
 
-AS_MESSAGE = "to send it as a message, start it with a space"
-ABOUT = f"A line that starts with a slash and a word is a command; {AS_MESSAGE}."
+ESCAPE_HINT = "to send it as a message, start it with a space"
+ABOUT = f"A line that starts with a slash and a word is a command; {ESCAPE_HINT}."
 _LINE = re.compile(r"/([\w-]*)(?:\s+(.*))?", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Command:
-    """`argument` is what follows the name: "" if nothing does, in brackets if it may be left out.
+    """A command of the chat.
 
-    A PATH can be completed. `keys` are those that do it on a screen, which asks for an argument
-    that is missing.
+    Attributes:
+        name: Its name, without the slash.
+        argument: What follows the name, as help shows it: in brackets if it is optional, "" if the
+            command takes no argument. A PATH is completed while it is typed.
+        help: What it does.
+        keys: The keys that run it in the terminal interface, in Textual's names. If the command
+            needs an argument, a dialog asks for it.
     """
 
     name: str
@@ -23,20 +28,20 @@ class Command:
     help: str
     keys: str = ""
 
-    def check(self, argument: str) -> None:
-        """Raises UsageError for an argument that the command does not take."""
+    def check_argument(self, argument: str) -> None:
+        """Raise UsageError if the command does not take this argument."""
         if not argument:
             return
         if not self.argument:
-            raise UsageError(f"/{self.name} takes no argument", AS_MESSAGE)
+            raise UsageError(f"/{self.name} takes no argument", ESCAPE_HINT)
         choices = re.fullmatch(r"\[([a-z|]+)\]", self.argument)
         if choices and argument not in choices[1].split("|"):
             raise UsageError(
-                f"/{self.name} takes {choices[1].replace('|', ' or ')}, not {argument}", AS_MESSAGE
+                f"/{self.name} takes {choices[1].replace('|', ' or ')}, not {argument}", ESCAPE_HINT
             )
 
-    def require(self, argument: str) -> None:
-        """Raises UsageError if the command needs an argument and has none."""
+    def require_argument(self, argument: str) -> None:
+        """Raise UsageError if the command needs an argument and this one is empty."""
         if self.argument and self.argument[0] != "[" and not argument:
             raise UsageError(f"/{self.name} needs a {self.argument.lower()}", self.help)
 
@@ -71,19 +76,25 @@ BY_NAME = {command.name: command for command in COMMANDS}
 
 
 def parse(text: str) -> tuple[Command, str] | None:
-    """The command that a text is, and its argument; None if it is a message.
+    """Parse a command line.
 
-    A command begins with a slash and a word that has no other slash or dot in it, as paths do.
-    A message may begin like that after a space. Raises UsageError for a command that there is
-    not, or an argument that it does not take.
+    A command starts with a slash and a word. A word with another slash or a dot is a path, and a
+    text that starts with a space is a message.
+
+    Returns:
+        The command and its argument; None if the text is a message.
+
+    Raises:
+        UsageError: There is no such command, or it does not take this argument.
     """
-    if (found := _LINE.fullmatch(text.rstrip())) is None:
+    if (match := _LINE.fullmatch(text.rstrip())) is None:
         return None
-    name, argument = found[1], (found[2] or "").strip()
+    name, argument = match[1], (match[2] or "").strip()
     command = BY_NAME.get(name.lower())
     if command is None:
-        raise UsageError(f"there is no command /{name}", f"/help lists them; {AS_MESSAGE}")
-    command.check(argument)
+        raise UsageError(f"there is no command /{name}", f"/help lists them; {ESCAPE_HINT}")
+    command.check_argument(argument)
     if "\n" in text.rstrip():
-        raise UsageError(f"/{command.name} takes one line", f"/{command.name} alone asks for more")
+        hint = f"/{command.name} without an argument opens a dialog"
+        raise UsageError(f"/{command.name} takes one line", hint)
     return command, argument

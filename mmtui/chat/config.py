@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 LOCAL_MODEL = "smol"  # what runs here while an endpoint runs the model
 SAMPLING = ("temperature", "top_p", "max_tokens")
-_EXPLAINED = "`mmtui config edit` explains the settings"
-# What `mmtui config edit` begins with; the comments are the documentation of each key.
+_EDIT_HINT = "`mmtui config edit` explains the settings"
+# The content of a new settings file; the comments document each key.
 TEMPLATE = """\
 # Settings of mmtui. Lines that begin with # show the defaults.
 # Environment variables override all but [keys]: MMTUI_MODEL, MMTUI_THEME, ...
@@ -94,10 +94,13 @@ class Config:
     def load(cls, file: Path | None = None) -> Self:
         """Read the settings. Environment variables override the file, which may be missing.
 
+        Args:
+            file: The settings file; None is the user's.
+
         Raises:
-            UsageError: A setting is invalid. The error names all that are, with their lines.
+            UsageError: Settings are invalid. The error lists all of them, with their lines.
         """
-        file = file or path()
+        file = file or get_path()
         text = _read(file)
         values = _parse(text, file)
         variables = {}
@@ -106,29 +109,29 @@ class Config:
             if key != "keys" and (value := os.environ.get(variable)):
                 values[key], variables[key] = value, variable
         try:
-            return cls._checked(values) if values else cls()
-        except _Invalid as invalid:
-            told = []
+            return cls._validate(values) if values else cls()
+        except _InvalidSettings as invalid:
+            by_line = []
             for location, problem in invalid.problems:
-                variable, line = variables.get(location[0], ""), _line_of(location[-1], text)
-                told.append((line, f"{variable or f'line {line}'}: {problem}"))
-            problems = "; ".join(problem for _, problem in sorted(told))
+                variable, line = variables.get(location[0], ""), _find_line(location[-1], text)
+                by_line.append((line, f"{variable or f'line {line}'}: {problem}"))
+            problems = "; ".join(problem for _, problem in sorted(by_line))
             is_in_file = any(location[0] not in variables for location, _ in invalid.problems)
             raise UsageError(
-                f"{file}: {problems}" if is_in_file else problems, _EXPLAINED
+                f"{file}: {problems}" if is_in_file else problems, _EDIT_HINT
             ) from None
 
-    def changed(self, **values: object) -> Self:
-        """Replace some of the settings.
+    def replace(self, **values: object) -> Self:
+        """Return a copy with some settings replaced.
 
         Raises:
-            UsageError: A value is not possible.
+            UsageError: A value is invalid.
         """
         try:
-            return self._checked(asdict(self) | values)
-        except _Invalid as invalid:
+            return self._validate(asdict(self) | values)
+        except _InvalidSettings as invalid:
             problems = "; ".join(problem for _, problem in invalid.problems)
-            raise UsageError(problems, _EXPLAINED) from None
+            raise UsageError(problems, _EDIT_HINT) from None
 
     @property
     def sampling(self) -> str:
@@ -136,7 +139,7 @@ class Config:
         return " ".join(f"{key}={getattr(self, key)}" for key in SAMPLING)
 
     def with_sampling(self, text: str) -> Self:
-        """Replace sampling settings, given as "temperature=0.7 top_p=0.9".
+        """Return a copy with sampling settings replaced, such as "temperature=0.7 top_p=0.9".
 
         Raises:
             UsageError: A name or a value is invalid.
@@ -145,35 +148,39 @@ class Config:
         for key, value in pairs:
             if key not in SAMPLING or not value:
                 raise UsageError(f"{key!r} is not a sampling setting", self.sampling)
-        return self.changed(**dict(pairs))
+        return self.replace(**dict(pairs))
 
     @classmethod
-    def _checked(cls, values: dict[str, Any]) -> Self:
-        """Pydantic's import is a tenth of the chat's start: not without a setting."""
+    def _validate(cls, values: dict[str, Any]) -> Self:
+        # Importing Pydantic takes a tenth of the time in which the chat starts.
         from pydantic import TypeAdapter, ValidationError
 
         try:
             return TypeAdapter(cls).validate_python(values)
         except ValidationError as error:
-            raise _Invalid(error) from None
+            raise _InvalidSettings(error) from None
 
 
-class _Invalid(Exception):
-    """Yield the place of each invalid value in the document and its error."""
+class _InvalidSettings(Exception):
+    """Settings failed the validation.
+
+    Attributes:
+        problems: The keys that lead to each invalid value, and what is wrong with it.
+    """
 
     def __init__(self, error: "ValidationError") -> None:
         super().__init__(error)
-        self.problems = [
-            (tuple(map(str, each["loc"])), _explain(tuple(map(str, each["loc"])), each))
-            for each in error.errors()
-        ]
+        self.problems: list[tuple[tuple[str, ...], str]] = []
+        for details in error.errors():
+            location = tuple(map(str, details["loc"]))
+            self.problems.append((location, _explain(location, details)))
 
 
 def _explain(location: tuple[str, ...], error: "ErrorDetails") -> str:
     name = ".".join(location)
     if error["type"] == "unexpected_keyword_argument":
-        near = difflib.get_close_matches(name, KEYS, 1, cutoff=0)[0]
-        return f"there is no setting {name!r}, the nearest is {near!r}"
+        nearest = difflib.get_close_matches(name, KEYS, 1, cutoff=0)[0]
+        return f"there is no setting {name!r}, the nearest is {nearest!r}"
     return f"{name} {error['msg'].removeprefix('Input ')}"
 
 
@@ -192,30 +199,36 @@ def _parse(text: str, file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        what, _, place = str(error).rstrip(")").partition(" (at ")
+        problem, _, place = str(error).rstrip(")").partition(" (at ")
         raise UsageError(
-            f"{file}, {place}: {what[0].lower()}{what[1:]}, so this is not TOML",
-            'text stands in quotes, as in model = "smol"; `mmtui config edit` opens the file',
+            f"{file}, {place}: not valid TOML: {problem[0].lower()}{problem[1:]}",
+            'put texts in quotes, as in model = "smol"; `mmtui config edit` opens the file',
         ) from error
 
 
-def _line_of(key: str, text: str) -> int:
+def _find_line(key: str, text: str) -> int:
     """Return the number of the line that sets a key, which tomllib does not report."""
     setting = re.compile(rf"""\s*\[?\s*(keys\s*\.\s*)?["']?{re.escape(key)}["']?\s*[].=]""")
     lines = text.splitlines()
-    return next((at for at, line in enumerate(lines, 1) if setting.match(line)), 1)
+    return next((number for number, line in enumerate(lines, 1) if setting.match(line)), 1)
 
 
 KEYS = tuple(key.name for key in fields(Config))
 
 
-def settled(model: str, engine: EngineChoice | None = None) -> tuple[str, EngineChoice]:
-    """Return the model and the engine for this machine, by default those of the settings."""
+def resolve_model(model: str, engine: EngineChoice | None = None) -> tuple[str, EngineChoice]:
+    """Return the model and the engine that run on this machine.
+
+    Args:
+        model: The model; "auto" is that of the settings.
+        engine: The engine; None is that of the settings.
+    """
     config = Config.load()
     if model == "auto":  # with an endpoint, the settings name one of its models
         model = LOCAL_MODEL if config.endpoint else config.model
     return model, engine or config.engine
 
 
-def path() -> Path:
+def get_path() -> Path:
+    """Return the path of the user's settings file, which may not exist."""
     return user_config_path("mmtui") / "config.toml"

@@ -17,15 +17,20 @@ Role = Literal["user", "assistant"]
 State = Literal["writing", "complete", "stopped", "failed"]
 Kind = Literal["image", "audio"]
 
-TITLE_LENGTH = 60
+MAX_TITLE_LENGTH = 60
 
 
 @dataclass(frozen=True)
 class Attachment:
-    """A file that was sent with a message, stored under its SHA-256.
+    """A stored file that is part of a message.
 
-    `detail` is the size of a picture ("640 x 480") or the length of a recording ("3.2 s");
-    `transcript` is the text of a recording.
+    Attributes:
+        sha256: The hash of the file, under which it is stored.
+        kind: Whether it is a picture or a recording.
+        name: The original name of the file.
+        size: Its size in bytes.
+        detail: The size of a picture ("640 x 480") or the length of a recording ("3.2 s").
+        transcript: The text of a recording.
     """
 
     sha256: str
@@ -36,12 +41,13 @@ class Attachment:
     transcript: str = ""
 
     def with_transcript(self, text: str) -> "Attachment":
+        """Return a copy with another transcript."""
         return replace(self, transcript=text)
 
 
 @dataclass(frozen=True)
 class Draft:
-    """Text and attachments that are not sent yet."""
+    """A message that is not sent yet."""
 
     text: str = ""
     attachments: tuple[Attachment, ...] = ()
@@ -49,7 +55,17 @@ class Draft:
 
 @dataclass
 class Message:
-    """A message of the user or the model. `parent` is the id of the message before it."""
+    """A message of the user or the model.
+
+    Attributes:
+        id: Identifies the message.
+        parent: The id of the message before it; None for the first one.
+        role: Who wrote it.
+        text: The text, in Markdown if the model wrote it.
+        attachments: Its pictures and recordings.
+        state: Whether a reply is complete.
+        created: When it was created.
+    """
 
     id: str
     parent: str | None
@@ -61,9 +77,17 @@ class Message:
 
 
 class Conversation:
-    """A tree of messages. `head` is the id of the last message of the current branch."""
+    """A tree of messages.
+
+    Attributes:
+        id: Identifies the conversation.
+        title: The title; by default the first line of the first message.
+        system: The system prompt.
+        head: The id of the last message of the current branch; None if there are no messages.
+    """
 
     def __init__(self, id: str | None = None, title: str = "", system: str = "") -> None:
+        """Create a conversation without messages; `id` None generates an id."""
         self.id = id or _new_id()
         self.title, self.system = title, system
         self.head: str | None = None
@@ -103,11 +127,11 @@ class Conversation:
 
     def branch(self, id: str | None) -> list[Message]:
         """Return the branch that ends with a message, from its first message."""
-        found = []
+        messages = []
         while id is not None:
-            found.append(message := self._messages[id])
+            messages.append(message := self._messages[id])
             id = message.parent
-        return found[::-1]
+        return messages[::-1]
 
     def add(self, message: Message) -> Message:
         """Add a message after its parent, and make its branch the current one."""
@@ -138,9 +162,9 @@ class Conversation:
     def retract(self, id: str) -> None:
         """Remove a message and its replies, and show the branch that was shown before."""
         parent = self._messages[id].parent
-        gone = [message.id for message in self if id in (message.id, message.parent)]
-        for each in gone:
-            del self._messages[each]
+        removed = [message.id for message in self if id in (message.id, message.parent)]
+        for message_id in removed:
+            del self._messages[message_id]
         self.head = parent
         if others := [message for message in self if message.parent == parent]:
             self.show_branch(others[-1].id)
@@ -201,7 +225,7 @@ def make_title(message: Message) -> str:
     line = next((line.strip() for line in message.text.splitlines() if line.strip()), "")
     if not line and message.attachments:
         line = message.attachments[0].name
-    return line if len(line) <= TITLE_LENGTH else f"{line[: TITLE_LENGTH - 1].rstrip()}…"
+    return line if len(line) <= MAX_TITLE_LENGTH else f"{line[: MAX_TITLE_LENGTH - 1].rstrip()}…"
 
 
 def _new_id() -> str:

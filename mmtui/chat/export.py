@@ -1,6 +1,6 @@
-"""A conversation as Markdown, as one HTML page with its pictures and sounds inside, or as JSON.
+"""Export conversations as Markdown, as one HTML page with pictures and recordings, or as JSON.
 
-Texts are hostile: HTML in them is shown, not run, and only http and https links are links.
+Texts are untrusted: HTML in them is escaped, and only http and https links become links.
 """
 
 import base64
@@ -10,21 +10,24 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from mmtui.chat.conversation import Attachment, Conversation, Message
-from mmtui.chat.markdown import contain, escape, quote
+from mmtui.chat.markdown import escape, isolate, quote
 from mmtui.errors import InputError, MmtuiError, UsageError
 from mmtui.files import replacing
 from mmtui.pipeline import input_files
 from mmtui.text import one_line, printable
 
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+
 Format = Literal["markdown", "html", "json"]
-Find = Callable[[Attachment], Path]  # where an attachment's file is; raises InputError
-SIDE = 1200  # pixels of a picture's longer side in a page
+FindFile = Callable[[Attachment], Path]  # returns the file of an attachment; raises InputError
+MAX_SIDE = 1200  # longer side of a picture in an HTML page, in pixels
 
 _SPEAKERS = {"user": "You", "assistant": "mmtui"}
-_NOTES = {"stopped": "stopped here", "failed": "broke off here", "writing": "still writing"}
+_NOTES = {"stopped": "stopped here", "failed": "failed here", "writing": "still writing"}
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <meta http-equiv="Content-Security-Policy"
@@ -45,42 +48,45 @@ _PAGE = """<!doctype html>
 """
 
 
-def write(conversation: Conversation, file: Path, find: Find, force: bool = False) -> None:
-    """Export to a file, in the format that its suffix names.
+def write_export(
+    conversation: Conversation, file: Path, find: FindFile, force: bool = False
+) -> None:
+    """Export a conversation to a file.
 
     Args:
-        conversation: What to export.
-        file: Ends in .md, .html or .json.
-        find: Where the file of an attachment is.
+        conversation: The conversation to export.
+        file: The file to write; .md, .html or .json selects the format.
+        find: Returns the file of an attachment.
         force: Replace `file` if it exists.
 
     Raises:
-        UsageError: Another suffix, or `file` exists and `force` is not given.
+        UsageError: `file` has another suffix, or exists and is not to be replaced.
         InputError: `file` is a device, a link or a folder.
-        MmtuiError: It can't be written.
+        MmtuiError: `file` can't be written.
     """
     formats: dict[str, Format] = {".md": "markdown", ".html": "html", ".json": "json"}
     if (format_ := formats.get(file.suffix.lower())) is None:
-        raise UsageError(f"{file}: the name has to end in .md, .html or .json", "as in talk.html")
-    text = export(conversation, format_, find)
+        hint = "for example talk.html"
+        raise UsageError(f"{file}: the name must end in .md, .html or .json", hint)
+    text = to_text(conversation, format_, find)
     try:
-        with replacing(file) as aside:
+        with replacing(file) as temporary:
             if file.exists() and not force:
-                raise UsageError(f"{file} is there already", "choose another name")
-            aside.write_text(text, "utf-8")
+                raise UsageError(f"{file} exists", "choose another name")
+            temporary.write_text(text, "utf-8")
     except OSError as error:
         raise MmtuiError(f"{file} can't be written: {error.strerror}") from error
 
 
-def export(conversation: Conversation, format_: Format, find: Find) -> str:
-    """Convert a conversation to text: the branch that is read, or all branches for JSON."""
+def to_text(conversation: Conversation, format_: Format, find: FindFile) -> str:
+    """Return the current branch of a conversation in a format; JSON has all branches."""
     if format_ == "json":
         return to_json(conversation)
     return to_html(conversation, find) if format_ == "html" else to_markdown(conversation)
 
 
-def text_to_copy(conversation: Conversation, what: str = "") -> str:
-    """Return what /copy copies.
+def get_copy_text(conversation: Conversation, what: str = "") -> str:
+    """Return the text that /copy copies.
 
     Args:
         conversation: The conversation to copy from.
@@ -92,13 +98,13 @@ def text_to_copy(conversation: Conversation, what: str = "") -> str:
     if what == "all":
         return to_markdown(conversation)
     text = printable(conversation.last_reply().text)
-    if what == "code" and not (text := last_code(text)):
+    if what == "code" and not (text := find_last_code(text)):
         raise UsageError("there is no code in the last answer")
     return text
 
 
-def last_code(text: str) -> str:
-    """Return the last fenced block in a Markdown text; "" if there is none."""
+def find_last_code(text: str) -> str:
+    """Return the content of the last fenced code block of a Markdown text, or ""."""
     from markdown_it import MarkdownIt
 
     fences = [token.content for token in MarkdownIt().parse(text) if token.type == "fence"]
@@ -106,39 +112,41 @@ def last_code(text: str) -> str:
 
 
 def to_markdown(conversation: Conversation) -> str:
-    """Write the branch that is read, with what the user said in block quotes.
+    """Return the current branch as Markdown, with the user's messages in block quotes.
 
-    No text can run into the next message or pass for one: what could is shown as code.
+    A text that could change how the following messages are read, or look like the start of one, is
+    put in a code block.
     """
     parts = [f"# {escape(one_line(conversation.title))}".rstrip()]
     if conversation.system:
-        parts += ["**System**", quote(_contained(conversation.system))]
+        parts += ["**System**", quote(_isolate(conversation.system))]
     for message in conversation.thread:
         parts.append(f"**{_SPEAKERS[message.role]}**")
-        parts += [quote(escape(_caption(file))) for file in message.attachments]
+        parts += [quote(escape(_describe(file))) for file in message.attachments]
         if message.text.strip():
-            text = _contained(message.text)
+            text = _isolate(message.text)
             parts.append(quote(text) if message.role == "user" else text)
         if note := _NOTES.get(message.state):
             parts.append(f"*({note})*")
-    if note := _left_out(conversation):
+    if note := _describe_omitted(conversation):
         parts.append(f"*({note})*")
     return "\n\n".join(parts) + "\n"
 
 
-def to_html(conversation: Conversation, find: Find) -> str:
+def to_html(conversation: Conversation, find: FindFile) -> str:
+    """Return the current branch as an HTML page that includes pictures and recordings."""
     body = []
     if conversation.system:
         body.append(f'<p class="note">System: {html.escape(printable(conversation.system))}</p>')
-    body += [_article(message, find) for message in conversation.thread]
-    if note := _left_out(conversation):
+    body += [_to_article(message, find) for message in conversation.thread]
+    if note := _describe_omitted(conversation):
         body.append(f'<p class="note">{note}</p>')
     title = html.escape(one_line(conversation.title))
     return _PAGE.format(title=title, body="\n".join(body))
 
 
 def to_json(conversation: Conversation) -> str:
-    """ASCII: exact, and inert in a terminal."""
+    """Return all branches as JSON in ASCII, which can be printed in a terminal safely."""
     document = {
         "id": conversation.id,
         "title": conversation.title,
@@ -151,44 +159,46 @@ def to_json(conversation: Conversation) -> str:
     return json.dumps(document, indent=2) + "\n"
 
 
-def _article(message: Message, find: Find) -> str:
-    figures = "".join(_figure(file, find) for file in message.attachments)
-    note = _NOTES.get(message.state)
-    shown = f'<p class="note">{note}</p>' if note else ""
-    said = _markdown().render(printable(message.text))
+def _to_article(message: Message, find: FindFile) -> str:
     header = f"<header>{_SPEAKERS[message.role]}</header>"
-    return f"<article>{header}{figures}{said}{shown}</article>"
+    figures = "".join(_to_figure(file, find) for file in message.attachments)
+    text = _make_renderer().render(printable(message.text))
+    note = _NOTES.get(message.state)
+    footer = f'<p class="note">{note}</p>' if note else ""
+    return f"<article>{header}{figures}{text}{footer}</article>"
 
 
-def _figure(file: Attachment, find: Find) -> str:
-    """What is shown is made anew from the decoded file: nothing else of it gets into the page."""
-    caption = html.escape(_caption(file))
+def _to_figure(file: Attachment, find: FindFile) -> str:
+    """Decode a file and encode it again, so that no metadata gets into the page."""
+    caption = html.escape(_describe(file))
     try:
-        data, kind = (_jpeg if file.kind == "image" else _wav)(find(file))
+        if file.kind == "image":
+            element = f'<img alt="" src="{_to_data_url(_encode_jpeg(find(file)), "image/jpeg")}">'
+        else:
+            source = _to_data_url(_encode_wav(find(file)), "audio/wav")
+            element = f'<audio controls src="{source}"></audio>'
     except InputError as error:
         return f'<p class="note">{caption}: {html.escape(one_line(str(error)))}</p>'
-    source = f"data:{kind};base64,{base64.b64encode(data).decode()}"
-    shown = (
-        f'<img alt="" src="{source}">'
-        if file.kind == "image"
-        else f'<audio controls src="{source}"></audio>'
-    )
-    return f"<figure>{shown}<figcaption>{caption}</figcaption></figure>"
+    return f"<figure>{element}<figcaption>{caption}</figcaption></figure>"
 
 
-def _jpeg(path: Path) -> tuple[bytes, str]:
+def _to_data_url(data: bytes, media_type: str) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+
+
+def _encode_jpeg(path: Path) -> bytes:
     image = input_files.read_picture(path).image
-    image.thumbnail((SIDE, SIDE))
+    image.thumbnail((MAX_SIDE, MAX_SIDE))
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=85)
-    return stream.getvalue(), "image/jpeg"
+    return stream.getvalue()
 
 
-def _wav(path: Path) -> tuple[bytes, str]:
-    return input_files.encode_wav(input_files.read_clip(path)), "audio/wav"
+def _encode_wav(path: Path) -> bytes:
+    return input_files.encode_wav(input_files.read_clip(path))
 
 
-def _markdown() -> Any:
+def _make_renderer() -> "MarkdownIt":
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
@@ -196,22 +206,20 @@ def _markdown() -> Any:
     return parser
 
 
-def _caption(file: Attachment) -> str:
-    heard = f': "{one_line(file.transcript)}"' if file.transcript else ""
-    return f"{one_line(file.name)} ({one_line(file.kind)}, {one_line(file.detail)}){heard}"
+def _describe(file: Attachment) -> str:
+    transcript = f': "{one_line(file.transcript)}"' if file.transcript else ""
+    return f"{one_line(file.name)} ({one_line(file.kind)}, {one_line(file.detail)}){transcript}"
 
 
-def _left_out(conversation: Conversation) -> str:
-    """A note on the messages of other branches; "" if there are none."""
-    if not (count := len(conversation) - len(conversation.thread)):
+def _describe_omitted(conversation: Conversation) -> str:
+    """Return how many messages are on other branches; "" if there are none."""
+    count = len(conversation) - len(conversation.thread)
+    if count == 0:
         return ""
-    what = (
-        "1 message of another version is"
-        if count == 1
-        else f"{count} messages of other versions are"
-    )
-    return f"{what} left out; a .json export has everything"
+    if count == 1:
+        return "1 message of another version is left out; a .json export has everything"
+    return f"{count} messages of other versions are left out; a .json export has everything"
 
 
-def _contained(text: str) -> str:
-    return contain(printable(text), {name.lower() for name in (*_SPEAKERS.values(), "system")})
+def _isolate(text: str) -> str:
+    return isolate(printable(text), {name.lower() for name in (*_SPEAKERS.values(), "system")})

@@ -1,4 +1,4 @@
-"""Markdown of untrusted texts that can't change what stands around it in a document."""
+"""Put untrusted texts into a Markdown document without affecting the rest of it."""
 
 import re
 from collections.abc import Iterator
@@ -13,39 +13,43 @@ _PROBE = "probe"
 
 
 def escape(line: str) -> str:
-    """Backslash-escape a single line, so that it is read as plain text."""
+    """Escape the Markdown in a line."""
     return _SPECIAL.sub(lambda found: f"\\{found[0]}", line)
 
 
 def quote(text: str) -> str:
-    """Put a Markdown text in a block quote."""
+    """Turn a Markdown text into a block quote."""
     return "\n".join(f"> {line}" if line else ">" for line in text.split("\n"))
 
 
-def contain(text: str, names: set[str]) -> str:
-    """Return `text`, changed as little as it takes to keep it apart from what follows it.
+def isolate(text: str, names: set[str]) -> str:
+    """Return a Markdown text that does not affect the text after it.
 
-    It stays as it is if, to a Markdown reader, it ends where it ends and affects nothing else:
-    every code block is closed, and there is no HTML and no link definition. It must not have a
-    line that consists of one of `names` (lower case) either, which would look like the beginning
-    of another message. An open code block is closed; anything else is shown as code.
+    A text is returned unchanged if all its code blocks are closed, it has no HTML and no link
+    definitions, and none of its lines looks like the name of a speaker. Otherwise an open code
+    block is closed or, if that is not enough, the text is put in a code block.
+
+    Args:
+        text: The Markdown text.
+        names: The names of the speakers, in lower case.
     """
     text = text.strip("\n").rstrip()
-    if _is_contained(text, names):
+    if _is_isolated(text, names):
         return text
-    fences = [token.markup for token in _parser().parse(text) if token.type == "fence"]
-    if fences and _is_contained(closed := f"{text}\n{fences[-1]}", names):
+    fences = [token.markup for token in _make_parser().parse(text) if token.type == "fence"]
+    if fences and _is_isolated(closed := f"{text}\n{fences[-1]}", names):
         return closed
-    return _fenced(text)
+    return _to_code_block(text)
 
 
-def _is_contained(text: str, names: set[str]) -> bool:
+def _is_isolated(text: str, names: set[str]) -> bool:
+    """Parse a text between two paragraphs, and return whether these are parsed as usual."""
     definitions: dict[str, Any] = {}
-    tokens = _parser().parse(f"{_PROBE}\n\n{text}\n\n{_PROBE}", definitions)
-    ends = (tokens[1], tokens[-2])
-    if definitions.get("references") or any(
-        token.content != _PROBE or token.level != 1 for token in ends
-    ):
+    tokens = _make_parser().parse(f"{_PROBE}\n\n{text}\n\n{_PROBE}", definitions)
+    first, last = tokens[1], tokens[-2]
+    if definitions.get("references"):
+        return False
+    if any(token.content != _PROBE or token.level != 1 for token in (first, last)):
         return False
     for token in tokens:
         kinds = {token.type, *(child.type for child in token.children or ())}
@@ -57,6 +61,7 @@ def _is_contained(text: str, names: set[str]) -> bool:
 
 
 def _visible_lines(token: "Token") -> Iterator[str]:
+    """Yield the lines of a block without their markup."""
     line = ""
     for child in token.children or ():
         if child.type in ("softbreak", "hardbreak"):
@@ -67,13 +72,13 @@ def _visible_lines(token: "Token") -> Iterator[str]:
     yield line
 
 
-def _fenced(text: str) -> str:
+def _to_code_block(text: str) -> str:
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}\n{text}\n{fence}"
 
 
-def _parser() -> "MarkdownIt":
+def _make_parser() -> "MarkdownIt":
     from markdown_it import MarkdownIt
 
     return MarkdownIt("commonmark").enable("table")

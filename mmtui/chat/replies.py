@@ -1,4 +1,4 @@
-"""The turns that a session sends to the model, and its notices about a completed reply."""
+"""What a session sends to the model, and its notices about completed replies."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,13 +15,13 @@ def turns_before(
     find: Callable[[Attachment], Path],
     notify: Callable[[Notice], None],
 ) -> Iterator[ChatTurn]:
-    """Yield the turns that lead to a reply, and the text that the reply already has.
+    """Yield the turns before a reply, and the text that the reply already has.
 
     Args:
         conversation: The conversation with the reply.
         reply: The reply to be written or continued.
         find: Returns the path of an attachment; raises MmtuiError if its file is gone.
-        notify: Called for each picture that is gone, which is left out.
+        notify: Called for each picture that is gone and therefore left out.
     """
     if conversation.system:
         yield ChatTurn("system", conversation.system)
@@ -32,7 +32,7 @@ def turns_before(
                 try:
                     pictures.append(str(find(file)))
                 except MmtuiError as error:
-                    notify(Notice(f"{error}; the model does not see it", error.hint))
+                    notify(Notice(f"{error}; the model can't see it", error.hint))
         if message.text or pictures:
             yield ChatTurn(message.role, message.text, tuple(pictures))
 
@@ -41,12 +41,12 @@ def completion_notices(event: Completed, dropped_before: int) -> Iterator[Notice
     """Yield what the user should know about a completed reply.
 
     Args:
-        event: The end of the reply.
-        dropped_before: How many turns had already been left out of the context before it.
+        event: The completed reply.
+        dropped_before: How many turns were left out of the prompt of the reply before it.
     """
     if event.full:
         text = "the answer reached the end of the model's context"
-        hint = "/continue goes on without the oldest turns"
+        hint = "/continue resumes the answer without the oldest turns"
         yield Notice(text, hint, is_error=False)
     if event.dropped > dropped_before:
         text = f"the context is full: the oldest {event.dropped} turns are left out"

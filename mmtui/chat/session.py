@@ -258,7 +258,7 @@ class Session:
         Raises:
             UsageError: A value is invalid.
         """
-        self._config = self._config.changed(**changed)
+        self._config = self._config.replace(**changed)
 
     @property
     def sampling(self) -> str:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from mmtui.chat.protocol import Progress, Ready
 
-# "off": the model is not loaded; the next question loads it.
+# "off": the model is not loaded; the next message loads it.
 State = Literal["off", "idle", "loading", "thinking", "writing", "listening"]
 
 
@@ -17,13 +17,13 @@ class ModelStatus:
         model: The name of the model.
         state: What the model is doing.
         step: The long step in progress with its percentage, such as "fetching 12 %"; else "".
-        used: Tokens of the last prompt and reply; None if no reply has told it yet.
+        used: Tokens of the last prompt and reply; None if unknown.
         context: The size of the context, in tokens; 0 until the model is loaded.
         tokens_per_s: Decoding speed of the last reply.
         picture_tokens: How many tokens of the context a picture takes.
         picture_side: Width and height of the vision tower's input in pixels; 0 without a tower.
         engine: The name of the engine.
-        dropped: How many of the oldest turns no longer fit the context.
+        dropped: How many of the oldest turns were left out of the last prompt.
     """
 
     model: str = ""
@@ -38,11 +38,11 @@ class ModelStatus:
     dropped: int = 0
 
     def set_state(self, state: State) -> None:
-        """Enter a state, which ends the long step."""
+        """Change the state, and end the step in progress."""
         self.state, self.step = state, ""
 
     def update_progress(self, event: Progress) -> None:
-        """Show the progress of a long step, or remove the step when it is done."""
+        """Update the step in progress; it ends when all of it is done."""
         if 0 < event.total <= event.done:
             self.step = ""
         else:
@@ -50,7 +50,7 @@ class ModelStatus:
             self.step = f"{event.step}{share}"
 
     def update_model(self, event: Ready) -> None:
-        """Take over the properties of the model that was loaded."""
+        """Copy the properties of a model that was loaded."""
         self.model, self.context, self.step = event.model, event.context, ""
         self.engine = event.engine
         self.picture_tokens, self.picture_side = event.picture_tokens, event.picture_side

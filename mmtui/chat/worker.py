@@ -187,9 +187,9 @@ def _to_prompt_turn(turn: ChatTurn, assistant: "Assistant") -> "Turn":
 def _load_picture(file: Path, assistant: "Assistant") -> "Picture":
     """Load an attachment, whose file is named by its SHA-256, unless its features are cached."""
     from mmtui.pipeline.input_files import read_picture
-    from mmtui.pipeline.vision.images import known
+    from mmtui.pipeline.vision.images import make_placeholder
 
-    return known(file.name) if assistant.has_encoded(file.name) else read_picture(file)
+    return make_placeholder(file.name) if assistant.has_encoded(file.name) else read_picture(file)
 
 
 def _detach_from_terminal() -> None:

@@ -13,7 +13,7 @@ from mmtui.pipeline.assets.spec import EngineChoice, Precision
 from mmtui.progress import print_json, reporting
 
 if TYPE_CHECKING:
-    from mmtui.bench.measure import Figures
+    from mmtui.bench.measure import BenchmarkResult
     from mmtui.pipeline.assets.checkpoint import Checkpoint
     from mmtui.pipeline.assets.fetch import Report
 
@@ -55,10 +55,10 @@ def bench(
     Reports the time to load it and to the first token, the speed of decoding, the memory, and which
     share of the memory's bandwidth decoding uses.
     """
-    from mmtui.chat.config import settled
+    from mmtui.chat.config import resolve_model
     from mmtui.pipeline import input_files
 
-    model, chosen = settled(model, engine)
+    model, chosen = resolve_model(model, engine)
     picture = input_files.read_picture(image) if image else None
     with (
         reporting() as report,
@@ -69,12 +69,12 @@ def bench(
         if picture is not None and not found.can_see:
             name = f"{found.spec.name}{' with random weights' if random_weights else ''}"
             raise UsageError(f"{name} can't see", "leave --image out")
-        figures = measuring.measure(found, chosen, picture, report)
-    machine = measuring.machine()
+        result = measuring.measure(found, chosen, picture, report)
+    machine = measuring.describe_machine()
     if as_json:
-        print_json(vars(figures) | {"random_weights": random_weights, "machine": machine})
+        print_json(vars(result) | {"random_weights": random_weights, "machine": machine})
     else:
-        _print(figures, machine, random_weights)
+        _print(result, machine, random_weights)
 
 
 @contextmanager
@@ -97,44 +97,44 @@ def _checkpoint(
             from mmtui.bench import random_weights as random_checkpoints
 
             runs_on = selection.prefer_engine().engine if engine == "auto" else engine
-            needed = random_checkpoints.bytes_needed(found, runs_on)
+            needed = random_checkpoints.estimate_size(found, runs_on)
             folder = stack.enter_context(fetch.workspace("random-weights", needed))
-            found = random_checkpoints.checkpoint(found, runs_on, folder, report)
+            found = random_checkpoints.write_checkpoint(found, runs_on, folder, report)
         yield found
 
 
-def _print(figures: "Figures", machine: dict[str, Any], random_weights: bool) -> None:
+def _print(result: "BenchmarkResult", machine: dict[str, Any], random_weights: bool) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     suffix = ", random" if random_weights else ""
     table = Table(
-        title=Text(f"{figures.model} on {figures.engine}, {figures.weights}{suffix}"),
+        title=Text(f"{result.model} on {result.engine}, {result.weights}{suffix}"),
         caption=Text(f"{machine['processor']}, {machine['cores']} cores, {machine['date']}"),
         show_header=False,
     )
     table.add_column()
     table.add_column(justify="right")
-    for name, value in _rows(figures):
+    for name, value in _rows(result):
         table.add_row(name, value)
     Console().print(table)
 
 
-def _rows(figures: "Figures") -> Iterator[tuple[str, str]]:
-    yield "load", f"{figures.load_s:.2f} s"
-    yield "first token, cold", f"{figures.first_token_cold_s:.3f} s"
-    yield "first token, warm", f"{figures.first_token_warm_s:.3f} s"
-    cached = figures.second_turn_cached_tokens
-    second = f"{figures.first_token_second_turn_s:.3f} s"
+def _rows(result: "BenchmarkResult") -> Iterator[tuple[str, str]]:
+    yield "load", f"{result.load_s:.2f} s"
+    yield "first token, cold", f"{result.first_token_cold_s:.3f} s"
+    yield "first token, warm", f"{result.first_token_warm_s:.3f} s"
+    cached = result.second_turn_cached_tokens
+    second = f"{result.first_token_second_turn_s:.3f} s"
     yield f"first token, second turn ({cached} tokens kept)", second
-    prefill = f"{figures.prefill_tokens_per_s:.0f} tokens/s"
-    yield f"prefill of {figures.prefill_tokens} tokens", prefill
-    yield "decode", f"{figures.decode_tokens_per_s:.1f} tokens/s"
-    if figures.image_s is not None:
-        yield "a picture", f"{figures.image_s:.3f} s"
-    yield "peak memory", f"{figures.peak_bytes / 2**30:.2f} GiB"
-    yield "weights read for each token", f"{figures.bytes_per_token / 1e6:.0f} MB"
-    yield "memory is read at", f"{figures.read_bytes_per_s / 1e9:.1f} GB/s"
-    yield "so at the most", f"{figures.limit_tokens_per_s:.0f} tokens/s"
-    yield "reached", f"{figures.fraction_of_limit:.0%}"
+    prefill = f"{result.prefill_tokens_per_s:.0f} tokens/s"
+    yield f"prefill of {result.prefill_tokens} tokens", prefill
+    yield "decode", f"{result.decode_tokens_per_s:.1f} tokens/s"
+    if result.image_s is not None:
+        yield "a picture", f"{result.image_s:.3f} s"
+    yield "peak memory", f"{result.peak_bytes / 2**30:.2f} GiB"
+    yield "weights read for each token", f"{result.bytes_per_token / 1e6:.0f} MB"
+    yield "memory is read at", f"{result.read_bytes_per_s / 1e9:.1f} GB/s"
+    yield "so at the most", f"{result.limit_tokens_per_s:.0f} tokens/s"
+    yield "reached", f"{result.fraction_of_limit:.0%}"

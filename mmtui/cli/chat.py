@@ -31,9 +31,9 @@ def chat(
     """
     config = Config.load()
     if model:
-        config = config.changed(model=model)
+        config = config.replace(model=model)
     if engine:
-        config = config.changed(engine=engine)
+        config = config.replace(engine=engine)
     in_browser = "TEXTUAL_DRIVER" in os.environ  # set by `serve`, which has no terminal
     has_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if has_terminal and not (plain or in_browser or can_move_cursor()):

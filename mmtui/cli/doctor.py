@@ -13,7 +13,7 @@ from typing import Literal
 from mmtui import logs, machine
 from mmtui.audio.recorder import SystemMicrophone
 from mmtui.chat import config
-from mmtui.chat.config import settled
+from mmtui.chat.config import resolve_model
 from mmtui.errors import MissingError, MmtuiError
 from mmtui.pipeline.assets import checkpoint, fetch
 from mmtui.pipeline.engines import probe, selection
@@ -78,7 +78,7 @@ def _torch() -> Finding:
 def _engine() -> Finding:
     """Find which engine answers if --engine is not given."""
     try:
-        _, chosen = settled("auto")
+        _, chosen = resolve_model("auto")
     except MmtuiError as error:
         return Finding("engine", "bad", str(error), error.hint)
     if chosen == "torch":
@@ -114,7 +114,7 @@ def _llamacpp(is_asked_for: bool) -> Finding:
 def _settings() -> Finding:
     from mmtui.frontends.tui.keymap import find_problems
 
-    file = config.path()
+    file = config.get_path()
     try:
         problems = list(find_problems(config.Config.load().keys))
     except MmtuiError as error:
@@ -143,7 +143,7 @@ def _memory() -> Finding:
 
 def _microphone() -> Finding:
     try:
-        names = SystemMicrophone().devices()
+        names = SystemMicrophone().list_devices()
     except MissingError as error:
         return Finding("microphone", "note", str(error), error.hint)
     return Finding("microphone", "ok", ", ".join(names))
@@ -157,7 +157,7 @@ def _ffmpeg() -> Finding:
 
 
 def _cache() -> Finding:
-    folder = fetch.cache_dir()
+    folder = fetch.get_cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

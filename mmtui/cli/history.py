@@ -93,10 +93,10 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Overwrite FILE if it exists.")] = False,
 ) -> None:
     """Write a conversation to a file; HTML includes its pictures and recordings."""
-    from mmtui.chat.export import write
+    from mmtui.chat.export import write_export
 
     with _open_history() as stored:
-        write(stored.conversation(id), file, stored.file, force)
+        write_export(stored.conversation(id), file, stored.file, force)
     print(one_line(str(file)))
 
 
@@ -131,9 +131,9 @@ def restore(id: Id) -> None:
 @config.command()
 def path() -> None:
     """Print the path of the settings file."""
-    from mmtui.chat.config import path as where
+    from mmtui.chat.config import get_path
 
-    print(one_line(str(where())))
+    print(one_line(str(get_path())))
 
 
 @config.command("show")
@@ -155,11 +155,10 @@ def show_config(as_json: JsonOption = False) -> None:
 @config.command()
 def edit() -> None:
     """Edit the settings in $VISUAL or $EDITOR, and check them afterwards."""
-    from mmtui.chat.config import TEMPLATE, Config
-    from mmtui.chat.config import path as where
+    from mmtui.chat.config import TEMPLATE, Config, get_path
     from mmtui.frontends.tui.keymap import find_problems
 
-    file = where()
+    file = get_path()
     variable = next((name for name in ("VISUAL", "EDITOR") if os.environ.get(name, "").strip()), "")
     if not variable:
         raise UsageError(

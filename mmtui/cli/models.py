@@ -28,14 +28,14 @@ def pull(
     for role, path in paths.items():
         print(one_line(f"{role:9} {parts[role].uri}"))
         print(one_line(f"{'':9} {path}"))
-    print(one_line(f"{assistant.name} is ready; the cache is {fetch.cache_dir()}"))
+    print(one_line(f"{assistant.name} is ready; the cache is {fetch.get_cache_folder()}"))
 
 
 def models(as_json: JsonOption = False) -> None:
     """List the models, with what is here and what would be fetched."""
-    from mmtui.pipeline.assets.inventory import inventory
+    from mmtui.pipeline.assets.inventory import list_models
 
-    known = inventory()
+    known = list_models()
     if as_json:
         print_json(known)
         return

@@ -47,7 +47,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as on
 def load_config(endpoint: str | None) -> Config:
     """Return the settings, with the endpoint of the command line if there is one."""
     config = Config.load()
-    return config if endpoint is None else config.changed(endpoint=endpoint)
+    return config if endpoint is None else config.replace(endpoint=endpoint)
 
 
 def load_model(model: str, engine: EngineChoice | None, report: "Report") -> "mmtui.Model":

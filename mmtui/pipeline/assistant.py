@@ -22,7 +22,7 @@ from mmtui.pipeline.engines.sampling import GREEDY, Sampler, Sampling
 from mmtui.pipeline.engines.selection import Selection
 from mmtui.pipeline.prompt import ChatFormat, Turn
 from mmtui.pipeline.sequence import Position, to_positions
-from mmtui.pipeline.truncation import fitting
+from mmtui.pipeline.truncation import truncate_turns
 from mmtui.pipeline.vision.encoder import EncodedPicture, VisionEncoder
 from mmtui.pipeline.vision.images import Picture
 from mmtui.pipeline.vision.loading import load_encoder
@@ -206,8 +206,8 @@ class Assistant:
             sha256: picture.features for sha256, picture in encoded.items()
         }
         cached = self._engine.count_cached(sequence)
-        stream = Detokenizer(self.language.tokenizer, self._format.turn_text)
-        stop_ids = self.language.stop_ids | self._format.turn_ids
+        stream = Detokenizer(self.language.tokenizer, self._format.stop_strings)
+        stop_ids = self.language.stop_ids | self._format.stop_ids
         repetition, repeats = Repetition(), False
         pieces: list[str] = []
         times: list[float] = []  # of each token, a stop token included
@@ -282,7 +282,7 @@ class Assistant:
         sequence = self._to_positions(turns)
         limit = context - min(max_tokens, context // 4)
         if len(sequence) > limit:
-            turns = fitting(turns, lambda part: len(self._to_positions(part)), limit)
+            turns = truncate_turns(turns, lambda part: len(self._to_positions(part)), limit)
             sequence = self._to_positions(turns)
         room = context - len(sequence)
         if room < 1:

@@ -51,7 +51,7 @@ def decode_picture(file: BinaryIO, name: str) -> "Picture":
         picture = images.decode(data)
     except InputError as error:
         raise type(error)(f"{name}: {error}", error.hint) from error
-    return replace(picture, notes=add_name(name, picture.notes))
+    return replace(picture, notes=prefix_notes(name, picture.notes))
 
 
 def crop_picture(path: Path, side: int) -> "Image.Image":
@@ -81,7 +81,7 @@ def read_sound(path: Path) -> "Sound":
             raise InputError(f"{path}: {error}", error.hint) from error
         except OSError as error:
             raise InputError(f"{path}: can't be read: {error.strerror}") from None
-    return replace(recording, notes=add_name(str(path), recording.notes))
+    return replace(recording, notes=prefix_notes(str(path), recording.notes))
 
 
 def read_clip(path: Path) -> "Clip":
@@ -147,6 +147,6 @@ def read_bytes(file: BinaryIO, name: str) -> bytes:
     return data
 
 
-def add_name(name: str, notes: tuple[str, ...]) -> tuple[str, ...]:
+def prefix_notes(name: str, notes: tuple[str, ...]) -> tuple[str, ...]:
     """Return notes that begin with the name of their file."""
     return tuple(f"{name}: {note}" for note in notes)

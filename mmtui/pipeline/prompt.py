@@ -41,8 +41,10 @@ class ChatFormat:
     The text of a turn can't contain special tokens: a zero-width space breaks them.
 
     Attributes:
-        turn_ids: Special tokens between an answer and the next turn. Generation stops at them.
-        turn_text: Text that starts the next turn, if no special token does. Generation stops at it.
+        stop_ids: Special tokens between an answer and the next turn. Generation stops at each of
+            them.
+        stop_strings: Text that starts the next turn, for a template without such tokens. Generation
+            stops at it.
     """
 
     def __init__(self, tokenizer: ChatTokenizer) -> None:
@@ -60,10 +62,10 @@ class ChatFormat:
         special_ids = set(tokenizer.all_special_ids) | {
             index for index, token in tokenizer.added_tokens_decoder.items() if token.special
         }
-        self.turn_ids = frozenset(self._tokens(after)) & special_ids
+        self.stop_ids = frozenset(self._tokens(after)) & special_ids
         ends = [token for token in self._tokens(after) if token in special_ids]
         self._end = ends[0] if ends else tokenizer.eos_token_id
-        self.turn_text = () if self.turn_ids or not after.strip() else (after.rstrip(),)
+        self.stop_strings = () if self.stop_ids or not after.strip() else (after.rstrip(),)
 
     def encode(self, turns: Sequence[Turn]) -> Prompt:
         """Encode a prompt for an answer. A last turn of the assistant is continued."""

@@ -171,7 +171,7 @@ class Tokenizer:
         return index
 
 
-def end_tokens(folder: Path, *known: Any) -> frozenset[int]:
+def find_end_tokens(folder: Path, *known: Any) -> frozenset[int]:
     """Return the tokens that end an answer.
 
     Args:

@@ -8,7 +8,7 @@ from mmtui.pipeline.prompt import Turn
 Length = Callable[[Sequence[Turn]], int]  # in tokens, with the chat template
 
 
-def fitting(turns: Sequence[Turn], length: Length, room: int) -> Sequence[Turn]:
+def truncate_turns(turns: Sequence[Turn], length: Length, room: int) -> Sequence[Turn]:
     """Leave out the oldest rounds of a conversation so that it fits.
 
     A round is a question and its answer. The system prompt and the last question are always kept.

@@ -140,14 +140,14 @@ def test_a_clip_ends_where_the_microphone_was_unplugged(sound):
 
 
 def test_a_microphone_is_chosen_by_name(sound):
-    assert sound("works").devices() == ["Fake Mic"]
+    assert sound("works").list_devices() == ["Fake Mic"]
     missing = sound("works").record("Other")
     ended(missing)
     assert "no microphone 'Other'" in str(missing.error)
     with pytest.raises(MissingError, match="PortAudio"):
-        sound("no portaudio").devices()
+        sound("no portaudio").list_devices()
     with pytest.raises(MissingError, match="there is no microphone") as told:
-        sound("no microphone").devices()
+        sound("no microphone").list_devices()
     assert told.value.hint == "plug one in, or attach a recording with /audio"
 
 

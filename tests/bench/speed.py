@@ -26,6 +26,7 @@ from PIL import Image
 
 from mmtui.bench import measure as bench
 from mmtui.bench import random_weights
+from mmtui.machine import LIBRARIES, count_cores
 from mmtui.pipeline.assets import checkpoint, fetch
 from mmtui.pipeline.assets.checkpoint import Checkpoint
 from mmtui.pipeline.assistant import Assistant, Reply
@@ -58,7 +59,7 @@ def main() -> None:
     options.add_argument("--llm", default=shutil.which("llm"), help="the `llm` command")
     options.add_argument("--rounds", type=int, default=5)
     arguments = options.parse_args()
-    found: dict[str, Any] = {"machine": bench.machine()}
+    found: dict[str, Any] = {"machine": bench.describe_machine()}
     if arguments.llm:
         told = subprocess.check_output([arguments.llm, "--version"], text=True)
         found["machine"]["llm"] = told.split()[-1]
@@ -83,7 +84,7 @@ def main() -> None:
         _note("Phi-2's shape in Q4_0")
         with tempfile.TemporaryDirectory() as folder:
             phi2 = checkpoint.find("phi2").with_precision("nf4")
-            phi2 = random_weights.checkpoint(phi2, "llamacpp", Path(folder))
+            phi2 = random_weights.write_checkpoint(phi2, "llamacpp", Path(folder))
             found["phi2_decode"] = medians(_on_llamacpp(phi2), arguments.rounds)
     else:
         _note("left out: Phi-2's shape takes llama-cpp-python, and 4 GB of free memory")
@@ -163,8 +164,6 @@ def _transformers(smol: Checkpoint) -> Measure:
 def _llama_cpp(model: Checkpoint) -> Measure:
     """llama-cpp-python's own generation, on the file that ours loads, with as many threads."""
     from llama_cpp import Llama
-
-    from mmtui.machine import count_cores
 
     language = model.spec.language
     weights = fetch.fetch(language.weights)
@@ -287,7 +286,7 @@ def table(found: Mapping[str, Any]) -> str:
             f"`mmtui ask`, {engine}, the whole process; instead: `llm -m SmolLM2`",
             process.get(f"mmtui ask, {engine}"), process.get("llm -m SmolLM2"), seconds, False,
         )  # fmt: skip
-    named = ("python", *bench.LIBRARIES, "llm")
+    named = ("python", *LIBRARIES, "llm")
     versions = ", ".join(f"{name} {machine[name]}" for name in named if name in machine)
     where = f"{machine['processor']}, {machine['cores']} cores, {machine['date']}; {versions}."
     return "\n".join([*rows, "", where, ""])

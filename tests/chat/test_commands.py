@@ -1,4 +1,4 @@
-"""Command lines: each text is a command, a message, or refused with a cure."""
+"""Parsing command lines: a text is a command, a message, or an error with a hint."""
 
 import pytest
 
@@ -35,12 +35,12 @@ def test_a_slash_and_a_name_are_a_command(text, name, argument):
         "",
     ],
 )
-def test_what_begins_otherwise_is_a_message(text):
+def test_other_texts_are_messages(text):
     assert parse(text) is None
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("/quit now", "/quit takes no argument"),
         ("/New ideas please", "/new takes no argument"),
@@ -54,7 +54,8 @@ def test_what_begins_otherwise_is_a_message(text):
         ("/system Be brief.\nBe kind.", "/system takes one line"),
     ],
 )
-def test_what_is_neither_is_refused_with_a_cure(text, says):
-    with pytest.raises(UsageError, match=says) as refusal:
+def test_an_invalid_command_is_an_error_with_a_hint(text, message):
+    with pytest.raises(UsageError, match=message) as raised:
         parse(text)
-    assert "start it with a space" in refusal.value.hint or "asks for more" in refusal.value.hint
+    hint = raised.value.hint
+    assert "start it with a space" in hint or "opens a dialog" in hint

@@ -1,15 +1,15 @@
-"""Settings: a file, the environment over it, and errors that name the cure."""
+"""Settings: the file, environment variables that override it, and errors with hints."""
 
 import tomllib
 
 import pytest
 
-from mmtui.chat.config import KEYS, TEMPLATE, Config, settled
+from mmtui.chat.config import KEYS, TEMPLATE, Config, resolve_model
 from mmtui.errors import UsageError
 
 
 @pytest.fixture(autouse=True)
-def _no_environment(monkeypatch):
+def _unset_variables(monkeypatch):
     for key in KEYS:
         monkeypatch.delenv(f"MMTUI_{key.upper()}", raising=False)
 
@@ -20,7 +20,7 @@ def load(tmp_path, text: str) -> Config:
     return Config.load(file)
 
 
-def test_without_a_file_all_is_default(tmp_path):
+def test_without_a_file_all_settings_have_their_defaults(tmp_path):
     assert Config.load(tmp_path / "none.toml") == Config()
 
 
@@ -31,7 +31,7 @@ def test_the_file_is_overridden_by_the_environment(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ('modle = "x"', "config.toml: line 1: there is no setting 'modle', the nearest is 'model'"),
         (
@@ -45,23 +45,24 @@ def test_the_file_is_overridden_by_the_environment(tmp_path, monkeypatch):
             '# [keys]\n[keys]\nhelp = "F1"\nrecord = 5',
             "line 4: keys.record should be a valid string",
         ),
-        ("\nmodel = smol", "config.toml, line 2, column 9: invalid value, so this is not TOML"),
-        ('model = "x', "config.toml, .*, so this is not TOML"),
+        ("\nmodel = smol", "config.toml, line 2, column 9: not valid TOML: invalid value"),
+        ('model = "x', "config.toml, .*: not valid TOML"),
     ],
 )
-def test_what_can_t_be_is_told_with_its_place_and_cure(tmp_path, text, says):
-    with pytest.raises(UsageError, match=says) as told:
+def test_an_invalid_setting_is_reported_with_its_line_and_a_hint(tmp_path, text, message):
+    with pytest.raises(UsageError, match=message) as raised:
         load(tmp_path, text)
-    assert "config edit" in (told.value.hint or "")
+    assert "config edit" in (raised.value.hint or "")
 
 
-def test_all_that_is_wrong_is_told_at_once(tmp_path, monkeypatch):
+def test_all_invalid_settings_are_reported_at_once(tmp_path, monkeypatch):
     monkeypatch.setenv("MMTUI_MAX_TOKENS", "many")
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(UsageError) as raised:
         load(tmp_path, 'modle = "x"\ntop_p = 2\ntheme = 1\n')
-    said = str(told.value)
-    assert said.index("line 1: ") < said.index("line 2: top_p") < said.index("line 3: theme")
-    assert "MMTUI_MAX_TOKENS: max_tokens should be a valid integer" in said
+    message = str(raised.value)
+    positions = [message.index(text) for text in ("line 1: ", "line 2: top_p", "line 3: theme")]
+    assert positions == sorted(positions)
+    assert "MMTUI_MAX_TOKENS: max_tokens should be a valid integer" in message
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
@@ -71,12 +72,12 @@ def test_the_file_is_read_in_any_encoding(tmp_path, encoding):
     assert Config.load(file).system == "Réponds."
 
 
-def test_a_file_that_can_t_be_there_says_nothing(tmp_path):
+def test_a_path_below_a_file_counts_as_no_settings(tmp_path):
     (tmp_path / "file").touch()
     assert Config.load(tmp_path / "file" / "mmtui" / "config.toml") == Config()
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path):
+def test_a_binary_file_is_refused(tmp_path):
     file = tmp_path / "config.toml"
     file.write_bytes(bytes(100))
     with pytest.raises(UsageError, match="is no text"):
@@ -87,17 +88,17 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
 
 def test_the_template_documents_every_key_with_its_default(tmp_path):
     assert load(tmp_path, TEMPLATE) == Config()
-    switched_on = "\n".join(
+    uncommented = "\n".join(
         line.removeprefix("#") if "=" in line and line.startswith("#") else line
         for line in TEMPLATE.replace("#[keys]", "[keys]").splitlines()
     )
-    told = tomllib.loads(switched_on)
-    assert tuple(told) == KEYS
-    assert Config().changed(**(told | {"keys": {}})) == Config()
+    defaults = tomllib.loads(uncommented)
+    assert tuple(defaults) == KEYS
+    assert Config().replace(**(defaults | {"keys": {}})) == Config()
 
 
-def test_what_a_command_says_comes_before_the_settings(monkeypatch):
+def test_options_override_the_settings(monkeypatch):
     monkeypatch.setenv("MMTUI_ENGINE", "torch")
     monkeypatch.setenv("MMTUI_MODEL", "phi2")
-    assert settled("auto") == ("phi2", "torch")
-    assert settled("smol", "auto") == ("smol", "auto")
+    assert resolve_model("auto") == ("phi2", "torch")
+    assert resolve_model("smol", "auto") == ("smol", "auto")

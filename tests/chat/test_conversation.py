@@ -1,11 +1,11 @@
-"""Branches of a conversation: nothing said is ever overwritten."""
+"""Branches of a conversation: no message is ever overwritten."""
 
 from mmtui.chat.conversation import Attachment, Conversation, make_title
 
 CAT = Attachment("a" * 64, "image", "cat.jpg", 10, "640 x 480")
 
 
-def talk() -> Conversation:
+def make_conversation() -> Conversation:
     conversation = Conversation()
     conversation.say("What is this?", (CAT,))
     conversation.answer().text = "A cat."
@@ -14,28 +14,28 @@ def talk() -> Conversation:
     return conversation
 
 
-def texts(conversation: Conversation) -> list[str]:
+def get_texts(conversation: Conversation) -> list[str]:
     return [message.text for message in conversation.thread]
 
 
-def test_a_thread_is_what_was_said_in_turn():
-    assert texts(talk()) == ["What is this?", "A cat.", "Which colour?", "Orange."]
-    assert [message.role for message in talk().thread] == ["user", "assistant"] * 2
+def test_a_thread_has_the_messages_in_order():
+    assert get_texts(make_conversation()) == ["What is this?", "A cat.", "Which colour?", "Orange."]
+    assert [message.role for message in make_conversation().thread] == ["user", "assistant"] * 2
 
 
-def test_editing_branches_with_the_attachments_and_keeps_the_old_branch():
-    conversation = talk()
+def test_editing_adds_a_branch_with_the_same_attachments():
+    conversation = make_conversation()
     first, *_, last = conversation.thread
     edited = conversation.edit(first.id, "Describe it.")
-    assert (edited.attachments, texts(conversation)) == ((CAT,), ["Describe it."])
+    assert (edited.attachments, get_texts(conversation)) == ((CAT,), ["Describe it."])
     conversation.answer().text = "An orange cat."
     assert [m.text for m in conversation.siblings(edited.id)] == ["What is this?", "Describe it."]
     conversation.show_branch(first.id)
-    assert conversation.head == last.id and texts(conversation)[-1] == "Orange."
+    assert conversation.head == last.id and get_texts(conversation)[-1] == "Orange."
 
 
-def test_regenerating_puts_an_answer_beside_the_old_one():
-    conversation = talk()
+def test_regenerating_adds_a_version_of_the_answer():
+    conversation = make_conversation()
     old = conversation.thread[-1]
     new = conversation.regenerate(old.id)
     assert (new.parent, new.text, new.state) == (old.parent, "", "writing")
@@ -43,12 +43,12 @@ def test_regenerating_puts_an_answer_beside_the_old_one():
     assert len(conversation) == 5
 
 
-def test_the_title_is_the_first_line_that_says_something():
+def test_the_title_is_the_first_line_that_is_not_blank():
     conversation = Conversation()
     assert conversation.say("\n  Is it raining?\nTell me.").text
     assert conversation.title == "Is it raining?"
     conversation.say("And now?")
     assert conversation.title == "Is it raining?"
-    wordy = Conversation().say("word " * 40)
-    assert len(make_title(wordy)) <= 60 and make_title(wordy).endswith("word…")
+    long = Conversation().say("word " * 40)
+    assert len(make_title(long)) <= 60 and make_title(long).endswith("word…")
     assert make_title(Conversation().say("", (CAT,))) == "cat.jpg"

@@ -1,4 +1,4 @@
-"""Exports: whole, readable, and inert whatever was said."""
+"""Exports are complete and readable, and no text in them can do harm."""
 
 import base64
 import json
@@ -16,10 +16,10 @@ from mmtui.errors import InputError, MmtuiError, UsageError
 NASTY = "\x1b]52;c;aGk=\x07<script>alert(1)</script> [x](javascript:alert(1)) ![y](http://z/y.png)"
 
 
-def talk(chat, cat):
+def make_conversation(chat, cat):
     session, model = chat.session, chat.model
-    spoken = session.store_clip(np.zeros(8000, np.float32), "what is it")
-    session.send("What is it?", (session.store_attachment(attachments.load(cat)), spoken))
+    recording = session.store_clip(np.zeros(8000, np.float32), "what is it")
+    session.send("What is it?", (session.store_attachment(attachments.load(cat)), recording))
     model.answer(session, "A **cat**.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n")
     session.send(NASTY)
     model.answer(session, NASTY, stop_reason=None)
@@ -27,8 +27,8 @@ def talk(chat, cat):
     return session.conversation
 
 
-# Each would swallow what follows it, reach what stands elsewhere, or pass for another turn.
-UNCONTAINED = [
+# Each would swallow the text after it, affect the rest of the document, or look like a turn.
+DANGEROUS = [
     "~~~python", "```js\nlet a = 1", "````md\n```", "1. do:\n   ```sh\n   ls", "> ```\n> x",
     "<!-- hidden", "<script>", "<pre>", "a <pre> b", "<textarea>", "<style>", "<![CDATA[", "<?php",
     "<details><summary>x", "a <!-- b", "<div>\n\n", "- <!--", "<a href='",
@@ -41,8 +41,8 @@ UNCONTAINED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("text", UNCONTAINED)
-def test_no_text_swallows_or_forges_a_turn_of_markdown(text):
+@pytest.mark.parametrize("text", DANGEROUS)
+def test_no_text_can_swallow_or_forge_a_turn_in_markdown(text):
     conversation = Conversation(system=text)
     for _ in range(2):
         conversation.say(text)
@@ -61,7 +61,7 @@ def test_no_text_swallows_or_forges_a_turn_of_markdown(text):
     assert all(written.count(line.rstrip()) >= 5 for line in lines if line)  # nothing is lost
 
 
-def test_what_is_safe_in_markdown_stays_as_it_is():
+def test_harmless_markdown_is_not_changed():
     text = "A **cat**:\n\n- soft\n\n```python\nx = 1 < 2\n```\n\nUse `<b>`, 1 < 2, [x](http://a)."
     conversation = Conversation()
     conversation.say(text)
@@ -70,11 +70,11 @@ def test_what_is_safe_in_markdown_stays_as_it_is():
     written = export.to_markdown(conversation)
     assert f"**mmtui**\n\n{text}\n" in written
     assert "**You**\n\n> A **cat**:\n>\n> - soft" in written
-    answer.text = "Here:\n\n```python\nx = 1"  # stopped there
+    answer.text = "Here:\n\n```python\nx = 1"  # the reply was stopped here
     assert export.to_markdown(conversation).endswith("Here:\n\n```python\nx = 1\n```\n")
 
 
-def test_titles_and_names_are_no_markdown():
+def test_markdown_in_titles_and_file_names_is_escaped():
     conversation = Conversation(title="<pre> ``` **You** [x](http://a)\n# C#")
     name = "<!-- **mmtui**\n> ```.png"
     conversation.say("hi", (Attachment("0" * 64, "image", name, 1, "1 x 1", "<pre>\n\n**You**"),))
@@ -87,18 +87,18 @@ def test_titles_and_names_are_no_markdown():
     assert page.count("<strong>") == 1
 
 
-@pytest.mark.parametrize("form", ["markdown", "html"])
-def test_no_field_of_an_altered_history_drives_a_terminal(chat, form):
+@pytest.mark.parametrize("format", ["markdown", "html"])
+def test_no_field_of_a_manipulated_history_has_control_characters(chat, format):
     evil = "a\x1b]0;b\x07\x9b2J\u202e"
     conversation = Conversation(title=evil, system=evil)
     conversation.say(evil, (Attachment("0" * 64, evil, evil, 1, evil, evil),))
     conversation.answer().text = evil
-    written = export.export(conversation, form, chat.session.file)
+    written = export.to_text(conversation, format, chat.session.file)
     assert not set(written) & set("\x1b\x07\x9b\u202e")
 
 
-def test_an_export_of_one_branch_says_that_there_are_others(chat, cat):
-    conversation = talk(chat, cat)
+def test_an_export_of_one_branch_mentions_the_others(chat, cat):
+    conversation = make_conversation(chat, cat)
     assert "left out" not in export.to_markdown(conversation)
     chat.session.edit(conversation.thread[0].id, "Again")
     note = "4 messages of other versions are left out; a .json export has everything"
@@ -106,8 +106,8 @@ def test_an_export_of_one_branch_says_that_there_are_others(chat, cat):
     assert note in export.to_html(conversation, chat.session.file)
 
 
-def test_markdown_says_who_said_what_with_what(chat, cat):
-    text = export.to_markdown(talk(chat, cat))
+def test_markdown_has_speakers_attachments_and_texts(chat, cat):
+    text = export.to_markdown(make_conversation(chat, cat))
     assert text.startswith("# What is it?\n")
     assert "> a cat.png (image, 40 x 30)\n" in text
     assert '> voice.wav (audio, 0.5 s): "what is it"' in text
@@ -115,10 +115,10 @@ def test_markdown_says_who_said_what_with_what(chat, cat):
     assert "\x1b" not in text and "\x07" not in text
 
 
-def test_a_page_has_its_pictures_and_sounds_inside_and_runs_nothing(chat, cat, tmp_path):
+def test_a_page_includes_pictures_and_recordings_and_runs_no_script(chat, cat, tmp_path):
     session = chat.session
     file = tmp_path / "talk.html"
-    export.write(talk(chat, cat), file, session.file)
+    export.write_export(make_conversation(chat, cat), file, session.file)
     page = file.read_text("utf-8")
     assert "<strong>cat</strong>" in page and "<td>1</td>" in page
     (picture,) = re.findall(r'<img alt="" src="data:image/jpeg;base64,([^"]+)"', page)
@@ -130,8 +130,8 @@ def test_a_page_has_its_pictures_and_sounds_inside_and_runs_nothing(chat, cat, t
     assert "default-src 'none'" in page
 
 
-def test_a_page_tells_of_files_that_are_gone(chat, cat):
-    conversation = talk(chat, cat)
+def test_a_page_mentions_files_that_are_gone(chat, cat):
+    conversation = make_conversation(chat, cat)
     for file in (chat.history.folder / "attachments").rglob("*"):
         if file.is_file():
             file.unlink()
@@ -139,8 +139,8 @@ def test_a_page_tells_of_files_that_are_gone(chat, cat):
     assert page.count("is no longer among the stored attachments") == 2
 
 
-def test_json_has_all_branches_exactly(chat, cat):
-    conversation = talk(chat, cat)
+def test_json_has_all_branches_and_the_exact_texts(chat, cat):
+    conversation = make_conversation(chat, cat)
     chat.session.edit(conversation.thread[0].id, "Again")
     document = json.loads(export.to_json(conversation))
     assert [m["text"] for m in document["messages"]][3] == NASTY
@@ -148,37 +148,37 @@ def test_json_has_all_branches_exactly(chat, cat):
     assert document["messages"][0]["attachments"][0]["name"] == "a cat.png"
 
 
-def test_the_ending_decides(chat, cat, tmp_path):
-    with pytest.raises(UsageError, match="has to end in"):
-        export.write(talk(chat, cat), tmp_path / "talk.txt", chat.session.file)
+def test_another_suffix_is_refused(chat, cat, tmp_path):
+    with pytest.raises(UsageError, match="must end in"):
+        export.write_export(make_conversation(chat, cat), tmp_path / "talk.txt", chat.session.file)
 
 
-def test_a_file_that_is_there_is_overwritten_only_by_force(chat, cat, tmp_path):
-    conversation, file = talk(chat, cat), tmp_path / "talk.md"
+def test_an_existing_file_is_overwritten_only_with_force(chat, cat, tmp_path):
+    conversation, file = make_conversation(chat, cat), tmp_path / "talk.md"
     file.write_text("mine")
-    with pytest.raises(UsageError, match=r"talk.md is there already") as refused:
-        export.write(conversation, file, chat.session.file)
-    assert refused.value.hint == "choose another name" and file.read_text() == "mine"
-    export.write(conversation, file, chat.session.file, force=True)
+    with pytest.raises(UsageError, match=r"talk.md exists") as raised:
+        export.write_export(conversation, file, chat.session.file)
+    assert raised.value.hint == "choose another name" and file.read_text() == "mine"
+    export.write_export(conversation, file, chat.session.file, force=True)
     assert file.read_text("utf-8") == export.to_markdown(conversation)
 
 
-def test_only_plain_files_are_replaced_by_force(chat, cat, tmp_path):
-    conversation, link = talk(chat, cat), tmp_path / "link.md"
+def test_a_link_is_not_replaced_even_with_force(chat, cat, tmp_path):
+    conversation, link = make_conversation(chat, cat), tmp_path / "link.md"
     link.symlink_to(tmp_path / "other")
     with pytest.raises(InputError, match="is a symbolic link"):
-        export.write(conversation, link, chat.session.file, force=True)
+        export.write_export(conversation, link, chat.session.file, force=True)
     assert link.is_symlink() and not (tmp_path / "other").exists()
 
 
-def test_of_an_export_to_a_full_disk_nothing_is_left(chat, cat, tmp_path):
-    conversation, file = talk(chat, cat), tmp_path / "talk.html"
+def test_a_failed_export_leaves_no_file(chat, cat, tmp_path):
+    conversation, file = make_conversation(chat, cat), tmp_path / "talk.html"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
         with pytest.raises(MmtuiError, match="can't be written"):
-            export.write(conversation, file, chat.session.file)
+            export.write_export(conversation, file, chat.session.file)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not file.exists()
-    export.write(conversation, file, chat.session.file)
+    export.write_export(conversation, file, chat.session.file)

@@ -61,7 +61,7 @@ def test_what_is_odd_about_a_file_is_told_when_it_is_attached(chat, cat, tmp_pat
 def test_neither_picture_nor_recording_is_told_with_its_name(chat, tmp_path):
     odd = tmp_path / "odd.jpg"
     odd.write_bytes(b"nothing of the kind")
-    with pytest.raises(InputError, match=r"odd.jpg: this is neither"):
+    with pytest.raises(InputError, match=r"odd.jpg is neither"):
         chat.session.store_attachment(attachments.load(odd))
 
 

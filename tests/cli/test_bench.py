@@ -59,9 +59,9 @@ def test_a_model_that_can_t_see_is_shown_nothing(mmtui, tmp_path: Path):
     assert (run.code, run.out) == (2, "") and "phi2 can't see" in run.err
 
 
-@pytest.mark.parametrize("preset", sorted(random_weights.LANGUAGE))
+@pytest.mark.parametrize("preset", sorted(random_weights.LANGUAGE_CONFIGS))
 def test_the_shapes_of_chance_are_those_of_the_model(preset):
-    config = dict(random_weights.LANGUAGE[preset])
+    config = dict(random_weights.LANGUAGE_CONFIGS[preset])
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
     expected = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
@@ -72,7 +72,7 @@ def test_the_shapes_of_chance_are_those_of_the_model(preset):
 def test_a_model_of_chance_answers(engine, tmp_path: Path):
     if engine == "llamacpp" and not find_packages():
         pytest.skip("llama.cpp is not installed")
-    made = random_weights.checkpoint(checkpoint.find("smol"), engine, tmp_path)
+    made = random_weights.write_checkpoint(checkpoint.find("smol"), engine, tmp_path)
     assistant = Assistant(made, engine=engine)
     *_, reply = assistant.reply([Turn("user", ("Hello",))], max_tokens=3)
     assert isinstance(reply, Reply)
@@ -85,9 +85,9 @@ def test_a_model_of_chance_answers(engine, tmp_path: Path):
 )
 def test_the_disk_has_room_for_what_is_written(engine, precision, tmp_path: Path):
     smol = checkpoint.find("smol").with_precision(precision)
-    random_weights.checkpoint(smol, engine, tmp_path)
+    random_weights.write_checkpoint(smol, engine, tmp_path)
     written = sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
-    needed = random_weights.bytes_needed(smol, engine)
+    needed = random_weights.estimate_size(smol, engine)
     assert written < needed < written + 350_000_000
 
 

@@ -50,7 +50,7 @@ def test_an_export_overwrites_nothing_unless_it_is_told_to(mmtui, home, talk, tm
     file.write_text("mine")
     run = mmtui("history", "export", talk.id, file, env=home)
     assert (run.code, run.out, file.read_text()) == (2, "", "mine")
-    assert f"error: {file} is there already" in run.err and "hint: choose another name" in run.err
+    assert f"error: {file} exists" in run.err and "hint: choose another name" in run.err
     assert mmtui("history", "export", talk.id, file, "--force", env=home).code == 0
     assert file.read_text().startswith("# About volcanoes\n")
 

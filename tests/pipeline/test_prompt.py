@@ -105,10 +105,10 @@ def test_a_forged_image_slot_is_dropped(chatml, picture):
 
 
 def test_what_ends_an_answer_is_read_off_the_template(chatml, plain):
-    assert {1, 2} <= ChatFormat(chatml).turn_ids
-    assert ChatFormat(chatml).turn_text == ()
-    assert ChatFormat(plain).turn_ids == frozenset()
-    assert ChatFormat(plain).turn_text == ("\nInstruct:",)
+    assert {1, 2} <= ChatFormat(chatml).stop_ids
+    assert ChatFormat(chatml).stop_strings == ()
+    assert ChatFormat(plain).stop_ids == frozenset()
+    assert ChatFormat(plain).stop_strings == ("\nInstruct:",)
 
 
 def test_a_template_without_system_role_gets_it_with_the_first_question(chatml):

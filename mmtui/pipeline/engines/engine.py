@@ -6,6 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from mmtui.pipeline.engines.sampling import Sampler
+from mmtui.pipeline.engines.threads import ThreadCount
 from mmtui.pipeline.sequence import Position
 from mmtui.pipeline.tokenizer import ChatTokenizer
 
@@ -49,7 +50,13 @@ class Language(Protocol):
 
 
 class Engine(Protocol):
-    """Decodes one sequence at a time, and keeps its KV cache for the next one."""
+    """Decodes one sequence at a time, and keeps its KV cache for the next one.
+
+    Attributes:
+        threads: How many threads compute. It is updated before each forward pass.
+    """
+
+    threads: ThreadCount
 
     @property
     def language(self) -> Language:

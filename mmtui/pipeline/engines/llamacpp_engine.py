@@ -21,7 +21,7 @@ from mmtui.pipeline.engines.threads import ThreadCount
 from mmtui.pipeline.gguf import conversion
 from mmtui.pipeline.gguf.layout import open_gguf
 from mmtui.pipeline.sequence import PREFILL_CHUNK, Position, count_reusable
-from mmtui.pipeline.tokenizer import Tokenizer, end_tokens, read_json
+from mmtui.pipeline.tokenizer import Tokenizer, find_end_tokens, read_json
 
 FIRST_CONTEXT = 2048  # positions; the cache grows up to the model's context length
 
@@ -97,7 +97,7 @@ def load(
     handle = open_model(library, found.model, extra_buffers=extra_buffers)
     report("loading the language model", 1, 1)
     configured = read_json(found.folder / "config.json").get("eos_token_id")
-    stop_ids = end_tokens(found.folder, configured, tokenizer.eos_token_id)
+    stop_ids = find_end_tokens(found.folder, configured, tokenizer.eos_token_id)
     return LlamaLanguage(library, handle, tokenizer, precision, stop_ids, found.model)
 
 
@@ -128,12 +128,18 @@ def open_model(library: LlamaLibrary, file: Path, *, extra_buffers: bool) -> Any
 class LlamaEngine:
     """Decodes with llama.cpp, to which it feeds tokens, and projected features of pictures."""
 
-    def __init__(self, language: LlamaLanguage, prompt_lookup: bool = True) -> None:
+    def __init__(
+        self,
+        language: LlamaLanguage,
+        prompt_lookup: bool = True,
+        threads: ThreadCount | None = None,
+    ) -> None:
         """Start with an empty cache.
 
         Args:
             language: The model that decodes.
             prompt_lookup: Whether tokens that follow a repeated n-gram are verified in one batch.
+            threads: How many threads compute; by default as many as other processes leave free.
         """
         self.language = language
         self._functions, self._prompt_lookup = language.library.functions, prompt_lookup
@@ -141,7 +147,7 @@ class LlamaEngine:
         self._prompt: list[Position] = []  # the last prompt that was read
         self._logits: np.ndarray | None = None  # after that prompt
         self._capacity = 0  # positions for which `_context` has room
-        self._threads = ThreadCount()
+        self.threads = threads or ThreadCount()
         self._context: Any = None  # llama_context_p
 
     def __del__(self) -> None:
@@ -223,9 +229,9 @@ class LlamaEngine:
         cached, self._cached = self._cached, []
         count, width = len(positions), 0 if embeddings is None else self.language.hidden_size
         self._reserve(cached, len(cached) + count)
-        if self._threads.update():
-            threads = self._threads.value
-            self._functions.llama_set_n_threads(self._context, threads, threads)
+        self.threads.update()
+        threads = self.threads.value
+        self._functions.llama_set_n_threads(self._context, threads, threads)
         batch = self._functions.llama_batch_init(count, width, 1)
         try:
             batch.n_tokens = count
@@ -266,7 +272,7 @@ class LlamaEngine:
         functions, old = self._functions, self._context
         options = functions.llama_context_default_params()
         options.n_ctx, options.n_batch, options.n_ubatch = capacity, PREFILL_CHUNK, PREFILL_CHUNK
-        options.n_threads = options.n_threads_batch = self._threads.value
+        options.n_threads = options.n_threads_batch = self.threads.value
         if self.language.precision == "fp32":
             # By default, the cache and fused attention compute in 16 bits.
             options.type_k = options.type_v = 0  # GGML_TYPE_F32

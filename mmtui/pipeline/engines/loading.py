@@ -8,6 +8,7 @@ from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import Asset, EngineName, Precision
 from mmtui.pipeline.engines import probe
 from mmtui.pipeline.engines.engine import Engine
+from mmtui.pipeline.engines.threads import ThreadCount
 from mmtui.pipeline.gguf import conversion
 
 if TYPE_CHECKING:
@@ -37,18 +38,18 @@ def load_engine(
         MissingError: The engine is not installed, or crashes on this machine.
         InputError: The weights are damaged, or the engine can't run this model.
     """
+    threads = ThreadCount()  # the load is measured while the weights are read
     if engine == "llamacpp":
         from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine
 
         llama = load_llama_language(weights, precision=precision, adapter=adapter, report=report)
-        return LlamaEngine(llama, prompt_lookup)
+        return LlamaEngine(llama, prompt_lookup, threads)
     from mmtui.pipeline.engines import torch_language
     from mmtui.pipeline.engines.torch_engine import TorchEngine
 
     folder = prepare_weights("torch", weights, report=report)
-    return TorchEngine(
-        torch_language.load(folder, precision=precision, adapter=adapter, report=report)
-    )
+    language = torch_language.load(folder, precision=precision, adapter=adapter, report=report)
+    return TorchEngine(language, threads)
 
 
 def load_llama_language(

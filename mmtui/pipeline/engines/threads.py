@@ -36,7 +36,7 @@ class ThreadCount:
         read: Callable[[], tuple[float, float]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin with all threads.
+        """Start with all threads, and measure the load from now on.
 
         Args:
             most: The largest number of threads; that of the usable cores by default.
@@ -50,19 +50,18 @@ class ThreadCount:
         self._last = self._read()
         self._clock, self._measured_at = clock, clock()
 
-    def update(self) -> bool:
-        """Measure again if the last time was long enough ago. Returns whether `value` changed."""
+    def update(self) -> None:
+        """Measure again if the last measurement is old enough, and set `value`."""
         if self._clock() - self._measured_at < INTERVAL_S:  # asking takes 40 us, for each token
-            return False
+            return
         total, others = self._read()
         passed = total - self._last[0]
         if passed <= 0:
-            return False
+            return
         self._measured_at = self._clock()
         free = self._cores * (1 - (others - self._last[1]) / passed)
         self._last = total, others
-        before, self.value = self.value, min(self._most, max(1, math.floor(free + _SHARE)))
-        return self.value != before
+        self.value = min(self._most, max(1, math.floor(free + _SHARE)))
 
 
 def _read_times() -> tuple[float, float]:

@@ -34,16 +34,21 @@ def select_decoder(language: TorchLanguage) -> Decoder:
 class TorchEngine:
     """Decodes with a transformers model, which gets embeddings instead of token ids."""
 
-    def __init__(self, language: TorchLanguage) -> None:
-        """Start with an empty cache."""
+    def __init__(self, language: TorchLanguage, threads: ThreadCount | None = None) -> None:
+        """Start with an empty cache.
+
+        Args:
+            language: The model that decodes.
+            threads: How many threads compute; by default as many as other processes leave free.
+        """
         attention.install(language.model)
         self.language = language
         self._decoder: Decoder | None = None
         self._cached: list[Position] = []  # what the decoder has read
         self._prompt: list[Position] = []  # the last prompt that was read
         self._logits: Tensor | None = None  # after that prompt
-        self._threads = ThreadCount()
-        torch.set_num_threads(self._threads.value)
+        self.threads = threads or ThreadCount()
+        torch.set_num_threads(self.threads.value)
 
     def count_cached(self, sequence: Sequence[Position]) -> int:
         """Return how many leading positions of `sequence` are in the cache already."""
@@ -128,8 +133,9 @@ class TorchEngine:
         decoder, self._decoder = self._decoder or select_decoder(self.language), None
         cached, self._cached = self._cached, []
         inputs, _ = embed([positions], self.language.embedding, features)
-        if self._threads.update():
-            torch.set_num_threads(self._threads.value)
+        self.threads.update()
+        if torch.get_num_threads() != self.threads.value:
+            torch.set_num_threads(self.threads.value)
         logits = decoder.forward(inputs)
         self._decoder, self._cached = decoder, [*cached, *positions]
         return logits

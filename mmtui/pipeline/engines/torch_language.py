@@ -19,7 +19,7 @@ from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import Precision
 from mmtui.pipeline.gguf import lora
-from mmtui.pipeline.tokenizer import ChatTokenizer, end_tokens
+from mmtui.pipeline.tokenizer import ChatTokenizer, find_end_tokens
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def load(
         apply = _apply_with_peft if precision == "nf4" else _merge_lora
         model = apply(model, adapter)
     model.eval().requires_grad_(False)
-    ends = end_tokens(folder, config.eos_token_id, tokenizer.eos_token_id)
+    ends = find_end_tokens(folder, config.eos_token_id, tokenizer.eos_token_id)
     return TorchLanguage(model, tokenizer, precision, ends)
 
 

@@ -100,7 +100,7 @@ def map_tensors(config: Mapping[str, Any], stored: Iterable[str]) -> dict[str, t
     return made
 
 
-def heads_to_gguf(config: Mapping[str, Any], name: str, values: np.ndarray) -> np.ndarray:
+def to_gguf_layout(config: Mapping[str, Any], name: str, values: np.ndarray) -> np.ndarray:
     """Interleave the rows of Llama's query and key tensors; return other tensors unchanged."""
     if config["model_type"] != "llama":
         return values
@@ -173,7 +173,7 @@ class Metadata:
     def __getitem__(self, key: str) -> Any:
         return self.values[f"{self.architecture}.{key}"]
 
-    def heads(self, tensor: str) -> int | None:
+    def count_heads(self, tensor: str) -> int | None:
         """Return the number of heads of an interleaved tensor, or None for other tensors."""
         if self.architecture != "llama":
             return None
@@ -181,7 +181,7 @@ class Metadata:
             return int(self["attention.head_count"])
         return int(self["attention.head_count_kv"]) if ".attn_k." in tensor else None
 
-    def rows(self, names: tuple[str, ...], total: int) -> list[int]:
+    def split_rows(self, names: tuple[str, ...], total: int) -> list[int]:
         """Return how many of the `total` rows of a tensor belong to each of its modules."""
         if len(names) == 1:
             return [total]

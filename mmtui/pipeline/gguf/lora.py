@@ -59,7 +59,7 @@ class Lora:
     def modules(self) -> set[str]:
         return set(self._low)
 
-    def delta(self, module: str, shape: tuple[int, ...]) -> np.ndarray:
+    def compute_delta(self, module: str, shape: tuple[int, ...]) -> np.ndarray:
         """Compute the change of a module's weight, (out, in) in fp32.
 
         Raises:

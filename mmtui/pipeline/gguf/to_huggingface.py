@@ -52,11 +52,11 @@ def _write(source: Path, folder: Path, report: Report) -> None:
     for tensor in reader.tensors:
         report("unpacking the language model (once)", done, total)
         array = dequantize(tensor.data, tensor.tensor_type)
-        if (heads := metadata.heads(tensor.name)) is not None:
+        if (heads := metadata.count_heads(tensor.name)) is not None:
             array = layout.separate_heads(array, heads)
         names = layout.get_modules(metadata.architecture, tensor.name)
         leaf = tensor.name.rpartition(".")[2]
-        sizes = metadata.rows(names, len(array))
+        sizes = metadata.split_rows(names, len(array))
         for name, part in zip(names, torch.split(torch.from_numpy(array), sizes), strict=True):
             weights[f"{name}.{leaf}"] = part.to(torch.bfloat16).contiguous()
         done += int(tensor.n_bytes)

@@ -55,13 +55,13 @@ def convert_folder(
     parts = layout.map_tensors(config, read)  # each stored tensor, and what it is made of
 
     def weight(names: tuple[str, ...]) -> np.ndarray:
-        made = [layout.heads_to_gguf(config, name, adapted(name)) for name in names]
+        made = [layout.to_gguf_layout(config, name, adapted(name)) for name in names]
         return made[0] if len(made) == 1 else np.concatenate(made)
 
     def adapted(name: str) -> np.ndarray:
         values, module = read[name].read(), name.removesuffix(".weight")
         if lora is not None and name.endswith(".weight") and module in lora.modules:
-            values += lora.delta(module, values.shape)
+            values += lora.compute_delta(module, values.shape)
         return values
 
     made = []
@@ -145,11 +145,11 @@ def merge_adapter(
 
         def merged(names: tuple[str, ...], tensor: Any = tensor) -> np.ndarray:
             values = np.array(dequantize(tensor.data, tensor.tensor_type))  # F32 is the file's own
-            heads = metadata.heads(tensor.name)
-            ends = np.cumsum(metadata.rows(names, len(values)))[:-1]
+            heads = metadata.count_heads(tensor.name)
+            ends = np.cumsum(metadata.split_rows(names, len(values)))[:-1]
             for name, rows in zip(names, np.split(values, ends), strict=True):
                 if name in lora.modules:
-                    delta = lora.delta(name, rows.shape)
+                    delta = lora.compute_delta(name, rows.shape)
                     np.add(rows, _in_place(delta, heads), out=rows)
             return values
 

@@ -35,7 +35,7 @@ _LENIENT = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 
 Clip = NDArray[np.float32]
 
 
-class NoSoundFileError(InputError):
+class UnsupportedAudioError(InputError):
     """The bytes are in no audio format that we know."""
 
 
@@ -59,7 +59,7 @@ def decode(file: BinaryIO) -> Sound:
     damaged is left out, as a player would.
 
     Raises:
-        NoSoundFileError: It is no recording.
+        UnsupportedAudioError: It is no recording.
         InputError: It holds no sound.
     """
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": ""}
@@ -75,7 +75,7 @@ def decode(file: BinaryIO) -> Sound:
             if len(tracks) > 1:
                 notes.append(_track_note(track, tracks))
     except (FFmpegError, ValueError, UnicodeDecodeError) as error:
-        raise NoSoundFileError(
+        raise UnsupportedAudioError(
             "this is not a recording that mmtui can read",
             "wav, flac, mp3, m4a, ogg, opus, webm and other common formats work",
         ) from error
@@ -85,7 +85,7 @@ def decode(file: BinaryIO) -> Sound:
     return Sound(clip, tuple(notes))
 
 
-def from_samples(samples: NDArray[np.float32], rate: int) -> Sound:
+def convert_samples(samples: NDArray[np.float32], rate: int) -> Sound:
     """Take sound that is decoded already.
 
     Args:

@@ -32,7 +32,7 @@ class Classifier:
         self.classes = tuple(classes)
         self._most = most
 
-    def name(self, features: Array) -> str:
+    def classify(self, features: Array) -> str:
         """Return the most probable classes with percentages, such as "tabby 61, tiger cat 20".
 
         The probabilities are the mean of two: for all of the picture, and for its middle, where

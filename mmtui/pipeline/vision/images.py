@@ -41,7 +41,7 @@ _UPRIGHT = {
 }
 
 
-class NoImageError(InputError):
+class UnsupportedImageError(InputError):
     """The bytes are in no image format that we know."""
 
 
@@ -64,7 +64,7 @@ class Picture:
     notes: tuple[str, ...] = ()
 
 
-def known(sha256: str, names: str = "") -> Picture:
+def make_placeholder(sha256: str, names: str = "") -> Picture:
     """A picture whose features are there already: of its pixels nothing is needed."""
     return Picture(sha256, Image.new("RGB", (1, 1)), names)
 
@@ -73,7 +73,7 @@ def decode(data: bytes) -> Picture:
     """Decode the first picture in a file.
 
     Raises:
-        NoImageError: It is no picture.
+        UnsupportedImageError: It is no picture.
         InputError: It is too damaged, or decoding it takes too much memory.
     """
     _register_formats()
@@ -102,7 +102,7 @@ def decode(data: bytes) -> Picture:
     except UnidentifiedImageError as error:
         if _begins_like_a_picture(data):
             raise InputError("the picture is cut off or damaged", incomplete.HINT) from error
-        raise NoImageError(
+        raise UnsupportedImageError(
             "this is not a picture that mmtui can read",
             "JPEG, PNG, WebP, GIF, HEIC, AVIF, TIFF and BMP work",
         ) from error

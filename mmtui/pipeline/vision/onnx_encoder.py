@@ -33,7 +33,8 @@ class OnnxEncoder:
         """Return the projected patch features and the names of a picture."""
         pixels = preprocess(picture.image, self._spec)[None]
         patches, features = self._session.run(["patches", "features"], {"pixels": pixels})
-        return EncodedPicture(features, self._classifier.name(patches) if self._classifier else "")
+        names = self._classifier.classify(patches) if self._classifier else ""
+        return EncodedPicture(features, names)
 
 
 def _load_classifier(folder: Path, most: int) -> Classifier:

@@ -46,5 +46,5 @@ class TorchEncoder:
         """Return the projected patch features and the names of a picture."""
         patches = self._tower.encode([picture.image])
         features: np.ndarray = self._projector(patches)[0].float().cpu().numpy()
-        names = self._classifier.name(patches[0].cpu().numpy()) if self._classifier else ""
+        names = self._classifier.classify(patches[0].cpu().numpy()) if self._classifier else ""
         return EncodedPicture(features, names)

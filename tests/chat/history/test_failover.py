@@ -17,7 +17,7 @@ from textual.pilot import Pilot
 from mmtui.chat import attachments
 from mmtui.chat.config import Config
 from mmtui.chat.conversation import Conversation, Draft
-from mmtui.chat.export import text_to_copy
+from mmtui.chat.export import get_copy_text
 from mmtui.chat.history import database
 from mmtui.chat.history.failover import MemoryHistory
 from mmtui.chat.history.history import History
@@ -340,7 +340,7 @@ def test_a_chat_that_is_renamed_in_the_list_has_its_title_everywhere(tmp_path):
             await until(pilot, lambda: conversation.title == "Hi!")
             found, _ = app.session.store.find(conversation.id).result()
             assert found.title == "Hi!"
-            assert text_to_copy(app.session.conversation, "all").startswith("# Hi!\n")
+            assert get_copy_text(app.session.conversation, "all").startswith("# Hi!\n")
 
     asyncio.run(chat())
 

@@ -176,7 +176,7 @@ async def test_a_message_is_copied_without_what_drives_a_terminal(tmp_path):
 @awaited
 async def test_where_there_is_no_microphone_none_is_chosen(tmp_path):
     class Unplugged(FakeMicrophone):
-        def devices(self) -> list[str]:
+        def list_devices(self) -> list[str]:
             raise NO_MICROPHONE
 
     async with opened(tmp_path, microphone=Unplugged(0.0, NO_MICROPHONE)) as user:

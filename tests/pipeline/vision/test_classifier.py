@@ -38,7 +38,7 @@ def test_a_photo_of_a_class_is_named_by_it(smol, shared, classifier):
     hits = 0
     for image in chosen:
         data = (shared / "labels/train2017" / image["file_name"]).read_bytes()
-        said = classifier.name(tower.encode([images.decode(data).image])[0].numpy())
+        said = classifier.classify(tower.encode([images.decode(data).image])[0].numpy())
         first = re.fullmatch(r"(.+?) \d+(, .+? \d+){0,3}", said)
         assert first, said
         hits += any(word in captions[image["id"]] for word in known[first[1].lower()])
@@ -48,15 +48,15 @@ def test_a_photo_of_a_class_is_named_by_it(smol, shared, classifier):
 def test_what_is_sure_is_named_alone_and_what_is_not_in_order(classifier):
     """Features along the direction of a class make it likely, and nothing else."""
     sure = np.tile(direction(classifier, 207, 40), (25, 1))
-    assert classifier.name(sure) == "golden retriever 100"
-    chances = [int(n) for n in re.findall(r"\d+", classifier.name(sure / 8))]
+    assert classifier.classify(sure) == "golden retriever 100"
+    chances = [int(n) for n in re.findall(r"\d+", classifier.classify(sure / 8))]
     assert chances == sorted(chances, reverse=True)
 
 
 def test_the_middle_of_a_picture_counts_as_much_as_all_of_it(classifier):
     picture = np.tile(direction(classifier, 0, 60), (5, 5, 1))
     picture[1:4, 1:4] = direction(classifier, 207, 60)
-    names = classifier.name(picture.reshape(25, -1))
+    names = classifier.classify(picture.reshape(25, -1))
     assert set(names.split(", ")) == {"tench 50", "golden retriever 50"}
 
 

@@ -73,7 +73,7 @@ def test_a_projector_that_does_not_fit_leaves_nothing_behind(tiny_clip, tmp_path
     projector = save_projector(tmp_path / "projector.safetensors", "linear", 128, 47)
     with pytest.raises(InputError, match="this language model it takes"):
         load_encoder(spec, projector, 48)
-    assert not list(fetch.cache_dir().glob("converted/*"))
+    assert not list(fetch.get_cache_folder().glob("converted/*"))
 
 
 def test_another_projector_is_exported_anew_and_the_same_one_is_not(tiny_clip, tmp_path, cache):
@@ -110,4 +110,4 @@ def test_a_spec_that_the_tower_does_not_fit_is_refused(tiny_clip, tmp_path, cach
     projector = save_projector(tmp_path / "projector.safetensors", "linear", width, 48)
     with pytest.raises(InputError, match=r"the tower gives \(16, 128\) patch features"):
         load_encoder(spec, projector, 48)
-    assert not list(fetch.cache_dir().glob("converted/*"))
+    assert not list(fetch.get_cache_folder().glob("converted/*"))

@@ -6,7 +6,7 @@ from textual import work
 from textual.widget import Widget
 from textual.worker import get_current_worker
 
-from mmtui.audio.recorder import Playing, Speaker
+from mmtui.audio.recorder import Playback, Speaker
 from mmtui.chat.notice import Notice
 from mmtui.errors import MmtuiError
 from mmtui.frontends.tui.messages import NoticePosted
@@ -21,7 +21,7 @@ class Player(Widget):
     def __init__(self, speaker: Speaker) -> None:
         super().__init__()
         self._speaker = speaker
-        self._playing: Playing | None = None
+        self._playing: Playback | None = None
 
     @property
     def is_playing(self) -> bool:

@@ -11,7 +11,7 @@ from textual.screen import Screen
 
 from mmtui import paths
 from mmtui.chat.conversation import Draft, Kind, Message
-from mmtui.chat.export import text_to_copy, write
+from mmtui.chat.export import get_copy_text, write_export
 from mmtui.chat.notice import Notice
 from mmtui.chat.session import Session
 from mmtui.errors import UsageError
@@ -129,7 +129,7 @@ class Commands:
         await self._chat.show_thread()
 
     def do_copy(self, what: str) -> None:
-        self._chat.copy(text_to_copy(self._session.conversation, what))
+        self._chat.copy(get_copy_text(self._session.conversation, what))
 
     def do_model(self, name: str) -> None:
         if name:
@@ -196,7 +196,7 @@ class Commands:
             self._ask(dialog, self.do_export)
             return
         file = paths.resolve(path)
-        write(self._session.conversation, file, self._session.file)
+        write_export(self._session.conversation, file, self._session.file)
         self._chat.show_notice(Notice(f"exported to {file}", is_error=False))
 
     # Application
@@ -230,6 +230,6 @@ def _find_model(name: str) -> object:
 
 def _list_models() -> list[tuple[str, str]]:
     """Return the name and a summary of each model that can be chosen."""
-    from mmtui.pipeline.assets.inventory import inventory, summary
+    from mmtui.pipeline.assets.inventory import list_models, summarize_model
 
-    return [(str(entry["name"]), summary(entry)) for entry in inventory()]
+    return [(str(entry["name"]), summarize_model(entry)) for entry in list_models()]

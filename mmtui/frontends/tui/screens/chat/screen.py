@@ -87,7 +87,7 @@ class ChatScreen(BaseScreen):
         """
         super().__init__()
         self.session, self._player = session, Player(speaker)
-        self._meter, self.microphones = LevelMeter(microphone), microphone.devices
+        self._meter, self.microphones = LevelMeter(microphone), microphone.list_devices
         self._initial_draft, self._typed = draft, typed
         self._saved_draft: Draft | None = None  # None while a draft is being loaded
         self._pending = ""  # a message whose files are still being read
