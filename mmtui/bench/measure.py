@@ -83,7 +83,7 @@ def measure(
 
     def answered(turns: "Sequence[Turn]", limit: int = 2) -> "Reply":
         report("measuring", next(steps), 5 + 2 * REPEATS)
-        return _answered(assistant, turns, limit)
+        return answer(assistant, turns, limit)
 
     cold = answered(_asked(0))
     warm = [answered(_asked(number + 1)) for number in range(REPEATS)]
@@ -156,7 +156,12 @@ def _gpu_scan() -> Iterator[float]:
         yield time.perf_counter() - start
 
 
-def _answered(assistant: "Assistant", turns: "Sequence[Turn]", limit: int) -> "Reply":
+def answer(assistant: "Assistant", turns: "Sequence[Turn]", limit: int) -> "Reply":
+    """Answer a conversation with at most `limit` tokens.
+
+    Raises:
+        MmtuiError: The model gave no token.
+    """
     from mmtui.pipeline.assistant import Reply
 
     for event in assistant.reply(turns, max_tokens=limit):

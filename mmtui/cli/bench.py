@@ -13,7 +13,9 @@ from mmtui.pipeline.assets.spec import EngineChoice, Precision
 from mmtui.progress import print_json, reporting
 
 if TYPE_CHECKING:
+    from mmtui.bench.busy import BusySpeed
     from mmtui.bench.measure import BenchmarkResult
+    from mmtui.bench.start import StartTimes
     from mmtui.pipeline.assets.checkpoint import Checkpoint
     from mmtui.pipeline.assets.fetch import Report
 
@@ -46,14 +48,22 @@ def bench(
             help="Measure a model of the preset's shape with random weights, without fetching it.",
         ),
     ] = False,
+    busy: Annotated[
+        bool,
+        typer.Option(
+            "--busy",
+            help="Also measure decoding beside one and two busy processes, which takes half a"
+            " minute.",
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as one JSON document.")
     ] = False,
 ) -> None:
     """Measure how fast a model is on this machine.
 
-    Reports the time to load it and to the first token, the speed of decoding, the memory, and which
-    share of the memory's bandwidth decoding uses.
+    Reports the time that a start takes by parts, the time to the first token, the speed of
+    decoding, the memory, and which share of the memory's bandwidth decoding uses.
     """
     from mmtui.chat.config import resolve_model
     from mmtui.pipeline import input_files
@@ -65,16 +75,26 @@ def bench(
         _checkpoint(model, chosen, precision, report, random_weights) as found,
     ):
         from mmtui.bench import measure as measuring
+        from mmtui.bench.busy import measure_busy
+        from mmtui.bench.start import measure_start
 
         if picture is not None and not found.can_see:
             name = f"{found.spec.name}{' with random weights' if random_weights else ''}"
             raise UsageError(f"{name} can't see", "leave --image out")
         result = measuring.measure(found, chosen, picture, report)
+        start = measure_start(found, chosen)
+        speeds = measure_busy(found, chosen, report) if busy else []
     machine = measuring.describe_machine()
     if as_json:
-        print_json(vars(result) | {"random_weights": random_weights, "machine": machine})
+        print_json(
+            vars(result)
+            | {"start": vars(start) | {"total": start.total}}
+            | ({"busy": [vars(speed) | {"ratio": speed.ratio} for speed in speeds]} if busy else {})
+            | {"random_weights": random_weights, "machine": machine}
+        )
     else:
-        _print(result, machine, random_weights)
+        rows = [*_list_start(start), *_list_results(result), *_list_busy(speeds)]
+        _print(result, rows, machine, random_weights)
 
 
 @contextmanager
@@ -103,7 +123,12 @@ def _checkpoint(
         yield found
 
 
-def _print(result: "BenchmarkResult", machine: dict[str, Any], random_weights: bool) -> None:
+def _print(
+    result: "BenchmarkResult",
+    rows: list[tuple[str, str]],
+    machine: dict[str, Any],
+    random_weights: bool,
+) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -116,12 +141,30 @@ def _print(result: "BenchmarkResult", machine: dict[str, Any], random_weights: b
     )
     table.add_column()
     table.add_column(justify="right")
-    for name, value in _rows(result):
+    for name, value in rows:
         table.add_row(name, value)
     Console().print(table)
 
 
-def _rows(result: "BenchmarkResult") -> Iterator[tuple[str, str]]:
+def _list_start(start: "StartTimes") -> Iterator[tuple[str, str]]:
+    yield "start of a new process", f"{start.total:.2f} s"
+    yield "  imports", f"{start.imports:.2f} s"
+    yield "  language model", f"{start.language:.2f} s"
+    if start.vision:
+        yield "  vision", f"{start.vision:.2f} s"
+    yield "  first token", f"{start.first_token:.2f} s"
+
+
+def _list_busy(speeds: "list[BusySpeed]") -> Iterator[tuple[str, str]]:
+    for speed in speeds:
+        processes = "process" if speed.processes == 1 else "processes"
+        best = max(speed.fixed, key=speed.fixed.__getitem__)
+        threads = "thread" if best == 1 else "threads"
+        yield f"decode beside {speed.processes} busy {processes}", f"{speed.following:.1f} tokens/s"
+        yield f"  with {best} {threads}, the best fixed number", f"{speed.fixed[best]:.1f} tokens/s"
+
+
+def _list_results(result: "BenchmarkResult") -> Iterator[tuple[str, str]]:
     yield "load", f"{result.load_s:.2f} s"
     yield "first token, cold", f"{result.first_token_cold_s:.3f} s"
     yield "first token, warm", f"{result.first_token_warm_s:.3f} s"

@@ -33,6 +33,11 @@ def test_it_measures_smol(mmtui, smol):
         told["decode_tokens_per_s"] * SMOL_BYTES / told["read_bytes_per_s"]
     )
     assert told["second_turn_cached_tokens"] > told["prefill_tokens"] > 256
+    assert all(seconds > 0 for seconds in told["start"].values())
+    assert told["start"]["total"] == pytest.approx(
+        sum(told["start"][part] for part in ("imports", "language", "vision", "first_token"))
+    )
+    assert "busy" not in told
     assert told["machine"]["cores"] > 0 and told["machine"]["torch"] == version("torch")
 
 
@@ -50,6 +55,16 @@ def test_its_table_tells_people_about_llama_cpp_and_their_picture(mmtui, smol, t
         (r"first token, second turn \(\d+ tokens kept\)", r"\d\.\d+ s"), ("reached", r"\d+%"),
     ):  # fmt: skip
         assert re.search(rf"{row}\W+{figure}", run.out), run.out
+
+
+def test_it_measures_decoding_beside_busy_processes(mmtui, smol):
+    run = mmtui("bench", "--model", "smol", "--busy", "--json")
+    assert run.code == 0, run.err
+    speeds = run.json["busy"]
+    assert [speed["processes"] for speed in speeds] == [1, 2]
+    for speed in speeds:
+        assert "1" in speed["fixed"] and min(speed["fixed"].values()) > 0
+        assert speed["ratio"] == pytest.approx(speed["following"] / max(speed["fixed"].values()))
 
 
 def test_a_model_that_can_t_see_is_shown_nothing(mmtui, tmp_path: Path):
