@@ -326,9 +326,9 @@ def load(
     """Load a model.
 
     Args:
-        model: A preset ("smol", "phi2"), a checkpoint folder, "hf:OWNER/NAME", or "auto": what
-            $MMTUI_MODEL or the settings name, else phi2 if it and a projector for it are here, else
-            smol.
+        model: A preset ("smol", "phi2"), a checkpoint folder, a GGUF file, "hf:OWNER/NAME", or
+            "auto": what $MMTUI_MODEL or the settings name, else phi2 if it and a projector for it
+            are here, else smol.
         engine: "torch", "llamacpp" or "auto"; None uses the settings.
         preload: Load the language model now, not with the first reply.
         report: Called with (step, done, total) while something is fetched or loaded.

@@ -53,6 +53,13 @@ def count_cores() -> int:
     return max(1, min(physical, len(get_cores()), quota, limit))
 
 
+def get_free_memory() -> int:
+    """Return the bytes of memory that programs can use without swapping."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
 def _read_quota(root: Path = Path("/sys/fs/cgroup")) -> float:
     """Return the cores that a container may use; infinity without a limit."""
     try:

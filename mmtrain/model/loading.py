@@ -11,7 +11,7 @@ from mmtrain.data.features import FeatureStore
 from mmtrain.model.generation import AnswerGenerator
 from mmtrain.options import Precision
 from mmtui.compat.torch_hooks import supports_bf16_on_cpu
-from mmtui.errors import MissingError
+from mmtui.errors import MissingError, UsageError
 from mmtui.pipeline.assets import checkpoint, fetch
 from mmtui.pipeline.assets import spec as specs
 from mmtui.pipeline.assets.checkpoint import Checkpoint
@@ -56,9 +56,18 @@ def find_checkpoint(model: str) -> Checkpoint:
     """Find the model to train by the name of a preset or the path of a checkpoint.
 
     "auto" is phi2 if its weights are downloaded and there is a GPU, else smol.
+
+    Raises:
+        UsageError: It is a GGUF file.
     """
     if model != "auto":
-        return checkpoint.find(model)
+        found = checkpoint.find(model)
+        if found.gguf is not None:
+            raise UsageError(
+                f"mmtrain can't use {found.gguf.shards[0].name}: a GGUF can't be trained",
+                "use the checkpoint that it was made from",
+            )
+        return found
     phi2 = checkpoint.find("phi2")
     is_downloaded = all(
         fetch.locate(asset) for role, asset in phi2.spec.assets.items() if role != "speech"

@@ -59,7 +59,7 @@ class ModelProcess:
         """Prepare the process without starting it.
 
         Args:
-            name: A preset, a checkpoint folder or hf:OWNER/NAME.
+            name: A preset, a checkpoint folder, a GGUF file or hf:OWNER/NAME.
             on_event: Called with each event, in a background thread.
             engine: The engine to run the model with.
         """

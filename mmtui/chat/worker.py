@@ -45,7 +45,7 @@ def main(connection: Connection, model: str, engine: EngineChoice, dump: Dump) -
 
     Args:
         connection: Carries requests and events.
-        model: A preset, a checkpoint folder or hf:OWNER/NAME.
+        model: A preset, a checkpoint folder, a GGUF file or hf:OWNER/NAME.
         engine: The engine to run it with.
         dump: The file that receives the stacks if this process crashes.
     """

@@ -110,6 +110,8 @@ def _checkpoint(
     from mmtui.pipeline.engines import selection
 
     found = checkpoint.find(model)
+    if precision is not None and found.gguf is not None:
+        raise UsageError(f"{found.spec.name} has the precision of its file", "leave it out")
     if precision is not None:
         found = found.with_precision(precision)
     with ExitStack() as stack:

@@ -135,6 +135,8 @@ class Assistant:
 
     def prepare_language(self) -> Path:
         """Fetch the language model, and convert it to what its engine loads."""
+        if self._checkpoint.gguf is not None:
+            return self._checkpoint.gguf.shards[0]
         return loading.prepare_weights(
             self.engine,
             self._weights,
@@ -302,12 +304,21 @@ class Assistant:
 
     @cached_property
     def _selection(self) -> Selection:
+        if self._checkpoint.gguf is not None:
+            return selection.select_for_gguf(self._engine_choice)
         if self._engine_choice != "auto":
             return Selection(self._engine_choice)
         return selection.select_engine(self._weights, self._checkpoint.adapter)
 
     @cached_property
     def _engine(self) -> Engine:
+        if self._checkpoint.gguf is not None:
+            _ = self.engine  # raises an error if the user chose one that can't run it
+            return loading.load_gguf(
+                self._checkpoint.gguf.shards,
+                prompt_lookup=self._prompt_lookup,
+                report=self._report,
+            )
         return loading.load_engine(
             self.engine,
             self._weights,

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mmtui.errors import MmtuiError
-from mmtui.pipeline.tokenizer import ChatTokenizer
+from mmtui.errors import InputError, MmtuiError
+from mmtui.pipeline.tokenizer import PromptTokenizer
 from mmtui.pipeline.vision.images import Picture
 
 Role = Literal["system", "user", "assistant"]
@@ -24,6 +24,7 @@ Prompt = list[int | Picture]
 
 IGNORE_INDEX = -100  # a label without a loss: the default ignore_index of torch's losses
 
+BREAK = "\u200b"  # zero-width space: follows the first character of a special token in a text
 _SLOT = "\ue000"  # private use area: replaces a picture while a template is rendered
 
 # For models without a chat template: the question-answer form that Phi-2 was trained on.
@@ -47,7 +48,7 @@ class ChatFormat:
             stops at it.
     """
 
-    def __init__(self, tokenizer: ChatTokenizer) -> None:
+    def __init__(self, tokenizer: PromptTokenizer) -> None:
         self._tokenizer = tokenizer
         template = tokenizer.chat_template
         if isinstance(template, dict):  # several templates, by name
@@ -145,7 +146,7 @@ class ChatFormat:
         """Break special tokens in a text by a zero-width space."""
         text = text.replace(_SLOT, "").encode(errors="replace").decode()  # no lone surrogates
         for token in self._special:
-            text = text.replace(token, f"{token[0]}\u200b{token[1:]}")
+            text = text.replace(token, f"{token[0]}{BREAK}{token[1:]}")
         return text
 
     def _render(self, messages: list[dict[str, str]], answer: bool = True) -> str:
@@ -153,7 +154,9 @@ class ChatFormat:
             return self._apply(messages, answer)
         except Exception as error:  # a template is a program and can raise anything
             if messages[0]["role"] != "system" or len(messages) < 2:
-                raise MmtuiError(f"the chat template of this model fails: {error}") from error
+                raise InputError(
+                    f"the chat template of this model fails: {error}", "use another model"
+                ) from error
         # The template has no system role: prepend the system prompt to the first question.
         system, first, *rest = messages
         merged = {**first, "content": f"{system['content']}\n\n{first['content']}"}

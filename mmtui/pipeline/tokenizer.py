@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,12 +33,8 @@ class Encoding(Protocol):
         """The token ids."""
 
 
-class ChatTokenizer(Protocol):
-    """A tokenizer with a chat template: as much of transformers' interface as is used here."""
-
-    @property
-    def backend_tokenizer(self) -> Core:
-        """The tokenizer of the library tokenizers."""
+class PromptTokenizer(Protocol):
+    """What encodes prompts: a tokenizer with a chat template, in transformers' interface."""
 
     @property
     def chat_template(self) -> Any:
@@ -72,6 +68,14 @@ class ChatTokenizer(Protocol):
         add_generation_prompt: bool,
     ) -> str:
         """Render messages with a chat template."""
+
+
+class ChatTokenizer(PromptTokenizer, Protocol):
+    """A tokenizer that is built on the library tokenizers, as transformers' fast ones are."""
+
+    @property
+    def backend_tokenizer(self) -> Core:
+        """The tokenizer of the library tokenizers."""
 
 
 @dataclass(frozen=True)
@@ -150,25 +154,39 @@ class Tokenizer:
         add_generation_prompt: bool,
     ) -> str:
         """Render messages with a chat template."""
-        if chat_template not in self._compiled:
-            self._compiled[chat_template] = _environment().from_string(chat_template)
         special = {name: token for name, token in self._named.items() if token is not None}
-        text: str = self._compiled[chat_template].render(
-            messages=messages,
-            tools=None,
-            documents=None,
-            add_generation_prompt=add_generation_prompt,
-            **special,
-        )
-        return text
-
-    @cached_property
-    def _compiled(self) -> dict[str, Any]:
-        return {}
+        return render_template(chat_template, messages, add_generation_prompt, special)
 
     def _id(self, token: str | None) -> int | None:
         index: int | None = None if token is None else self.backend_tokenizer.token_to_id(token)
         return index
+
+
+def render_template(
+    template: str,
+    messages: list[dict[str, str]],
+    add_generation_prompt: bool,
+    special_tokens: Mapping[str, str],
+) -> str:
+    """Render messages with a Jinja template.
+
+    Args:
+        template: The chat template.
+        messages: Dictionaries with "role" and "content".
+        add_generation_prompt: Whether the text ends where the answer starts.
+        special_tokens: The texts of tokens that the template can name, such as "bos_token".
+
+    Raises:
+        Exception: A template is a program and can raise anything.
+    """
+    text: str = _compile_template(template).render(
+        messages=messages,
+        tools=None,
+        documents=None,
+        add_generation_prompt=add_generation_prompt,
+        **special_tokens,
+    )
+    return text
 
 
 def find_end_tokens(folder: Path, *known: Any) -> frozenset[int]:
@@ -214,6 +232,11 @@ def _by_name(template: Any) -> Any:
     if isinstance(template, list):
         return {entry["name"]: entry["template"] for entry in template}
     return template
+
+
+@lru_cache(maxsize=4)
+def _compile_template(template: str) -> Any:
+    return _environment().from_string(template)
 
 
 def _environment() -> Any:

@@ -19,8 +19,9 @@ import mmtui
 from mmtui.errors import InputError, MissingError, MmtuiError, UsageError
 from mmtui.files import read_text
 from mmtui.paths import resolve
-from mmtui.pipeline.assets import fetch, hashes
-from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec, Pin, Precision
+from mmtui.pipeline.assets import fetch, gguf_files, hashes
+from mmtui.pipeline.assets.gguf_files import GgufFiles
+from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec, Pin, Precision, SpeechSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,11 +52,20 @@ _HUB_LANGUAGE_FILES = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A spec, and those of its trained parts that exist."""
+    """A spec, and those of its trained parts that exist.
+
+    Attributes:
+        spec: What the model is made of.
+        projector: The trained projector.
+        adapter: The folder of the trained LoRA adapter.
+        gguf: The files of a language model that llama.cpp runs as it is, with the tokenizer and the
+            chat template that are stored in it.
+    """
 
     spec: ModelSpec
     projector: Path | None = None
     adapter: Path | None = None
+    gguf: GgufFiles | None = None
 
     @property
     def can_see(self) -> bool:
@@ -72,12 +82,13 @@ def find(model: str) -> Checkpoint:
     """Find the model that `--model` names.
 
     Args:
-        model: A preset, a checkpoint folder, `hf:owner/name`, or "auto": MMTUI_MODEL if it is set,
-            else phi2 if it is complete on this machine, else smol.
+        model: A preset, a checkpoint folder, a GGUF file, `hf:owner/name`, or "auto": MMTUI_MODEL
+            if it is set, else phi2 if it is complete on this machine, else smol.
 
     Raises:
         UsageError: There is no model of this name.
-        InputError: The folder is no checkpoint.
+        InputError: The folder is no checkpoint, or the file is no GGUF.
+        MissingError: The GGUF file or one of its shards does not exist.
     """
     if model == "auto":
         model = os.environ.get("MMTUI_MODEL") or "auto"
@@ -88,14 +99,22 @@ def find(model: str) -> Checkpoint:
         return read(trained if trained.exists() else SHIPPED / model)
     if re.fullmatch(r"hf:[\w.-]+(/[\w.-]+)?", model):
         language = Asset(model, only=_HUB_LANGUAGE_FILES)
-        speech = read(SHIPPED / "smol").spec.speech
-        return Checkpoint(ModelSpec(model, LanguageSpec(language), speech=speech))
+        return Checkpoint(ModelSpec(model, LanguageSpec(language), speech=_get_speech()))
+    if (files := gguf_files.find(model)) is not None:
+        language = Asset(str(files.shards[0]))
+        spec = ModelSpec(files.name, LanguageSpec(language), speech=_get_speech())
+        return Checkpoint(spec, gguf=files)
     if (folder := _folder(model)) is not None:
         return read(folder)
     raise UsageError(
         f"there is no model {model}",
-        f"a model is {' or '.join(PRESETS)}, a checkpoint folder, or hf:OWNER/NAME",
+        f"a model is {' or '.join(PRESETS)}, a checkpoint folder, a GGUF file, or hf:OWNER/NAME",
     )
+
+
+def _get_speech() -> SpeechSpec | None:
+    """Return the speech model for language models that come without one."""
+    return read(SHIPPED / "smol").spec.speech
 
 
 def _folder(name: str) -> Path | None:

@@ -1,9 +1,11 @@
 """Token ids -> text that can be shown at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
+from mmtui.pipeline.engines.llama_tokenizer import LlamaTokenizer
 from mmtui.pipeline.tokenizer import ChatTokenizer
 
 
@@ -14,21 +16,19 @@ class Detokenizer:
     whatever may turn out to be one of the `stops` is held back. `ended`: a stop was written.
     """
 
-    def __init__(self, tokenizer: ChatTokenizer, stops: Sequence[str]) -> None:
-        self._tokenizer = tokenizer.backend_tokenizer
-        self._stream = DecodeStream(skip_special_tokens=True)
+    def __init__(self, tokenizer: ChatTokenizer | LlamaTokenizer, stops: Sequence[str]) -> None:
+        self._decode: Callable[[int], str] = (
+            tokenizer.make_decoder()
+            if isinstance(tokenizer, LlamaTokenizer)
+            else _Decoder(tokenizer.backend_tokenizer)
+        )
         self._stops = stops
         self._held = ""
         self._begun = False
         self.is_stopped = False
 
     def push(self, token: int) -> str:
-        try:
-            piece = self._stream.step(self._tokenizer, token)
-        except Exception:  # its own kind: bytes that are no text changed what it had given out
-            self._stream = DecodeStream(skip_special_tokens=True)
-            piece = self._stream.step(self._tokenizer, token)
-        self._held += piece or ""
+        self._held += self._decode(token)
         for stop in self._stops:
             before, found, _ = self._held.partition(stop)
             if found:
@@ -58,3 +58,19 @@ class Detokenizer:
             ),
             default=0,
         )
+
+
+class _Decoder:
+    """Returns the text of one token after the other."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._stream = DecodeStream(skip_special_tokens=True)
+
+    def __call__(self, token: int) -> str:
+        try:
+            piece = self._stream.step(self._tokenizer, token)
+        except Exception:  # its own kind: bytes that are no text changed what it had given out
+            self._stream = DecodeStream(skip_special_tokens=True)
+            piece = self._stream.step(self._tokenizer, token)
+        return piece or ""

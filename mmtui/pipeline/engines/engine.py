@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
+from mmtui.pipeline.engines.llama_tokenizer import LlamaTokenizer
 from mmtui.pipeline.engines.sampling import Sampler
 from mmtui.pipeline.engines.threads import ThreadCount
 from mmtui.pipeline.sequence import Position
@@ -18,7 +19,7 @@ class Language(Protocol):
     """A causal language model that is loaded."""
 
     @property
-    def tokenizer(self) -> ChatTokenizer:
+    def tokenizer(self) -> ChatTokenizer | LlamaTokenizer:
         """The tokenizer, which also knows the chat template."""
 
     @property

@@ -9,6 +9,8 @@ would be misread in silence.
 """
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -31,6 +33,10 @@ _CURES: dict[Package, str] = {
 # stack or by reference to a copy, so a callee that expects a shorter one reads the right bytes.
 _SPARE_BYTES = 256
 _GGML_TYPE_F16 = 1
+_LOG_LEVEL_ERROR = 4  # GGML_LOG_LEVEL_ERROR
+
+ProgressCallback = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_float, ctypes.c_void_p)
+_LogCallback = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,26 @@ class LlamaLibrary:
     functions: Any  # ctypes functions; llama-cpp-python's module has no type hints either
     package: Package
     version: str
+
+
+@contextmanager
+def record_errors(functions: Any) -> Iterator[list[str]]:
+    """Collect the lines that llama.cpp logs as errors.
+
+    A Ctrl-C may be lost meanwhile, so this is only for what has failed and fails again at once.
+    """
+    lines: list[str] = []
+
+    def record(level: int, text: bytes, _: object) -> None:
+        if level == _LOG_LEVEL_ERROR:
+            lines.append(text.decode(errors="replace").strip())
+
+    callback = _LogCallback(record)
+    functions.llama_log_set(callback, None)
+    try:
+        yield lines
+    finally:
+        functions.llama_log_set(_ignore_log(), None)
 
 
 def find_packages() -> list[Package]:
@@ -124,7 +150,7 @@ class _ModelParams(ctypes.Structure):
         ("lazy_mode", ctypes.c_int),
         ("main_gpu", ctypes.c_int32),
         ("tensor_split", ctypes.c_void_p),
-        ("progress_callback", ctypes.c_void_p),
+        ("progress_callback", ProgressCallback),
         ("progress_callback_user_data", ctypes.c_void_p),
         ("kv_overrides", ctypes.c_void_p),
         ("vocab_only", ctypes.c_bool),
@@ -180,7 +206,8 @@ class _Batch(ctypes.Structure):
 
 def _declare(library: ctypes.CDLL) -> None:
     pointer, size, flag = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_bool
-    int32, uint32 = ctypes.c_int32, ctypes.c_uint32
+    int32, uint32, text = ctypes.c_int32, ctypes.c_uint32, ctypes.c_char_p
+    tokens = ctypes.POINTER(int32)
     buffer = ctypes.POINTER(ctypes.c_uint8)
     declarations: dict[str, tuple[Any, list[Any]]] = {
         "llama_backend_init": (None, []),
@@ -192,7 +219,22 @@ def _declare(library: ctypes.CDLL) -> None:
         "llama_model_n_embd": (int32, [pointer]),
         "llama_model_n_ctx_train": (int32, [pointer]),
         "llama_model_get_vocab": (pointer, [pointer]),
+        "llama_model_chat_template": (text, [pointer, text]),
+        "llama_model_has_encoder": (flag, [pointer]),
+        "llama_model_has_decoder": (flag, [pointer]),
+        "llama_model_is_diffusion": (flag, [pointer]),
+        "llama_model_is_hybrid": (flag, [pointer]),
+        "llama_model_is_recurrent": (flag, [pointer]),
+        "llama_vocab_type": (ctypes.c_int, [pointer]),
         "llama_vocab_n_tokens": (int32, [pointer]),
+        "llama_vocab_bos": (int32, [pointer]),
+        "llama_vocab_eos": (int32, [pointer]),
+        "llama_vocab_get_add_bos": (flag, [pointer]),
+        "llama_vocab_get_attr": (ctypes.c_int, [pointer, int32]),
+        "llama_vocab_get_text": (text, [pointer, int32]),
+        "llama_vocab_is_eog": (flag, [pointer, int32]),
+        "llama_tokenize": (int32, [pointer, text, int32, tokens, int32, flag, flag]),
+        "llama_token_to_piece": (int32, [pointer, int32, text, int32, int32, flag]),
         "llama_context_default_params": (_ContextParams, []),
         "llama_init_from_model": (pointer, [pointer, _ContextParams]),
         "llama_free": (None, [pointer]),
@@ -238,7 +280,8 @@ def _check_defaults(library: ctypes.CDLL) -> None:
     for name, fields in expected.items():
         params = getattr(library, name)()
         for field, value in fields.items():
-            if (found := getattr(params, field)) != value:
+            found = getattr(params, field)
+            if found != value and (found or value):  # a null function pointer is not None
                 raise ImportError(f"{name}().{field} is {found}, not {value}")
 
 
@@ -249,5 +292,4 @@ def _ignore_log() -> Any:
     With a Python function, a Ctrl-C that arrives while a model loads would be raised inside the
     callback, where it is lost.
     """
-    callback = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
-    return ctypes.cast(ctypes.CDLL(None).abs, callback)
+    return ctypes.cast(ctypes.CDLL(None).abs, _LogCallback)

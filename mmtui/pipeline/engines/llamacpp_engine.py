@@ -10,19 +10,25 @@ from typing import Any
 
 import numpy as np
 
+from mmtui import machine
 from mmtui.errors import InputError, MmtuiError
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import Precision
 from mmtui.pipeline.engines.engine import PictureFeatures
-from mmtui.pipeline.engines.llama_library import LlamaLibrary
+from mmtui.pipeline.engines.llama_library import LlamaLibrary, ProgressCallback, record_errors
+from mmtui.pipeline.engines.llama_tokenizer import LlamaTokenizer
 from mmtui.pipeline.engines.prompt_lookup import PromptLookup
 from mmtui.pipeline.engines.sampling import Sampler
 from mmtui.pipeline.engines.threads import ThreadCount
 from mmtui.pipeline.gguf import conversion
-from mmtui.pipeline.gguf.layout import open_gguf
+from mmtui.pipeline.gguf.header import read_header
 from mmtui.pipeline.sequence import PREFILL_CHUNK, Position, count_reusable
 from mmtui.pipeline.tokenizer import Tokenizer, find_end_tokens, read_json
 
+_LOADING = "loading the language model"
+_FAILURE_HINT = (
+    "it may be damaged, or newer than this llama.cpp: download it again, or update mmtui"
+)
 FIRST_CONTEXT = 2048  # positions; the cache grows up to the model's context length
 
 
@@ -32,10 +38,10 @@ class LlamaLanguage:
 
     library: LlamaLibrary
     handle: Any  # llama_model_p
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer | LlamaTokenizer
     precision: Precision
     stop_ids: frozenset[int]
-    file: Path
+    files: tuple[Path, ...]
     device_name: str = "cpu"
 
     @property
@@ -64,9 +70,23 @@ class LlamaLanguage:
     @property
     def bytes_per_token(self) -> int:
         """The bytes of weights that are read to decode a token."""
-        sizes = {tensor.name: int(tensor.n_bytes) for tensor in open_gguf(self.file).tensors}
-        unread = sizes["token_embd.weight"] if "output.weight" in sizes else 0
+        sizes: dict[str, int] = {}
+        for file in self.files:
+            sizes |= read_header(file).sizes
+        unread = sizes.get("token_embd.weight", 0) if "output.weight" in sizes else 0
         return sum(sizes.values()) - unread
+
+    @property
+    def can_forget(self) -> bool:
+        """Whether the last positions can be removed from the cache.
+
+        The state of a recurrent model can only be kept or started anew.
+        """
+        functions = self.library.functions
+        return not (
+            functions.llama_model_is_recurrent(self.handle)
+            or functions.llama_model_is_hybrid(self.handle)
+        )
 
 
 def load(
@@ -93,21 +113,71 @@ def load(
     """
     found = conversion.to_gguf(weights, adapter, precision, report)
     tokenizer = Tokenizer(found.folder)
-    report("loading the language model", 0, 1)
-    handle = open_model(library, found.model, extra_buffers=extra_buffers)
-    report("loading the language model", 1, 1)
+    handle = open_model(library, found.model, extra_buffers=extra_buffers, report=report)
     configured = read_json(found.folder / "config.json").get("eos_token_id")
     stop_ids = find_end_tokens(found.folder, configured, tokenizer.eos_token_id)
-    return LlamaLanguage(library, handle, tokenizer, precision, stop_ids, found.model)
+    return LlamaLanguage(library, handle, tokenizer, precision, stop_ids, (found.model,))
 
 
-def open_model(library: LlamaLibrary, file: Path, *, extra_buffers: bool) -> Any:
+def load_gguf(
+    files: Sequence[Path],
+    library: LlamaLibrary,
+    *,
+    extra_buffers: bool = True,
+    report: Report = ignore_progress,
+) -> LlamaLanguage:
+    """Load a GGUF of any architecture, with the tokenizer that is stored in it.
+
+    Args:
+        files: The file, or all files of a model that is split, in order.
+        library: The llama.cpp that loads them.
+        extra_buffers: Whether weights may be repacked for the processor's fastest kernels.
+        report: Called as the weights are loaded.
+
+    Raises:
+        InputError: A file is damaged, or llama.cpp can't load the model or chat with it.
+        MmtuiError: The model is larger than the free memory.
+    """
+    for file in files:
+        read_header(file).check_complete()
+    needed, free = sum(file.stat().st_size for file in files), machine.get_free_memory()
+    if needed > free:
+        raise MmtuiError(
+            f"{files[0].name} needs {needed / 1e9:.1f} GB of memory; {free / 1e9:.1f} GB are free",
+            "close other programs, or use a smaller model or quantization",
+        )
+    handle = open_model(library, files[0], extra_buffers=extra_buffers, report=report)
+    try:
+        _check_can_chat(library, handle)
+        tokenizer = LlamaTokenizer(library.functions, handle)
+    except InputError as error:
+        library.functions.llama_model_free(handle)
+        raise InputError(f"{files[0]}: {error}", error.hint) from error
+    return LlamaLanguage(library, handle, tokenizer, "auto", tokenizer.stop_ids, tuple(files))
+
+
+def _check_can_chat(library: LlamaLibrary, handle: Any) -> None:
+    functions = library.functions
+    if functions.llama_model_has_encoder(handle) or not functions.llama_model_has_decoder(handle):
+        raise InputError("mmtui can't run models with an encoder", "use a model that chats")
+    if functions.llama_model_is_diffusion(handle):
+        raise InputError("mmtui can't run diffusion models", "use a model that chats")
+
+
+def open_model(
+    library: LlamaLibrary,
+    file: Path,
+    *,
+    extra_buffers: bool,
+    report: Report = ignore_progress,
+) -> Any:
     """Have llama.cpp load a GGUF.
 
     Args:
         library: The llama.cpp that loads it.
         file: The GGUF.
         extra_buffers: Whether weights may be repacked for the processor's fastest kernels.
+        report: Called as the weights are loaded.
 
     Returns:
         A `llama_model_p`.
@@ -119,10 +189,31 @@ def open_model(library: LlamaLibrary, file: Path, *, extra_buffers: bool) -> Any
     options = functions.llama_model_default_params()
     options.n_gpu_layers = 0
     options.use_extra_bufts = extra_buffers  # versions before it had a name ignore it
+    interruptions: list[BaseException] = []
+
+    def show_progress(fraction: float, _: object) -> bool:
+        try:
+            report(_LOADING, int(100 * fraction), 100)
+        except BaseException as interruption:  # a callback of C can't raise it
+            interruptions.append(interruption)
+        return not interruptions
+
+    options.progress_callback = ProgressCallback(show_progress)
+    report(_LOADING, 0, 100)
     handle = functions.llama_model_load_from_file(os.fsencode(file), options)
+    if interruptions:
+        raise interruptions[0]
     if not handle:
-        raise InputError(f"llama.cpp can't load {file}", "it may be damaged: make it again")
+        raise InputError(_explain_failure(library, file, options), _FAILURE_HINT)
     return handle
+
+
+def _explain_failure(library: LlamaLibrary, file: Path, options: Any) -> str:
+    """Load a file that can't be loaded once more, and return the reason that llama.cpp logs."""
+    with record_errors(library.functions) as lines:
+        library.functions.llama_model_load_from_file(os.fsencode(file), options)
+    reasons = [line.split("error loading model: ", 1)[1] for line in lines if "model: " in line]
+    return f"llama.cpp can't load {file}" + (f": {reasons[0]}" if reasons else "")
 
 
 class LlamaEngine:
@@ -142,7 +233,8 @@ class LlamaEngine:
             threads: How many threads compute; by default as many as other processes leave free.
         """
         self.language = language
-        self._functions, self._prompt_lookup = language.library.functions, prompt_lookup
+        self._functions = language.library.functions
+        self._prompt_lookup = prompt_lookup and language.can_forget
         self._cached: list[Position] = []
         self._prompt: list[Position] = []  # the last prompt that was read
         self._logits: np.ndarray | None = None  # after that prompt
@@ -156,7 +248,8 @@ class LlamaEngine:
 
     def count_cached(self, sequence: Sequence[Position]) -> int:
         """Return how many leading positions of `sequence` are in the cache already."""
-        return count_reusable(self._cached, sequence, self._prompt)
+        count = count_reusable(self._cached, sequence, self._prompt)
+        return count if self.language.can_forget or count == len(self._cached) else 0
 
     def stream(
         self, sequence: Sequence[Position], features: PictureFeatures, sampler: Sampler
@@ -227,7 +320,7 @@ class LlamaEngine:
             Logits (n or 1, vocabulary), which the next call overwrites.
         """
         cached, self._cached = self._cached, []
-        count, width = len(positions), 0 if embeddings is None else self.language.hidden_size
+        count, width = len(positions), 0 if embeddings is None else embeddings.shape[1]
         self._reserve(cached, len(cached) + count)
         self.threads.update()
         threads = self.threads.value

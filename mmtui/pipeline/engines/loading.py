@@ -1,5 +1,6 @@
 """Load an engine with its language model. Libraries are imported when they are needed."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,31 @@ def load_llama_language(
         adapter=adapter,
         report=report,
     )
+
+
+def load_gguf(
+    files: Sequence[Path], *, prompt_lookup: bool = True, report: Report = ignore_progress
+) -> Engine:
+    """Load a GGUF of any architecture into llama.cpp, with the tokenizer that is stored in it.
+
+    Args:
+        files: The file, or all files of a model that is split, in order.
+        prompt_lookup: Whether drafts that are copied from the conversation are verified.
+        report: Called as the weights are loaded.
+
+    Raises:
+        MissingError: llama.cpp is not installed, or crashes on this machine.
+        InputError: A file is damaged, or llama.cpp can't load the model or chat with it.
+        MmtuiError: The model is larger than the free memory.
+    """
+    from mmtui.pipeline.engines import llamacpp_engine
+
+    threads = ThreadCount()  # the load is measured while the weights are read
+    library, outcome = probe.choose_library()
+    language = llamacpp_engine.load_gguf(
+        files, library, extra_buffers=outcome == "works", report=report
+    )
+    return llamacpp_engine.LlamaEngine(language, prompt_lookup, threads)
 
 
 def prepare_weights(

@@ -184,7 +184,10 @@ def main() -> None:
             return
         no_tokenizer: Any = None
         stop_ids: frozenset[int] = frozenset()
-        model = llamacpp_engine.LlamaLanguage(library, handle, no_tokenizer, "auto", stop_ids, file)
+        files = (file,)
+        model = llamacpp_engine.LlamaLanguage(
+            library, handle, no_tokenizer, "auto", stop_ids, files
+        )
         engine = llamacpp_engine.LlamaEngine(model)
         tokens = engine.stream(range(PROMPT_TOKENS), {}, Sampler(GREEDY))
         list(islice(tokens, NEW_TOKENS))

@@ -4,7 +4,8 @@ import ctypes
 from pathlib import Path
 from typing import NamedTuple
 
-from mmtui.pipeline.assets.spec import EngineName
+from mmtui.errors import UsageError
+from mmtui.pipeline.assets.spec import EngineChoice, EngineName
 from mmtui.pipeline.engines import probe
 from mmtui.pipeline.engines.llama_library import find_packages
 from mmtui.pipeline.gguf import conversion
@@ -29,6 +30,17 @@ def select_engine(weights: Path, adapter: Path | None) -> Selection:
     if conversion.get_unsupported_reason(weights, adapter) is not None:
         return Selection("torch")
     return prefer_engine()
+
+
+def select_for_gguf(choice: EngineChoice) -> Selection:
+    """Return llama.cpp, the only engine that runs a GGUF as it is.
+
+    Raises:
+        UsageError: The user chose another one.
+    """
+    if choice == "torch":
+        raise UsageError("the engine torch can't run a GGUF file", "--engine llamacpp")
+    return Selection("llamacpp")
 
 
 def prefer_engine() -> Selection:

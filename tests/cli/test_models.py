@@ -1,0 +1,53 @@
+"""`mmtui ask` with models that are files."""
+
+import re
+from pathlib import Path
+
+import pytest
+from gguf_models import write_gguf
+
+from mmtui.pipeline.engines.llama_library import find_packages
+
+pytestmark = pytest.mark.skipif(not find_packages(), reason="llama.cpp is not installed")
+
+
+def assert_fails(run, code: int, error: str, hint: str) -> None:
+    """Check for one line, a hint, the exit code, and nothing else."""
+    assert run.code == code, run.err
+    lines = run.err.splitlines()
+    assert len(lines) == 2, run.err
+    assert re.match(f"error: .*{error}", lines[0]), run.err
+    assert re.match(f"hint: .*{hint}", lines[1]), run.err
+    assert run.out == ""
+
+
+def test_a_gguf_file_answers(mmtui, tmp_path):
+    file = write_gguf(tmp_path / "My model.gguf", "qwen2")
+    run = mmtui("ask", "What is it?", "--model", file, "--max-tokens", 4, "--json")
+    assert run.code == 0, run.err
+    assert run.json["model"] == "My model"
+    assert run.json["answer"]
+    pulled = mmtui("pull", file)
+    assert pulled.code == 0, pulled.err
+    assert str(file) in pulled.out
+
+
+def test_what_is_wrong_with_a_file_is_one_line(mmtui, tmp_path):
+    file: Path = write_gguf(tmp_path / "x.gguf")
+    whole = file.read_bytes()
+
+    def ask():
+        return mmtui("ask", "What?", "--model", file)
+
+    file.write_bytes(whole[:-1000])
+    assert_fails(ask(), 4, "x.gguf is cut off", "download")
+    file.write_bytes(whole[:1000])
+    assert_fails(ask(), 4, "header of .* is damaged", "download")
+    file.write_bytes(whole.replace(b"llama", b"lxama"))
+    assert_fails(ask(), 4, "unknown model architecture: 'lxama'", "update")
+    file.unlink()
+    assert_fails(ask(), 3, "no such file", "check the name")
+    write_gguf(file, "qwen2", "{{ 1 / 0 }}")
+    assert_fails(ask(), 4, "chat template of this model fails: division by zero", "another model")
+    refused = mmtui("ask", "What?", "--model", file, "--engine", "torch")
+    assert_fails(refused, 2, "torch", "llamacpp")

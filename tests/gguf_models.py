@@ -1,0 +1,167 @@
+"""Small GGUFs with random weights and their own tokenizers."""
+
+from pathlib import Path
+
+import numpy as np
+from gguf import GGUFWriter, TokenType
+
+WIDTH, INNER, LAYERS, HEADS, KV_HEADS, CONTEXT = 64, 128, 2, 4, 2, 4096
+ARCHITECTURES = ("llama", "qwen2")
+CHATML = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+# Has no BOS token, which the vocabulary asks for.
+LLAMA_2 = (
+    "{% for m in messages %}{% if m['role'] == 'user' %}{{ '[INST] ' + m['content'] + ' [/INST]' }}"
+    "{% elif m['role'] == 'assistant' %}{{ ' ' + m['content'] + eos_token }}"
+    "{% else %}{{ raise_exception('there is no system role') }}{% endif %}{% endfor %}"
+)
+TEMPLATES = {"llama": LLAMA_2, "qwen2": CHATML, "mamba": CHATML}
+TEXT = "What is in this picture ? A dog and a cat are in it . The answer number"
+WORDS = TEXT.split()
+
+
+def write_gguf(
+    path: Path,
+    architecture: str = "llama",
+    template: str | None = "",
+    seed: int = 0,
+    tensors_per_file: int = 0,
+) -> Path:
+    """Write a model of a few hundred kilobytes.
+
+    Args:
+        path: The file to write.
+        architecture: "llama" with a SentencePiece vocabulary, "qwen2" with byte-level BPE, or
+            "mamba", which is recurrent.
+        template: Its chat template, by default one that suits it; None for a file without one.
+        seed: Seed of the weights.
+        tensors_per_file: How many tensors each file of a split model has; 0 for one file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = GGUFWriter(path, architecture, split_max_tensors=tensors_per_file)
+    writer.add_context_length(CONTEXT)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(LAYERS)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_file_type(0)
+    vocabulary = _add_sentencepiece(writer) if architecture == "llama" else _add_bpe(writer)
+    if template is not None:
+        writer.add_chat_template(template or TEMPLATES[architecture])
+    draw = np.random.default_rng(seed)
+
+    def add(name: str, *shape: int) -> None:
+        writer.add_tensor(f"{name}.weight", draw.normal(0, 0.2, shape).astype(np.float32))
+
+    def add_vector(name: str, size: int, value: float = 1.0) -> None:
+        writer.add_tensor(name, np.full(size, value, np.float32))
+
+    add("token_embd", vocabulary, WIDTH)
+    add("output", vocabulary, WIDTH)
+    add_vector("output_norm.weight", WIDTH)
+    if architecture == "mamba":
+        _add_mamba_layers(writer, draw)
+    else:
+        writer.add_feed_forward_length(INNER)
+        writer.add_head_count(HEADS)
+        writer.add_head_count_kv(KV_HEADS)
+        writer.add_rope_dimension_count(WIDTH // HEADS)
+        for number in range(LAYERS):
+            block = f"blk.{number}"
+            add_vector(f"{block}.attn_norm.weight", WIDTH)
+            add_vector(f"{block}.ffn_norm.weight", WIDTH)
+            add(f"{block}.attn_q", WIDTH, WIDTH)
+            add(f"{block}.attn_k", WIDTH * KV_HEADS // HEADS, WIDTH)
+            add(f"{block}.attn_v", WIDTH * KV_HEADS // HEADS, WIDTH)
+            add(f"{block}.attn_output", WIDTH, WIDTH)
+            add(f"{block}.ffn_gate", INNER, WIDTH)
+            add(f"{block}.ffn_up", INNER, WIDTH)
+            add(f"{block}.ffn_down", WIDTH, INNER)
+            if architecture == "qwen2":
+                for part, size in (("q", WIDTH), ("k", WIDTH // 2), ("v", WIDTH // 2)):
+                    add_vector(f"{block}.attn_{part}.bias", size, 0.1)
+    _finish(writer)
+    return path
+
+
+def _add_mamba_layers(writer: GGUFWriter, draw: np.random.Generator) -> None:
+    kernel, state, rank, inner = 4, 16, 8, 2 * WIDTH
+    writer.add_feed_forward_length(0)
+    writer.add_head_count(0)
+    writer.add_ssm_conv_kernel(kernel)
+    writer.add_ssm_inner_size(inner)
+    writer.add_ssm_state_size(state)
+    writer.add_ssm_time_step_rank(rank)
+    for number in range(LAYERS):
+        shapes = {
+            "ssm_in.weight": (2 * inner, WIDTH),
+            "ssm_conv1d.weight": (inner, kernel),
+            "ssm_conv1d.bias": (inner,),
+            "ssm_x.weight": (rank + 2 * state, inner),
+            "ssm_dt.weight": (inner, rank),
+            "ssm_dt.bias": (inner,),
+            "ssm_out.weight": (WIDTH, inner),
+        }
+        for name, shape in shapes.items():
+            values = draw.normal(0, 0.4, shape).astype(np.float32)
+            writer.add_tensor(f"blk.{number}.{name}", values)
+        decay = -0.01 * np.tile(np.arange(1, state + 1, dtype=np.float32), (inner, 1))
+        writer.add_tensor(f"blk.{number}.ssm_a", decay)
+        writer.add_tensor(f"blk.{number}.ssm_d", np.ones(inner, np.float32))
+        writer.add_tensor(f"blk.{number}.attn_norm.weight", np.ones(WIDTH, np.float32))
+
+
+def _add_sentencepiece(writer: GGUFWriter) -> int:
+    """Add a vocabulary with byte tokens, a space in front of each text, and a BOS token."""
+    pieces = ["▁", *{piece for word in WORDS for piece in (word, f"▁{word}")}]
+    letters = sorted({letter for piece in pieces for letter in piece} - set(pieces))
+    pieces = sorted(pieces, key=lambda piece: (len(piece), piece))
+    # Merges go by pairs of neighbours: every beginning of a piece must be one, too.
+    beginnings = {piece[:end] for piece in pieces for end in range(2, len(piece))} - set(pieces)
+    plain = [*letters, *pieces, *sorted(beginnings)]
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *plain]
+    types = [TokenType.UNKNOWN, TokenType.CONTROL, TokenType.CONTROL, *[TokenType.BYTE] * 256]
+    types += [TokenType.NORMAL] * len(plain)
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(tokens)
+    writer.add_token_scores([float(len(token)) for token in tokens])
+    writer.add_token_types(types)
+    writer.add_unk_token_id(0)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_add_bos_token(True)
+    writer.add_add_space_prefix(True)
+    return len(tokens)
+
+
+def _add_bpe(writer: GGUFWriter) -> int:
+    """Add byte-level BPE with the special tokens of ChatML."""
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    alphabet = sorted(ByteLevel.alphabet())
+    tokens, merges = list(alphabet), []
+    for word in WORDS:
+        piece = "Ġ"
+        for letter in word:
+            merges.append(f"{piece} {letter}")
+            piece += letter
+            tokens.append(piece)
+    merges, tokens = list(dict.fromkeys(merges)), list(dict.fromkeys(tokens))
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list([*tokens, *special])
+    writer.add_token_types([TokenType.NORMAL] * len(tokens) + [TokenType.CONTROL] * len(special))
+    writer.add_token_merges(merges)
+    writer.add_eos_token_id(len(tokens) + 2)
+    writer.add_pad_token_id(len(tokens))
+    writer.add_add_bos_token(False)
+    return len(tokens) + len(special)
+
+
+def _finish(writer: GGUFWriter) -> None:
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
