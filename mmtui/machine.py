@@ -1,4 +1,4 @@
-"""The processor, the system and the versions of installed libraries, without importing them."""
+"""The processor, the operating system and the versions of installed libraries."""
 
 import importlib.metadata
 import math
@@ -13,14 +13,16 @@ LIBRARIES = ("torch", "transformers", "bitsandbytes", "llama-cpp-python", "xllam
 
 def describe() -> dict[str, str | int]:
     """Return the processor, cores, system, and versions of Python, mmtui and the libraries."""
-    found: dict[str, str | int] = {
+    description: dict[str, str | int] = {
         "processor": get_processor(),
         "cores": len(get_cores()),
         "system": platform.platform(),
         "python": platform.python_version(),
         "mmtui": mmtui.__version__,
     }
-    return found | {library: version for library in LIBRARIES if (version := get_version(library))}
+    return description | {
+        library: version for library in LIBRARIES if (version := get_version(library))
+    }
 
 
 def get_version(library: str) -> str | None:
@@ -39,17 +41,17 @@ def get_cores() -> set[int]:
 
 
 def count_cores() -> int:
-    """Return how many threads can compute at once: the physical cores this process may use.
+    """Return the number of physical cores that this process may use, which is that of threads.
 
     CPU affinity, the quota of a container (cgroup v1 and v2) and OMP_NUM_THREADS are respected. A
-    second thread on a core would only wait.
+    second thread per core does not speed up matrix products.
     """
     import psutil
 
     physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     quota = math.ceil(min(_read_quota(), physical))
-    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    limit = int(wanted) if wanted.isdecimal() else physical
+    threads = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    limit = int(threads) if threads.isdecimal() else physical
     return max(1, min(physical, len(get_cores()), quota, limit))
 
 
@@ -61,7 +63,7 @@ def get_free_memory() -> int:
 
 
 def _read_quota(root: Path = Path("/sys/fs/cgroup")) -> float:
-    """Return the cores that a container may use; infinity without a limit."""
+    """Return the number of cores that a container may use; infinity without a limit."""
     try:
         quota, period = (root / "cpu.max").read_text().split()
     except (OSError, ValueError):
@@ -72,22 +74,22 @@ def _read_quota(root: Path = Path("/sys/fs/cgroup")) -> float:
             return math.inf
     try:
         cores = int(quota) / int(period)
-    except (ValueError, ZeroDivisionError):  # "max" stands for no limit
+    except (ValueError, ZeroDivisionError):  # "max" means no limit
         return math.inf
     return cores if cores > 0 else math.inf
 
 
 def get_processor() -> str:
     """Return the model name of the processor."""
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
+    return _read_cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def get_processor_flags() -> str:
-    """Return the instruction sets that the kernel reports, or else the processor's model name."""
-    return _cpuinfo("flags") or _cpuinfo("Features") or get_processor()
+    """Return the instruction sets of the processor, or its model name if they are unknown."""
+    return _read_cpuinfo("flags") or _read_cpuinfo("Features") or get_processor()
 
 
-def _cpuinfo(key: str) -> str:
+def _read_cpuinfo(key: str) -> str:
     """Return a value of the first processor in /proc/cpuinfo, or an empty string."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class Image:
-    """A picture that goes with a message.
+    """A picture of a message.
 
     Args:
         source: A path, an open binary file or its bytes, a PIL image, or an array (height, width,
             3) of `uint8`.
-        name: What to call it in results and errors; the path by default.
+        name: The name in results and errors; the path by default.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Image:
             if source.ndim != 3 or source.shape[2] != 3 or source.dtype != "uint8":
                 raise InputError(
                     f"{self.name}: an array of {source.dtype} {source.shape} is no picture",
-                    "use uint8 in the shape (height, width, 3)",
+                    "pass uint8 values in the shape (height, width, 3)",
                 )
             source = PillowImage.fromarray(source)
         image = source.convert("RGB")
@@ -74,13 +74,13 @@ class Image:
 
 
 class Sound:
-    """Speech that goes with a message; its first 15 s are transcribed.
+    """A recording of a message; its first 15 s are transcribed.
 
     Args:
         source: A path, the bytes of an audio file, or an array of samples in [-1, 1], (samples,)
             or (channels, samples).
         rate: Samples per second, for an array.
-        name: What to call it in results and errors; the path by default.
+        name: The name in results and errors; the path by default.
     """
 
     def __init__(
@@ -114,5 +114,5 @@ class Sound:
         if isinstance(source, bytes):
             return sound.decode(io.BytesIO(source))
         if not self._rate:
-            raise UsageError(f"{self.name}: an array of samples needs its rate", "rate=16000")
+            raise UsageError(f"{self.name}: an array of samples needs its rate", "pass rate=16000")
         return sound.convert_samples(source, self._rate)

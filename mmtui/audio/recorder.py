@@ -1,4 +1,4 @@
-"""Microphone and speaker interfaces, and implementations in a subprocess with PortAudio."""
+"""Interfaces of microphone and speaker, and implementations that run PortAudio in a process."""
 
 import json
 import subprocess
@@ -14,18 +14,20 @@ if TYPE_CHECKING:
     from mmtui.pipeline.speech.sound import Clip
 
 LIMIT_S = 15.0
-PATIENCE_S = 2.0  # timeout of a device; quitting waits for it
-SILENT = 1e-4  # levels (0 to 1) below this mean that the microphone is muted
-_BYTES = 2  # per sample
-_LIMIT = int(LIMIT_S * RATE) * _BYTES
-_RECENT = RATE // 10 * _BYTES  # what the level is of
+TIMEOUT_S = 2.0  # for an answer of the device; quitting the app may wait this long
+MUTED_LEVEL = 1e-4  # a recording with a lower peak level (0 to 1) comes from a muted microphone
+_SAMPLE_BYTES = 2
+_MAX_BYTES = int(LIMIT_S * RATE) * _SAMPLE_BYTES
+_LEVEL_BYTES = RATE // 10 * _SAMPLE_BYTES  # the level is that of the last 0.1 seconds
 
 
 class Recording(Protocol):
-    """A recording in progress, until it is finished, full or failed."""
+    """A recording, which continues until it is finished, full or failed."""
 
     @property
-    def seconds(self) -> float: ...
+    def seconds(self) -> float:
+        """The duration of the recording so far."""
+        ...
 
     @property
     def level(self) -> float:
@@ -39,86 +41,95 @@ class Recording(Protocol):
 
     @property
     def error(self) -> MmtuiError | None:
-        """Why the recording failed or is silent; None if it is neither."""
+        """The reason if the recording failed or is silent, else None."""
         ...
 
     def finish(self) -> "Clip":
-        """Stop recording and return the samples, mono at 16 kHz."""
+        """Stop recording and return the samples (samples,), mono float32 at 16 kHz."""
         ...
 
 
 class Microphone(Protocol):
+    """Records from the microphones of this machine."""
+
     def list_devices(self) -> list[str]:
         """List the microphones by name.
 
         Raises:
-            MissingError: There is none.
+            MissingError: There is no microphone, or the sound system does not answer.
         """
         ...
 
     def record(self, device: str | None = None) -> Recording:
-        """Start recording; None selects the default device. The recording reports errors."""
+        """Start recording.
+
+        Args:
+            device: The name of a microphone; None selects the default one.
+
+        Returns:
+            The recording, which also reports errors of the device.
+        """
         ...
 
 
 class SystemMicrophone:
-    """Records with PortAudio in a subprocess for each recording."""
+    """Records with PortAudio; each recording is a subprocess."""
 
     def list_devices(self) -> list[str]:
-        with _process("list") as process:
+        with _start_process("list") as process:
             try:
-                told, _ = process.communicate(timeout=PATIENCE_S)
+                output, _ = process.communicate(timeout=TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise MissingError("the sound system does not answer", "restart it") from None
-        if not (names := _told(told)["devices"]):
+        if not (names := _parse_message(output)["devices"]):
             raise MissingError(*NO_MICROPHONE)
         return [str(name) for name in names]
 
     def record(self, device: str | None = None) -> Recording:
-        return _ProcessRecording(_process("record", *([device] if device else [])))
+        return _ProcessRecording(_start_process("record", *([device] if device else [])))
 
 
 class _ProcessRecording:
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
         self._data = bytearray()
-        self._finished = False
+        self._is_finished = False
         self._error: MmtuiError | None = None
-        self._answered = threading.Event()  # the device, that it records or why it can't
+        self._is_ready = threading.Event()  # set when the device records or has failed
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     @property
     def seconds(self) -> float:
-        return len(self._data) / _BYTES / RATE
+        return len(self._data) / _SAMPLE_BYTES / RATE
 
     @property
     def level(self) -> float:
-        return compute_peak_level(bytes(self._data[-_RECENT:]))
+        return compute_peak_level(bytes(self._data[-_LEVEL_BYTES:]))
 
     @property
     def is_full(self) -> bool:
-        return len(self._data) >= _LIMIT
+        return len(self._data) >= _MAX_BYTES
 
     @property
     def error(self) -> MmtuiError | None:
         return self._error
 
     def finish(self) -> "Clip":
-        self._answered.wait(PATIENCE_S)
-        self._finished = True
+        self._is_ready.wait(TIMEOUT_S)
+        self._is_finished = True
         self._process.kill()
         self._thread.join()
         samples = bytes(self._data)
         if self._error is None and not samples:
             self._error = MissingError(
-                "nothing was recorded", "speak when the level moves, and end it after that"
+                "nothing was recorded", "wait until the level moves, then speak"
             )
-        elif self._error is None and compute_peak_level(samples) < SILENT:
+        elif self._error is None and compute_peak_level(samples) < MUTED_LEVEL:
             self._error = MissingError(
-                "the microphone gives nothing but silence",
-                "it may be muted; /microphone chooses another one",
+                "the microphone records nothing but silence",
+                "it may be muted; /microphone selects another one",
             )
             samples = b""
         return to_clip(samples)
@@ -127,20 +138,20 @@ class _ProcessRecording:
         stream = self._process.stdout
         assert stream
         try:
-            _told(stream.readline())
-            self._answered.set()
+            _parse_message(stream.readline())
+            self._is_ready.set()
             while not self.is_full and (line := stream.readline()):
-                block = stream.read(_told(line)["bytes"])
-                self._data += block[: _LIMIT - len(self._data)]
-            if not self.is_full and not self._finished:
+                block = stream.read(_parse_message(line)["bytes"])
+                self._data += block[: _MAX_BYTES - len(self._data)]
+            if not self.is_full and not self._is_finished:
                 self._error = MissingError(
                     "the microphone is gone", "plug it in again, or choose another one"
                 )
         except MmtuiError as error:
-            if not self._finished:
+            if not self._is_finished:
                 self._error = error
         finally:
-            self._answered.set()
+            self._is_ready.set()
             self._process.kill()
             stream.close()
             self._process.wait()
@@ -150,35 +161,43 @@ class Playback(Protocol):
     """A sound that is being played."""
 
     def wait(self) -> None:
-        """Wait until the sound ends or is stopped. Raises MissingError if it can't be played."""
+        """Wait until the sound ends or is stopped.
+
+        Raises:
+            MissingError: The sound can't be played.
+        """
         ...
 
-    def stop(self) -> None: ...
+    def stop(self) -> None:
+        """Stop playing."""
+        ...
 
 
 class Speaker(Protocol):
+    """Plays sound on the loudspeaker of this machine."""
+
     def __call__(self, wav: bytes) -> Playback:
         """Start playing a WAV file."""
         ...
 
 
 def play(wav: bytes) -> Playback:
-    """Plays with PortAudio in a subprocess."""
-    return _ProcessPlayback(_process("play", stdin=subprocess.PIPE), wav)
+    """Start playing a WAV file with PortAudio in a subprocess."""
+    return _ProcessPlayback(_start_process("play", stdin=subprocess.PIPE), wav)
 
 
 class _ProcessPlayback:
     def __init__(self, process: "subprocess.Popen[bytes]", wav: bytes) -> None:
         self._process, self._wav = process, wav
-        self._stopped = False
+        self._is_stopped = False
 
     def wait(self) -> None:
-        told, _ = self._process.communicate(self._wav)
-        if not self._stopped:
-            _told(told.splitlines()[-1] if told else b"")
+        output, _ = self._process.communicate(self._wav)
+        if not self._is_stopped:
+            _parse_message(output.splitlines()[-1] if output else b"")
 
     def stop(self) -> None:
-        self._stopped = True
+        self._is_stopped = True
         self._process.kill()
 
 
@@ -186,28 +205,34 @@ def compute_peak_level(samples: bytes) -> float:
     """Return the peak level of mono 16-bit samples, from 0 to 1."""
     import numpy as np
 
-    values = np.frombuffer(samples[: len(samples) // _BYTES * _BYTES], "<i2")
+    values = np.frombuffer(samples[: len(samples) // _SAMPLE_BYTES * _SAMPLE_BYTES], "<i2")
     return float(np.abs(values.astype(np.int32)).max()) / 32768 if len(values) else 0.0
 
 
 def to_clip(samples: bytes) -> "Clip":
+    """Convert mono 16-bit samples to float32 in [-1, 1)."""
     import numpy as np
 
-    whole = samples[: len(samples) // _BYTES * _BYTES]
-    return np.frombuffer(whole, "<i2").astype(np.float32) / np.float32(32768)
+    complete = samples[: len(samples) // _SAMPLE_BYTES * _SAMPLE_BYTES]
+    return np.frombuffer(complete, "<i2").astype(np.float32) / np.float32(32768)
 
 
-def _process(*arguments: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
+def _start_process(*arguments: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
+    """Start `mmtui.audio.device` with the arguments."""
     command: Sequence[str] = [sys.executable, "-P", "-m", "mmtui.audio.device", *arguments]
     return subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
-def _told(line: bytes) -> dict[str, Any]:
-    """What the process says in a line. Raises MissingError if that is what went wrong."""
+def _parse_message(line: bytes) -> dict[str, Any]:
+    """Parse a message of the process.
+
+    Raises:
+        MissingError: The message is an error, or the process has crashed.
+    """
     try:
-        told: dict[str, Any] = json.loads(line)
+        message: dict[str, Any] = json.loads(line)
     except ValueError as error:
-        raise MissingError("the sound system broke down", "restart it") from error
-    if "error" in told:
-        raise MissingError(told["error"], told.get("hint"))
-    return told
+        raise MissingError("the sound system has crashed", "restart it") from error
+    if "error" in message:
+        raise MissingError(message["error"], message.get("hint"))
+    return message

@@ -1,12 +1,13 @@
-"""Benchmarks of a model: time, speed, memory, and the fraction of the possible speed.
+"""Benchmarks of a model: loading, time to first token, prefill, decoding and memory.
 
-Decoding a token reads every weight once, so the bandwidth of the memory limits the speed.
+Decoding a token reads every weight once, so the memory bandwidth limits the speed of decoding.
 """
 
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -22,20 +23,36 @@ if TYPE_CHECKING:
     from mmtui.pipeline.prompt import Turn
     from mmtui.pipeline.vision.images import Picture
 
-REPEATS = 3  # a figure is the median of this many runs
+REPEATS = 3  # each result is the median of this many runs
 ANSWER_TOKENS = 48
-LONG_TOKENS = 512  # of the prompt that prefill is measured with
-SCANNED_BYTES = 1 << 30  # more than any processor's cache
+LONG_PROMPT_TOKENS = 512  # length of the prompt to measure prefill with
+SCANNED_BYTES = 1 << 30  # more than the cache of any processor
 
 
 @dataclass(frozen=True)
 class BenchmarkResult:
     """The results of a benchmark. Times are in seconds.
 
-    `first_token_cold_s` is the time to the first token of the first question after loading,
-    `first_token_warm_s` of later questions, `first_token_second_turn_s` of a question after a long
-    question and its answer. `image_s` is None for a model without vision. `limit_tokens_per_s` is
-    `read_bytes_per_s` divided by `bytes_per_token`.
+    Attributes:
+        model: Name of the model.
+        engine: The engine that was measured.
+        weights: Number format of the weights.
+        load_s: Time to load the model.
+        first_token_cold_s: Time to first token of the first question after loading.
+        first_token_warm_s: Time to first token of later questions.
+        first_token_second_turn_s: Time to first token of a question that follows a long question
+            and its answer.
+        second_turn_cached_tokens: Tokens of this conversation that were in the KV cache.
+        prefill_tokens: Length of the prompt that prefill was measured with.
+        prefill_tokens_per_s: Speed of prefill.
+        decode_tokens_per_s: Speed of decoding.
+        image_s: Time to encode a picture; None for a model without vision.
+        peak_bytes: Peak memory of the process, or of the GPU.
+        bytes_per_token: Bytes of weights that are read to decode a token.
+        read_bytes_per_s: Memory bandwidth.
+        limit_tokens_per_s: Upper limit of the speed of decoding: `read_bytes_per_s` divided by
+            `bytes_per_token`.
+        fraction_of_limit: `decode_tokens_per_s` divided by `limit_tokens_per_s`.
     """
 
     model: str
@@ -63,13 +80,16 @@ def measure(
     picture: "Picture | None",
     report: Report,
 ) -> BenchmarkResult:
-    """Load a model and measure it.
+    """Load a model and measure its speed and memory.
 
     Args:
         checkpoint: The model.
         engine: The engine to measure.
-        picture: The picture to encode if the model has vision; a gradient by default.
-        report: Called as the model is loaded and measured.
+        picture: The picture to encode if the model has vision; None encodes a gradient.
+        report: Receives the progress.
+
+    Raises:
+        MmtuiError: The model ends an answer without a token.
     """
     report("starting", 0, 0)
     start = time.perf_counter()
@@ -81,19 +101,23 @@ def measure(
 
     steps = iter(range(5 + 2 * REPEATS))
 
-    def answered(turns: "Sequence[Turn]", limit: int = 2) -> "Reply":
+    def answer(turns: "Sequence[Turn]", max_tokens: int = 2) -> "Reply":
         report("measuring", next(steps), 5 + 2 * REPEATS)
-        return answer(assistant, turns, limit)
+        return generate_answer(assistant, turns, max_tokens)
 
-    cold = answered(_asked(0))
-    warm = [answered(_asked(number + 1)) for number in range(REPEATS)]
-    decoded = [answered(_asked(0), ANSWER_TOKENS) for _ in range(REPEATS)]
-    text = _text(LONG_TOKENS * len(_QUESTION) // cold.prompt_tokens)
-    long = answered([_turn("user", text)], ANSWER_TOKENS)
-    talk = [_turn("user", text), _turn("assistant", long.text or "."), _turn("user", "And then?")]
-    second = answered(talk)
+    cold = answer(_make_question(0))
+    warm = [answer(_make_question(number + 1)) for number in range(REPEATS)]
+    decoded = [answer(_make_question(0), ANSWER_TOKENS) for _ in range(REPEATS)]
+    text = _make_text(LONG_PROMPT_TOKENS * len(_QUESTION) // cold.prompt_tokens)
+    long = answer([_make_turn("user", text)], ANSWER_TOKENS)
+    conversation = [
+        _make_turn("user", text),
+        _make_turn("assistant", long.text or "."),
+        _make_turn("user", "And then?"),
+    ]
+    second = answer(conversation)
     report("measuring", next(steps), 5 + 2 * REPEATS)
-    image_s = _image_s(assistant, picture) if checkpoint.can_see else None
+    image_s = _measure_encoding(assistant, picture) if checkpoint.can_see else None
     peak_bytes = measure_peak()
     read = measure_memory_bandwidth(on_gpu=assistant.language.device_name == "cuda")
     report("measuring", 1, 1)
@@ -122,18 +146,22 @@ def measure(
 
 
 def describe_machine() -> dict[str, str | int]:
-    """Describe the machine, the software and the date of a benchmark."""
+    """Describe the machine, the installed versions and the date of a benchmark."""
     return describe() | {"date": time.strftime("%Y-%m-%d")}
 
 
 def measure_memory_bandwidth(*, on_gpu: bool = False) -> float:
-    """Measure the memory bandwidth of all cores, or of the GPU, as the best of several runs."""
-    scan = _gpu_scan() if on_gpu else _cpu_scan()
-    return SCANNED_BYTES / min(took for took, _ in zip(scan, range(2 * REPEATS), strict=False))
+    """Measure the memory bandwidth in bytes per second, the best of several runs.
+
+    Args:
+        on_gpu: Measure the memory of the GPU instead of that of all cores.
+    """
+    scans = _scan_gpu_memory() if on_gpu else _scan_memory()
+    return SCANNED_BYTES / min(islice(scans, 2 * REPEATS))
 
 
-def _cpu_scan() -> Iterator[float]:
-    """Yield the seconds that reading SCANNED_BYTES takes."""
+def _scan_memory() -> Iterator[float]:
+    """Yield the seconds that reading SCANNED_BYTES with all cores takes, without end."""
     import numpy as np
 
     threads = len(get_cores())
@@ -141,11 +169,12 @@ def _cpu_scan() -> Iterator[float]:
     with ThreadPoolExecutor(threads) as pool:
         while True:
             start = time.perf_counter()
-            list(pool.map(np.bitwise_or.reduce, parts))  # NumPy computes without the GIL
+            list(pool.map(np.bitwise_or.reduce, parts))  # NumPy releases the GIL
             yield time.perf_counter() - start
 
 
-def _gpu_scan() -> Iterator[float]:
+def _scan_gpu_memory() -> Iterator[float]:
+    """Yield the seconds that reading SCANNED_BYTES of the GPU takes, without end."""
     import torch
 
     block = torch.ones(SCANNED_BYTES // 4, device="cuda")
@@ -156,23 +185,24 @@ def _gpu_scan() -> Iterator[float]:
         yield time.perf_counter() - start
 
 
-def answer(assistant: "Assistant", turns: "Sequence[Turn]", limit: int) -> "Reply":
-    """Answer a conversation with at most `limit` tokens.
+def generate_answer(assistant: "Assistant", turns: "Sequence[Turn]", max_tokens: int) -> "Reply":
+    """Generate an answer and return its statistics.
 
     Raises:
-        MmtuiError: The model gave no token.
+        MmtuiError: The model ends the answer without a token.
     """
     from mmtui.pipeline.assistant import Reply
 
-    for event in assistant.reply(turns, max_tokens=limit):
+    for event in assistant.reply(turns, max_tokens=max_tokens):
         if isinstance(event, Reply):
             if event.first_token_s is None:
                 break
             return event
-    raise MmtuiError("the model gave no token")
+    raise MmtuiError("the model generated no token")
 
 
-def _image_s(assistant: "Assistant", picture: "Picture | None") -> float:
+def _measure_encoding(assistant: "Assistant", picture: "Picture | None") -> float:
+    """Return the median of the seconds that encoding a picture takes, after a warmup."""
     from mmtui.pipeline.vision.images import Picture
 
     if picture is None:
@@ -181,7 +211,7 @@ def _image_s(assistant: "Assistant", picture: "Picture | None") -> float:
         picture = Picture("", Image.linear_gradient("L").resize((1024, 768)).convert("RGB"))
     times = []
     for number in range(REPEATS + 1):
-        copy = Picture(f"bench {number}", picture.image)  # not encoded yet
+        copy = Picture(f"bench {number}", picture.image)  # a new name, so that it is encoded again
         start = time.perf_counter()
         assistant.encode_pictures([copy])
         times.append(time.perf_counter() - start)
@@ -195,16 +225,17 @@ _QUESTION = (
 )
 
 
-def _asked(number: int) -> "list[Turn]":
-    """Return a question that starts with its number, so that the KV cache has no prefix of it."""
-    return [_turn("user", f"{number}. {_QUESTION.format(number=number)}")]
+def _make_question(number: int) -> "list[Turn]":
+    """Return a question that shares no prefix with other questions in the KV cache."""
+    return [_make_turn("user", f"{number}. {_QUESTION.format(number=number)}")]
 
 
-def _text(characters: int) -> str:
-    things = ("river", "harbour", "winter", "market", "garden", "window", "teacher", "engine")
+def _make_text(characters: int) -> str:
+    """Return sentences that do not repeat, with at most this number of characters."""
+    nouns = ("river", "harbour", "winter", "market", "garden", "window", "teacher", "engine")
     sentences = (
-        f"On day {day} the {things[day % 8]} was {day * 7 % 31} steps from the"
-        f" {things[day * 3 % 7]}, and nobody but the {things[day * 5 % 8]} knew why."
+        f"On day {day} the {nouns[day % 8]} was {day * 7 % 31} steps from the"
+        f" {nouns[day * 3 % 7]}, and nobody but the {nouns[day * 5 % 8]} knew why."
         for day in range(1, characters)
     )
     text = ""
@@ -215,7 +246,7 @@ def _text(characters: int) -> str:
     return text
 
 
-def _turn(role: str, text: str) -> "Turn":
+def _make_turn(role: str, text: str) -> "Turn":
     from mmtui.pipeline.prompt import Turn
 
     return Turn(role, (text,))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A preset of full size with random weights, to measure its speed and memory without a download."""
+"""Checkpoints of full size with random weights, to benchmark a preset without fetching it."""
 
 import dataclasses
 import json
@@ -37,7 +37,7 @@ LANGUAGE_CONFIGS: dict[str, dict[str, Any]] = {
         "tie_word_embeddings": True, "dtype": "float16",
     },
 }  # fmt: skip
-# The model_cfg of TinyCLIP ViT-61M/32, with the text tower that open_clip loads beside it.
+# The model_cfg of TinyCLIP ViT-61M/32; open_clip also loads the text tower.
 TINYCLIP_CONFIG = {
     "embed_dim": 512,
     "vision_cfg": {"image_size": 224, "layers": 12, "width": 640, "patch_size": 32},
@@ -45,17 +45,17 @@ TINYCLIP_CONFIG = {
         "context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 9,
     },
 }  # fmt: skip
-_TOWER_BYTES = 300_000_000  # on disk, with the text tower
-_BLOCK = 1 << 24  # random numbers that the weights repeat
+_TOWER_BYTES = 300_000_000  # size on disk, with the text tower
+_BLOCK_SIZE = 1 << 24  # number of random values, which the weights repeat
 
 
 def estimate_size(preset: Checkpoint, engine: EngineName) -> int:
-    """Return an upper limit of the disk space that `checkpoint` uses.
+    """Return an upper limit of the size that `write_checkpoint` writes, in bytes.
 
     Raises:
         UsageError: The model is not a preset.
     """
-    weights = sum(math.prod(shape) for shape in _shapes(_config(preset)).values())
+    weights = sum(math.prod(shape) for shape in _compute_shapes(_get_config(preset)).values())
     if engine == "torch":
         return _TOWER_BYTES + int(2.1 * weights)
     from mmtui.pipeline.gguf import conversion
@@ -67,20 +67,20 @@ def estimate_size(preset: Checkpoint, engine: EngineName) -> int:
 def write_checkpoint(
     preset: Checkpoint, engine: EngineName, folder: Path, report: Report = ignore_progress
 ) -> Checkpoint:
-    """Write a preset with random weights.
+    """Write a checkpoint with the shape of a preset and random weights.
 
-    A vision tower of another library than open_clip is left out.
+    Only vision towers of open_clip are written; others are left out.
 
     Args:
-        preset: The model whose shape is copied.
+        preset: The preset.
         engine: "llamacpp" writes a GGUF in the preset's precision, "torch" safetensors in fp16.
-        folder: Where to write.
-        report: Called as weights are written.
+        folder: The empty folder to write to.
+        report: Receives the progress.
 
     Raises:
         UsageError: The model is not a preset.
     """
-    weights, config, spec = RandomWeights(), _config(preset), preset.spec
+    weights, config, spec = RandomWeights(), _get_config(preset), preset.spec
     language = folder / LANGUAGE_FOLDER
     language.mkdir()
     (language / "config.json").write_text(json.dumps(config))
@@ -88,11 +88,11 @@ def write_checkpoint(
     if engine == "llamacpp":
         from mmtui.pipeline.gguf import conversion, writer
 
-        model, shapes = language / GGUF_FILE, _shapes(config)
+        model, shapes = language / GGUF_FILE, _compute_shapes(config)
         kind = conversion.QUANTIZATIONS[spec.language.precision]
         writer.write_random(language, model, kind, weights.draw, shapes, report)
     else:
-        _write_safetensors(language, _shapes(config), weights, report)
+        _write_safetensors(language, _compute_shapes(config), weights, report)
     vision = spec.vision if spec.vision and spec.vision.architecture == "open_clip" else None
     if vision is not None:
         vision = _write_tower(folder / "tower", vision, weights)
@@ -108,34 +108,35 @@ def write_checkpoint(
     )
 
 
-def _config(preset: Checkpoint) -> dict[str, Any]:
+def _get_config(preset: Checkpoint) -> dict[str, Any]:
+    """Return the config.json of a preset's language model."""
     name = preset.spec.name
     if name not in LANGUAGE_CONFIGS:
         raise UsageError(
             f"the shape of {name} is not known without its weights",
-            f"--random-weights takes --model {' or '.join(LANGUAGE_CONFIGS)}",
+            f"with --random-weights, pass --model {' or '.join(LANGUAGE_CONFIGS)}",
         )
     return LANGUAGE_CONFIGS[name]
 
 
 class RandomWeights:
-    """Values like those of a model at the start of its training."""
+    """Random values with the standard deviation 0.02 of an untrained model."""
 
     def __init__(self) -> None:
-        block = np.random.default_rng(0).standard_normal(_BLOCK, dtype=np.float32) * 0.02
+        block = np.random.default_rng(0).standard_normal(_BLOCK_SIZE, dtype=np.float32) * 0.02
         self._block = block.astype(np.float16)
 
     def draw(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """Return the values of a tensor in fp16."""
+        """Return values for a tensor in fp16: zeros for biases, ones for normalization layers."""
         if name.endswith("bias"):
             return np.zeros(shape, np.float16)
-        if len(shape) == 1:  # the scale of a normalization
+        if len(shape) == 1:
             return np.ones(shape, np.float16)
         return np.resize(self._block, shape)
 
 
-def _shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each tensor of a language model, by its name in transformers."""
+def _compute_shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tensors of a language model, by their names in transformers."""
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     key = hidden * config["num_key_value_heads"] // config["num_attention_heads"]
     norms: tuple[str, ...]
@@ -168,7 +169,7 @@ def _shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
 def _write_safetensors(
     folder: Path, shapes: dict[str, tuple[int, ...]], weights: RandomWeights, report: Report
 ) -> None:
-    """Write the tensors of a language model, each to a file, so that one at a time is in memory."""
+    """Write each tensor of a language model to its own file, so that memory holds only one."""
     for number, (name, shape) in enumerate(shapes.items()):
         report("writing random weights", number, len(shapes))
         _save({name: weights.draw(name, shape)}, folder / f"model-{number:05}.safetensors")
@@ -176,7 +177,7 @@ def _write_safetensors(
 
 
 def _write_tower(folder: Path, spec: VisionSpec, weights: RandomWeights) -> VisionSpec:
-    """Write a vision tower in the layout of open_clip's repositories on the hub."""
+    """Write a vision tower in open_clip's layout, and return the spec with its path."""
     import open_clip
     import torch
 
@@ -192,7 +193,7 @@ def _write_tower(folder: Path, spec: VisionSpec, weights: RandomWeights) -> Visi
 
 
 def _write_tokenizer(folder: Path) -> None:
-    """Write a tokenizer with a token for each byte, so that any output is text.
+    """Write a byte-level tokenizer, so that any sequence of tokens is text.
 
     It has one merge, because llama.cpp refuses a vocabulary without merges.
     """

@@ -66,7 +66,7 @@ def measure_start(checkpoint: "Checkpoint", engine: EngineChoice) -> StartTimes:
 def main(arguments: str) -> None:
     """Print the `StartTimes` of this process as JSON."""
     options = json.loads(arguments)
-    from mmtui.bench.measure import answer
+    from mmtui.bench.measure import generate_answer
     from mmtui.pipeline.assets.checkpoint import Checkpoint
     from mmtui.pipeline.assets.spec import ModelSpec
     from mmtui.pipeline.assistant import Assistant
@@ -84,7 +84,7 @@ def main(arguments: str) -> None:
     if found.can_see:
         assistant.load(pictures=True)
     times.append(time.monotonic())
-    answer(assistant, [Turn("user", ("What is the capital of France?",))], 1)
+    generate_answer(assistant, [Turn("user", ("What is the capital of France?",))], 1)
     times.append(time.monotonic())
     names = [field.name for field in fields(StartTimes)]
     spans = [end - start for start, end in pairwise(times)]

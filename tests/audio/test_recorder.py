@@ -1,4 +1,4 @@
-"""The recorder over a sound system of our own: what devices do, and what they fail at."""
+"""The recorder with a fake sound system: recording, playing, and errors of the devices."""
 
 import io
 import json
@@ -16,7 +16,7 @@ from mmtui.cli.doctor import examine
 from mmtui.errors import MissingError
 from mmtui.pipeline.input_files import encode_wav
 
-# Stands in for the package: what it does is told by the environment.
+# A fake `sounddevice`, controlled by the environment variable FAKE_SOUND.
 FAKE = """
 import os, sys, threading
 import numpy as np
@@ -68,7 +68,7 @@ def sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("FAKE_PLAYED", str(tmp_path / "played"))
 
-    monkeypatch.setattr(recorder, "PATIENCE_S", 60.0)  # on a busy machine
+    monkeypatch.setattr(recorder, "TIMEOUT_S", 60.0)  # on a busy machine
 
     def mode(name: str) -> SystemMicrophone:
         monkeypatch.setenv("FAKE_SOUND", name)
@@ -77,15 +77,15 @@ def sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return mode
 
 
-def ended(recording) -> None:
-    """Waits until no more is recorded."""
+def wait_until_ended(recording) -> None:
+    """Wait until nothing more is recorded."""
     recording._thread.join(timeout=60)
     assert not recording._thread.is_alive()
 
 
-def test_fifteen_seconds_are_recorded_and_no_more(sound, capfd):
+def test_recording_stops_after_fifteen_seconds(sound, capfd):
     recording = sound("works").record()
-    ended(recording)
+    wait_until_ended(recording)
     assert recording.is_full and recording.error is None and recording.seconds == LIMIT_S
     assert recording.level == pytest.approx(0.5, abs=0.01)
     clip = recording.finish()
@@ -94,26 +94,26 @@ def test_fifteen_seconds_are_recorded_and_no_more(sound, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_another_rate_is_resampled(sound):
+def test_a_device_with_another_rate_is_resampled(sound):
     recording = sound("44 kHz").record()
-    ended(recording)
+    wait_until_ended(recording)
     clip = recording.finish()[16_000:32_000]
     spectrum = np.abs(np.fft.rfft(clip))
     assert spectrum.argmax() == pytest.approx(440, abs=2)  # a second: bins of 1 Hz
 
 
-def test_finishing_early_keeps_what_there_is(sound):
-    heard = threading.Event()
+def test_finishing_early_returns_the_samples_so_far(sound):
+    pause = threading.Event()
     recording = sound("works").record()
     while not recording.seconds:
-        heard.wait(0.01)
+        pause.wait(0.01)
     clip = recording.finish()
     assert len(clip) > 0 and recording.error is None
     assert recording._process.poll() is not None
 
 
 @pytest.mark.parametrize(
-    ("mode", "says"),
+    ("mode", "message"),
     [
         ("no portaudio", "PortAudio is not installed"),
         ("no microphone", "there is no microphone"),
@@ -121,17 +121,17 @@ def test_finishing_early_keeps_what_there_is(sound):
         ("unplugged", "the microphone is gone"),
     ],
 )
-def test_what_goes_wrong_is_told_in_a_line(sound, mode, says):
+def test_a_failed_recording_has_an_error_with_a_hint(sound, mode, message):
     recording = sound(mode).record()
-    ended(recording)
-    assert isinstance(recording.error, MissingError) and says in str(recording.error)
+    wait_until_ended(recording)
+    assert isinstance(recording.error, MissingError) and message in str(recording.error)
     assert recording.error.hint and "PaErrorCode" not in str(recording.error)
     assert (len(recording.finish()) > 0) == (mode == "unplugged")
 
 
-def test_a_clip_ends_where_the_microphone_was_unplugged(sound):
+def test_a_recording_keeps_the_samples_before_the_microphone_was_unplugged(sound):
     recording = sound("unplugged").record()
-    ended(recording)
+    wait_until_ended(recording)
     assert str(recording.error) == "the microphone is gone: Device unavailable"
     assert recording.error.hint == "plug it in again, or choose another one"
     clip = recording.finish()
@@ -139,45 +139,45 @@ def test_a_clip_ends_where_the_microphone_was_unplugged(sound):
     assert np.abs(clip - tone).max() < 0.001  # a second of it, and nothing else
 
 
-def test_a_microphone_is_chosen_by_name(sound):
+def test_a_microphone_is_selected_by_name(sound):
     assert sound("works").list_devices() == ["Fake Mic"]
     missing = sound("works").record("Other")
-    ended(missing)
+    wait_until_ended(missing)
     assert "no microphone 'Other'" in str(missing.error)
     with pytest.raises(MissingError, match="PortAudio"):
         sound("no portaudio").list_devices()
-    with pytest.raises(MissingError, match="there is no microphone") as told:
+    with pytest.raises(MissingError, match="there is no microphone") as error:
         sound("no microphone").list_devices()
-    assert told.value.hint == "plug one in, or attach a recording with /audio"
+    assert error.value.hint == "plug one in, or attach a recording with /audio"
 
 
 @pytest.mark.parametrize(
-    ("mode", "says", "cure"),
+    ("mode", "message", "cure"),
     [
         ("no microphone", "there is no microphone", "plug one in"),
         ("no portaudio", "PortAudio is not installed", "libportaudio2"),
         ("silent", "nothing but silence", "it may be muted"),
     ],
 )
-def test_silence_is_blamed_only_where_there_is_nothing_else(sound, monkeypatch, mode, says, cure):
-    monkeypatch.setattr(recorder, "PATIENCE_S", 60.0)
+def test_silence_is_reported_only_without_another_error(sound, monkeypatch, mode, message, cure):
+    monkeypatch.setattr(recorder, "TIMEOUT_S", 60.0)
     recording = sound(mode).record()
     while mode == "silent" and not recording.seconds:
-        recording._answered.wait(0.01)
+        recording._is_ready.wait(0.01)
     clip = recording.finish()  # at once, before the device has answered
     assert not len(clip)
-    assert says in str(recording.error) and cure in recording.error.hint
+    assert message in str(recording.error) and cure in recording.error.hint
 
 
-def test_a_recording_that_ends_before_it_begins_is_told(sound, monkeypatch):
-    monkeypatch.setattr(recorder, "PATIENCE_S", 0.0)
+def test_a_recording_that_ends_before_it_starts_has_an_error(sound, monkeypatch):
+    monkeypatch.setattr(recorder, "TIMEOUT_S", 0.0)
     recording = sound("hangs").record()
     assert not len(recording.finish())
     assert str(recording.error) == "nothing was recorded"
 
 
 @pytest.mark.parametrize(
-    ("mode", "state", "says", "cure"),
+    ("mode", "state", "message", "cure"),
     [
         ("works", "ok", "Fake Mic", None),
         ("no microphone", "note", "there is no microphone", "plug one in"),
@@ -185,48 +185,48 @@ def test_a_recording_that_ends_before_it_begins_is_told(sound, monkeypatch):
         ("hangs", "note", "the sound system does not answer", "restart it"),
     ],
 )
-def test_doctor_tells_of_the_microphone(sound, monkeypatch, mode, state, says, cure):
+def test_doctor_reports_the_microphone(sound, monkeypatch, mode, state, message, cure):
     if mode == "hangs":
-        monkeypatch.setattr(recorder, "PATIENCE_S", 0.5)
+        monkeypatch.setattr(recorder, "TIMEOUT_S", 0.5)
     sound(mode)
     found = next(finding for finding in examine() if finding.name == "microphone")
-    assert found.state == state and says in found.detail
+    assert found.state == state and message in found.detail
     assert cure is None or cure in found.cure
 
 
-def test_a_chat_that_ends_does_not_wait_long_for_a_list_of_microphones():
-    assert recorder.PATIENCE_S <= 3
+def test_the_timeout_of_a_device_is_short_enough_for_quitting():
+    assert recorder.TIMEOUT_S <= 3
 
 
-def test_a_sound_system_that_breaks_down_is_told(monkeypatch):
-    def broken(*_: str, stdin: int = 0) -> "subprocess.Popen[bytes]":
+def test_a_crash_of_the_sound_system_is_reported(monkeypatch):
+    def crash(*_: str, stdin: int = 0) -> "subprocess.Popen[bytes]":
         return subprocess.Popen([sys.executable, "-c", "import os; os.abort()"], stdout=-1)
 
-    monkeypatch.setattr(recorder, "_process", broken)
+    monkeypatch.setattr(recorder, "_start_process", crash)
     recording = SystemMicrophone().record()
-    ended(recording)
-    assert "broke down" in str(recording.error)
+    wait_until_ended(recording)
+    assert "has crashed" in str(recording.error)
 
 
-def test_a_clip_is_played_again(sound, tmp_path):
+def test_a_clip_is_played(sound, tmp_path):
     sound("works")
     recorder.play(encode_wav(np.zeros(1600, np.float32))).wait()
     assert (tmp_path / "played").read_text() == "1600 16000"
 
 
-def test_playing_is_stopped_and_what_goes_wrong_is_told(sound):
+def test_playback_can_be_stopped_and_raises_errors(sound):
     sound("plays long")
-    playing = recorder.play(encode_wav(np.zeros(1600, np.float32)))
-    threading.Timer(0.5, playing.stop).start()
-    playing.wait()
+    playback = recorder.play(encode_wav(np.zeros(1600, np.float32)))
+    threading.Timer(0.5, playback.stop).start()
+    playback.wait()
     sound("no portaudio")
     with pytest.raises(MissingError, match="PortAudio is not installed"):
         recorder.play(encode_wav(np.zeros(1600, np.float32))).wait()
 
 
-def test_of_microphones_with_a_common_name_the_right_one_is_taken(sound):
+def test_a_part_of_a_microphone_s_name_does_not_select_it(sound):
     recording = sound("works").record("Mic")
-    ended(recording)
+    wait_until_ended(recording)
     assert "no microphone 'Mic'" in str(recording.error)
 
 
@@ -252,7 +252,7 @@ def test_the_device_process_sends_16_khz_until_the_microphone_is_gone(sound, mod
 
 
 @pytest.mark.parametrize(
-    ("mode", "arguments", "says"),
+    ("mode", "arguments", "message"),
     [
         ("no portaudio", ["list"], "PortAudio is not installed"),
         ("no microphone", ["record"], "there is no microphone"),
@@ -260,13 +260,13 @@ def test_the_device_process_sends_16_khz_until_the_microphone_is_gone(sound, mod
         ("refused", ["record"], "the sound device can't be used: Error opening InputStream"),
     ],
 )
-def test_the_device_process_ends_with_one_line_about_what_went_wrong(sound, mode, arguments, says):
+def test_the_device_process_exits_with_one_line_about_the_error(sound, mode, arguments, message):
     sound(mode)
     code, (line,), _ = run_device(*arguments)
-    assert code == 3 and says in line["error"] and line["hint"]
+    assert code == 3 and message in line["error"] and line["hint"]
 
 
-def test_the_device_process_plays_what_it_reads(sound, tmp_path):
+def test_the_device_process_plays_the_file_on_stdin(sound, tmp_path):
     sound("works")
     code, lines, _ = run_device("play", stdin=encode_wav(np.zeros(1600, np.float32)))
     assert code == 0 and lines == [{"rate": 16_000}]

@@ -55,7 +55,7 @@ def test_what_is_odd_about_a_file_is_told_when_it_is_attached(chat, cat, tmp_pat
         chat.session.store_attachment(attachments.load(file))
     first, second = chat.told
     assert "cut.png: the picture is cut off" in first.text and not first.is_error
-    assert second.text.endswith("long.wav: only the first 15 s are heard of 40 s")
+    assert second.text.endswith("long.wav: only the first 15 s of 40 s are transcribed")
 
 
 def test_neither_picture_nor_recording_is_told_with_its_name(chat, tmp_path):

@@ -522,7 +522,7 @@ def test_limits_that_were_met_are_told(mmtui, smol, tmp_path):
     for command in (("transcribe",), ("ask", "--audio")):
         run = mmtui(*command, tmp_path / "long.wav")
         assert run.err.splitlines()[0].startswith("note: ")
-        assert run.err.splitlines()[0].endswith("only the first 15 s are heard of 20 s")
+        assert run.err.splitlines()[0].endswith("only the first 15 s of 20 s are transcribed")
 
 
 def test_models_tells_what_is_here_and_what_is_not(mmtui, smol, tmp_path):

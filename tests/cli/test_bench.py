@@ -1,4 +1,4 @@
-"""`mmtui bench`: its figures are of this machine and of the whole shape."""
+"""`mmtui bench`, and models of full size with random weights."""
 
 import re
 from importlib.metadata import version
@@ -19,29 +19,29 @@ pytestmark = pytest.mark.slow  # computes with models of real size
 SMOL_BYTES = 2 * 134_515_008  # in bf16; the output layer is the embedding table
 
 
-def test_it_measures_smol(mmtui, smol):
+def test_bench_measures_smol(mmtui, smol):
     run = mmtui("bench", "--model", "smol", "--engine", "torch", "--json")
     assert run.code == 0, run.err
-    told = run.json
-    print(f"\n{told}")
-    assert (told["model"], told["engine"], told["weights"]) == ("smol", "torch", "bf16")
-    assert told["bytes_per_token"] == SMOL_BYTES
-    assert told["peak_bytes"] > SMOL_BYTES
-    times = [value for name, value in told.items() if name.endswith("_s")]
+    result = run.json
+    print(f"\n{result}")
+    assert (result["model"], result["engine"], result["weights"]) == ("smol", "torch", "bf16")
+    assert result["bytes_per_token"] == SMOL_BYTES
+    assert result["peak_bytes"] > SMOL_BYTES
+    times = [value for name, value in result.items() if name.endswith("_s")]
     assert len(times) == 9 and all(value > 0 for value in times)
-    assert told["fraction_of_limit"] == pytest.approx(
-        told["decode_tokens_per_s"] * SMOL_BYTES / told["read_bytes_per_s"]
+    assert result["fraction_of_limit"] == pytest.approx(
+        result["decode_tokens_per_s"] * SMOL_BYTES / result["read_bytes_per_s"]
     )
-    assert told["second_turn_cached_tokens"] > told["prefill_tokens"] > 256
-    assert all(seconds > 0 for seconds in told["start"].values())
-    assert told["start"]["total"] == pytest.approx(
-        sum(told["start"][part] for part in ("imports", "language", "vision", "first_token"))
+    assert result["second_turn_cached_tokens"] > result["prefill_tokens"] > 256
+    assert all(seconds > 0 for seconds in result["start"].values())
+    assert result["start"]["total"] == pytest.approx(
+        sum(result["start"][part] for part in ("imports", "language", "vision", "first_token"))
     )
-    assert "busy" not in told
-    assert told["machine"]["cores"] > 0 and told["machine"]["torch"] == version("torch")
+    assert "busy" not in result
+    assert result["machine"]["cores"] > 0 and result["machine"]["torch"] == version("torch")
 
 
-def test_its_table_tells_people_about_llama_cpp_and_their_picture(mmtui, smol, tmp_path: Path):
+def test_the_table_shows_results_for_llama_cpp_and_a_picture(mmtui, smol, tmp_path: Path):
     if not find_packages():
         pytest.skip("llama.cpp is not installed")
     photo = tmp_path / "photo.png"
@@ -49,15 +49,15 @@ def test_its_table_tells_people_about_llama_cpp_and_their_picture(mmtui, smol, t
     run = mmtui("bench", "--model", "smol", "--engine", "llamacpp", "--image", str(photo))
     assert run.code == 0, run.err
     assert "smol on llamacpp, Q8_0" in run.out
-    for row, figure in (
+    for row, value in (
         ("decode", r"\d+\.\d tokens/s"), ("a picture", r"\d\.\d+ s"),
         ("peak memory", r"\d\.\d+ GiB"),
         (r"first token, second turn \(\d+ tokens kept\)", r"\d\.\d+ s"), ("reached", r"\d+%"),
     ):  # fmt: skip
-        assert re.search(rf"{row}\W+{figure}", run.out), run.out
+        assert re.search(rf"{row}\W+{value}", run.out), run.out
 
 
-def test_it_measures_decoding_beside_busy_processes(mmtui, smol):
+def test_bench_measures_decoding_beside_busy_processes(mmtui, smol):
     run = mmtui("bench", "--model", "smol", "--busy", "--json")
     assert run.code == 0, run.err
     speeds = run.json["busy"]
@@ -67,7 +67,7 @@ def test_it_measures_decoding_beside_busy_processes(mmtui, smol):
         assert speed["ratio"] == pytest.approx(speed["following"] / max(speed["fixed"].values()))
 
 
-def test_a_model_that_can_t_see_is_shown_nothing(mmtui, tmp_path: Path):
+def test_a_model_without_vision_refuses_a_picture(mmtui, tmp_path: Path):
     photo = tmp_path / "photo.png"
     Image.new("RGB", (9, 9)).save(photo)
     run = mmtui("bench", "--model", "phi2", "--image", str(photo))
@@ -75,16 +75,16 @@ def test_a_model_that_can_t_see_is_shown_nothing(mmtui, tmp_path: Path):
 
 
 @pytest.mark.parametrize("preset", sorted(random_weights.LANGUAGE_CONFIGS))
-def test_the_shapes_of_chance_are_those_of_the_model(preset):
+def test_random_weights_have_the_shapes_of_the_model(preset):
     config = dict(random_weights.LANGUAGE_CONFIGS[preset])
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
     expected = {name: tuple(weight.shape) for name, weight in model.named_parameters()}
-    assert random_weights._shapes(config) == expected
+    assert random_weights._compute_shapes(config) == expected
 
 
 @pytest.mark.parametrize("engine", ["torch", "llamacpp"])
-def test_a_model_of_chance_answers(engine, tmp_path: Path):
+def test_a_model_with_random_weights_answers(engine, tmp_path: Path):
     if engine == "llamacpp" and not find_packages():
         pytest.skip("llama.cpp is not installed")
     made = random_weights.write_checkpoint(checkpoint.find("smol"), engine, tmp_path)
@@ -98,7 +98,7 @@ def test_a_model_of_chance_answers(engine, tmp_path: Path):
 @pytest.mark.parametrize(
     ("engine", "precision"), [("llamacpp", "fp32"), ("llamacpp", "nf4"), ("torch", "auto")]
 )
-def test_the_disk_has_room_for_what_is_written(engine, precision, tmp_path: Path):
+def test_the_estimated_size_is_enough_for_what_is_written(engine, precision, tmp_path: Path):
     smol = checkpoint.find("smol").with_precision(precision)
     random_weights.write_checkpoint(smol, engine, tmp_path)
     written = sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
@@ -106,8 +106,8 @@ def test_the_disk_has_room_for_what_is_written(engine, precision, tmp_path: Path
     assert written < needed < written + 350_000_000
 
 
-def test_what_is_no_preset_has_no_known_shape(mmtui):
+def test_random_weights_need_a_preset(mmtui):
     run = mmtui("bench", "--model", "hf:someone/something", "--random-weights")
     assert (run.code, run.out) == (2, "")
     assert "error: the shape of hf:someone/something is not known" in run.err
-    assert "hint: --random-weights takes --model phi2 or smol" in run.err
+    assert "hint: with --random-weights, pass --model phi2 or smol" in run.err

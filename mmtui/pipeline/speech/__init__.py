@@ -1,1 +1,1 @@
-"""Recordings to samples, samples to text."""
+"""Decoding of recordings and speech recognition."""

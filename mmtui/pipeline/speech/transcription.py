@@ -1,10 +1,9 @@
-"""Speech to text with Whisper, on the engine of WhisperX.
+"""Speech recognition with Whisper (arXiv:2212.04356), with the decoding options of WhisperX.
 
-WhisperX runs Whisper through faster-whisper and CTranslate2, neither of which needs torch. What
-WhisperX adds needs it: finding the speech in long recordings, to cut them into pieces. A clip here
-is at most 15 s long, which is less than the 30 s that Whisper reads at once, so faster-whisper is
-called directly, with WhisperX's decoding options. The transcripts are the same, and `mmtui
-transcribe` starts 2 s earlier.
+WhisperX (arXiv:2303.00747) runs Whisper through faster-whisper and CTranslate2. It adds voice
+activity detection with torch, to cut long recordings into windows of 30 s. Clips are at most 15 s
+long here, so faster-whisper is called directly. The transcripts are the same, and `mmtui
+transcribe` starts 2 s faster without torch.
 """
 
 from dataclasses import dataclass
@@ -18,22 +17,22 @@ from mmtui.pipeline.assets.spec import SpeechSpec
 from mmtui.pipeline.speech import voice
 from mmtui.pipeline.speech.sound import RATE, Clip
 
-# Whisper reads 30 s at once. It was trained on sound that is filled up with silence; faster-whisper
-# fills up the spectrum with zeros instead, which are no silence, and more words are wrong.
+# Whisper transcribes windows of 30 s, and was trained on clips that are padded with silence.
+# faster-whisper pads the spectrum with zeros, which do not stand for silence and cause errors.
 _WINDOW_S = 30
-# Whisper's probability that a segment holds no speech. Single words reach 0.71 and sentences 0.21,
-# noisy or quiet; three quarters of the noises, and all tones, exceed 0.75.
+# A segment is dropped if Whisper's probability of "no speech" exceeds the first limit, or if it
+# exceeds the second one and the mean log-probability of the tokens is low. Single words reach 0.71
+# and sentences 0.21, noisy or quiet; three quarters of the noises, and all tones, exceed 0.75.
 _NO_SPEECH = 0.75
-# A lower probability is enough where the mean log-probability of the words is low as well.
-_PERHAPS_NO_SPEECH, _LOW_LOGPROB = 0.6, -1.3
+_UNCERTAIN_NO_SPEECH, _LOW_LOGPROB = 0.6, -1.3
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was recognized in a clip.
+    """The transcript of a clip.
 
     Attributes:
-        text: The words; "" where nobody speaks.
+        text: The words; "" if nobody speaks.
         language: Code of the spoken language, such as "en".
         seconds: Duration of the clip.
     """
@@ -44,21 +43,21 @@ class Transcript:
 
 
 class SpeechModel:
-    """Voice activity detection, then Whisper.
+    """Voice activity detection and Whisper.
 
-    It runs on the CPU, also where there is a GPU: 15 s of speech take about a second, and the
-    GPU's memory is left to the language model.
+    Both always run on the CPU: 15 s of speech take about a second, and the memory of a GPU is
+    needed for the language model.
     """
 
     def __init__(self, spec: SpeechSpec, folder: Path) -> None:
         """Load the model.
 
         Args:
-            spec: Names the language; None has it detected in each clip.
+            spec: The specification, with the language to transcribe.
             folder: A Whisper model in CTranslate2's layout.
 
         Raises:
-            InputError: The folder holds no Whisper model.
+            InputError: The folder has no Whisper model.
         """
         from faster_whisper import WhisperModel
 
@@ -74,15 +73,15 @@ class SpeechModel:
                 local_files_only=True,
             )
         except (RuntimeError, OSError, ValueError) as error:
-            raise InputError(f"{folder} holds no Whisper model: {error}") from error
+            raise InputError(f"{folder} has no Whisper model: {error}") from error
 
     def transcribe(self, clip: Clip) -> Transcript:
-        """Return the words of a clip, mono at 16 kHz and at most 30 s long."""
+        """Transcribe a clip of at most 30 s, mono float32 at 16 kHz (samples,)."""
         from faster_whisper.vad import get_speech_timestamps
 
         seconds = len(clip) / RATE
-        changing = voice.detect_change(clip)
-        if changing == "none" or not get_speech_timestamps(clip):
+        change = voice.detect_change(clip)
+        if change == "none" or not get_speech_timestamps(clip):
             return Transcript("", self._language, seconds)
         segments, info = self._model.transcribe(
             np.pad(clip, (0, max(0, _WINDOW_S * RATE - len(clip)))),
@@ -98,13 +97,13 @@ class SpeechModel:
         words = [
             segment.text.strip()
             for segment in segments
-            if changing == "loudness" or _is_spoken(segment.no_speech_prob, segment.avg_logprob)
+            if change == "loudness" or _is_spoken(segment.no_speech_prob, segment.avg_logprob)
         ]
         return Transcript(" ".join(words).strip(), info.language, seconds)
 
 
 def _is_spoken(no_speech_prob: float, avg_logprob: float) -> bool:
-    """Return whether words were spoken, rather than made up by Whisper from a noise."""
+    """Return whether the words of a segment were spoken, not hallucinated from a noise."""
     return no_speech_prob <= _NO_SPEECH and not (
-        no_speech_prob > _PERHAPS_NO_SPEECH and avg_logprob < _LOW_LOGPROB
+        no_speech_prob > _UNCERTAIN_NO_SPEECH and avg_logprob < _LOW_LOGPROB
     )

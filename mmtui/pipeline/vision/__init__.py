@@ -1,1 +1,1 @@
-"""Pictures to patch features, and those to embeddings."""
+"""From image files to the embeddings of their patches, which the language model reads."""

@@ -1,4 +1,4 @@
-"""What a vision tower's own classifier recognizes in a picture, in words."""
+"""The names of the ImageNet classes that a vision tower's classifier recognizes in a picture."""
 
 import math
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from mmtui.errors import InputError
 
-_MIN_PROBABILITY = 0.02  # a class below it is not named beside the most probable one
-_EDGE = 1 / 5  # of a picture's width does not belong to its middle, on each side
+_MIN_PROBABILITY = 0.02  # less probable classes are left out, except for the most probable one
+_MARGIN = 1 / 5  # share of a picture's side that `_crop_middle` removes at each edge
 
 Array = NDArray[np.float32]
 
@@ -19,24 +19,24 @@ Array = NDArray[np.float32]
 class Classifier:
     """The last layer of an EfficientNet, applied to patch features."""
 
-    def __init__(self, weight: Array, bias: Array, classes: Sequence[str], most: int) -> None:
-        """Take the layer's parameters.
+    def __init__(self, weight: Array, bias: Array, classes: Sequence[str], max_names: int) -> None:
+        """Create a classifier from the parameters of the layer.
 
         Args:
-            weight: (classes, width)
-            bias: (classes,)
-            classes: Their names.
-            most: How many classes are named.
+            weight: The weight of the layer (classes, width).
+            bias: The bias of the layer (classes,).
+            classes: The names of the classes.
+            max_names: The maximum number of names that `classify` returns.
         """
         self.weight, self.bias = weight, bias
         self.classes = tuple(classes)
-        self._most = most
+        self._max_names = max_names
 
     def classify(self, features: Array) -> str:
         """Return the most probable classes with percentages, such as "tabby 61, tiger cat 20".
 
-        The probabilities are the mean of two: for all of the picture, and for its middle, where
-        its subject often is.
+        The probabilities are the mean of those for the whole picture and those for its middle,
+        where its subject often is.
 
         Args:
             features: Patch features (patches, width); the patches form a square.
@@ -45,7 +45,7 @@ class Classifier:
         logits = means @ self.weight.T + self.bias
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = (exponentials / exponentials.sum(axis=1, keepdims=True)).mean(axis=0)
-        best = np.argsort(-probabilities, kind="stable")[: self._most]
+        best = np.argsort(-probabilities, kind="stable")[: self._max_names]
         return ", ".join(
             f"{self.classes[index]} {100 * probabilities[index]:.0f}"
             for rank, index in enumerate(best)
@@ -54,41 +54,41 @@ class Classifier:
 
 
 def _crop_middle(patches: Array) -> Array:
-    """Return the patches of a square grid (rows * columns, width) that are not at its edges."""
+    """Remove the margin of a square grid of patches (rows * columns, width)."""
     side = math.isqrt(len(patches))
-    edge = round(_EDGE * side)
+    margin = round(_MARGIN * side)
     grid = patches.reshape(side, side, -1)
-    return grid[edge : side - edge, edge : side - edge].reshape(-1, grid.shape[-1])
+    return grid[margin : side - margin, margin : side - margin].reshape(-1, grid.shape[-1])
 
 
-def load_classifier(weights: Path, most: int) -> Classifier:
-    """Read the classifier of ImageNet's classes from an EfficientNet's weights, with torch.
+def load_classifier(weights: Path, max_names: int) -> Classifier:
+    """Load the ImageNet classifier from the weights of an EfficientNet, with torch.
 
     Args:
-        weights: Weights in the layout of lukemelas' PyTorch port.
-        most: How many classes are named.
+        weights: A .pth file in the layout of lukemelas' PyTorch port.
+        max_names: The maximum number of names that `Classifier.classify` returns.
 
     Raises:
-        InputError: They hold no classifier, or one of other classes.
+        InputError: The file has no classifier, or one for other classes than ImageNet's.
     """
     import torch
 
     try:
         state = torch.load(weights, map_location="cpu", weights_only=True)
         weight, bias = state["_fc.weight"].float().numpy(), state["_fc.bias"].float().numpy()
-    except Exception as error:  # torch raises nearly anything on what is no checkpoint
-        raise InputError(f"{weights} hold no classifier", "its spec must have no names") from error
+    except Exception as error:  # torch raises many types of errors for damaged files
+        raise InputError(f"{weights} has no classifier", 'set "names" in spec.json to 0') from error
     classes = list_imagenet_classes()
     if len(weight) != len(classes):
         raise InputError(
-            f"{weights} know {len(weight)} classes, not ImageNet's 1000",
-            "its spec must have no names",
+            f"{weights} has {len(weight)} classes instead of ImageNet's 1000",
+            'set "names" in spec.json to 0',
         )
-    return Classifier(weight, bias, classes, most)
+    return Classifier(weight, bias, classes, max_names)
 
 
 def list_imagenet_classes() -> list[str]:
-    """Return the first name of each of ImageNet's 1000 classes, in the order of their indexes."""
+    """Return the first name of each of the 1000 classes of ImageNet, by class index."""
     from timm.data import ImageNetInfo
 
     info: Any = ImageNetInfo()

@@ -1,4 +1,4 @@
-"""Encoding a picture for the language model, whatever library computes it."""
+"""The interface of vision encoders, which turn pictures into input of the language model."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,12 +10,12 @@ from mmtui.pipeline.vision.images import Picture
 
 @dataclass(frozen=True)
 class EncodedPicture:
-    """A picture as a prompt contains it.
+    """The representation of a picture in a prompt.
 
     Attributes:
         features: Projected patch features, float32 (patches, hidden_size).
-        names: What a classifier recognizes, such as "tabby 61, tiger cat 20" (percent); "" for a
-            vision tower without a classifier.
+        names: The most probable classes with percentages, such as "tabby 61, tiger cat 20"; ""
+            for a vision tower without a classifier.
     """
 
     features: np.ndarray
@@ -23,7 +23,7 @@ class EncodedPicture:
 
 
 class VisionEncoder(Protocol):
-    """A vision tower with its projector, and its classifier if it has one."""
+    """A vision tower with its projector and, if it has one, its classifier."""
 
     def encode(self, picture: Picture) -> EncodedPicture:
-        """Return the projected patch features and the names of a picture."""
+        """Return the projected patch features and the class names of a picture."""

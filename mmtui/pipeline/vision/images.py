@@ -1,4 +1,4 @@
-"""Bytes of an image file -> an upright RGB picture, as a viewer would show it."""
+"""Decoding of image files to upright RGB pictures, as an image viewer shows them."""
 
 import hashlib
 import io
@@ -14,23 +14,24 @@ from PIL.ImageFile import ImageFile
 from mmtui.errors import InputError
 from mmtui.pipeline.vision import incomplete, png
 
-# Memory that decoding a picture may take. A photo of 200 megapixels takes 0.8 GB as PNG, and
+# Memory limit for decoding a picture, in bytes. A photo of 200 megapixels takes 0.8 GB as PNG, and
 # 0.1 GB as JPEG, which is decoded at a smaller scale.
 MAX_BYTES = 1_500_000_000
 MAX_PIXELS = 300_000_000  # the largest photos have 200 million
-# A large picture is scaled down while it is decoded, by a whole number, as long as its shorter
-# side keeps this many pixels. The model sees a few hundred of them, a page of an export 1200.
-DETAIL = 2048
+# A large picture is reduced by an integer factor while it is decoded, so that its shorter side has
+# at least this many pixels. The model gets a few hundred of them, an exported page shows 1200.
+MIN_SIDE = 2048
 # Raster formats that Pillow decodes by itself: no PostScript, no fonts, no video.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "PPM", "ICO", "TGA")
-# Bytes for each pixel while a picture is decoded: of some formats beside their own pixels,
+# Peak memory in bytes per pixel: that of the decoders of some formats, in addition to
 _FORMAT_BYTES = {"WEBP": 12, "AVIF": 8, "HEIF": 8}
-# and of the pixels as Pillow keeps them, with what their conversion takes.
+# that of the pixels in Pillow, by mode, including their conversion.
 _MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 8, "I;16B": 8, "I": 20, "F": 20}
 _STRIP = 256  # rows of a large picture that are converted at a time
-_SCALE_DOWN = "scale it down; the model sees a few hundred pixels anyway"
+_SCALE_DOWN_HINT = "scale it down; the model gets only a few hundred pixels"
 
-_UPRIGHT = {
+# The transpositions for the orientations of Exif; 1 is upright.
+_TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -42,7 +43,7 @@ _UPRIGHT = {
 
 
 class UnsupportedImageError(InputError):
-    """The bytes are in no image format that we know."""
+    """The bytes are not in a supported image format."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +51,11 @@ class Picture:
     """An RGB picture.
 
     Attributes:
-        sha256: That of the file's bytes: the same bytes, the same picture.
-        image: The pixels; fewer than the file has, if it is large.
-        names: What the vision tower takes it for; a prompt has it beside the picture.
-        size: Width and height in the file, upright; (0, 0) where there is no file.
-        notes: What a person should know about the file, such as that it is cut off.
+        sha256: SHA-256 of the file's bytes, which identifies the picture.
+        image: The pixels, at a smaller scale than in the file if it is large.
+        names: The classes that the vision tower recognizes, which follow the picture in a prompt.
+        size: Width and height in the file, upright; (0, 0) if there is no file.
+        notes: Notes for the user, such as that the file is cut off.
     """
 
     sha256: str
@@ -65,7 +66,7 @@ class Picture:
 
 
 def make_placeholder(sha256: str, names: str = "") -> Picture:
-    """A picture whose features are there already: of its pixels nothing is needed."""
+    """Create a picture without pixels, for a prompt whose picture has been encoded before."""
     return Picture(sha256, Image.new("RGB", (1, 1)), names)
 
 
@@ -73,8 +74,8 @@ def decode(data: bytes) -> Picture:
     """Decode the first picture in a file.
 
     Raises:
-        UnsupportedImageError: It is no picture.
-        InputError: It is too damaged, or decoding it takes too much memory.
+        UnsupportedImageError: The data is not a picture.
+        InputError: The picture is too damaged, or decoding it needs too much memory.
     """
     _register_formats()
     profile: bytes | None = None
@@ -87,20 +88,20 @@ def decode(data: bytes) -> Picture:
             notes.append("the picture is damaged: its checksum does not match")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata, and of sizes below our limit
+            warnings.simplefilter("ignore")  # warnings about metadata and large sizes
             image, note = _load(source)
             if note is not None:
                 notes = [note]
-            orientation = _orientation(image)
+            orientation = _get_orientation(image)
             width, height = image.info["full_size"]
             rgb = _to_rgb(image, profile or image.info.get("icc_profile"))
     except Image.DecompressionBombError as error:
         raise InputError(
             f"the picture has more than {MAX_PIXELS // 1_000_000} megapixels, the limit",
-            _SCALE_DOWN,
+            _SCALE_DOWN_HINT,
         ) from error
     except UnidentifiedImageError as error:
-        if _begins_like_a_picture(data):
+        if _has_image_signature(data):
             raise InputError("the picture is cut off or damaged", incomplete.HINT) from error
         raise UnsupportedImageError(
             "this is not a picture that mmtui can read",
@@ -108,31 +109,32 @@ def decode(data: bytes) -> Picture:
         ) from error
     except (InputError, MemoryError):
         raise
-    # Pillow's decoders raise nearly anything on damaged files; each means the same to the user.
+    # Pillow's decoders raise many types of errors for damaged files.
     except Exception as error:
         raise InputError(f"the picture is cut off or damaged: {error}", incomplete.HINT) from error
-    if orientation in _UPRIGHT:
-        rgb = rgb.transpose(_UPRIGHT[orientation])
+    if orientation in _TRANSPOSE:
+        rgb = rgb.transpose(_TRANSPOSE[orientation])
     size = (height, width) if orientation >= 5 else (width, height)
     return Picture(hashlib.sha256(data).hexdigest(), rgb, size=size, notes=tuple(notes))
 
 
 def _register_formats() -> None:
+    """Register all formats with Pillow, and raise its limit of the size."""
     import pi_heif
 
     pi_heif.register_heif_opener()
     Image.init()
-    # Pillow refuses twice as many, at 179 megapixels by default; `_check_memory` is the real limit.
+    # Pillow raises an error at twice this number; the default is 179 megapixels.
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
 
 
-def _begins_like_a_picture(data: bytes) -> bool:
+def _has_image_signature(data: bytes) -> bool:
     checks = (Image.OPEN[name][1] for name in FORMATS if name in Image.OPEN)
     return any(check is not None and check(data[:16]) is True for check in checks)
 
 
 def _load(data: bytes) -> tuple[Image.Image, str | None]:
-    """The decoded file, and what is missing of it."""
+    """Decode a file; return the image, and a note if a part of it is missing."""
     try:
         image = _open(data)
         image.load()
@@ -147,59 +149,61 @@ def _load(data: bytes) -> tuple[Image.Image, str | None]:
 
 def _open(data: bytes) -> ImageFile:
     """Read the header, and choose the scale at which the pixels will be decoded."""
-    known = [name for name in FORMATS if name in Image.OPEN]  # builds differ
-    image = Image.open(io.BytesIO(data), formats=known)
+    formats = [name for name in FORMATS if name in Image.OPEN]  # depends on the build
+    image = Image.open(io.BytesIO(data), formats=formats)
     size = image.size
-    image.draft(None, (DETAIL, DETAIL))  # of a JPEG; others are scaled when they are converted
+    image.draft(None, (MIN_SIDE, MIN_SIDE))  # for JPEG; others are reduced by `_to_rgb`
     image.info["full_size"] = size
     _check_memory(image)
     return image
 
 
 def _check_memory(image: ImageFile) -> None:
+    """Raise InputError if decoding would need too much memory."""
     width, height = image.info["full_size"]
     decoded = image.width * image.height
     needed = decoded * (_MODE_BYTES.get(image.mode, 4) + _FORMAT_BYTES.get(image.format or "", 0))
     if image.info.get("progressive"):  # all coefficients are kept, 2 bytes each
         needed += width * height * 2 * len(image.getbands())
     if needed > MAX_BYTES:
-        takes, limit = math.ceil(needed / 1e8) / 10, MAX_BYTES / 1e9
+        gigabytes, limit = math.ceil(needed / 1e8) / 10, MAX_BYTES / 1e9
         raise InputError(
-            f"decoding a picture of {width} x {height} pixels takes {takes:.1f} GB of memory;"
+            f"decoding a picture of {width} x {height} pixels takes {gigabytes:.1f} GB of memory;"
             f" {limit:.1f} GB is the limit",
-            _SCALE_DOWN,
+            _SCALE_DOWN_HINT,
         )
 
 
-def _orientation(image: Image.Image) -> int:
-    """As Exif counts them; 1 is upright, which is also taken where Exif is garbage."""
+def _get_orientation(image: Image.Image) -> int:
+    """Return the Exif orientation; 1 (upright) if there is none or Exif is damaged."""
     try:
         found = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # the parser raises nearly anything
+    except Exception:  # the parser raises many types of errors
         return 1
-    return found if found in _UPRIGHT else 1
+    return found if found in _TRANSPOSE else 1
 
 
 def _to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Convert to RGB in strips, and reduce a large picture by an integer factor."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        image = _eight_bits(image)
-    factor = max(1, min(image.size) // DETAIL)
+        image = _to_8_bits(image)
+    factor = max(1, min(image.size) // MIN_SIDE)
     if factor == 1:
-        return _flat(image, profile)
+        return _flatten(image, profile)
     rgb = Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))
     step = max(1, _STRIP // factor) * factor
     for top in range(0, image.height, step):
         strip = image.crop((0, top, image.width, min(top + step, image.height)))
-        rgb.paste(_flat(strip, profile).reduce(factor), (0, top // factor))
+        rgb.paste(_flatten(strip, profile).reduce(factor), (0, top // factor))
     return rgb
 
 
-def _flat(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """In sRGB, and on white paper where it is transparent."""
+def _flatten(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Convert to sRGB, with transparent parts on white."""
     if image.has_transparency_data:  # alpha, or a transparent colour
         rgba = image.convert("RGBA")
-        paper = Image.new("RGBA", rgba.size, "white")
-        image = Image.alpha_composite(paper, rgba).convert("RGB")
+        background = Image.new("RGBA", rgba.size, "white")
+        image = Image.alpha_composite(background, rgba).convert("RGB")
     elif image.mode == "LAB":
         image = cast(
             Image.Image,
@@ -215,8 +219,12 @@ def _flat(image: Image.Image, profile: bytes | None) -> Image.Image:
     return _to_srgb(image, profile).convert("RGB")
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Of grey of 16 bits the high byte; 32 bits and floats have no scale: they are stretched."""
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """Convert grey of more than 8 bits to 8 bits.
+
+    Of 16 bits, the high byte is used. Values of 32 bits and floats have no defined range: the
+    smallest becomes 0 and the largest 255.
+    """
     values = np.asarray(image)
     if image.mode.startswith("I;16") or (image.mode == "I" and 255 < values.max() <= 65535):
         grey = Image.fromarray((values >> 8).astype(np.uint8))
@@ -231,6 +239,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Apply an ICC profile; one that does not fit the picture is ignored, as in image viewers."""
     if not profile:
         return image
     try:
@@ -238,5 +247,5 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
             image, io.BytesIO(profile), ImageCms.createProfile("sRGB"), outputMode="RGB"
         )
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return image  # viewers ignore a profile that does not fit the picture
+        return image
     return image if converted is None else converted

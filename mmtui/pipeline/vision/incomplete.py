@@ -1,4 +1,4 @@
-"""Pictures whose files end too early: what is there of them, and how much is missing."""
+"""Decoding of image files that are cut off, and measuring of how much is missing."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -11,48 +11,54 @@ from PIL.ImageFile import ImageFile
 
 from mmtui.errors import InputError
 
-MAX_MISSING = 0.1  # share of a picture; with more of it missing, an answer would mislead
+MAX_MISSING = 0.1  # a picture with a larger share missing is refused: an answer would mislead
 HINT = "copy or download the file again"
-# Bytes that stand in for missing ones: AV1 and VP8 refuse most, but not all, random endings.
-_FILLERS = 48
-_MOST_PIXELS = 10_000  # that a byte can hold: deflate makes 1032 of it, of 8 pixels each
-_STRIP = 256  # rows that are looked at at a time
+# Number of random endings that are tried: decoders of AV1 and VP8 refuse most of them, not all.
+_MAX_FILLERS = 48
+# Most pixels that a byte can encode: deflate expands a byte to 1032, of 8 pixels each.
+_MAX_PIXELS_PER_BYTE = 10_000
+_STRIP = 256  # rows that are compared at a time
 
-Open = Callable[[bytes], ImageFile]
+OpenImage = Callable[[bytes], ImageFile]
+Salvaged = tuple[Image.Image, str | None]  # the image, and a note about what is missing
 
 
-def salvage(data: bytes, open_image: Open) -> tuple[Image.Image, str | None] | None:
-    """Decode what is there of a picture that can't be decoded as a whole.
+def salvage(data: bytes, open_image: OpenImage) -> Salvaged | None:
+    """Decode the existing part of a file that Pillow can't decode.
 
-    Pillow's own switch for this, `ImageFile.LOAD_TRUNCATED_IMAGES`, holds for the whole process
-    and tells nothing about what is missing.
+    Pillow's switch for this, `ImageFile.LOAD_TRUNCATED_IMAGES`, applies to the whole process and
+    does not report how much is missing.
 
     Args:
         data: The file.
         open_image: Opens a file without decoding its pixels.
 
     Returns:
-        The decoded picture, and what is missing of it (None: nothing but an end marker). None if
-        nothing of it can be decoded.
+        The image, and a note about the missing part, which is None if only an end marker is
+        missing. None if nothing can be decoded.
 
     Raises:
         InputError: More than a tenth of the picture is missing.
     """
     if data.startswith(b"\xff\xd8"):
-        return _jpeg(data, open_image)
+        return _salvage_jpeg(data, open_image)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return _filled_up(_webp(data), open_image)
+        return _fill_and_decode(_split_webp(data), open_image)
     if data[4:8] == b"ftyp":
-        return _filled_up(_heif(data), open_image)
+        return _fill_and_decode(_split_heif(data), open_image)
     if data.startswith(b"GIF8"):
-        data = _whole_blocks(data, open_image)
-    if (measured := _measured(data, open_image)) is None and data[:2] in (b"II", b"MM"):
-        return _measured(data + _tiff_end(data), open_image)
-    return measured
+        data = _shorten_last_block(data, open_image)
+    if (salvaged := _decode_and_measure(data, open_image)) is None and data[:2] in (b"II", b"MM"):
+        return _decode_and_measure(data + _make_tiff_end(data), open_image)
+    return salvaged
 
 
-def _missing(share: float) -> str | None:
-    """What to say of a picture without this share of its pixels."""
+def _describe_missing(share: float) -> str | None:
+    """Return a note about the missing share of a picture, None if nothing is missing.
+
+    Raises:
+        InputError: More than MAX_MISSING is missing.
+    """
     if share <= 0:
         return None
     percent = f"{share:.0%}" if share >= 0.01 else "less than 1%"
@@ -62,45 +68,53 @@ def _missing(share: float) -> str | None:
     return text
 
 
-def _decoded(data: bytes, open_image: Open) -> ImageFile | None:
+def _try_decode(data: bytes, open_image: OpenImage) -> ImageFile | None:
+    """Decode a file; return None if that fails."""
     try:
         image = open_image(data)
         image.load()
     except InputError:
         raise
-    except Exception:  # a decoder raises nearly anything on what it can't read
+    except Exception:  # decoders raise many types of errors for damaged files
         return None
     return image
 
 
-def _jpeg(data: bytes, open_image: Open) -> tuple[Image.Image, str | None] | None:
-    """End the file where it breaks off: libjpeg then shows what it has, and grey for the rest."""
+def _salvage_jpeg(data: bytes, open_image: OpenImage) -> Salvaged | None:
+    """Add an end marker to a JPEG, and look for the rows that libjpeg fills with grey.
+
+    The file may be cut off in the header or the tables of a scan. It is then cut before this scan,
+    so that the complete scans before it are decoded.
+    """
     end = b"\xff\xd9"
     for at in (len(data), data.rfind(b"\xff\xc4"), data.rfind(b"\xff\xda")):
-        # The cut may lie in the header of a scan or in its tables, with all scans before it whole.
         rest = data[:at].rstrip(b"\xff")
-        if (image := _decoded(rest + end, open_image)) is None:
+        if (image := _try_decode(rest + end, open_image)) is None:
             continue
-        # Bytes after a whole scan change nothing; after one that is cut they are decoded.
-        other = _decoded(rest + b"\x5a" * 64 + end, open_image)
+        # More bytes change the image only if its last scan is incomplete.
+        other = _try_decode(rest + b"\x5a" * 64 + end, open_image)
         if at == len(data) and other is not None and _are_same(image, other):
             return image, None
-        grey_rows = _grey_rows(image)
+        grey_rows = _count_grey_rows(image)
         if image.info.get("progressive") and not grey_rows:
             return image, "the picture is cut off: its fine detail is missing"
-        return image, _missing(max(grey_rows, 1) / image.height)
+        return image, _describe_missing(max(grey_rows, 1) / image.height)
     return None
 
 
-def _grey_rows(image: Image.Image) -> int:
-    """How many rows at the bottom are what libjpeg puts where it has no data: the middle value."""
+def _count_grey_rows(image: Image.Image) -> int:
+    """Count the rows at the bottom that have the middle value, which stands for missing data."""
     pixels = np.asarray(image)
     is_grey = ((pixels == 128) | (pixels == 127)).reshape(image.height, -1).all(axis=1)
     return int(is_grey[::-1].argmin()) if not is_grey.all() else image.height
 
 
-def _webp(data: bytes) -> Iterator[tuple[bytes, int, float]]:
-    """The first picture in the file, how many bytes it lacks, and which share of it that is."""
+def _split_webp(data: bytes) -> Iterator[tuple[bytes, int, float]]:
+    """Cut a WebP after its first picture.
+
+    Yields:
+        The start of the file, the number of bytes that are missing, and their share of the picture.
+    """
     at = 12
     while at + 8 <= len(data):
         size = int.from_bytes(data[at + 4 : at + 8], "little")
@@ -113,14 +127,17 @@ def _webp(data: bytes) -> Iterator[tuple[bytes, int, float]]:
         at = end + size % 2
 
 
-def _heif(data: bytes) -> Iterator[tuple[bytes, int, float]]:
-    """As `_webp`, for HEIC and AVIF. Their Exif is hidden: garbage in it stops Pillow."""
+def _split_heif(data: bytes) -> Iterator[tuple[bytes, int, float]]:
+    """Find out how many bytes a HEIC or AVIF file lacks; yield the same as `_split_webp`.
+
+    The second candidate has no Exif: damaged Exif makes Pillow fail.
+    """
     at, size = 0, 1
     while at + 16 <= len(data):
         size = int.from_bytes(data[at : at + 4])
         if size == 1:
             size = int.from_bytes(data[at + 8 : at + 16])
-        if size < 8:  # 0: it ends with the file
+        if size < 8:  # a box of size 0 ends with the file
             at = len(data)
             break
         at += size
@@ -129,31 +146,32 @@ def _heif(data: bytes) -> Iterator[tuple[bytes, int, float]]:
     yield data.replace(b"Exif", b"free", 1), count, count / max(1, size)
 
 
-def _filled_up(
-    files: Iterator[tuple[bytes, int, float]], open_image: Open
-) -> tuple[Image.Image, str | None] | None:
-    """Other bytes in the place of the missing ones: decoders want files to be whole.
+def _fill_and_decode(
+    files: Iterator[tuple[bytes, int, float]], open_image: OpenImage
+) -> Salvaged | None:
+    """Decode files of the right length, with random bytes in place of the missing ones.
 
-    What comes out the same with two different fillings is all there; but not of HEIC, whose
-    decoder skips what it can't read.
+    If two different fillers give the same image, nothing is missing. This does not hold for HEIC,
+    whose decoder skips damaged parts.
     """
     for data, count, share in files:
-        if count > len(data):  # more than half; how much may be a lie
-            _missing(share)
+        if count > len(data):  # more than half is missing, or the header is wrong
+            _describe_missing(share)
         decoded: list[ImageFile] = []
-        for filler in _fillers(count, 2 if share > MAX_MISSING else _FILLERS):
-            if (image := _decoded(data + filler, open_image)) is not None:
+        for filler in _make_fillers(count, 2 if share > MAX_MISSING else _MAX_FILLERS):
+            if (image := _try_decode(data + filler, open_image)) is not None:
                 decoded.append(image)
             if len(decoded) == 2:
                 break
-        is_whole = len(decoded) == 2 and decoded[0].format != "HEIF" and _are_same(*decoded)
-        missing = None if is_whole else _missing(share)
+        is_complete = len(decoded) == 2 and decoded[0].format != "HEIF" and _are_same(*decoded)
+        missing = None if is_complete else _describe_missing(share)
         if decoded:
             return decoded[0], missing
     return None
 
 
-def _fillers(count: int, tries: int) -> Iterator[bytes]:
+def _make_fillers(count: int, tries: int) -> Iterator[bytes]:
+    """Yield zeros, then random bytes, each `count` bytes long."""
     yield bytes(count)
     for seed in range(1, tries if count else 1):
         yield random.Random(seed).randbytes(count)
@@ -163,9 +181,9 @@ def _are_same(image: Image.Image, other: Image.Image) -> bool:
     return np.array_equal(np.asarray(image), np.asarray(other))
 
 
-def _whole_blocks(data: bytes, open_image: Open) -> bytes:
-    """A GIF whose last block is as long as it says, so that its decoder takes what is there."""
-    with suppress(Exception):  # what can't be opened is left as it is
+def _shorten_last_block(data: bytes, open_image: OpenImage) -> bytes:
+    """Correct the length of a GIF's last block, so that its decoder uses the bytes it has."""
+    with suppress(Exception):  # a file that can't be opened stays unchanged
         at = open_image(data).tile[0].offset
         while at < len(data) and data[at]:
             if at + data[at] >= len(data):
@@ -174,52 +192,58 @@ def _whole_blocks(data: bytes, open_image: Open) -> bytes:
     return data
 
 
-def _tiff_end(data: bytes) -> bytes:
-    """More of a TIFF that ends in its directory: 8, over and over, in the file's byte order.
+def _make_tiff_end(data: bytes) -> bytes:
+    """Make the end of a TIFF that is cut off in its directory: the value 8, repeated.
 
-    The last value there is often that of the bits per sample.
+    The last value of the directory is often the number of bits per sample.
     """
     eights = b"\x08\0" if data.startswith(b"II") else b"\0\x08"
     return (eights * 512)[len(data) % 2 :]
 
 
-def _measured(data: bytes, open_image: Open) -> tuple[Image.Image, str | None] | None:
-    """Decode twice into memory that holds another grey each time: where it stays is missing."""
+def _decode_and_measure(data: bytes, open_image: OpenImage) -> Salvaged | None:
+    """Decode twice, onto different greys; pixels that stay grey both times are missing."""
     try:
         header = open_image(data)
-        # A tiny file must not get a gigabyte painted because its header says so.
-        _missing(1 - len(data) * _MOST_PIXELS / (header.width * header.height))
-        _, untouched = _painted(data, open_image, 127)
-        image, still = _painted(data, open_image, 128)
+        # Do not allocate a gigabyte for a tiny file with a wrong header.
+        _describe_missing(1 - len(data) * _MAX_PIXELS_PER_BYTE / (header.width * header.height))
+        _, grey = _decode_onto_grey(data, open_image, 127)
+        image, grey_again = _decode_onto_grey(data, open_image, 128)
     except InputError:
         raise
-    except Exception:  # not even a header
+    except Exception:  # the header is incomplete
         return None
-    count = int(np.bitwise_count(untouched & still).sum())
-    return image, _missing(count / (image.width * image.height))
+    count = int(np.bitwise_count(grey & grey_again).sum())
+    return image, _describe_missing(count / (image.width * image.height))
 
 
-def _painted(data: bytes, open_image: Open, grey: int) -> tuple[ImageFile, NDArray[np.uint8]]:
-    """The picture with a grey where nothing was decoded, and where it has this grey, as bits."""
+def _decode_onto_grey(
+    data: bytes, open_image: OpenImage, grey: int
+) -> tuple[ImageFile, NDArray[np.uint8]]:
+    """Decode a file into memory that is filled with grey.
+
+    Returns:
+        The image, and a bit for each pixel that has the grey value.
+    """
     image = open_image(data)
-    prepare, is_painted = image.load_prepare, False
+    prepare, is_filled = image.load_prepare, False
 
     def load_prepare() -> None:
-        nonlocal is_painted
+        nonlocal is_filled
         prepare()
-        _paint(image, grey)
-        is_painted = True
+        _fill(image, grey)
+        is_filled = True
 
     image.load_prepare = load_prepare  # type: ignore[method-assign]
     try:
         image.load()
-    except Exception:  # it ends too early, or is damaged
-        if not is_painted:
+    except Exception:  # the file is cut off or damaged
+        if not is_filled:
             raise
-        image.tile = []  # what was decoded is all that there is
+        image.tile = []  # decode nothing more
         image.load()
     sample = Image.new(image.mode, (1, 1))
-    _paint(sample, grey)
+    _fill(sample, grey)
     value = np.asarray(sample).reshape(-1)
     bits = []
     for top in range(0, image.height, _STRIP):
@@ -229,8 +253,8 @@ def _painted(data: bytes, open_image: Open, grey: int) -> tuple[ImageFile, NDArr
     return image, np.concatenate(bits)
 
 
-def _paint(image: Image.Image, grey: int) -> None:
-    """Fill the image; in black and white, even greys are black."""
+def _fill(image: Image.Image, grey: int) -> None:
+    """Fill an image with a grey; in black-and-white images, even values are black."""
     ink = 255 * (grey % 2) if image.mode == "1" else grey
     bands = len(image.getbands())
     image.im.paste(ink if bands == 1 else (ink,) * bands, (0, 0, *image.im.size))

@@ -1,4 +1,4 @@
-"""Loading what encodes pictures: on ONNX Runtime on a CPU, on torch on a GPU."""
+"""Loading of the vision encoder: ONNX Runtime on the CPU, torch on a GPU."""
 
 import logging
 from pathlib import Path
@@ -17,14 +17,16 @@ def load_encoder(
     device: str = "cpu",
     report: Report = ignore_progress,
 ) -> VisionEncoder:
-    """Fetch and load what encodes pictures.
+    """Fetch and load the encoder of pictures.
+
+    A tower that can't be exported to ONNX runs on torch, also on the CPU.
 
     Args:
         spec: The vision tower.
         projector: The trained weights of the projector.
         hidden_size: Embedding size of the language model, which the projector must produce.
-        device: Where to compute, "cpu" or "cuda".
-        report: Called as weights are fetched.
+        device: The device to compute on, "cpu" or "cuda".
+        report: Receives the progress of fetching and exporting weights.
 
     Raises:
         MissingError: The weights can't be fetched.
@@ -39,7 +41,9 @@ def load_encoder(
             folder = onnx_export.export(spec, weights, projector, hidden_size, report)
             return OnnxEncoder(spec, folder)
         except onnx_export.ExportError:
-            logging.getLogger(__name__).warning("the vision tower can't be exported; torch runs it")
+            logging.getLogger(__name__).warning(
+                "the vision tower can't be exported to ONNX; it runs on torch"
+            )
     from mmtui.pipeline.vision.torch_encoder import TorchEncoder
 
     return TorchEncoder(spec, weights, projector, hidden_size, device=device)

@@ -1,4 +1,4 @@
-"""A vision tower with its projector, written once as an ONNX file, which runs without torch."""
+"""Export of a vision tower and its projector to ONNX, so that they run without torch."""
 
 import json
 import logging
@@ -11,13 +11,15 @@ from mmtui.pipeline.assets.derived import ensure_folder, hash_files
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import VisionSpec
 
-MODEL, CLASSIFIER, CLASSES = "vision.onnx", "classifier.safetensors", "classes.json"
-_REVISION = 1  # of what is written here; a change has everything exported anew
+MODEL_FILE = "vision.onnx"
+CLASSIFIER_FILE = "classifier.safetensors"
+CLASSES_FILE = "classes.json"
+_REVISION = 1  # of the export; increase it to export all cached towers again
 _OPSET = 17
 
 
 class ExportError(MmtuiError):
-    """The tower has operations that ONNX can't express."""
+    """The tower has operations that can't be exported to ONNX."""
 
 
 def export(
@@ -27,20 +29,23 @@ def export(
     hidden_size: int,
     report: Report = ignore_progress,
 ) -> Path:
-    """Return a cached folder with the tower, the projector and the classifier.
+    """Export the tower, the projector and the classifier to the cache, unless this was done before.
 
-    torch is imported only to write it. The network maps `pixels` (1, 3, side, side) to `patches`
-    (patches, width) and `features` (patches, hidden size).
+    torch is imported only for an export. The network maps `pixels` (1, 3, image_size, image_size)
+    to `patches` (patches, width) and `features` (patches, hidden_size), all in fp32.
 
     Args:
         spec: The vision tower.
-        weights: Its file or folder.
-        projector_weights: A safetensors file.
+        weights: The weights of the vision tower, a file or a folder.
+        projector_weights: The weights of the projector, a safetensors file.
         hidden_size: Embedding size of the language model.
-        report: Called before and after it is written.
+        report: Receives the progress of an export.
+
+    Returns:
+        The folder with the exported files.
 
     Raises:
-        InputError: Weights are damaged or don't fit.
+        InputError: The weights are damaged, or do not fit the spec or the language model.
         ExportError: The tower can't be exported.
     """
     files = [*_list_files(weights), projector_weights]
@@ -50,7 +55,7 @@ def export(
 
     def write(folder: Path) -> None:
         report("preparing the vision tower", 0, 1)
-        _write_network(spec, weights, projector_weights, hidden_size, folder / MODEL)
+        _write_network(spec, weights, projector_weights, hidden_size, folder / MODEL_FILE)
         if spec.names:
             _write_classifier(weights, spec.names, folder)
         report("preparing the vision tower", 1, 1)
@@ -74,7 +79,10 @@ def _write_network(
     from mmtui.pipeline.vision.tower import VisionTower, average_patches
 
     class Network(nn.Module):
-        """Tower, averaging and projector. The averages are a product: ONNX has no other form."""
+        """The tower, the averaging and the projector.
+
+        ONNX has no adaptive average pooling: it is a product with a matrix of the averages.
+        """
 
         def __init__(self) -> None:
             super().__init__()
@@ -82,7 +90,7 @@ def _write_network(
             self.projector = projector.load(projector_weights, spec.width, hidden_size)
             with torch.no_grad():
                 features = self.tower(pixels)
-            self.tower.average(features)  # refuses what the spec does not say
+            self.tower.average(features)  # raises if the features do not fit the spec
             identity = torch.eye(features.shape[1])[None]
             self.averages = nn.Buffer(average_patches(identity, spec.patches)[0])
 
@@ -95,10 +103,10 @@ def _write_network(
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
-    torch.backends.mha.set_fastpath_enabled(False)  # one operator, which ONNX does not have
+    torch.backends.mha.set_fastpath_enabled(False)  # its operator has no ONNX form
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # shapes that are traced as constants are constant
+            warnings.simplefilter("ignore")  # shapes become constants, as intended
             torch.onnx.export(
                 network,
                 (pixels,),
@@ -106,7 +114,7 @@ def _write_network(
                 opset_version=_OPSET,
                 input_names=["pixels"],
                 output_names=["patches", "features"],
-                dynamo=False,  # the other exporter takes a package more, and ten times as long
+                dynamo=False,  # the newer exporter is ten times slower and needs another package
             )
     except (torch.onnx.OnnxExporterError, RuntimeError) as error:
         raise ExportError(f"the vision tower can't be exported to ONNX: {error}") from error
@@ -115,13 +123,13 @@ def _write_network(
         logger.setLevel(level)
 
 
-def _write_classifier(weights: Path, most: int, folder: Path) -> None:
+def _write_classifier(weights: Path, max_names: int, folder: Path) -> None:
     import numpy as np
     from safetensors.numpy import save_file
 
     from mmtui.pipeline.vision.classifier import load_classifier
 
-    classifier = load_classifier(weights, most)
-    weight = np.ascontiguousarray(classifier.weight)  # safetensors would write it transposed
-    save_file({"weight": weight, "bias": classifier.bias}, folder / CLASSIFIER)
-    (folder / CLASSES).write_text(json.dumps(classifier.classes), encoding="utf-8")
+    classifier = load_classifier(weights, max_names)
+    weight = np.ascontiguousarray(classifier.weight)  # safetensors ignores strides
+    save_file({"weight": weight, "bias": classifier.bias}, folder / CLASSIFIER_FILE)
+    (folder / CLASSES_FILE).write_text(json.dumps(classifier.classes), encoding="utf-8")

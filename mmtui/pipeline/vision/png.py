@@ -1,11 +1,11 @@
-"""PNG files as browsers read them: the chunks that make the picture, whatever the others hold."""
+"""Repair of PNG files before they are decoded: only the chunks of the picture are kept."""
 
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_MAX_PROFILE_BYTES = 4_000_000  # the largest profiles of printers have 3 MB
+_MAX_PROFILE_BYTES = 4_000_000  # the largest profiles, of printers, have 3 MB
 _GREY, _RGB, _PALETTE = 0, 2, 3  # colour types
 
 
@@ -14,9 +14,9 @@ class Png:
     """The chunks of a PNG file that Pillow needs.
 
     Attributes:
-        data: A PNG file of IHDR, PLTE, tRNS, eXIf and one IDAT, with the right checksums.
+        data: A PNG file of IHDR, PLTE, tRNS, eXIf and one IDAT, with correct checksums.
         profile: The ICC profile.
-        is_damaged: The pixels don't match their checksum.
+        is_damaged: Whether the pixels do not match their checksum.
     """
 
     data: bytes
@@ -25,20 +25,20 @@ class Png:
 
 
 def read(data: bytes) -> Png:
-    """Pick the chunks that make the picture.
+    """Read the chunks of the picture.
 
-    Pillow gives up on a text of more than 1 MB and on any ancillary chunk that is too short or
-    fails its checksum; libpng, and so every browser, skips these. They are left out, as are the
-    later frames of an animation. The pixels are used even if their checksum is wrong: most of
-    them are right, as in a damaged JPEG, which has no checksum at all.
+    Pillow refuses text of more than 1 MB and ancillary chunks that are too short or do not match
+    their checksum. libpng, and thus every browser, skips these, and so does this function. The
+    later frames of an animation are skipped, too. Pixels with a wrong checksum are used: most of
+    them are right, as in a damaged JPEG, which has no checksums.
 
     Args:
-        data: A file that begins with `SIGNATURE`; its end may be missing.
+        data: A file that starts with `SIGNATURE`; its end may be missing.
     """
     first: dict[bytes, bytes] = {}
     pixels: list[memoryview] = []
     is_damaged = False
-    for kind, body, matches in _chunks(data):
+    for kind, body, matches in _iterate_chunks(data):
         if kind == b"IDAT":
             pixels.append(body)
             is_damaged |= not matches
@@ -46,21 +46,25 @@ def read(data: bytes) -> Png:
             first.setdefault(kind, bytes(body))
     header = first.get(b"IHDR", b"")
     palette = first.get(b"PLTE", b"")
-    key = _transparency(header, palette, first.get(b"tRNS", b""))
-    parts: list[bytes | memoryview] = [SIGNATURE, *_chunk(b"IHDR", header)]
+    key = _convert_transparency(header, palette, first.get(b"tRNS", b""))
+    parts: list[bytes | memoryview] = [SIGNATURE, *_make_chunk(b"IHDR", header)]
     for kind, content in (
         (b"PLTE", palette[: len(palette) // 3 * 3]),
         (b"tRNS", key),
         (b"eXIf", first.get(b"eXIf", b"")),
     ):
         if content:
-            parts += _chunk(kind, content)
-    parts += [*_chunk(b"IDAT", *pixels), *_chunk(b"IEND")]
-    return Png(b"".join(parts), _profile(first.get(b"iCCP", b"")), is_damaged)
+            parts += _make_chunk(kind, content)
+    parts += [*_make_chunk(b"IDAT", *pixels), *_make_chunk(b"IEND")]
+    return Png(b"".join(parts), _decompress_profile(first.get(b"iCCP", b"")), is_damaged)
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, bool]]:
-    """Kind, body and whether the checksum matches (or is missing); the last may be cut off."""
+def _iterate_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, bool]]:
+    """Iterate over the chunks of a file; the last one may be cut off.
+
+    Yields:
+        The kind of the chunk, its body, and whether its checksum matches or is missing.
+    """
     view = memoryview(data)
     at = len(SIGNATURE)
     while at + 8 <= len(data) and (kind := data[at + 4 : at + 8]).isalpha():
@@ -73,7 +77,8 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, bool]]:
         at = end + 4
 
 
-def _chunk(kind: bytes, *bodies: bytes | memoryview) -> list[bytes | memoryview]:
+def _make_chunk(kind: bytes, *bodies: bytes | memoryview) -> list[bytes | memoryview]:
+    """Return the parts of a chunk: its length, its kind, its body and its checksum."""
     checksum = zlib.crc32(kind)
     for body in bodies:
         checksum = zlib.crc32(body, checksum)
@@ -81,11 +86,18 @@ def _chunk(kind: bytes, *bodies: bytes | memoryview) -> list[bytes | memoryview]
     return [length.to_bytes(4), kind, *bodies, checksum.to_bytes(4)]
 
 
-def _transparency(header: bytes, palette: bytes, content: bytes) -> bytes:
-    """The tRNS chunk in the units that Pillow compares; empty where it does not fit the picture.
+def _convert_transparency(header: bytes, palette: bytes, content: bytes) -> bytes:
+    """Scale the transparent colour as Pillow scales the samples of the picture: to 8 bits.
 
-    Pillow scales the samples of a picture to 8 bits, but not its transparent colour; only grey
-    of 1 bit and of 16 bits keeps its scale.
+    Pillow does not scale this colour itself. It keeps the scale of grey of 1 bit and of 16 bits.
+
+    Args:
+        header: The content of the IHDR chunk.
+        palette: The content of the PLTE chunk.
+        content: The content of the tRNS chunk.
+
+    Returns:
+        The content of the new tRNS chunk; empty if the old one does not fit the picture.
     """
     if len(header) < 13:
         return b""
@@ -103,8 +115,11 @@ def _transparency(header: bytes, palette: bytes, content: bytes) -> bytes:
     return b"".join(sample.to_bytes(2) for sample in key)
 
 
-def _profile(content: bytes) -> bytes | None:
-    """What an iCCP chunk holds: a name, NUL, the method 0, and the compressed profile."""
+def _decompress_profile(content: bytes) -> bytes | None:
+    """Return the ICC profile of an iCCP chunk: a name, NUL, the method 0, the compressed profile.
+
+    None if it is damaged or too large.
+    """
     _, _, compressed = content.partition(b"\0")
     unpacker = zlib.decompressobj()
     try:

@@ -1,4 +1,4 @@
-"""What is done to a picture before a vision tower sees it."""
+"""Preprocessing of pictures for a vision tower."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,17 +8,19 @@ from mmtui.pipeline.assets.spec import VisionSpec
 
 
 def preprocess(image: Image.Image, spec: VisionSpec) -> NDArray[np.float32]:
-    """Resize the shorter side (bicubic), crop the centre and normalize.
+    """Resize the shorter side of a picture (bicubic), crop the centre and normalize.
 
-    The result equals, to the last bit, that of torchvision's Resize, CenterCrop, ToTensor and
-    Normalize, which open_clip and timm use. Importing torchvision takes seconds.
+    The result is bit-identical to that of torchvision's Resize, CenterCrop, ToTensor and
+    Normalize, which open_clip and timm use. torchvision is not used because importing it takes
+    seconds.
 
     Args:
         image: An RGB picture.
-        spec: Names the side of the square, and the mean and standard deviation of each channel.
+        spec: The vision tower, with the size of the square and the mean and standard deviation of
+            each channel.
 
     Returns:
-        Pixels (3, image_size, image_size).
+        Pixels in fp32 (3, image_size, image_size).
     """
     size = spec.image_size
     image = _crop_extremes(image)
@@ -34,9 +36,9 @@ def preprocess(image: Image.Image, spec: VisionSpec) -> NDArray[np.float32]:
 
 
 def _crop_extremes(image: Image.Image) -> Image.Image:
-    """Return the part of a very long picture from which the centre is cropped.
+    """Crop a picture to a ratio of at most 2 to 1, around its centre.
 
-    Resizing all of a strip that is one pixel wide would take all memory.
+    Resizing a strip that is one pixel wide would exhaust the memory.
     """
     short = min(image.size)
     width, height = (min(side, 2 * short) for side in image.size)

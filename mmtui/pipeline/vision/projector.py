@@ -1,4 +1,4 @@
-"""The trained map from patch features (batch, patches, width) to (batch, patches, hidden)."""
+"""The projector, a trained map from patch features to embeddings of the language model."""
 
 from pathlib import Path
 from typing import Literal
@@ -15,10 +15,15 @@ Projector = nn.Linear | nn.Sequential
 
 
 def build(kind: Kind, width: int, hidden: int) -> Projector:
-    """Build a linear projector, as in LLaVA (arXiv:2304.08485), or an MLP of two layers with GELU.
+    """Build a projector: a linear layer, as in LLaVA (arXiv:2304.08485), or two layers with GELU.
 
-    The inner layer of the MLP is twice as wide as the language model, so that it can be initialized
-    as any linear map: GELU(x) - GELU(-x) = x.
+    The inner layer of the MLP has twice the size of an embedding, so that the MLP can be
+    initialized to equal any linear layer: GELU(x) - GELU(-x) = x.
+
+    Args:
+        kind: The architecture.
+        width: Size of the patch features (batch, patches, width).
+        hidden: Size of the embeddings (batch, patches, hidden).
     """
     if kind == "linear":
         return nn.Linear(width, hidden)
@@ -29,7 +34,7 @@ def load(path: Path, width: int, hidden: int) -> Projector:
     """Load a projector in fp32 and eval mode; its kind is detected from the tensors.
 
     Raises:
-        InputError: The file is damaged, or its shapes don't match `width` and `hidden`.
+        InputError: The file is damaged, or its shapes do not match `width` and `hidden`.
     """
     try:
         state = load_file(path)
@@ -41,7 +46,7 @@ def load(path: Path, width: int, hidden: int) -> Projector:
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if found != expected:
         raise InputError(
-            f"{path} holds {found}; between this tower and this language model it takes {expected}",
+            f"{path} holds {found}; this vision tower and this language model need {expected}",
             "the checkpoint belongs to another model",
         )
     projector.load_state_dict({name: state[name].float() for name in expected}, assign=True)

@@ -25,17 +25,17 @@ class TorchEncoder:
         *,
         device: str,
     ) -> None:
-        """Load all parts.
+        """Load the vision tower, the projector and the classifier.
 
         Args:
             spec: The vision tower.
-            weights: Its file or folder.
-            projector_weights: A safetensors file.
+            weights: The weights of the vision tower, a file or a folder.
+            projector_weights: The weights of the projector, a safetensors file.
             hidden_size: Embedding size of the language model.
-            device: Where to compute, "cpu" or "cuda".
+            device: The device to compute on, "cpu" or "cuda".
 
         Raises:
-            InputError: Weights are damaged or don't fit.
+            InputError: The weights are damaged, or do not fit the spec or the language model.
         """
         self._tower = VisionTower(spec, weights).to(device)
         self._classifier = load_classifier(weights, spec.names) if spec.names else None
@@ -43,7 +43,7 @@ class TorchEncoder:
 
     @torch.inference_mode()
     def encode(self, picture: Picture) -> EncodedPicture:
-        """Return the projected patch features and the names of a picture."""
+        """Return the projected patch features and the class names of a picture."""
         patches = self._tower.encode([picture.image])
         features: np.ndarray = self._projector(patches)[0].float().cpu().numpy()
         names = self._classifier.classify(patches[0].cpu().numpy()) if self._classifier else ""

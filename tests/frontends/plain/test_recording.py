@@ -59,9 +59,9 @@ def test_ctrl_c_discards_a_recording(chat):
 def test_silence_is_reported_and_not_attached(chat):
     run = chat("/record\n\n", transcript="")
     assert "error: no speech found" in run.err and "attached" not in run.err
-    muted = FakeRecording(0.0, MissingError("the microphone gives nothing but silence", "muted?"))
+    muted = FakeRecording(0.0, MissingError("the microphone records nothing but silence", "muted?"))
     run = chat("/record\n\n", recording=muted, transcript="unheard")
-    assert "error: the microphone gives nothing but silence\nhint: muted?" in run.err
+    assert "error: the microphone records nothing but silence\nhint: muted?" in run.err
     assert "no speech" not in run.err and "attached" not in run.err
 
 

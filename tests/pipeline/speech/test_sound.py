@@ -181,7 +181,7 @@ def test_of_several_tracks_the_default_one_is_heard():
     data = tracks(tone(1, RATE, 1, 440), tone(1, RATE, 1, 1000), default=1, language="eng")
     sound = decode_sound(io.BytesIO(data))
     assert hertz(sound.clip) == 1000
-    assert sound.notes == ("track 2 of 2 (eng) is heard",)
+    assert sound.notes == ("track 2 of 2 (eng) is used",)
 
 
 def test_of_several_tracks_one_with_sound_is_heard():
@@ -190,7 +190,7 @@ def test_of_several_tracks_one_with_sound_is_heard():
         data = tracks(silence, silence, tone(1, RATE, 1, 1000), default=default)
         sound = decode_sound(io.BytesIO(data))
         assert hertz(sound.clip) == 1000
-        assert sound.notes == ("track 3 of 3 is heard",)
+        assert sound.notes == ("track 3 of 3 is used",)
     assert is_silent(decode(io.BytesIO(tracks(silence, silence))))
 
 
@@ -200,9 +200,9 @@ def test_what_is_not_heard_of_a_long_file_is_told():
         return decode_sound(io.BytesIO(data)).notes
 
     assert notes(14.9) == notes(15) == notes(15.1) == ()
-    assert notes(40) == ("only the first 15 s are heard of 40 s",)
-    assert notes(15.5) == ("only the first 15 s are heard of 15.5 s",)
-    assert notes(125) == ("only the first 15 s are heard of 2 min 05 s",)
+    assert notes(40) == ("only the first 15 s of 40 s are transcribed",)
+    assert notes(15.5) == ("only the first 15 s of 15.5 s are transcribed",)
+    assert notes(125) == ("only the first 15 s of 2 min 05 s are transcribed",)
 
 
 def test_a_header_that_lies_about_the_length():
@@ -212,8 +212,8 @@ def test_a_header_that_lies_about_the_length():
         sound = decode_sound(io.BytesIO(wav_header(size, RATE) + samples))
         assert len(sound.clip) == 15 * RATE
         assert sound.notes in (
-            ("only the first 15 s are heard of 20 s",),
-            ("only the first 15 s are heard",),
+            ("only the first 15 s of 20 s are transcribed",),
+            ("only the first 15 s are transcribed",),
         )
 
 

@@ -71,7 +71,7 @@ def test_a_projector_that_does_not_fit_leaves_nothing_behind(tiny_clip, tmp_path
     half = (0.5, 0.5, 0.5)
     spec = VisionSpec(Asset(str(tiny_clip)), "open_clip", 64, half, half, 16, 128)
     projector = save_projector(tmp_path / "projector.safetensors", "linear", 128, 47)
-    with pytest.raises(InputError, match="this language model it takes"):
+    with pytest.raises(InputError, match="this language model need"):
         load_encoder(spec, projector, 48)
     assert not list(fetch.get_cache_folder().glob("converted/*"))
 
@@ -82,9 +82,9 @@ def test_another_projector_is_exported_anew_and_the_same_one_is_not(tiny_clip, t
     first = save_projector(tmp_path / "first.safetensors", "linear", 128, 48)
     second = save_projector(tmp_path / "second.safetensors", "mlp", 128, 48)
     folder = onnx_export.export(spec, tiny_clip, first, 48)
-    written = (folder / onnx_export.MODEL).stat().st_mtime_ns
+    written = (folder / onnx_export.MODEL_FILE).stat().st_mtime_ns
     assert onnx_export.export(spec, tiny_clip, first, 48) == folder
-    assert (folder / onnx_export.MODEL).stat().st_mtime_ns == written
+    assert (folder / onnx_export.MODEL_FILE).stat().st_mtime_ns == written
     assert onnx_export.export(spec, tiny_clip, second, 48) != folder
     fewer = dataclasses.replace(spec, patches=4)
     assert onnx_export.export(fewer, tiny_clip, first, 48) != folder
