@@ -3,6 +3,8 @@
 import threading
 from typing import Any
 
+from mmtui.chat.model_process import ModelProcess
+
 
 def ignore_requests(connection: Any, model: str, engine: str, dump: Any) -> None:
     """Run as the model process, but never read a request."""
@@ -34,6 +36,12 @@ class FakeModel:
 
     def switch_model(self, name: str) -> None:
         self.name = name
+
+    def list_models(self) -> list[tuple[str, str]]:
+        return ModelProcess("auto", lambda _: None).list_models()
+
+    def find_model(self, name: str) -> None:
+        ModelProcess("auto", lambda _: None).find_model(name)
 
     def close(self) -> None:
         self.closed = True

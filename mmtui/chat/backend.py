@@ -1,10 +1,13 @@
 """Which backend runs the model of a chat: a process on this machine, or a server."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mmtui.chat.config import Config
 
 if TYPE_CHECKING:
+    from mmtui.chat.model_process import ModelPort
+    from mmtui.chat.protocol import Event
     from mmtui.endpoint.address import Endpoint
 
 
@@ -19,3 +22,22 @@ def find_endpoint(config: Config) -> "Endpoint | None":
     from mmtui.endpoint.address import parse_endpoint
 
     return parse_endpoint(config.endpoint, config.api_key_env, config.endpoint_timeout)
+
+
+def open_model(config: Config, on_event: "Callable[[Event], None]") -> "ModelPort":
+    """Return the model of a chat, which starts or connects with its first request.
+
+    Args:
+        config: The settings.
+        on_event: Called with each event, in a background thread.
+
+    Raises:
+        UsageError: The endpoint in the settings is not the address of a server.
+    """
+    if (endpoint := find_endpoint(config)) is None:
+        from mmtui.chat.model_process import ModelProcess
+
+        return ModelProcess(config.model, on_event, config.engine)
+    from mmtui.chat.endpoint_model import EndpointModel
+
+    return EndpointModel(endpoint, config.model, on_event)

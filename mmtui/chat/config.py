@@ -133,6 +133,17 @@ class Config:
             problems = "; ".join(problem for _, problem in invalid.problems)
             raise UsageError(problems, _EDIT_HINT) from None
 
+    def with_endpoint(self, endpoint: str | None) -> Self:
+        """Replace the endpoint, and the model in the settings, which may be one of another place.
+
+        Args:
+            endpoint: The address of a server, "" for this machine, or None to change nothing.
+        """
+        if endpoint is None or endpoint == self.endpoint:
+            return self
+        model = os.environ.get("MMTUI_MODEL") or ("auto" if endpoint else LOCAL_MODEL)
+        return self.replace(endpoint=endpoint, model=model)
+
     @property
     def sampling(self) -> str:
         """The sampling settings, in the format of `with_sampling`."""

@@ -28,7 +28,7 @@ TERMINATE_TIMEOUT_S = 1.0  # after which the process is killed
 
 
 class ModelPort(Protocol):
-    """The interface of a model process. Requests return their number."""
+    """The model of a chat. Requests return their number, which their events carry."""
 
     def load(self) -> int: ...
 
@@ -46,6 +46,10 @@ class ModelPort(Protocol):
     def cancel(self, number: int) -> None: ...
 
     def switch_model(self, name: str) -> None: ...
+
+    def list_models(self) -> list[tuple[str, str]]: ...
+
+    def find_model(self, name: str) -> None: ...
 
     def close(self) -> None: ...
 
@@ -100,6 +104,18 @@ class ModelProcess:
         """End the process; the next request starts one with the model `name`."""
         self.close()
         self.name = name
+
+    def list_models(self) -> list[tuple[str, str]]:
+        """Return the name and a summary of each model on this machine. Blocks on the disk."""
+        from mmtui.pipeline.assets.inventory import list_models, summarize_model
+
+        return [(str(entry["name"]), summarize_model(entry)) for entry in list_models()]
+
+    def find_model(self, name: str) -> None:
+        """Check that there is a model, without loading it; raise MmtuiError if there is none."""
+        from mmtui.pipeline.assets import checkpoint
+
+        checkpoint.find(name)
 
     def close(self) -> None:
         """End the process at once. `on_event` is not called any more."""

@@ -36,6 +36,7 @@ class Session:
         store: Where conversations are stored.
         status: What the model is doing.
         conversation: The open conversation.
+        list_models, find_model: Those of the model's `ModelPort`; they block.
     """
 
     def __init__(
@@ -49,13 +50,14 @@ class Session:
         """Start with a new conversation.
 
         Args:
-            model: The process with the model.
+            model: The process with the model, or the server that runs it.
             history: Where conversations are stored; None stores them in a temporary folder.
             config: The settings of the chat.
             notify: Called with what the user should know, from any thread.
             reopen: Opens the history, if it could not be opened before.
         """
         self._model, self._config, self._notify = model, config, notify
+        self.list_models, self.find_model = model.list_models, model.find_model
         self.store = Store(history, notify, reopen)
         self.status = ModelStatus(model=config.model)
         self.conversation = Conversation(system=config.system)

@@ -67,6 +67,12 @@ def _root(
         str | None,
         typer.Option("--model", metavar="M", help="Model of the chat; see `mmtui ask --help`."),
     ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--endpoint", metavar="URL", help="Server of the chat; see `mmtui ask --help`."
+        ),
+    ] = None,
     engine: Annotated[
         EngineChoice | None,
         typer.Option("--engine", help="Engine of the chat; see `mmtui ask --help`."),
@@ -97,6 +103,7 @@ def _root(
         chat_options = {
             "--plain": plain,
             "--model": model,
+            "--endpoint": endpoint,
             "--engine": engine,
             "--resume": resume,
             "--image": image,
@@ -109,7 +116,7 @@ def _root(
         return
     from mmtui.cli.chat import chat
 
-    chat(model, engine, resume, tuple(image or []), plain=plain)
+    chat(model, endpoint, engine, resume, tuple(image or []), plain=plain)
 
 
 @app.command("serve")
@@ -150,6 +157,12 @@ def serve_(
         str | None,
         typer.Option("--model", metavar="M", help="Model of the chats; see `mmtui ask --help`."),
     ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--endpoint", metavar="URL", help="Server of the chats; see `mmtui ask --help`."
+        ),
+    ] = None,
     engine: Annotated[
         EngineChoice | None,
         typer.Option("--engine", help="Engine of the chats; see `mmtui ask --help`."),
@@ -160,13 +173,14 @@ def serve_(
     Prints the address to open, which contains a token. Whoever has it can use the chat as you can:
     it reads and writes files, records sound and pastes pictures on the machine that serves it.
     """
+    from mmtui.chat.backend import find_endpoint
     from mmtui.chat.config import Config
     from mmtui.frontends.serve import serve
 
-    Config.load()  # an error in the settings belongs here, not in the browser
-    options = [
-        f"{name}={value}" for name, value in {"--model": model, "--engine": engine}.items() if value
-    ]
+    # An error in the settings belongs here, not in the browser.
+    find_endpoint(Config.load().with_endpoint(endpoint))
+    chosen = {"--model": model, "--endpoint": endpoint, "--engine": engine}
+    options = [f"{name}={value}" for name, value in chosen.items() if value is not None]
     serve(host, port, token, max_chats, options)
 
 

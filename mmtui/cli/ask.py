@@ -7,13 +7,13 @@ import typer
 
 import mmtui
 from mmtui.chat.backend import find_endpoint
+from mmtui.chat.config import Config
 from mmtui.cli.answers import print_answer, print_notes
 from mmtui.cli.options import (
     EndpointOption,
     EngineOption,
     JsonOption,
     ModelOption,
-    load_config,
     load_model,
     print_note,
 )
@@ -106,7 +106,7 @@ def ask(
     files: list[Image | Sound] = [*pictures, *recordings]
     for attached in files:
         print_notes(attached.notes)
-    config = load_config(endpoint)
+    config = Config.load().with_endpoint(endpoint)
     if (server := find_endpoint(config)) is not None:
         from mmtui.cli.ask_server import ServerQuestion, ask_server
 

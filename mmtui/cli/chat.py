@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 def chat(
     model: str | None = None,
+    endpoint: str | None = None,
     engine: "EngineChoice | None" = None,
     resume: str | None = None,
     images: tuple[Path, ...] = (),
@@ -24,12 +25,13 @@ def chat(
 
     Args:
         model: Used instead of the one in the settings.
+        endpoint: Used instead of the one in the settings; "" runs the model on this machine.
         engine: Used instead of the one in the settings.
         resume: The id of a conversation to continue, or "latest".
         images: Pictures to attach to the first message.
         plain: Chat line by line, even in a terminal that can show a screen.
     """
-    config = Config.load()
+    config = Config.load().with_endpoint(endpoint)
     if model:
         config = config.replace(model=model)
     if engine:

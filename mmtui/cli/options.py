@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import mmtui
-from mmtui.chat.config import Config
 from mmtui.pipeline.assets.spec import EngineChoice
 from mmtui.text import one_line
 
@@ -43,12 +42,6 @@ EngineOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
-
-
-def load_config(endpoint: str | None) -> Config:
-    """Return the settings, with the endpoint of the command line if there is one."""
-    config = Config.load()
-    return config if endpoint is None else config.replace(endpoint=endpoint)
 
 
 def load_model(model: str, engine: EngineChoice | None, report: "Report") -> "mmtui.Model":

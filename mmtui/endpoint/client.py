@@ -76,6 +76,21 @@ class Client:
             if isinstance(entry, dict) and isinstance(entry.get("id"), str)
         ]
 
+    def list_names(self, cancellation: Cancellation) -> list[str]:
+        """Return the names of the models; raises as `list_models` does."""
+        return [str(entry["id"]) for entry in self.list_models(cancellation)]
+
+    def require_model(self, name: str, cancellation: Cancellation) -> None:
+        """Check that the server has a model.
+
+        Raises:
+            MissingError: It has none of this name, or can't be reached.
+            CancelledError: The request was cancelled.
+        """
+        names = self.list_names(cancellation)
+        if name not in names:
+            raise faults.explain_missing_model(self.endpoint, name, names)
+
     def find_model(self, name: str, cancellation: Cancellation) -> str:
         """Return the name of a model; for "auto", that of the only model of the server.
 
@@ -86,7 +101,7 @@ class Client:
         """
         if name != _AUTO:
             return name
-        names = [str(entry["id"]) for entry in self.list_models(cancellation)]
+        names = self.list_names(cancellation)
         if len(names) == 1:
             return names[0]
         if not names:
@@ -227,7 +242,7 @@ class Client:
         """Return the error for a refused request; of a missing model, with those that are there."""
         if response.status == 404 or _NO_MODEL.search(content):
             try:
-                names = [str(entry["id"]) for entry in self.list_models(cancellation)]
+                names = self.list_names(cancellation)
             except MmtuiError:
                 names = []
             if names and model not in names:

@@ -135,7 +135,7 @@ def list_names(names: list[str]) -> str:
         return "the server has no model"
     shown = ", ".join(quote(name) for name in names[:_NAMES_SHOWN])
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    return f"--model NAME chooses one: {shown}{more}"
+    return f"choose one with --model or /model: {shown}{more}"
 
 
 def _add_words(endpoint: Endpoint, body: bytes) -> str:

@@ -209,14 +209,16 @@ def test_a_missing_model_is_told_with_those_that_are_there(mmtui):
     assert run.code == 3
     shown = ", ".join(models[:10])
     assert run.err.splitlines()[0].endswith("has no model other")
-    assert run.err.splitlines()[1] == f"hint: --model NAME chooses one: {shown} and 2 more"
+    assert run.err.splitlines()[1] == f"hint: choose one with --model or /model: {shown} and 2 more"
 
 
 def test_without_a_name_a_server_with_several_models_lists_them(mmtui):
     with ScriptedServer(reply("x"), models=["first", "sec\x1bond"]) as server:
         run = mmtui("ask", "--endpoint", server.url, "Hi")
     assert run.code == 2
-    assert run.err.endswith("has 2 models\nhint: --model NAME chooses one: first, second\n")
+    assert run.err.endswith(
+        "has 2 models\nhint: choose one with --model or /model: first, second\n"
+    )
 
 
 @pytest.mark.parametrize(

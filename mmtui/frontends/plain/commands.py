@@ -128,15 +128,11 @@ class Commands:
 
     def do_model(self, name: str) -> None:
         if name:
-            from mmtui.pipeline.assets import checkpoint
-
-            checkpoint.find(name)  # raises before the current model is unloaded
+            self._session.find_model(name)  # raises before the current model is unloaded
             self._session.switch_model(name)
         else:
-            from mmtui.pipeline.assets.inventory import list_models, summarize_model
-
-            for entry in list_models():
-                print_note(f"{entry['name']:24} {summarize_model(entry)}")
+            for model, summary in self._session.list_models():
+                print_note(f"{model:24} {summary}".rstrip())
 
     def do_sampling(self, settings: str) -> None:
         self._session.set_sampling(settings)

@@ -8,8 +8,8 @@ from pathlib import Path
 from mmtui import paths, signals
 from mmtui.audio.recorder import Microphone, SystemMicrophone
 from mmtui.chat import commands
+from mmtui.chat.backend import open_model
 from mmtui.chat.config import Config
-from mmtui.chat.model_process import ModelProcess
 from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import Event
 from mmtui.chat.session import Session
@@ -29,8 +29,8 @@ def run(config: Config, resume: str | None, images: Sequence[Path]) -> None:
         images: Pictures to attach to the first message.
     """
     events: queue.Queue[Event] = queue.Queue()
-    process = ModelProcess(config.model, events.put, config.engine)
-    session = Session.open(process, None, config, print_notice)
+    model = open_model(config, events.put)
+    session = Session.open(model, None, config, print_notice)
     signals.exit_when_asked()
     try:
         chat = PlainChat(session, events)

@@ -19,10 +19,11 @@ from textual.worker import WorkerFailed
 
 from mmtui.audio.recorder import Microphone, Speaker, SystemMicrophone, play
 from mmtui.chat import clipboard, protocol
+from mmtui.chat.backend import open_model
 from mmtui.chat.commands import COMMANDS
 from mmtui.chat.config import Config
 from mmtui.chat.conversation import Draft
-from mmtui.chat.model_process import ModelPort, ModelProcess
+from mmtui.chat.model_process import ModelPort
 from mmtui.chat.notice import Notice
 from mmtui.chat.session import Session
 from mmtui.errors import MmtuiError
@@ -70,7 +71,7 @@ class ChatApp(App[None]):
         self.unsaved: Notice | None = None  # where the end of the chat is, after it ended
         self._chat: ChatScreen | None = None
         self._microphone, self._speaker = microphone or SystemMicrophone(), speaker or play
-        model = model or ModelProcess(config.model, self._receive_event, config.engine)
+        model = model or open_model(config, self._receive_event)
         self.session = Session.open(model, folder, config, self._show_notice)
 
     async def on_event(self, event: Event) -> None:

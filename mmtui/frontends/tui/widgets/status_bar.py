@@ -30,6 +30,8 @@ class Status(Static):
             parts.append(one_line(f"not saved: {unsaved}"))
         if figures.context and figures.used is not None:
             parts.append(f"{figures.used:,} of {figures.context:,} tokens")
+        elif figures.used:  # a server may not report the size of its context
+            parts.append(f"{figures.used:,} tokens")
         if figures.dropped:
             parts.append(f"oldest {figures.dropped} turns left out")
         if speed := figures.tokens_per_s:

@@ -135,7 +135,7 @@ class Commands:
         if name:
             self._switch_model(name, f"/model {name}")
         else:
-            self._chat.run_in_thread(_list_models, self._choose_model)
+            self._chat.run_in_thread(self._session.list_models, self._choose_model)
 
     def _choose_model(self, models: list[tuple[str, str]]) -> None:
         self._ask(ChoiceDialog("Model", models, self._session.status.model), self._switch_model)
@@ -147,7 +147,7 @@ class Commands:
             self._chat.stop_answer()
             self._session.switch_model(name)
 
-        self._chat.run_in_thread(partial(_find_model, name), switch, typed)
+        self._chat.run_in_thread(partial(self._session.find_model, name), switch, typed)
 
     def do_sampling(self, text: str) -> None:
         if text:
@@ -219,17 +219,3 @@ class Commands:
                 await self._chat.attempt(then, result)
 
         self._chat.push_dialog(dialog, act)
-
-
-def _find_model(name: str) -> object:
-    """Return the checkpoint of that name, without loading it; raise MmtuiError if there is none."""
-    from mmtui.pipeline.assets import checkpoint
-
-    return checkpoint.find(name)
-
-
-def _list_models() -> list[tuple[str, str]]:
-    """Return the name and a summary of each model that can be chosen."""
-    from mmtui.pipeline.assets.inventory import list_models, summarize_model
-
-    return [(str(entry["name"]), summarize_model(entry)) for entry in list_models()]

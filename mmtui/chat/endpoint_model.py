@@ -1,0 +1,230 @@
+"""The model of a chat, run by a server: the same requests and events as of a model process.
+
+Each request has a thread of its own. Only recordings need a process, which transcribes them here.
+"""
+
+import dataclasses
+import itertools
+import os
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmtui.chat.config import LOCAL_MODEL
+from mmtui.chat.model_process import ModelProcess
+from mmtui.chat.protocol import (
+    ChatTurn,
+    Completed,
+    Died,
+    Event,
+    Failed,
+    Piece,
+    Progress,
+    Ready,
+    Transcribed,
+)
+from mmtui.endpoint.address import Endpoint
+from mmtui.endpoint.client import Client
+from mmtui.endpoint.completion import Completion, Delta, Request
+from mmtui.endpoint.exchange import Cancellation, CancelledError
+from mmtui.endpoint.messages import Turn
+from mmtui.endpoint.pictures import PictureCache
+from mmtui.errors import MmtuiError, explain
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from mmtui.pipeline.speech.sound import Clip
+
+Work = Callable[[int, Cancellation], None]
+
+
+class EndpointModel:
+    """Sends the requests of a chat to a server."""
+
+    def __init__(self, endpoint: Endpoint, name: str, on_event: Callable[[Event], None]) -> None:
+        """Prepare the requests without connecting.
+
+        Args:
+            endpoint: The server.
+            name: The name of one of its models; "auto" is the only one.
+            on_event: Called with each event, in a background thread.
+        """
+        self.name = name
+        self._client, self._on_event = Client(endpoint), on_event
+        self._numbers = itertools.count(1)
+        self._running: dict[int, Cancellation] = {}
+        self._pictures = PictureCache()
+        self._speech = _LocalSpeech(on_event)
+
+    def load(self) -> int:
+        """Request that the model is found, and return the number of the request."""
+        return self._start(self._load)
+
+    def generate(
+        self,
+        turns: Sequence[ChatTurn],
+        max_tokens: int = 512,
+        temperature: float = 0.0,
+        top_p: float = 0.95,
+        seed: int | None = None,
+    ) -> int:
+        """Request a reply to `turns`, and return the number that its events carry."""
+
+        def work(number: int, cancellation: Cancellation) -> None:
+            request = Request(
+                tuple(map(self._encode_turn, turns)), max_tokens, temperature, top_p, seed
+            )
+            self._generate(number, request, cancellation)
+
+        return self._start(work)
+
+    def transcribe(self, clip: "Clip") -> int:
+        """Request a transcript, and return the number that its event carries."""
+        return self._speech.transcribe(next(self._numbers), clip)
+
+    def cancel(self, number: int) -> None:
+        """Close the connection of a request; does nothing if it has ended."""
+        if (cancellation := self._running.pop(number, None)) is not None:
+            cancellation.cancel()
+
+    def switch_model(self, name: str) -> None:
+        """Close all connections, and use another model of the server from now on."""
+        self._cancel_all()
+        self.name = name
+
+    def list_models(self) -> list[tuple[str, str]]:
+        """Return the name and a summary of each model of the server. Blocks on the network."""
+        return [(str(entry["id"]), "") for entry in self._client.list_models(Cancellation())]
+
+    def find_model(self, name: str) -> None:
+        """Check that the server has a model; raise MmtuiError if it has not."""
+        self._client.require_model(name, Cancellation())
+
+    def close(self) -> None:
+        """Close all connections and end the process. `on_event` is not called any more."""
+        self._cancel_all()
+        self._speech.close()
+
+    def _cancel_all(self) -> None:
+        for number in list(self._running):
+            self.cancel(number)
+
+    def _start(self, work: Work) -> int:
+        number, cancellation = next(self._numbers), Cancellation()
+        self._running[number] = cancellation
+        target = partial(self._run, number, cancellation, work)
+        threading.Thread(target=target, name="mmtui-endpoint", daemon=True).start()
+        return number
+
+    def _run(self, number: int, cancellation: Cancellation, work: Work) -> None:
+        try:
+            work(number, cancellation)
+        except CancelledError:
+            return
+        except Exception as error:
+            if not cancellation.is_cancelled:
+                self._on_event(self._to_failed(number, error))
+        finally:
+            self._running.pop(number, None)
+
+    def _send(self, event: Event, cancellation: Cancellation) -> None:
+        cancellation.check()
+        self._on_event(event)
+
+    def _load(self, number: int, cancellation: Cancellation) -> None:
+        endpoint = self._client.endpoint
+        name = self._client.find_model(self.name, cancellation)
+        ready = Ready(
+            number, name, context=0, picture_tokens=0, picture_side=0,
+            engine=endpoint.location, note=endpoint.note,
+        )  # fmt: skip
+        self._send(ready, cancellation)
+
+    def _generate(self, number: int, request: Request, cancellation: Cancellation) -> None:
+        def report(step: str, done: int, total: int) -> None:
+            self._send(Progress(step, done, total), cancellation)
+
+        name = self._client.find_model(self.name, cancellation)
+        for part in self._client.complete(name, request, cancellation, report):
+            if isinstance(part, Completion):
+                self._send(_to_completed(number, part), cancellation)
+            elif isinstance(part, Delta) and not part.is_thinking:
+                self._send(Piece(number, part.text), cancellation)
+
+    def _encode_turn(self, turn: ChatTurn) -> Turn:
+        pictures = tuple(
+            self._pictures.get(path, partial(_load_picture, Path(path))) for path in turn.pictures
+        )
+        return Turn(turn.role, turn.text, pictures)
+
+    def _to_failed(self, number: int, error: Exception) -> Failed:
+        """Return the event for an error; an unexpected one is written to the log."""
+        if isinstance(error, MmtuiError):
+            failure = error
+        else:
+            from mmtui import logs
+
+            failure = explain(error, logs.record_error(error))
+        redact = self._client.endpoint.redact
+        stacks = redact(traceback.format_exc()) if os.environ.get("MMTUI_DEBUG") else None
+        return Failed(number, redact(str(failure)), failure.hint, stacks)
+
+
+class _LocalSpeech:
+    """Transcribes recordings in a model process, which starts with the first one."""
+
+    def __init__(self, on_event: Callable[[Event], None]) -> None:
+        self._on_event = on_event
+        self._process = ModelProcess(LOCAL_MODEL, self._forward)
+        self._numbers: dict[int, int] = {}  # of the requests of the chat, by those of the process
+        self._starting: list[int] = []  # requests that may have to start the process
+        self._lock = threading.RLock()
+
+    def transcribe(self, number: int, clip: "Clip") -> int:
+        """Request a transcript for the request `number` of the chat."""
+        with self._lock:
+            self._starting.append(number)
+            sent = self._process.transcribe(clip)
+            if self._starting:
+                self._numbers[sent] = self._starting.pop()
+        return number
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.close()
+
+    def _forward(self, event: Event) -> None:
+        """Pass on an event, as one of the request of the chat."""
+        with self._lock:
+            if isinstance(event, Transcribed | Failed):
+                number = self._numbers.pop(event.number)
+                self._on_event(dataclasses.replace(event, number=number))
+            elif isinstance(event, Died):  # the server is alive, so only these requests fail
+                for number in (*self._numbers.values(), *self._starting):
+                    self._on_event(Failed(number, event.message, event.hint, event.traceback))
+                self._numbers.clear()
+                self._starting.clear()
+            elif isinstance(event, Progress):
+                self._on_event(event)
+
+
+def _load_picture(path: Path) -> "Image.Image":
+    from mmtui.pipeline.input_files import read_picture
+
+    return read_picture(path).image
+
+
+def _to_completed(number: int, completion: Completion) -> Completed:
+    return Completed(
+        number=number,
+        stop_reason=completion.stop_reason,
+        prompt_tokens=completion.prompt_tokens,
+        cached_tokens=completion.cached_tokens,
+        completion_tokens=completion.completion_tokens,
+        first_token_s=completion.first_token_s,
+        tokens_per_s=completion.tokens_per_s,
+    )

@@ -1,0 +1,211 @@
+"""A chat with a model that a server runs: the scripted server plays replies and faults."""
+
+import queue
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scripted_server import ScriptedServer, Step, hang, refuse, reply, reset, send, to_part
+
+from mmtui.chat import attachments
+from mmtui.chat.backend import open_model
+from mmtui.chat.config import Config
+from mmtui.chat.history.history import History
+from mmtui.chat.notice import Notice
+from mmtui.chat.protocol import ChatTurn, Event, Piece
+from mmtui.chat.session import Session
+from mmtui.errors import MissingError, UsageError
+
+PATIENCE_S = 20
+
+
+class ServerChat:
+    """A session whose model is that of a scripted server."""
+
+    def __init__(self, server: ScriptedServer, folder: Path, model: str = "auto") -> None:
+        self.server = server
+        self.events: queue.Queue[Event] = queue.Queue()
+        self.notices: list[Notice] = []
+        config = Config(endpoint=server.url, model=model)
+        history = History(folder)
+        port = open_model(config, self.events.put)
+        self.session = Session(port, history, config, self.notices.append)
+
+    def handle_until(self, condition: Callable[[], bool]) -> None:
+        """Handle events until a condition holds."""
+        while not condition():
+            self.session.handle_event(self.events.get(timeout=PATIENCE_S))
+
+    def ask(self, text: str, *files: Path) -> str:
+        """Send a message with files, and return the reply."""
+        loaded = [self.session.store_attachment(attachments.load(file)) for file in files]
+        message = self.session.send(text, tuple(loaded))
+        self.finish()
+        return message.text
+
+    def finish(self) -> None:
+        """Handle events until the reply has ended."""
+        self.handle_until(lambda: not self.session.is_answering)
+
+    @property
+    def texts(self) -> list[str]:
+        return [message.text for message in self.session.conversation.thread]
+
+
+@pytest.fixture
+def connect(tmp_path) -> Iterator[Callable[..., ServerChat]]:
+    """Return a function that opens a chat with a server that plays some steps."""
+    with ExitStack() as stack:
+
+        def open_chat(*steps: Step, models: tuple[str, ...] = ("tiny",), model: str = "auto"):
+            server = stack.enter_context(ScriptedServer(*steps, models=models))
+            chat = ServerChat(server, tmp_path / f"store{id(server)}", model)
+            stack.callback(chat.session.close)
+            return chat
+
+        yield open_chat
+
+
+def test_a_conversation_is_sent_in_turn_and_its_usage_is_shown(connect):
+    chat = connect(reply("Hi ", "there."), reply("Blue."))
+    assert chat.ask("Hello") == "Hi there."
+    status = chat.session.status
+    assert (status.used, status.state) == (15, "idle")
+    assert status.model == "tiny" and status.engine in chat.server.url
+    assert chat.ask("Which colour?") == "Blue."
+    assert chat.server.completions[1].json["messages"] == [
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": "Hi there."},
+        {"role": "user", "content": "Which colour?"},
+    ]
+
+
+def test_stopping_closes_the_connection_at_once_and_keeps_the_text(connect):
+    chat = connect(hang(to_part("Part")), reply("Again."))
+    message = chat.session.send("Hello")
+    chat.handle_until(lambda: message.text == "Part")
+    chat.session.stop()
+    assert chat.server.hung_up.wait(PATIENCE_S)
+    assert (message.text, message.state) == ("Part", "stopped")
+    assert chat.ask("And now?") == "Again."
+    assert not chat.notices
+
+
+def test_a_stopped_reply_is_continued_and_a_reply_is_regenerated(connect):
+    chat = connect(reply("One, ", finish_reason="length"), reply("two."), reply("Other."))
+    chat.ask("Count")
+    message = chat.session.continue_()
+    chat.finish()
+    assert (message.text, message.state) == ("One, two.", "complete")
+    assert chat.server.completions[1].json["messages"][-1] == {
+        "role": "assistant", "content": "One, ",
+    }  # fmt: skip
+    chat.session.regenerate()
+    chat.finish()
+    assert chat.texts == ["Count", "Other."]
+    assert len(chat.server.completions[2].json["messages"]) == 1
+
+
+def test_several_pictures_in_any_turn_are_sent_and_encoded_once(connect, cat):
+    chat = connect(reply("Two cats."), reply("Orange."))
+    chat.ask("What is this?", cat, cat)
+    content = chat.server.completions[0].json["messages"][0]["content"]
+    assert [part["type"] for part in content] == ["image_url", "image_url", "text"]
+    for file in chat.session.conversation.thread[0].attachments:
+        chat.session.file(file).write_bytes(b"")  # it is not read again
+    chat.ask("Which colour?")
+    again = chat.server.completions[1].json["messages"]
+    assert again[0]["content"] == content and len(again) == 3
+    assert again[2] == {"role": "user", "content": "Which colour?"}
+
+
+def test_a_broken_reply_is_kept_with_the_fault_and_can_be_tried_again(connect):
+    chat = connect(reset(to_part("Par")), reply("Whole."))
+    chat.ask("Hello")
+    assert chat.texts == ["Hello", "Par"]
+    assert chat.session.conversation.thread[1].state == "failed"
+    [notice] = chat.notices
+    assert "closed the connection" in notice.text and notice.hint
+    chat.session.regenerate()
+    chat.finish()
+    assert chat.texts == ["Hello", "Whole."]
+
+
+def test_a_wait_for_a_busy_server_is_shown_and_can_be_stopped(connect):
+    chat = connect(refuse(503, {"error": "loading"}, Retry_After="90"), reply("Now."))
+    message = chat.session.send("Hello")
+    chat.handle_until(lambda: "busy" in chat.session.status.step)
+    assert chat.session.status.step == "the server is busy, waiting 90 s"
+    chat.session.stop()
+    assert message.state == "stopped" and chat.session.status.step == ""
+    assert chat.ask("And now?") == "Now."
+
+
+def test_models_are_listed_checked_and_switched(connect):
+    chat = connect(reply("Hi."), models=("first", "second"))
+    assert [name for name, _ in chat.session.list_models()] == ["first", "second"]
+    chat.session.load()
+    chat.handle_until(lambda: bool(chat.notices))
+    assert "has 2 models" in chat.notices[0].text and "first, second" in (
+        chat.notices[0].hint or ""
+    )
+    with pytest.raises(MissingError, match="has no model third"):
+        chat.session.find_model("third")
+    chat.session.find_model("second")
+    chat.session.switch_model("second")
+    chat.handle_until(lambda: chat.session.status.state == "idle")
+    assert chat.session.status.model == "second"
+    chat.ask("Hello")
+    assert chat.server.completions[0].json["model"] == "second"
+
+
+def test_after_it_is_closed_a_model_sends_no_events():
+    events: queue.Queue[Event] = queue.Queue()
+    with ScriptedServer(hang(to_part("Part"))) as server:
+        model = open_model(Config(endpoint=server.url), events.put)
+        model.generate([ChatTurn("user", "Hello")], 512, 0.0, 0.95)
+        assert isinstance(events.get(timeout=PATIENCE_S), Piece)
+        model.close()
+        assert server.hung_up.wait(PATIENCE_S)
+    assert events.empty()
+
+
+def test_an_unreachable_server_is_told_when_the_chat_opens(tmp_path):
+    config = Config(endpoint="http://127.0.0.1:1")
+    events: queue.Queue[Event] = queue.Queue()
+    notices: list[Notice] = []
+    session = Session(
+        open_model(config, events.put), History(tmp_path / "store"), config, notices.append
+    )
+    session.load()
+    session.handle_event(events.get(timeout=PATIENCE_S))
+    assert notices[0].text == "127.0.0.1:1: no server is running there" and notices[0].hint
+    assert session.status.state == "off"
+    session.close()
+
+
+def test_a_bad_address_is_an_error_before_the_chat_opens():
+    with pytest.raises(UsageError, match="not the address"):
+        open_model(Config(endpoint="ftp://here"), lambda _: None)
+
+
+@pytest.mark.slow
+def test_recordings_are_transcribed_on_this_machine(connect, smol):
+    chat = connect(reply("Hi."))
+    transcripts: list[str | None] = []
+    chat.session.transcribe(np.zeros(16_000, np.float32), transcripts.append)
+    chat.handle_until(lambda: bool(transcripts))
+    assert transcripts == [""]
+    assert chat.ask("Hello") == "Hi."
+
+
+def test_surrogates_and_characters_that_are_split_become_one(connect):
+    text = b'data: {"choices":[{"delta":{"content":"\\ud83d"}}]}\n\n'
+    rest = 'data: {"choices":[{"delta":{"content":"\\ude00 grün"},"finish_reason":"stop"}]}\n\n'
+    encoded = rest.encode()
+    cut = encoded.index(b"\xbc")
+    chat = connect(send(text, encoded[:cut], encoded[cut:], b"data: [DONE]\n\n"))
+    assert chat.ask("Hello") == "\N{GRINNING FACE} grün"
+    assert not any("\ud83d" in e.text for e in chat.events.queue if isinstance(e, Piece))

@@ -1,0 +1,51 @@
+"""`mmtui --plain --endpoint` as it is run, with a scripted server."""
+
+import pytest
+from scripted_server import ScriptedServer, refuse, reply, reset, to_part
+
+
+@pytest.fixture
+def home(tmp_path) -> dict[str, str]:
+    return {"XDG_DATA_HOME": str(tmp_path / "data"), "MMTUI_MODEL": "", "MMTUI_ENDPOINT": ""}
+
+
+def test_lines_are_answered_and_models_are_listed(mmtui, home):
+    with ScriptedServer(reply("Hi ", "there."), reply("Blue.")) as server:
+        run = mmtui(
+            "--plain", "--endpoint", server.url, stdin=b"Hello\nColour?\n/model\n", env=home
+        )
+    assert (run.code, run.out, run.err) == (0, "Hi there.\nBlue.\n", "tiny\n")
+    assert [message["role"] for message in server.completions[1].json["messages"]] == [
+        "user", "assistant", "user",
+    ]  # fmt: skip
+
+
+def test_the_settings_name_the_server_and_the_model(mmtui, home, tmp_path):
+    folder = tmp_path / "config" / "mmtui"
+    folder.mkdir(parents=True)
+    with ScriptedServer(reply("Hi.")) as server:
+        settings = f'endpoint = "{server.url}"\nmodel = "big"\napi_key_env = "MY_KEY"\n'
+        (folder / "config.toml").write_text(settings)
+        environment = home | {"XDG_CONFIG_HOME": str(tmp_path / "config"), "MY_KEY": "k1"}
+        run = mmtui("--plain", stdin=b"Hello\n", env=environment)
+    assert (run.code, run.out, run.err) == (0, "Hi.\n", "")
+    assert server.completions[0].json["model"] == "big"
+    assert server.completions[0].headers["Authorization"] == "Bearer k1"
+    exported = mmtui("history", "list", "--json", env=environment)
+    assert "k1" not in exported.out
+
+
+def test_a_fault_keeps_the_partial_reply_and_the_chat_goes_on(mmtui, home):
+    steps = reset(to_part("Part")), refuse(413, b""), reply("Whole.")
+    with ScriptedServer(*steps) as server:
+        run = mmtui("--plain", "--endpoint", server.url, stdin=b"Hello\n/retry\n/retry\n", env=home)
+    assert (run.code, run.out) == (0, "Part\n\nWhole.\n")
+    first, _, second, *_ = run.err.splitlines()
+    assert "closed the connection" in first and "too large" in second
+
+
+@pytest.mark.parametrize("command", [["--plain"], ["serve", "--port", "0"], ["ask", "Hi"]])
+def test_a_bad_address_is_refused_by_every_command(mmtui, home, command):
+    run = mmtui(*command, "--endpoint", "ftp://here", env=home)
+    assert run.code == 2
+    assert run.err.startswith("error: this is not the address of a server\nhint: ")
