@@ -126,7 +126,8 @@ def between(
     """Interpolate between the weights of a model and of a run that started from it.
 
     The result often keeps more of the old abilities than the trained model, and most of the new
-    ones (WiSE-FT, arXiv:2109.01903).
+    ones (WiSE-FT, arXiv:2109.01903). If only one of the two has an adapter, the other one counts as
+    a model whose adapter changes nothing.
     """
     from mmtrain.export.checkpoint import export_between
 

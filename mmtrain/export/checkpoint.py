@@ -16,6 +16,7 @@ from mmtui.pipeline.assets import checkpoint, fetch
 from mmtui.pipeline.assets.checkpoint import ADAPTER_WEIGHTS_FILE, LANGUAGE_FOLDER
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.engines.loading import fetch_for_torch
+from mmtui.pipeline.gguf import lora
 from mmtui.pipeline.gguf.conversion import copy_tokenizer
 from mmtui.pipeline.gguf.writer import Quantization, convert_folder
 
@@ -67,6 +68,9 @@ def export_between(base: str, trained: str, place: Path, share: float) -> Path:
     This is WiSE-FT (Wortsman et al., arXiv:2109.01903): a point between a model and its finetuned
     version often does better than either on the tasks of both.
 
+    If only one of the models has a LoRA adapter, the other one counts as a model with an adapter of
+    zeros, which is what LoRA training starts from.
+
     Args:
         base: The model that `trained` started from, as `--model` names it.
         trained: The run.
@@ -74,7 +78,7 @@ def export_between(base: str, trained: str, place: Path, share: float) -> Path:
         share: The position between the two; 0 is `base`, 1 is `trained`.
 
     Raises:
-        InputError: The models do not belong together.
+        InputError: The models do not belong together, or the only adapter is no plain LoRA.
         UsageError: The folder holds a run or other files.
     """
     near, far = checkpoint.find(base), checkpoint.find(trained)
@@ -84,13 +88,13 @@ def export_between(base: str, trained: str, place: Path, share: float) -> Path:
     _check_destination(place)
     place.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=place, prefix=".new-") as name:
-        adapter = None
-        if near.adapter and far.adapter:
-            adapter = Path(name) / checkpoint.ADAPTER_FOLDER
-            shutil.copytree(near.adapter, adapter)
-            files = (near.adapter / ADAPTER_WEIGHTS_FILE, far.adapter / ADAPTER_WEIGHTS_FILE)
-            fetch.save_tensors(_interpolate(*files, share), adapter / ADAPTER_WEIGHTS_FILE)
         projector = _interpolate(near.projector, far.projector, share)
+        adapter = None
+        if source := near.adapter or far.adapter:
+            adapter = Path(name) / checkpoint.ADAPTER_FOLDER
+            shutil.copytree(source, adapter)
+            tensors = _interpolate_adapters(near.adapter, far.adapter, share)
+            fetch.save_tensors(tensors, adapter / ADAPTER_WEIGHTS_FILE)
         checkpoint.write(place, near.spec, projector=projector, adapter=adapter)
     return place
 
@@ -141,6 +145,33 @@ def _check_destination(place: Path) -> None:
         raise UsageError(f"{place} is not a folder", "choose another folder")
     if place.exists() and not (place / checkpoint.SPEC_FILE).exists() and any(place.iterdir()):
         raise UsageError(f"{place} holds other files", "choose another folder")
+
+
+def _interpolate_adapters(near: Path | None, far: Path | None, share: float) -> dict[str, Tensor]:
+    """Interpolate between two adapters, at least one of which must be given.
+
+    Raises:
+        InputError: The adapters differ in shape, or the only one is no plain LoRA.
+    """
+    if near and far:
+        return _interpolate(near / ADAPTER_WEIGHTS_FILE, far / ADAPTER_WEIGHTS_FILE, share)
+    if near:
+        return _scale_lora(near, 1 - share)
+    assert far is not None
+    return _scale_lora(far, share)
+
+
+def _scale_lora(adapter: Path, factor: float) -> dict[str, Tensor]:
+    """Scale the weight changes B A of a LoRA adapter, which is done by scaling B."""
+    if lora.read_scale(adapter) is None:
+        raise InputError(
+            f"the adapter in {adapter} is no plain LoRA, and the other model has no adapter",
+            "pass two models that have adapters",
+        )
+    return {
+        name: (tensor * factor if ".lora_B." in name else tensor).to(torch.bfloat16)
+        for name, tensor in load_file(adapter / ADAPTER_WEIGHTS_FILE).items()
+    }
 
 
 def _interpolate(near: Path, far: Path, share: float) -> dict[str, Tensor]:

@@ -1,6 +1,5 @@
 """Stage pretrain: train a Phi language model from random weights on packed text."""
 
-import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,6 +14,7 @@ from mmtrain.options import PretrainOptions
 from mmtrain.stages.stage import Stage
 from mmtui.compat.torch_hooks import fake_tensors
 from mmtui.errors import InputError, UsageError
+from mmtui.files import read_json
 from mmtui.paths import resolve
 from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
@@ -47,16 +47,20 @@ def config(size: str) -> Any:
 
     if size in SIZES:
         return PhiConfig(**SIZES[size], max_position_embeddings=CONTEXT)
+    hint = f"pass --size {', '.join(SIZES)} or the config.json of a Phi"
+    file = resolve(size)
+    if not file.exists():
+        raise InputError(f"{size} is neither a size nor a file", hint)
+    settings = read_json(file)
+    if not isinstance(settings, dict):
+        raise InputError(f"{file} is not a JSON object", hint)
+    model_type = settings.get("model_type", "phi")
+    if model_type != "phi":
+        raise InputError(f"the model_type in {file} is {model_type!r}, not 'phi'", hint)
     try:
-        settings = json.loads(resolve(size).read_bytes())
-        if settings.get("model_type", "phi") != "phi":
-            raise ValueError(f"model_type is {settings['model_type']!r}, not 'phi'")
         shape = PhiConfig(**settings)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{size} is neither a size nor the config of a Phi: {error}",
-            f"pass --size {', '.join(SIZES)} or a config.json",
-        ) from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{file} is not the config of a Phi: {error}", hint) from error
     _check_shape(shape, size)
     return shape
 

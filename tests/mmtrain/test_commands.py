@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
 
 from mmtui.pipeline.assets import checkpoint
 
@@ -199,24 +198,6 @@ def test_an_exported_run_is_half_as_large_and_answers(
     answer = mmtui("ask", "--model", exported, "--image", picture, "--max-tokens", 3)
     assert answer.code == 0, answer.err
     refused(mmtrain("export", shapes_data, tmp_path / "x"), 4, "is no checkpoint")
-
-
-def test_a_model_between_two_has_a_share_of_both(mmtrain, tiny_model, tmp_path):
-    spec = checkpoint.read(tiny_model).spec
-    sizes = {"one": 1.0, "other": 3.0}
-    for name, size in sizes.items():
-        adapter = tmp_path / f"{name}-adapter"
-        adapter.mkdir()
-        (adapter / "adapter_config.json").write_text("{}")
-        save_file({"a": torch.full((2, 2), size)}, adapter / "adapter_model.safetensors")
-        weights = {"weight": torch.full((4, 4), size)}
-        checkpoint.write(tmp_path / name, spec, weights, adapter)
-    one, other, out = (tmp_path / name for name in ("one", "other", "out"))
-    assert mmtrain("export", "between", one, other, out, "--share", 0.25).code == 0
-    made = checkpoint.read(out)
-    for file in (made.projector, made.adapter / "adapter_model.safetensors"):
-        assert all((tensor == 1.5).all() for tensor in load_file(file).values())
-    refused(mmtrain("export", "between", one, tiny_model, tmp_path / "x"), 4, "different models")
 
 
 def test_runs_are_drawn_over_each_other(mmtrain, tiny_model, shapes_data, session_cache, tmp_path):

@@ -124,3 +124,33 @@ def test_a_config_that_contradicts_itself_is_refused_by_name(changed, says, tmp_
     with pytest.raises(InputError, match=says) as raised:
         pretrain.config(str(file))
     assert "odd.json" in str(raised.value) and "projector" not in str(raised.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b'{"hidden_size": 64,', "is cut off"),
+        (b"{'hidden_size': 64}", "can't be read as JSON"),
+        (b"[64]", "is not a JSON object"),
+        (b"\xff\xfe\x00", "is not UTF-8 text"),
+    ],
+)
+def test_a_config_that_is_not_json_is_refused_by_name(content, says, tmp_path):
+    file = tmp_path / "odd.json"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=says) as raised:
+        pretrain.config(str(file))
+    assert str(file) in str(raised.value)
+
+
+def test_a_config_with_a_byte_order_mark_is_read(tmp_path):
+    file = tmp_path / "nano.json"
+    file.write_text(json.dumps(NANO), "utf-8-sig")
+    assert pretrain.config(str(file)).hidden_size == NANO["hidden_size"]
+
+
+def test_a_misspelled_size_is_refused_with_the_sizes(tmp_path):
+    with pytest.raises(InputError, match="neither a size nor a file") as raised:
+        pretrain.config(str(tmp_path / "170mb"))
+    assert "phi-2, 170m, nano" in str(raised.value.hint)

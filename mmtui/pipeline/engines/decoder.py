@@ -1,4 +1,4 @@
-"""Running a transformers model over embeddings, with the keys and values of what it has read."""
+"""Decoding with transformers: a forward pass over embeddings, with a KV cache."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
@@ -11,26 +11,36 @@ from mmtui.pipeline.engines.torch_language import TorchLanguage
 
 
 class Decoder(Protocol):
-    """One sequence that grows: what was read stays in a cache of keys and values."""
+    """A model with the KV cache of one sequence, to which positions are appended."""
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Read embeddings (1, length, hidden); return the logits (1, vocabulary), fp32.
+        """Append embeddings to the sequence. If this raises, the cache is unusable.
 
-        The logits are those after the last position. If this raises, the cache is unusable.
+        Args:
+            inputs: Embeddings (1, length, hidden).
+
+        Returns:
+            The logits (1, vocabulary) after the last position, fp32.
         """
 
     def crop(self, length: int) -> int:
-        """Forget all but the first `length` positions; return how many are kept.
+        """Remove all but the first `length` positions from the cache.
 
-        A cache that can't be cut, such as one of sliding windows, keeps none.
+        Returns:
+            How many positions are kept: 0 if the cache can't be cropped, as with sliding windows.
         """
 
 
 class PlainDecoder:
-    """Calls transformers' own forward. Also decodes batches, with a mask and positions."""
+    """Calls the forward method of transformers. Can also decode batches."""
 
     def __init__(self, language: TorchLanguage, cache: Any = None) -> None:
-        """`cache`: a `transformers.Cache` to go on with; a new one by default."""
+        """Start a sequence, or continue one.
+
+        Args:
+            language: The model that decodes.
+            cache: The `transformers.Cache` of a sequence to continue; by default a new one.
+        """
         self._language = language
         self.cache = cache or self._new_cache()
 
@@ -40,35 +50,44 @@ class PlainDecoder:
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
     ) -> Tensor:
-        """Read embeddings (batch, length, hidden); return the logits (batch, vocabulary), fp32.
+        """Append embeddings to each sequence of the batch.
+
+        Args:
+            inputs: Embeddings (batch, length, hidden).
+            attention_mask: Which positions are attended to (batch, all positions); None for all.
+            position_ids: The positions of the inputs (batch, length); None to count them.
+
+        Returns:
+            The logits (batch, vocabulary) after the last position, fp32.
 
         Raises:
-            MmtuiError: The model can't decode from a cache of keys and values.
+            MmtuiError: The model can't decode with a KV cache.
         """
         length = self.cache.get_seq_length() + inputs.shape[1]
-        is_row = inputs.shape[:2].numel() == 1
+        is_single = inputs.shape[:2].numel() == 1
         try:
-            with _use_row_kernels(self._language) if is_row else nullcontext():
-                if is_row and attention_mask is None:
+            with _use_row_kernels(self._language) if is_single else nullcontext():
+                if is_single and attention_mask is None:
                     logits = self.forward_one(inputs)
                 else:
                     logits = self._forward(inputs, attention_mask, position_ids)
         except (TypeError, ValueError, AttributeError) as error:
             raise self._unsupported() from error
-        if self.cache.get_seq_length() != length:  # recurrent models ignore it, and would forget
+        if self.cache.get_seq_length() != length:  # recurrent models ignore the cache
             raise self._unsupported()
         return logits.float()
 
     def forward_one(self, inputs: Tensor) -> Tensor:
-        """Read one position (1, 1, hidden); a faster way to do so can be put here."""
+        """Decode one position (1, 1, hidden); subclasses can override this with a faster way."""
         return self._forward(inputs)
 
     def crop(self, length: int) -> int:
+        """Remove all but the first `length` positions, as `Decoder.crop` describes."""
         if length:
             try:
                 self.cache.crop(length)
             except (AttributeError, NotImplementedError, ValueError):
-                length = 0  # sliding windows and recurrent states can't be cut
+                length = 0  # sliding windows and recurrent states can't be cropped
         if not length:
             self.cache = self._new_cache()
         return length
@@ -79,8 +98,8 @@ class PlainDecoder:
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
     ) -> Tensor:
-        # As an index: cut out by a number, the rows of a batch are not one block, and torch would
-        # copy the output layer for each of them.
+        # A tensor: if the index were a number, the rows of a batch would not be contiguous, and
+        # torch would copy the output layer for each of them.
         last = torch.tensor([inputs.shape[1] - 1], device=inputs.device)
         logits: Tensor = self._language.model(
             inputs_embeds=inputs,
@@ -99,13 +118,13 @@ class PlainDecoder:
 
     def _unsupported(self) -> MmtuiError:
         return MmtuiError(
-            f"models of the kind {self._language.model.config.model_type} are not supported",
-            "use a decoder with attention and a key-value cache, such as Llama, Qwen, Phi or Gemma",
+            f"models of type {self._language.model.config.model_type} are not supported",
+            "use a decoder with attention and a KV cache, such as Llama, Qwen, Phi or Gemma",
         )
 
 
 def _use_row_kernels(language: TorchLanguage) -> AbstractContextManager[None]:
-    """On a CPU, oneDNN multiplies a single bf16 row at half the speed of torch's own kernel."""
+    """Turn oneDNN off for bf16 on a CPU: torch's kernel multiplies a single row twice as fast."""
     if language.device.type != "cpu" or language.precision != "bf16":
         return nullcontext()
     context: AbstractContextManager[None] = torch.backends.mkldnn.flags(enabled=False)

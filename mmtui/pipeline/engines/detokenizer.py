@@ -1,4 +1,4 @@
-"""Token ids -> text that can be shown at once."""
+"""Token ids to text, piece by piece as they are generated."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,51 +10,63 @@ from mmtui.pipeline.tokenizer import ChatTokenizer
 
 
 class Detokenizer:
-    """Gives out text as soon as it is certain.
+    """Decodes a stream of tokens, and returns each piece of text once it can't change anymore.
 
-    A character comes out whole or not at all; white space at either end of the answer and
-    whatever may turn out to be one of the `stops` is held back. `ended`: a stop was written.
+    Characters are never split. White space at either end of the answer is removed, and text that
+    may be the start of a stop string is buffered until the next tokens decide.
+
+    Attributes:
+        is_stopped: Whether a stop string has been generated.
     """
 
     def __init__(self, tokenizer: ChatTokenizer | LlamaTokenizer, stops: Sequence[str]) -> None:
+        """Start an answer.
+
+        Args:
+            tokenizer: The tokenizer of the model.
+            stops: Strings that end the answer, which are not part of it.
+        """
         self._decode: Callable[[int], str] = (
             tokenizer.make_decoder()
             if isinstance(tokenizer, LlamaTokenizer)
             else _Decoder(tokenizer.backend_tokenizer)
         )
         self._stops = stops
-        self._held = ""
-        self._begun = False
+        self._buffer = ""
+        self._has_text = False
         self.is_stopped = False
 
     def push(self, token: int) -> str:
-        self._held += self._decode(token)
+        """Add a token; return the text that is certain now, which may be empty."""
+        self._buffer += self._decode(token)
         for stop in self._stops:
-            before, found, _ = self._held.partition(stop)
+            before, found, _ = self._buffer.partition(stop)
             if found:
-                self._held, self.is_stopped = before, True
+                self._buffer, self.is_stopped = before, True
                 return self.flush()
-        return self._give(len(self._held) - self._beginning_of_a_stop())
+        return self._take(len(self._buffer) - self._count_stop_prefix())
 
     def flush(self) -> str:
-        """What was held back, at the end of the answer."""
-        return self._give(len(self._held))
+        """Return the rest of the buffer, at the end of the answer."""
+        return self._take(len(self._buffer))
 
-    def _give(self, end: int) -> str:
-        text = self._held[:end].rstrip()
-        self._held = self._held[len(text) :] if text else self._held
-        if not self._begun:
+    def _take(self, end: int) -> str:
+        """Remove and return the buffer up to `end`, without white space at the answer's ends."""
+        text = self._buffer[:end].rstrip()
+        self._buffer = self._buffer[len(text) :] if text else self._buffer
+        if not self._has_text:
             text = text.lstrip()
-            self._begun = bool(text)
+            self._has_text = bool(text)
         return text
 
-    def _beginning_of_a_stop(self) -> int:
+    def _count_stop_prefix(self) -> int:
+        """Return how many characters at the end of the buffer may start a stop string."""
         return max(
             (
-                n
+                length
                 for stop in self._stops
-                for n in range(1, len(stop))
-                if self._held.endswith(stop[:n])
+                for length in range(1, len(stop))
+                if self._buffer.endswith(stop[:length])
             ),
             default=0,
         )
@@ -70,7 +82,7 @@ class _Decoder:
     def __call__(self, token: int) -> str:
         try:
             piece = self._stream.step(self._tokenizer, token)
-        except Exception:  # its own kind: bytes that are no text changed what it had given out
+        except Exception:  # a private class: invalid bytes changed text that it has returned
             self._stream = DecodeStream(skip_special_tokens=True)
             piece = self._stream.step(self._tokenizer, token)
         return piece or ""

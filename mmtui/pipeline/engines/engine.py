@@ -1,4 +1,4 @@
-"""What an engine and its language model can do, whatever library is behind them."""
+"""The interface of an engine and its language model, which each backend implements."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
@@ -20,7 +20,7 @@ class Language(Protocol):
 
     @property
     def tokenizer(self) -> ChatTokenizer | LlamaTokenizer:
-        """The tokenizer, which also knows the chat template."""
+        """The tokenizer, with the chat template."""
 
     @property
     def stop_ids(self) -> frozenset[int]:

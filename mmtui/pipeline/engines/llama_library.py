@@ -1,11 +1,11 @@
-"""llama.cpp's C API, from whichever installed package brings it.
+"""llama.cpp's C API, from an installed Python package that contains it.
 
-llama-cpp-python compiles llama.cpp for the processor at hand and declares its functions. xllamacpp
-ships it ready compiled, inside an extension module that exports the C API and declares none of it.
-It is loaded here by path, without importing the package, and the functions that the engine calls
-are declared as in `llama.h` of the releases in `XLLAMACPP_VERSIONS`. A library whose default
-parameters don't read back as that header says is refused: a struct that is laid out in another way
-would be misread in silence.
+llama-cpp-python compiles llama.cpp when it is installed, and declares its functions for ctypes.
+xllamacpp contains llama.cpp compiled, in an extension module that exports the C API without
+declarations. That module is loaded by path, without importing the package, and the functions that
+the engine calls are declared here as in `llama.h` of the releases in `XLLAMACPP_VERSIONS`. If the
+default parameters of a library differ from those of that header, it is refused, because a struct
+with another layout would be misread without an error.
 """
 
 import ctypes
@@ -29,8 +29,8 @@ _CURES: dict[Package, str] = {
     "llama-cpp-python": "pip install --force-reinstall --no-cache-dir llama-cpp-python",
     "xllamacpp": f"pip install --force-reinstall xllamacpp=={max(XLLAMACPP_VERSIONS)}",
 }
-# Room for fields that a later release may append. A struct of this size is passed by value on the
-# stack or by reference to a copy, so a callee that expects a shorter one reads the right bytes.
+# Space for fields that a later release may append. A struct of this size is passed by value on the
+# stack or by reference to a copy, so a callee that expects a shorter struct reads the right bytes.
 _SPARE_BYTES = 256
 _GGML_TYPE_F16 = 1
 _LOG_LEVEL_ERROR = 4  # GGML_LOG_LEVEL_ERROR
@@ -45,7 +45,7 @@ class LlamaLibrary:
 
     Attributes:
         functions: The functions and default parameters of `llama.h`, as attributes.
-        package: The Python package that brought it.
+        package: The Python package that contains it.
         version: The version of that package.
     """
 
@@ -75,9 +75,9 @@ def record_errors(functions: Any) -> Iterator[list[str]]:
 
 
 def find_packages() -> list[Package]:
-    """Return the installed packages that bring llama.cpp, the preferred one first.
+    """Return the installed packages that contain llama.cpp, the preferred one first.
 
-    Nothing is imported. An xllamacpp of a version that is not known is left out.
+    Nothing is imported. An xllamacpp that is not one of `XLLAMACPP_VERSIONS` is left out.
     """
     found = [package for package in PACKAGES if find_spec(_MODULES[package]) is not None]
     if "xllamacpp" in found and metadata.version("xllamacpp") not in XLLAMACPP_VERSIONS:
@@ -86,7 +86,7 @@ def find_packages() -> list[Package]:
 
 
 def find_files(package: Package) -> list[Path]:
-    """Return the files of an installed package that decide how llama.cpp behaves, sorted."""
+    """Return the files of an installed package that contain llama.cpp, sorted."""
     spec = find_spec(_MODULES[package])
     if spec is None or spec.origin is None:
         return []
@@ -100,8 +100,8 @@ def load_library(package: Package) -> LlamaLibrary:
     """Load llama.cpp and silence its log, which would be written over the screen.
 
     Raises:
-        MissingError: The package is not installed or can't be loaded, or its declarations are
-            not known.
+        MissingError: The package is not installed, can't be loaded, or is a version without
+            declarations.
     """
     try:
         functions = _import_llama_cpp() if package == "llama-cpp-python" else _open_xllamacpp()
@@ -120,7 +120,7 @@ def _import_llama_cpp() -> Any:
 
 
 def _open_xllamacpp() -> ctypes.CDLL:
-    """Open xllamacpp's extension module as a plain shared library and declare what is called.
+    """Open xllamacpp's extension module as a shared library and declare the functions.
 
     Raises:
         ImportError: The release is not one of `XLLAMACPP_VERSIONS`, or the defaults of its
@@ -205,6 +205,7 @@ class _Batch(ctypes.Structure):
 
 
 def _declare(library: ctypes.CDLL) -> None:
+    """Declare the functions that the engine calls."""
     pointer, size, flag = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_bool
     int32, uint32, text = ctypes.c_int32, ctypes.c_uint32, ctypes.c_char_p
     tokens = ctypes.POINTER(int32)
@@ -259,7 +260,7 @@ def _check_defaults(library: ctypes.CDLL) -> None:
     """Compare default parameters with those of `llama.h`, field by field.
 
     Raises:
-        ImportError: One differs: the structs of this library are laid out in another way.
+        ImportError: A default differs, so the structs of this library may have another layout.
     """
     expected: dict[str, dict[str, object]] = {
         "llama_model_default_params": {
@@ -280,16 +281,16 @@ def _check_defaults(library: ctypes.CDLL) -> None:
     for name, fields in expected.items():
         params = getattr(library, name)()
         for field, value in fields.items():
-            found = getattr(params, field)
-            if found != value and (found or value):  # a null function pointer is not None
-                raise ImportError(f"{name}().{field} is {found}, not {value}")
+            default = getattr(params, field)
+            if default != value and (default or value):  # a null function pointer is not None
+                raise ImportError(f"{name}().{field} is {default}, not {value}")
 
 
 @cache
 def _ignore_log() -> Any:
-    """Return a C function that takes a line of llama.cpp's log and does nothing.
+    """Return a C function that ignores a line of llama.cpp's log.
 
-    With a Python function, a Ctrl-C that arrives while a model loads would be raised inside the
-    callback, where it is lost.
+    `abs` of the C library is used, because it has no side effects. In a Python callback, the
+    KeyboardInterrupt of a Ctrl-C while a model loads would be raised and lost.
     """
     return ctypes.cast(ctypes.CDLL(None).abs, _LogCallback)

@@ -1,4 +1,4 @@
-"""The engine on llama.cpp."""
+"""The engine on llama.cpp: prefill and decode with a KV cache that is kept between turns."""
 
 import ctypes
 import os
@@ -62,7 +62,7 @@ class LlamaLanguage:
 
     @property
     def weight_type(self) -> str:
-        """The type of most weights, as llama.cpp names it: Q4_0, BF16."""
+        """The type of most weights in llama.cpp's words, such as "Q4_0" or "BF16"."""
         buffer = ctypes.create_string_buffer(256)
         self.library.functions.llama_model_desc(self.handle, buffer, len(buffer))
         return buffer.value.decode().split(" - ")[0].split()[-1]
@@ -98,25 +98,25 @@ def load(
     adapter: Path | None = None,
     report: Report = ignore_progress,
 ) -> LlamaLanguage:
-    """Load what `conversion.to_gguf` makes of the weights and a LoRA adapter.
+    """Load a language model, which is converted to GGUF and merged with its adapter if necessary.
 
     Args:
         weights: A GGUF, or a folder in Hugging Face's layout.
         library: The llama.cpp that loads them.
         extra_buffers: Whether weights may be repacked for the processor's fastest kernels.
-        precision: What weights in another precision are converted to.
+        precision: The precision that other weights are converted to.
         adapter: Folder of a LoRA adapter, which is merged into the weights.
         report: Called as the weights are converted and loaded.
 
     Raises:
         InputError: llama.cpp can't load these weights.
     """
-    found = conversion.to_gguf(weights, adapter, precision, report)
-    tokenizer = Tokenizer(found.folder)
-    handle = open_model(library, found.model, extra_buffers=extra_buffers, report=report)
-    configured = read_json(found.folder / "config.json").get("eos_token_id")
-    stop_ids = find_end_tokens(found.folder, configured, tokenizer.eos_token_id)
-    return LlamaLanguage(library, handle, tokenizer, precision, stop_ids, (found.model,))
+    converted = conversion.to_gguf(weights, adapter, precision, report)
+    tokenizer = Tokenizer(converted.folder)
+    handle = open_model(library, converted.model, extra_buffers=extra_buffers, report=report)
+    configured = read_json(converted.folder / "config.json").get("eos_token_id")
+    stop_ids = find_end_tokens(converted.folder, configured, tokenizer.eos_token_id)
+    return LlamaLanguage(library, handle, tokenizer, precision, stop_ids, (converted.model,))
 
 
 def load_gguf(
@@ -171,7 +171,7 @@ def open_model(
     extra_buffers: bool,
     report: Report = ignore_progress,
 ) -> Any:
-    """Have llama.cpp load a GGUF.
+    """Load a GGUF into llama.cpp.
 
     Args:
         library: The llama.cpp that loads it.
@@ -188,7 +188,7 @@ def open_model(
     functions = library.functions
     options = functions.llama_model_default_params()
     options.n_gpu_layers = 0
-    options.use_extra_bufts = extra_buffers  # versions before it had a name ignore it
+    options.use_extra_bufts = extra_buffers  # ignored by versions without this field
     interruptions: list[BaseException] = []
 
     def show_progress(fraction: float, _: object) -> bool:
@@ -217,7 +217,7 @@ def _explain_failure(library: LlamaLibrary, file: Path, options: Any) -> str:
 
 
 class LlamaEngine:
-    """Decodes with llama.cpp, to which it feeds tokens, and projected features of pictures."""
+    """Decodes with llama.cpp, which gets token ids, or embeddings for the patches of pictures."""
 
     def __init__(
         self,
@@ -229,14 +229,15 @@ class LlamaEngine:
 
         Args:
             language: The model that decodes.
-            prompt_lookup: Whether tokens that follow a repeated n-gram are verified in one batch.
+            prompt_lookup: Whether drafts that are copied from the conversation are verified in one
+                batch, which is faster than decoding them one by one.
             threads: How many threads compute; by default as many as other processes leave free.
         """
         self.language = language
         self._functions = language.library.functions
         self._prompt_lookup = prompt_lookup and language.can_forget
         self._cached: list[Position] = []
-        self._prompt: list[Position] = []  # the last prompt that was read
+        self._prompt: list[Position] = []  # the last prompt that was computed
         self._logits: np.ndarray | None = None  # after that prompt
         self._capacity = 0  # positions for which `_context` has room
         self.threads = threads or ThreadCount()
@@ -282,7 +283,7 @@ class LlamaEngine:
             yield self._feed(list(tokens[start : start + PREFILL_CHUNK]), None)
 
     def _decode(self, token: int, draft: list[int], sampler: Sampler) -> list[int]:
-        """Return the tokens after `token`: one, and one more for each correct token of `draft`."""
+        """Return the next token, and one more for each correct token of `draft`."""
         room = self.language.context_length - len(self._cached) - 1
         draft = draft[: max(room, 0)]
         start = len(self._cached)
@@ -309,7 +310,7 @@ class LlamaEngine:
     def _feed(
         self, positions: list[Any], embeddings: np.ndarray | None, last_only: bool = False
     ) -> np.ndarray:
-        """Append to the cache, which is lost if this fails.
+        """Append positions to the cache, which is lost if this fails.
 
         Args:
             positions: Token ids, or patches of a picture.
@@ -342,7 +343,7 @@ class LlamaEngine:
         finally:
             self._functions.llama_batch_free(batch)
         if code:
-            raise MmtuiError(f"llama.cpp could not decode (code {code})", "--engine torch")
+            raise MmtuiError(f"llama.cpp could not decode (code {code})", "pass --engine torch")
         self._cached = [*cached, *positions]
         first = self._functions.llama_get_logits(self._context)
         rows = 1 if last_only else count
@@ -373,13 +374,13 @@ class LlamaEngine:
         context = functions.llama_init_from_model(self.language.handle, options)
         if not context:
             raise MmtuiError(
-                f"there is no memory for a context of {capacity} tokens", "close other programs"
+                f"not enough memory for a context of {capacity} tokens", "close other programs"
             )
         if old is not None:
             if cached:
                 state = (ctypes.c_uint8 * functions.llama_state_seq_get_size(old, 0))()
                 functions.llama_state_seq_get_data(old, state, len(state), 0)
                 if not functions.llama_state_seq_set_data(context, state, len(state), 0):
-                    raise MmtuiError("llama.cpp could not move its cache", "--engine torch")
+                    raise MmtuiError("llama.cpp could not move its cache", "pass --engine torch")
             functions.llama_free(old)
         self._context, self._capacity = context, capacity

@@ -32,7 +32,8 @@ def load_engine(
         weights: A GGUF, or a folder in Hugging Face's layout.
         precision: The precision to compute in, or to convert the weights to.
         adapter: Folder of a LoRA adapter, which is merged into the weights.
-        prompt_lookup: Whether llama.cpp verifies drafts that are copied from the conversation.
+        prompt_lookup: Whether llama.cpp verifies drafts that are copied from the conversation,
+            which is faster.
         report: Called as the weights are converted and loaded.
 
     Raises:

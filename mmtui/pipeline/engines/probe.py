@@ -1,11 +1,12 @@
-"""A trial of llama.cpp in a separate process, because it can crash.
+"""A trial run of llama.cpp in a separate process, because it can crash.
 
 Some builds crash at the first decode in kernels for some processors, such as those with AMX. These
 kernels need weights that are repacked into extra buffers when a model is loaded. Without extra
 buffers, other kernels are used.
 
-The trial decodes a small generated model with matrices of all types that kernels are chosen by. The
-user's model has only two or three of these types, and can be gigabytes large.
+The trial decodes a small generated model that has matrices of every quantization type, because
+llama.cpp chooses kernels by type. The user's model has only two or three of these types, and can
+be gigabytes large.
 """
 
 import hashlib
@@ -36,7 +37,7 @@ from mmtui.pipeline.engines.llama_library import (
 
 Outcome = Literal["works", "works without extra buffers", "crashes", "can't be loaded"]
 TIMEOUT_S = 30  # a trial takes less than a second unless it hangs
-MAX_OUTCOMES = 8  # outcomes that are stored: of several environments and processors
+MAX_OUTCOMES = 8  # stored outcomes, for several environments and processors
 TYPES = (
     "F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL",
     "IQ4_XS",
@@ -50,12 +51,13 @@ def choose_library() -> tuple[LlamaLibrary, Outcome]:
     """Load the llama.cpp that works best on this machine.
 
     Raises:
-        MissingError: None is installed, or none works.
+        MissingError: No package with llama.cpp is installed, or none works.
     """
     chosen = choose_package()
     if chosen is None:
         raise MissingError(
-            "the engine llamacpp crashes on this machine", "--engine torch; mmtui doctor tells more"
+            "the engine llamacpp crashes on this machine",
+            "pass --engine torch",
         )
     package, outcome = chosen
     return load_library(package), outcome
@@ -64,14 +66,14 @@ def choose_library() -> tuple[LlamaLibrary, Outcome]:
 def choose_package() -> tuple[Package, Outcome] | None:
     """Return the installed package whose llama.cpp works best, and the outcome of its trial.
 
-    A package whose trial was interrupted is taken to work.
+    A package whose trial was interrupted is assumed to work.
 
     Returns:
-        None if none works and one crashes. If none can be loaded, one of them: loading it raises
-        the error.
+        None if every package crashes or can't be loaded, and at least one crashes. If none can be
+        loaded, one of them is returned: the error is raised when it is loaded.
 
     Raises:
-        MissingError: None is installed.
+        MissingError: No package with llama.cpp is installed.
     """
     packages = find_packages()
     if not packages:
@@ -90,20 +92,20 @@ def choose_package() -> tuple[Package, Outcome] | None:
 
 
 def find_outcome(package: Package) -> Outcome | None:
-    """Return the outcome of the trial, which is made once for each build and processor.
+    """Return the outcome of the trial, which is run once for each build and processor.
 
     Returns:
-        None if somebody ended the trial.
+        None if the trial was interrupted.
     """
-    key = _key(package)
-    known = _read()
-    if key not in known:
-        tried = _try_out(package)
-        if tried is None:
+    key = _compute_key(package)
+    outcomes = _read_outcomes()
+    if key not in outcomes:
+        outcome = _run_trial(package)
+        if outcome is None:
             return None
-        known[key] = tried
-        _write(dict(list(known.items())[-MAX_OUTCOMES:]))
-    return known[key]
+        outcomes[key] = outcome
+        _write_outcomes(dict(list(outcomes.items())[-MAX_OUTCOMES:]))
+    return outcomes[key]
 
 
 def get_path() -> Path:
@@ -111,8 +113,8 @@ def get_path() -> Path:
     return user_state_path("mmtui") / "llamacpp.json"
 
 
-def _key(package: Package) -> str:
-    """Hash what the outcome depends on: the build of llama.cpp, and the processor's features."""
+def _compute_key(package: Package) -> str:
+    """Hash what the outcome depends on: the build of llama.cpp and the processor's features."""
     files = find_files(package)
     stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     version = machine.get_version(package)
@@ -120,29 +122,30 @@ def _key(package: Package) -> str:
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
-def _read() -> dict[str, Outcome]:
+def _read_outcomes() -> dict[str, Outcome]:
     try:
-        known = json.loads(get_path().read_bytes())
+        outcomes = json.loads(get_path().read_bytes())
     except (OSError, ValueError):
         return {}
-    if not isinstance(known, dict):
+    if not isinstance(outcomes, dict):
         return {}
-    return {key: value for key, value in known.items() if value in get_args(Outcome)}
+    return {key: outcome for key, outcome in outcomes.items() if outcome in get_args(Outcome)}
 
 
-def _write(known: dict[str, Outcome]) -> None:
-    with suppress(OSError, InputError):  # then the trial is repeated each time
+def _write_outcomes(outcomes: dict[str, Outcome]) -> None:
+    with suppress(OSError, InputError):  # without the file, the trial is repeated each time
         get_path().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with replacing(get_path()) as temporary:
-            temporary.write_text(json.dumps(known, indent=2))
+            temporary.write_text(json.dumps(outcomes, indent=2))
 
 
-def _try_out(package: Package) -> Outcome | None:
-    tried: dict[str, Outcome] = {"extra": "works", "none": "works without extra buffers"}
-    for buffers, meaning in tried.items():
+def _run_trial(package: Package) -> Outcome | None:
+    """Decode with extra buffers, then without; return None if a trial was interrupted."""
+    trials: dict[str, Outcome] = {"extra": "works", "none": "works without extra buffers"}
+    for buffers, outcome in trials.items():
         command = [sys.executable, "-P", "-m", "mmtui.pipeline.engines.probe", package, buffers]
         try:
-            # In a separate session: Ctrl-C goes to this process, which then ends the trial.
+            # In a separate session: Ctrl-C reaches only this process, which then ends the trial.
             trial = subprocess.run(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -155,18 +158,21 @@ def _try_out(package: Package) -> Outcome | None:
         except subprocess.TimeoutExpired:
             continue
         if trial.returncode == 0:
-            return meaning
+            return outcome
         if trial.returncode == _NOT_LOADED:
             return "can't be loaded"
-        if trial.returncode in {-9, -15}:  # SIGKILL and SIGTERM: somebody ended the trial
+        if trial.returncode in {-9, -15}:  # SIGKILL and SIGTERM
             return None
     return "crashes"
 
 
 def main() -> None:
-    """Run the trial; the process exits with 0, or crashes."""
+    """Run the trial in this process, which exits with 0 or crashes.
+
+    The arguments of the process are the package, and "extra" or "none" for its extra buffers.
+    """
     if hasattr(signal, "alarm"):
-        signal.alarm(TIMEOUT_S)  # the parent process can be killed before it ends the trial
+        signal.alarm(TIMEOUT_S)  # in case the parent process is killed before it ends the trial
     from mmtui.pipeline.engines import llamacpp_engine
     from mmtui.pipeline.engines.sampling import GREEDY, Sampler
 
@@ -180,7 +186,7 @@ def main() -> None:
         _make_model(file)
         try:
             handle = llamacpp_engine.open_model(library, file, extra_buffers=buffers == "extra")
-        except InputError:  # the library does not fit this code: there is nothing to try
+        except InputError:  # llama.cpp refuses the model without a crash
             return
         no_tokenizer: Any = None
         stop_ids: frozenset[int] = frozenset()
@@ -194,7 +200,7 @@ def main() -> None:
 
 
 def _make_model(file: Path) -> None:
-    """Write a Llama with a layer of each type; all weights are zero, which is 0 bytes in each."""
+    """Write a Llama with a layer of each type. All weights are zero: zero bytes in every type."""
     import numpy as np
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter
 

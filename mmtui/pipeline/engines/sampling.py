@@ -13,7 +13,7 @@ class Sampling:
 
     Attributes:
         temperature: Divides the logits; 0 samples greedily.
-        top_p: Probability of the nucleus that tokens are drawn from.
+        top_p: Total probability of the tokens that are drawn from (nucleus sampling).
         seed: Seed of the random numbers; None draws a new one for each answer.
 
     Raises:

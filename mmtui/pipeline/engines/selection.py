@@ -1,4 +1,4 @@
-"""Which engine decodes, if the user leaves it open. Nothing heavy is imported to find out."""
+"""Selection of an engine, for users who name none. No heavy library is imported for it."""
 
 import ctypes
 from pathlib import Path
@@ -10,18 +10,18 @@ from mmtui.pipeline.engines import probe
 from mmtui.pipeline.engines.llama_library import find_packages
 from mmtui.pipeline.gguf import conversion
 
-_CRASH_NOTE = "llama.cpp crashes on this machine, so torch is used; mmtui doctor says more"
+_CRASH_NOTE = "llama.cpp crashes on this machine, so torch is used; run mmtui doctor for details"
 
 
 class Selection(NamedTuple):
-    """An engine, and what the user should know about the choice, if anything."""
+    """An engine, and a note about the choice for the user, if there is something to know."""
 
     engine: EngineName
     note: str | None = None
 
 
 def select_engine(weights: Path, adapter: Path | None) -> Selection:
-    """Return the preferred engine if it is usable and can run this model, else torch.
+    """Return the preferred engine if it is installed, works and supports the model, else torch.
 
     Args:
         weights: The language model, a GGUF or a folder in Hugging Face's layout.
@@ -56,14 +56,14 @@ def prefer_engine() -> Selection:
 
 
 def is_installed() -> bool:
-    """Return whether a package with llama.cpp is installed."""
+    """Return whether a Python package that contains llama.cpp is installed."""
     return bool(find_packages())
 
 
 def has_gpu() -> bool:
     """Return whether torch can use a GPU.
 
-    NVIDIA's driver is asked first, because importing torch takes a second.
+    NVIDIA's driver is queried first, because importing torch takes a second.
     """
     try:
         driver = ctypes.CDLL("libcuda.so.1")

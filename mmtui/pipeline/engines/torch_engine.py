@@ -44,8 +44,8 @@ class TorchEngine:
         attention.install(language.model)
         self.language = language
         self._decoder: Decoder | None = None
-        self._cached: list[Position] = []  # what the decoder has read
-        self._prompt: list[Position] = []  # the last prompt that was read
+        self._cached: list[Position] = []  # the positions in the decoder's cache
+        self._prompt: list[Position] = []  # the last prompt that was computed
         self._logits: Tensor | None = None  # after that prompt
         self.threads = threads or ThreadCount()
         torch.set_num_threads(self.threads.value)
@@ -126,7 +126,7 @@ class TorchEngine:
         return torch.from_numpy(features).to(weight.device, weight.dtype)
 
     def _feed(self, positions: Sequence[Position], features: Mapping[str, Tensor]) -> Tensor:
-        """Append to the cache; return the logits (1, vocabulary) after the last position.
+        """Append positions to the cache; return the logits (1, vocabulary) after the last one.
 
         The cache is lost if this fails.
         """
@@ -142,6 +142,6 @@ class TorchEngine:
 
 
 def _to_array(logits: Tensor) -> np.ndarray:
-    """Copy logits to the CPU, where the sampler runs for every engine."""
+    """Copy logits to the CPU, where the sampler runs."""
     array: np.ndarray = logits.cpu().numpy()
     return array

@@ -144,7 +144,7 @@ def test_drafts_change_nothing_but_the_number_of_batches(model, monkeypatch, sam
     alone = taken(LlamaEngine(model), sequence, features, 120, sampling)
 
     def foreseen(self: prompt_lookup.PromptLookup) -> list[int]:
-        at = len(self._tokens) - len(sequence)
+        at = len(self._positions) - len(sequence)
         draft = alone[at : at + 6] if at % 3 else []
         if at % 2 and len(draft) > 2:
             draft[2] = (draft[2] + 1) % 320

@@ -152,7 +152,7 @@ def test_who_does_not_wait_leaves_no_outcome_and_no_process(stand_in, number):
 @pytest.mark.parametrize("content", ["", "[]", '{"key": 1}', '{"key": [1]}', "\0", '{"k": "fine"}'])
 def test_a_file_of_nonsense_is_replaced(content, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(probe, "_try_out", lambda _: "works")
+    monkeypatch.setattr(probe, "_run_trial", lambda _: "works")
     probe.get_path().parent.mkdir()
     probe.get_path().write_text(content)
     assert probe.find_outcome("llama-cpp-python") == "works"
@@ -162,7 +162,7 @@ def test_a_file_of_nonsense_is_replaced(content, tmp_path, monkeypatch):
 def test_nothing_breaks_where_nothing_can_be_remembered(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr(probe, "_try_out", lambda _: "works")
+    monkeypatch.setattr(probe, "_run_trial", lambda _: "works")
     assert probe.find_outcome("llama-cpp-python") == "works"
 
 

@@ -158,7 +158,7 @@ def test_models_that_forget_are_refused():
         MambaConfig(vocab_size=64, hidden_size=16, num_hidden_layers=1, state_size=4)
     ).eval()
     forgetful = torch_language.TorchLanguage(mamba, None, "fp32", frozenset())
-    with pytest.raises(MmtuiError, match="kind mamba are not supported"):
+    with pytest.raises(MmtuiError, match="type mamba are not supported"):
         next(TorchEngine(forgetful).stream([1, 2, 3], {}, Sampler(GREEDY)))
 
 
