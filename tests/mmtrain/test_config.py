@@ -5,20 +5,32 @@ from pathlib import Path
 
 import pytest
 from run_metrics import losses, read_metrics
+from small_configs import NANO
 
-
-@pytest.fixture(scope="module")
-def arguments(tiny_model: Path, shapes_data: Path) -> tuple:
-    return (
-        "--model", tiny_model, "--data", shapes_data, "--init", "random", "--precision", "fp32",
-        "--steps", 3, "--batch", 4, "--lr", 0.01, "--val-limit", 4, "--mirror",
-    )  # fmt: skip
+SHORT = ("--steps", 3, "--batch", 4, "--precision", "fp32", "--val-limit", 4)
 
 
 @pytest.fixture
-def first(mmtrain, arguments, session_cache, tmp_path) -> Path:
+def arguments(
+    stage: str, tiny_model: Path, tiny_seeing_phi: Path, shapes_data: Path, tmp_path: Path
+) -> tuple:
+    """The options of a short run, most of which are not the defaults."""
+    if stage == "pretrain":
+        size = tmp_path / "nano.json"
+        size.write_text(json.dumps(NANO))
+        data = shapes_data / "text.jsonl"
+        return (*SHORT, "--size", size, "--data", data, "--block", 64, "--lr", 0.01)
+    if stage == "align":
+        model = ("--model", tiny_model, "--init", "random")
+        return (*SHORT, *model, "--data", shapes_data, "--lr", 0.01, "--mirror")
+    lora = ("--quantize", "none", "--rank", 4, "--lora-lr", 0.01)
+    return (*SHORT, "--from", tiny_seeing_phi, "--data", shapes_data, *lora)
+
+
+@pytest.fixture
+def first(mmtrain, stage, arguments, session_cache, tmp_path) -> Path:
     """A run that is finished."""
-    run = mmtrain("align", *arguments, "--out", tmp_path / "first", env=session_cache)
+    run = mmtrain(stage, *arguments, "--out", tmp_path / "first", env=session_cache)
     assert run.code == 0, run.err
     return tmp_path / "first"
 
@@ -36,22 +48,29 @@ def edit(run: Path, **changes: object) -> Path:
     return file
 
 
-def test_a_run_is_repeated_and_options_override_the_file(mmtrain, first, session_cache, tmp_path):
+@pytest.mark.parametrize(
+    ("stage", "rate", "default"),
+    [("pretrain", "lr", 1e-3), ("align", "lr", 1e-3), ("finetune", "lora_lr", 2e-4)],
+)
+def test_a_run_is_repeated_and_options_override_the_file(
+    mmtrain, stage, rate, default, first, session_cache, tmp_path
+):
     again, changed, edited = (tmp_path / name for name in ("again", "changed", "edited"))
     config = first / "run.json"
-    run = mmtrain("align", "--config", config, "--out", again, env=session_cache)
+    run = mmtrain(stage, "--config", config, "--out", again, env=session_cache)
     assert run.code == 0, run.err
     assert read_metrics(again) == read_metrics(first)
     assert options_of(again) == options_of(first)
 
-    more = ("--lr", 0.001, "--out", changed)  # the default, but it is given
-    run = mmtrain("align", "--config", config, *more, env=session_cache)
+    flag = f"--{rate.replace('_', '-')}"
+    more = (flag, default, "--out", changed)  # overrides the file although it is the default
+    run = mmtrain(stage, "--config", config, *more, env=session_cache)
     assert run.code == 0, run.err
-    assert options_of(changed) == options_of(first) | {"lr": 0.001}
+    assert options_of(changed) == options_of(first) | {rate: default}
     assert losses(changed)[0] == losses(first)[0] and losses(changed) != losses(first)
 
-    config = edit(first, lr=0.001)
-    run = mmtrain("align", "--config", config, "--out", edited, env=session_cache)
+    config = edit(first, **{rate: default})
+    run = mmtrain(stage, "--config", config, "--out", edited, env=session_cache)
     assert run.code == 0, run.err
     assert losses(edited) == losses(changed)
 
