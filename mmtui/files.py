@@ -25,7 +25,7 @@ def refuse_special(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISREG(mode):
-        raise InputError(f"{path} is {describe_kind(mode)}", "name an ordinary file")
+        raise InputError(f"{path} is {describe_kind(mode)}", "pass a regular file")
 
 
 def check_destination(path: Path) -> None:

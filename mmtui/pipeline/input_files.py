@@ -1,4 +1,4 @@
-"""Pictures and recordings from files that a user names: opened with care and decoded."""
+"""Reading of pictures and recordings from files, with errors that name the file."""
 
 import io
 import os
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from mmtui.pipeline.speech.sound import Clip, Sound
     from mmtui.pipeline.vision.images import Picture
 
-# Decoders are imported where they are used: a chat is on the screen before it needs one.
+# Decoders are imported where they are used, so that the app starts without them.
 
-MAX_BYTES = 256_000_000  # size limit of a picture, and of any file that a chat keeps
+MAX_BYTES = 256_000_000  # size limit of a picture, and of any attachment of a chat
 
 
 def read_picture(path: Path) -> "Picture":
     """Read a picture.
 
     Raises:
-        InputError: The file, which is named, holds no usable picture.
+        InputError: The file is not a picture, is damaged, or can't be read.
     """
     with open_file(path) as file:
         return decode_picture(file, str(path))
@@ -36,11 +36,11 @@ def decode_picture(file: BinaryIO, name: str) -> "Picture":
     """Decode a picture from an open file.
 
     Args:
-        file: At its beginning.
-        name: What errors and notes call it.
+        file: The file, at its start.
+        name: The name of the file in errors and notes.
 
     Raises:
-        InputError: The file holds no usable picture.
+        InputError: The file is not a picture, is damaged, or can't be read.
     """
     from mmtui.pipeline.vision import images
 
@@ -55,10 +55,14 @@ def decode_picture(file: BinaryIO, name: str) -> "Picture":
 
 
 def crop_picture(path: Path, side: int) -> "Image.Image":
-    """Return the square in the middle of a picture, `side` pixels wide: what a tower sees.
+    """Read a picture and crop the square in its middle, which a vision tower gets.
+
+    Args:
+        path: The file.
+        side: The side of the square in pixels, to which the picture is resized.
 
     Raises:
-        InputError: The file holds no usable picture.
+        InputError: The file is not a picture, is damaged, or can't be read.
     """
     from PIL import Image, ImageOps
 
@@ -70,7 +74,7 @@ def read_sound(path: Path) -> "Sound":
     """Read the first 15 s of a recording.
 
     Raises:
-        InputError: The file, which is named, holds no usable recording.
+        InputError: The file is not a recording, is damaged, or can't be read.
     """
     from mmtui.pipeline.speech import sound
 
@@ -85,12 +89,16 @@ def read_sound(path: Path) -> "Sound":
 
 
 def read_clip(path: Path) -> "Clip":
-    """Read the samples of a recording, as `read_sound` does, without its notes."""
+    """Read the first 15 s of a recording, mono float32 at 16 kHz (samples,).
+
+    Raises:
+        InputError: The file is not a recording, is damaged, or can't be read.
+    """
     return read_sound(path).clip
 
 
 def encode_wav(clip: "Clip") -> bytes:
-    """Return a clip as the bytes of a WAV file with 16 bits a sample."""
+    """Encode samples, mono float32 at 16 kHz (samples,), as a WAV file with 16 bits."""
     import numpy as np
 
     from mmtui.pipeline.speech import sound
@@ -107,10 +115,11 @@ def encode_wav(clip: "Clip") -> bytes:
 def open_file(path: Path) -> BinaryIO:
     """Open a regular file that is not empty.
 
-    What is opened is what was checked, and a FIFO does not block.
+    The open file is checked, not its path, so that it can't be exchanged in between. A FIFO does
+    not block.
 
     Raises:
-        InputError: It is missing, empty, unreadable or no regular file.
+        InputError: The file is missing, empty, unreadable or not a regular file.
     """
     try:
         descriptor = os.open(
@@ -125,7 +134,7 @@ def open_file(path: Path) -> BinaryIO:
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         kind = describe_kind(status.st_mode)
-        raise InputError(f"{path}: this is {kind}", "name an ordinary file")
+        raise InputError(f"{path}: this is {kind}", "pass a regular file")
     if not status.st_size:
         os.close(descriptor)
         raise InputError(f"{path}: the file is empty")
@@ -135,12 +144,16 @@ def open_file(path: Path) -> BinaryIO:
 def read_bytes(file: BinaryIO, name: str) -> bytes:
     """Read an open file.
 
+    Args:
+        file: The file, at its start.
+        name: The name of the file in errors.
+
     Raises:
-        InputError: It can't be read, or is larger than `MAX_BYTES`.
+        InputError: The file can't be read, or is larger than `MAX_BYTES`.
     """
     try:
         data = file.read(MAX_BYTES + 1)
-    except OSError as error:  # a stick that was pulled out
+    except OSError as error:  # such as a USB drive that was removed
         raise InputError(f"{name}: can't be read: {error.strerror}") from None
     if len(data) > MAX_BYTES:
         raise InputError(f"{name}: the file has more than {MAX_BYTES // 1_000_000} MB, the limit")
@@ -148,5 +161,5 @@ def read_bytes(file: BinaryIO, name: str) -> bytes:
 
 
 def prefix_notes(name: str, notes: tuple[str, ...]) -> tuple[str, ...]:
-    """Return notes that begin with the name of their file."""
+    """Put the name of a file in front of its notes."""
     return tuple(f"{name}: {note}" for note in notes)

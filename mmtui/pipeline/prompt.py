@@ -13,7 +13,12 @@ Role = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True)
 class Turn:
-    """A message of one role: text and pictures, in order."""
+    """A message of a conversation.
+
+    Attributes:
+        role: Who wrote the message.
+        content: Text and pictures, in order.
+    """
 
     role: Role
     content: tuple[str | Picture, ...]
@@ -49,6 +54,11 @@ class ChatFormat:
     """
 
     def __init__(self, tokenizer: PromptTokenizer) -> None:
+        """Use the chat template of a tokenizer, or Phi-2's question-answer form if it has none.
+
+        Raises:
+            InputError: The chat template fails.
+        """
         self._tokenizer = tokenizer
         template = tokenizer.chat_template
         if isinstance(template, dict):  # several templates, by name
@@ -63,25 +73,30 @@ class ChatFormat:
         special_ids = set(tokenizer.all_special_ids) | {
             index for index, token in tokenizer.added_tokens_decoder.items() if token.special
         }
-        self.stop_ids = frozenset(self._tokens(after)) & special_ids
-        ends = [token for token in self._tokens(after) if token in special_ids]
+        self.stop_ids = frozenset(self._tokenize(after)) & special_ids
+        ends = [token for token in self._tokenize(after) if token in special_ids]
         self._end = ends[0] if ends else tokenizer.eos_token_id
         self.stop_strings = () if self.stop_ids or not after.strip() else (after.rstrip(),)
 
     def encode(self, turns: Sequence[Turn]) -> Prompt:
-        """Encode a prompt for an answer. A last turn of the assistant is continued."""
-        messages = self._messages(_merge_adjacent(turns))
+        """Encode a prompt for an answer. If the last turn is the assistant's, it is continued.
+
+        Raises:
+            InputError: The chat template fails.
+            MmtuiError: The chat template drops pictures.
+        """
+        messages = self._to_messages(_merge_adjacent(turns))
         prefix = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
         if prefix:
             text = self._render(messages[:-1])
             rendered = self._render(messages, answer=False)
             rest = rendered[len(text) :] if rendered.startswith(text) else ""
-            gap = rest[: len(rest) - len(rest.lstrip())]
-            # Some templates drop or add reasoning in front of an answer: use the answer as it is.
-            text += f"{gap}{prefix}" if rest[len(gap) :].startswith(prefix) else prefix
+            space = rest[: len(rest) - len(rest.lstrip())]
+            # Some templates remove or add reasoning in front of an answer: do not use their text.
+            text += f"{space}{prefix}" if rest[len(space) :].startswith(prefix) else prefix
         else:
             text = self._render(messages)
-        return [*self._bos, *self._fill(text, _pictures(turns))]
+        return [*self._bos, *self._insert_pictures(text, _find_pictures(turns))]
 
     def encode_dialogue(self, turns: Sequence[Turn]) -> tuple[Prompt, list[int]]:
         """Encode a dialogue for training.
@@ -89,8 +104,8 @@ class ChatFormat:
         Text in front of an answer is tokenized as in `encode`.
 
         Returns:
-            The prompt, and the label of each of its parts: the token to predict after it in the
-            assistant's answers and their end tokens, IGNORE_INDEX elsewhere.
+            The prompt, and a label for each of its parts: the next token if this is part of an
+            answer of the assistant or its end token, else IGNORE_INDEX.
 
         Raises:
             MmtuiError: The tokenizer has no end token, or answers can't be located in the
@@ -98,11 +113,11 @@ class ChatFormat:
         """
         if self._end is None:
             raise MmtuiError("the tokenizer of this model has no end-of-text token")
-        messages, pictures = self._messages(turns), _pictures(turns)
+        messages, pictures = self._to_messages(turns), _find_pictures(turns)
         rendered = self._render(messages, answer=False)
         prompt: Prompt = list(self._bos)
         labels = [IGNORE_INDEX] * len(prompt)
-        end = 0  # of the last answer, in the rendered text
+        end = 0  # end of the last answer in the rendered text
         for number, turn in enumerate(turns):
             if turn.role != "assistant":
                 continue
@@ -110,30 +125,31 @@ class ChatFormat:
             answer = messages[number]["content"]
             start = rendered.find(answer, len(before))
             if not answer or start < 0 or not rendered.startswith(before):
-                raise MmtuiError("the chat template of this model does not show where answers are")
+                raise MmtuiError("answers can't be located in the chat template of this model")
             slots = rendered[end : len(before)].count(_SLOT)
-            context = self._fill(rendered[end : len(before)], pictures[:slots])
+            context = self._insert_pictures(rendered[end : len(before)], pictures[:slots])
             del pictures[:slots]
             end = start + len(answer)
-            answer_ids = self._tokens(rendered[len(before) : end])
+            answer_ids = self._tokenize(rendered[len(before) : end])
             prompt += [*context, *answer_ids]
             labels += [IGNORE_INDEX] * (len(context) - 1) + [*answer_ids, self._end]
         return prompt, labels
 
-    def _fill(self, text: str, pictures: list[Picture]) -> Prompt:
+    def _insert_pictures(self, text: str, pictures: list[Picture]) -> Prompt:
+        """Tokenize a rendered text, and replace its slots by pictures."""
         pieces = text.split(_SLOT)
         if len(pieces) != len(pictures) + 1:
             raise MmtuiError("the chat template of this model drops pictures")
-        filled: Prompt = [*self._tokens(pieces[0])]
+        prompt: Prompt = [*self._tokenize(pieces[0])]
         for picture, piece in zip(pictures, pieces[1:], strict=True):
-            filled += [picture, *self._tokens(piece)]
-        return filled
+            prompt += [picture, *self._tokenize(piece)]
+        return prompt
 
-    def _messages(self, turns: Sequence[Turn]) -> list[dict[str, str]]:
-        return [{"role": turn.role, "content": self._content(turn)} for turn in turns]
+    def _to_messages(self, turns: Sequence[Turn]) -> list[dict[str, str]]:
+        return [{"role": turn.role, "content": self._join_content(turn)} for turn in turns]
 
-    def _content(self, turn: Turn) -> str:
-        """Join the parts of a turn by line breaks; the names of a picture follow it on its line."""
+    def _join_content(self, turn: Turn) -> str:
+        """Join the parts of a turn by line breaks; class names follow their picture."""
         lines = [
             f"{_SLOT} {self._escape(part.names)}".rstrip()
             if isinstance(part, Picture)
@@ -150,9 +166,10 @@ class ChatFormat:
         return text
 
     def _render(self, messages: list[dict[str, str]], answer: bool = True) -> str:
+        """Render messages; `answer`: add the start of an answer."""
         try:
             return self._apply(messages, answer)
-        except Exception as error:  # a template is a program and can raise anything
+        except Exception as error:  # a template can raise any error
             if messages[0]["role"] != "system" or len(messages) < 2:
                 raise InputError(
                     f"the chat template of this model fails: {error}", "use another model"
@@ -175,7 +192,7 @@ class ChatFormat:
         pieces = self._render(messages, answer=False).split(_SLOT)
         return pieces[2] if len(pieces) == 4 else ""
 
-    def _tokens(self, text: str) -> list[int]:
+    def _tokenize(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False).input_ids
         return ids
 
@@ -191,5 +208,5 @@ def _merge_adjacent(turns: Sequence[Turn]) -> list[Turn]:
     return merged
 
 
-def _pictures(turns: Sequence[Turn]) -> list[Picture]:
+def _find_pictures(turns: Sequence[Turn]) -> list[Picture]:
     return [part for turn in turns for part in turn.content if isinstance(part, Picture)]

@@ -1,4 +1,4 @@
-"""Prompts as sequences of positions, and how much of a KV cache they share."""
+"""Prompts as sequences of positions, and reuse of the KV cache."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,12 @@ PREFILL_CHUNK = 128  # positions in a batch; a large model on a CPU needs second
 
 
 def to_positions(prompt: Prompt, patches: int) -> list[Position]:
-    """Return the positions of a prompt: each picture is replaced by its patches."""
+    """Replace each picture of a prompt by its patches.
+
+    Args:
+        prompt: Token ids and pictures.
+        patches: The number of patches of a picture.
+    """
     expanded: list[Position] = []
     for part in prompt:
         if isinstance(part, Picture):
@@ -26,11 +31,11 @@ def to_positions(prompt: Prompt, patches: int) -> list[Position]:
 def count_reusable(
     cached: Sequence[Position], sequence: Sequence[Position], prompt: Sequence[Position] = ()
 ) -> int:
-    """Return how many leading positions of `sequence` are taken from the cache.
+    """Return the number of leading positions of `sequence` that are reused from the KV cache.
 
-    The last position is computed again, because its logits are needed. An engine stores only the
-    logits of its last prompt: if `sequence` is that prompt, all positions are reused. Computed
-    alone, its last position would be rounded differently than in its batch.
+    The last position is computed again, because its logits are needed. If `sequence` is the last
+    prompt, whose logits the engine stores, all positions are reused. Computed alone, the last
+    position would be rounded differently than in its batch.
 
     A short prefix of another conversation, such as its template, is not reused. Positions computed
     in other batches differ in their last bits, and the same seed could give another answer.

@@ -1,7 +1,7 @@
-"""The tokenizer of a folder in Hugging Face's layout, without transformers.
+"""Tokenizers in Hugging Face's layout, without transformers, whose import takes seconds.
 
-Importing transformers takes seconds. This module uses the library tokenizers, which transformers'
-fast tokenizers are built on, and offers the part of their interface that is needed here.
+This module uses the library tokenizers, like the fast tokenizers of transformers, and implements
+the part of their interface that mmtui needs.
 """
 
 import json
@@ -22,7 +22,8 @@ FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
     "config.json", "generation_config.json",
 )  # fmt: skip
-_NAMED = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token")
+# The special tokens that a chat template can use.
+_SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token")
 
 
 class Encoding(Protocol):
@@ -34,11 +35,11 @@ class Encoding(Protocol):
 
 
 class PromptTokenizer(Protocol):
-    """What encodes prompts: a tokenizer with a chat template, in transformers' interface."""
+    """A tokenizer with a chat template; a part of the interface of transformers."""
 
     @property
     def chat_template(self) -> Any:
-        """A Jinja template, several by their names, or None."""
+        """The Jinja template, a dictionary of several templates by name, or None."""
 
     @property
     def added_tokens_decoder(self) -> Mapping[int, AddedToken]:
@@ -46,7 +47,7 @@ class PromptTokenizer(Protocol):
 
     @property
     def all_special_ids(self) -> Sequence[int]:
-        """The ids of the tokens with a role, such as the end of a text."""
+        """The ids of the special tokens, such as the end of a text."""
 
     @property
     def bos_token_id(self) -> int | None:
@@ -89,28 +90,28 @@ class Tokenizer:
     """The tokenizer of a folder in Hugging Face's layout."""
 
     def __init__(self, folder: Path) -> None:
-        """Read the tokenizer.
+        """Load the tokenizer in a folder.
 
         Raises:
-            InputError: It is missing or damaged.
+            InputError: The tokenizer is missing or damaged.
         """
         try:
             self.backend_tokenizer = Core.from_str(files.read_text(folder / "tokenizer.json"))
             self.backend_tokenizer.no_truncation()
             self.backend_tokenizer.no_padding()
-            self._settings = read_json(folder / "special_tokens_map.json") | read_json(
-                folder / "tokenizer_config.json"
-            )
+            settings = read_optional_json(folder / "special_tokens_map.json")
+            settings |= read_optional_json(folder / "tokenizer_config.json")
             template = folder / "chat_template.jinja"
             self.chat_template: Any = (
                 files.read_text(template)
                 if template.exists()
-                else _by_name(self._settings.get("chat_template"))
+                else _to_templates(settings.get("chat_template"))
             )
-        except Exception as error:  # tokenizers raises plain Exceptions
+        except Exception as error:  # tokenizers raises Exception itself
             raise InputError(f"the tokenizer in {folder} can't be read: {error}") from error
-        self._named = {name: _text(self._settings.get(name)) for name in _NAMED}
-        self.bos_token, self.eos_token = self._named["bos_token"], self._named["eos_token"]
+        special = {name: _get_text(settings.get(name)) for name in _SPECIAL_TOKENS}
+        self._special_tokens = special
+        self.bos_token, self.eos_token = special["bos_token"], special["eos_token"]
 
     def __call__(self, text: str, add_special_tokens: bool = True) -> TextEncoding:
         """Encode a text."""
@@ -136,12 +137,12 @@ class Tokenizer:
 
     @property
     def all_special_ids(self) -> list[int]:
-        """The ids of the tokens with a role, such as the end of a text."""
-        ids = (self._id(token) for token in self._named.values())
+        """The ids of the special tokens, such as the end of a text."""
+        ids = (self._id(token) for token in self._special_tokens.values())
         return [index for index in ids if index is not None]
 
     def decode(self, ids: list[int]) -> str:
-        """Return the text of tokens, special ones included."""
+        """Decode tokens, including special ones."""
         text: str = self.backend_tokenizer.decode(ids, skip_special_tokens=False)
         return text
 
@@ -154,7 +155,7 @@ class Tokenizer:
         add_generation_prompt: bool,
     ) -> str:
         """Render messages with a chat template."""
-        special = {name: token for name, token in self._named.items() if token is not None}
+        special = {name: token for name, token in self._special_tokens.items() if token is not None}
         return render_template(chat_template, messages, add_generation_prompt, special)
 
     def _id(self, token: str | None) -> int | None:
@@ -190,22 +191,22 @@ def render_template(
 
 
 def find_end_tokens(folder: Path, *known: Any) -> frozenset[int]:
-    """Return the tokens that end an answer.
+    """Collect the ids of the tokens that end an answer.
 
     Args:
-        folder: The folder in which generation_config.json may name some.
-        known: An id, a list of ids or None, from each other source.
+        folder: The folder with generation_config.json, if there is one.
+        known: Ids from other sources; each is an id, a list of ids or None.
 
     Raises:
         InputError: generation_config.json is damaged.
     """
-    found = [*known, read_json(folder / "generation_config.json").get("eos_token_id")]
-    flat = [token for ids in found for token in (ids if isinstance(ids, list) else [ids])]
+    sources = [*known, read_optional_json(folder / "generation_config.json").get("eos_token_id")]
+    flat = [token for ids in sources for token in (ids if isinstance(ids, list) else [ids])]
     return frozenset(token for token in flat if isinstance(token, int))
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; an empty one if there is no such file.
+def read_optional_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object from a file; return an empty one if the file does not exist.
 
     Raises:
         InputError: The file is damaged.
@@ -221,14 +222,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _text(token: Any) -> str | None:
+def _get_text(token: Any) -> str | None:
     """Return the text of a token that is stored as a string or as an AddedToken."""
     content = token.get("content") if isinstance(token, dict) else token
     return content if isinstance(content, str) else None
 
 
-def _by_name(template: Any) -> Any:
-    """Return templates by name, if they are stored as a list of names and texts."""
+def _to_templates(template: Any) -> Any:
+    """Convert a list of named templates to a dictionary; return other values unchanged."""
     if isinstance(template, list):
         return {entry["name"]: entry["template"] for entry in template}
     return template
@@ -236,11 +237,11 @@ def _by_name(template: Any) -> Any:
 
 @lru_cache(maxsize=4)
 def _compile_template(template: str) -> Any:
-    return _environment().from_string(template)
+    return _create_environment().from_string(template)
 
 
-def _environment() -> Any:
-    """Return the Jinja environment for which chat templates are written.
+def _create_environment() -> Any:
+    """Create a Jinja environment for chat templates, equal to that of transformers.
 
     Source: `_compile_jinja_template` in transformers/utils/chat_template_utils.py.
     """
@@ -249,7 +250,7 @@ def _environment() -> Any:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Generation(Extension):
-        """`{% generation %}` marks answers for training; here it changes nothing."""
+        """Ignore `{% generation %}`, which marks answers for training."""
 
         tags = {"generation"}  # noqa: RUF012
 

@@ -171,5 +171,5 @@ def test_a_question_is_learnt_from_as_it_is_asked(chatml, plain, picture):
 def test_a_template_that_hides_answers_is_told(chatml):
     tokenizer = AutoTokenizer.from_pretrained(chatml.name_or_path)
     tokenizer.chat_template = "{% for m in messages %}{{ m.content | upper }}{% endfor %}"
-    with pytest.raises(MmtuiError, match="does not show where answers are"):
+    with pytest.raises(MmtuiError, match="answers can't be located"):
         ChatFormat(tokenizer).encode_dialogue(TURNS[:3])

@@ -1,1 +1,1 @@
-"""What a model is made of, and where its weights come from."""
+"""Specifications of models, checkpoints, and the download of weights."""

@@ -1,7 +1,7 @@
-"""A checkpoint: a folder with spec.json, projector.safetensors, adapter/, language/.
+"""Checkpoints: folders with spec.json and projector.safetensors, adapter/ or language/.
 
-The presets are checkpoints that ship in `mmtui/models`, or that the user trained and put
-in the data directory under the name of the preset.
+The presets are checkpoints that ship in `mmtui/models`. A checkpoint of the user in the data
+directory, under the name of a preset, replaces it.
 """
 
 import dataclasses
@@ -52,14 +52,14 @@ _HUB_LANGUAGE_FILES = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A spec, and those of its trained parts that exist.
+    """A model: its specification and its trained weights.
 
     Attributes:
-        spec: What the model is made of.
-        projector: The trained projector.
-        adapter: The folder of the trained LoRA adapter.
-        gguf: The files of a language model that llama.cpp runs as it is, with the tokenizer and the
-            chat template that are stored in it.
+        spec: The specification; relative paths of its assets are resolved.
+        projector: The file of the trained projector; None if it is not trained.
+        adapter: The folder of a PEFT adapter; None without one.
+        gguf: The files of a GGUF language model that llama.cpp runs unchanged, with the tokenizer
+            and the chat template that they contain; None for other models.
     """
 
     spec: ModelSpec
@@ -86,8 +86,8 @@ def find(model: str) -> Checkpoint:
             if it is set, else phi2 if it is complete on this machine, else smol.
 
     Raises:
-        UsageError: There is no model of this name.
-        InputError: The folder is no checkpoint, or the file is no GGUF.
+        UsageError: There is no such model.
+        InputError: The folder is not a valid checkpoint, or the file is not a valid GGUF.
         MissingError: The GGUF file or one of its shards does not exist.
     """
     if model == "auto":
@@ -104,7 +104,7 @@ def find(model: str) -> Checkpoint:
         language = Asset(str(files.shards[0]))
         spec = ModelSpec(files.name, LanguageSpec(language), speech=_get_speech())
         return Checkpoint(spec, gguf=files)
-    if (folder := _folder(model)) is not None:
+    if (folder := _find_folder(model)) is not None:
         return read(folder)
     raise UsageError(
         f"there is no model {model}",
@@ -117,11 +117,12 @@ def _get_speech() -> SpeechSpec | None:
     return read(SHIPPED / "smol").spec.speech
 
 
-def _folder(name: str) -> Path | None:
+def _find_folder(name: str) -> Path | None:
+    """Return the folder with this path, or None if there is none."""
     try:
         folder = resolve(name)
         return folder if folder.is_dir() else None
-    except (OSError, ValueError, MmtuiError):  # no path: too long, a NUL, a web address
+    except (OSError, ValueError, MmtuiError):  # not a path: too long, a NUL, a URL
         return None
 
 
@@ -129,7 +130,7 @@ def read(folder: Path) -> Checkpoint:
     """Read a checkpoint and check the hashes of its files.
 
     Raises:
-        InputError: A file is missing or damaged, or spec.json has another version.
+        InputError: A file is missing or damaged, or spec.json is malformed or of another version.
     """
     path = folder / SPEC_FILE
     if not path.exists():
@@ -150,7 +151,7 @@ def read(folder: Path) -> Checkpoint:
     spec = dataclasses.replace(
         spec,
         **{
-            role: dataclasses.replace(part, weights=_resolved(part.weights, folder))
+            role: dataclasses.replace(part, weights=_resolve(part.weights, folder))
             for role in ("language", "vision", "speech")
             if (part := getattr(spec, role)) is not None
         },
@@ -185,51 +186,56 @@ def write(
     """
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder, prefix=".new-", ignore_cleanup_errors=True) as name:
-        aside = Path(name)
+        temporary = Path(name)
         if projector is not None:
-            fetch.save_tensors(projector, aside / PROJECTOR_FILE)
+            fetch.save_tensors(projector, temporary / PROJECTOR_FILE)
         if adapter is not None:
-            _fill(aside / ADAPTER_FOLDER, adapter, shutil.copyfile)
+            _copy_folder(temporary / ADAPTER_FOLDER, adapter, shutil.copyfile)
         if language is not None:
-            _fill(aside / LANGUAGE_FOLDER, language, shutil.move)
+            _copy_folder(temporary / LANGUAGE_FOLDER, language, shutil.move)
             weights = dataclasses.replace(spec.language, weights=Asset(LANGUAGE_FOLDER))
             spec = dataclasses.replace(spec, language=weights)
         pins = [
-            Pin(path.relative_to(aside).as_posix(), path.stat().st_size, hashes.compute(path))
-            for path in sorted(aside.rglob("*"))
+            Pin(path.relative_to(temporary).as_posix(), path.stat().st_size, hashes.compute(path))
+            for path in sorted(temporary.rglob("*"))
             if path.is_file()
         ]
         complete = dataclasses.replace(spec, parts=tuple(pins))
-        (aside / SPEC_FILE).write_text(json.dumps(complete.to_json(), indent=2) + "\n")
+        (temporary / SPEC_FILE).write_text(json.dumps(complete.to_json(), indent=2) + "\n")
         for part in (PROJECTOR_FILE, ADAPTER_FOLDER, LANGUAGE_FOLDER, SPEC_FILE):
-            _exchange(aside / part, folder / part)
+            _replace(temporary / part, folder / part)
 
 
-def _fill(folder: Path, source: Path, put: Callable[[Path, Path], object]) -> None:
-    """Create `folder` with the files of `source` and the permissions of the umask.
+def _copy_folder(folder: Path, source: Path, transfer: Callable[[Path, Path], object]) -> None:
+    """Copy or move the files of `source` to a new folder.
 
-    Only its owner can read a temporary folder, so its permissions are not copied.
+    The permissions of `source` are not copied: only the owner can read a temporary folder.
+
+    Args:
+        folder: The folder to create.
+        source: The folder with the files.
+        transfer: Copies or moves a file.
     """
     folder.mkdir()
     for path in sorted(source.iterdir()):
         if path.is_dir():
-            _fill(folder / path.name, path, put)
+            _copy_folder(folder / path.name, path, transfer)
         else:
-            put(path, folder / path.name)
+            transfer(path, folder / path.name)
 
 
-def _exchange(new: Path, place: Path) -> None:
-    """Move `new` to `place`; if there is no `new`, only remove what is at `place`."""
-    if place.is_dir():
-        place.replace(new.with_name(f"old-{place.name}"))
+def _replace(new: Path, target: Path) -> None:
+    """Move the file or folder `new` to `target`; if it does not exist, only remove `target`."""
+    if target.is_dir():
+        target.replace(new.with_name(f"old-{target.name}"))
     else:
-        place.unlink(missing_ok=True)
+        target.unlink(missing_ok=True)
     if new.exists():
-        new.replace(place)
+        new.replace(target)
 
 
-def _resolved(asset: Asset, folder: Path) -> Asset:
-    """Return the asset with a relative path made absolute, starting at the checkpoint's folder."""
+def _resolve(asset: Asset, folder: Path) -> Asset:
+    """Resolve a relative path of an asset against the checkpoint's folder."""
     if asset.uri.startswith(("hf:", "pypi:")):
         return asset
     return dataclasses.replace(asset, uri=str(folder.resolve() / Path(asset.uri).expanduser()))

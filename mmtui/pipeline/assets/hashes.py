@@ -1,6 +1,6 @@
-"""SHA-256 hashes of files, remembered in the cache until a file changes.
+"""SHA-256 hashes of files, cached until a file changes.
 
-The store only saves time: if it is damaged, locked or read-only, hashes are computed again.
+The store is only a cache: if it is damaged, locked or read-only, hashes are computed again.
 """
 
 import hashlib
@@ -13,11 +13,11 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-_TIMEOUT_S = 10.0  # for which a write of another process is waited
+_TIMEOUT_S = 10.0  # for the lock of another process
 
 
 def compute(path: Path) -> str:
-    """Read a file and return its SHA-256 in hexadecimal.
+    """Compute the SHA-256 of a file, in hexadecimal.
 
     Raises:
         OSError: The file can't be read.
@@ -27,36 +27,36 @@ def compute(path: Path) -> str:
 
 
 def get(path: Path) -> str:
-    """Return the SHA-256 of a file; compute it only if the file is new or has changed.
+    """Return the SHA-256 of a file in hexadecimal, from the cache if the file has not changed.
 
     Raises:
         OSError: The file can't be read.
     """
     stamps = {path: _stamp(path)}
-    if path in (remembered := _find(stamps)):
-        return remembered[path]
+    if path in (cached := _find_hashes(stamps)):
+        return cached[path]
     sha256 = compute(path)
-    _remember({path: sha256}, stamps)
+    _store_hashes({path: sha256}, stamps)
     return sha256
 
 
 def get_many(paths: Sequence[Path]) -> dict[Path, str]:
-    """Return the SHA-256 of many files; those that are new or have changed are read in parallel.
+    """Return the SHA-256 of many files by path; hash new and changed files in parallel.
 
     Files that can't be read are left out.
     """
     with ThreadPoolExecutor() as pool:
         stamps = dict(zip(paths, pool.map(_stamp, paths), strict=True))
-        hashes = _find(stamps)
+        hashes = _find_hashes(stamps)
         unknown = [path for path, stamp in stamps.items() if stamp and path not in hashes]
         computed = dict(zip(unknown, pool.map(_compute, unknown), strict=True))
     new = {path: sha256 for path, sha256 in computed.items() if sha256 is not None}
-    _remember(new, stamps)
+    _store_hashes(new, stamps)
     return hashes | new
 
 
 def _stamp(path: Path) -> str | None:
-    """Return what changes with a file's content, or None if there is no such file."""
+    """Return the size and times of a file, which change with its content; None if it is missing."""
     try:
         stat = path.stat()
     except OSError:
@@ -66,14 +66,15 @@ def _stamp(path: Path) -> str | None:
 
 
 def _compute(path: Path) -> str | None:
+    """Compute the hash of a file; return None if it can't be read."""
     try:
         return compute(path)
     except OSError:
         return None
 
 
-def _find(stamps: dict[Path, str | None]) -> dict[Path, str]:
-    """Return the remembered hashes of the files whose stamps have not changed."""
+def _find_hashes(stamps: dict[Path, str | None]) -> dict[Path, str]:
+    """Return the cached hashes of the files whose stamps have not changed."""
     query = "SELECT sha256 FROM files WHERE path = ? AND stamp = ?"
     found = {}
     with _suppress_errors(), _open_store() as store:
@@ -83,7 +84,8 @@ def _find(stamps: dict[Path, str | None]) -> dict[Path, str]:
     return found
 
 
-def _remember(hashes: dict[Path, str], stamps: dict[Path, str | None]) -> None:
+def _store_hashes(hashes: dict[Path, str], stamps: dict[Path, str | None]) -> None:
+    """Add hashes to the store."""
     if not hashes:
         return
     rows = [(_key(path), stamps[path], sha256) for path, sha256 in hashes.items()]

@@ -1,4 +1,4 @@
-"""`hf:` assets: repositories in the Hugging Face cache, which other tools share."""
+"""Assets from the Hugging Face Hub, in the cache that it shares with other programs."""
 
 import re
 from collections.abc import Callable
@@ -8,22 +8,32 @@ from mmtui.errors import InputError, MissingError, UsageError
 from mmtui.files import read_json
 from mmtui.pipeline.assets.spec import Pin
 
-Intact = Callable[[Path, Pin], bool]
+IsIntact = Callable[[Path, Pin], bool]  # whether a file has the pinned size and hash
 
 
-def locate(repository: str, only: tuple[str, ...], intact: Intact) -> Path | None:
-    """Return the newest local snapshot if it is complete and undamaged; never use the network."""
-    folder = _snapshot(repository)
-    return folder if folder and _is_whole(folder, only) and _is_intact(folder, intact) else None
+def locate(repository: str, only: tuple[str, ...], is_intact: IsIntact) -> Path | None:
+    """Return the newest local snapshot if it is complete and undamaged, else None.
+
+    The network is never used.
+
+    Args:
+        repository: The repository, as in "owner/name".
+        only: Patterns of the files that are needed; empty for all.
+        is_intact: Checks a file against a pin.
+    """
+    folder = _find_snapshot(repository)
+    if folder and _is_complete(folder, only) and _is_intact(folder, is_intact):
+        return folder
+    return None
 
 
-def fetch(repository: str, only: tuple[str, ...], intact: Intact) -> Path:
+def fetch(repository: str, only: tuple[str, ...], is_intact: IsIntact) -> Path:
     """Download a repository's top-level files and return their folder.
 
     Args:
-        repository: As in "owner/name".
+        repository: The repository, as in "owner/name".
         only: Patterns of the files to download; empty for all.
-        intact: Checks a file against a pin.
+        is_intact: Checks a file against a pin.
 
     Raises:
         MissingError: The repository can't be downloaded, or is damaged or incomplete.
@@ -38,39 +48,40 @@ def fetch(repository: str, only: tuple[str, ...], intact: Intact) -> Path:
     )
     from requests import RequestException
 
-    here = _snapshot(repository)
-    damaged = here is not None and not _is_intact(here, intact)
+    local = _find_snapshot(repository)
+    is_damaged = local is not None and not _is_intact(local, is_intact)
     try:
         folder = Path(
             snapshot_download(
                 repository,
                 allow_patterns=list(only) or None,
-                ignore_patterns=["*/*"],  # other forms of the same weights
-                force_download=damaged,
+                ignore_patterns=["*/*"],  # folders hold the same weights in other formats
+                force_download=is_damaged,
             )
         )
     except GatedRepoError as error:
         raise MissingError(
-            f"hf:{repository} asks for an accepted licence", "accept it on its page, then log in"
+            f"hf:{repository} needs an accepted licence", "accept it on its page, then log in"
         ) from error
     except RepositoryNotFoundError as error:
         raise MissingError(f"the hub has no model {repository}", "check the name") from error
     except HFValidationError as error:
-        raise UsageError(f"hf:{repository} names no repository", "hf:OWNER/NAME") from error
+        raise UsageError(f"hf:{repository} is not a repository", "pass hf:OWNER/NAME") from error
     except (LocalEntryNotFoundError, RequestException) as error:
         raise MissingError(
-            f"hf:{repository} is not on this machine, and its hub can't be reached",
+            f"hf:{repository} is not on this machine, and the hub can't be reached",
             "try again with a network (and without HF_HUB_OFFLINE), or use smol",
         ) from error
-    if not _is_whole(folder, only) or not _is_intact(folder, intact):
+    if not _is_complete(folder, only) or not _is_intact(folder, is_intact):
         raise MissingError(
-            f"hf:{repository} is damaged, not whole, or has no weights in safetensors form",
+            f"hf:{repository} is damaged, incomplete, or has no safetensors weights",
             "fetch it again with a network; pickled weights are never loaded",
         )
     return folder
 
 
-def _snapshot(repository: str) -> Path | None:
+def _find_snapshot(repository: str) -> Path | None:
+    """Return the newest local snapshot of a repository, which may be incomplete."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -80,7 +91,7 @@ def _snapshot(repository: str) -> Path | None:
         return None
 
 
-def _is_whole(folder: Path, only: tuple[str, ...]) -> bool:
+def _is_complete(folder: Path, only: tuple[str, ...]) -> bool:
     """Return whether the named files, some weights of each pattern and all shards exist."""
     for pattern in only:
         needed = "*" not in pattern or pattern.endswith((".safetensors", ".bin"))
@@ -96,11 +107,11 @@ def _is_whole(folder: Path, only: tuple[str, ...]) -> bool:
     return True
 
 
-def _is_intact(folder: Path, intact: Intact) -> bool:
+def _is_intact(folder: Path, is_intact: IsIntact) -> bool:
     """Check the large files, which are links to blobs named by their SHA-256."""
     blobs = {path.resolve() for path in folder.iterdir() if path.is_symlink()}
     hashed = [blob for blob in blobs if re.fullmatch("[0-9a-f]{64}", blob.name)]
     return all(
-        blob.exists() and intact(blob, Pin(blob.name, blob.stat().st_size, blob.name))
+        blob.exists() and is_intact(blob, Pin(blob.name, blob.stat().st_size, blob.name))
         for blob in hashed
     )

@@ -23,7 +23,7 @@ from mmtui.pipeline.engines.threads import ThreadCount
 from mmtui.pipeline.gguf import conversion
 from mmtui.pipeline.gguf.header import read_header
 from mmtui.pipeline.sequence import PREFILL_CHUNK, Position, count_reusable
-from mmtui.pipeline.tokenizer import Tokenizer, find_end_tokens, read_json
+from mmtui.pipeline.tokenizer import Tokenizer, find_end_tokens, read_optional_json
 
 _LOADING = "loading the language model"
 _FAILURE_HINT = (
@@ -114,7 +114,7 @@ def load(
     converted = conversion.to_gguf(weights, adapter, precision, report)
     tokenizer = Tokenizer(converted.folder)
     handle = open_model(library, converted.model, extra_buffers=extra_buffers, report=report)
-    configured = read_json(converted.folder / "config.json").get("eos_token_id")
+    configured = read_optional_json(converted.folder / "config.json").get("eos_token_id")
     stop_ids = find_end_tokens(converted.folder, configured, tokenizer.eos_token_id)
     return LlamaLanguage(library, handle, tokenizer, precision, stop_ids, (converted.model,))
 

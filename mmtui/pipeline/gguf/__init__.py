@@ -1,1 +1,1 @@
-"""Everything that reads or writes GGUF, llama.cpp's file format."""
+"""Reading and writing of GGUF, the file format of llama.cpp."""

@@ -1,4 +1,4 @@
-"""Conversion of a language model to GGUF, cached until its files change."""
+"""Conversion of language models to GGUF, in the cache."""
 
 import shutil
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from mmtui.pipeline.gguf import layout, lora, vocabulary, writer
 from mmtui.pipeline.gguf.writer import Quantization
 
 REVISION = 2  # of the conversion; increase it to convert all cached models again
-# What a precision of spec.json is in a GGUF. 8 bits are as good as 16, and faster on a CPU.
+# The types of GGUF for the precisions of spec.json. 8 bits are as good as 16 and faster on a CPU.
 QUANTIZATIONS: dict[Precision, Quantization] = {
     "auto": "q8_0", "fp32": "f32", "bf16": "bf16", "fp16": "f16", "nf4": "q4_0",
 }  # fmt: skip
@@ -24,14 +24,19 @@ SIZES: dict[Quantization, float] = {"f32": 2.1, "bf16": 1.1, "f16": 1.1, "q8_0":
 
 @dataclass(frozen=True)
 class Gguf:
-    """A GGUF file with the adapter merged, and the folder of its tokenizer."""
+    """A GGUF file and its tokenizer.
+
+    Attributes:
+        model: The file, with the adapter merged.
+        folder: The folder of the tokenizer, in Hugging Face's layout.
+    """
 
     model: Path
     folder: Path
 
 
 def find_gguf(weights: Path) -> Path | None:
-    """Return the GGUF of an asset (a file or folder), or None if it has safetensors."""
+    """Return the GGUF file of an asset, which is a file or folder; None if it has safetensors."""
     if weights.suffix == ".gguf":
         return weights
     if any(weights.glob(checkpoint.WEIGHTS_PATTERN)):
@@ -40,34 +45,49 @@ def find_gguf(weights: Path) -> Path | None:
 
 
 def get_unsupported_reason(weights: Path, adapter: Path | None) -> str | None:
-    """Return why llama.cpp can't run these weights, or None if it can."""
+    """Return the reason why llama.cpp can't run a model, or None if it can.
+
+    Args:
+        weights: The weights of the language model, a folder or a GGUF file.
+        adapter: The folder of a PEFT adapter, if there is one.
+    """
     if adapter is not None and lora.read_scale(adapter) is None:
-        return "its adapter is no plain LoRA"
+        return "its adapter is not a plain LoRA"
     if find_gguf(weights) is not None:
         return None
-    return layout.get_unsupported_reason(tokenizer.read_json(weights / "config.json"))
+    return layout.get_unsupported_reason(tokenizer.read_optional_json(weights / "config.json"))
 
 
 def to_gguf(weights: Path, adapter: Path | None, precision: Precision, report: Report) -> Gguf:
-    """Convert weights to GGUF and merge the adapter; a GGUF without an adapter is used as it is.
+    """Convert weights to GGUF in the cache, and merge the adapter.
+
+    A GGUF file without an adapter is used unchanged.
+
+    Args:
+        weights: The weights of the language model, a folder or a GGUF file.
+        adapter: The folder of a PEFT adapter, if there is one.
+        precision: The precision of spec.json.
+        report: Receives the progress.
 
     Raises:
         InputError: The weights are damaged, or llama.cpp can't run them.
     """
     if reason := get_unsupported_reason(weights, adapter):
-        raise InputError(f"llama.cpp can't run this model: {reason}", "--engine torch runs it")
+        raise InputError(f"llama.cpp can't run this model: {reason}", "pass --engine torch")
     source = find_gguf(weights)
     if source is not None and adapter is None:
-        return Gguf(source, _tokenizer(source))
+        return Gguf(source, _find_tokenizer(source))
     quantization = QUANTIZATIONS[precision]
     if source is not None:
-        parts, beside = [source], source.parent
-        # 8 bits hold the sum of 4-bit weights and small changes; 4 bits again would drown these.
+        parts, tokenizer_folder = [source], source.parent
+        # With 4 bits, rounding would be larger than the changes of the adapter.
         quantization = "q8_0" if quantization == "q4_0" else quantization
     else:
-        parts, beside = [*sorted(weights.glob(checkpoint.WEIGHTS_PATTERN))], weights
+        parts, tokenizer_folder = [*sorted(weights.glob(checkpoint.WEIGHTS_PATTERN))], weights
     size = sum(path.stat().st_size for path in parts)
-    parts += [beside / file for file in tokenizer.FILES if (beside / file).exists()]
+    parts += [
+        tokenizer_folder / file for file in tokenizer.FILES if (tokenizer_folder / file).exists()
+    ]
     if adapter is not None:
         parts += [
             adapter / checkpoint.ADAPTER_CONFIG_FILE,
@@ -78,15 +98,15 @@ def to_gguf(weights: Path, adapter: Path | None, precision: Precision, report: R
     def write(work: Path) -> None:
         if source is not None and adapter is not None:
             writer.merge_adapter(source, work / checkpoint.GGUF_FILE, quantization, adapter, report)
-            copy_tokenizer(_tokenizer(source), work)
+            copy_tokenizer(_find_tokenizer(source), work)
         else:
             writer.convert_folder(
                 weights, work / checkpoint.GGUF_FILE, quantization, adapter, report
             )
             copy_tokenizer(weights, work)
 
-    quarters = 4 if source is not None else 1  # it may hold 4 bits a weight
-    folder = ensure_folder(name, needed=int(quarters * SIZES[quantization] * size), write=write)
+    growth = 4 if source is not None else 1  # a GGUF may have 4 bits per weight instead of 16
+    folder = ensure_folder(name, needed=int(growth * SIZES[quantization] * size), write=write)
     return Gguf(folder / checkpoint.GGUF_FILE, folder)
 
 
@@ -97,7 +117,7 @@ def copy_tokenizer(source: Path, target: Path) -> None:
             shutil.copyfile(source / name, target / name)
 
 
-def _tokenizer(source: Path) -> Path:
+def _find_tokenizer(source: Path) -> Path:
     """Return the folder of a GGUF's tokenizer; write it from the GGUF's metadata if needed."""
     if (source.parent / "tokenizer.json").exists():
         return source.parent

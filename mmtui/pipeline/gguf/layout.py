@@ -10,7 +10,7 @@ from mmtui.errors import InputError
 
 ARCHITECTURES = {"llama": "llama", "phi": "phi2"}  # model_type -> llama.cpp's name
 FILE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 7, "bf16": 32}  # llama.h: llama_ftype
-# llama.cpp's names of the modules of a layer and of the ends, and those of transformers.
+# llama.cpp's names of the modules of a layer, and of the first and last ones -> transformers'.
 _LAYER = {
     "llama": {
         "attn_norm": "input_layernorm",
@@ -25,7 +25,7 @@ _LAYER = {
     },
     "phi2": {
         "attn_norm": "input_layernorm",
-        "attn_qkv": "self_attn.q_proj self_attn.k_proj self_attn.v_proj",  # one under the other
+        "attn_qkv": "self_attn.q_proj self_attn.k_proj self_attn.v_proj",  # concatenated
         "attn_output": "self_attn.dense",
         "ffn_up": "mlp.fc1",
         "ffn_down": "mlp.fc2",
@@ -62,7 +62,7 @@ def get_unsupported_reason(config: Mapping[str, Any]) -> str | None:
     """Return why a model with this config can't be converted to GGUF, or None if it can."""
     kind = config.get("model_type")
     if kind not in ARCHITECTURES:
-        return f"it is of the kind {kind}; llama and phi are known"
+        return f"its type is {kind}, not llama or phi"
     if config.get("rope_scaling"):
         return "its rotary positions are scaled"
     if config.get("qk_layernorm"):
@@ -74,34 +74,44 @@ def get_unsupported_reason(config: Mapping[str, Any]) -> str | None:
 
 
 def map_tensors(config: Mapping[str, Any], stored: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Map each tensor of the GGUF to the transformers tensors that it combines.
+    """Map the names of the tensors of a GGUF to the transformers tensors that each combines.
+
+    Args:
+        config: The content of config.json.
+        stored: The names of the tensors in the safetensors files.
 
     Raises:
-        InputError: A tensor has no place in a GGUF.
+        InputError: A tensor is not part of this architecture.
     """
     architecture, names = ARCHITECTURES[config["model_type"]], set(stored)
     blocks = [f"blk.{n}.{part}" for n in range(int(config["num_hidden_layers"])) for part in
               _LAYER[architecture]]  # fmt: skip
-    made: dict[str, tuple[str, ...]] = {}
+    mapping: dict[str, tuple[str, ...]] = {}
     for stem in [*_ENDS[architecture], *blocks]:
         for leaf in ("weight", "bias"):
             sources = tuple(
                 f"{name}.{leaf}" for name in get_modules(architecture, f"{stem}.{leaf}")
             )
             if names.issuperset(sources):
-                made[f"{stem}.{leaf}"] = sources
-    unknown = names.difference(*made.values())
+                mapping[f"{stem}.{leaf}"] = sources
+    unknown = names.difference(*mapping.values())
     if stray := [name for name in unknown if not name.endswith(".rotary_emb.inv_freq")]:
         raise InputError(f"{min(stray)} has no place in a GGUF")
     if config.get("tie_word_embeddings", False):
-        made.pop("output.weight", None)
-    if architecture == "phi2":  # has an output layer even where that is the embedding
-        made.setdefault("output.weight", ("model.embed_tokens.weight",))
-    return made
+        mapping.pop("output.weight", None)
+    if architecture == "phi2":  # needs an output layer even if it equals the embedding
+        mapping.setdefault("output.weight", ("model.embed_tokens.weight",))
+    return mapping
 
 
 def to_gguf_layout(config: Mapping[str, Any], name: str, values: np.ndarray) -> np.ndarray:
-    """Interleave the rows of Llama's query and key tensors; return other tensors unchanged."""
+    """Interleave the rows of Llama's query and key tensors; return other tensors unchanged.
+
+    Args:
+        config: The content of config.json.
+        name: The name of the tensor in transformers.
+        values: The tensor, (out, in) or (out,).
+    """
     if config["model_type"] != "llama":
         return values
     heads = int(config["num_attention_heads"])
@@ -113,19 +123,33 @@ def to_gguf_layout(config: Mapping[str, Any], name: str, values: np.ndarray) -> 
 
 
 def interleave_heads(values: np.ndarray, heads: int) -> np.ndarray:
-    """Reorder the rows of each head from two halves (transformers) to pairs (llama.cpp RoPE)."""
+    """Reorder the rows of each head from halves to pairs for rotary position embeddings.
+
+    transformers rotates the two halves of a head, llama.cpp adjacent pairs. Source: `permute` in
+    llama.cpp's `convert_hf_to_gguf.py`.
+
+    Args:
+        values: The weight (out, in) or bias (out,) of a projection of queries or keys.
+        heads: The number of heads.
+    """
     halves = values.reshape(heads, 2, len(values) // heads // 2, *values.shape[1:])
     return halves.swapaxes(1, 2).reshape(values.shape)
 
 
 def separate_heads(values: np.ndarray, heads: int) -> np.ndarray:
-    """The inverse of `interleave_heads`."""
+    """Undo `interleave_heads`."""
     pairs = values.reshape(heads, len(values) // heads // 2, 2, *values.shape[1:])
     return pairs.swapaxes(1, 2).reshape(values.shape)
 
 
 def write_metadata(writer: Any, config: Mapping[str, Any], quantization: str) -> None:
-    """Write the hyperparameters of a config, with the defaults of transformers."""
+    """Write the hyperparameters of a model.
+
+    Args:
+        writer: A `gguf.GGUFWriter`.
+        config: The content of config.json; missing values have the defaults of transformers.
+        quantization: The type of the weights.
+    """
     hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
     head = int(config.get("head_dim") or hidden // heads)
     writer.add_file_type(FILE_TYPES[quantization])
@@ -182,7 +206,12 @@ class Metadata:
         return int(self["attention.head_count_kv"]) if ".attn_k." in tensor else None
 
     def split_rows(self, names: tuple[str, ...], total: int) -> list[int]:
-        """Return how many of the `total` rows of a tensor belong to each of its modules."""
+        """Return the number of rows of each of the modules that a tensor combines.
+
+        Args:
+            names: The modules of transformers, as `get_modules` returns them.
+            total: The number of rows of the tensor.
+        """
         if len(names) == 1:
             return [total]
         heads, shared = int(self["attention.head_count"]), int(self["attention.head_count_kv"])

@@ -1,4 +1,4 @@
-"""Plain LoRA adapters of PEFT (arXiv:2106.09685) as NumPy arrays, without PEFT or torch."""
+"""Plain LoRA adapters (arXiv:2106.09685) of PEFT as NumPy arrays, without PEFT or torch."""
 
 from pathlib import Path
 
@@ -7,29 +7,30 @@ import numpy as np
 from mmtui.errors import InputError
 from mmtui.pipeline.assets.checkpoint import ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE
 from mmtui.pipeline.gguf import tensors
-from mmtui.pipeline.tokenizer import read_json
+from mmtui.pipeline.tokenizer import read_optional_json
 
-_ODD = (
+# Settings of PEFT that a plain LoRA adapter does not use.
+_UNSUPPORTED = (
     "alpha_pattern", "rank_pattern", "use_dora", "use_rslora", "fan_in_fan_out", "lora_bias",
     "modules_to_save", "trainable_token_indices",
 )  # fmt: skip
 
 
 def read_scale(folder: Path) -> float | None:
-    """Read the scaling factor of an adapter, lora_alpha / r, or None if it is no plain LoRA.
+    """Read the scaling factor of an adapter, lora_alpha / r, or None if it is not a plain LoRA.
 
     Raises:
         InputError: The adapter is damaged.
     """
     settings, names = (
-        read_json(folder / ADAPTER_CONFIG_FILE),
+        read_optional_json(folder / ADAPTER_CONFIG_FILE),
         tensors.list_names(folder / ADAPTER_WEIGHTS_FILE),
     )
     low = sorted(name.replace(".lora_A.", ".lora_B.") for name in names if ".lora_A." in name)
     high = sorted(name for name in names if ".lora_B." in name)
     if low != high or 2 * len(low) != len(names):
         return None
-    if settings.get("peft_type") != "LORA" or any(settings.get(key) for key in _ODD):
+    if settings.get("peft_type") != "LORA" or any(settings.get(key) for key in _UNSUPPORTED):
         return None
     try:
         return float(settings["lora_alpha"] / settings["r"])
@@ -41,9 +42,14 @@ class Lora:
     """The weight changes of a plain LoRA adapter."""
 
     def __init__(self, folder: Path) -> None:
-        found = read_scale(folder)
-        if found is None:
-            raise InputError(f"the adapter in {folder} is no plain LoRA")
+        """Open the adapter in a folder.
+
+        Raises:
+            InputError: The adapter is damaged or not a plain LoRA.
+        """
+        scale = read_scale(folder)
+        if scale is None:
+            raise InputError(f"the adapter in {folder} is not a plain LoRA")
         stored = tensors.open_tensors(folder / ADAPTER_WEIGHTS_FILE)
         self._low, self._high = (
             {
@@ -53,14 +59,22 @@ class Lora:
             }
             for kind in ("lora_A", "lora_B")
         )
-        self._folder, self._scale = folder, found
+        self._folder, self._scale = folder, scale
 
     @property
     def modules(self) -> set[str]:
+        """The names of the modules that the adapter changes, as in transformers."""
         return set(self._low)
 
     def compute_delta(self, module: str, shape: tuple[int, ...]) -> np.ndarray:
-        """Compute the change of a module's weight, (out, in) in fp32.
+        """Compute the change of a module's weight, `lora_B @ lora_A * scale`.
+
+        Args:
+            module: The name of the module.
+            shape: The shape of its weight (out, in).
+
+        Returns:
+            The change in fp32 (out, in).
 
         Raises:
             InputError: The adapter does not fit a weight of this shape.

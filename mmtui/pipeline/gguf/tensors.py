@@ -1,4 +1,4 @@
-"""safetensors files as NumPy arrays: bf16 too, which NumPy lacks, and without torch."""
+"""Reading of safetensors files with NumPy, including bf16, without torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ _TYPES = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor in a file."""
+    """A tensor in a safetensors file, which is read when it is needed."""
 
     shape: tuple[int, ...]
     _tensor: Any  # gguf.utility.LocalTensor
@@ -50,12 +50,12 @@ def open_tensors(path: Path) -> dict[str, StoredTensor]:
     from gguf.utility import SafetensorsLocal
 
     try:
-        found = SafetensorsLocal(path).tensors
-        for name, tensor in found.items():
+        stored = SafetensorsLocal(path).tensors
+        for name, tensor in stored.items():
             size = int(np.prod(tensor.shape)) * np.dtype(_TYPES[tensor.dtype]).itemsize
             span = tensor.data_range
             if span.size != size or span.offset + size > path.stat().st_size:
-                raise ValueError(f"{name} has no {size} bytes")
+                raise ValueError(f"{name} does not have {size} bytes")
     except (OSError, ValueError, LookupError, TypeError, OverflowError, MemoryError) as error:
         raise InputError(f"{path} is damaged: {error}", "fetch it again") from error
-    return {name: StoredTensor(tuple(tensor.shape), tensor) for name, tensor in found.items()}
+    return {name: StoredTensor(tuple(tensor.shape), tensor) for name, tensor in stored.items()}

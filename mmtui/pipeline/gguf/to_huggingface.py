@@ -1,8 +1,7 @@
-"""A GGUF, converted once into a Hugging Face directory, for torch.
+"""Conversion of a GGUF to a folder in Hugging Face's layout, for torch.
 
-transformers reads GGUF too, but takes 15 s for what takes 4 s here, and rebuilds the
-tokenizer wrongly: it forgets that digits are split one by one, adds a BOS, and takes
-`<|im_start|>` for the end.
+transformers can read GGUF, but takes 15 s instead of 4 s and restores the tokenizer wrongly: it
+does not split digits, adds a BOS token, and uses `<|im_start|>` as EOS token.
 """
 
 import json
@@ -20,20 +19,20 @@ REVISION = 1  # of the conversion; increase it to convert all cached models agai
 
 
 def convert(source: Path, digest: str, report: Report = fetch.ignore_progress) -> Path:
-    """Convert a GGUF to a bf16 Hugging Face folder in the cache, unless it is there already.
+    """Convert a GGUF to bf16 in Hugging Face's layout, in the cache.
 
     Args:
         source: The GGUF.
-        digest: Its SHA-256.
+        digest: The SHA-256 of the GGUF.
         report: Receives the progress.
 
     Raises:
         InputError: The file is not a GGUF of a supported model.
     """
-    beside = [file for name in FILES if (file := source.parent / name).exists()]
+    tokenizer_files = [file for name in FILES if (file := source.parent / name).exists()]
     name = f"{source.stem}-{digest[:12]}-{REVISION}"
-    if beside:
-        name += f"-{derived.hash_files(beside)}"
+    if tokenizer_files:
+        name += f"-{derived.hash_files(tokenizer_files)}"
     needed = 3 * source.stat().st_size
     return derived.ensure_folder(name, needed, lambda work: _write(source, work, report))
 
@@ -44,8 +43,8 @@ def _write(source: Path, folder: Path, report: Report) -> None:
 
     reader = layout.open_gguf(source)
     metadata = layout.Metadata(reader)
-    own = (source.parent / "config.json").exists()  # beside one that mmtrain has written
-    if not own and metadata.values.get("tokenizer.ggml.pre") != "smollm":
+    has_config = (source.parent / "config.json").exists()  # in folders that mmtrain has written
+    if not has_config and metadata.values.get("tokenizer.ggml.pre") != "smollm":
         raise InputError(f"{source} is not a GGUF of the SmolLM2 family")
     total = sum(int(tensor.n_bytes) for tensor in reader.tensors)
     done, weights = 0, {}
@@ -61,16 +60,17 @@ def _write(source: Path, folder: Path, report: Report) -> None:
             weights[f"{name}.{leaf}"] = part.to(torch.bfloat16).contiguous()
         done += int(tensor.n_bytes)
     fetch.save_tensors(weights, folder / WEIGHTS_FILE)
-    if own:
+    if has_config:
         conversion.copy_tokenizer(source.parent, folder)
     else:
-        config = json.dumps(_config(metadata.values, "lm_head.weight" in weights))
+        config = json.dumps(_make_config(metadata.values, "lm_head.weight" in weights))
         (folder / "config.json").write_text(config)
         vocabulary.restore_tokenizer(metadata.values, folder)
     report("unpacking the language model (once)", total, total)
 
 
-def _config(metadata: dict[str, Any], untied: bool) -> dict[str, Any]:
+def _make_config(metadata: dict[str, Any], untied: bool) -> dict[str, Any]:
+    """Return the content of config.json; `untied`: the output layer is not the embedding."""
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",

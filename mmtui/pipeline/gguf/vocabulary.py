@@ -1,4 +1,4 @@
-"""A tokenizer in a GGUF: llama.cpp's form of it, to and from a Hugging Face directory's."""
+"""Conversion of tokenizers between Hugging Face's layout and the metadata of a GGUF."""
 
 import json
 from pathlib import Path
@@ -7,21 +7,26 @@ from typing import Any
 from mmtui.errors import InputError
 from mmtui.pipeline.tokenizer import Tokenizer
 
-_NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5  # llama.cpp's types of tokens
-_LLAMA_3 = r"\p{N}{1,3}"  # in the pattern that splits text; Qwen splits single digits
-_QWEN_2 = r"|\p{N}|"
+_NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5  # token types of llama.cpp
+# Parts of the patterns that split text: Llama 3 splits numbers after 3 digits, Qwen 2 after each.
+_LLAMA_3_PATTERN = r"\p{N}{1,3}"
+_QWEN_2_PATTERN = r"|\p{N}|"
 
 
 def write_tokenizer(writer: Any, folder: Path, size: int) -> None:
-    """Write the tokenizer in `folder` for a model of `size` embeddings.
+    """Write a tokenizer to the metadata of a GGUF.
 
-    llama.cpp knows ways to split text by name. A tokenizer of another kind is left out: mmtui
-    keeps the tokenizer itself beside the GGUF and needs none there, other programs would
-    split text wrongly with it.
+    llama.cpp has a fixed list of pre-tokenizers. A tokenizer with another one is left out, because
+    other programs would split text wrongly; mmtui reads the tokenizer files beside the GGUF.
+
+    Args:
+        writer: A `gguf.GGUFWriter`.
+        folder: The tokenizer in Hugging Face's layout.
+        size: The number of input embeddings; unused ones are named [PAD0], [PAD1], ...
     """
     tokenizer = Tokenizer(folder)
     stored = json.loads(tokenizer.backend_tokenizer.to_str())
-    pre = _pre_tokenizer(stored)
+    pre = _find_pre_tokenizer(stored)
     if pre is None:
         writer.add_tokenizer_model("none")
         return
@@ -49,8 +54,12 @@ def write_tokenizer(writer: Any, folder: Path, size: int) -> None:
         writer.add_chat_template(tokenizer.chat_template)
 
 
-def _pre_tokenizer(stored: dict[str, Any]) -> str | None:
-    """llama.cpp's name of the way in which byte-level BPE splits text before it merges."""
+def _find_pre_tokenizer(stored: dict[str, Any]) -> str | None:
+    """Return llama.cpp's name of a pre-tokenizer of byte-level BPE; None if it has none.
+
+    Args:
+        stored: The content of tokenizer.json.
+    """
     before = stored.get("pre_tokenizer") or {}
     steps = before.get("pretokenizers", [before])
     kinds = [step.get("type") for step in steps]
@@ -62,14 +71,24 @@ def _pre_tokenizer(stored: dict[str, Any]) -> str | None:
         return "smollm" if steps[0].get("individual_digits") else None
     if kinds == ["Split", "ByteLevel"]:
         pattern = str(steps[0].get("pattern", {}).get("Regex"))
-        return "llama-bpe" if _LLAMA_3 in pattern else "qwen2" if _QWEN_2 in pattern else None
+        if _LLAMA_3_PATTERN in pattern:
+            return "llama-bpe"
+        if _QWEN_2_PATTERN in pattern:
+            return "qwen2"
     return None
 
 
 def restore_tokenizer(metadata: dict[str, Any], folder: Path) -> None:
-    """Write the tokenizer of a GGUF of the SmolLM2 family as a Hugging Face directory has it.
+    """Write the tokenizer of a GGUF of the SmolLM2 family in Hugging Face's layout.
 
-    Byte-level BPE; llama.cpp's pre-tokenizer `smollm` splits digits, then as GPT-2 does.
+    It is byte-level BPE; llama.cpp's pre-tokenizer `smollm` splits single digits, then like GPT-2.
+
+    Args:
+        metadata: The metadata of the GGUF.
+        folder: The folder to write to.
+
+    Raises:
+        InputError: The GGUF is of another family.
     """
     from tokenizers import AddedToken, decoders, models, pre_tokenizers
     from tokenizers import Tokenizer as Core

@@ -57,7 +57,7 @@ async def test_the_model_is_chosen_from_those_that_are_known(tmp_path, monkeypat
     async with opened(tmp_path / "store", size=(120, 30)) as user:
         await user.press("ctrl+l")
         assert isinstance(user.app.screen, ChoiceDialog)
-        assert "phi2" in user.screen and "does not see, " in user.screen
+        assert "phi2" in user.screen and "no vision, " in user.screen
         assert "mine" in user.screen and "spec.json" in user.screen
         await user.press("down", "enter")
         assert user.model.name == "smol" and "smol  ·  loading" in user.screen

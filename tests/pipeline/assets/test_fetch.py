@@ -83,7 +83,7 @@ def test_another_file_than_the_pinned_one_is_never_kept(index):
         fetch.fetch(other)
     assert fetch.locate(other) is None
     missing = Asset(FOLDER.uri, pins(**{"more.txt": b"?"}), FOLDER.only, FOLDER.download)
-    with pytest.raises(MissingError, match="lacks what it should hold"):
+    with pytest.raises(MissingError, match="lacks the expected files"):
         fetch.fetch(missing)
 
 
@@ -146,9 +146,9 @@ def test_two_processes_at_once_fetch_once(index):
 
 
 def test_a_uri_of_no_known_kind():
-    with pytest.raises(MissingError, match="is not here"):
+    with pytest.raises(MissingError, match="is missing or damaged"):
         fetch.fetch(Asset("ftp://example/x"))
-    with pytest.raises(MissingError, match="is not here"):
+    with pytest.raises(MissingError, match="is missing or damaged"):
         fetch.fetch(Asset("pypi:--evil==1/x"))
 
 
