@@ -85,7 +85,7 @@ def test_pickled_weights_do_not_count(hub, tmp_path):
     (files / "tokenizer.json").write_text("{}")
     (files / "pytorch_model.bin").write_bytes(b"pickle")
     store(hub, "someone/old", files)
-    with pytest.raises(MissingError, match="or has no weights in safetensors form") as told:
+    with pytest.raises(MissingError, match="or has no safetensors weights") as told:
         fetch.fetch(language("someone/old"))
     assert "pickled" in told.value.hint
 
