@@ -16,12 +16,22 @@ class FakeModel:
 
     def __init__(self) -> None:
         self.asked: list[tuple] = []
+        self.prepared: list[tuple[tuple, tuple]] = []  # turns and pictures
+        self.speech_loads = 0
         self.clips: list[Any] = []
         self.cancelled: list[int] = []
         self.number, self.closed, self.name = 0, False, "fake"
 
     def load(self) -> int:
         return self._next()
+
+    def prepare(self, turns, pictures, max_tokens) -> int:
+        self.prepared.append((tuple(turns), tuple(pictures)))
+        return -len(self.prepared)  # `number` remains that of the last question
+
+    def load_speech(self) -> int:
+        self.speech_loads += 1
+        return -1000 - self.speech_loads
 
     def generate(self, turns, max_tokens, temperature, top_p, seed=None) -> int:
         self.asked.append(tuple(turns))

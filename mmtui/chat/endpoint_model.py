@@ -22,6 +22,7 @@ from mmtui.chat.protocol import (
     Event,
     Failed,
     Piece,
+    Prepared,
     Progress,
     Ready,
     Transcribed,
@@ -64,6 +65,19 @@ class EndpointModel:
         """Request that the model is found, and return the number of the request."""
         return self._start(self._load)
 
+    def prepare(
+        self,
+        turns: Sequence[ChatTurn],  # noqa: ARG002
+        pictures: Sequence[str],  # noqa: ARG002
+        max_tokens: int,  # noqa: ARG002
+    ) -> int:
+        """Do nothing: the protocol has no request that only fills a cache."""
+        return next(self._numbers)
+
+    def load_speech(self) -> int:
+        """Request that the speech model is loaded, and return the number of the request."""
+        return self._speech.request(next(self._numbers), self._speech.process.load_speech)
+
     def generate(
         self,
         turns: Sequence[ChatTurn],
@@ -84,7 +98,8 @@ class EndpointModel:
 
     def transcribe(self, clip: "Clip") -> int:
         """Request a transcript, and return the number that its event carries."""
-        return self._speech.transcribe(next(self._numbers), clip)
+        transcribe = partial(self._speech.process.transcribe, clip)
+        return self._speech.request(next(self._numbers), transcribe)
 
     def cancel(self, number: int) -> None:
         """Close the connection of a request; does nothing if it has ended."""
@@ -179,28 +194,28 @@ class _LocalSpeech:
 
     def __init__(self, on_event: Callable[[Event], None]) -> None:
         self._on_event = on_event
-        self._process = ModelProcess(LOCAL_MODEL, self._forward)
+        self.process = ModelProcess(LOCAL_MODEL, self._forward)
         self._numbers: dict[int, int] = {}  # of the requests of the chat, by those of the process
         self._starting: list[int] = []  # requests that may have to start the process
         self._lock = threading.RLock()
 
-    def transcribe(self, number: int, clip: "Clip") -> int:
-        """Request a transcript for the request `number` of the chat."""
+    def request(self, number: int, send: Callable[[], int]) -> int:
+        """Send a request to the process for the request `number` of the chat; return `number`."""
         with self._lock:
             self._starting.append(number)
-            sent = self._process.transcribe(clip)
+            sent = send()
             if self._starting:
                 self._numbers[sent] = self._starting.pop()
         return number
 
     def close(self) -> None:
         """End the process."""
-        self._process.close()
+        self.process.close()
 
     def _forward(self, event: Event) -> None:
         """Pass on an event, as one of the request of the chat."""
         with self._lock:
-            if isinstance(event, Transcribed | Failed):
+            if isinstance(event, Prepared | Transcribed | Failed):
                 number = self._numbers.pop(event.number)
                 self._on_event(dataclasses.replace(event, number=number))
             elif isinstance(event, Died):  # the server is alive, so only these requests fail

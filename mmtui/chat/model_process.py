@@ -16,7 +16,18 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
 from mmtui.chat import worker
-from mmtui.chat.protocol import Cancel, ChatTurn, Died, Event, Generate, Load, Request, Transcribe
+from mmtui.chat.protocol import (
+    Cancel,
+    ChatTurn,
+    Died,
+    Event,
+    Generate,
+    Load,
+    LoadSpeech,
+    Prepare,
+    Request,
+    Transcribe,
+)
 from mmtui.crashes import Dump, describe_signal
 from mmtui.errors import MmtuiError, explain_death
 from mmtui.pipeline.assets.spec import EngineChoice
@@ -31,6 +42,12 @@ class ModelPort(Protocol):
     """The model of a chat. Requests return their number, which their events carry."""
 
     def load(self) -> int: ...
+
+    def prepare(
+        self, turns: Sequence[ChatTurn], pictures: Sequence[str], max_tokens: int
+    ) -> int: ...
+
+    def load_speech(self) -> int: ...
 
     def generate(
         self,
@@ -78,6 +95,26 @@ class ModelProcess:
         """Request that the model is loaded, and return the number of the request."""
         return self._send(Load(next(self._numbers)))
 
+    def prepare(
+        self, turns: Sequence[ChatTurn], pictures: Sequence[str] = (), max_tokens: int = 512
+    ) -> int:
+        """Request that the next question is prepared, and return the number of the request.
+
+        Does nothing if the process has ended.
+
+        Args:
+            turns: The conversation before the question.
+            pictures: Paths of the pictures that are attached to the question.
+            max_tokens: Length limit of the reply.
+        """
+        number = next(self._numbers)
+        self._send_if_alive(Prepare(number, tuple(turns), tuple(pictures), max_tokens))
+        return number
+
+    def load_speech(self) -> int:
+        """Request that the speech model is loaded, and return the number of the request."""
+        return self._send(LoadSpeech(next(self._numbers)))
+
     def generate(
         self,
         turns: Sequence[ChatTurn],
@@ -96,9 +133,7 @@ class ModelProcess:
 
     def cancel(self, number: int) -> None:
         """Stop a request; does nothing if the process has ended."""
-        with self._lock:
-            if self._process is not None:
-                self._outbox.put(Cancel(number))
+        self._send_if_alive(Cancel(number))
 
     def switch_model(self, name: str) -> None:
         """End the process; the next request starts one with the model `name`."""
@@ -139,6 +174,11 @@ class ModelProcess:
                     return request.number
             self._outbox.put(request)
         return request.number
+
+    def _send_if_alive(self, request: Request) -> None:
+        with self._lock:
+            if self._process is not None:
+                self._outbox.put(request)
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")

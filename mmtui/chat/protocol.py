@@ -31,6 +31,36 @@ class Load:
 
 
 @dataclass(frozen=True)
+class Prepare:
+    """Load and read ahead what the next question will need. Answered by `Prepared`.
+
+    The vision tower is loaded, pictures are encoded, and the KV cache is filled with the start of
+    the prompt. This gives way to any other request, and does nothing before `Load` succeeded.
+
+    Attributes:
+        number: The number of the request.
+        turns: The conversation before the question.
+        pictures: Paths of the pictures that are attached to the question.
+        max_tokens: Length limit of the reply.
+    """
+
+    number: int
+    turns: tuple[ChatTurn, ...]
+    pictures: tuple[str, ...]
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class LoadSpeech:
+    """Load the speech model before a recording ends. Answered by `Prepared`.
+
+    A download of its weights gives way to any other request.
+    """
+
+    number: int
+
+
+@dataclass(frozen=True)
 class Generate:
     """Generate a reply to `turns`. Answered by `Piece`s and one `Completed`."""
 
@@ -57,7 +87,7 @@ class Cancel:
     number: int
 
 
-Request = Load | Generate | Transcribe | Cancel
+Request = Load | Prepare | LoadSpeech | Generate | Transcribe | Cancel
 
 
 @dataclass(frozen=True)
@@ -90,6 +120,13 @@ class Ready:
     picture_side: int
     engine: str = "torch"
     note: str | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A `Prepare` or `LoadSpeech` has ended: it is done, or gave way to another request."""
+
+    number: int
 
 
 @dataclass(frozen=True)
@@ -171,4 +208,4 @@ class Died:
     traceback: str | None = None
 
 
-Event = Progress | Ready | Piece | Completed | Transcribed | Failed | Died
+Event = Progress | Ready | Prepared | Piece | Completed | Transcribed | Failed | Died

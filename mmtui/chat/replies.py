@@ -1,40 +1,51 @@
 """What a session sends to the model, and its notices about completed replies."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from mmtui.chat.conversation import Attachment, Conversation, Message
+from mmtui.chat.conversation import Attachment, Conversation
 from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import ChatTurn, Completed
 from mmtui.errors import MmtuiError
 
 
-def turns_before(
+def _ignore(notice: Notice) -> None:
+    """Show nothing."""
+
+
+def list_turns(
     conversation: Conversation,
-    reply: Message,
     find: Callable[[Attachment], Path],
-    notify: Callable[[Notice], None],
+    notify: Callable[[Notice], None] = _ignore,
 ) -> Iterator[ChatTurn]:
-    """Yield the turns before a reply, and the text that the reply already has.
+    """Yield the turns of the current branch that are not empty, after the system prompt.
 
     Args:
-        conversation: The conversation with the reply.
-        reply: The reply to be written or continued.
+        conversation: The conversation.
         find: Returns the path of an attachment; raises MmtuiError if its file is gone.
-        notify: Called for each picture that is gone and therefore left out.
+        notify: Called for each picture that is gone and therefore left out; not reported by
+            default.
     """
     if conversation.system:
         yield ChatTurn("system", conversation.system)
-    for message in conversation.branch(reply.id):
-        pictures: list[str] = []
-        for file in message.attachments:
-            if file.kind == "image":
-                try:
-                    pictures.append(str(find(file)))
-                except MmtuiError as error:
-                    notify(Notice(f"{error}; the model can't see it", error.hint))
+    for message in conversation.thread:
+        pictures = tuple(list_pictures(message.attachments, find, notify))
         if message.text or pictures:
-            yield ChatTurn(message.role, message.text, tuple(pictures))
+            yield ChatTurn(message.role, message.text, pictures)
+
+
+def list_pictures(
+    files: Iterable[Attachment],
+    find: Callable[[Attachment], Path],
+    notify: Callable[[Notice], None] = _ignore,
+) -> Iterator[str]:
+    """Yield the paths of the pictures among some attachments; the arguments are as above."""
+    for file in files:
+        if file.kind == "image":
+            try:
+                yield str(find(file))
+            except MmtuiError as error:
+                notify(Notice(f"{error}; the model does not see it", error.hint))
 
 
 def completion_notices(event: Completed, dropped_before: int) -> Iterator[Notice]:

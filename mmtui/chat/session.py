@@ -15,10 +15,11 @@ from mmtui.chat.conversation import Attachment, Conversation, Draft, Message
 from mmtui.chat.history.failover import BUSY_TIMEOUT_S
 from mmtui.chat.history.history import History
 from mmtui.chat.history.store import Store
+from mmtui.chat.model_client import ModelClient
 from mmtui.chat.model_process import ModelPort
 from mmtui.chat.notice import Notice
-from mmtui.chat.protocol import Completed, Died, Event, Failed, Piece, Progress, Ready, Transcribed
-from mmtui.chat.replies import completion_notices, turns_before
+from mmtui.chat.protocol import Completed, Died, Event, Failed, Piece, Transcribed
+from mmtui.chat.replies import completion_notices, list_pictures, list_turns
 from mmtui.chat.status import ModelStatus
 from mmtui.errors import MmtuiError, UsageError
 from mmtui.pipeline import input_files
@@ -34,7 +35,6 @@ class Session:
 
     Attributes:
         store: Where conversations are stored.
-        status: What the model is doing.
         conversation: The open conversation.
         list_models, find_model: Those of the model's `ModelPort`; they block.
     """
@@ -56,15 +56,12 @@ class Session:
             notify: Called with what the user should know, from any thread.
             reopen: Opens the history, if it could not be opened before.
         """
-        self._model, self._config, self._notify = model, config, notify
+        self._config, self._notify = config, notify
+        self._model = ModelClient(model, config.model, notify)
         self.list_models, self.find_model = model.list_models, model.find_model
         self.store = Store(history, notify, reopen)
-        self.status = ModelStatus(model=config.model)
         self.conversation = Conversation(system=config.system)
-        self._generate_request: int | None = None
-        self._load_request: int | None = None
-        self._is_loaded = False
-        self._transcriptions: dict[int, Callable[[str | None], object]] = {}
+        self._draft_files: tuple[Attachment, ...] = ()
         self._reply: Message | None = None
         self._prompt: Message | None = None  # the new user message that `_reply` answers
         self._saved_at = 0.0
@@ -90,9 +87,10 @@ class Session:
 
     def start_conversation(self) -> None:
         """Open a new conversation."""
-        self.stop()
-        self.conversation = Conversation(system=self._config.system)
+        self._cancel()
+        self.conversation, self._draft_files = Conversation(system=self._config.system), ()
         self.status.used = self.status.dropped = 0
+        self._prepare()
 
     def resume(self, id: str | None = None) -> Draft:
         """Open a stored conversation, by default the latest, and return its draft."""
@@ -100,10 +98,12 @@ class Session:
 
     def open_conversation(self, conversation: Conversation, draft: Draft) -> Draft:
         """Open a conversation that `store.find` returned, and return its draft."""
-        self.stop()
-        if conversation.id != self.conversation.id:  # else `stop` may just have changed it
+        self._cancel()
+        if conversation.id != self.conversation.id:  # else `_cancel` may just have changed it
             self.conversation = conversation
+        self._draft_files = draft.attachments
         self.status.used, self.status.dropped = None, 0
+        self._prepare()
         return draft
 
     def rename(self, title: str) -> None:
@@ -115,6 +115,7 @@ class Session:
         """Change the system prompt of the conversation; "-" removes it."""
         self.conversation.system = "" if system == "-" else system
         self.store.update(self.conversation)
+        self._prepare()
 
     def show_next_version(self, message: Message | None = None) -> None:
         """Show the next version of a message, by default of the last one with several.
@@ -128,6 +129,7 @@ class Session:
             raise UsageError("no message has another version", "/edit and /retry make one")
         self.conversation.show_next_version(message)
         self.store.update(self.conversation)
+        self._prepare()
 
     def save_draft(self, draft: Draft) -> None:
         """Store what is typed and not sent yet."""
@@ -139,7 +141,7 @@ class Session:
         Returns:
             What the user should know if not everything could be written to the history.
         """
-        self.stop()
+        self._cancel()
         self._model.close()
         failure = self.store.close()
         return None if failure is None else failure.notice
@@ -160,6 +162,12 @@ class Session:
         detail = attachments.format_length(clip)
         return Attachment(sha256, "audio", "voice.wav", len(data), detail, transcript)
 
+    def prepare_attachments(self, files: tuple[Attachment, ...]) -> None:
+        """Encode the pictures of the next message ahead. `files` are all its attachments."""
+        if files != self._draft_files:
+            self._draft_files = files
+            self._prepare()
+
     def file(self, attachment: Attachment) -> Path:
         """Return the path of a stored attachment.
 
@@ -176,8 +184,7 @@ class Session:
             on_transcript: Called with the text; with "" if there is no speech, and with None if
                 the request failed.
         """
-        self.status.set_state("listening")
-        self._transcriptions[self._model.transcribe(clip)] = on_transcript
+        self._model.transcribe(clip, on_transcript)
 
     def update_transcript(self, message: Message, old: Attachment, text: str) -> Attachment:
         """Replace the transcript of a recording that was sent with `message`."""
@@ -191,6 +198,7 @@ class Session:
     def send(self, text: str, files: tuple[Attachment, ...] = ()) -> Message:
         """Send a message, and return its reply, still empty."""
         self.require_idle()
+        self._draft_files = ()
         return self._send(self.conversation.say(text, files))
 
     def regenerate(self) -> Message:
@@ -218,24 +226,23 @@ class Session:
 
     def stop(self) -> None:
         """Stop the reply that is being written; its text so far is kept."""
-        if self._generate_request is not None:
-            self._model.cancel(self._generate_request)
-            self._finish("stopped")
+        if self._cancel():
+            self._prepare()
 
     def require_idle(self) -> None:
         """Raise UsageError while a reply is being written."""
-        if self._generate_request is not None:
+        if self.is_answering:
             raise UsageError("an answer is being written", "Esc stops it")
 
     @property
     def is_answering(self) -> bool:
         """Whether a reply is being written."""
-        return self._generate_request is not None
+        return self._model.reply_request is not None
 
     @property
     def is_transcribing(self) -> bool:
         """Whether a transcript is awaited."""
-        return bool(self._transcriptions)
+        return self._model.is_transcribing
 
     @property
     def reply(self) -> Message | None:
@@ -277,18 +284,24 @@ class Session:
 
     # The model
 
+    @property
+    def status(self) -> ModelStatus:
+        """What the model is doing."""
+        return self._model.status
+
     def load(self) -> None:
         """Load the model, to be ready for the first question."""
-        self.status.set_state("loading")
-        self._load_request = self._model.load()
+        self._model.load()
+        self._prepare()
+
+    def load_speech(self) -> None:
+        """Load the speech model, to be ready when a recording ends."""
+        self._model.load_speech()
 
     def switch_model(self, model: str) -> None:
         """Use another model from now on."""
-        self.stop()
-        self._model.switch_model(model)
-        self._is_loaded = False
-        self._abandon_transcriptions()
-        self.status = ModelStatus(model=model)
+        self._cancel()
+        self._model.switch(model)
         self.load()
 
     def handle_event(self, event: Event) -> Draft | None:
@@ -297,31 +310,20 @@ class Session:
         Returns:
             The message sent last as a draft, if it is too long for the model; else None.
         """
-        if isinstance(event, Progress):
-            self.status.update_progress(event)
-        elif isinstance(event, Ready) and event.number == self._load_request:
-            self._load_request, self._is_loaded = None, True
-            self.status.update_model(event)
-            if event.note:
-                self._notify(Notice(event.note, is_error=False))
-        elif isinstance(event, Piece) and event.number == self._generate_request and self._reply:
-            self.status.set_state("writing")
-            self._reply.text += event.text
-            if time.monotonic() - self._saved_at > SAVE_EVERY_S:
-                self._save(self._reply)
-        elif isinstance(event, Completed) and event.number == self._generate_request:
+        if isinstance(event, Piece):
+            self._append(event)
+        elif isinstance(event, Completed):
             self._complete(event)
-        elif isinstance(event, Transcribed):
-            self._update_state()
-            if on_transcript := self._transcriptions.pop(event.number, None):
-                on_transcript(event.text)
         elif isinstance(event, Failed):
             return self._fail(event)
         elif isinstance(event, Died):
-            self._load_request, self._is_loaded = None, False
             self._finish("failed")
-            self._abandon_transcriptions()
+            self._model.forget_process()
             self._notify(Notice(event.message, event.hint))
+        else:
+            self._model.handle_event(event)
+            if isinstance(event, Transcribed):
+                self._prepare()
         return None
 
     def _send(self, prompt: Message) -> Message:
@@ -331,68 +333,65 @@ class Session:
     def _generate(self, reply: Message, prompt: Message | None = None) -> Message:
         self._save(reply)
         self._reply, self._prompt = reply, prompt
-        config = self._config
-        if not self._is_loaded and self._load_request is None:
-            self.load()
-        turns = list(turns_before(self.conversation, reply, self.file, self._notify))
-        self._generate_request = self._model.generate(
-            turns, config.max_tokens, config.temperature, config.top_p
-        )
-        self.status.set_state("thinking")
-        self.status.tokens_per_s = None
+        turns = list(list_turns(self.conversation, self.file, self._notify))
+        self._model.generate(turns, self._config)
         return reply
 
+    def _append(self, event: Piece) -> None:
+        if event.number == self._model.reply_request and self._reply is not None:
+            self.status.set_state("writing")
+            self._reply.text += event.text
+            if time.monotonic() - self._saved_at > SAVE_EVERY_S:
+                self._save(self._reply)
+
     def _complete(self, event: Completed) -> None:
-        self._load_request, self._is_loaded = None, True
+        if event.number != self._model.reply_request:
+            return
         self.status.used = event.prompt_tokens + event.completion_tokens
         self.status.tokens_per_s = event.tokens_per_s
         for notice in completion_notices(event, self.status.dropped):
             self._notify(notice)
         self.status.dropped = event.dropped
-        self._finish("complete" if event.stop_reason == "stop" else "stopped")
+        self._finish("complete" if event.stop_reason == "stop" else "stopped", is_loaded=True)
+        self._prepare()
 
-    def _finish(self, state: Literal["complete", "stopped", "failed"]) -> None:
-        reply, self._reply, self._generate_request = self._reply, None, None
-        self._update_state()
+    def _cancel(self) -> bool:
+        """Stop the reply that is being written, and return whether there was one."""
+        is_cancelled = self._model.cancel()
+        if is_cancelled:
+            self._finish("stopped")
+        return is_cancelled
+
+    def _finish(
+        self, state: Literal["complete", "stopped", "failed"], *, is_loaded: bool | None = None
+    ) -> None:
+        reply, self._reply = self._reply, None
+        self._model.finish_reply(is_loaded=is_loaded)
         if reply is not None:
             reply.state = state
             self._save(reply)
 
     def _fail(self, event: Failed) -> Draft | None:
         draft = None
-        if event.number == self._load_request:
-            self._load_request = None
-        if event.number == self._generate_request:
+        if event.number == self._model.reply_request:
             self._finish("failed")
             if event.is_too_long and self._prompt is not None:
                 draft = self._retract(self._prompt)
-        else:
-            self._update_state()
-        if on_transcript := self._transcriptions.pop(event.number, None):
-            on_transcript(None)
-        self._notify(Notice(event.message, event.hint))
+        self._model.handle_failure(event)
         return draft
+
+    def _prepare(self) -> None:
+        """Have the model prepare the next message, if it has nothing else to do."""
+        if self._model.can_prepare:
+            turns = list_turns(self.conversation, self.file)
+            pictures = list_pictures(self._draft_files, self.file)
+            self._model.prepare(list(turns), list(pictures), self._config.max_tokens)
 
     def _retract(self, prompt: Message) -> Draft:
         draft = Draft(prompt.text, prompt.attachments)
         self.conversation.retract(prompt.id)
         self.store.retract(self.conversation, prompt.id, draft)
         return draft
-
-    def _abandon_transcriptions(self) -> None:
-        """Report every awaited transcript as failed."""
-        abandoned, self._transcriptions = self._transcriptions, {}
-        for on_transcript in abandoned.values():
-            on_transcript(None)
-
-    def _update_state(self) -> None:
-        """Derive the state from the pending requests."""
-        if self._generate_request is not None:
-            self.status.set_state("thinking")
-        elif self._load_request is not None:
-            self.status.set_state("loading")
-        else:
-            self.status.set_state("idle" if self._is_loaded else "off")
 
     def _save(self, message: Message) -> None:
         self._saved_at = time.monotonic()

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
@@ -19,7 +20,10 @@ from mmtui.chat.protocol import (
     Failed,
     Generate,
     Load,
+    LoadSpeech,
     Piece,
+    Prepare,
+    Prepared,
     Progress,
     Ready,
     Request,
@@ -55,6 +59,10 @@ def main(connection: Connection, model: str, engine: EngineChoice, dump: Dump) -
     _Worker(connection, model, engine).run()
 
 
+class _Preempted(Exception):
+    """A request that prepares the next question gives way to another request."""
+
+
 class _Worker:
     def __init__(self, connection: Connection, model: str, engine: EngineChoice) -> None:
         self._connection, self._model, self._engine = connection, model, engine
@@ -62,13 +70,17 @@ class _Worker:
         self._requests: SimpleQueue[Request] = SimpleQueue()
         self._cancelled: set[int] = set()
         self._assistant: Assistant | None = None
+        self._is_preparing = False
 
     def run(self) -> None:
         threading.Thread(target=self._listen, daemon=True).start()
         while True:
             request = self._requests.get()
+            self._is_preparing = isinstance(request, Prepare | LoadSpeech)
             try:
                 self._serve(request)
+            except _Preempted:
+                self._send(Prepared(request.number))
             except Exception as error:
                 self._send(_to_failed(request, error))
             self._cancelled.discard(request.number)
@@ -86,6 +98,9 @@ class _Worker:
                 self._requests.put(request)
 
     def _serve(self, request: Request) -> None:
+        if isinstance(request, Prepare) and self._assistant is None:
+            self._send(Prepared(request.number))  # `Load` failed, which was reported
+            return
         assistant = self._get_assistant()
         if isinstance(request, Load):
             assistant.load()
@@ -100,6 +115,14 @@ class _Worker:
                     note=assistant.note,
                 )
             )
+        elif isinstance(request, Prepare):
+            if assistant.is_loaded:
+                for _ in _prepare(assistant, request):
+                    self._give_way()
+            self._send(Prepared(request.number))
+        elif isinstance(request, LoadSpeech):
+            assistant.load_speech()
+            self._send(Prepared(request.number))
         elif isinstance(request, Transcribe):
             self._send(Transcribed(request.number, assistant.transcribe(request.clip).text))
         elif isinstance(request, Generate):
@@ -134,6 +157,11 @@ class _Worker:
             else:
                 self._send(Piece(request.number, event))
 
+    def _give_way(self) -> None:
+        """Raise _Preempted if the next question is being prepared while a request waits."""
+        if self._is_preparing and not self._requests.empty():
+            raise _Preempted
+
     def _get_assistant(self) -> "Assistant":
         if self._assistant is None:
             from mmtui.pipeline.assets import checkpoint
@@ -144,7 +172,10 @@ class _Worker:
         return self._assistant
 
     def _make_reporter(self) -> "Report":
-        """Return a callback that sends `Progress`, at most every `PROGRESS_EVERY_S` seconds."""
+        """Return a callback that sends `Progress`, at most every `PROGRESS_EVERY_S` seconds.
+
+        A download is interrupted there when it must give way.
+        """
         last_step, last_time = "", 0.0
 
         def report(step: str, done: int, total: int) -> None:
@@ -153,6 +184,8 @@ class _Worker:
             if step != last_step or now - last_time > PROGRESS_EVERY_S or done == total:
                 last_step, last_time = step, now
                 self._send(Progress(step, done, total))
+            if done < total:  # else the result of the step would be lost
+                self._give_way()
 
         return report
 
@@ -175,6 +208,22 @@ def _to_failed(request: Request, error: Exception) -> Failed:
     debug_traceback = traceback.format_exc() if os.environ.get("MMTUI_DEBUG") else None
     is_too_long = isinstance(failure, TooLongError)
     return Failed(request.number, str(failure), failure.hint, debug_traceback, is_too_long)
+
+
+def _prepare(assistant: "Assistant", request: Prepare) -> "Iterator[None]":
+    """Prepare the next question, as far as the model is able to; yield after each step."""
+    files = [*(file for turn in request.turns for file in turn.pictures), *request.pictures]
+    if assistant.picture_side:
+        assistant.load(pictures=True)
+        yield
+        for file in files:
+            assistant.encode_pictures([_load_picture(Path(file), assistant)])
+            yield
+    elif files:
+        return  # reported when the question is asked
+    turns = [_to_prompt_turn(turn, assistant) for turn in request.turns]
+    pictures = [_load_picture(Path(file), assistant) for file in request.pictures]
+    yield from assistant.prefill(turns, pictures, request.max_tokens)
 
 
 def _to_prompt_turn(turn: ChatTurn, assistant: "Assistant") -> "Turn":

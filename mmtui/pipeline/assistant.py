@@ -7,8 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from mmtui.errors import MissingError, TooLongError
 from mmtui.pipeline.assets import fetch
 from mmtui.pipeline.assets.checkpoint import Checkpoint
@@ -20,8 +18,9 @@ from mmtui.pipeline.engines.engine import Engine, Language
 from mmtui.pipeline.engines.repetition import Repetition
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler, Sampling
 from mmtui.pipeline.engines.selection import Selection
-from mmtui.pipeline.prompt import ChatFormat, Turn
-from mmtui.pipeline.sequence import Position, to_positions
+from mmtui.pipeline.picture_cache import PictureCache
+from mmtui.pipeline.prompt import ChatFormat, Turn, find_pictures
+from mmtui.pipeline.sequence import Position, count_common, to_positions
 from mmtui.pipeline.truncation import truncate_turns
 from mmtui.pipeline.vision.encoder import EncodedPicture, VisionEncoder
 from mmtui.pipeline.vision.images import Picture
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from mmtui.pipeline.speech.sound import Clip
     from mmtui.pipeline.speech.transcription import SpeechModel, Transcript
 
-MAX_ENCODED_PICTURES = 256  # that are kept; the features of each take 0.2 MB
+_QUESTIONS = ("A", "1")  # two that start with different tokens
 
 StopReason = Literal["stop", "length", "cancelled"]
 
@@ -87,7 +86,7 @@ class Assistant:
         self.spec = checkpoint.spec
         self._checkpoint, self._report = checkpoint, report
         self._engine_choice, self._prompt_lookup = engine, prompt_lookup
-        self._encoded: dict[str, EncodedPicture] = {}  # by sha256
+        self._pictures = PictureCache(report)
 
     @property
     def name(self) -> str:
@@ -103,6 +102,11 @@ class Assistant:
     def note(self) -> str | None:
         """What the user should know about the choice of the engine, if anything."""
         return self._selection.note
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the language model is loaded."""
+        return "_engine" in vars(self)
 
     @property
     def picture_side(self) -> int:
@@ -132,6 +136,11 @@ class Assistant:
         if pictures:
             _ = self._vision
         return time.perf_counter() - start
+
+    def load_speech(self) -> None:
+        """Load the speech model, if the model has one."""
+        if self.spec.speech is not None:
+            _ = self._speech
 
     def prepare_language(self) -> Path:
         """Fetch the language model, and convert it to what its engine loads."""
@@ -199,14 +208,10 @@ class Assistant:
             TooLongError: Even the last turn is longer than the context.
             MissingError: The model can't see, or its weights can't be fetched.
         """
-        self.load(pictures=bool(_pictures(turns)))
+        self.load(pictures=bool(find_pictures(turns)))
         start = time.perf_counter()
-        encoded = self.encode_pictures(_pictures(turns))
-        turns = [_add_names(turn, encoded) for turn in turns]
+        turns, features = self._pictures.encode_turns(turns, lambda: self._vision)
         kept, sequence, room = self._fit(turns, max_tokens)
-        features: dict[str, np.ndarray] = {
-            sha256: picture.features for sha256, picture in encoded.items()
-        }
         cached = self._engine.count_cached(sequence)
         stream = Detokenizer(self.language.tokenizer, self._format.stop_strings)
         stop_ids = self.language.stop_ids | self._format.stop_ids
@@ -252,25 +257,43 @@ class Assistant:
             repeats=repeats,
         )
 
+    def prefill(
+        self, turns: Sequence[Turn], pictures: Sequence[Picture] = (), max_tokens: int = 512
+    ) -> Iterator[None]:
+        """Read ahead what is known of the prompt before the text of the next question is.
+
+        What was read is kept if the caller stops the iteration.
+
+        Args:
+            turns: The conversation before the question.
+            pictures: The pictures that go with the question.
+            max_tokens: Length limit of the answer.
+
+        Yields:
+            None after each small batch of the prompt.
+
+        Raises:
+            MissingError: The model can't see, or its weights can't be fetched.
+        """
+        turns = [*turns, Turn("user", tuple(pictures))]
+        self.load(pictures=bool(find_pictures(turns)))
+        turns, features = self._pictures.encode_turns(turns, lambda: self._vision)
+        try:
+            first, second = (self._fit(_ask(turns, text), max_tokens)[1] for text in _QUESTIONS)
+        except TooLongError:  # reported when the question is asked
+            return
+        known = first[: count_common(first, second)]
+        for done in self._engine.prefill(known, features):
+            self._report("reading the conversation", done, len(known))
+            yield
+
     def encode_pictures(self, pictures: Sequence[Picture]) -> dict[str, EncodedPicture]:
         """Encode each new picture once; return all of them by their sha256."""
-        new = {
-            picture.sha256: picture for picture in pictures if picture.sha256 not in self._encoded
-        }
-        for done, (sha256, picture) in enumerate(new.items()):
-            self._report("seeing", done, len(new))
-            self._encoded[sha256] = self._vision.encode(picture)
-        if new:
-            self._report("seeing", len(new), len(new))
-        encoded = {picture.sha256: self._encoded[picture.sha256] for picture in pictures}
-        for sha256 in list(self._encoded)[:-MAX_ENCODED_PICTURES]:
-            if sha256 not in encoded:
-                del self._encoded[sha256]
-        return encoded
+        return self._pictures.encode(pictures, lambda: self._vision)
 
     def has_encoded(self, sha256: str) -> bool:
         """Return whether a picture is encoded, so that its pixels are not needed again."""
-        return sha256 in self._encoded
+        return sha256 in self._pictures
 
     def _fit(
         self, turns: Sequence[Turn], max_tokens: int
@@ -335,31 +358,30 @@ class Assistant:
     @cached_property
     def _vision(self) -> VisionEncoder:
         assert self.spec.vision is not None and self._checkpoint.projector is not None
-        return load_encoder(
+        self._report("loading the vision tower", 0, 1)
+        encoder = load_encoder(
             self.spec.vision,
             self._checkpoint.projector,
             self.language.hidden_size,
             device=self.language.device_name,
             report=self._report,
         )
+        self._report("loading the vision tower", 1, 1)
+        return encoder
 
     @cached_property
     def _speech(self) -> "SpeechModel":
         from mmtui.pipeline.speech.transcription import SpeechModel
 
         assert self.spec.speech is not None
+        self._report("loading the speech model", 0, 1)
         folder = fetch.fetch(self.spec.speech.weights, self._report)
-        return SpeechModel(self.spec.speech, folder)
+        model = SpeechModel(self.spec.speech, folder)
+        self._report("loading the speech model", 1, 1)
+        return model
 
 
-def _add_names(turn: Turn, encoded: dict[str, EncodedPicture]) -> Turn:
-    """Return a turn whose pictures carry the names of what a classifier recognizes in them."""
-    content = (
-        replace(part, names=encoded[part.sha256].names) if isinstance(part, Picture) else part
-        for part in turn.content
-    )
-    return replace(turn, content=tuple(content))
-
-
-def _pictures(turns: Sequence[Turn]) -> list[Picture]:
-    return [part for turn in turns for part in turn.content if isinstance(part, Picture)]
+def _ask(turns: Sequence[Turn], question: str) -> list[Turn]:
+    """Return the turns with a question as the text of the last one."""
+    *before, last = turns
+    return [*before, replace(last, content=(*last.content, question))]

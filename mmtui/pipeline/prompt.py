@@ -96,7 +96,7 @@ class ChatFormat:
             text += f"{space}{prefix}" if rest[len(space) :].startswith(prefix) else prefix
         else:
             text = self._render(messages)
-        return [*self._bos, *self._insert_pictures(text, _find_pictures(turns))]
+        return [*self._bos, *self._insert_pictures(text, find_pictures(turns))]
 
     def encode_dialogue(self, turns: Sequence[Turn]) -> tuple[Prompt, list[int]]:
         """Encode a dialogue for training.
@@ -113,7 +113,7 @@ class ChatFormat:
         """
         if self._end is None:
             raise MmtuiError("the tokenizer of this model has no end-of-text token")
-        messages, pictures = self._to_messages(turns), _find_pictures(turns)
+        messages, pictures = self._to_messages(turns), find_pictures(turns)
         rendered = self._render(messages, answer=False)
         prompt: Prompt = list(self._bos)
         labels = [IGNORE_INDEX] * len(prompt)
@@ -208,5 +208,6 @@ def _merge_adjacent(turns: Sequence[Turn]) -> list[Turn]:
     return merged
 
 
-def _find_pictures(turns: Sequence[Turn]) -> list[Picture]:
+def find_pictures(turns: Sequence[Turn]) -> list[Picture]:
+    """Return the pictures of all turns, in order."""
     return [part for turn in turns for part in turn.content if isinstance(part, Picture)]

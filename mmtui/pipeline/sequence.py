@@ -10,6 +10,7 @@ Position = int | tuple[str, int]
 
 MIN_SHARED = 64  # fewest positions in common with another conversation to reuse its cache
 PREFILL_CHUNK = 128  # positions in a batch; a large model on a CPU needs seconds for it
+AHEAD_CHUNK = 32  # positions in a batch that is read ahead: a question waits for it to end
 
 
 def to_positions(prompt: Prompt, patches: int) -> list[Position]:
@@ -51,6 +52,15 @@ def count_reusable(
     if common < min(MIN_SHARED, len(cached)):
         return 0
     return min(common, len(sequence) - 1)
+
+
+def count_reusable_ahead(cached: Sequence[Position], sequence: Sequence[Position]) -> int:
+    """Return how many leading positions of a prompt to read ahead are taken from the cache.
+
+    As in `count_reusable`, but no logits are needed, so the last position is not computed again.
+    """
+    common = count_common(cached, sequence)
+    return 0 if common < min(MIN_SHARED, len(cached), len(sequence)) else common
 
 
 def count_common(first: Sequence[Position], second: Sequence[Position]) -> int:

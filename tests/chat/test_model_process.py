@@ -2,7 +2,6 @@
 
 import errno
 import os
-import queue
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 from fakes import ignore_requests
+from model_events import PATIENCE_S, ModelEvents
 
 from mmtui import logs
 from mmtui.chat.model_process import ModelProcess
@@ -22,10 +22,8 @@ from mmtui.chat.protocol import (
     ChatTurn,
     Completed,
     Died,
-    Event,
     Failed,
     Piece,
-    Progress,
     Ready,
     Transcribed,
 )
@@ -33,29 +31,6 @@ from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
 
 pytestmark = pytest.mark.slow  # loads torch in other processes
-PATIENCE_S = 120
-
-
-class Ears:
-    """What the process said, in order."""
-
-    def __init__(self) -> None:
-        self._events: queue.Queue[Event] = queue.Queue()
-
-    def __call__(self, event: Event) -> None:
-        self._events.put(event)
-
-    def until(self, *kinds: type) -> list[Event]:
-        """All up to the first event of these kinds."""
-        heard: list[Event] = []
-        while not heard or not isinstance(heard[-1], kinds):
-            try:
-                event = self._events.get(timeout=PATIENCE_S)
-            except queue.Empty:
-                raise AssertionError(f"nothing more after {heard}") from None
-            if not isinstance(event, Progress):
-                heard.append(event)
-        return heard
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +41,12 @@ def tiny(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def ears() -> Ears:
-    return Ears()
+def ears() -> ModelEvents:
+    return ModelEvents()
 
 
 @pytest.fixture
-def model(tiny: Path, ears: Ears) -> Iterator[ModelProcess]:
+def model(tiny: Path, ears: ModelEvents) -> Iterator[ModelProcess]:
     model = ModelProcess(str(tiny), ears)
     yield model
     model.close()

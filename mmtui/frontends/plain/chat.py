@@ -56,11 +56,13 @@ class PlainChat:
     def stage(self, attachment: Attachment) -> None:
         """Add a stored attachment to the next message."""
         self.staged.append(attachment)
+        self.session.prepare_attachments(tuple(self.staged))
         print_note(f"attached: {attachment.name}, {attachment.detail}")
 
     def unstage_all(self) -> None:
         """Remove all attachments of the next message, also from the stored draft."""
         self.staged.clear()
+        self.session.prepare_attachments(())
         self.session.save_draft(Draft())
 
     def load_draft(self, draft: Draft) -> None:

@@ -58,6 +58,7 @@ class Commands:
 
     def do_record(self, _: str) -> None:
         recording = self._microphone.record(self._session.microphone)
+        self._session.load_speech()
         with catch_interrupts() as is_interrupted:
             wait_for_end(recording, self._stdin, is_interrupted)
             clip = recording.finish()

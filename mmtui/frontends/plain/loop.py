@@ -31,6 +31,8 @@ def run(config: Config, resume: str | None, images: Sequence[Path]) -> None:
     events: queue.Queue[Event] = queue.Queue()
     model = open_model(config, events.put)
     session = Session.open(model, None, config, print_notice)
+    if sys.stdin.isatty():  # else the first question, or none, comes at once
+        session.load()
     signals.exit_when_asked()
     try:
         chat = PlainChat(session, events)

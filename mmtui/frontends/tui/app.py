@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from asyncio import wrap_future
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -73,6 +74,9 @@ class ChatApp(App[None]):
         self._microphone, self._speaker = microphone or SystemMicrophone(), speaker or play
         model = model or open_model(config, self._receive_event)
         self.session = Session.open(model, folder, config, self._show_notice)
+        self._early_events: list[protocol.Event] = []  # before there is a screen
+        self._event_lock = threading.Lock()
+        self.session.load()
 
     async def on_event(self, event: Event) -> None:
         """Input is handled in its order. What is pasted is cleaned before any widget gets it."""
@@ -106,14 +110,17 @@ class ChatApp(App[None]):
         except MmtuiError as error:
             self._show_notice(Notice(str(error), error.hint))
         typed = self.terminal.typed
-        self._chat = ChatScreen(self.session, self._microphone, self._speaker, draft, sent, typed)
-        self.push_screen(self._chat)
+        chat = ChatScreen(self.session, self._microphone, self._speaker, draft, sent, typed)
+        self.push_screen(chat)
+        with self._event_lock:
+            self._chat = chat
+        for event in self._early_events:
+            chat.post_message(ModelEventReceived(event))
         self.run_worker(self.input_queue.run())
         for image in self._images:
             self._chat.call_after_refresh(self._chat.attach, image)
         for notice in self._early_notices:
             self._show_notice(notice)
-        self._chat.call_after_refresh(self._chat.attempt, self.session.load)
         self.set_interval(TERMINAL_CHECK_S, self._end_without_terminal)
         # Not only when the chat closes: it may be killed each time.
         self.set_timer(PURGE_AFTER_S, store.purge)
@@ -213,8 +220,11 @@ class ChatApp(App[None]):
         """In the thread that listens to the model's process."""
         if isinstance(event, protocol.Failed | protocol.Died) and event.traceback:
             self.tracebacks.append(event.traceback)
-        if self._chat is not None:
-            self._chat.post_message(ModelEventReceived(event))
+        with self._event_lock:
+            if self._chat is None:
+                self._early_events.append(event)
+                return
+        self._chat.post_message(ModelEventReceived(event))
 
     def _show_notice(self, notice: Notice) -> None:
         if self._chat is None:

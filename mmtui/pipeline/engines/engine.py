@@ -66,6 +66,20 @@ class Engine(Protocol):
     def count_cached(self, sequence: Sequence[Position]) -> int:
         """Return how many leading positions of `sequence` are in the cache already."""
 
+    def prefill(self, sequence: Sequence[Position], features: PictureFeatures) -> Iterator[int]:
+        """Read a prompt ahead, in small batches.
+
+        What was read stays in the cache if the caller stops the iteration. A cache that starts
+        with `sequence` is left as it is.
+
+        Args:
+            sequence: The start of a prompt.
+            features: The features of at least those pictures whose patches are not cached.
+
+        Yields:
+            How many positions of `sequence` are cached, after each batch.
+        """
+
     def stream(
         self, sequence: Sequence[Position], features: PictureFeatures, sampler: Sampler
     ) -> Iterator[int | None]:

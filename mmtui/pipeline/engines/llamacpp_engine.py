@@ -22,7 +22,13 @@ from mmtui.pipeline.engines.sampling import Sampler
 from mmtui.pipeline.engines.threads import ThreadCount
 from mmtui.pipeline.gguf import conversion
 from mmtui.pipeline.gguf.header import read_header
-from mmtui.pipeline.sequence import PREFILL_CHUNK, Position, count_reusable
+from mmtui.pipeline.sequence import (
+    AHEAD_CHUNK,
+    PREFILL_CHUNK,
+    Position,
+    count_reusable,
+    count_reusable_ahead,
+)
 from mmtui.pipeline.tokenizer import Tokenizer, find_end_tokens, read_optional_json
 
 _LOADING = "loading the language model"
@@ -251,6 +257,15 @@ class LlamaEngine:
         """Return how many leading positions of `sequence` are in the cache already."""
         count = count_reusable(self._cached, sequence, self._prompt)
         return count if self.language.can_forget or count == len(self._cached) else 0
+
+    def prefill(self, sequence: Sequence[Position], features: PictureFeatures) -> Iterator[int]:
+        """Read a prompt ahead, as `Engine.prefill` describes."""
+        count = count_reusable_ahead(self._cached, sequence)
+        if count < len(sequence):
+            self._crop(count if self.language.can_forget or count == len(self._cached) else 0)
+        while rest := sequence[len(self._cached) :]:
+            self._prefill(rest[:AHEAD_CHUNK], features)
+            yield len(self._cached)
 
     def stream(
         self, sequence: Sequence[Position], features: PictureFeatures, sampler: Sampler

@@ -16,7 +16,13 @@ from mmtui.pipeline.engines.sampling import Sampler
 from mmtui.pipeline.engines.threads import ThreadCount
 from mmtui.pipeline.engines.torch_language import TorchLanguage
 from mmtui.pipeline.multimodal import embed
-from mmtui.pipeline.sequence import PREFILL_CHUNK, Position, count_reusable
+from mmtui.pipeline.sequence import (
+    AHEAD_CHUNK,
+    PREFILL_CHUNK,
+    Position,
+    count_reusable,
+    count_reusable_ahead,
+)
 
 # `torch.backends.mkldnn.flags` also sets a flag of Intel GPUs, which warns if there is none.
 warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")
@@ -55,14 +61,23 @@ class TorchEngine:
         return count_reusable(self._cached, sequence, self._prompt)
 
     @torch.inference_mode()
+    def prefill(self, sequence: Sequence[Position], features: PictureFeatures) -> Iterator[int]:
+        """Read a prompt ahead, as `Engine.prefill` describes."""
+        tensors = {sha256: self._to_tensor(array) for sha256, array in features.items()}
+        count = count_reusable_ahead(self._cached, sequence)
+        if count < len(sequence):
+            self._crop(count)
+        while rest := sequence[len(self._cached) :]:
+            self._feed(rest[:AHEAD_CHUNK], tensors)
+            yield len(self._cached)
+
+    @torch.inference_mode()
     def stream(
         self, sequence: Sequence[Position], features: PictureFeatures, sampler: Sampler
     ) -> Iterator[int | None]:
         """Generate tokens without end, as `Engine.stream` describes."""
         tensors = {sha256: self._to_tensor(array) for sha256, array in features.items()}
-        common = self.count_cached(sequence)
-        if self._decoder is not None and common < len(self._cached):
-            del self._cached[self._decoder.crop(common) :]
+        self._crop(self.count_cached(sequence))
         while rest := sequence[len(self._cached) :]:
             logits = self._feed(rest[:PREFILL_CHUNK], tensors)
             # A copy, because replaying a CUDA graph overwrites its logits.
@@ -124,6 +139,11 @@ class TorchEngine:
     def _to_tensor(self, features: np.ndarray) -> Tensor:
         weight = self.language.embedding.weight
         return torch.from_numpy(features).to(weight.device, weight.dtype)
+
+    def _crop(self, length: int) -> None:
+        """Remove all but the first `length` positions from the cache."""
+        if self._decoder is not None and length < len(self._cached):
+            del self._cached[self._decoder.crop(length) :]
 
     def _feed(self, positions: Sequence[Position], features: Mapping[str, Tensor]) -> Tensor:
         """Append positions to the cache; return the logits (1, vocabulary) after the last one.

@@ -305,7 +305,7 @@ def test_the_screen_goes_on_while_a_write_hangs(tmp_path):
         async with on_screen(tmp_path) as (app, pilot):
             app.session.store._thread.submit(hanging.wait)
             await pilot.press("H", "i", "enter")
-            app._receive_event(Piece(app.session._model.number, "Hello."))
+            app._receive_event(Piece(app.session._model.reply_request, "Hello."))
             await until(pilot, lambda: app.session.conversation.thread[-1].text == "Hello.")
             await pilot.press("y", "o", "u")
             await until(pilot, lambda: app.screen.composer.text == "you")

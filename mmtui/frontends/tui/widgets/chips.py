@@ -94,6 +94,9 @@ class Chip(Horizontal, can_focus=True):
 class Chips(HorizontalScroll):
     """Several of them in a row; out of sight while there is none."""
 
+    class Changed(Message):
+        """Posted when an attachment of the next message was added or removed."""
+
     DEFAULT_CSS = "Chips { display: none; height: auto; } Chips.-some { display: block; }"
 
     def __init__(self, find: Find, removable: bool = False) -> None:
@@ -107,15 +110,22 @@ class Chips(HorizontalScroll):
     async def add(self, attachment: Attachment) -> None:
         self.set_class(True, "-some")
         await self.mount(Chip(attachment, self._find, self._removable))
+        self._post_changed()
 
     async def clear(self) -> None:
         self.set_class(False, "-some")
         await self.remove_children()
+        self._post_changed()
 
     @on(Chip.Removed)
     async def _take_off(self, event: Chip.Removed) -> None:
         await event.chip.remove()
         self.set_class(bool(self.attachments), "-some")
+        self._post_changed()
+
+    def _post_changed(self) -> None:
+        if self._removable:  # those of a sent message stay as they are
+            self.post_message(self.Changed())
 
 
 def _size(size: int) -> str:

@@ -317,6 +317,10 @@ class ChatScreen(BaseScreen):
     def _focus_prompt(self) -> None:
         self.composer.focus()
 
+    @on(Chips.Changed)
+    def _prepare_attachments(self) -> None:
+        self.session.prepare_attachments(self.chips.attachments)
+
     def attach(self, path: Path, typed: str = "") -> Worker[None]:
         """Attach a file to the next message; a recording is transcribed first.
 
@@ -366,6 +370,7 @@ class ChatScreen(BaseScreen):
         else:
             self.stop_audio()
             self._meter.start_recording(self.session.microphone)
+            self.session.load_speech()
 
     @on(LevelMeter.Recorded)
     def _transcribe_recorded(self, event: LevelMeter.Recorded) -> None:

@@ -1,0 +1,69 @@
+"""Pictures that were encoded, so that each one is encoded once."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from mmtui.pipeline.assets.fetch import Report
+from mmtui.pipeline.prompt import Turn, find_pictures
+from mmtui.pipeline.vision.encoder import EncodedPicture, VisionEncoder
+from mmtui.pipeline.vision.images import Picture
+
+MAX_PICTURES = 256  # that are kept; the features of each take 0.2 MB
+
+
+class PictureCache:
+    """The features and names of the pictures that were used last."""
+
+    def __init__(self, report: Report) -> None:
+        """Start empty. `report` is called as pictures are encoded."""
+        self._report = report
+        self._encoded: dict[str, EncodedPicture] = {}  # by SHA-256
+
+    def __contains__(self, sha256: str) -> bool:
+        return sha256 in self._encoded
+
+    def encode_turns(
+        self, turns: Sequence[Turn], get_encoder: Callable[[], VisionEncoder]
+    ) -> tuple[list[Turn], dict[str, np.ndarray]]:
+        """Encode the pictures of a conversation.
+
+        Returns:
+            The turns with the names that a classifier gave to their pictures, and the features of
+            the pictures by their SHA-256.
+        """
+        encoded = self.encode(find_pictures(turns), get_encoder)
+        named = [_add_names(turn, encoded) for turn in turns]
+        return named, {sha256: picture.features for sha256, picture in encoded.items()}
+
+    def encode(
+        self, pictures: Sequence[Picture], get_encoder: Callable[[], VisionEncoder]
+    ) -> dict[str, EncodedPicture]:
+        """Encode the pictures that are not cached; return all of them by their SHA-256.
+
+        Args:
+            pictures: Pictures, of which some may be cached.
+            get_encoder: Returns the encoder; called if one is needed.
+        """
+        new = {
+            picture.sha256: picture for picture in pictures if picture.sha256 not in self._encoded
+        }
+        for done, (sha256, picture) in enumerate(new.items()):
+            self._report("seeing", done, len(new))
+            self._encoded[sha256] = get_encoder().encode(picture)
+        if new:
+            self._report("seeing", len(new), len(new))
+        encoded = {picture.sha256: self._encoded[picture.sha256] for picture in pictures}
+        for sha256 in list(self._encoded)[:-MAX_PICTURES]:
+            if sha256 not in encoded:
+                del self._encoded[sha256]
+        return encoded
+
+
+def _add_names(turn: Turn, encoded: dict[str, EncodedPicture]) -> Turn:
+    content = (
+        replace(part, names=encoded[part.sha256].names) if isinstance(part, Picture) else part
+        for part in turn.content
+    )
+    return replace(turn, content=tuple(content))
