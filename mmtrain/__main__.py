@@ -2,11 +2,11 @@
 
 from typing import NoReturn
 
-from mmtui.entry import command_line, run
+from mmtui.entry import load_command_line, run
 
 
 def main() -> NoReturn:
-    run("mmtrain", lambda: command_line("mmtrain"))
+    run("mmtrain", lambda: load_command_line("mmtrain"))
 
 
 if __name__ == "__main__":

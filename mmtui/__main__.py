@@ -1,38 +1,42 @@
-"""The entry point."""
+"""The `mmtui` program."""
 
 import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from mmtui.entry import command_line, run, silence_libraries
+from mmtui.entry import load_command_line, run, silence_libraries
 
 
 def main() -> NoReturn:
-    sys.argv[1:] = _with_id(sys.argv[1:])
-    run("mmtui", _chat if _says_nothing() else lambda: command_line("mmtui"))
+    """Run the command line, or open the chat if there are no arguments."""
+    sys.argv[1:] = _add_resume_value(sys.argv[1:])
+    run("mmtui", _load_chat if _has_no_arguments() else lambda: load_command_line("mmtui"))
 
 
-def _says_nothing() -> bool:
-    """Whether there is nothing to parse: to load what does it is a third of the chat's start."""
-    return not sys.argv[1:] and "_MMTUI_COMPLETE" not in os.environ  # of a shell's completion
+def _has_no_arguments() -> bool:
+    """Return whether the chat can open without a parser, whose import takes as long as half of it.
+
+    A shell that completes a command line sets _MMTUI_COMPLETE and passes no arguments.
+    """
+    return not sys.argv[1:] and "_MMTUI_COMPLETE" not in os.environ
 
 
-def _chat() -> Callable[[], None]:
+def _load_chat() -> Callable[[], None]:
     silence_libraries()
     from mmtui.cli.chat import chat
 
     return chat
 
 
-def _with_id(arguments: list[str]) -> list[str]:
-    """`--resume` alone means the latest; Typer has no option whose value may be left out."""
-    given: list[str] = []
+def _add_resume_value(arguments: list[str]) -> list[str]:
+    """Add "latest" to `--resume` without a value; Typer has no options with optional values."""
+    completed: list[str] = []
     for argument, following in zip(arguments, [*arguments[1:], "-"], strict=False):
-        given.append(argument)
+        completed.append(argument)
         if argument == "--resume" and following.startswith("-"):
-            given.append("latest")
-    return given
+            completed.append("latest")
+    return completed
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is known of a process that a signal killed."""
+"""Information about a process that was killed by a signal."""
 
 import os
 import signal
@@ -6,19 +6,20 @@ from collections.abc import Callable
 from io import FileIO
 from typing import Any
 
-# What a process raises by a fault of its own; not every system has all of these.
+# Signals of a crash. Not every system has all of them.
 _NAMES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")
 CRASHES = {getattr(signal, name) for name in _NAMES if hasattr(signal, name)}
 
 
 class Dump:
-    """A file without a name, for what `faulthandler` writes when a process crashes.
+    """An anonymous file, to which `faulthandler` writes the stacks of a process that crashes.
 
-    A process that has been forked, or started by multiprocessing with this among its arguments,
-    shares the file. So another one can read it afterwards.
+    A child process shares it if it is forked, or started by multiprocessing with this object among
+    its arguments. So the parent can read it after a crash.
     """
 
     def __init__(self) -> None:
+        """Create an empty file."""
         if hasattr(os, "memfd_create"):
             self._file = FileIO(os.memfd_create("crash"), "r+")
             return
@@ -28,13 +29,14 @@ class Dump:
             self._file = FileIO(os.dup(file.fileno()), "r+")
 
     def fileno(self) -> int:
+        """Return the file descriptor."""
         return self._file.fileno()
 
     def flush(self) -> None:
-        """Nothing is held back; `faulthandler` asks all its files."""
+        """Do nothing, because the file has no buffer; `faulthandler` requires this method."""
 
     def read(self) -> str:
-        """The stacks of all threads: code locations, no values. Empty if there was no crash."""
+        """Return the stacks of all threads as code locations; empty if there was no crash."""
         return os.pread(self.fileno(), 100_000, 0).decode(errors="replace").strip()
 
     def __reduce__(self) -> tuple[Callable[[Any], "Dump"], tuple[Any]]:
@@ -50,7 +52,7 @@ def _inherit(descriptor: Any) -> Dump:
 
 
 def describe_signal(number: int) -> str:
-    """Name a signal: "Segmentation fault (SIGSEGV)"."""
+    """Return the name of a signal, such as "Segmentation fault (SIGSEGV)"."""
     try:
         return f"{signal.strsignal(number)} ({signal.Signals(number).name})"
     except ValueError:  # a real-time signal has no name

@@ -1,10 +1,10 @@
-"""Bytes of unknown origin to text: in any common encoding, or refused if they are no text."""
+"""Detection of the encoding of bytes, which may also be a picture or a recording."""
 
 import codecs
 
 from mmtui.errors import InputError
 
-# UTF-32 first: its mark begins with that of UTF-16.
+# UTF-32 comes before UTF-16, because its little-endian mark starts with that of UTF-16.
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",
@@ -17,9 +17,10 @@ _PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _SOUNDS = (
     b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf1", b"OggS", b"fLaC", b"FORM", b"\x1aE\xdf\xa3",
 )  # fmt: skip
-# Those that terminals and printers use are common in logs: bell to carriage return, and escape.
+# Control characters that are rare in text. Those that logs contain, for terminals and printers, are
+# not among them: bell to carriage return, and escape.
 _CONTROLS = {chr(code) for code in (*range(7), *range(14, 27), *range(28, 32), 127)}
-_FEW = 32  # characters, of which too little can be concluded
+_MIN_LENGTH = 32  # characters; a shorter text is not judged by its share of ASCII
 
 
 def decode(data: bytes, name: str = "stdin") -> str:
@@ -27,61 +28,65 @@ def decode(data: bytes, name: str = "stdin") -> str:
 
     Args:
         data: The bytes, with or without a byte order mark.
-        name: What errors call the source.
+        name: The name of the source, for errors.
 
     Raises:
-        InputError: The bytes are no text, or in another encoding.
+        InputError: The bytes are not text, or text in another encoding.
     """
     encoding = detect(data, name)
     text = data.decode(encoding, errors="replace")
     damaged = text.count("\N{REPLACEMENT CHARACTER}")
     if encoding == "utf-8" and damaged > (len(text) - _count_ascii(text)) / 2:
         text = data.decode("cp1252", errors="replace")
-        if len(text) > _FEW and _count_ascii(text) < len(text) * 3 / 4:
-            raise _refusal(data, name)
+        if len(text) > _MIN_LENGTH and _count_ascii(text) < len(text) * 3 / 4:
+            raise _make_error(data, name)
     if sum(character in _CONTROLS for character in text) > len(text) / 50:
-        raise _refusal(data, name)
+        raise _make_error(data, name)
     return text
 
 
 def find_byte_order_mark(data: bytes) -> str | None:
-    """Return the encoding that a byte order mark names, or None if there is no mark.
+    """Return the encoding of the byte order mark, or None if there is no mark.
 
-    Decoding with it leaves the mark out.
+    Decoding with this encoding removes the mark.
 
     Args:
-        data: A text, or at least its first four bytes.
+        data: Text, or at least its first four bytes.
     """
     return next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), None)
 
 
-def detect(data: bytes, name: str = "stdin", is_whole: bool = True) -> str:
-    """Tell the encoding of a text; "utf-8" may be any encoding of 8 bits.
+def detect(data: bytes, name: str = "stdin", is_complete: bool = True) -> str:
+    """Detect the encoding of text.
 
     Args:
-        data: The text, or its beginning.
-        name: What errors call the source.
-        is_whole: False if a character may be cut off at the end.
+        data: The text, or its start.
+        name: The name of the source, for errors.
+        is_complete: False if a character may be cut off at the end.
+
+    Returns:
+        A codec name. "utf-8" stands for any 8-bit encoding.
 
     Raises:
-        InputError: The bytes are no text.
+        InputError: The bytes are not text.
     """
     if marked := find_byte_order_mark(data):
         return marked
     if b"\0" not in data:
         return "utf-8"
-    # ASCII in wide characters stays ASCII; with a NUL here and there it turns into rare letters.
+    # ASCII text in UTF-16 or UTF-32 decodes to ASCII. 8-bit text with some NULs in it decodes to
+    # rare letters.
     letters = data.replace(b"\0", b"")
     is_ascii = letters.isascii() and _is_clean(letters.decode("ascii"))
     least_ascii = len(letters) / 2 if is_ascii else 0
     for encoding in _WIDE:
         try:
-            text = codecs.getincrementaldecoder(encoding)().decode(data, is_whole)
+            text = codecs.getincrementaldecoder(encoding)().decode(data, is_complete)
         except UnicodeDecodeError:
             continue
         if _is_clean(text) and _count_ascii(text) >= least_ascii:
             return encoding
-    raise _refusal(data, name)
+    raise _make_error(data, name)
 
 
 def _is_clean(text: str) -> bool:
@@ -92,7 +97,8 @@ def _count_ascii(text: str) -> int:
     return sum(map(str.isascii, text))
 
 
-def _refusal(data: bytes, name: str) -> InputError:
+def _make_error(data: bytes, name: str) -> InputError:
+    """Return an error that names the kind of data, if it is known."""
     is_riff, kind = data.startswith(b"RIFF"), data[8:12]
     if data.startswith(_PICTURES) or (is_riff and kind == b"WEBP"):
         return InputError(f"{name} is a picture, not text", "mmtui ask --image - < FILE")

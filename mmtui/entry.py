@@ -1,4 +1,4 @@
-"""The boundary of a command: an error leaves as one line, a hint and the contract's exit code."""
+"""The start and the end of a command: errors become one line, a hint and an exit code."""
 
 import faulthandler
 import os
@@ -18,45 +18,52 @@ _interrupted = False
 
 
 def run(name: str, load: Callable[[], Callable[[], int | None]]) -> NoReturn:
-    """Run what `load` imports, and exit with its exit code.
+    """Run a command in this process, and exit with its exit code.
 
-    Little is imported before, so that Ctrl-C is quiet from the start.
+    Few modules are imported before `load` is called, so that Ctrl-C never shows a traceback.
 
     Args:
-        name: The command, in messages.
+        name: The name of the command, for messages.
+        load: Imports the command and returns a function that runs it. That function returns the
+            exit code, or None for 0.
     """
     _open_standard_streams()
-    if not {"--help", "--version"}.intersection(sys.argv):  # which load nothing that could crash
+    if not {"--help", "--version"}.intersection(sys.argv):  # they load no native library
         _supervise(name)
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # nothing has begun yet
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # nothing has to be cleaned up yet
     signal.signal(signal.SIGTERM, _terminate)
-    act = load()
+    command = load()
     from mmtui.errors import MmtuiError
 
     signal.signal(signal.SIGINT, _interrupt)
     try:
-        code = act() or 0
+        code = command() or 0
     except MmtuiError as error:
         code = _fail(error)
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:  # `mmtui ask ... | head` ends quietly
         os._exit(1)
-    except Exception as error:  # a bug is one line too, unless --debug
+    except Exception as error:  # a bug; --debug shows its traceback
         code = 130 if _interrupted else _fail_unexpectedly(error)
     if code == 130:
         print("interrupted", file=sys.stderr)
     _leave(code)
 
 
-def command_line(package: str) -> Callable[[], int]:
-    """What the arguments say, to a package's `app` in `cli.app`."""
+def load_command_line(package: str) -> Callable[[], int]:
+    """Import the Typer app of a package, `PACKAGE.cli.app.app`.
+
+    Returns:
+        A function that runs the command in `sys.argv` and returns its exit code. It raises
+        UsageError for arguments that can't be parsed.
+    """
     import typer
 
     app = import_module(f"{package}.cli.app").app
     from mmtui.errors import UsageError
 
-    def act() -> int:
+    def run_app() -> int:
         try:
             return app(standalone_mode=False) or 0  # typer returns the code of an Exit
         except typer.TyperException as error:
@@ -66,22 +73,27 @@ def command_line(package: str) -> Callable[[], int]:
         except typer.Abort:
             raise KeyboardInterrupt from None
 
-    return act
+    return run_app
 
 
 def _open_standard_streams() -> None:
-    """Whatever was closed (`>&-`) becomes the null device, and no other file gets its number."""
+    """Open the null device in place of standard streams that are closed, as by `>&-`.
+
+    Otherwise the next file that is opened would get the number of a standard stream.
+    """
     while (null := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(null)
-    nowhere = Path(os.devnull).open("r+")  # noqa: SIM115
-    sys.stdin, sys.stdout, sys.stderr = (s or nowhere for s in (sys.stdin, sys.stdout, sys.stderr))
+    null_file = Path(os.devnull).open("r+")  # noqa: SIM115
+    sys.stdin, sys.stdout, sys.stderr = (
+        stream or null_file for stream in (sys.stdin, sys.stdout, sys.stderr)
+    )
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
 def _supervise(name: str) -> None:
-    """Have somebody who reports a crash. On other systems than Linux, its stacks go to stderr."""
+    """Have a parent process report crashes; on other systems than Linux, print their stacks."""
     if sys.platform == "linux":
         from mmtui.supervisor import supervise
 
@@ -91,19 +103,19 @@ def _supervise(name: str) -> None:
 
 
 def _interrupt(*_: object) -> NoReturn:
-    global _interrupted  # noqa: PLW0603 - a signal handler has nowhere else to put it
+    global _interrupted  # noqa: PLW0603 - a signal handler can't return a value
     _interrupted = True
     raise KeyboardInterrupt
 
 
 def _terminate(*_: object) -> NoReturn:
-    """Leave by an exception, so that half-done work is cleared; a second signal changes nothing."""
+    """Raise SystemExit, so that `finally` blocks clean up; further signals are ignored."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(143)
 
 
 def _report_death(name: str, number: int, dump: str) -> int:
-    """Report that a signal killed the command, in the process that outlived it."""
+    """Report in the parent process that a signal killed the command; return the exit code."""
     from mmtui import logs
     from mmtui.crashes import describe_signal
     from mmtui.errors import explain_death
@@ -123,7 +135,8 @@ def _fail_unexpectedly(error: Exception) -> int:
 
 
 def _fail(error: "MmtuiError") -> int:
-    if _interrupted:  # within an import, Ctrl-C can come out as nearly any exception
+    """Print an error and return its exit code."""
+    if _interrupted:  # during an import, Ctrl-C can end in nearly any exception
         return 130
     if os.environ.get("MMTUI_DEBUG"):
         import traceback
@@ -144,7 +157,7 @@ def _print_error(error: "MmtuiError") -> None:
 
 
 def _leave(code: int) -> NoReturn:
-    """Flush and go. Tearing torch down would take another half second, for nothing."""
+    """Flush the streams and exit at once; unloading torch would take another half second."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -157,12 +170,12 @@ def _leave(code: int) -> NoReturn:
 
 
 def silence_libraries() -> None:
-    """Warnings of libraries are for their developers; progress bars here are our own."""
+    """Turn off warnings and log messages of libraries, which are meant for developers."""
     import logging
     import warnings
 
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
-    os.environ.setdefault("PYTHONWARNINGS", "ignore")  # of processes that are started
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for child processes
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -1,4 +1,4 @@
-"""The errors that a user can cause or cure: one line, a hint, an exit code."""
+"""Errors that are shown to the user: a message of one line, a hint and an exit code."""
 
 import errno
 import re
@@ -7,81 +7,89 @@ from pathlib import Path
 
 from mmtui.crashes import CRASHES, describe_signal
 
-# torch has no exception of its own for the memory of the CPU.
+# torch raises a plain RuntimeError if the memory of the CPU runs out.
 _OUT_OF_MEMORY = re.compile("OutOfMemoryError|can't allocate memory|not enough memory")
 
 
 class MmtuiError(Exception):
-    """Something failed. `hint` is the cure, where there is one."""
+    """An operation failed; the base class of all errors that are shown in one line.
+
+    Attributes:
+        hint: How to fix it, if that is known.
+        exit_code: The exit code of the command.
+    """
 
     exit_code = 1
 
     def __init__(self, message: str, hint: str | None = None) -> None:
+        """Create an error from a message of one line and an optional hint."""
         super().__init__(message)
         self.hint = hint
 
 
 class UsageError(MmtuiError):
-    """The command was used wrongly."""
+    """The arguments of a command are wrong, or contradict each other."""
 
     exit_code = 2
 
 
 class TooLongError(UsageError):
-    """A message does not fit the model's context, whatever is left out before it."""
+    """A message is too long for the model's context, even without earlier messages."""
 
 
 class MissingError(MmtuiError):
-    """A needed asset or device is not there."""
+    """A required asset, library or device is missing."""
 
     exit_code = 3
 
 
 class InputError(MmtuiError):
-    """An input file is unusable."""
+    """An input file is missing, damaged or of the wrong kind."""
 
     exit_code = 4
 
 
 class NoSpeechError(InputError):
-    """Nobody is heard in a recording; `name` is that of its file."""
+    """A recording contains no speech."""
 
     def __init__(self, name: str = "") -> None:
-        what = f"{name}: no speech found" if name else "no speech found"
-        super().__init__(what, "it may be too quiet, or hold more noise than voice")
+        """Create the error for a file name, or for the microphone if it is empty."""
+        message = f"{name}: no speech found" if name else "no speech found"
+        super().__init__(message, "the recording may be too quiet or too noisy")
 
 
 def explain(error: Exception, log: Path | None = None) -> MmtuiError:
-    """Turn any other exception into one of ours: of the disk, of memory, or a bug.
+    """Convert an unexpected exception to an error with a message and a hint.
 
     Args:
-        log: The file that has the traceback, if it could be written.
+        error: An error of the operating system, of memory, or a bug.
+        log: The log file that contains the traceback, if it could be written.
     """
     if isinstance(error, OSError):
         hint = "free some disk space" if error.errno == errno.ENOSPC else None
         return MmtuiError(str(error), hint)
     if isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(f"{error!r}"):
         return MmtuiError("out of memory", "close other programs, or use --model smol")
-    where = f"{log} says where it happened" if log else "--debug shows where it happened"
+    where = f"{log} has the details" if log else "--debug shows the details"
     return MmtuiError(f"{type(error).__name__}: {error}", f"this is a bug; {where}")
 
 
 def explain_death(process: str, number: int, dump: str, log: Path | None) -> MmtuiError:
-    """Say how a signal killed a process.
+    """Return an error for a process that a signal killed.
 
     Args:
-        process: What is called so in the message: "mmtui", "the model".
+        process: The name of the process in the message, such as "mmtui" or "the model".
         number: The signal.
         dump: The stacks that `faulthandler` wrote.
-        log: The file that has the same, if it could be written.
+        log: The log file that contains them, if it could be written.
     """
     if number == signal.SIGKILL:
         return MmtuiError(
             f"{process} was killed, probably because memory ran out",
-            "close other programs, or take a smaller model",
+            "close other programs, or use a smaller model",
         )
-    cures = [f"{log} says where it happened"] if log else []
+    cures = [f"{log} has the details"] if log else []
     if re.search("llama_?cpp", dump):
-        cures.append("--engine torch does without llama.cpp")
+        cures.append("--engine torch avoids llama.cpp")
     how = "crashed" if number in CRASHES else "was ended"
     return MmtuiError(f"{process} {how}: {describe_signal(number)}", "; ".join(cures) or None)

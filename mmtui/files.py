@@ -1,4 +1,4 @@
-"""Reading text and JSON as other programs write them, and replacing files as a whole."""
+"""Reading text and JSON in any Unicode encoding, and replacing files atomically."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from mmtui.errors import InputError
 
 
 def refuse_special(path: Path) -> None:
-    """Refuse to write over anything but a regular file: a device, a pipe, a folder or a link.
+    """Raise an error if a path is a device, a pipe, a folder or a link, which must not be replaced.
 
     Raises:
         InputError: `path` exists and is not a regular file.
@@ -29,44 +29,49 @@ def refuse_special(path: Path) -> None:
 
 
 def check_destination(path: Path) -> None:
-    """Refuse a path that `replacing` can't write, before what is written there is computed.
+    """Raise an error if `replacing` could not write a path.
+
+    Call it before a long computation whose result is written there.
 
     Raises:
-        InputError: `path` is no regular file, or its folder is missing or can't be written.
+        InputError: `path` is not a regular file, or its folder is missing or read-only.
     """
     refuse_special(path)
     if not path.parent.is_dir():
-        raise InputError(f"{path.parent} is not a folder", "make it first, or name another file")
+        raise InputError(f"{path.parent} is not a folder", "create it, or choose another file")
     if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path.parent} can't be written to", "name another file")
+        raise InputError(f"{path.parent} can't be written to", "choose another file")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, and rename it to `path` when the block ends.
+    """Replace a file atomically: the temporary file is renamed when the block ends.
 
-    If the block raises, `path` is left as it was and the temporary file is removed. A file that
-    is replaced keeps its mode.
+    If the block raises, `path` is not changed and the temporary file is removed. A file that is
+    replaced keeps its mode.
+
+    Yields:
+        The path of the temporary file, in the same folder, with the same suffix.
 
     Raises:
         InputError: `path` exists and is not a regular file.
         OSError: The folder can't be written.
     """
     refuse_special(path)
-    aside = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
-    aside.touch(exist_ok=False)
+    temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
+    temporary.touch(exist_ok=False)
     try:
         with suppress(FileNotFoundError):
-            aside.chmod(stat.S_IMODE(path.stat().st_mode))
-        yield aside
+            temporary.chmod(stat.S_IMODE(path.stat().st_mode))
+        yield temporary
         refuse_special(path)
-        aside.replace(path)
+        temporary.replace(path)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def describe_kind(mode: int) -> str:
-    """What a file that is not a regular one is, for an error message; `mode` as in `os.stat`."""
+    """Return what a special file is, for an error message; `mode` is that of `os.stat`."""
     if stat.S_ISLNK(mode):
         return "a symbolic link"
     if stat.S_ISDIR(mode):
@@ -74,20 +79,20 @@ def describe_kind(mode: int) -> str:
     return "a pipe" if stat.S_ISFIFO(mode) else "a device or a socket"
 
 
-def encoding_of(head: bytes) -> str:
-    """Return the encoding that the first four bytes of a text name, by default UTF-8."""
+def find_encoding(head: bytes) -> str:
+    """Return the encoding of the byte order mark in the first four bytes; by default UTF-8."""
     return find_byte_order_mark(head) or "utf-8-sig"
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, with or without a byte order mark.
+    """Return the text of a file, with or without a byte order mark.
 
     Raises:
         InputError: The file can't be read, or is neither UTF-8 nor marked as UTF-16 or UTF-32.
     """
     try:
         data = path.read_bytes()
-        return data.decode(encoding_of(data))
+        return data.decode(find_encoding(data))
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -97,7 +102,7 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file, with or without a byte order mark.
+    """Return the value in a JSON file, with or without a byte order mark.
 
     Raises:
         InputError: The file can't be read, is empty or cut off, or is not JSON.
@@ -112,19 +117,23 @@ def read_json(path: Path) -> Any:
             raise InputError(f"{path} is cut off: it ends in the middle of its JSON") from error
         where = f"line {error.lineno}, column {error.colno}"
         raise InputError(f"{path} can't be read as JSON: {error.msg} at {where}") from error
-    except (ValueError, RecursionError) as error:  # a number or a nesting that is too long
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # too long a number, too deep a nesting
         raise InputError(f"{path} can't be read as JSON: {error}") from error
 
 
 @contextmanager
 def without_byte_order_marks(folder: Path) -> Iterator[Path]:
-    """Give a folder whose JSON files begin without a byte order mark, which many libraries refuse.
+    """Make JSON files with a byte order mark readable for libraries that refuse the mark.
 
-    That is `folder` itself, or, if one of its JSON files has a mark, a temporary folder with links
-    to the other files. The temporary folder is removed when the block ends.
+    Yields:
+        `folder`, if none of its JSON files has a mark. Otherwise a temporary folder with copies of
+        them without the mark, and links to the other files. It is removed when the block ends.
 
     Raises:
-        InputError: A marked file is not text in the encoding that its mark names.
+        InputError: A file is not text in the encoding of its mark.
         OSError: The folder can't be read.
     """
     marked = {path for path in folder.glob("*.json") if _has_byte_order_mark(path)}

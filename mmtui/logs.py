@@ -1,7 +1,7 @@
-"""The log: what went wrong unexpectedly, and where. Nothing that a user typed, said or showed.
+"""The log of unexpected errors. It contains nothing that a user typed, said or showed.
 
-Messages of exceptions may quote a question or name a file, so only types and code locations are
-written. Commands and the processes that they start write to the same file.
+Messages of exceptions may quote a question or a file name, so only types and code locations are
+logged. Commands and their child processes write to the same file.
 """
 
 import logging
@@ -22,39 +22,39 @@ from mmtui.errors import InputError
 from mmtui.files import refuse_special
 
 MAX_BYTES = 1_000_000
-OLD_FILES = 2  # kept beside the current one
+OLD_FILES = 2  # older log files that are kept
 LOCK_TIMEOUT_S = 1.0
 
 
-def path() -> Path:
-    """Where the log is, or would be."""
+def get_path() -> Path:
+    """Return the path of the log file, which may not exist yet."""
     return user_state_path("mmtui") / "mmtui.log"
 
 
 def record_error(error: BaseException) -> Path | None:
-    """Write the types and code locations of an unexpected exception and of what caused it.
+    """Log the types and code locations of an unexpected exception and its causes.
 
     Returns:
-        The file, or None if it can't be written.
+        The log file, or None if it can't be written.
     """
     return _write("\n".join(["unexpected error", *_locations(error)]))
 
 
 def record_crash(process: str, dump: str) -> Path | None:
-    """Write that a process was killed by a signal.
+    """Log that a signal killed a process.
 
     Args:
-        process: Which process, and how it died: "mmtui: Segmentation fault (SIGSEGV)".
-        dump: What `faulthandler` wrote.
+        process: The process and the signal, such as "mmtui: Segmentation fault (SIGSEGV)".
+        dump: The stacks that `faulthandler` wrote.
 
     Returns:
-        The file, or None if it can't be written.
+        The log file, or None if it can't be written.
     """
     return _write(f"{process}\n{dump}".rstrip())
 
 
 def _locations(error: BaseException) -> Iterator[str]:
-    """The types and code locations of an exception and of what caused it, the first cause first."""
+    """Yield the types and code locations of an exception and its causes, the first cause first."""
     chain: list[BaseException] = []
     following: BaseException | None = error
     while following is not None and following not in chain:
@@ -70,7 +70,7 @@ def _locations(error: BaseException) -> Iterator[str]:
 
 
 def _write(entry: str) -> Path | None:
-    file = path()
+    file = get_path()
     now = time.strftime("%Y-%m-%d %H:%M:%S %z")
     record = logging.makeLogRecord({"msg": f"{now} [{os.getpid()}] {entry}\n{_versions()}\n"})
     try:
@@ -82,8 +82,8 @@ def _write(entry: str) -> Path | None:
                 handler.emit(record)
             finally:
                 handler.close()
-    except (OSError, Timeout, InputError, NotImplementedError):  # never one more reason to fail
-        return None
+    except (OSError, Timeout, InputError, NotImplementedError):
+        return None  # the error is reported without a log
     return file
 
 
@@ -93,7 +93,7 @@ def _versions() -> str:
 
 
 class _PrivateFile(RotatingFileHandler):
-    """Readable by its owner alone. Errors are raised."""
+    """A log file that only its owner can read. Errors are raised."""
 
     def _open(self) -> TextIOWrapper:
         private = partial(os.open, mode=0o600)

@@ -1,8 +1,8 @@
 """File names as people type, paste and drop them.
 
-A terminal that a file is dropped on types its name quoted, with backslashes, or as a file:// URI; a
-person types `~`; a Mac stores accents decomposed. `resolve` understands all of them, and is the
-only place that does.
+If a file is dropped on a terminal, the terminal types its name quoted, with backslashes, or as a
+file:// URI. People type `~`. macOS stores accents decomposed. `resolve` handles all of these, and
+every file name from a user passes through it.
 """
 
 import os
@@ -33,109 +33,112 @@ SUFFIXES = PICTURE_SUFFIXES | RECORDING_SUFFIXES
 MAX_PASTE = 20_000  # characters; a longer paste is text
 
 _WEB = re.compile(r"(https?|ftp)://\S+", re.IGNORECASE)
-# Terminals escape what a shell would understand, never a letter: `C:\new` is left alone.
+# Terminals escape the special characters of a shell, never letters: `C:\new` is not changed.
 _ESCAPED = re.compile(r"\\([^A-Za-z0-9])")
-# Where a path may begin and end in a sentence. No space parts it from Chinese or Japanese.
+# Where a path can start and end in a sentence. Chinese and Japanese text has no space before it.
 _WORD = r"[^\W\u3000-\uffff]"
 _PATH_START = rf"(?i)(?<!{_WORD})(?<![./\\~-])(?:/(?!/)|~[\w.-]*/|\.\.?/|file:/)"
 _PATH_END = rf"(?i)(?:{'|'.join(map(re.escape, sorted(SUFFIXES)))})(?!{_WORD}|[/\\-])"
-_MOST_ENDS = 8  # of a path, among which its own is looked for
-_MOST_TRIES = 500  # in a text: each is a question to the disk
-_LONGEST = 1000  # characters of a path in a sentence
+_MAX_ENDS = 8  # possible ends of a path that are tried
+_MAX_TRIES = 500  # possible paths in a text that are looked up on the disk
+_MAX_LENGTH = 1000  # characters of a path in a sentence
 _DRIVE = re.compile(r"([A-Za-z]):[\\/](?![\\/])")
 
 
 def resolve(text: str | Path) -> Path:
-    """Find the file that a text names, or where it would be if it is yet to be written.
+    """Return the path that a text names, whether the file exists or not.
 
-    A file that is named exactly so always wins. Otherwise spaces around the name, quotes,
-    backslashes, `~`, `~user` and file: URIs are understood, and accents are found in either Unicode
-    form, in folders too.
+    An existing file with exactly this name is preferred. Otherwise spaces around the name, quotes,
+    backslashes, `~`, `~user` and file: URIs are interpreted, and accents in names of files and
+    folders match in either Unicode form.
 
     Raises:
-        InputError: `~user` is nobody, or the file is on another machine.
+        InputError: There is no such user as in `~user`, or the file is on another machine.
         UsageError: The text is empty, or a web address.
     """
-    forms = list(_forms(str(text)))
+    forms = list(_list_forms(str(text)))
     for form in forms:
-        if (found := _existing(form)) is not None:
+        if (found := _find_existing(form)) is not None:
             return found
     text = str(text).strip()
     if not text:
-        raise UsageError("the name of a file is empty")
+        raise UsageError("the file name is empty")
     if _WEB.fullmatch(text):
-        raise UsageError(f"{text} is on the web", _download_hint(text))
+        raise UsageError(f"{text} is on the web", _make_download_hint(text))
     if text.lower().startswith("file://") and _from_uri(text) is None:
         raise InputError(f"{text} is on another machine", "copy the file to this one")
     try:
-        return _with_stored_names(Path(forms[-1]).expanduser())
+        return _use_stored_names(Path(forms[-1]).expanduser())
     except RuntimeError as error:
         raise InputError(f"{text}: there is no such user") from error
 
 
-def pasted(text: str) -> list[Path]:
-    """Find the files that a paste names: all of them, or none if any part is something else."""
+def find_pasted(text: str) -> list[Path]:
+    """Return the files that pasted text names, or none if any part of it is not a file."""
     text = text.strip()
     if not text or len(text) > MAX_PASTE:
         return []
-    for pieces in ([text], _lines(text), _words(text)):
-        files = [_file(piece) for piece in pieces]
+    for pieces in ([text], _split_lines(text), _split_words(text)):
+        files = [_find_file(piece) for piece in pieces]
         if files and all(files):
             return [file for file in files if file is not None]
     return []
 
 
-def dropped(text: str) -> list[Path]:
-    """As `pasted`, but only pictures and recordings: words may be names of files, too."""
-    files = pasted(text)
+def find_dropped(text: str) -> list[Path]:
+    """Return the files of `find_pasted` if all of them are pictures or recordings.
+
+    Any other word could be the name of a file by chance.
+    """
+    files = find_pasted(text)
     return files if all(file.suffix.lower() in SUFFIXES for file in files) else []
 
 
-def mentioned(text: str) -> list[Path]:
-    """Find the pictures and recordings that a sentence names, as in "what is in ~/a b.jpg?".
+def find_mentioned(text: str) -> list[Path]:
+    """Return the pictures and recordings that a sentence names, as in "what is in ~/a b.jpg?".
 
-    Only a path that begins with `/`, `~/`, `~user/`, `./`, `../` or `file:` counts, and only if its
-    file is there: a name alone may be no more than a word.
+    A path must start with `/`, `~/`, `~user/`, `./`, `../` or `file:`, because other words could be
+    file names by chance, and its file must exist.
     """
     found: dict[Path, None] = {}
     tries = 0
     if len(text) > MAX_PASTE:
         return []
-    path_start = re.compile(_PATH_START)  # here, for it takes 10 ms, and every command imports this
+    path_start = re.compile(_PATH_START)  # not at import, because it takes 10 ms
     for line in text.splitlines():
         ends = [end.end() for end in re.finditer(_PATH_END, line)]
-        begin = 0
-        while ends and tries < _MOST_TRIES and (start := path_start.search(line, begin)):
-            begin = start.end()
-            ends = [end for end in ends if end > begin]
-            near = [end for end in ends[:_MOST_ENDS] if end - begin < _LONGEST]
-            for end in reversed(near):  # the longest one: names have spaces
+        position = 0
+        while ends and tries < _MAX_TRIES and (start := path_start.search(line, position)):
+            position = start.end()
+            ends = [end for end in ends if end > position]
+            near = [end for end in ends[:_MAX_ENDS] if end - position < _MAX_LENGTH]
+            for end in reversed(near):  # the longest path first, because names can contain spaces
                 tries += 1
-                file = _file(line[start.start() : end])
+                file = _find_file(line[start.start() : end])
                 if file is not None:
-                    found[file], begin = None, end
+                    found[file], position = None, end
                     break
     return list(found)
 
 
 def refuse_web_address(text: str) -> None:
-    """Raise UsageError for a text that is nothing but a picture's or a recording's web address."""
+    """Raise UsageError if a text is only the web address of a picture or a recording."""
     text = text.strip()
-    if _WEB.fullmatch(text) and _web_suffix(text) in SUFFIXES:
-        raise UsageError("mmtui opens no web addresses", _download_hint(text))
+    if _WEB.fullmatch(text) and _get_web_suffix(text) in SUFFIXES:
+        raise UsageError("mmtui opens no web addresses", _make_download_hint(text))
 
 
-def complete(begun: str) -> list[str]:
-    """List what a path that is being typed may become, folders with a slash at the end.
+def complete(prefix: str) -> list[str]:
+    """Return the paths that start with `prefix`, folders with a slash at the end.
 
-    Names that would drive the terminal are left out.
+    Names with control characters are left out.
     """
-    folder, beginning = os.path.split(begun)
+    folder, beginning = os.path.split(prefix)
     try:
-        place = resolve(folder or ".")
-        names = sorted(entry.name for entry in place.iterdir())
+        directory = resolve(folder or ".")
+        names = sorted(entry.name for entry in directory.iterdir())
         return [
-            os.path.join(folder, name) + (os.sep if (place / name).is_dir() else "")  # noqa: PTH118
+            os.path.join(folder, name) + (os.sep if (directory / name).is_dir() else "")  # noqa: PTH118
             for name in names
             if name.startswith(beginning) and (beginning or not name.startswith("."))
             if one_line(name) == name
@@ -144,33 +147,33 @@ def complete(begun: str) -> list[str]:
         return []
 
 
-def _forms(text: str) -> Iterator[str]:
-    """Yield what a text may mean; the last one is what it means if no such file exists."""
+def _list_forms(text: str) -> Iterator[str]:
+    """Yield the paths that a text can mean; the last one is used if none of them exists."""
     yield text
     text = text.strip()
-    if os.name == "posix" and len(words := _words(text)) == 1:
+    if os.name == "posix" and len(words := _split_words(text)) == 1:
         yield words[0]
     if len(text) > 2 and text[0] == text[-1] and text[0] in "'\"":
         text = text[1:-1]
     elif os.name == "posix":
         text = _ESCAPED.sub(r"\1", text)
-    if drive := _DRIVE.match(text):  # copied in Windows, pasted into the Linux that it runs
+    if drive := _DRIVE.match(text):  # copied in Windows and pasted into WSL
         yield f"/mnt/{drive[1].lower()}/{text[3:]}".replace("\\", "/")
     if (path := _from_uri(text)) is not None:
         text = os.fsdecode(unquote_to_bytes(os.fsencode(path)))
         yield text
-        yield path  # some programs encode nothing
+        yield path  # some programs don't encode the path
     yield text
 
 
 def _from_uri(text: str) -> str | None:
-    """Take the path out of a file: URI, still encoded; None for another text or machine.
+    """Return the encoded path of a file: URI; None for other texts and for other machines.
 
-    `#` and `?` belong to the name, for many programs leave them as they are.
+    `#` and `?` are part of the name, because many programs don't encode them.
     """
     if not (found := re.match(r"file:(?://([^/]*))?(?=/)", text, re.IGNORECASE)):
         return None
-    import socket  # of a file: URI alone
+    import socket  # only file: URIs need it
 
     host, here = (found[1] or "").lower(), socket.gethostname().lower()
     if host not in ("", "localhost", here, here.partition(".")[0]):
@@ -179,67 +182,68 @@ def _from_uri(text: str) -> str | None:
     return path[1:] if os.name == "nt" and _DRIVE.match(path[1:]) else path
 
 
-def _file(text: str) -> Path | None:
-    """The file that a text names; None if there is none."""
-    for form in _forms(text):
-        if (found := _existing(form)) is not None and found.is_file():
+def _find_file(text: str) -> Path | None:
+    """Return the existing file that a text names; None if there is none."""
+    for form in _list_forms(text):
+        if (found := _find_existing(form)) is not None and found.is_file():
             return found
     return None
 
 
-def _existing(form: str) -> Path | None:
-    """The file or folder of that name, then with `~` expanded; None if there is neither."""
+def _find_existing(form: str) -> Path | None:
+    """Return the file or folder of this name, or of the name with `~` expanded; None if neither."""
     if not form:
         return None
     try:
         for path in dict.fromkeys((Path(form), Path(form).expanduser())):
             if os.path.lexists(path):
                 return path
-            if (stored := _with_stored_names(path)) != path and stored.exists():
+            if (stored := _use_stored_names(path)) != path and stored.exists():
                 return stored
     except (OSError, ValueError, RuntimeError):  # too long, a NUL, an unknown ~user
         pass
     return None
 
 
-def _with_stored_names(path: Path) -> Path:
-    """A path, each of its parts in the Unicode form in which the disk has it, if it has it."""
+def _use_stored_names(path: Path) -> Path:
+    """Return a path whose existing parts have the Unicode form in which they are stored."""
     if str(path).isascii():
         return path
     found = Path(path.anchor)
     for part in path.parts[1 if path.anchor else 0 :]:
-        found = found / _stored_name(found, part)
+        found = found / _get_stored_name(found, part)
     return found
 
 
-def _stored_name(folder: Path, name: str) -> str:
+def _get_stored_name(folder: Path, name: str) -> str:
+    """Return the name of an entry of a folder that equals `name` after Unicode normalization."""
     if not name.isascii() and not os.path.lexists(folder / name):
-        wanted = unicodedata.normalize("NFC", name)
+        normalized = unicodedata.normalize("NFC", name)
         try:
             for entry in os.listdir(folder):  # noqa: PTH208 - the names alone
-                if unicodedata.normalize("NFC", entry) == wanted:
+                if unicodedata.normalize("NFC", entry) == normalized:
                     return entry
-        except OSError:  # no such folder, or one that can't be read
+        except OSError:  # the folder is missing or can't be read
             pass
     return name
 
 
-def _lines(text: str) -> list[str]:
+def _split_lines(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _words(text: str) -> list[str]:
+def _split_words(text: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError:  # a quote that is not closed
         return []
 
 
-def _download_hint(address: str) -> str:
-    if _web_suffix(address) in PICTURE_SUFFIXES | {""}:
+def _make_download_hint(address: str) -> str:
+    if _get_web_suffix(address) in PICTURE_SUFFIXES | {""}:
         return f"download it: curl -s {shlex.quote(address)} | mmtui ask --image -"
     return f"download it: curl -O {shlex.quote(address)}"
 
 
-def _web_suffix(address: str) -> str:
+def _get_web_suffix(address: str) -> str:
     return Path(re.split("[?#]", address)[0]).suffix.lower()

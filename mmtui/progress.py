@@ -1,4 +1,4 @@
-"""Long steps on stderr: a bar with an ETA in a terminal, one line per step elsewhere."""
+"""Progress of long steps on stderr: a bar in a terminal, else a line for each step."""
 
 import json
 import sys
@@ -12,23 +12,25 @@ if TYPE_CHECKING:
 
     from mmtui.pipeline.assets.fetch import Report
 
-LONG_S = 2.0  # where there is no terminal, a step is worth a line if it takes longer
+LONG_S = 2.0  # without a terminal, a step gets a line if it takes longer than this
 
 
 class _Bar:
+    """A `Report` that shows the progress of one step after the other."""
+
     def __init__(self) -> None:
         self._step = ""
-        self._began = 0.0
+        self._started = 0.0
         self._bar: Progress | None = None
 
     def __call__(self, step: str, done: int, total: int) -> None:
         if step != self._step:
-            self._begin(step)
+            self._start(step)
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=done, total=total or None)
-        elif total and self._began and time.monotonic() - self._began > LONG_S:
+        elif total and self._started and time.monotonic() - self._started > LONG_S:
             print(f"{step} ...", file=sys.stderr, flush=True)
-            self._began = 0.0
+            self._started = 0.0
         if 0 < total <= done:
             self.stop()
 
@@ -37,11 +39,11 @@ class _Bar:
             self._bar.stop()
         self._step, self._bar = "", None
 
-    def _begin(self, step: str) -> None:
+    def _start(self, step: str) -> None:
         self.stop()
         self._step = step
         if not sys.stderr.isatty():
-            self._began = time.monotonic()
+            self._started = time.monotonic()
             return
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -61,7 +63,13 @@ class _Bar:
 
 @contextmanager
 def reporting() -> "Iterator[Report]":
-    """A Report to pass down. Shows at once that something begins: torch takes a while."""
+    """Show progress on stderr while the block runs.
+
+    "starting" is shown at once, because importing torch takes seconds.
+
+    Yields:
+        A function to pass to whatever reports progress.
+    """
     bar = _Bar()
     bar("starting", 0, 0)
     try:
@@ -71,5 +79,5 @@ def reporting() -> "Iterator[Report]":
 
 
 def print_json(document: Any) -> None:
-    """The one document of `--json`. ASCII: exact, and inert in a terminal."""
+    """Print the JSON document of `--json`, in ASCII, so that it can't control the terminal."""
     print(json.dumps(document, indent=2))

@@ -1,7 +1,7 @@
-"""The process that a shell starts: it waits for the one that works, and exits as that one did.
+"""A parent process that waits for the process that does the work, and exits as that one did.
 
-A native library that crashes takes its process with it before Python can say a word, and a process
-that the kernel kills for its memory can't say one at all. So somebody else has to.
+If a native library crashes, or the kernel kills a process because memory ran out, the process can't
+report it. The parent process does.
 """
 
 import faulthandler
@@ -13,14 +13,15 @@ from typing import NoReturn
 
 from mmtui.crashes import CRASHES, Dump
 
-# Sent by a person or the system to end a process. There is nothing to report.
+# Sent by a person or the system to end a process, which needs no report.
 _ENDINGS = {
     signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2,
 }  # fmt: skip
 _FORWARDED = _ENDINGS | CRASHES | {signal.SIGTSTP}
 _BLOCKED = _FORWARDED | {signal.SIGCHLD, signal.SIGTTIN, signal.SIGTTOU}
-# What leaves a full-screen application: keyboard protocol, alternate screen, mouse, focus,
-# bracketed paste, in-band resizes, synchronized output; then cursor, line wrap and colours.
+# Turns off the terminal modes of a full-screen application: keyboard protocol, alternate screen,
+# mouse, focus, bracketed paste, in-band resizes, synchronized output. Then resets the cursor, line
+# wrap and colours.
 _LEAVE_SCREEN = (
     b"\x1b[<u\x1b[?1049l\x1b[?1000;1002;1003;1006;1015;1016l\x1b[?1004l\x1b[?2004l\x1b[?2048l"
     b"\x1b[?2026l\x1b[?25h\x1b[?7h\x1b[0m"
@@ -28,38 +29,38 @@ _LEAVE_SCREEN = (
 
 
 def supervise(report: Callable[[int, str], int]) -> None:
-    """Return in a child process. The parent stays here, and exits with the child's exit code.
+    """Fork, and return in the child. The parent waits, and exits with the child's exit code.
 
-    The parent passes signals on, stops and continues with the child, and takes the child with it
-    when it is killed. This is for Linux alone.
+    The parent forwards signals, and is suspended and continued together with the child. If the
+    parent is killed, so is the child. Works only on Linux.
 
     Args:
-        report: Called in the parent when a signal killed the child, with that signal and the
-            stacks that `faulthandler` wrote. Returns the exit code.
+        report: Called in the parent after a crash of the child, with the signal and the stacks that
+            `faulthandler` wrote. Returns the exit code.
     """
     dump, terminal = Dump(), _Terminal()
-    watched, held = os.pipe()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, nobody can be waited for
+    read_end, write_end = os.pipe()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it is ignored, waiting fails
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
     parent = os.getpid()
     try:
         child = os.fork()
-    except OSError:  # there may be no more processes: the work can be done without
+    except OSError:  # too many processes: run without supervision
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         faulthandler.enable()
         return
     if child == 0:
-        # Only the parent holds the other end. When that closes, the kernel kills this process.
-        os.close(held)
-        fcntl.fcntl(watched, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(watched, fcntl.F_SETSIG, signal.SIGKILL)
-        fcntl.fcntl(watched, fcntl.F_SETFL, os.O_ASYNC)
+        # The parent has the only write end. When it is closed, the kernel kills this process.
+        os.close(write_end)
+        fcntl.fcntl(read_end, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(read_end, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(read_end, fcntl.F_SETFL, os.O_ASYNC)
         if os.getppid() != parent:
             os._exit(1)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         faulthandler.enable(dump)
         return
-    os.close(watched)
+    os.close(read_end)
     status = _wait(child)
     if not os.WIFSIGNALED(status):
         os._exit(os.WEXITSTATUS(status))
@@ -71,18 +72,18 @@ def supervise(report: Callable[[int, str], int]) -> None:
 
 
 def _wait(child: int) -> int:
-    """Pass signals on until the child ends. Returns its wait status."""
+    """Forward signals until the child ends; return its wait status."""
     while True:
         received = signal.sigwaitinfo(_BLOCKED)
-        # What a process sends is for this one. What the terminal sends, the child gets by itself,
-        # but that the terminal is gone is told the leader of its session alone.
+        # Signals from processes (si_code <= 0) reach only this process. Those from the terminal
+        # reach the child, too, except SIGHUP, which only the session leader gets.
         is_hangup = received.si_signo == signal.SIGHUP and os.getsid(0) == os.getpid()
         if received.si_signo in _FORWARDED and (received.si_code <= 0 or is_hangup):
             os.kill(child, received.si_signo)
         elif received.si_signo == signal.SIGCHLD:
             if _is_stopped(child):
                 os.kill(os.getpid(), signal.SIGSTOP)
-                if _is_stopped(child):  # a shell continues both, `kill -CONT PID` only this one
+                if _is_stopped(child):  # `kill -CONT PID` continues only the parent
                     os.kill(child, signal.SIGCONT)
             ended, status = os.waitpid(child, os.WNOHANG)
             if ended:
@@ -96,7 +97,7 @@ def _is_stopped(child: int) -> bool:
 
 
 def _die_of(number: int) -> NoReturn:
-    """End by the signal that ended the child, so that a shell sees what it would have seen."""
+    """Kill this process with the signal that killed the child, so that the shell sees the same."""
     signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
     os.kill(os.getpid(), number)
@@ -104,7 +105,7 @@ def _die_of(number: int) -> NoReturn:
 
 
 class _Terminal:
-    """The terminal as it was at the start, if there is one."""
+    """The settings of the terminal, if there is one, at the time of the start."""
 
     def __init__(self) -> None:
         self._descriptor = next((number for number in (1, 2, 0) if os.isatty(number)), None)
@@ -114,15 +115,15 @@ class _Terminal:
             self._attributes = termios.tcgetattr(self._descriptor)
 
     def restore(self) -> None:
-        """Put back what a process that died in the middle has changed."""
+        """Restore the settings that a crashed process has changed."""
         if self._descriptor is None:
             return
         import termios
 
         try:
-            left = termios.tcgetattr(self._descriptor)
+            current = termios.tcgetattr(self._descriptor)
             termios.tcsetattr(self._descriptor, termios.TCSANOW, self._attributes)
-            if not left[3] & termios.ISIG:  # as on a full screen, where Ctrl-C is a key
+            if not current[3] & termios.ISIG:  # a full-screen application reads Ctrl-C as a key
                 os.write(self._descriptor, _LEAVE_SCREEN)
         except (OSError, termios.error):  # the terminal is gone
             return

@@ -1,21 +1,22 @@
-"""The one boundary between untrusted text and a terminal."""
+"""Removal of control characters from text, before it is written to a terminal."""
 
 import re
 
-# C0 but tab and newline, DEL, C1, the bidirectional overrides and isolates that
-# reorder what a reader sees, and lone surrogates, which no stream can encode.
+# Control characters (C0 except tab and newline, DEL, C1), and the bidirectional overrides and
+# isolates, which reorder the text on the screen.
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# Lone surrogates, which no stream can encode.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
-    """Drop what could drive a terminal; newlines and tabs stay.
+    """Return text without characters that could control a terminal; newlines and tabs stay.
 
-    Works character by character, so a stream may be cleaned piece by piece.
+    Each character is handled separately, so the pieces of a stream can be passed one by one.
     """
     return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", _UNSAFE.sub("", text))
 
 
 def one_line(text: str) -> str:
-    """`printable`, with newlines and tabs shown as `\\n` and `\\t`: for names and messages."""
+    """Return printable text with newlines and tabs as `\\n` and `\\t`, for names and messages."""
     return printable(text.replace("\n", "\\n").replace("\t", "\\t"))

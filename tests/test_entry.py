@@ -75,7 +75,7 @@ def test_a_crash_is_reported_in_one_line_and_logged_with_its_stack(waiting, log,
     error, hint = err.decode().splitlines()
     assert waiting.returncode == 1
     assert error.startswith("error: mmtui crashed: ") and number.name in error
-    assert hint == f"hint: {log} says where it happened"
+    assert hint == f"hint: {log} has the details"
     assert "ask.py" in log.read_text() and "in ask" in log.read_text()
 
 
@@ -85,7 +85,7 @@ def test_a_killed_worker_is_reported_as_out_of_memory(waiting):
     assert waiting.returncode == 1
     assert err.decode().splitlines() == [
         "error: mmtui was killed, probably because memory ran out",
-        "hint: close other programs, or take a smaller model",
+        "hint: close other programs, or use a smaller model",
     ]
 
 
@@ -140,7 +140,7 @@ def test_the_terminal_is_restored_when_the_chat_crashes(log):
     assert process.wait(PATIENCE_S) == 1
     assert termios.tcgetattr(child) == before
     os.close(child)
-    while b"says where" not in shown:
+    while b"has the details" not in shown:
         shown += os.read(parent, 10_000)
     os.close(parent)
     _, after = shown.rsplit(b"\x1b[?1049l", 1)
@@ -185,7 +185,7 @@ def test_a_bug_is_logged_without_the_texts_of_the_user(bug, log):
     assert run.returncode == 1
     assert run.stderr.splitlines() == [
         "error: ValueError: about a secret question",
-        f"hint: this is a bug; {log} says where it happened",
+        f"hint: this is a bug; {log} has the details",
     ]
     written = log.read_text()
     assert "builtins.ValueError" in written and "FileNotFoundError 2" in written
@@ -202,4 +202,4 @@ def test_debug_prints_the_traceback(bug, log):
 def test_a_bug_is_reported_where_the_log_can_t_be_written(bug, tmp_path):
     (tmp_path / "file").touch()
     run = bug(XDG_STATE_HOME=str(tmp_path / "file"))
-    assert run.stderr.splitlines()[1] == "hint: this is a bug; --debug shows where it happened"
+    assert run.stderr.splitlines()[1] == "hint: this is a bug; --debug shows the details"

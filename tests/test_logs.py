@@ -12,7 +12,7 @@ from mmtui import logs
 @pytest.fixture
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    return logs.path()
+    return logs.get_path()
 
 
 def test_the_log_is_created_private_when_something_is_written(log):

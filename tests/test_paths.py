@@ -25,9 +25,9 @@ def test_one_path_in_each_form(files):
     uri = cat.as_uri()
     assert "%20" in uri
     for text in (str(cat), f"'{cat}'", f'"{cat}"', escaped, uri, f"  {cat}\n"):
-        assert paths.pasted(text) == [cat], text
-    assert paths.pasted(str(its)) == [its]
-    assert paths.pasted(str(dog)) == [dog]
+        assert paths.find_pasted(text) == [cat], text
+    assert paths.find_pasted(str(its)) == [its]
+    assert paths.find_pasted(str(dog)) == [dog]
 
 
 def test_several_paths_in_each_form(files):
@@ -35,14 +35,14 @@ def test_several_paths_in_each_form(files):
     quoted = f"'{cat}' {dog}"
     escaped = f"{cat}".replace(" ", "\\ ") + f" {dog}"
     uris = f"{cat.as_uri()}\n{its.as_uri()}"
-    assert paths.pasted(quoted) == paths.pasted(escaped) == [cat, dog]
-    assert paths.pasted(uris) == [cat, its]
-    assert paths.pasted(f"{cat}\n{dog}\n") == [cat, dog]
+    assert paths.find_pasted(quoted) == paths.find_pasted(escaped) == [cat, dog]
+    assert paths.find_pasted(uris) == [cat, its]
+    assert paths.find_pasted(f"{cat}\n{dog}\n") == [cat, dog]
 
 
 def test_home_is_expanded(files, monkeypatch):
     monkeypatch.setenv("HOME", str(files[1].parent))
-    assert paths.pasted("~/dog.jpg") == [files[1]]
+    assert paths.find_pasted("~/dog.jpg") == [files[1]]
 
 
 def test_text_is_not_mistaken_for_a_path(files, tmp_path):
@@ -51,7 +51,7 @@ def test_text_is_not_mistaken_for_a_path(files, tmp_path):
         "file://elsewhere/x.png", "http://[", "~nobody/x", "a\0b", "x" * 5000, "y" * 100_000,
     ]  # fmt: skip
     for text in nothing:
-        assert paths.pasted(text) == [], text[:40]
+        assert paths.find_pasted(text) == [], text[:40]
 
 
 def test_paths_are_completed_one_folder_at_a_time(files, tmp_path):
@@ -69,8 +69,8 @@ def test_paths_are_completed_one_folder_at_a_time(files, tmp_path):
 def test_a_dropped_file_is_a_picture_or_a_recording(files, tmp_path, monkeypatch):
     (tmp_path / "README.md").touch()
     monkeypatch.chdir(tmp_path)
-    assert paths.dropped("dog.jpg") == [Path("dog.jpg")]
-    assert paths.dropped("README.md") == paths.dropped("README.md dog.jpg") == []
+    assert paths.find_dropped("dog.jpg") == [Path("dog.jpg")]
+    assert paths.find_dropped("README.md") == paths.find_dropped("README.md dog.jpg") == []
 
 
 @pytest.mark.parametrize("name", ["a b#1?.png", "100%.png", "a%20b.png", "it's (1).png", "é.png"])
@@ -84,7 +84,7 @@ def test_a_file_uri_names_the_file_whatever_its_name(tmp_path, name):
         f"file://{file}",
     ]:
         assert paths.resolve(uri) == paths.resolve(f"  {uri}\n") == file, uri
-        assert paths.pasted(uri) == [file]
+        assert paths.find_pasted(uri) == [file]
 
 
 def test_a_path_that_can_t_be_opened_is_refused_with_a_hint(tmp_path):
@@ -121,7 +121,7 @@ def test_accents_are_found_in_either_form_in_folders_too(tmp_path, stored, named
     file.touch()
     name = unicodedata.normalize(named, str(file))
     assert name != str(file)
-    assert paths.resolve(name) == file and paths.pasted(name) == [file]
+    assert paths.resolve(name) == file and paths.find_pasted(name) == [file]
     assert paths.resolve(Path(name).as_uri()) == file
     assert paths.resolve(str(Path(name).with_name("new.png"))) == folder / "new.png"
 
@@ -151,7 +151,7 @@ def test_formats_of_browsers_phones_and_recorders_can_be_dropped(tmp_path):
     for suffix in ("jfif", "jpe", "JPG", "oga", "m4b", "mka", "mov", "3gp", "wma", "aif", "mp4"):
         file = tmp_path / f"dropped.{suffix}"
         file.touch()
-        assert paths.dropped(str(file)) == [file]
+        assert paths.find_dropped(str(file)) == [file]
 
 
 def test_commands_resolve_paths_in_the_same_way(mmtui, mmtrain, tmp_path):
@@ -178,10 +178,10 @@ def test_files_are_found_in_a_sentence(tmp_path, monkeypatch):
         "./a b.jpg\nWhat is it?", f"../{tmp_path.name}/a b.jpg...", "~/a b.jpg's colour?",
         "what is in `~/a b.jpg`", "看~/a b.jpg里有什么", 'what is in "~/a b.jpg"?',
     ):  # fmt: skip
-        found = paths.mentioned(sentence)
+        found = paths.find_mentioned(sentence)
         assert [file.resolve() for file in found] == [cat], sentence
-    assert paths.mentioned(f"Compare {cat} and ~/dog.PNG with {cat}.") == [cat, dog]
-    assert paths.mentioned("what is said in ~/memo.m4a?") == [memo]
+    assert paths.find_mentioned(f"Compare {cat} and ~/dog.PNG with {cat}.") == [cat, dog]
+    assert paths.find_mentioned("what is said in ~/memo.m4a?") == [memo]
 
 
 def test_a_file_that_a_sentence_does_not_clearly_name_is_not_found(tmp_path, monkeypatch):
@@ -196,4 +196,4 @@ def test_a_file_that_a_sentence_does_not_clearly_name_is_not_found(tmp_path, mon
         "b~/a.jpg", "~/missing.jpg", "./" * 9000,
         "~/a.jpg " * 9000, "/a.jpg" * 3000, "/ " * 9000 + ".jpg",
     ):  # fmt: skip
-        assert paths.mentioned(sentence) == [], sentence[:40]
+        assert paths.find_mentioned(sentence) == [], sentence[:40]

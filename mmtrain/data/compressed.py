@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from mmtui.errors import InputError
-from mmtui.files import encoding_of
+from mmtui.files import find_encoding
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -38,7 +38,7 @@ def open_text(path: Path) -> Iterator[io.TextIOWrapper]:
         with path.open("rb") as file:
             # Peeking into a buffer, rather than seeking, works with pipes too.
             stream = io.BufferedReader(_decompress(path, file))
-            encoding = encoding_of(stream.peek(4)[:4])
+            encoding = find_encoding(stream.peek(4)[:4])
             with io.TextIOWrapper(stream, encoding, errors="replace") as text:
                 yield text
     except EOFError as error:

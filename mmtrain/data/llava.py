@@ -14,7 +14,7 @@ from mmtrain.data.dataset import NO_VALIDATION_NOTE, Content, Example, Split, ho
 from mmtrain.data.referenced_files import FileFinder, is_inside
 from mmtrain.data.skip_report import SkipReport
 from mmtui.errors import InputError
-from mmtui.files import encoding_of, read_json
+from mmtui.files import find_encoding, read_json
 from mmtui.pipeline.prompt import Role
 
 QUESTIONS_FILE = "questions.json"  # belongs to the layout of mmtrain.data.vqa
@@ -134,7 +134,7 @@ def _starts_with_list(file: Path) -> bool:
             head = opened.read(64)
     except OSError:  # a folder of that name, for example
         return False
-    return head.decode(encoding_of(head), errors="ignore").lstrip().startswith("[")
+    return head.decode(find_encoding(head), errors="ignore").lstrip().startswith("[")
 
 
 def _get_split_key(example: Example) -> str:

@@ -170,7 +170,7 @@ def _cache() -> Finding:
 
 
 def _log() -> Finding:
-    file = logs.path()
+    file = logs.get_path()
     try:
         return Finding("log", "ok", f"{file}: {file.stat().st_size / 1e3:.0f} kB")
     except FileNotFoundError:

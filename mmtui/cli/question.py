@@ -42,9 +42,9 @@ def read_question(typed: str | None, pictures: list[str], recording: Path | None
     else:
         paths.refuse_web_address(typed)
         given = {paths.resolve(name) for name in pictures if name != "-"} | {recording}
-        files = paths.dropped(typed)
+        files = paths.find_dropped(typed)
         typed = "" if files else typed
-        mentioned = [file for file in files or paths.mentioned(typed) if file not in given]
+        mentioned = [file for file in files or paths.find_mentioned(typed) if file not in given]
     for file in mentioned:
         if file.suffix.lower() in paths.PICTURE_SUFFIXES:
             pictures = [*pictures, str(file)]

@@ -65,7 +65,7 @@ def _open_stream() -> BinaryIO | TextIO:
     if sys.stdin.isatty():
         return sys.stdin
     stream = cast(io.BufferedReader, sys.stdin.buffer)
-    encoding = detect(stream.peek(), is_whole=False)
+    encoding = detect(stream.peek(), is_complete=False)
     if encoding.startswith("utf-8"):
         return stream
     return io.TextIOWrapper(stream, encoding, errors="replace")

@@ -140,9 +140,11 @@ def test_a_crashed_process_is_told_and_the_log_says_where(model, ears, tmp_path,
     process_of(model).send_signal(signal.SIGSEGV)
     died = ears.until(Died)[-1]
     assert "the model crashed: Segmentation fault (SIGSEGV)" in died.message
-    assert str(logs.path()) in died.hint and "restart" in died.hint
+    assert str(logs.get_path()) in died.hint and "restart" in died.hint
     assert "worker.py" in died.traceback
-    assert "worker.py" in logs.path().read_text() and "secret" not in logs.path().read_text()
+    assert (
+        "worker.py" in logs.get_path().read_text() and "secret" not in logs.get_path().read_text()
+    )
 
 
 def test_a_bug_of_the_model_is_logged_and_debugged(model, ears, tmp_path, monkeypatch):
@@ -150,9 +152,11 @@ def test_a_bug_of_the_model_is_logged_and_debugged(model, ears, tmp_path, monkey
     monkeypatch.setenv("MMTUI_DEBUG", "1")
     model.generate([ChatTurn("user", ("a secret", "that is no text"))])
     failed = ears.until(Failed)[-1]
-    assert str(logs.path()) in failed.hint and "this is a bug" in failed.hint
+    assert str(logs.get_path()) in failed.hint and "this is a bug" in failed.hint
     assert "Traceback" in failed.traceback and "worker.py" in failed.traceback
-    assert "worker.py" in logs.path().read_text() and "secret" not in logs.path().read_text()
+    assert (
+        "worker.py" in logs.get_path().read_text() and "secret" not in logs.get_path().read_text()
+    )
 
 
 def test_a_process_that_does_not_read_holds_up_nobody(ears, monkeypatch):

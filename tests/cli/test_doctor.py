@@ -62,7 +62,7 @@ def test_the_log_is_empty_until_something_goes_wrong(monkeypatch, tmp_path):
     assert find("log").detail.endswith("nothing has been logged yet")
     logs.record_crash("crash", "a stack")
     assert find("log").detail.endswith(" kB")
-    monkeypatch.setenv("XDG_STATE_HOME", str(logs.path()))
+    monkeypatch.setenv("XDG_STATE_HOME", str(logs.get_path()))
     assert find("log").state == "note"
 
 

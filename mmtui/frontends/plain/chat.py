@@ -83,7 +83,7 @@ class PlainChat:
     def send(self, text: str) -> None:
         """Send a message with the staged attachments and the files it mentions; print the reply."""
         paths.refuse_web_address(text)
-        for file in paths.mentioned(text):
+        for file in paths.find_mentioned(text):
             self.attach(file)
         lines = [*self.transcripts, text] if text else self.transcripts
         self.session.send("\n".join(lines), tuple(self.staged))

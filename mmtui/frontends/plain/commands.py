@@ -42,7 +42,7 @@ class Commands:
     # Attachments
 
     def do_image(self, argument: str) -> None:
-        for path in paths.pasted(argument) or [paths.resolve(argument)]:
+        for path in paths.find_pasted(argument) or [paths.resolve(argument)]:
             self._chat.attach(path)
 
     do_audio = do_image

@@ -31,9 +31,9 @@ def run(config: Config, resume: str | None, images: Sequence[Path]) -> None:
     events: queue.Queue[Event] = queue.Queue()
     model = open_model(config, events.put)
     session = Session.open(model, None, config, print_notice)
-    if sys.stdin.isatty():  # else the first question, or none, comes at once
+    if sys.stdin.isatty():  # otherwise the first question arrives at once, if there is one
         session.load()
-    signals.exit_when_asked()
+    signals.exit_on_signals()
     try:
         chat = PlainChat(session, events)
         if resume is not None:
@@ -42,7 +42,7 @@ def run(config: Config, resume: str | None, images: Sequence[Path]) -> None:
             chat.attach(image)
         InputLoop(chat, SystemMicrophone()).run()
     finally:
-        signals.finish_undisturbed()
+        signals.ignore_signals()
         if (unsaved := session.close()) is not None:
             print_notice(unsaved)
 
@@ -74,7 +74,7 @@ class InputLoop:
     def _handle_line(self, line: str) -> bool:
         """Act on a line, and return whether to read another one."""
         self._chat.handle_pending_events()
-        if files := paths.dropped(line):
+        if files := paths.find_dropped(line):
             for file in files:
                 self._chat.attach(file)
         elif parsed := commands.parse(line):

@@ -141,7 +141,7 @@ class Composer(TextField):
 
     @on(events.Paste)
     def _attach_files(self, event: events.Paste) -> None:
-        if files := paths.dropped(event.text):
+        if files := paths.find_dropped(event.text):
             event.prevent_default()
             event.stop()
             if self.text.strip().lower() in ATTACHING:

@@ -79,7 +79,7 @@ class Commands:
         if not argument:
             self._ask(Picker(kind), self._chat.attach)
             return
-        for path in paths.pasted(argument) or [paths.resolve(argument)]:
+        for path in paths.find_pasted(argument) or [paths.resolve(argument)]:
             self._chat.attach(path, f"/{kind} {argument}")
 
     async def do_drop(self, _: str) -> None:

@@ -171,11 +171,11 @@ class ChatScreen(BaseScreen):
             self.composer.accept_sent()
             await self.save_draft()  # the command may open another conversation
             await self._run_command(command.name, argument, text if argument else "")
-        elif files := paths.dropped(text):
+        elif files := paths.find_dropped(text):
             self.composer.accept_sent()
             for file in files:
                 self.attach(file, str(file))
-        elif files := paths.mentioned(text):
+        elif files := paths.find_mentioned(text):
             self.composer.accept_sent()
             self._pending = text.strip()
             self._mentions.send(self._pending, files)
