@@ -16,7 +16,8 @@ from mmtrain.evaluation.scores import Scores
 from mmtrain.model.modules import compute_summed_loss
 from mmtui.errors import InputError
 from mmtui.pipeline.assets.fetch import Report
-from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine, LlamaLanguage
+from mmtui.pipeline.engines.llama_language import LlamaLanguage
+from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine
 from mmtui.pipeline.engines.torch_language import TorchLanguage
 from mmtui.pipeline.prompt import IGNORE_INDEX
 

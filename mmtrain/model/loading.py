@@ -20,7 +20,7 @@ from mmtui.pipeline.assets.spec import VisionSpec
 from mmtui.pipeline.assistant import Assistant
 from mmtui.pipeline.engines import loading
 from mmtui.pipeline.engines import torch_language as language
-from mmtui.pipeline.engines.llamacpp_engine import LlamaLanguage
+from mmtui.pipeline.engines.llama_language import LlamaLanguage
 from mmtui.pipeline.engines.loading import fetch_for_torch
 from mmtui.pipeline.engines.torch_language import TorchLanguage
 from mmtui.pipeline.prompt import ChatFormat

@@ -13,7 +13,7 @@ from mmtui.pipeline.engines.threads import ThreadCount
 from mmtui.pipeline.gguf import conversion
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.engines.llamacpp_engine import LlamaLanguage
+    from mmtui.pipeline.engines.llama_language import LlamaLanguage
 
 
 def load_engine(
@@ -67,10 +67,10 @@ def load_llama_language(
         MissingError: llama.cpp is not installed, or crashes on this machine.
         InputError: llama.cpp can't load these weights.
     """
-    from mmtui.pipeline.engines import llamacpp_engine
+    from mmtui.pipeline.engines import llama_language
 
     library, outcome = probe.choose_library()
-    return llamacpp_engine.load(
+    return llama_language.load(
         weights,
         library,
         extra_buffers=outcome == "works",
@@ -95,14 +95,15 @@ def load_gguf(
         InputError: A file is damaged, or llama.cpp can't load the model or chat with it.
         MmtuiError: The model is larger than the free memory.
     """
-    from mmtui.pipeline.engines import llamacpp_engine
+    from mmtui.pipeline.engines import llama_language
+    from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine
 
     threads = ThreadCount()  # the load is measured while the weights are read
     library, outcome = probe.choose_library()
-    language = llamacpp_engine.load_gguf(
+    language = llama_language.load_gguf(
         files, library, extra_buffers=outcome == "works", report=report
     )
-    return llamacpp_engine.LlamaEngine(language, prompt_lookup, threads)
+    return LlamaEngine(language, prompt_lookup, threads)
 
 
 def prepare_weights(

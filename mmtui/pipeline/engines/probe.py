@@ -173,7 +173,8 @@ def main() -> None:
     """
     if hasattr(signal, "alarm"):
         signal.alarm(TIMEOUT_S)  # in case the parent process is killed before it ends the trial
-    from mmtui.pipeline.engines import llamacpp_engine
+    from mmtui.pipeline.engines import llama_language
+    from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine
     from mmtui.pipeline.engines.sampling import GREEDY, Sampler
 
     package, buffers = sys.argv[1:]
@@ -185,16 +186,14 @@ def main() -> None:
         file = Path(folder) / "model.gguf"
         _make_model(file)
         try:
-            handle = llamacpp_engine.open_model(library, file, extra_buffers=buffers == "extra")
+            handle = llama_language.open_model(library, file, extra_buffers=buffers == "extra")
         except InputError:  # llama.cpp refuses the model without a crash
             return
         no_tokenizer: Any = None
         stop_ids: frozenset[int] = frozenset()
         files = (file,)
-        model = llamacpp_engine.LlamaLanguage(
-            library, handle, no_tokenizer, "auto", stop_ids, files
-        )
-        engine = llamacpp_engine.LlamaEngine(model)
+        model = llama_language.LlamaLanguage(library, handle, no_tokenizer, "auto", stop_ids, files)
+        engine = LlamaEngine(model)
         tokens = engine.stream(range(PROMPT_TOKENS), {}, Sampler(GREEDY))
         list(islice(tokens, NEW_TOKENS))
 

@@ -13,10 +13,11 @@ from mmtui import machine
 from mmtui.errors import InputError, MmtuiError, UsageError
 from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assistant import Assistant, Reply
-from mmtui.pipeline.engines import llamacpp_engine, loading, probe
+from mmtui.pipeline.engines import llama_language, loading, probe
 from mmtui.pipeline.engines.detokenizer import Detokenizer
+from mmtui.pipeline.engines.llama_language import LlamaLanguage
 from mmtui.pipeline.engines.llama_library import LlamaLibrary, find_packages, load_library
-from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine, LlamaLanguage
+from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler
 from mmtui.pipeline.prompt import ChatFormat, Turn
 
@@ -49,7 +50,7 @@ def model(file: Path, library: LlamaLibrary) -> LlamaLanguage:
 
 def load(file: Path, library: LlamaLibrary) -> LlamaLanguage:
     extra = probe.find_outcome(library.package) == "works"
-    return llamacpp_engine.load_gguf([file], library, extra_buffers=extra)
+    return llama_language.load_gguf([file], library, extra_buffers=extra)
 
 
 def ask(text: str) -> list[Turn]:
@@ -223,7 +224,7 @@ def test_a_ctrl_c_while_a_model_loads_is_not_lost(file, library):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        llamacpp_engine.load_gguf([file], library, report=interrupt)
+        llama_language.load_gguf([file], library, report=interrupt)
 
 
 def test_the_best_library_is_chosen(file):

@@ -16,9 +16,10 @@ from safetensors.torch import save_file
 from mmtui.errors import InputError
 from mmtui.pipeline.assets.fetch import ignore_progress
 from mmtui.pipeline.assistant import Assistant, Reply
-from mmtui.pipeline.engines import llamacpp_engine, prompt_lookup, torch_language
+from mmtui.pipeline.engines import llama_language, llamacpp_engine, prompt_lookup, torch_language
+from mmtui.pipeline.engines.llama_language import LlamaLanguage
 from mmtui.pipeline.engines.llama_library import LlamaLibrary, find_packages, load_library
-from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine, LlamaLanguage
+from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler, Sampling
 from mmtui.pipeline.engines.torch_engine import TorchEngine
 from mmtui.pipeline.gguf import conversion
@@ -44,7 +45,7 @@ def torch_model(folder: Path) -> torch_language.TorchLanguage:
 
 @pytest.fixture(scope="module")
 def model(folder: Path, library: LlamaLibrary) -> LlamaLanguage:
-    return llamacpp_engine.load(folder, library, precision="fp32")
+    return llama_language.load(folder, library, precision="fp32")
 
 
 def taken(engine, sequence, features, count: int = NEW, sampling: Sampling = GREEDY) -> list[int]:
@@ -178,10 +179,10 @@ def test_adapters_are_merged_as_torch_merges_them(folder, tmp_path, cache, libra
     """In fp32; and the copy in the cache is that of this adapter."""
     adapter = lora(folder, tmp_path / "adapter", seed=1)
     expected = torch_language.load(folder, precision="fp32", adapter=adapter)
-    model = llamacpp_engine.load(folder, library, precision="fp32", adapter=adapter)
+    model = llama_language.load(folder, library, precision="fp32", adapter=adapter)
     for sequence in encode_conversations(model, 0)[:6]:
         plain = taken(
-            LlamaEngine(llamacpp_engine.load(folder, library, precision="fp32")), sequence, {}
+            LlamaEngine(llama_language.load(folder, library, precision="fp32")), sequence, {}
         )
         assert taken(LlamaEngine(model), sequence, {}) == taken(TorchEngine(expected), sequence, {})
         assert taken(LlamaEngine(model), sequence, {}) != plain
@@ -208,7 +209,7 @@ def lora(folder: Path, place: Path, seed: int) -> Path:
 def test_quantized_weights_are_near(folder, torch_model, precision, library):
     """Logits of the same prompt, against those of fp32."""
     sequence = encode_conversations(torch_model, 0)[7]
-    model = llamacpp_engine.load(folder, library, precision=precision)
+    model = llama_language.load(folder, library, precision=precision)
     engine = LlamaEngine(model)
     exact: list[np.ndarray] = []
     near: list[np.ndarray] = []
@@ -245,8 +246,8 @@ def test_a_merged_gguf_is_of_the_precision_that_is_asked_for(folder, tmp_path, c
     own.mkdir()
     shutil.copy(conversion.to_gguf(folder, None, "fp32", ignore_progress).model, own / "model.gguf")
     conversion.copy_tokenizer(folder, own)
-    expected = llamacpp_engine.load(folder, library, precision="fp32", adapter=adapter)
-    merged = llamacpp_engine.load(own, library, precision="fp32", adapter=adapter)
+    expected = llama_language.load(folder, library, precision="fp32", adapter=adapter)
+    merged = llama_language.load(own, library, precision="fp32", adapter=adapter)
     for sequence in encode_conversations(merged, 0)[:3]:
         assert taken(LlamaEngine(merged), sequence, {}) == taken(
             LlamaEngine(expected), sequence, {}
@@ -259,17 +260,17 @@ def test_models_that_llama_cpp_can_t_have_are_told(folder, tmp_path, cache, libr
     config = json.loads((other / "config.json").read_bytes())
     (other / "config.json").write_text(json.dumps(config | {"model_type": "mamba"}))
     with pytest.raises(InputError, match="of the kind mamba"):
-        llamacpp_engine.load(other, library)
+        llama_language.load(other, library)
     assert conversion.get_unsupported_reason(other, None)
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + bytes(1000))
     shutil.copy(folder / "tokenizer.json", tmp_path)
     with pytest.raises(InputError, match=r"can't load .*broken\.gguf"):
-        llamacpp_engine.load(broken, library)
+        llama_language.load(broken, library)
 
 
 def test_nothing_of_its_log_reaches_a_screen(folder, capfd, library):
-    engine = LlamaEngine(llamacpp_engine.load(folder, library))
+    engine = LlamaEngine(llama_language.load(folder, library))
     taken(engine, [1, 2, 3], {})
     assert capfd.readouterr() == ("", "")
 

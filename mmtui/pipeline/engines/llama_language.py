@@ -1,0 +1,207 @@
+"""The language model of llama.cpp: its weights, its tokenizer, its precision."""
+
+import ctypes
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmtui import machine
+from mmtui.errors import InputError, MmtuiError
+from mmtui.pipeline.assets.fetch import Report, ignore_progress
+from mmtui.pipeline.assets.spec import Precision
+from mmtui.pipeline.engines.llama_library import LlamaLibrary, ProgressCallback, record_errors
+from mmtui.pipeline.engines.llama_tokenizer import LlamaTokenizer
+from mmtui.pipeline.gguf import conversion
+from mmtui.pipeline.gguf.header import read_header
+from mmtui.pipeline.tokenizer import Tokenizer, find_end_tokens, read_optional_json
+
+_LOADING = "loading the language model"
+_FAILURE_HINT = (
+    "it may be damaged, or newer than this llama.cpp: download it again, or update mmtui"
+)
+
+
+@dataclass(frozen=True)
+class LlamaLanguage:
+    """A language model that llama.cpp has loaded."""
+
+    library: LlamaLibrary
+    handle: Any  # llama_model_p
+    tokenizer: Tokenizer | LlamaTokenizer
+    precision: Precision
+    stop_ids: frozenset[int]
+    files: tuple[Path, ...]
+    device_name: str = "cpu"
+
+    @property
+    def hidden_size(self) -> int:
+        """The size of a token's embedding."""
+        return int(self.library.functions.llama_model_n_embd(self.handle))
+
+    @property
+    def context_length(self) -> int:
+        """The number of positions that the model was trained for."""
+        return int(self.library.functions.llama_model_n_ctx_train(self.handle))
+
+    @property
+    def vocabulary_size(self) -> int:
+        """The number of logits at each position."""
+        functions = self.library.functions
+        return int(functions.llama_vocab_n_tokens(functions.llama_model_get_vocab(self.handle)))
+
+    @property
+    def weight_type(self) -> str:
+        """The type of most weights in llama.cpp's words, such as "Q4_0" or "BF16"."""
+        buffer = ctypes.create_string_buffer(256)
+        self.library.functions.llama_model_desc(self.handle, buffer, len(buffer))
+        return buffer.value.decode().split(" - ")[0].split()[-1]
+
+    @property
+    def bytes_per_token(self) -> int:
+        """The bytes of weights that are read to decode a token."""
+        sizes: dict[str, int] = {}
+        for file in self.files:
+            sizes |= read_header(file).sizes
+        unread = sizes.get("token_embd.weight", 0) if "output.weight" in sizes else 0
+        return sum(sizes.values()) - unread
+
+    @property
+    def can_forget(self) -> bool:
+        """Whether the last positions can be removed from the cache.
+
+        The state of a recurrent model can only be kept or started anew.
+        """
+        functions = self.library.functions
+        return not (
+            functions.llama_model_is_recurrent(self.handle)
+            or functions.llama_model_is_hybrid(self.handle)
+        )
+
+
+def load(
+    weights: Path,
+    library: LlamaLibrary,
+    *,
+    extra_buffers: bool = True,
+    precision: Precision = "auto",
+    adapter: Path | None = None,
+    report: Report = ignore_progress,
+) -> LlamaLanguage:
+    """Load a language model, which is converted to GGUF and merged with its adapter if necessary.
+
+    Args:
+        weights: A GGUF, or a folder in Hugging Face's layout.
+        library: The llama.cpp that loads them.
+        extra_buffers: Whether weights may be repacked for the processor's fastest kernels.
+        precision: The precision that other weights are converted to.
+        adapter: Folder of a LoRA adapter, which is merged into the weights.
+        report: Called as the weights are converted and loaded.
+
+    Raises:
+        InputError: llama.cpp can't load these weights.
+    """
+    converted = conversion.to_gguf(weights, adapter, precision, report)
+    tokenizer = Tokenizer(converted.folder)
+    handle = open_model(library, converted.model, extra_buffers=extra_buffers, report=report)
+    configured = read_optional_json(converted.folder / "config.json").get("eos_token_id")
+    stop_ids = find_end_tokens(converted.folder, configured, tokenizer.eos_token_id)
+    return LlamaLanguage(library, handle, tokenizer, precision, stop_ids, (converted.model,))
+
+
+def load_gguf(
+    files: Sequence[Path],
+    library: LlamaLibrary,
+    *,
+    extra_buffers: bool = True,
+    report: Report = ignore_progress,
+) -> LlamaLanguage:
+    """Load a GGUF of any architecture, with the tokenizer that is stored in it.
+
+    Args:
+        files: The file, or all files of a model that is split, in order.
+        library: The llama.cpp that loads them.
+        extra_buffers: Whether weights may be repacked for the processor's fastest kernels.
+        report: Called as the weights are loaded.
+
+    Raises:
+        InputError: A file is damaged, or llama.cpp can't load the model or chat with it.
+        MmtuiError: The model is larger than the free memory.
+    """
+    for file in files:
+        read_header(file).check_complete()
+    needed, free = sum(file.stat().st_size for file in files), machine.get_free_memory()
+    if needed > free:
+        raise MmtuiError(
+            f"{files[0].name} needs {needed / 1e9:.1f} GB of memory; {free / 1e9:.1f} GB are free",
+            "close other programs, or use a smaller model or quantization",
+        )
+    handle = open_model(library, files[0], extra_buffers=extra_buffers, report=report)
+    try:
+        _check_can_chat(library, handle)
+        tokenizer = LlamaTokenizer(library.functions, handle)
+    except InputError as error:
+        library.functions.llama_model_free(handle)
+        raise InputError(f"{files[0]}: {error}", error.hint) from error
+    return LlamaLanguage(library, handle, tokenizer, "auto", tokenizer.stop_ids, tuple(files))
+
+
+def _check_can_chat(library: LlamaLibrary, handle: Any) -> None:
+    functions = library.functions
+    if functions.llama_model_has_encoder(handle) or not functions.llama_model_has_decoder(handle):
+        raise InputError("mmtui can't run models with an encoder", "use a model that chats")
+    if functions.llama_model_is_diffusion(handle):
+        raise InputError("mmtui can't run diffusion models", "use a model that chats")
+
+
+def open_model(
+    library: LlamaLibrary,
+    file: Path,
+    *,
+    extra_buffers: bool,
+    report: Report = ignore_progress,
+) -> Any:
+    """Load a GGUF into llama.cpp.
+
+    Args:
+        library: The llama.cpp that loads it.
+        file: The GGUF.
+        extra_buffers: Whether weights may be repacked for the processor's fastest kernels.
+        report: Called as the weights are loaded.
+
+    Returns:
+        A `llama_model_p`.
+
+    Raises:
+        InputError: llama.cpp can't load the file.
+    """
+    functions = library.functions
+    options = functions.llama_model_default_params()
+    options.n_gpu_layers = 0
+    options.use_extra_bufts = extra_buffers  # ignored by versions without this field
+    interruptions: list[BaseException] = []
+
+    def show_progress(fraction: float, _: object) -> bool:
+        try:
+            report(_LOADING, int(100 * fraction), 100)
+        except BaseException as interruption:  # a callback of C can't raise it
+            interruptions.append(interruption)
+        return not interruptions
+
+    options.progress_callback = ProgressCallback(show_progress)
+    report(_LOADING, 0, 100)
+    handle = functions.llama_model_load_from_file(os.fsencode(file), options)
+    if interruptions:
+        raise interruptions[0]
+    if not handle:
+        raise InputError(_explain_failure(library, file, options), _FAILURE_HINT)
+    return handle
+
+
+def _explain_failure(library: LlamaLibrary, file: Path, options: Any) -> str:
+    """Load a file that can't be loaded once more, and return the reason that llama.cpp logs."""
+    with record_errors(library.functions) as lines:
+        library.functions.llama_model_load_from_file(os.fsencode(file), options)
+    reasons = [line.split("error loading model: ", 1)[1] for line in lines if "model: " in line]
+    return f"llama.cpp can't load {file}" + (f": {reasons[0]}" if reasons else "")
