@@ -1,4 +1,4 @@
-"""The description of the machine, on systems that tell more or less about themselves."""
+"""The description of the machine, on systems with more or less information."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ import mmtui
 from mmtui import machine
 
 
-def test_libraries_are_named_with_their_versions_and_missing_ones_left_out(monkeypatch):
+def test_versions_of_installed_libraries_are_listed(monkeypatch):
     monkeypatch.setattr(machine, "LIBRARIES", ("torch", "no-such-library"))
     described = machine.describe()
     assert (described["torch"], described["mmtui"]) == (version("torch"), mmtui.__version__)
@@ -16,7 +16,7 @@ def test_libraries_are_named_with_their_versions_and_missing_ones_left_out(monke
     assert described["cores"] > 0 and described["processor"]
 
 
-def test_all_cores_count_where_a_process_can_t_be_bound_to_some(monkeypatch):
+def test_all_cores_are_counted_without_cpu_affinity(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     assert machine.get_cores() == set(range(6))
@@ -24,7 +24,7 @@ def test_all_cores_count_where_a_process_can_t_be_bound_to_some(monkeypatch):
     assert machine.get_cores() == {0}
 
 
-def test_python_names_the_processor_where_the_kernel_does_not(monkeypatch):
+def test_the_processor_is_named_without_proc_cpuinfo(monkeypatch):
     def refuse(*_: object, **__: object) -> None:
         raise FileNotFoundError("/proc/cpuinfo")
 

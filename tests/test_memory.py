@@ -1,4 +1,4 @@
-"""The peak memory of a process, or of the GPU where torch uses one."""
+"""The peak memory of a process, or of the GPU if torch uses one."""
 
 import resource
 import subprocess
@@ -15,18 +15,18 @@ def fake_torch(available: bool, allocated: int) -> SimpleNamespace:
     return SimpleNamespace(cuda=cuda)
 
 
-def test_the_peak_of_the_gpu_counts_where_torch_uses_it(monkeypatch):
+def test_the_peak_is_that_of_the_gpu_if_torch_uses_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", fake_torch(True, 123))
     assert memory.measure_peak() == 123
 
 
 @pytest.mark.parametrize(("available", "allocated"), [(False, 123), (True, 0)])
-def test_the_process_counts_where_the_gpu_is_not_used(monkeypatch, available, allocated):
+def test_the_peak_is_that_of_the_process_without_a_gpu(monkeypatch, available, allocated):
     monkeypatch.setitem(sys.modules, "torch", fake_torch(available, allocated))
     assert memory.measure_peak() > 1_000_000
 
 
-def test_memory_that_was_freed_stays_in_the_peak():
+def test_freed_memory_counts_for_the_peak():
     code = (
         "from mmtui import memory; block = bytearray(b'x') * 200_000_000; del block; "
         "print(memory.measure_peak())"

@@ -1,4 +1,4 @@
-"""Our tokenizer against transformers' own, on the same files."""
+"""Tokenizers, compared with those of transformers for the same files."""
 
 import codecs
 import json
@@ -44,7 +44,7 @@ def folder(request: pytest.FixtureRequest) -> Path:
     return found if isinstance(found, Path) else fetch_for_torch(found.spec.language.weights)
 
 
-def test_tokens_and_templates_are_those_of_transformers(folder):
+def test_tokens_and_templates_equal_those_of_transformers(folder):
     ours, theirs = Tokenizer(folder), AutoTokenizer.from_pretrained(folder)
     for text in TEXTS:
         for special in (True, False):
@@ -60,7 +60,7 @@ def test_tokens_and_templates_are_those_of_transformers(folder):
     assert (one.stop_ids, one.stop_strings) == (other.stop_ids, other.stop_strings)
 
 
-def test_what_a_template_may_use_is_there(tiny_llama):
+def test_templates_can_use_the_functions_of_transformers(tiny_llama):
     ours, theirs = Tokenizer(tiny_llama), AutoTokenizer.from_pretrained(tiny_llama)
     messages = [{"role": "user", "content": '<b>ä & "x"</b>'}, {"role": "assistant", "content": ""}]
     options = {"chat_template": TEMPLATE, "tokenize": False, "add_generation_prompt": True}
@@ -75,7 +75,7 @@ def test_what_a_template_may_use_is_there(tiny_llama):
         ours.apply_chat_template(messages, **dangerous)
 
 
-def test_smol_s_tokenizer_alone_is_that_of_the_whole_conversion(smol):
+def test_the_tokenizer_of_smol_equals_that_of_the_full_conversion(smol):
     whole = Tokenizer(fetch_for_torch(smol.spec.language.weights))
     source = fetch.locate(smol.spec.language.weights)
     alone = Tokenizer(conversion.to_gguf(source, None, "auto", fetch.ignore_progress).folder)
@@ -104,7 +104,7 @@ def test_several_templates_and_end_tokens_are_read(tiny_llama, tmp_path):
     ("name", "content"),
     [("tokenizer.json", "{"), ("tokenizer_config.json", "[]"), ("tokenizer.json", None)],
 )
-def test_damage_is_told(tiny_llama, tmp_path, name, content):
+def test_damaged_files_are_refused(tiny_llama, tmp_path, name, content):
     folder = tmp_path / "model"
     shutil.copytree(tiny_llama, folder)
     (folder / name).unlink() if content is None else (folder / name).write_text(content)

@@ -1,3 +1,5 @@
+"""Reading, writing and finding of checkpoints."""
+
 import codecs
 import json
 import os
@@ -32,7 +34,7 @@ def adapter(tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_is_written_is_read(tmp_path, spec, adapter):
+def test_a_written_checkpoint_can_be_read(tmp_path, spec, adapter):
     folder = tmp_path / "deep" / "model"
     checkpoint.write(folder, spec, STATE, adapter)
     read = checkpoint.find(str(folder))
@@ -48,19 +50,19 @@ def test_what_is_written_is_read(tmp_path, spec, adapter):
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
 
 
-def test_a_checkpoint_without_parts_reads_and_hears(tmp_path, spec):
+def test_a_checkpoint_without_a_projector_has_no_vision(tmp_path, spec):
     checkpoint.write(tmp_path / "m", spec)
     read = checkpoint.read(tmp_path / "m")
     assert not read.can_see and read.adapter is None
 
 
-def test_writing_replaces_a_checkpoint_as_a_whole(tmp_path, spec, adapter):
+def test_writing_replaces_all_files_of_a_checkpoint(tmp_path, spec, adapter):
     checkpoint.write(tmp_path / "m", spec, STATE, adapter)
     checkpoint.write(tmp_path / "m", spec)
     assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["spec.json"]
 
 
-def test_what_else_is_in_the_folder_is_left_alone(tmp_path, spec):
+def test_other_files_in_the_folder_are_kept(tmp_path, spec):
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "thesis.txt").write_text("years")
     checkpoint.write(tmp_path / "m", spec, STATE)
@@ -69,7 +71,7 @@ def test_what_else_is_in_the_folder_is_left_alone(tmp_path, spec):
     assert {path.name for path in (tmp_path / "m").iterdir()} == {"spec.json", "thesis.txt"}
 
 
-def test_a_language_model_of_its_own_is_found_wherever_the_folder_lies(tmp_path, spec, tiny_phi):
+def test_the_language_model_of_a_checkpoint_moves_with_its_folder(tmp_path, spec, tiny_phi):
     shutil.copytree(tiny_phi, tmp_path / "phi")
     checkpoint.write(tmp_path / "m", spec, language=tmp_path / "phi")
     (tmp_path / "m").rename(tmp_path / "moved")
@@ -81,8 +83,8 @@ def test_a_language_model_of_its_own_is_found_wherever_the_folder_lies(tmp_path,
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
-def test_parts_have_the_mode_that_the_umask_gives(tmp_path, spec, adapter, umask):
-    """Also where they come from temporary folders, which are their owner's alone."""
+def test_files_have_the_permissions_of_the_umask(tmp_path, spec, adapter, umask):
+    """This includes files from temporary folders, which only their owner can read."""
     before = os.umask(umask)
     try:
         with TemporaryDirectory(dir=tmp_path) as language:
@@ -96,14 +98,14 @@ def test_parts_have_the_mode_that_the_umask_gives(tmp_path, spec, adapter, umask
         assert stat.S_IMODE(path.stat().st_mode) == allowed & ~umask, path
 
 
-def test_reading_leaves_nothing_behind_that_a_copy_would_carry(tmp_path, spec, adapter):
+def test_reading_adds_no_files_to_the_checkpoint(tmp_path, spec, adapter):
     checkpoint.write(tmp_path / "m", spec, STATE, adapter)
     before = sorted(tmp_path.rglob("*"))
     checkpoint.read(tmp_path / "m")
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_failed_write_leaves_the_earlier_one_whole(tmp_path, spec, adapter):
+def test_a_failed_write_keeps_the_earlier_checkpoint(tmp_path, spec, adapter):
     checkpoint.write(tmp_path / "m", spec, STATE)
     with pytest.raises(FileNotFoundError):
         checkpoint.write(tmp_path / "m", spec, STATE, tmp_path / "nowhere")
@@ -113,7 +115,7 @@ def test_a_failed_write_leaves_the_earlier_one_whole(tmp_path, spec, adapter):
 
 @pytest.mark.parametrize("damage", ["cut off", "flipped", "gone"])
 @pytest.mark.parametrize("part", ["projector.safetensors", "adapter/adapter_model.safetensors"])
-def test_a_damaged_part_is_named(tmp_path, spec, adapter, part, damage):
+def test_a_damaged_file_is_named_in_the_error(tmp_path, spec, adapter, part, damage):
     checkpoint.write(tmp_path / "m", spec, STATE, adapter)
     path = tmp_path / "m" / part
     good = path.read_bytes()
@@ -127,7 +129,7 @@ def test_a_damaged_part_is_named(tmp_path, spec, adapter, part, damage):
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         (lambda spec: spec | {"version": 2}, "version 2; this mmtui reads version 1"),
         (lambda spec: {k: v for k, v in spec.items() if k != "version"}, "version None"),
@@ -141,13 +143,13 @@ def test_a_damaged_part_is_named(tmp_path, spec, adapter, part, damage):
         (lambda spec: [spec], "malformed"),
     ],
 )
-def test_a_spec_that_is_not_ours_is_told(tmp_path, spec, change, says):
+def test_an_invalid_spec_is_refused(tmp_path, spec, change, message):
     (tmp_path / "spec.json").write_text(json.dumps(change(spec.to_json())))
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=message):
         checkpoint.read(tmp_path)
 
 
-def test_a_half_written_spec_is_told(tmp_path):
+def test_an_incomplete_spec_is_refused(tmp_path):
     shutil.copy(checkpoint.SHIPPED / "smol" / "spec.json", tmp_path)
     path = tmp_path / "spec.json"
     path.write_bytes(path.read_bytes()[:300])
@@ -155,15 +157,15 @@ def test_a_half_written_spec_is_told(tmp_path):
         checkpoint.read(tmp_path)
 
 
-def test_names_of_nothing(tmp_path):
+def test_names_without_a_model_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"no checkpoint: spec.json"):
         checkpoint.find(str(tmp_path))
     for name in ("", "x" * 5000):
         with pytest.raises(UsageError, match="no model"):
             checkpoint.find(name)
-    with pytest.raises(UsageError, match="no model gpt5") as told:
+    with pytest.raises(UsageError, match="no model gpt5") as error:
         checkpoint.find("gpt5")
-    assert "smol" in told.value.hint
+    assert "smol" in error.value.hint
 
 
 def test_a_projector_of_another_model_is_refused(tmp_path, spec):
@@ -172,7 +174,7 @@ def test_a_projector_of_another_model_is_refused(tmp_path, spec):
         projector.load(tmp_path / "m" / "projector.safetensors", 1280, 576)
 
 
-def test_the_presets_have_parts_of_the_designed_shapes():
+def test_the_specs_of_the_presets_have_the_expected_shapes():
     smol, phi2 = (checkpoint.find(name).spec for name in ("smol", "phi2"))
     assert (smol.vision.patches, smol.vision.names, smol.vision.width) == (25, 4, 1280)
     assert (phi2.vision.patches, phi2.vision.names, phi2.vision.width) == (49, 0, 640)

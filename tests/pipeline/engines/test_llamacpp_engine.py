@@ -259,7 +259,7 @@ def test_models_that_llama_cpp_can_t_have_are_told(folder, tmp_path, cache, libr
     shutil.copytree(folder, other)
     config = json.loads((other / "config.json").read_bytes())
     (other / "config.json").write_text(json.dumps(config | {"model_type": "mamba"}))
-    with pytest.raises(InputError, match="of the kind mamba"):
+    with pytest.raises(InputError, match="its type is mamba"):
         llama_language.load(other, library)
     assert conversion.get_unsupported_reason(other, None)
     broken = tmp_path / "broken.gguf"

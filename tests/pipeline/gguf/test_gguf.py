@@ -1,4 +1,4 @@
-"""The conversion of a GGUF, against transformers' own reading of it."""
+"""Conversion of a GGUF for torch, compared with that of transformers."""
 
 import errno
 from pathlib import Path
@@ -23,7 +23,7 @@ def converted(smol) -> Path:
     return fetch_for_torch(smol.spec.language.weights)
 
 
-def test_the_weights_are_those_that_transformers_reads(source, converted):
+def test_converted_weights_equal_those_that_transformers_reads(source, converted):
     ours = AutoModelForCausalLM.from_pretrained(converted, dtype=torch.bfloat16)
     theirs = AutoModelForCausalLM.from_pretrained(
         source.parent, gguf_file=source.name, dtype=torch.bfloat16
@@ -36,12 +36,11 @@ def test_the_weights_are_those_that_transformers_reads(source, converted):
         assert getattr(ours.config, name) == getattr(theirs.config, name)
 
 
-def test_the_tokenizer_splits_digits_and_gives_every_text_back(converted):
+def test_the_restored_tokenizer_splits_digits_and_decodes_every_text(converted):
     tokenizer = AutoTokenizer.from_pretrained(converted)
     for text in ("Call 12345  or\n\n 9!", "naïve 日本 😀 ▁ \t x"):
         assert tokenizer.decode(tokenizer(text).input_ids) == text
-    # Each digit is a token, and the spaces before one are not drawn into it: llama.cpp's
-    # pre-tokenizer `smollm`.
+    # llama.cpp's pre-tokenizer `smollm`: each digit is a token without the space before it.
     words = [tokenizer.decode(token) for token in tokenizer("in  2024").input_ids]
     assert words == ["in", "  ", "2", "0", "2", "4"]
     assert (tokenizer.bos_token, tokenizer.eos_token) == ("<|im_start|>", "<|im_end|>")
@@ -54,7 +53,7 @@ def read_only(path: Path) -> None:
     raise OSError(errno.EROFS, "Read-only file system", str(path))
 
 
-def test_a_damaged_conversion_is_made_again_a_whole_one_only_read(source, cache, monkeypatch):
+def test_only_a_damaged_conversion_is_repeated(source, cache, monkeypatch):
     digest = "0" * 64
     folder = to_huggingface.convert(source, digest)
     weights = folder / "model.safetensors"
@@ -67,13 +66,13 @@ def test_a_damaged_conversion_is_made_again_a_whole_one_only_read(source, cache,
 
     before = weights.stat().st_mtime_ns
     to_huggingface.convert(source, digest)
-    assert weights.stat().st_mtime_ns == before  # whole: not made again
+    assert weights.stat().st_mtime_ns == before  # not converted again
     monkeypatch.setattr(Path, "touch", read_only)
     assert to_huggingface.convert(source, digest) == folder
     assert not any((cache / "work").glob("*/"))
 
 
-def test_what_is_no_gguf_is_told(tmp_path, cache):
+def test_a_file_that_is_not_a_gguf_is_refused(tmp_path, cache):
     fake = tmp_path / "x.gguf"
     fake.write_bytes(b"GGUF" + bytes(100))
     with pytest.raises(InputError, match="GGUF"):

@@ -1,4 +1,4 @@
-"""A Hugging Face tokenizer in the metadata of a GGUF, for llama.cpp."""
+"""Tokenizers in the metadata of a GGUF, for llama.cpp."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False)
 
 
 class RecordingWriter:
-    """A GGUF writer that keeps what it gets: `add_token_list` sets `token_list`."""
+    """A GGUF writer that stores its arguments: `add_token_list` sets `token_list`."""
 
     def __init__(self) -> None:
         self.written: dict[str, Any] = {}
@@ -29,10 +29,10 @@ def split_by(pattern: str) -> pre_tokenizers.PreTokenizer:
     return pre_tokenizers.Sequence([split, BYTES])
 
 
-def describe(
+def write_metadata(
     folder: Path, before: pre_tokenizers.PreTokenizer, normalizer: Any = None, size: int = 8
 ) -> dict[str, Any]:
-    """Save a tokenizer of six tokens and return what is written for it."""
+    """Save a tokenizer of six tokens, and return the metadata that is written for it."""
     tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1, "c": 2, "ab": 3}, [("a", "b")]))
     tokenizer.pre_tokenizer = before
     if normalizer is not None:
@@ -45,7 +45,7 @@ def describe(
     return writer.written
 
 
-def digits(individual: bool) -> pre_tokenizers.PreTokenizer:
+def split_digits(individual: bool) -> pre_tokenizers.PreTokenizer:
     return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=individual), BYTES])
 
 
@@ -53,21 +53,21 @@ def digits(individual: bool) -> pre_tokenizers.PreTokenizer:
     ("before", "name"),
     [
         (BYTES, "gpt-2"),
-        (digits(True), "smollm"),
+        (split_digits(True), "smollm"),
         (split_by(r"\p{L}+|\p{N}{1,3}|\s+"), "llama-bpe"),
         (split_by(r"\p{L}+|\p{N}|\s+"), "qwen2"),
     ],
     ids=["byte level", "digits", "Llama 3", "Qwen 2"],
 )
-def test_ways_of_splitting_text_have_the_names_that_llama_cpp_knows(tmp_path, before, name):
-    written = describe(tmp_path, before)
+def test_pre_tokenizers_have_llama_cpp_s_names(tmp_path, before, name):
+    written = write_metadata(tmp_path, before)
     assert (written["tokenizer_model"], written["tokenizer_pre"]) == ("gpt2", name)
 
 
 @pytest.mark.parametrize(
     ("before", "normalizer"),
     [
-        (digits(False), None),
+        (split_digits(False), None),
         (split_by(r"\w+"), None),
         (pre_tokenizers.Sequence([pre_tokenizers.Punctuation(), BYTES]), None),
         (pre_tokenizers.Whitespace(), None),
@@ -75,12 +75,12 @@ def test_ways_of_splitting_text_have_the_names_that_llama_cpp_knows(tmp_path, be
     ],
     ids=["digits in groups", "another pattern", "punctuation", "whitespace", "lower case"],
 )
-def test_a_tokenizer_that_llama_cpp_would_apply_wrongly_is_left_out(tmp_path, before, normalizer):
-    assert describe(tmp_path, before, normalizer) == {"tokenizer_model": "none"}
+def test_a_tokenizer_that_llama_cpp_does_not_support_is_left_out(tmp_path, before, normalizer):
+    assert write_metadata(tmp_path, before, normalizer) == {"tokenizer_model": "none"}
 
 
 def test_each_embedding_has_a_token_of_the_right_type(tmp_path):
-    written = describe(tmp_path, BYTES)
+    written = write_metadata(tmp_path, BYTES)
     assert written["token_list"] == ["a", "b", "c", "ab", "<end>", "<tool>", "[PAD6]", "[PAD7]"]
     assert written["token_types"] == [*[NORMAL] * 4, CONTROL, USER_DEFINED, UNUSED, UNUSED]
     assert written["token_merges"] == ["a b"] and written["eos_token_id"] == 4
@@ -88,7 +88,7 @@ def test_each_embedding_has_a_token_of_the_right_type(tmp_path):
 
 
 def test_tokens_without_an_embedding_are_left_out(tmp_path):
-    assert describe(tmp_path, BYTES, size=5)["token_list"] == ["a", "b", "c", "ab", "<end>"]
+    assert write_metadata(tmp_path, BYTES, size=5)["token_list"] == ["a", "b", "c", "ab", "<end>"]
 
 
 def test_the_tokenizer_of_another_family_is_not_read_from_a_gguf(tmp_path):

@@ -1,4 +1,4 @@
-"""Recordings of every kind -> 16 kHz mono, the first 15 s."""
+"""Decoding of recordings of many formats to the first 15 s, mono at 16 kHz."""
 
 import io
 import wave
@@ -17,12 +17,12 @@ def decode(file: io.BytesIO) -> Clip:
     return decode_sound(file).clip
 
 
-def tone(seconds: float, rate: int, channels: int, hertz: float = 440) -> np.ndarray:
+def make_tone(seconds: float, rate: int, channels: int, hertz: float = 440) -> np.ndarray:
     sine = 0.5 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * rate)) / rate)
     return np.repeat(sine.astype(np.float32)[None], channels, 0)
 
 
-def encoded(
+def encode(
     sound: np.ndarray, rate: int, container: str, codec: str, layout: str | None = None
 ) -> bytes:
     file = io.BytesIO()
@@ -41,8 +41,8 @@ def encoded(
     return file.getvalue()
 
 
-def wav_header(size: int, rate: int) -> bytes:
-    """That of 16-bit mono with `size` bytes of samples."""
+def make_wav_header(size: int, rate: int) -> bytes:
+    """Make the header of a 16-bit mono file with `size` bytes of samples."""
     file = io.BytesIO()
     with wave.open(file, "wb") as empty:
         empty.setparams((1, 2, rate, 0, "NONE", ""))
@@ -65,7 +65,7 @@ KINDS = [
 
 @pytest.mark.parametrize(("container", "codec", "rate", "channels"), KINDS)
 def test_formats_rates_and_channels(container, codec, rate, channels):
-    clip = decode(io.BytesIO(encoded(tone(2, rate, channels), rate, container, codec)))
+    clip = decode(io.BytesIO(encode(make_tone(2, rate, channels), rate, container, codec)))
     assert clip.dtype == np.float32 and clip.ndim == 1
     assert abs(len(clip) / RATE - 2) < 0.1
     spectrum = np.abs(np.fft.rfft(clip))
@@ -73,13 +73,13 @@ def test_formats_rates_and_channels(container, codec, rate, channels):
     assert 0.2 < np.abs(clip).max() <= 1
 
 
-def test_only_the_first_15_seconds_of_hours():
+def test_only_the_first_15_seconds_of_hours_are_decoded():
     rate, hours = 8000, 3
     samples = hours * 3600 * rate
-    header = wav_header(2 * samples, rate)
+    header = make_wav_header(2 * samples, rate)
 
     class Endless(io.BytesIO):
-        """A three-hour wav that counts what is read of it."""
+        """A wav file of three hours that counts the bytes that are read."""
 
         def __init__(self) -> None:
             super().__init__(header + bytes(2 * samples))
@@ -96,11 +96,11 @@ def test_only_the_first_15_seconds_of_hours():
     assert file.taken < 2_000_000
 
 
-def test_tags_that_are_not_utf8_do_no_harm():
+def test_tags_that_are_not_utf8_are_ignored():
     title = b"caf\xe9\0"
     info = b"INFOINAM" + len(title).to_bytes(4, "little") + title + b"\0"
     chunk = b"LIST" + len(info).to_bytes(4, "little") + info
-    header, samples = wav_header(32_000, RATE), bytes(range(1, 201)) * 160
+    header, samples = make_wav_header(32_000, RATE), bytes(range(1, 201)) * 160
     clip = decode(io.BytesIO(header[:36] + chunk + header[36:] + samples))
     assert len(clip) == RATE
 
@@ -108,57 +108,57 @@ def test_tags_that_are_not_utf8_do_no_harm():
 @pytest.mark.parametrize(
     ("container", "codec"), [("mp3", "libmp3lame"), ("mp4", "aac"), ("adts", "aac")]
 )
-def test_damage_in_the_middle_costs_no_more_than_itself(container, codec):
+def test_damaged_packets_are_skipped(container, codec):
     sound = np.random.default_rng(0).normal(0, 0.1, (1, 44_100 * 8)).astype(np.float32)
-    data = bytearray(encoded(sound, 44_100, container, codec))
+    data = bytearray(encode(sound, 44_100, container, codec))
     at = len(data) * 3 // 10
     data[at : at + 300] = bytes(range(256)) + bytes(44)
     assert len(decode(io.BytesIO(bytes(data)))) / RATE > 7
 
 
-def hertz(clip: Clip) -> float:
-    """The strongest frequency."""
+def find_frequency(clip: Clip) -> float:
+    """Return the strongest frequency in Hz."""
     return float(np.abs(np.fft.rfft(clip)).argmax() * RATE / len(clip))
 
 
-def test_channels_that_cancel_out_are_heard():
-    left = tone(1, RATE, 1)
+def test_channels_that_cancel_out_are_not_mixed():
+    left = make_tone(1, RATE, 1)
     for right in (-left, -0.9 * left):
         sound = np.concatenate([left, right])
-        clip = decode(io.BytesIO(encoded(sound, RATE, "wav", "pcm_s16le")))
+        clip = decode(io.BytesIO(encode(sound, RATE, "wav", "pcm_s16le")))
         assert np.sqrt(np.square(clip).mean()) > 0.3
 
 
-def test_of_two_channels_that_differ_both_are_heard():
-    sound = np.concatenate([tone(1, RATE, 1, 440), tone(1, RATE, 1, 1000)])
-    clip = decode(io.BytesIO(encoded(sound, RATE, "wav", "pcm_s16le")))
+def test_different_channels_are_mixed():
+    sound = np.concatenate([make_tone(1, RATE, 1, 440), make_tone(1, RATE, 1, 1000)])
+    clip = decode(io.BytesIO(encode(sound, RATE, "wav", "pcm_s16le")))
     spectrum = np.abs(np.fft.rfft(clip))
     assert spectrum[440] > 1000 and spectrum[1000] > 1000
 
 
-def test_in_surround_sound_the_centre_is_the_voice():
-    music, voice = tone(1, RATE, 6, 440), tone(1, RATE, 1, 1000) / 4
+def test_the_centre_of_surround_sound_is_used():
+    music, voice = make_tone(1, RATE, 6, 440), make_tone(1, RATE, 1, 1000) / 4
     music[2] = voice[0]  # FL FR FC LFE BL BR
-    clip = decode(io.BytesIO(encoded(music, RATE, "wav", "pcm_s16le", "5.1")))
-    assert hertz(clip) == 1000
-    music[2] = 0  # a film whose centre is not used
-    assert hertz(decode(io.BytesIO(encoded(music, RATE, "wav", "pcm_s16le", "5.1")))) == 440
+    clip = decode(io.BytesIO(encode(music, RATE, "wav", "pcm_s16le", "5.1")))
+    assert find_frequency(clip) == 1000
+    music[2] = 0  # a film with a silent centre channel
+    assert find_frequency(decode(io.BytesIO(encode(music, RATE, "wav", "pcm_s16le", "5.1")))) == 440
 
 
-def test_one_microphone_of_many():
+def test_one_channel_of_many_is_audible():
     for channels in (8, 16):
         sound = np.zeros((RATE, channels), np.float32)
-        sound[:, 5] = tone(1, RATE, 1)[0]
+        sound[:, 5] = make_tone(1, RATE, 1)[0]
         file = io.BytesIO()
         with wave.open(file, "wb") as output:
             output.setparams((channels, 2, RATE, 0, "NONE", ""))
             output.writeframes((sound * 32767).astype("<i2").tobytes())
         clip = decode(io.BytesIO(file.getvalue()))
-        assert hertz(clip) == 440 and not is_silent(clip)
+        assert find_frequency(clip) == 440 and not is_silent(clip)
 
 
-def tracks(*sounds: np.ndarray, default: int | None = None, language: str = "") -> bytes:
-    """An mkv with a track of each sound."""
+def encode_tracks(*sounds: np.ndarray, default: int | None = None, language: str = "") -> bytes:
+    """Encode sounds as the tracks of an mkv file."""
     file = io.BytesIO()
     with av.open(file, "w", format="matroska") as output:
         streams = [output.add_stream("pcm_s16le", rate=RATE, layout="mono") for _ in sounds]
@@ -177,26 +177,28 @@ def tracks(*sounds: np.ndarray, default: int | None = None, language: str = "") 
     return file.getvalue()
 
 
-def test_of_several_tracks_the_default_one_is_heard():
-    data = tracks(tone(1, RATE, 1, 440), tone(1, RATE, 1, 1000), default=1, language="eng")
+def test_the_default_track_is_used():
+    data = encode_tracks(
+        make_tone(1, RATE, 1, 440), make_tone(1, RATE, 1, 1000), default=1, language="eng"
+    )
     sound = decode_sound(io.BytesIO(data))
-    assert hertz(sound.clip) == 1000
+    assert find_frequency(sound.clip) == 1000
     assert sound.notes == ("track 2 of 2 (eng) is used",)
 
 
-def test_of_several_tracks_one_with_sound_is_heard():
+def test_a_silent_default_track_is_skipped():
     silence = np.zeros((1, RATE), np.float32)
     for default in (None, 0, 1):
-        data = tracks(silence, silence, tone(1, RATE, 1, 1000), default=default)
+        data = encode_tracks(silence, silence, make_tone(1, RATE, 1, 1000), default=default)
         sound = decode_sound(io.BytesIO(data))
-        assert hertz(sound.clip) == 1000
+        assert find_frequency(sound.clip) == 1000
         assert sound.notes == ("track 3 of 3 is used",)
-    assert is_silent(decode(io.BytesIO(tracks(silence, silence))))
+    assert is_silent(decode(io.BytesIO(encode_tracks(silence, silence))))
 
 
-def test_what_is_not_heard_of_a_long_file_is_told():
+def test_a_long_recording_has_a_note_about_its_length():
     def notes(seconds: float) -> tuple[str, ...]:
-        data = encoded(tone(seconds, 8000, 1), 8000, "wav", "pcm_s16le")
+        data = encode(make_tone(seconds, 8000, 1), 8000, "wav", "pcm_s16le")
         return decode_sound(io.BytesIO(data)).notes
 
     assert notes(14.9) == notes(15) == notes(15.1) == ()
@@ -205,11 +207,11 @@ def test_what_is_not_heard_of_a_long_file_is_told():
     assert notes(125) == ("only the first 15 s of 2 min 05 s are transcribed",)
 
 
-def test_a_header_that_lies_about_the_length():
-    samples = encoded(tone(20, RATE, 1), RATE, "wav", "pcm_s16le")
+def test_a_wrong_length_in_the_header_is_not_reported():
+    samples = encode(make_tone(20, RATE, 1), RATE, "wav", "pcm_s16le")
     samples = samples[samples.index(b"data") + 8 :]
     for size in (len(samples) * 100, 0xFFFFFFFF, 0):
-        sound = decode_sound(io.BytesIO(wav_header(size, RATE) + samples))
+        sound = decode_sound(io.BytesIO(make_wav_header(size, RATE) + samples))
         assert len(sound.clip) == 15 * RATE
         assert sound.notes in (
             ("only the first 15 s of 20 s are transcribed",),
@@ -217,22 +219,28 @@ def test_a_header_that_lies_about_the_length():
         )
 
 
-def test_a_large_picture_in_the_tags_of_an_mp3():
-    mp3 = encoded(tone(2, 44_100, 1), 44_100, "mp3", "libmp3lame")
+def test_a_large_picture_in_the_tags_of_an_mp3_is_ignored():
+    mp3 = encode(make_tone(2, 44_100, 1), 44_100, "mp3", "libmp3lame")
     frame = b"\0image/png\0\3\0" + bytes(3_000_000)
     body = b"APIC" + len(frame).to_bytes(4) + b"\0\0" + frame
     size = bytes(len(body) >> shift & 127 for shift in (21, 14, 7, 0))
     clip = decode(io.BytesIO(b"ID3\3\0\0" + size + body + mp3))
-    assert abs(hertz(clip) - 440) < 2
+    assert abs(find_frequency(clip) - 440) < 2
 
 
 @pytest.mark.parametrize(("codec", "rate"), [("pcm_u8", 8000), ("pcm_s24le", 96_000)])
-def test_wav_of_8_and_24_bits(codec, rate):
-    assert abs(hertz(decode(io.BytesIO(encoded(tone(1, rate, 1), rate, "wav", codec)))) - 440) < 2
+def test_wav_of_8_and_24_bits_is_decoded(codec, rate):
+    assert (
+        abs(
+            find_frequency(decode(io.BytesIO(encode(make_tone(1, rate, 1), rate, "wav", codec))))
+            - 440
+        )
+        < 2
+    )
 
 
-def test_rates_and_channels_that_can_not_be():
-    good = encoded(tone(1, RATE, 1), RATE, "wav", "pcm_s16le")
+def test_invalid_rates_and_channels_are_refused():
+    good = encode(make_tone(1, RATE, 1), RATE, "wav", "pcm_s16le")
     at = good.index(b"fmt ") + 8
     for offset, value in ((4, 1), (4, 0), (4, 0xFFFFFFFF), (2, 0), (2, 0xFFFF)):
         width = 4 if offset == 4 else 2
@@ -244,32 +252,32 @@ def test_rates_and_channels_that_can_not_be():
 
 
 def test_a_stream_may_change_its_rate_and_channels():
-    data = encoded(tone(2, 22_050, 1), 22_050, "adts", "aac")
-    data += encoded(tone(2, 44_100, 2), 44_100, "adts", "aac")
+    data = encode(make_tone(2, 22_050, 1), 22_050, "adts", "aac")
+    data += encode(make_tone(2, 44_100, 2), 44_100, "adts", "aac")
     assert len(decode(io.BytesIO(data))) / RATE > 3.5
 
 
-def test_a_recording_that_was_cut_off_is_what_it_holds():
-    whole = encoded(tone(4, 48000, 1), 48000, "ogg", "libopus")
+def test_the_existing_part_of_a_truncated_recording_is_decoded():
+    whole = encode(make_tone(4, 48000, 1), 48000, "ogg", "libopus")
     clip = decode(io.BytesIO(whole[: len(whole) // 2]))
     assert 1 < len(clip) / RATE < 3
 
 
 @pytest.mark.parametrize(
-    ("data", "says"),
+    ("data", "message"),
     [
         (b"", "not a recording"),
         (b"ID3 but then text", "not a recording"),
-        (wav_header(0, 16000), "recording"),
+        (make_wav_header(0, 16000), "recording"),
         (b"RIFF\x24\x00\x00\x00WAVE", "recording"),
     ],
 )
-def test_what_is_no_recording(data, says):
-    with pytest.raises(InputError, match=says):
+def test_files_that_are_not_recordings_are_refused(data, message):
+    with pytest.raises(InputError, match=message):
         decode(io.BytesIO(data))
 
 
-def test_a_video_without_sound():
+def test_a_video_without_sound_is_refused():
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as output:
         stream = output.add_stream("mpeg4", rate=5)
@@ -281,20 +289,22 @@ def test_a_video_without_sound():
         decode(io.BytesIO(file.getvalue()))
 
 
-def test_a_playlist_opens_nothing(tmp_path):
-    """HLS and concat files name others; none of them may be followed."""
+def test_a_playlist_does_not_open_other_files(tmp_path):
+    """HLS and concat files refer to other files, which must not be opened."""
     secret = tmp_path / "secret.wav"
-    secret.write_bytes(encoded(tone(1, 16000, 1), 16000, "wav", "pcm_s16le"))
+    secret.write_bytes(encode(make_tone(1, 16000, 1), 16000, "wav", "pcm_s16le"))
     hls = f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nfile://{secret}\n#EXT-X-ENDLIST\n"
     for playlist in (hls, f"ffconcat version 1.0\nfile {secret}\n"):
         with pytest.raises(InputError, match="not a recording"):
             decode(io.BytesIO(playlist.encode()))
 
 
-def test_random_damage_never_raises_anything_else():
+def test_random_damage_raises_only_input_errors():
     generator = np.random.default_rng(0)
     for container, codec, rate, channels in KINDS:
-        good = np.frombuffer(encoded(tone(0.3, rate, channels), rate, container, codec), np.uint8)
+        good = np.frombuffer(
+            encode(make_tone(0.3, rate, channels), rate, container, codec), np.uint8
+        )
         for _ in range(15):
             bad = good.copy()
             at = generator.integers(0, len(bad), 20)

@@ -1,4 +1,4 @@
-"""Real speech: as good as WhisperX called directly, and no words out of silence."""
+"""Transcription of real speech, compared with WhisperX, and of silence and noise."""
 
 import time
 import wave
@@ -58,7 +58,7 @@ def test_15_seconds_take_less_than_3_after_load(assistant, clips):
     assert took < 3
 
 
-def test_silence_is_told_without_loading_anything(smol):
+def test_silence_is_detected_without_loading_a_model(smol):
     quiet = Assistant(smol)
     hush = np.random.default_rng(0).normal(0, 2e-4, 3 * RATE).astype(np.float32)
     for clip in (np.zeros(RATE, np.float32), hush, np.zeros(7, np.float32)):
@@ -67,7 +67,7 @@ def test_silence_is_told_without_loading_anything(smol):
     assert "_speech" not in vars(quiet)
 
 
-def test_noise_and_tones_are_no_words(assistant):
+def test_noise_and_tones_have_no_transcript(assistant):
     generator = np.random.default_rng(1)
     time_s = np.arange(3 * RATE) / RATE
     hum = sum(np.sin(2 * np.pi * 150 * k * time_s) / k for k in (1, 2, 3, 5))
@@ -76,7 +76,7 @@ def test_noise_and_tones_are_no_words(assistant):
         generator.normal(0, 0.02, RATE),
         0.2 * generator.normal(0, 1, 3 * RATE),
         0.05 * np.sin(2 * np.pi * 50 * time_s),
-        0.5 * np.sin(2 * np.pi * 100 * time_s[:400]),  # 25 ms, which Whisper takes for "you"
+        0.5 * np.sin(2 * np.pi * 100 * time_s[:400]),  # 25 ms, which Whisper transcribes as "you"
         0.5 * np.sin(2 * np.pi * 220 * time_s[: RATE // 2]),
         0.25 * hum * np.sin(np.pi * time_s / 3) ** 2,
         0.25 * hum[:RATE] * np.sin(np.pi * time_s[:RATE]) ** 2,
@@ -87,7 +87,7 @@ def test_noise_and_tones_are_no_words(assistant):
         assert assistant.transcribe(clip.astype(np.float32)).text == ""
 
 
-def test_single_words_and_noisy_sentences_are_still_words(assistant, clips):
+def test_single_words_and_noisy_sentences_are_transcribed(assistant, clips):
     generator = np.random.default_rng(2)
     for path in list(clips)[:3]:
         clip = read_clip(path)

@@ -1,4 +1,4 @@
-"""What the tower takes a picture for, on real photos, and towers that name nothing."""
+"""Class names of real photos and of artificial features, and weights without a classifier."""
 
 import json
 import re
@@ -20,13 +20,13 @@ def classifier(smol) -> Classifier:
     return load_classifier(fetch.locate(smol.spec.vision.weights), smol.spec.vision.names)
 
 
-def direction(classifier: Classifier, index: int, length: float) -> np.ndarray:
-    """Features that make a class probable, (width,)."""
+def make_features(classifier: Classifier, index: int, length: float) -> np.ndarray:
+    """Return features (width,) that make a class probable."""
     row = classifier.weight[index]
     return length * row / np.linalg.norm(row)
 
 
-def test_a_photo_of_a_class_is_named_by_it(smol, shared, classifier):
+def test_photos_are_classified(smol, shared, classifier):
     spec = smol.spec.vision
     tower = VisionTower(spec, fetch.locate(spec.weights))
     info = timm.data.ImageNetInfo()
@@ -38,24 +38,24 @@ def test_a_photo_of_a_class_is_named_by_it(smol, shared, classifier):
     hits = 0
     for image in chosen:
         data = (shared / "labels/train2017" / image["file_name"]).read_bytes()
-        said = classifier.classify(tower.encode([images.decode(data).image])[0].numpy())
-        first = re.fullmatch(r"(.+?) \d+(, .+? \d+){0,3}", said)
-        assert first, said
+        names = classifier.classify(tower.encode([images.decode(data).image])[0].numpy())
+        first = re.fullmatch(r"(.+?) \d+(, .+? \d+){0,3}", names)
+        assert first, names
         hits += any(word in captions[image["id"]] for word in known[first[1].lower()])
     assert hits / len(chosen) > 0.7
 
 
-def test_what_is_sure_is_named_alone_and_what_is_not_in_order(classifier):
-    """Features along the direction of a class make it likely, and nothing else."""
-    sure = np.tile(direction(classifier, 207, 40), (25, 1))
-    assert classifier.classify(sure) == "golden retriever 100"
-    chances = [int(n) for n in re.findall(r"\d+", classifier.classify(sure / 8))]
-    assert chances == sorted(chances, reverse=True)
+def test_a_certain_class_is_named_alone_and_others_by_probability(classifier):
+    """Features in the direction of a class make only this class probable."""
+    features = np.tile(make_features(classifier, 207, 40), (25, 1))
+    assert classifier.classify(features) == "golden retriever 100"
+    percentages = [int(n) for n in re.findall(r"\d+", classifier.classify(features / 8))]
+    assert percentages == sorted(percentages, reverse=True)
 
 
-def test_the_middle_of_a_picture_counts_as_much_as_all_of_it(classifier):
-    picture = np.tile(direction(classifier, 0, 60), (5, 5, 1))
-    picture[1:4, 1:4] = direction(classifier, 207, 60)
+def test_the_middle_of_a_picture_has_the_same_weight_as_the_whole(classifier):
+    picture = np.tile(make_features(classifier, 0, 60), (5, 5, 1))
+    picture[1:4, 1:4] = make_features(classifier, 207, 60)
     names = classifier.classify(picture.reshape(25, -1))
     assert set(names.split(", ")) == {"tench 50", "golden retriever 50"}
 

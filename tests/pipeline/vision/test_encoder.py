@@ -30,14 +30,14 @@ def save_projector(path: Path, kind: str, width: int, hidden: int) -> Path:
     return path
 
 
-def noise(size: tuple[int, int]) -> images.Picture:
+def make_noise(size: tuple[int, int]) -> images.Picture:
     pixels = np.random.default_rng(0).integers(0, 256, (*reversed(size), 3), dtype=np.uint8)
     return images.Picture("sha256", Image.fromarray(pixels))
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 @pytest.mark.parametrize("patches", [16, 4])
-def test_features_of_a_vit_equal_torch_s(tiny_clip, tmp_path, cache, kind, patches):
+def test_features_of_a_vit_equal_those_of_torch(tiny_clip, tmp_path, cache, kind, patches):
     half = (0.5, 0.5, 0.5)
     spec = VisionSpec(Asset(str(tiny_clip)), "open_clip", 64, half, half, patches, 128)
     projector = save_projector(tmp_path / "projector.safetensors", kind, 128, 48)
@@ -45,14 +45,14 @@ def test_features_of_a_vit_equal_torch_s(tiny_clip, tmp_path, cache, kind, patch
     assert isinstance(encoder, OnnxEncoder)
     reference = TorchEncoder(spec, tiny_clip, projector, 48, device="cpu")
     for size in SIZES:
-        found, expected = encoder.encode(noise(size)), reference.encode(noise(size))
+        found, expected = encoder.encode(make_noise(size)), reference.encode(make_noise(size))
         assert found.features.shape == (patches, 48)
         assert found.features.dtype == np.float32
         np.testing.assert_allclose(found.features, expected.features, atol=1e-4)
         assert found.names == expected.names == ""
 
 
-def test_features_and_names_of_smol_equal_torch_s_on_photos(smol: Checkpoint, shared: Path):
+def test_features_and_names_of_smol_equal_those_of_torch(smol: Checkpoint, shared: Path):
     spec = smol.spec.vision
     encoder = load_encoder(spec, smol.projector, 576)
     assert isinstance(encoder, OnnxEncoder)
@@ -67,7 +67,7 @@ def test_features_and_names_of_smol_equal_torch_s_on_photos(smol: Checkpoint, sh
         assert found.names == expected.names
 
 
-def test_a_projector_that_does_not_fit_leaves_nothing_behind(tiny_clip, tmp_path, cache):
+def test_a_projector_that_does_not_fit_adds_nothing_to_the_cache(tiny_clip, tmp_path, cache):
     half = (0.5, 0.5, 0.5)
     spec = VisionSpec(Asset(str(tiny_clip)), "open_clip", 64, half, half, 16, 128)
     projector = save_projector(tmp_path / "projector.safetensors", "linear", 128, 47)
@@ -76,7 +76,7 @@ def test_a_projector_that_does_not_fit_leaves_nothing_behind(tiny_clip, tmp_path
     assert not list(fetch.get_cache_folder().glob("converted/*"))
 
 
-def test_another_projector_is_exported_anew_and_the_same_one_is_not(tiny_clip, tmp_path, cache):
+def test_only_another_projector_is_exported_again(tiny_clip, tmp_path, cache):
     half = (0.5, 0.5, 0.5)
     spec = VisionSpec(Asset(str(tiny_clip)), "open_clip", 64, half, half, 16, 128)
     first = save_projector(tmp_path / "first.safetensors", "linear", 128, 48)
@@ -90,7 +90,7 @@ def test_another_projector_is_exported_anew_and_the_same_one_is_not(tiny_clip, t
     assert onnx_export.export(fewer, tiny_clip, first, 48) != folder
 
 
-def test_torch_encodes_where_the_tower_can_t_be_exported(tiny_clip, tmp_path, cache, monkeypatch):
+def test_a_tower_that_can_t_be_exported_runs_on_torch(tiny_clip, tmp_path, cache, monkeypatch):
     def fail(*args: object, **options: object) -> None:
         raise RuntimeError("unsupported operator")
 
@@ -100,7 +100,7 @@ def test_torch_encodes_where_the_tower_can_t_be_exported(tiny_clip, tmp_path, ca
     projector = save_projector(tmp_path / "projector.safetensors", "linear", 128, 48)
     encoder = load_encoder(spec, projector, 48)
     assert isinstance(encoder, TorchEncoder)
-    assert encoder.encode(noise((64, 64))).features.shape == (16, 48)
+    assert encoder.encode(make_noise((64, 64))).features.shape == (16, 48)
 
 
 @pytest.mark.parametrize(("patches", "width"), [(5, 128), (25, 128), (16, 64)])

@@ -1,4 +1,4 @@
-"""Files of pictures that end too early, at many places of many formats."""
+"""Picture files of many formats that are cut off at many places."""
 
 import io
 import tracemalloc
@@ -20,44 +20,44 @@ FEW = PHOTO.quantize(32)
 STACK = {"save_all": True, "append_images": [GREY.convert("RGB")], "duration": 50}
 
 
-def saved(image: Image.Image, kind: str, **options: object) -> bytes:
+def encode(image: Image.Image, kind: str, **options: object) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
 
 
-# The file, and how many bytes at its end are nothing but an end marker.
+# The file, and the size of the end marker in bytes.
 FILES: dict[str, tuple[bytes, int]] = {
-    "jpeg": (saved(PHOTO, "JPEG"), 2),
-    "jpeg, progressive": (saved(PHOTO, "JPEG", progressive=True), 2),
-    "jpeg, grey": (saved(GREY, "JPEG"), 2),
-    "jpeg, cmyk": (saved(PHOTO.convert("CMYK"), "JPEG"), 2),
-    "jpeg, restarts": (saved(PHOTO, "JPEG", restart_marker_blocks=1), 2),
-    "png": (saved(PHOTO, "PNG"), 16),
-    "png, palette": (saved(FEW, "PNG"), 16),
-    "png, alpha": (saved(PHOTO.convert("RGBA"), "PNG"), 16),
-    "png, 16 bits": (saved(DEEP, "PNG"), 16),
-    "png, 1 bit": (saved(PHOTO.convert("1"), "PNG"), 16),
-    "gif": (saved(FEW, "GIF", interlace=0), 2),
-    "gif, interlaced": (saved(FEW, "GIF", interlace=1), 2),
-    "gif, transparent": (saved(FEW, "GIF", transparency=3), 2),
-    "gif, moving": (saved(FEW, "GIF", **STACK), 2),
-    "bmp": (saved(PHOTO, "BMP"), 0),
-    "ppm": (saved(PHOTO, "PPM"), 0),
-    "tga": (saved(PHOTO, "TGA", compression="tga_rle"), 26),
-    "tiff": (saved(PHOTO, "TIFF"), 0),
-    "tiff, lzw": (saved(PHOTO, "TIFF", compression="tiff_lzw"), 6),
-    "tiff, deflate": (saved(PHOTO, "TIFF", compression="tiff_adobe_deflate"), 6),
-    "webp": (saved(PHOTO, "WEBP"), 0),
-    "webp, lossless": (saved(PHOTO, "WEBP", lossless=True), 0),
-    "webp, moving": (saved(PHOTO, "WEBP", **STACK), 2),
-    "avif": (saved(PHOTO, "AVIF", speed=10), 0),
+    "jpeg": (encode(PHOTO, "JPEG"), 2),
+    "jpeg, progressive": (encode(PHOTO, "JPEG", progressive=True), 2),
+    "jpeg, grey": (encode(GREY, "JPEG"), 2),
+    "jpeg, cmyk": (encode(PHOTO.convert("CMYK"), "JPEG"), 2),
+    "jpeg, restarts": (encode(PHOTO, "JPEG", restart_marker_blocks=1), 2),
+    "png": (encode(PHOTO, "PNG"), 16),
+    "png, palette": (encode(FEW, "PNG"), 16),
+    "png, alpha": (encode(PHOTO.convert("RGBA"), "PNG"), 16),
+    "png, 16 bits": (encode(DEEP, "PNG"), 16),
+    "png, 1 bit": (encode(PHOTO.convert("1"), "PNG"), 16),
+    "gif": (encode(FEW, "GIF", interlace=0), 2),
+    "gif, interlaced": (encode(FEW, "GIF", interlace=1), 2),
+    "gif, transparent": (encode(FEW, "GIF", transparency=3), 2),
+    "gif, animated": (encode(FEW, "GIF", **STACK), 2),
+    "bmp": (encode(PHOTO, "BMP"), 0),
+    "ppm": (encode(PHOTO, "PPM"), 0),
+    "tga": (encode(PHOTO, "TGA", compression="tga_rle"), 26),
+    "tiff": (encode(PHOTO, "TIFF"), 0),
+    "tiff, lzw": (encode(PHOTO, "TIFF", compression="tiff_lzw"), 6),
+    "tiff, deflate": (encode(PHOTO, "TIFF", compression="tiff_adobe_deflate"), 6),
+    "webp": (encode(PHOTO, "WEBP"), 0),
+    "webp, lossless": (encode(PHOTO, "WEBP", lossless=True), 0),
+    "webp, animated": (encode(PHOTO, "WEBP", **STACK), 2),
+    "avif": (encode(PHOTO, "AVIF", speed=10), 0),
     "heic": (HEIC, 0),
 }
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_few_bytes_less_are_an_answer(name):
+def test_a_file_that_lacks_a_few_bytes_is_decoded(name):
     data, end = FILES[name]
     whole = np.asarray(decode(data).image).astype(int)
     for cut in {1, 2, 3, end} - {0}:
@@ -69,7 +69,7 @@ def test_a_few_bytes_less_are_an_answer(name):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_wherever_a_file_ends_what_is_missing_is_told(name):
+def test_the_missing_share_is_reported_wherever_a_file_ends(name):
     data, _ = FILES[name]
     whole = np.asarray(decode(data).image).astype(int)
     outcomes = set()
@@ -89,7 +89,7 @@ def test_wherever_a_file_ends_what_is_missing_is_told(name):
 
 
 @pytest.mark.parametrize("name", ["jpeg", "png", "png, 16 bits", "gif", "bmp", "tiff", "webp"])
-def test_with_more_than_a_tenth_missing_it_is_refused(name):
+def test_a_picture_with_more_than_a_tenth_missing_is_refused(name):
     data, _ = FILES[name]
     with pytest.raises(
         InputError, match=r"cut off or damaged: [2-9]\d % of it is missing"
@@ -100,20 +100,20 @@ def test_with_more_than_a_tenth_missing_it_is_refused(name):
     assert "% of it is missing" in note
 
 
-def test_a_progressive_jpeg_without_its_last_scans_lacks_detail_not_pixels():
+def test_a_progressive_jpeg_without_its_last_scans_lacks_only_detail():
     data, _ = FILES["jpeg, progressive"]
     picture = decode(data[: len(data) * 8 // 10])
     assert picture.notes == ("the picture is cut off: its fine detail is missing",)
 
 
-def test_a_grey_jpeg_without_its_end_marker_is_whole():
+def test_a_grey_jpeg_without_its_end_marker_is_complete():
     for options in ({}, {"progressive": True}):
-        data = saved(Image.new("RGB", (64, 64), (128, 128, 128)), "JPEG", **options)
+        data = encode(Image.new("RGB", (64, 64), (128, 128, 128)), "JPEG", **options)
         assert decode(data[:-2]).notes == ()
 
 
-def test_of_a_moving_picture_only_the_first_frame_counts():
-    for name in ("gif, moving", "webp, moving"):
+def test_only_the_first_frame_of_an_animation_is_needed():
+    for name in ("gif, animated", "webp, animated"):
         data, _ = FILES[name]
         first = decode(data)
         cut = decode(data[: len(data) * 8 // 10])
@@ -121,7 +121,7 @@ def test_of_a_moving_picture_only_the_first_frame_counts():
         assert np.array_equal(np.asarray(cut.image), np.asarray(first.image)), name
 
 
-def test_sizes_that_lie_take_no_memory():
+def test_wrong_sizes_in_headers_allocate_no_memory():
     webp, _ = FILES["webp"]
     lie = b"\xff\xff\xff\x7f"
     bmp, _ = FILES["bmp"]

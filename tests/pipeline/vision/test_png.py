@@ -12,15 +12,15 @@ from mmtui.errors import InputError
 from mmtui.pipeline.vision.images import decode
 
 
-def red(**options: object) -> bytes:
+def make_red(**options: object) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (8, 8), "red").save(file, "PNG", **options)
     return file.getvalue()
 
 
-def with_chunk(kind: bytes, body: bytes, checksum: bytes | None = None) -> bytes:
-    """A red picture with one more chunk before its pixels."""
-    data = red()
+def insert_chunk(kind: bytes, body: bytes, checksum: bytes | None = None) -> bytes:
+    """Make a red picture with an additional chunk before its pixels."""
+    data = make_red()
     at = data.index(b"IDAT") - 4
     checksum = zlib.crc32(kind + body).to_bytes(4) if checksum is None else checksum
     return data[:at] + len(body).to_bytes(4) + kind + body + checksum + data[at:]
@@ -30,7 +30,7 @@ def is_red(data: bytes) -> bool:
     return decode(data).image.getpixel((4, 4)) == (255, 0, 0)
 
 
-def packed(megabytes: int) -> bytes:
+def compress_megabytes(megabytes: int) -> bytes:
     packer = zlib.compressobj(9)
     zeros = bytes(1_000_000)
     return b"".join(packer.compress(zeros) for _ in range(megabytes)) + packer.flush()
@@ -40,8 +40,8 @@ def packed(megabytes: int) -> bytes:
     ("kind", "before"),
     [(b"zTXt", b"a\0\0"), (b"iTXt", b"a\0\1\0\0\0"), (b"iCCP", b"a\0\0")],
 )
-def test_compressed_text_and_profiles_are_not_unpacked_without_a_limit(kind, before):
-    data = with_chunk(kind, before + packed(100))
+def test_decompression_of_text_and_profiles_is_limited(kind, before):
+    data = insert_chunk(kind, before + compress_megabytes(100))
     tracemalloc.start()
     try:
         assert is_red(data)
@@ -50,34 +50,34 @@ def test_compressed_text_and_profiles_are_not_unpacked_without_a_limit(kind, bef
         tracemalloc.stop()
 
 
-def test_long_texts_in_any_number():
+def test_many_long_texts_are_ignored():
     info = PngImagePlugin.PngInfo()
     for _ in range(70):
         info.add_text("a", "x" * 1_000_000, zip=True)
-    assert is_red(red(pnginfo=info))
+    assert is_red(make_red(pnginfo=info))
 
 
 @pytest.mark.parametrize("kind", [b"tEXt", b"gAMA", b"pHYs", b"tIME", b"cHRM", b"sRGB", b"acTL"])
-def test_ancillary_chunks_that_are_wrong(kind):
-    assert is_red(with_chunk(kind, b"\1\2\3\4", checksum=b"none"))
+def test_damaged_ancillary_chunks_are_ignored(kind):
+    assert is_red(insert_chunk(kind, b"\1\2\3\4", checksum=b"none"))
     for body in (b"", b"\0"):
-        assert is_red(with_chunk(kind, body))
+        assert is_red(insert_chunk(kind, body))
 
 
 def test_a_large_profile_is_applied():
-    """One of 1.5 MB, whose red is our blue, in a chunk that Pillow does not unpack."""
+    """The profile has 1.5 MB and swaps red and blue; Pillow does not decompress it."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     profile[:] = (
         profile.replace(b"rXYZ", b"tmp!").replace(b"bXYZ", b"rXYZ").replace(b"tmp!", b"bXYZ")
     )
     profile += bytes(1_500_000)
     profile[:4] = len(profile).to_bytes(4)
-    data = with_chunk(b"iCCP", b"swapped\0\0" + zlib.compress(bytes(profile)))
+    data = insert_chunk(b"iCCP", b"swapped\0\0" + zlib.compress(bytes(profile)))
     assert decode(data).image.getpixel((4, 4)) == (0, 0, 255)
 
 
-def test_pixels_are_shown_although_their_checksum_is_wrong():
-    data = bytearray(red())
+def test_pixels_with_a_wrong_checksum_are_decoded():
+    data = bytearray(make_red())
     at = data.index(b"IEND") - 8
     data[at : at + 4] = b"none"
     picture = decode(bytes(data))
@@ -85,7 +85,7 @@ def test_pixels_are_shown_although_their_checksum_is_wrong():
     assert picture.notes == ("the picture is damaged: its checksum does not match",)
 
 
-def test_an_animation_is_its_first_frame_whatever_the_others_hold():
+def test_damaged_later_frames_are_ignored():
     frames = [Image.new("RGB", (9, 9), colour) for colour in ("red", "lime", "blue")]
     file = io.BytesIO()
     frames[0].save(file, "PNG", save_all=True, append_images=frames[1:], duration=50)
@@ -93,9 +93,9 @@ def test_an_animation_is_its_first_frame_whatever_the_others_hold():
     assert is_red(data[: data.rindex(b"fdAT") + 9])
 
 
-def test_random_chunks_never_raise_anything_else():
+def test_random_chunks_raise_only_input_errors():
     generator = np.random.default_rng(0)
-    good = with_chunk(b"tEXt", b"a\0b")
+    good = insert_chunk(b"tEXt", b"a\0b")
     for _ in range(300):
         bad = bytearray(good)
         for at in generator.integers(8, len(bad), 6):
