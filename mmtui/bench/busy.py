@@ -1,4 +1,4 @@
-"""Decoding beside other busy processes: threads that follow the load against fixed numbers."""
+"""Benchmark of decoding on busy cores, with adaptive and with fixed numbers of threads."""
 
 import subprocess
 import sys
@@ -21,22 +21,22 @@ from mmtui.pipeline.engines.threads import INTERVAL_S, ThreadCount
 if TYPE_CHECKING:
     from mmtui.pipeline.assets.checkpoint import Checkpoint
 
-PROCESSES = (1, 2)  # other processes, each of which wants a whole core
-ROUNDS = 3  # a speed is the median of as many runs, which take turns
-DECODED_S = 1.0  # of each run
-_PROMPT = list(range(5, 37))  # any tokens will do: the speed does not depend on them
-# Ends with its parent, however that ends.
+PROCESSES = (1, 2)  # numbers of other processes, each of which keeps a core busy
+ROUNDS = 3  # each speed is the median of this many interleaved runs
+DECODED_S = 1.0  # duration of a run
+_PROMPT = list(range(5, 37))  # arbitrary tokens, which do not influence the speed
+# The program of a busy process, which also ends when its parent crashes.
 _SPIN = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(100_000))"
 
 
 @dataclass(frozen=True)
 class BusySpeed:
-    """Decoding speeds beside a number of busy processes, in tokens per second.
+    """Decoding speeds in tokens per second while other processes keep cores busy.
 
     Attributes:
         processes: The number of busy processes.
-        fixed: The speed with each fixed number of threads that was tried.
-        following: The speed with threads that follow the load.
+        fixed: The speed by number of threads, which is fixed.
+        following: The speed with a number of threads that adapts to the load.
     """
 
     processes: int
@@ -45,27 +45,32 @@ class BusySpeed:
 
     @property
     def ratio(self) -> float:
-        """The speed with threads that follow the load, relative to the best fixed number."""
+        """The speed with adaptive threads, divided by that of the best fixed number."""
         return self.following / max(self.fixed.values())
 
 
 class _FixedThreadCount(ThreadCount):
+    """A number of threads that does not adapt to the load."""
+
     def update(self) -> None:
         """Keep the number of threads."""
 
 
 def measure_busy(checkpoint: "Checkpoint", engine: EngineChoice, report: Report) -> list[BusySpeed]:
-    """Measure decoding beside each number of busy processes in `PROCESSES`.
+    """Measure the speed of decoding with each number of busy processes in `PROCESSES`.
 
     Args:
         checkpoint: The model.
         engine: The engine to measure.
-        report: Called as the model is loaded and measured.
+        report: Receives the progress.
+
+    Returns:
+        The speeds for each number of processes.
     """
     from mmtui.pipeline.assistant import Assistant
 
     language = checkpoint.spec.language
-    loaded = loading.load_engine(
+    measured = loading.load_engine(
         Assistant(checkpoint, report, engine).engine,
         fetch.fetch(language.weights, report),
         precision=language.precision,
@@ -79,22 +84,22 @@ def measure_busy(checkpoint: "Checkpoint", engine: EngineChoice, report: Report)
     threads = {count: _FixedThreadCount(count) for count in counts} | {0: following}
     speeds = []
     for done, processes in enumerate(PROCESSES):
-        report("measuring beside busy processes", done, len(PROCESSES))
+        report("measuring on busy cores", done, len(PROCESSES))
         runs: dict[int, list[float]] = {count: [] for count in threads}
         with _busy_processes(processes):
-            time.sleep(2 * INTERVAL_S)  # a person asks later than that, so the load is known
+            time.sleep(2 * INTERVAL_S)  # until the load has been measured
             for _ in range(ROUNDS):
-                for count, chosen in threads.items():
-                    loaded.threads = chosen
-                    runs[count].append(_decode(loaded))
+                for count, thread_count in threads.items():
+                    measured.threads = thread_count
+                    runs[count].append(_decode(measured))
         medians = {count: median(values) for count, values in runs.items()}
         speeds.append(BusySpeed(processes, {n: medians[n] for n in counts}, medians[0]))
-    report("measuring beside busy processes", 1, 1)
+    report("measuring on busy cores", 1, 1)
     return speeds
 
 
 def _decode(engine: Engine) -> float:
-    """Return the tokens per second."""
+    """Decode for DECODED_S, and return the tokens per second."""
     tokens = engine.stream(_PROMPT, {}, Sampler(GREEDY))
     next(tokens)
     start, count, elapsed = time.perf_counter(), 0, 0.0
@@ -106,6 +111,7 @@ def _decode(engine: Engine) -> float:
 
 @contextmanager
 def _busy_processes(count: int) -> Iterator[None]:
+    """Keep this number of cores busy with other processes."""
     with ExitStack() as stack:
         for _ in range(count):
             process = stack.enter_context(subprocess.Popen([sys.executable, "-c", _SPIN]))

@@ -1,7 +1,7 @@
-"""The start of a command that answers a question, by parts.
+"""Benchmark of the start: imports, loading and time to first token.
 
-They are measured in a new process, because imports take time only once. This module is its program:
-`python -m mmtui.bench.start` with what `measure_start` passes on.
+It runs in a new process, because a process imports modules only once. `measure_start` starts
+`python -m mmtui.bench.start`, and this module is also its program.
 """
 
 import json
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StartTimes:
-    """Seconds that each part of a start takes, one after the other.
+    """The durations of the successive parts of a start, in seconds.
 
     Attributes:
-        imports: The interpreter and our modules.
-        language: The engine and its language model.
-        vision: The vision tower; 0 for a model without vision.
-        first_token: The first token of the answer.
+        imports: Starting Python and importing modules.
+        language: Loading the engine and the language model.
+        vision: Loading the vision tower; 0 for a model without vision.
+        first_token: Generating the first token of an answer.
     """
 
     imports: float
@@ -38,12 +38,16 @@ class StartTimes:
 
     @property
     def total(self) -> float:
-        """All parts together."""
+        """The sum of all parts."""
         return float(sum(astuple(self)))
 
 
 def measure_start(checkpoint: "Checkpoint", engine: EngineChoice) -> StartTimes:
-    """Start a new process that loads a model and answers a question.
+    """Measure a new process that loads a model and answers a question.
+
+    Args:
+        checkpoint: The model.
+        engine: The engine to measure.
 
     Raises:
         MmtuiError: The process failed.
@@ -59,12 +63,16 @@ def measure_start(checkpoint: "Checkpoint", engine: EngineChoice) -> StartTimes:
     command = [sys.executable, "-m", __name__, json.dumps(arguments)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode:
-        raise MmtuiError("the start of a new process could not be measured", "mmtui doctor")
+        raise MmtuiError("a new process could not answer a question", "run `mmtui doctor`")
     return StartTimes(**json.loads(run.stdout))
 
 
 def main(arguments: str) -> None:
-    """Print the `StartTimes` of this process as JSON."""
+    """Load a model, answer a question, and print the `StartTimes` as JSON.
+
+    Args:
+        arguments: The JSON object that `measure_start` passes.
+    """
     options = json.loads(arguments)
     from mmtui.bench.measure import generate_answer
     from mmtui.pipeline.assets.checkpoint import Checkpoint
@@ -76,12 +84,12 @@ def main(arguments: str) -> None:
     projector, adapter = (
         Path(options[part]) if options[part] else None for part in ("projector", "adapter")
     )
-    found = Checkpoint(spec, projector, adapter)
+    checkpoint = Checkpoint(spec, projector, adapter)
     times = [options["start"], time.monotonic()]
-    assistant = Assistant(found, engine=options["engine"])
+    assistant = Assistant(checkpoint, engine=options["engine"])
     assistant.load()
     times.append(time.monotonic())
-    if found.can_see:
+    if checkpoint.can_see:
         assistant.load(pictures=True)
     times.append(time.monotonic())
     generate_answer(assistant, [Turn("user", ("What is the capital of France?",))], 1)

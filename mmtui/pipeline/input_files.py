@@ -127,7 +127,7 @@ def open_file(path: Path) -> BinaryIO:
         )
         status = os.fstat(descriptor)
     except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file") from None
+        raise InputError(f"no such file: {path}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"{path}: can't be read: {reason}") from None

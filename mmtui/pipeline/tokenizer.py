@@ -178,7 +178,7 @@ def render_template(
         special_tokens: The texts of tokens that the template can name, such as "bos_token".
 
     Raises:
-        Exception: A template is a program and can raise anything.
+        Exception: The template fails; it can raise any error.
     """
     text: str = _compile_template(template).render(
         messages=messages,

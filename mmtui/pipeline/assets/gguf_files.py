@@ -14,7 +14,7 @@ _SHARD = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf",
 
 @dataclass(frozen=True)
 class GgufFiles:
-    """The files of a model that llama.cpp runs as it is.
+    """The files of a GGUF model, which llama.cpp runs unchanged.
 
     Attributes:
         name: The name of the model.
@@ -32,11 +32,11 @@ def find(model: str) -> GgufFiles | None:
         model: The name of a file.
 
     Returns:
-        None if this is no name of a GGUF.
+        The files, or None if this is not the path of a GGUF.
 
     Raises:
         MissingError: A file or a shard does not exist.
-        InputError: The file is no GGUF or damaged.
+        InputError: The file is not a GGUF, or is damaged.
     """
     file = _resolve(model)
     if file is None or not _is_gguf(file):
@@ -59,7 +59,7 @@ def find_shards(file: Path) -> list[Path]:
     """Return all files of a model by one of them, in order.
 
     Raises:
-        MissingError: One does not exist.
+        MissingError: A shard does not exist.
     """
     if (shard := _SHARD.fullmatch(file.name)) is None:
         return [file]
@@ -79,14 +79,15 @@ def find_shards(file: Path) -> list[Path]:
 
 
 def _resolve(name: str) -> Path | None:
+    """Resolve a path; return None if the name is not a path."""
     try:
         return resolve(name)
-    except (OSError, ValueError, MmtuiError):  # no path: too long, a NUL, a web address
+    except (OSError, ValueError, MmtuiError):  # not a path: too long, a NUL, a URL
         return None
 
 
 def _is_gguf(file: Path) -> bool:
-    """Return whether a path is that of a GGUF by its name or its first bytes."""
+    """Return whether a file is a GGUF, by its name or its first bytes."""
     try:
         if file.suffix.lower() == SUFFIX:
             return not file.is_dir()

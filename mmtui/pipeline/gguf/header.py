@@ -47,7 +47,7 @@ class StoredTensor:
         """The size in bytes.
 
         Raises:
-            KeyError: The type is not known.
+            KeyError: The type is unknown.
         """
         from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
@@ -60,13 +60,13 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class Header:
-    """What a GGUF says about itself.
+    """The header of a GGUF: its metadata and the list of its tensors.
 
     Attributes:
         path: The file.
         values: The metadata by key, without long arrays.
         tensors: The tensors by name.
-        start: Where the weights start in the file.
+        start: The offset of the weights in the file, in bytes.
     """
 
     path: Path
@@ -76,7 +76,7 @@ class Header:
 
     @property
     def architecture(self) -> str:
-        """llama.cpp's name of the architecture; "" if there is none."""
+        """llama.cpp's name of the architecture; "" if it is missing."""
         return self.get_text("general.architecture")
 
     @cached_property
@@ -91,17 +91,17 @@ class Header:
         for name, tensor in self.tensors.items():
             try:
                 sizes[name] = tensor.size
-            except KeyError:  # of a later llama.cpp
+            except KeyError:  # a type of a newer llama.cpp
                 continue
         return sizes
 
     def get_text(self, key: str) -> str:
-        """Return a value that is a text, or "" if there is none."""
+        """Return the string with this key, or "" if it is missing."""
         value = self.values.get(key)
         return value if isinstance(value, str) else ""
 
     def get_number(self, key: str) -> int:
-        """Return a value that is an integer, or 0 if there is none."""
+        """Return the integer with this key, or 0 if it is missing."""
         value = self.values.get(key)
         return value if isinstance(value, int) else 0
 
@@ -109,7 +109,7 @@ class Header:
         """Check that the file has all its weights.
 
         Raises:
-            InputError: It is shorter than its header says.
+            InputError: The file is shorter than its header requires.
         """
         ends = [self.tensors[name].offset + size for name, size in self.sizes.items()]
         expected = self.start + max(ends, default=0)
@@ -125,7 +125,7 @@ def read_header(path: Path) -> Header:
     """Read the header of a GGUF.
 
     Raises:
-        InputError: The file can't be read, is no GGUF, or its header is damaged.
+        InputError: The file can't be read, is not a GGUF, or has a damaged header.
     """
     try:
         with path.open("rb") as file:
@@ -145,80 +145,82 @@ class _Reader:
     """Reads a header from start to end."""
 
     def __init__(self, path: Path, data: mmap.mmap) -> None:
-        self._path, self._data, self._at = path, data, len(MAGIC)
+        self._path, self._data, self._offset = path, data, len(MAGIC)
 
     def read(self) -> Header:
-        version = self._number("I")
+        """Read the whole header."""
+        version = self._read_number("I")
         if version not in _VERSIONS:
             raise InputError(
                 f"{self._path} has version {version} of GGUF; 2 and 3 can be read",
                 "download the model again: it is old, or for big-endian machines",
             )
-        tensor_count, value_count = self._number("Q"), self._number("Q")
+        tensor_count, value_count = self._read_number("Q"), self._read_number("Q")
         values: dict[str, Any] = {}
         for _ in range(value_count):
-            key = self._text()
-            values[key] = self._value(self._number("I"))
+            key = self._read_text()
+            values[key] = self._read_value(self._read_number("I"))
         tensors: dict[str, StoredTensor] = {}
         for _ in range(tensor_count):
-            name = self._text()
-            dimensions = self._number("I")
+            name = self._read_text()
+            dimensions = self._read_number("I")
             if dimensions > _MAX_DIMENSIONS:
                 raise ValueError(name)
-            shape = tuple(self._number("Q") for _ in range(dimensions))
-            tensors[name] = StoredTensor(shape, self._number("I"), self._number("Q"))
+            shape = tuple(self._read_number("Q") for _ in range(dimensions))
+            tensors[name] = StoredTensor(shape, self._read_number("I"), self._read_number("Q"))
         alignment = values.get("general.alignment", _ALIGNMENT)
         if not isinstance(alignment, int) or alignment < 1:
             raise ValueError("general.alignment")
-        return Header(self._path, values, tensors, -(-self._at // alignment) * alignment)
+        return Header(self._path, values, tensors, -(-self._offset // alignment) * alignment)
 
-    def _number(self, code: str) -> Any:
-        (value,) = struct.unpack_from(f"<{code}", self._data, self._at)
-        self._at += struct.calcsize(f"<{code}")
+    def _read_number(self, code: str) -> Any:
+        (value,) = struct.unpack_from(f"<{code}", self._data, self._offset)
+        self._offset += struct.calcsize(f"<{code}")
         return value
 
-    def _text(self) -> str:
-        length = self._number("Q")
+    def _read_text(self) -> str:
+        length = self._read_number("Q")
         self._require(length)
-        text = self._data[self._at : self._at + length].decode(errors="replace")
-        self._at += length
+        text = self._data[self._offset : self._offset + length].decode(errors="replace")
+        self._offset += length
         return text
 
-    def _value(self, kind: int) -> Any:
-        """Return a value, or None for a long array."""
+    def _read_value(self, kind: int) -> Any:
+        """Read a value; return None for a long array, which is skipped."""
         if kind == _STRING:
-            return self._text()
+            return self._read_text()
         if kind == _ARRAY:
-            return self._array()
-        return self._number(self._code(kind))
+            return self._read_array()
+        return self._read_number(self._get_code(kind))
 
-    def _array(self) -> list[Any] | None:
-        kind, length = self._number("I"), self._number("Q")
+    def _read_array(self) -> list[Any] | None:
+        kind, length = self._read_number("I"), self._read_number("Q")
         if kind == _ARRAY:
             raise ValueError("an array of arrays")
         if length <= _KEPT_ITEMS:
-            return [self._value(kind) for _ in range(length)]
+            return [self._read_value(kind) for _ in range(length)]
         if kind == _STRING:
             self._skip_texts(length)
         else:
-            size = length * struct.calcsize(f"<{self._code(kind)}")
+            size = length * struct.calcsize(f"<{self._get_code(kind)}")
             self._require(size)
-            self._at += size
+            self._offset += size
         return None
 
     def _skip_texts(self, count: int) -> None:
-        at, data, unpack = self._at, self._data, struct.Struct("<Q").unpack_from
+        offset, data, unpack = self._offset, self._data, struct.Struct("<Q").unpack_from
         for _ in range(count):
-            at += 8 + unpack(data, at)[0]
-        self._at = at
+            offset += 8 + unpack(data, offset)[0]
+        self._offset = offset
         self._require(0)
 
     def _require(self, size: int) -> None:
-        if self._at + size > len(self._data):
+        """Check that the file has this many more bytes."""
+        if self._offset + size > len(self._data):
             raise ValueError("the file ends in its header")
 
     @staticmethod
-    def _code(kind: int) -> str:
+    def _get_code(kind: int) -> str:
         if kind not in _CODES:
             raise ValueError(f"no type {kind}")
         return _CODES[kind]

@@ -189,10 +189,15 @@ class Metadata:
     """The metadata of a GGUF of a supported architecture."""
 
     def __init__(self, reader: Any) -> None:
+        """Read the metadata from a `gguf.GGUFReader`.
+
+        Raises:
+            InputError: The architecture is not supported.
+        """
         self.values = {name: field.contents() for name, field in reader.fields.items()}
         self.architecture: str = self.values.get("general.architecture", "")
         if self.architecture not in _LAYER:
-            raise InputError(f"a GGUF of the architecture {self.architecture!r} is not known")
+            raise InputError(f"a GGUF of the architecture {self.architecture!r} is not supported")
 
     def __getitem__(self, key: str) -> Any:
         return self.values[f"{self.architecture}.{key}"]

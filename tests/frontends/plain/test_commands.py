@@ -15,7 +15,7 @@ def test_pictures_are_attached_by_option_command_and_path(talk, tmp_path, mmtui,
         "/image nothing.png", arguments=("--image", tmp_path / "a.png"),
     )  # fmt: skip
     assert run.err.count("attached: ") == 3
-    assert "error: nothing.png: there is no such file" in run.err
+    assert "error: no such file: nothing.png" in run.err
     (found,) = mmtui("history", "list", "--json", env=home).json
     page = tmp_path / "talk.html"
     assert mmtui("history", "export", found["id"], page, env=home).code == 0

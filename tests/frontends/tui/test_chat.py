@@ -209,7 +209,7 @@ async def test_chips_are_taken_off_and_looked_at(store, cat):
         await user.press("delete")
         assert staged(user) == []
         await user.types("/image nothing.png", "enter")
-        assert "there is no such file" in user.notices[-1]
+        assert "no such file: " in user.notices[-1]
 
 
 @awaited
