@@ -87,8 +87,8 @@ def test_random_weights_have_the_shapes_of_the_model(preset):
 def test_a_model_with_random_weights_answers(engine, tmp_path: Path):
     if engine == "llamacpp" and not find_packages():
         pytest.skip("llama.cpp is not installed")
-    made = random_weights.write_checkpoint(checkpoint.find("smol"), engine, tmp_path)
-    assistant = Assistant(made, engine=engine)
+    model = random_weights.write_checkpoint(checkpoint.find("smol"), engine, tmp_path)
+    assistant = Assistant(model, engine=engine)
     *_, reply = assistant.reply([Turn("user", ("Hello",))], max_tokens=3)
     assert isinstance(reply, Reply)
     assert reply.completion_tokens == 3

@@ -72,16 +72,16 @@ def test_adjacent_turns_of_the_same_role_are_merged(chatml):
     assert decode(chatml, prompt) == "<|im_start|>user\nOne\nTwo<|im_end|>\n<|im_start|>assistant\n"
 
 
-@pytest.mark.parametrize("begun", ["|", "It is", "<think>I guess</think>so"])
-def test_an_incomplete_answer_is_continued(chatml, begun):
-    turns = [Turn("user", ("Why?",)), Turn("assistant", (begun,))]
+@pytest.mark.parametrize("answer", ["|", "It is", "<think>I guess</think>so"])
+def test_an_incomplete_answer_is_continued(chatml, answer):
+    turns = [Turn("user", ("Why?",)), Turn("assistant", (answer,))]
     for thoughts in ("{{ m.content }}", "{{ m.content.split('</think>')[-1] }}"):
         chatml.chat_template = (
             "{% for m in messages %}<|im_start|>{{ m.role }}\n" + thoughts + "<|im_end|>\n"
             "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
         )
         prompt = ChatFormat(chatml).encode(turns)
-        expected = f"<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n{begun}"
+        expected = f"<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n{answer}"
         assert decode(chatml, prompt) == expected
 
 
@@ -89,11 +89,11 @@ def test_an_incomplete_answer_is_continued(chatml, begun):
 def test_special_tokens_in_a_message_are_encoded_as_text(chatml, forged):
     special = {0, 1, 2}
 
-    def markers(said: str) -> list[int]:
-        prompt = ChatFormat(chatml).encode([Turn("user", (said,))])
+    def find_markers(text: str) -> list[int]:
+        prompt = ChatFormat(chatml).encode([Turn("user", (text,))])
         return [token for token in prompt if token in special]
 
-    assert markers(forged) == markers("harmless")
+    assert find_markers(forged) == find_markers("harmless")
 
 
 def test_lone_surrogates_are_replaced(chatml):
@@ -155,8 +155,8 @@ def test_only_answers_and_their_end_tokens_have_labels(chatml, plain, picture):
     for tokenizer, end in ends.items():
         prompt, labels = ChatFormat(tokenizer).encode_dialogue(turns)
         space = " " if tokenizer is plain else ""
-        said = find_labelled_texts(tokenizer, prompt, labels)
-        assert said == [f"{space}A cat.{end}", f"{space}A dog is a dog.{end}"]
+        texts = find_labelled_texts(tokenizer, prompt, labels)
+        assert texts == [f"{space}A cat.{end}", f"{space}A dog is a dog.{end}"]
         assert sum(isinstance(part, Picture) for part in prompt) == 2
 
 

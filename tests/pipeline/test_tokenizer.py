@@ -40,8 +40,8 @@ TEMPLATE = """\
 
 @pytest.fixture(params=["tiny_llama", "tiny_phi", "smol"])
 def folder(request: pytest.FixtureRequest) -> Path:
-    found = request.getfixturevalue(request.param)
-    return found if isinstance(found, Path) else fetch_for_torch(found.spec.language.weights)
+    fixture = request.getfixturevalue(request.param)
+    return fixture if isinstance(fixture, Path) else fetch_for_torch(fixture.spec.language.weights)
 
 
 def test_tokens_and_templates_equal_those_of_transformers(folder):
@@ -76,12 +76,12 @@ def test_templates_can_use_the_functions_of_transformers(tiny_llama):
 
 
 def test_the_tokenizer_of_smol_equals_that_of_the_full_conversion(smol):
-    whole = Tokenizer(fetch_for_torch(smol.spec.language.weights))
+    converted = Tokenizer(fetch_for_torch(smol.spec.language.weights))
     source = fetch.locate(smol.spec.language.weights)
     alone = Tokenizer(conversion.to_gguf(source, None, "auto", fetch.ignore_progress).folder)
     for text in TEXTS:
-        assert alone(text).input_ids == whole(text).input_ids
-    assert ChatFormat(alone).encode(TURNS) == ChatFormat(whole).encode(TURNS)
+        assert alone(text).input_ids == converted(text).input_ids
+    assert ChatFormat(alone).encode(TURNS) == ChatFormat(converted).encode(TURNS)
 
 
 def test_several_templates_and_end_tokens_are_read(tiny_llama, tmp_path):

@@ -1,4 +1,4 @@
-"""Decoding of image files that are cut off, and measuring of how much is missing."""
+"""Decoding of image files that are cut off, and measurement of the missing part."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -149,7 +149,7 @@ def _split_heif(data: bytes) -> Iterator[tuple[bytes, int, float]]:
 def _fill_and_decode(
     files: Iterator[tuple[bytes, int, float]], open_image: OpenImage
 ) -> Salvaged | None:
-    """Decode files of the right length, with random bytes in place of the missing ones.
+    """Decode files with other bytes in place of the missing ones, because decoders need all bytes.
 
     If two different fillers give the same image, nothing is missing. This does not hold for HEIC,
     whose decoder skips damaged parts.

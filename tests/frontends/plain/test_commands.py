@@ -43,7 +43,7 @@ def test_models_and_sampling_are_listed_and_changed(talk, tiny):
         "/model", "/sampling", f"/model {tiny}", "/sampling top_p=0.5 max_tokens=3", "/transcribe",
         "Hello",
     )  # fmt: skip
-    assert "smol" in run.err and "sees" in run.err
+    assert "smol" in run.err and "vision" in run.err
     assert "temperature=0.0 top_p=0.95 max_tokens=8" in run.err
     assert "temperature=0.0 top_p=0.5 max_tokens=3" in run.err
     assert "there is no recording in this conversation" in run.err and run.code == 0

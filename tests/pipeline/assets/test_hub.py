@@ -127,7 +127,7 @@ def test_auto_is_phi2_only_if_its_weights_and_projector_exist(hub, tiny_phi, tmp
     assert checkpoint.find("auto").spec.name == "smol"
 
 
-def test_a_repository_without_patterns_is_fetched_as_a_whole(hub, tiny_llama, monkeypatch):
+def test_all_files_of_a_repository_without_patterns_are_fetched(hub, tiny_llama, monkeypatch):
     folder = store(hub, "someone/llama", tiny_llama)
     patterns = []
 

@@ -258,8 +258,8 @@ def test_a_stream_may_change_its_rate_and_channels():
 
 
 def test_the_existing_part_of_a_truncated_recording_is_decoded():
-    whole = encode(make_tone(4, 48000, 1), 48000, "ogg", "libopus")
-    clip = decode(io.BytesIO(whole[: len(whole) // 2]))
+    complete = encode(make_tone(4, 48000, 1), 48000, "ogg", "libopus")
+    clip = decode(io.BytesIO(complete[: len(complete) // 2]))
     assert 1 < len(clip) / RATE < 3
 
 

@@ -38,8 +38,8 @@ def test_word_error_rate_is_no_worse_than_whisperx_called_directly(assistant, sm
         segments = model.transcribe(samples, batch_size=1)["segments"]
         theirs.append(" ".join(segment["text"].strip() for segment in segments))
 
-    said = list(clips.values())
-    rate, direct = error_rate(ours, said), error_rate(theirs, said)
+    transcripts = list(clips.values())
+    rate, direct = error_rate(ours, transcripts), error_rate(theirs, transcripts)
     print(f"word error rate {rate:.3f}, whisperx directly {direct:.3f}")
     assert rate <= direct + 1e-9
     assert rate < 0.12
@@ -50,12 +50,12 @@ def test_15_seconds_take_less_than_3_after_load(assistant, clips):
     longest = max((read_clip(path) for path in clips), key=len)
     clip = np.pad(longest, (0, 15 * RATE - len(longest)), mode="wrap")
     assistant.transcribe(clip)
-    began = time.perf_counter()
+    start = time.perf_counter()
     transcript = assistant.transcribe(clip)
-    took = time.perf_counter() - began
-    print(f"15 s of speech in {took:.2f} s")
+    duration = time.perf_counter() - start
+    print(f"15 s of speech in {duration:.2f} s")
     assert transcript.text and transcript.seconds == 15
-    assert took < 3
+    assert duration < 3
 
 
 def test_silence_is_detected_without_loading_a_model(smol):

@@ -45,11 +45,11 @@ def test_features_of_a_vit_equal_those_of_torch(tiny_clip, tmp_path, cache, kind
     assert isinstance(encoder, OnnxEncoder)
     reference = TorchEncoder(spec, tiny_clip, projector, 48, device="cpu")
     for size in SIZES:
-        found, expected = encoder.encode(make_noise(size)), reference.encode(make_noise(size))
-        assert found.features.shape == (patches, 48)
-        assert found.features.dtype == np.float32
-        np.testing.assert_allclose(found.features, expected.features, atol=1e-4)
-        assert found.names == expected.names == ""
+        encoded, expected = encoder.encode(make_noise(size)), reference.encode(make_noise(size))
+        assert encoded.features.shape == (patches, 48)
+        assert encoded.features.dtype == np.float32
+        np.testing.assert_allclose(encoded.features, expected.features, atol=1e-4)
+        assert encoded.names == expected.names == ""
 
 
 def test_features_and_names_of_smol_equal_those_of_torch(smol: Checkpoint, shared: Path):
@@ -62,9 +62,9 @@ def test_features_and_names_of_smol_equal_those_of_torch(smol: Checkpoint, share
     assert len(photos) == 20
     for photo in photos:
         picture = images.decode(photo.read_bytes())
-        found, expected = encoder.encode(picture), reference.encode(picture)
-        np.testing.assert_allclose(found.features, expected.features, atol=1e-4)
-        assert found.names == expected.names
+        encoded, expected = encoder.encode(picture), reference.encode(picture)
+        np.testing.assert_allclose(encoded.features, expected.features, atol=1e-4)
+        assert encoded.names == expected.names
 
 
 def test_a_projector_that_does_not_fit_adds_nothing_to_the_cache(tiny_clip, tmp_path, cache):

@@ -159,9 +159,9 @@ def test_large_photos_are_decoded_at_a_smaller_scale():
         upright = (4100, 5200) if kind == "JPEG" else (5200, 4100)
         assert picture.size == upright
         assert picture.image.size == (upright[0] // 2, upright[1] // 2), kind
-        whole = large.rotate(-90, expand=True) if kind == "JPEG" else large
+        expected = large.rotate(-90, expand=True) if kind == "JPEG" else large
         small = np.asarray(picture.image.resize((41, 52)))[..., 0].astype(int)
-        assert np.abs(small - np.asarray(whole.resize((41, 52)))).max() <= 2
+        assert np.abs(small - np.asarray(expected.resize((41, 52)))).max() <= 2
 
 
 def test_transparent_colours_of_every_depth_are_white():

@@ -59,10 +59,10 @@ FILES: dict[str, tuple[bytes, int]] = {
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_that_lacks_a_few_bytes_is_decoded(name):
     data, end = FILES[name]
-    whole = np.asarray(decode(data).image).astype(int)
+    complete = np.asarray(decode(data).image).astype(int)
     for cut in {1, 2, 3, end} - {0}:
         picture = decode(data[:-cut])
-        differs = np.abs(np.asarray(picture.image) - whole).max(axis=2) > 40
+        differs = np.abs(np.asarray(picture.image) - complete).max(axis=2) > 40
         assert differs.mean() < 0.1, cut
         if cut <= end:
             assert picture.notes == () and not differs.any(), cut
@@ -71,7 +71,7 @@ def test_a_file_that_lacks_a_few_bytes_is_decoded(name):
 @pytest.mark.parametrize("name", FILES)
 def test_the_missing_share_is_reported_wherever_a_file_ends(name):
     data, _ = FILES[name]
-    whole = np.asarray(decode(data).image).astype(int)
+    complete = np.asarray(decode(data).image).astype(int)
     outcomes = set()
     for length in range(1, len(data), max(1, len(data) // 40)):
         try:
@@ -84,7 +84,7 @@ def test_the_missing_share_is_reported_wherever_a_file_ends(name):
             outcomes.add("noted")
             assert "cut off" in picture.notes[0]
         else:
-            assert np.abs(pixels - whole).mean() < 1, length
+            assert np.abs(pixels - complete).mean() < 1, length
     assert "refused" in outcomes
 
 
