@@ -63,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send_document(self) -> None:
         document = self.script.documents.get(self.path)
-        body = json.dumps(document or {"error": {"message": "not here"}}).encode()
+        body = document if isinstance(document, bytes) else json.dumps(document).encode()
         self.send_response(404 if document is None else 200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

@@ -27,13 +27,15 @@ from mmtui.chat.protocol import (
     Ready,
     Transcribed,
 )
+from mmtui.endpoint import faults
 from mmtui.endpoint.address import Endpoint
+from mmtui.endpoint.capabilities import Catalog, ModelInfo
 from mmtui.endpoint.client import Client
 from mmtui.endpoint.completion import Completion, Delta, Request
 from mmtui.endpoint.exchange import Cancellation, CancelledError
-from mmtui.endpoint.messages import Turn
+from mmtui.endpoint.messages import Turn, drop_oldest
 from mmtui.endpoint.pictures import PictureCache
-from mmtui.errors import MmtuiError, explain
+from mmtui.errors import MmtuiError, TooLongError, explain
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -56,6 +58,7 @@ class EndpointModel:
         """
         self.name = name
         self._client, self._on_event = Client(endpoint), on_event
+        self._catalog = Catalog(self._client)
         self._numbers = itertools.count(1)
         self._running: dict[int, Cancellation] = {}
         self._pictures = PictureCache()
@@ -89,10 +92,13 @@ class EndpointModel:
         """Request a reply to `turns`, and return the number that its events carry."""
 
         def work(number: int, cancellation: Cancellation) -> None:
+            info = self._find_model(cancellation)
+            if info.can_see is False and any(turn.pictures for turn in turns):
+                raise faults.explain_blindness(info.name)
             request = Request(
                 tuple(map(self._encode_turn, turns)), max_tokens, temperature, top_p, seed
             )
-            self._generate(number, request, cancellation)
+            self._generate_in_context(number, info, request, cancellation)
 
         return self._start(work)
 
@@ -113,11 +119,12 @@ class EndpointModel:
 
     def list_models(self) -> list[tuple[str, str]]:
         """Return the name and a summary of each model of the server. Blocks on the network."""
-        return [(str(entry["id"]), "") for entry in self._client.list_models(Cancellation())]
+        models = self._catalog.list_models(Cancellation())
+        return [(model.name, model.summary) for model in models if model.can_chat]
 
     def find_model(self, name: str) -> None:
         """Check that the server has a model; raise MmtuiError if it has not."""
-        self._client.require_model(name, Cancellation())
+        self._catalog.require(name, Cancellation())
 
     def close(self) -> None:
         """Close all connections and end the process. `on_event` is not called any more."""
@@ -141,6 +148,7 @@ class EndpointModel:
         except CancelledError:
             return
         except Exception as error:
+            self._catalog.forget()
             if not cancellation.is_cancelled:
                 self._on_event(self._to_failed(number, error))
         finally:
@@ -152,21 +160,50 @@ class EndpointModel:
 
     def _load(self, number: int, cancellation: Cancellation) -> None:
         endpoint = self._client.endpoint
-        name = self._client.find_model(self.name, cancellation)
+        info = self._find_model(cancellation)
         ready = Ready(
-            number, name, context=0, picture_tokens=0, picture_side=0,
+            number, info.name, context=info.context, picture_tokens=0, picture_side=0,
             engine=endpoint.location, note=endpoint.note,
         )  # fmt: skip
         self._send(ready, cancellation)
 
-    def _generate(self, number: int, request: Request, cancellation: Cancellation) -> None:
+    def _find_model(self, cancellation: Cancellation) -> ModelInfo:
+        name = self._catalog.resolve(self.name, cancellation)
+        return self._catalog.describe(name, cancellation)
+
+    def _generate_in_context(
+        self, number: int, info: ModelInfo, request: Request, cancellation: Cancellation
+    ) -> None:
+        """Generate a reply; without the oldest turns where they do not fit the model's context."""
+        count = len(request.turns)
+        while True:
+            try:
+                dropped = count - len(request.turns)
+                self._generate(number, info, request, dropped, cancellation)
+                return
+            except faults.ContextError as error:
+                kept = drop_oldest(request.turns)
+                if len(kept) == len(request.turns):
+                    raise TooLongError(str(error), error.hint) from error
+                request = dataclasses.replace(request, turns=kept)
+
+    def _generate(
+        self,
+        number: int,
+        info: ModelInfo,
+        request: Request,
+        dropped: int,
+        cancellation: Cancellation,
+    ) -> None:
         def report(step: str, done: int, total: int) -> None:
             self._send(Progress(step, done, total), cancellation)
 
-        name = self._client.find_model(self.name, cancellation)
-        for part in self._client.complete(name, request, cancellation, report):
+        parts = self._client.complete(
+            info.name, request, cancellation, report, continue_message=info.continues_on_request
+        )
+        for part in parts:
             if isinstance(part, Completion):
-                self._send(_to_completed(number, part), cancellation)
+                self._send(_to_completed(number, part, dropped), cancellation)
             elif isinstance(part, Delta) and not part.is_thinking:
                 self._send(Piece(number, part.text), cancellation)
 
@@ -186,7 +223,8 @@ class EndpointModel:
             failure = explain(error, logs.record_error(error))
         redact = self._client.endpoint.redact
         stacks = redact(traceback.format_exc()) if os.environ.get("MMTUI_DEBUG") else None
-        return Failed(number, redact(str(failure)), failure.hint, stacks)
+        is_too_long = isinstance(failure, TooLongError)
+        return Failed(number, redact(str(failure)), failure.hint, stacks, is_too_long)
 
 
 class _LocalSpeech:
@@ -233,7 +271,7 @@ def _load_picture(path: Path) -> "Image.Image":
     return read_picture(path).image
 
 
-def _to_completed(number: int, completion: Completion) -> Completed:
+def _to_completed(number: int, completion: Completion, dropped: int) -> Completed:
     return Completed(
         number=number,
         stop_reason=completion.stop_reason,
@@ -242,4 +280,5 @@ def _to_completed(number: int, completion: Completion) -> Completed:
         completion_tokens=completion.completion_tokens,
         first_token_s=completion.first_token_s,
         tokens_per_s=completion.tokens_per_s,
+        dropped=dropped,
     )

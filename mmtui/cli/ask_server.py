@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from mmtui.chat.config import LOCAL_MODEL
 from mmtui.cli.answers import print_answer
 from mmtui.cli.options import print_note
+from mmtui.endpoint import faults
 from mmtui.endpoint.address import Endpoint
+from mmtui.endpoint.capabilities import Catalog
 from mmtui.endpoint.client import Client
 from mmtui.endpoint.completion import Completion, Delta, Request
 from mmtui.endpoint.exchange import Cancellation
@@ -82,7 +84,10 @@ def ask_server(endpoint: Endpoint, model: str, question: ServerQuestion, *, as_j
     with reporting() as report:
         transcript = _transcribe(question.recordings, report)
         client = Client(endpoint)
-        name = client.find_model(model, Cancellation())
+        catalog, cancellation = Catalog(client), Cancellation()
+        name = catalog.resolve(model, cancellation)
+        if question.pictures and catalog.describe(name, cancellation).can_see is False:
+            raise faults.explain_blindness(name)
         request = Request(
             _to_turns(question, transcript),
             max_tokens=question.max_tokens,

@@ -1,12 +1,17 @@
 """`mmtui pull` and `mmtui models`: the weights that are here, and fetching them."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmtui.cli.options import JsonOption, load_model
+from mmtui.chat.backend import find_endpoint
+from mmtui.chat.config import Config
+from mmtui.cli.options import EndpointOption, JsonOption, load_model, print_note
 from mmtui.progress import print_json, reporting
 from mmtui.text import one_line
+
+if TYPE_CHECKING:
+    from mmtui.endpoint.address import Endpoint
 
 
 def pull(
@@ -31,8 +36,14 @@ def pull(
     print(one_line(f"{assistant.name} is ready; the cache is {fetch.get_cache_folder()}"))
 
 
-def models(as_json: JsonOption = False) -> None:
-    """List the models, with what is here and what would be fetched."""
+def models(endpoint: EndpointOption = None, as_json: JsonOption = False) -> None:
+    """List the models, with what is here and what would be fetched.
+
+    With an endpoint, list the models of that server, and what they can do.
+    """
+    if (server := find_endpoint(Config.load().with_endpoint(endpoint))) is not None:
+        _print_server_models(server, as_json=as_json)
+        return
     from mmtui.pipeline.assets.inventory import list_models
 
     known = list_models()
@@ -45,3 +56,31 @@ def models(as_json: JsonOption = False) -> None:
         for part in model["parts"]:
             state = "here" if part["path"] else f"{part['download'] / 1e6:,.0f} MB to fetch"
             print(one_line(f"  {part['role']:9} {state:18} {part['uri']}"))
+
+
+def _print_server_models(endpoint: "Endpoint", *, as_json: bool) -> None:
+    """Print the models of a server. In JSON, what the server does not report is null."""
+    from mmtui.endpoint.capabilities import Catalog
+    from mmtui.endpoint.client import Client
+    from mmtui.endpoint.exchange import Cancellation
+
+    if endpoint.note:
+        print_note(f"note: {endpoint.note}")
+    found = Catalog(Client(endpoint)).list_models(Cancellation())
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": model.name,
+                    "sees": model.can_see,
+                    "hears": model.can_hear,
+                    "thinks": model.can_think,
+                    "chats": model.can_chat,
+                    "context": model.context or None,
+                }
+                for model in found
+            ]
+        )
+        return
+    for model in found:
+        print(one_line(f"{model.name:32} {model.summary}".rstrip()))

@@ -14,7 +14,7 @@ from mmtui.endpoint.address import Endpoint
 from mmtui.endpoint.completion import Completion, Delta, Request, Response
 from mmtui.endpoint.events import TooLargeError, read_events
 from mmtui.endpoint.exchange import Cancellation, CancelledError, Exchange
-from mmtui.errors import MmtuiError, UsageError
+from mmtui.errors import MmtuiError
 
 if TYPE_CHECKING:
     from mmtui.pipeline.assets.fetch import Report
@@ -25,7 +25,6 @@ MAX_WAIT_S = 120.0  # for a busy server, in all
 LOOKUP_TIMEOUT_S = 10.0  # for what a server can do, which it knows at once
 MAX_ATTEMPTS = 20
 _FINAL_TIMEOUT_S = 10.0  # for the usage, after the end of a reply
-_AUTO = "auto"
 _NO_MODEL = re.compile(rb"model_not_found|model\b.{0,80}\bnot (found|exist|loaded)", re.DOTALL)
 
 
@@ -75,40 +74,6 @@ class Client:
             for entry in entries
             if isinstance(entry, dict) and isinstance(entry.get("id"), str)
         ]
-
-    def list_names(self, cancellation: Cancellation) -> list[str]:
-        """Return the names of the models; raises as `list_models` does."""
-        return [str(entry["id"]) for entry in self.list_models(cancellation)]
-
-    def require_model(self, name: str, cancellation: Cancellation) -> None:
-        """Check that the server has a model.
-
-        Raises:
-            MissingError: It has none of this name, or can't be reached.
-            CancelledError: The request was cancelled.
-        """
-        names = self.list_names(cancellation)
-        if name not in names:
-            raise faults.explain_missing_model(self.endpoint, name, names)
-
-    def find_model(self, name: str, cancellation: Cancellation) -> str:
-        """Return the name of a model; for "auto", that of the only model of the server.
-
-        Raises:
-            MissingError: The server can't be reached, or has no model.
-            UsageError: The server has several models.
-            CancelledError: The request was cancelled.
-        """
-        if name != _AUTO:
-            return name
-        names = self.list_names(cancellation)
-        if len(names) == 1:
-            return names[0]
-        if not names:
-            raise faults.explain_missing_model(self.endpoint, "loaded", names)
-        raise UsageError(
-            f"{self.endpoint.location} has {len(names)} models", faults.list_names(names)
-        )
 
     def complete(
         self,
@@ -242,7 +207,7 @@ class Client:
         """Return the error for a refused request; of a missing model, with those that are there."""
         if response.status == 404 or _NO_MODEL.search(content):
             try:
-                names = self.list_names(cancellation)
+                names = [str(entry["id"]) for entry in self.list_models(cancellation)]
             except MmtuiError:
                 names = []
             if names and model not in names:

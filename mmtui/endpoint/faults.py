@@ -14,6 +14,12 @@ from mmtui.text import printable
 MAX_QUOTE = 300  # characters of a server's own words
 LARGE_BODY = 1_000_000
 _NAMES_SHOWN = 10
+# "exceeds the available context size" (llama-server), "maximum context length is" (vLLM, OpenAI).
+_CONTEXT = re.compile(r"context (size|length|window)", re.IGNORECASE)
+
+
+class ContextError(MmtuiError):
+    """The conversation is longer than the model's context."""
 
 
 def explain_connection(endpoint: Endpoint, error: Exception, sent: int = 0) -> MmtuiError:
@@ -99,14 +105,17 @@ def explain_status(
             problem = f"failed with HTTP {status}"
             hint = "the log of the server may say why"
         case _:
-            problem = f"refuses the request (HTTP {status})"
+            return explain_refusal(endpoint, status, body)
     return kind(f"{endpoint.location} {problem}{_add_words(endpoint, body)}", hint)
 
 
 def explain_refusal(endpoint: Endpoint, status: int, body: bytes) -> MmtuiError:
     """Return the error for a request that the server understands and refuses."""
     words = _add_words(endpoint, body)
-    return MmtuiError(f"{endpoint.location} refuses the request (HTTP {status}){words}")
+    message = f"{endpoint.location} refuses the request (HTTP {status}){words}"
+    if _CONTEXT.search(words):
+        return ContextError(message, "ask for less, or start the server with a larger context")
+    return MmtuiError(message)
 
 
 def explain_busy(endpoint: Endpoint, body: bytes, pause_s: float = 0.0) -> MmtuiError:
@@ -129,10 +138,18 @@ def explain_garbage(endpoint: Endpoint, content_type: str = "") -> MmtuiError:
     )
 
 
+def explain_blindness(model: str) -> MissingError:
+    """Return the error for pictures that a model does not accept."""
+    return MissingError(
+        f"{quote(model)} does not accept pictures",
+        "choose a model that sees with --model or /model; `mmtui models` lists them",
+    )
+
+
 def list_names(names: list[str]) -> str:
     """Return the hint that lists the models of a server."""
     if not names:
-        return "the server has no model"
+        return "load a model there"
     shown = ", ".join(quote(name) for name in names[:_NAMES_SHOWN])
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     return f"choose one with --model or /model: {shown}{more}"

@@ -38,6 +38,19 @@ def to_messages(turns: Sequence[Turn]) -> list[dict[str, object]]:
     return [{"role": turn.role, "content": _to_content(turn)} for turn in merged]
 
 
+def drop_oldest(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    """Return a conversation without the oldest quarter of its turns.
+
+    The system prompt and the last question stay, with a reply that is to be continued; if nothing
+    else is left, `turns` are returned.
+    """
+    system = turns[:1] if turns[0].role == "system" else ()
+    rest = turns[len(system) :]
+    questions = [at for at, turn in enumerate(rest) if turn.role == "user" and at]
+    first = next((at for at in questions if at >= len(rest) // 4), None)
+    return turns if first is None else (*system, *rest[first:])
+
+
 def _merge(first: Turn, second: Turn) -> Turn:
     return Turn(
         first.role,

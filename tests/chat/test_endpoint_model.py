@@ -161,6 +161,68 @@ def test_models_are_listed_checked_and_switched(connect):
     assert chat.server.completions[0].json["model"] == "second"
 
 
+def test_a_picture_for_a_model_that_does_not_see_is_refused_before_it_is_sent(connect, cat):
+    chat = connect(reply("Hi."))
+    chat.server.documents["/v1/models"] = {
+        "data": [{"id": "blind", "architecture": {"input_modalities": ["text"]}}]
+    }
+    chat.ask("What is this?", cat)
+    assert chat.session.conversation.thread[-1].state == "failed"
+    assert chat.notices[0].text == "blind does not accept pictures" and chat.notices[0].hint
+    assert not chat.server.completions
+    assert chat.session.list_models() == [("blind", "does not see")]
+
+
+def test_what_a_server_can_do_is_asked_once(connect):
+    chat = connect(reply("Hi."))
+    chat.ask("Hello")
+    chat.ask("Hello")
+    asked = [each.path for each in chat.server.requests if each not in chat.server.completions]
+    assert sorted(asked) == sorted(["/v1/models"] * 2 + ["/api/v1/models", "/api/show", "/props"])
+
+
+def test_the_oldest_turns_are_left_out_where_they_do_not_fit(connect):
+    full = refuse(400, {"error": {"message": "exceeds the available context size"}})
+    chat = connect(reply("1"), reply("2"), reply("3"), full, full, reply("4"))
+    for text in ("One", "Two", "Three", "Four"):
+        chat.ask(text)
+    contents = [
+        [message["content"] for message in each.json["messages"]]
+        for each in chat.server.completions[-3:]
+    ]
+    assert contents == [
+        ["One", "1", "Two", "2", "Three", "3", "Four"],
+        ["Two", "2", "Three", "3", "Four"],
+        ["Three", "3", "Four"],
+    ]
+    assert chat.texts[-1] == "4" and chat.session.status.dropped == 4
+    assert [notice.text for notice in chat.notices] == [
+        "the context is full: the oldest 4 turns are left out"
+    ]
+
+
+def test_a_message_that_is_too_long_alone_returns_to_the_prompt(connect):
+    chat = connect(refuse(400, {"error": {"message": "maximum context length is 9 tokens"}}))
+    chat.session.send("Much too long")
+    drafts = []
+    while chat.session.is_answering:
+        drafts.append(chat.session.handle_event(chat.events.get(timeout=PATIENCE_S)))
+    assert drafts[-1] is not None and drafts[-1].text == "Much too long"
+    assert "maximum context length is 9 tokens" in chat.notices[0].text
+    assert not chat.texts
+
+
+def test_vllm_is_told_to_continue_a_reply(connect):
+    chat = connect(reply("One, ", finish_reason="length"), reply("two."))
+    chat.server.documents["/v1/models"] = {"data": [{"id": "m", "owned_by": "vllm"}]}
+    chat.ask("Count")
+    chat.session.continue_()
+    chat.finish()
+    first, second = (each.json for each in chat.server.completions)
+    assert "continue_final_message" not in first
+    assert second["continue_final_message"] and not second["add_generation_prompt"]
+
+
 def test_after_it_is_closed_a_model_sends_no_events():
     events: queue.Queue[Event] = queue.Queue()
     with ScriptedServer(hang(to_part("Part"))) as server:

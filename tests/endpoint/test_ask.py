@@ -183,7 +183,7 @@ FAULTS: dict[str, tuple[Step, int, str, str, str]] = {
     ),
     "context": (
         refuse(400, {"object": "error", "message": "maximum context length is 4096"}),
-        1, "", "maximum context length is 4096", "",
+        1, "", "maximum context length is 4096", "larger context",
     ),
 }  # fmt: skip
 
