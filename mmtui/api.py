@@ -13,7 +13,7 @@ from mmtui.errors import MmtuiError, NoSpeechError, UsageError
 from mmtui.media import Image, Sound
 from mmtui.pipeline import assistant as pipeline
 from mmtui.pipeline import prompt
-from mmtui.pipeline.assets import checkpoint
+from mmtui.pipeline.assets import checkpoint, gguf_files
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import EngineChoice
 from mmtui.pipeline.engines.sampling import Sampling
@@ -319,6 +319,7 @@ class Model:
 def load(
     model: str = "auto",
     *,
+    mmproj: "str | os.PathLike[str] | None" = None,
     engine: EngineChoice | None = None,
     preload: bool = True,
     report: Report = ignore_progress,
@@ -329,6 +330,7 @@ def load(
         model: A preset ("smol", "phi2"), a checkpoint folder, a GGUF file, "hf:OWNER/NAME", or
             "auto": what $MMTUI_MODEL or the settings name, else phi2 if it and a projector for it
             are here, else smol.
+        mmproj: The vision tower of a model that is a GGUF file; None uses the mmproj beside it.
         engine: "torch", "llamacpp" or "auto"; None uses the settings.
         preload: Load the language model now, not with the first reply.
         report: Called with (step, done, total) while something is fetched or loaded.
@@ -339,6 +341,8 @@ def load(
         MissingError: Its weights can't be fetched, or the engine is not installed.
     """
     model, chosen = resolve_model(model, engine)
+    if mmproj is not None:
+        model = gguf_files.add_mmproj(model, os.fspath(mmproj))
     found = Model(pipeline.Assistant(checkpoint.find(model), report, chosen))
     if preload:
         found.load()

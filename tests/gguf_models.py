@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from gguf import GGUFWriter, TokenType
+from gguf import GGUFValueType, GGUFWriter, TokenType
 
 WIDTH, INNER, LAYERS, HEADS, KV_HEADS, CONTEXT = 64, 128, 2, 4, 2, 4096
 ARCHITECTURES = ("llama", "qwen2")
@@ -28,6 +28,7 @@ def write_gguf(
     template: str | None = "",
     seed: int = 0,
     tensors_per_file: int = 0,
+    basename: str = "",
 ) -> Path:
     """Write a model of a few hundred kilobytes.
 
@@ -38,9 +39,12 @@ def write_gguf(
         template: Its chat template, by default one that suits it; None for a file without one.
         seed: Seed of the weights.
         tensors_per_file: How many tensors each file of a split model has; 0 for one file.
+        basename: What its metadata names the model.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = GGUFWriter(path, architecture, split_max_tensors=tensors_per_file)
+    if basename:
+        writer.add_basename(basename)
     writer.add_context_length(CONTEXT)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
@@ -158,6 +162,55 @@ def _add_bpe(writer: GGUFWriter) -> int:
     writer.add_pad_token_id(len(tokens))
     writer.add_add_bos_token(False)
     return len(tokens) + len(special)
+
+
+def write_mmproj(path: Path, width: int = WIDTH, seed: int = 1, **metadata: object) -> Path:
+    """Write a CLIP with a projector of two layers, as LLaVA has, which computes `width` numbers."""
+    size, hidden, inner, side, patch = 3, 32, 64, 56, 14
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = GGUFWriter(path, "clip")
+    for key, value in {"clip.has_vision_encoder": True, **metadata}.items():
+        writer.add_key_value(key, value, GGUFValueType.get_type(value))
+    writer.add_string("clip.projector_type", "mlp")
+    writer.add_bool("clip.use_gelu", True)
+    writer.add_uint32("clip.vision.image_size", side)
+    writer.add_uint32("clip.vision.patch_size", patch)
+    writer.add_uint32("clip.vision.embedding_length", hidden)
+    writer.add_uint32("clip.vision.feed_forward_length", inner)
+    writer.add_uint32("clip.vision.projection_dim", width)
+    writer.add_uint32("clip.vision.block_count", size)
+    writer.add_uint32("clip.vision.attention.head_count", 2)
+    writer.add_float32("clip.vision.attention.layer_norm_epsilon", 1e-5)
+    writer.add_array("clip.vision.image_mean", [0.5, 0.5, 0.5])
+    writer.add_array("clip.vision.image_std", [0.5, 0.5, 0.5])
+    draw = np.random.default_rng(seed)
+
+    def add(name: str, *shape: int) -> None:
+        writer.add_tensor(name, draw.normal(0, 0.2, shape).astype(np.float32))
+
+    def add_norm(name: str) -> None:
+        writer.add_tensor(f"{name}.weight", np.ones(hidden, np.float32))
+        writer.add_tensor(f"{name}.bias", np.zeros(hidden, np.float32))
+
+    add("v.class_embd", hidden)
+    add("v.patch_embd.weight", hidden, 3, patch, patch)
+    add("v.position_embd.weight", (side // patch) ** 2 + 1, hidden)
+    add_norm("v.pre_ln")
+    for number in range(size):
+        block = f"v.blk.{number}"
+        add_norm(f"{block}.ln1")
+        add_norm(f"{block}.ln2")
+        for name, rows, columns in (
+            ("attn_q", hidden, hidden), ("attn_k", hidden, hidden), ("attn_v", hidden, hidden),
+            ("attn_out", hidden, hidden), ("ffn_up", inner, hidden), ("ffn_down", hidden, inner),
+        ):  # fmt: skip
+            add(f"{block}.{name}.weight", rows, columns)
+            add(f"{block}.{name}.bias", rows)
+    for layer, columns in ((0, hidden), (2, width)):
+        add(f"mm.{layer}.weight", width, columns)
+        add(f"mm.{layer}.bias", width)
+    _finish(writer)
+    return path
 
 
 def _finish(writer: GGUFWriter) -> None:

@@ -107,7 +107,7 @@ class Ready:
         number: The request that loaded it.
         model: The name of the model.
         context: The size of its context, in tokens.
-        picture_tokens: How many tokens of the context a picture takes.
+        picture_tokens: How many tokens of the context a picture takes; 0 if that depends on it.
         picture_side: Width and height of the vision tower's input in pixels; 0 without a tower.
         engine: The name of the engine that runs the model.
         note: What the user should know about the choice of the engine.

@@ -20,7 +20,7 @@ class ModelStatus:
         used: Tokens of the last prompt and reply; None if unknown.
         context: The size of the context, in tokens; 0 until the model is loaded.
         tokens_per_s: Decoding speed of the last reply.
-        picture_tokens: How many tokens of the context a picture takes.
+        picture_tokens: How many tokens of the context a picture takes; 0 if that depends on it.
         picture_side: Width and height of the vision tower's input in pixels; 0 without a tower.
         engine: The name of the engine.
         dropped: How many of the oldest turns were left out of the last prompt.

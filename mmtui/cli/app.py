@@ -15,7 +15,7 @@ from mmtui.cli.ask import ask, transcribe
 from mmtui.cli.bench import bench
 from mmtui.cli.history import config, history
 from mmtui.cli.models import models, pull
-from mmtui.cli.options import JsonOption
+from mmtui.cli.options import JsonOption, MmprojOption
 from mmtui.entry import silence_libraries
 from mmtui.errors import UsageError
 from mmtui.paths import resolve
@@ -73,6 +73,7 @@ def _root(
             "--endpoint", metavar="URL", help="Server of the chat; see `mmtui ask --help`."
         ),
     ] = None,
+    mmproj: MmprojOption = None,
     engine: Annotated[
         EngineChoice | None,
         typer.Option("--engine", help="Engine of the chat; see `mmtui ask --help`."),
@@ -104,6 +105,7 @@ def _root(
             "--plain": plain,
             "--model": model,
             "--endpoint": endpoint,
+            "--mmproj": mmproj,
             "--engine": engine,
             "--resume": resume,
             "--image": image,
@@ -116,7 +118,7 @@ def _root(
         return
     from mmtui.cli.chat import chat
 
-    chat(model, endpoint, engine, resume, tuple(image or []), plain=plain)
+    chat(model, endpoint, engine, resume, tuple(image or []), plain=plain, mmproj=mmproj)
 
 
 @app.command("serve")
@@ -163,6 +165,7 @@ def serve_(
             "--endpoint", metavar="URL", help="Server of the chats; see `mmtui ask --help`."
         ),
     ] = None,
+    mmproj: MmprojOption = None,
     engine: Annotated[
         EngineChoice | None,
         typer.Option("--engine", help="Engine of the chats; see `mmtui ask --help`."),
@@ -179,7 +182,7 @@ def serve_(
 
     # An error in the settings belongs here, not in the browser.
     find_endpoint(Config.load().with_endpoint(endpoint))
-    chosen = {"--model": model, "--endpoint": endpoint, "--engine": engine}
+    chosen = {"--model": model, "--endpoint": endpoint, "--mmproj": mmproj, "--engine": engine}
     options = [f"{name}={value}" for name, value in chosen.items() if value is not None]
     serve(host, port, token, max_chats, options)
 

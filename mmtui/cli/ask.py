@@ -13,6 +13,7 @@ from mmtui.cli.options import (
     EndpointOption,
     EngineOption,
     JsonOption,
+    MmprojOption,
     ModelOption,
     load_model,
     print_note,
@@ -51,6 +52,7 @@ def ask(
         ),
     ] = None,
     model: ModelOption = "auto",
+    mmproj: MmprojOption = None,
     endpoint: EndpointOption = None,
     engine: EngineOption = None,
     system: Annotated[
@@ -117,7 +119,7 @@ def ask(
         ask_server(server, name, question_, as_json=as_json)
         return
     with reporting() as report:
-        loaded = load_model(model, engine, report)
+        loaded = load_model(model, engine, report, mmproj)
         message = [*files, request.text] if request.text else files
         turns = [mmtui.Turn("system", system)] if system else []
         stream = loaded.reply(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mmtui.cli.options import MmprojOption
 from mmtui.errors import UsageError
 from mmtui.paths import resolve
 from mmtui.pipeline.assets.spec import EngineChoice, Precision
@@ -24,6 +25,7 @@ def bench(
     model: Annotated[
         str, typer.Option("--model", metavar="M", help="Model to measure; see `mmtui ask --help`.")
     ] = "auto",
+    mmproj: MmprojOption = None,
     engine: Annotated[
         EngineChoice | None,
         typer.Option("--engine", help="Engine to measure; see `mmtui ask --help`."),
@@ -67,8 +69,11 @@ def bench(
     """
     from mmtui.chat.config import resolve_model
     from mmtui.pipeline import input_files
+    from mmtui.pipeline.assets.gguf_files import add_mmproj
 
     model, chosen = resolve_model(model, engine)
+    if mmproj is not None:
+        model = add_mmproj(model, mmproj)
     picture = input_files.read_picture(image) if image else None
     with (
         reporting() as report,

@@ -20,6 +20,7 @@ def chat(
     images: tuple[Path, ...] = (),
     *,
     plain: bool = False,
+    mmproj: Path | None = None,
 ) -> None:
     """Open the chat that suits the terminal.
 
@@ -30,10 +31,15 @@ def chat(
         resume: The id of a conversation to continue, or "latest".
         images: Pictures to attach to the first message.
         plain: Chat line by line, even in a terminal that can show a screen.
+        mmproj: The vision tower of a model that is a GGUF file.
     """
     config = Config.load().with_endpoint(endpoint)
     if model:
         config = config.replace(model=model)
+    if mmproj:
+        from mmtui.pipeline.assets.gguf_files import add_mmproj
+
+        config = config.replace(model=add_mmproj(config.model, mmproj))
     if engine:
         config = config.replace(engine=engine)
     in_browser = "TEXTUAL_DRIVER" in os.environ  # set by `serve`, which has no terminal

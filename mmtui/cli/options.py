@@ -1,11 +1,13 @@
 """What several commands share: options, loading a model, notes on standard error."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import mmtui
+from mmtui.paths import resolve
 from mmtui.pipeline.assets.spec import EngineChoice
 from mmtui.text import one_line
 
@@ -41,12 +43,24 @@ EngineOption = Annotated[
         " torch on a GPU.",
     ),
 ]
+MmprojOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--mmproj",
+        parser=resolve,
+        metavar="FILE",
+        help="GGUF with the vision tower of a --model that is a GGUF file. By default, the mmproj"
+        " beside the model is used.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.")]
 
 
-def load_model(model: str, engine: EngineChoice | None, report: "Report") -> "mmtui.Model":
+def load_model(
+    model: str, engine: EngineChoice | None, report: "Report", mmproj: Path | None = None
+) -> "mmtui.Model":
     """Return a model whose parts are loaded when they are needed."""
-    loaded = mmtui.load(model, engine=engine, preload=False, report=report)
+    loaded = mmtui.load(model, mmproj=mmproj, engine=engine, preload=False, report=report)
     if model == "auto":
         other = "" if loaded.name == "phi2" else "; phi2 and a projector for it are not here"
         print_note(f"model: {loaded.name}{other}")

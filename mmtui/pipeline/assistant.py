@@ -111,12 +111,19 @@ class Assistant:
     @property
     def picture_side(self) -> int:
         """Width and height in pixels to which pictures are resized; 0 if the model can't see."""
+        if self._checkpoint.gguf is not None:
+            return self._checkpoint.gguf.picture_side
         return self.spec.vision.image_size if self.spec.vision and self._checkpoint.can_see else 0
 
     @property
     def tokens_per_picture(self) -> int:
-        """The positions that a picture takes in a prompt."""
-        return self.spec.vision.patches if self.spec.vision else 0
+        """The positions that a picture takes in a prompt.
+
+        With an mmproj, it is the largest number so far, because it depends on the picture.
+        """
+        if self.spec.vision is not None:
+            return self.spec.vision.patches
+        return max(map(len, self._pictures.layouts.values()), default=0)
 
     @property
     def language(self) -> Language:
@@ -160,14 +167,7 @@ class Assistant:
         Raises:
             MissingError: It has no vision tower, or no trained projector.
         """
-        if self.spec.vision is None:
-            raise MissingError(f"{self.name} reads and hears, but has no vision tower")
-        if self._checkpoint.projector is None:
-            raise MissingError(
-                f"{self.name} can't see yet: its projector is not trained",
-                self.spec.projector_training
-                or f"`mmtrain align --model {self.name}` trains one; then --model takes its folder",
-            )
+        self._checkpoint.require_vision()
 
     def transcribe(self, clip: "Clip") -> "Transcript":
         """Transcribe speech, mono at 16 kHz. The speech model is not loaded for silence.
@@ -319,7 +319,9 @@ class Assistant:
         return turns, sequence, room
 
     def _to_positions(self, turns: Sequence[Turn]) -> list[Position]:
-        return to_positions(self._format.encode(turns), self.tokens_per_picture)
+        return to_positions(
+            self._format.encode(turns), self.tokens_per_picture, self._pictures.layouts
+        )
 
     @cached_property
     def _weights(self) -> Path:
@@ -328,7 +330,9 @@ class Assistant:
     @cached_property
     def _selection(self) -> Selection:
         if self._checkpoint.gguf is not None:
-            return selection.select_for_gguf(self._engine_choice)
+            return selection.select_for_gguf(
+                self._engine_choice, can_hear=self._checkpoint.gguf.can_hear
+            )
         if self._engine_choice != "auto":
             return Selection(self._engine_choice)
         return selection.select_engine(self._weights, self._checkpoint.adapter)
@@ -357,6 +361,11 @@ class Assistant:
 
     @cached_property
     def _vision(self) -> VisionEncoder:
+        if self._checkpoint.gguf is not None:
+            assert self._checkpoint.gguf.mmproj is not None
+            return loading.load_mmproj(
+                self.language, self._checkpoint.gguf.mmproj, report=self._report
+            )
         assert self.spec.vision is not None and self._checkpoint.projector is not None
         self._report("loading the vision tower", 0, 1)
         encoder = load_encoder(

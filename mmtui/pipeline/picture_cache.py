@@ -10,7 +10,8 @@ from mmtui.pipeline.prompt import Turn, find_pictures
 from mmtui.pipeline.vision.encoder import EncodedPicture, VisionEncoder
 from mmtui.pipeline.vision.images import Picture
 
-MAX_PICTURES = 256  # that are kept; the features of each take 0.2 MB
+MAX_PICTURES = 256  # that are kept; with smol, the features of each take 0.2 MB
+MAX_BYTES = 512_000_000  # of their features; with LLaVA 1.5 7B, those of each take 9 MB
 
 
 class PictureCache:
@@ -23,6 +24,11 @@ class PictureCache:
 
     def __contains__(self, sha256: str) -> bool:
         return sha256 in self._encoded
+
+    @property
+    def layouts(self) -> dict[str, tuple[int | None, ...]]:
+        """The layout of each picture by its SHA-256, as `EncodedPicture.layout` describes it."""
+        return {sha256: picture.layout for sha256, picture in self._encoded.items()}
 
     def encode_turns(
         self, turns: Sequence[Turn], get_encoder: Callable[[], VisionEncoder]
@@ -55,9 +61,12 @@ class PictureCache:
         if new:
             self._report("seeing", len(new), len(new))
         encoded = {picture.sha256: self._encoded[picture.sha256] for picture in pictures}
-        for sha256 in list(self._encoded)[:-MAX_PICTURES]:
+        size = sum(picture.features.nbytes for picture in self._encoded.values())
+        for sha256 in list(self._encoded):
+            if len(self._encoded) <= MAX_PICTURES and size <= MAX_BYTES:
+                break
             if sha256 not in encoded:
-                del self._encoded[sha256]
+                size -= self._encoded.pop(sha256).features.nbytes
         return encoded
 
 

@@ -1,6 +1,7 @@
 """Prompts as sequences of positions, and reuse of the KV cache."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import count
 
 from mmtui.pipeline.prompt import Prompt
 from mmtui.pipeline.vision.images import Picture
@@ -13,19 +14,28 @@ PREFILL_CHUNK = 128  # positions in a batch; a large model on a CPU needs second
 AHEAD_CHUNK = 32  # positions in a batch that is read ahead: a question waits for it to end
 
 
-def to_positions(prompt: Prompt, patches: int) -> list[Position]:
+def to_positions(
+    prompt: Prompt, patches: int, layouts: Mapping[str, Sequence[int | None]] | None = None
+) -> list[Position]:
     """Replace each picture of a prompt by its patches.
 
     Args:
         prompt: Token ids and pictures.
         patches: The number of patches of a picture.
+        layouts: For pictures that have another number or tokens between their patches, by SHA-256:
+            these tokens, with None for each patch.
     """
     expanded: list[Position] = []
     for part in prompt:
-        if isinstance(part, Picture):
-            expanded.extend((part.sha256, patch) for patch in range(patches))
-        else:
+        if not isinstance(part, Picture):
             expanded.append(part)
+        elif layout := (layouts or {}).get(part.sha256):
+            numbers = count()
+            expanded.extend(
+                (part.sha256, next(numbers)) if token is None else token for token in layout
+            )
+        else:
+            expanded.extend((part.sha256, patch) for patch in range(patches))
     return expanded
 
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from gguf_models import write_gguf
+from gguf_models import write_gguf, write_mmproj
 
 from mmtui.pipeline.engines.llama_library import find_packages
 
@@ -30,6 +30,24 @@ def test_a_gguf_file_answers(mmtui, tmp_path):
     pulled = mmtui("pull", file)
     assert pulled.code == 0, pulled.err
     assert str(file) in pulled.out
+
+
+def test_a_gguf_file_with_an_mmproj_sees(mmtui, tmp_path, cat):
+    file = write_gguf(tmp_path / "model.gguf", "qwen2")
+
+    def ask(*options: object):
+        return mmtui(
+            "ask", "What?", "--model", file, "--image", cat, "--max-tokens", 2, "--json", *options
+        )
+
+    assert_fails(ask(), 3, "model can't see: no mmproj", "--mmproj FILE")
+    mmproj = write_mmproj(tmp_path / "towers" / "mmproj.gguf")
+    chosen = ask("--mmproj", mmproj)
+    assert chosen.code == 0, chosen.err
+    assert [image["tokens"] for image in chosen.json["images"]] == [16]
+    mmproj.rename(tmp_path / "mmproj.gguf")
+    assert ask().json["answer"] == chosen.json["answer"]
+    assert_fails(ask("--mmproj", mmproj), 3, "no such file", "after --mmproj")
 
 
 def test_what_is_wrong_with_a_file_is_one_line(mmtui, tmp_path):

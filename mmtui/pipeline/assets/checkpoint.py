@@ -70,7 +70,31 @@ class Checkpoint:
     @property
     def can_see(self) -> bool:
         """Whether the model can see pictures."""
+        if self.gguf is not None:
+            return self.gguf.mmproj is not None
         return self.spec.vision is not None and self.projector is not None
+
+    def require_vision(self) -> None:
+        """Check that the model can see.
+
+        Raises:
+            MissingError: It has no vision tower, or no trained projector.
+        """
+        name = self.spec.name
+        if self.can_see:
+            return
+        if self.gguf is not None:
+            raise MissingError(
+                f"{name} can't see: no mmproj of this model is beside it",
+                "download its mmproj into the same folder, or pass --mmproj FILE",
+            )
+        if self.spec.vision is None:
+            raise MissingError(f"{name} reads and hears, but has no vision tower")
+        raise MissingError(
+            f"{name} can't see yet: its projector is not trained",
+            self.spec.projector_training
+            or f"`mmtrain align --model {name}` trains one; then --model takes its folder",
+        )
 
     def with_precision(self, precision: Precision) -> Self:
         """Return a copy whose language model is loaded with the given precision."""

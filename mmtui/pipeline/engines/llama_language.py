@@ -41,6 +41,11 @@ class LlamaLanguage:
         return int(self.library.functions.llama_model_n_embd(self.handle))
 
     @property
+    def input_size(self) -> int:
+        """The size of a projected patch: larger than a token's where layers get parts of it."""
+        return int(self.library.functions.llama_model_n_embd_inp(self.handle))
+
+    @property
     def context_length(self) -> int:
         """The number of positions that the model was trained for."""
         return int(self.library.functions.llama_model_n_ctx_train(self.handle))
@@ -203,5 +208,6 @@ def _explain_failure(library: LlamaLibrary, file: Path, options: Any) -> str:
     """Load a file that can't be loaded once more, and return the reason that llama.cpp logs."""
     with record_errors(library.functions) as lines:
         library.functions.llama_model_load_from_file(os.fsencode(file), options)
-    reasons = [line.split("error loading model: ", 1)[1] for line in lines if "model: " in line]
-    return f"llama.cpp can't load {file}" + (f": {reasons[0]}" if reasons else "")
+    reasons = [line.partition("error loading model: ")[2] for line in lines]
+    reason = next(filter(None, reasons), "")
+    return f"llama.cpp can't load {file}" + (f": {reason}" if reason else "")

@@ -55,10 +55,14 @@ class LlamaLibrary:
 
 
 @contextmanager
-def record_errors(functions: Any) -> Iterator[list[str]]:
+def record_errors(functions: Any, setter: str = "llama_log_set") -> Iterator[list[str]]:
     """Collect the lines that llama.cpp logs as errors.
 
     A Ctrl-C may be lost meanwhile, so this is only for what has failed and fails again at once.
+
+    Args:
+        functions: The functions of `llama.h` or `mtmd.h`.
+        setter: The name of the one that sets the callback of the log.
     """
     lines: list[str] = []
 
@@ -67,11 +71,12 @@ def record_errors(functions: Any) -> Iterator[list[str]]:
             lines.append(text.decode(errors="replace").strip())
 
     callback = _LogCallback(record)
-    functions.llama_log_set(callback, None)
+    set_callback = getattr(functions, setter)
+    set_callback(callback, None)
     try:
         yield lines
     finally:
-        functions.llama_log_set(_ignore_log(), None)
+        set_callback(get_ignored_log(), None)
 
 
 def find_packages() -> list[Package]:
@@ -108,7 +113,7 @@ def load_library(package: Package) -> LlamaLibrary:
         version = metadata.version(package)
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         raise MissingError(f"{package} can't be loaded: {error}", _CURES[package]) from error
-    functions.llama_log_set(_ignore_log(), None)
+    functions.llama_log_set(get_ignored_log(), None)
     functions.llama_backend_init()
     return LlamaLibrary(functions, package, version)
 
@@ -218,6 +223,7 @@ def _declare(library: ctypes.CDLL) -> None:
         "llama_model_free": (None, [pointer]),
         "llama_model_desc": (int32, [pointer, ctypes.c_char_p, size]),
         "llama_model_n_embd": (int32, [pointer]),
+        "llama_model_n_embd_inp": (int32, [pointer]),
         "llama_model_n_ctx_train": (int32, [pointer]),
         "llama_model_get_vocab": (pointer, [pointer]),
         "llama_model_chat_template": (text, [pointer, text]),
@@ -287,7 +293,7 @@ def _check_defaults(library: ctypes.CDLL) -> None:
 
 
 @cache
-def _ignore_log() -> Any:
+def get_ignored_log() -> Any:
     """Return a C function that ignores a line of llama.cpp's log.
 
     `abs` of the C library is used, because it has no side effects. In a Python callback, the

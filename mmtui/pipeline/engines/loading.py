@@ -8,9 +8,10 @@ from mmtui.pipeline.assets import fetch, hashes
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import Asset, EngineName, Precision
 from mmtui.pipeline.engines import probe
-from mmtui.pipeline.engines.engine import Engine
+from mmtui.pipeline.engines.engine import Engine, Language
 from mmtui.pipeline.engines.threads import ThreadCount
 from mmtui.pipeline.gguf import conversion
+from mmtui.pipeline.vision.encoder import VisionEncoder
 
 if TYPE_CHECKING:
     from mmtui.pipeline.engines.llama_language import LlamaLanguage
@@ -104,6 +105,31 @@ def load_gguf(
         files, library, extra_buffers=outcome == "works", report=report
     )
     return LlamaEngine(language, prompt_lookup, threads)
+
+
+def load_mmproj(
+    language: Language, mmproj: Path, *, report: Report = ignore_progress
+) -> VisionEncoder:
+    """Load the vision tower of a GGUF model.
+
+    Args:
+        language: The model, which `load_gguf` has loaded.
+        mmproj: The file with the tower and its projector.
+        report: Called when the tower is loaded.
+
+    Raises:
+        MissingError: The llama.cpp at hand can't encode pictures.
+        InputError: The file is damaged or for another model, or mmtui can't feed its pictures to
+            the model.
+    """
+    from mmtui.pipeline.engines.llama_language import LlamaLanguage
+    from mmtui.pipeline.engines.mtmd_encoder import MtmdEncoder
+
+    assert isinstance(language, LlamaLanguage)
+    report("loading the vision tower", 0, 1)
+    encoder = MtmdEncoder(language, mmproj)
+    report("loading the vision tower", 1, 1)
+    return encoder
 
 
 def prepare_weights(

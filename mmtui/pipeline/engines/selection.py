@@ -10,6 +10,7 @@ from mmtui.pipeline.engines import probe
 from mmtui.pipeline.engines.llama_library import find_packages
 from mmtui.pipeline.gguf import conversion
 
+_AUDIO_NOTE = "the model's audio tower is not used: recordings are transcribed"
 _CRASH_NOTE = "llama.cpp crashes on this machine, so torch is used; run mmtui doctor for details"
 
 
@@ -32,15 +33,19 @@ def select_engine(weights: Path, adapter: Path | None) -> Selection:
     return prefer_engine()
 
 
-def select_for_gguf(choice: EngineChoice) -> Selection:
+def select_for_gguf(choice: EngineChoice, can_hear: bool = False) -> Selection:
     """Return llama.cpp, the only engine that runs a GGUF as it is.
+
+    Args:
+        choice: The engine that the user chose.
+        can_hear: Whether the mmproj of the model has an audio tower.
 
     Raises:
         UsageError: The user chose another one.
     """
     if choice == "torch":
         raise UsageError("the engine torch can't run a GGUF file", "--engine llamacpp")
-    return Selection("llamacpp")
+    return Selection("llamacpp", _AUDIO_NOTE if can_hear else None)
 
 
 def prefer_engine() -> Selection:

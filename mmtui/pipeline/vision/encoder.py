@@ -16,10 +16,13 @@ class EncodedPicture:
         features: Projected patch features, float32 (patches, hidden_size).
         names: The most probable classes with percentages, such as "tabby 61, tiger cat 20"; ""
             for a vision tower without a classifier.
+        layout: The tokens between which the patches are in a prompt, with None for each patch;
+            empty if there are only patches.
     """
 
     features: np.ndarray
     names: str
+    layout: tuple[int | None, ...] = ()
 
 
 class VisionEncoder(Protocol):

@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
-from gguf_models import write_gguf
+from gguf_models import write_gguf, write_mmproj
 
-from mmtui.errors import InputError, MissingError
+from mmtui.errors import InputError, MissingError, UsageError
 from mmtui.pipeline.assets import checkpoint, gguf_files
+from mmtui.pipeline.assistant import Assistant
 
 
 def test_a_file_is_a_model_by_its_name_or_its_content(tmp_path):
@@ -55,3 +56,66 @@ def test_a_missing_shard_is_named(tmp_path):
     shards[1].unlink()
     with pytest.raises(MissingError, match=f"{shards[1].name} is missing: .* into {len(shards)}"):
         checkpoint.find(str(shards[0]))
+
+
+def test_the_mmproj_beside_a_model_is_used(tmp_path):
+    file = write_gguf(tmp_path / "model.gguf")
+    write_mmproj(tmp_path / "mmproj-model-f32.gguf")
+    best = write_mmproj(tmp_path / "Model.mmproj-f16.gguf")
+    (tmp_path / "mmproj-broken.gguf").write_bytes(b"GGUF")
+    found = checkpoint.find(str(file))
+    assert (found.gguf.mmproj, found.gguf.picture_side, found.can_see) == (best, 56, True)
+
+
+def test_an_mmproj_of_another_model_is_left_out(tmp_path):
+    file = write_gguf(tmp_path / "model.gguf")
+    write_mmproj(tmp_path / "mmproj-large.gguf", width=96)
+    assert not checkpoint.find(str(file)).can_see
+    named = write_gguf(tmp_path / "named.gguf", basename="One")
+    write_mmproj(tmp_path / "mmproj-other.gguf", **{"general.basename": "Other"})
+    assert not checkpoint.find(str(named)).can_see
+    own = write_mmproj(tmp_path / "mmproj-own.gguf", **{"general.basename": "one"})
+    assert checkpoint.find(str(named)).gguf.mmproj == own
+
+
+def test_the_user_can_choose_the_mmproj(tmp_path):
+    file = write_gguf(tmp_path / "my model.gguf")
+    mmproj = write_mmproj(tmp_path / "elsewhere" / "tower.gguf")
+    assert checkpoint.find(f"{file} --mmproj {mmproj}").gguf.mmproj == mmproj
+    assert gguf_files.add_mmproj("a.gguf", Path("b.gguf")) == "a.gguf --mmproj b.gguf"
+    with pytest.raises(UsageError, match="--mmproj needs --model"):
+        gguf_files.add_mmproj("auto", mmproj)
+    with pytest.raises(UsageError, match="--mmproj needs a GGUF file"):
+        checkpoint.find(f"{tmp_path} --mmproj {mmproj}")
+
+
+def test_an_mmproj_that_can_t_be_used_is_reported(tmp_path):
+    file = write_gguf(tmp_path / "model.gguf")
+    mmproj = write_mmproj(tmp_path / "tower.gguf", width=96)
+
+    def find(name: Path) -> object:
+        return checkpoint.find(f"{file} --mmproj {name}")
+
+    with pytest.raises(InputError, match=r"is for another model: .* embeddings of 64 numbers"):
+        find(mmproj)
+    with pytest.raises(InputError, match="is not an mmproj"):
+        find(file)
+    with pytest.raises(MissingError, match="no such file"):
+        find(tmp_path / "x.gguf")
+    mmproj.write_bytes(mmproj.read_bytes()[:-100])
+    with pytest.raises(InputError, match="is cut off"):
+        find(mmproj)
+    with pytest.raises(InputError, match="vision tower of a model, not a model") as error:
+        checkpoint.find(str(mmproj))
+    assert error.value.hint == "--model MODEL.gguf --mmproj tower.gguf"
+
+
+def test_an_audio_tower_is_noted_and_not_used(tmp_path):
+    file = write_gguf(tmp_path / "model.gguf")
+    audio = {"clip.has_audio_encoder": True, "clip.has_vision_encoder": False}
+    write_mmproj(tmp_path / "mmproj.gguf", **audio)
+    found = checkpoint.find(str(file))
+    assert (found.gguf.can_hear, found.can_see) == (True, False)
+    assert (
+        Assistant(found).note == "the model's audio tower is not used: recordings are transcribed"
+    )

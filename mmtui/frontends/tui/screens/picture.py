@@ -34,6 +34,7 @@ class PictureScreen(ModalScreen[None]):
                     yield LargePicture(self._file)
                 if side := self._side:
                     with Vertical(classes="side", id="seen"):
-                        said = f"As the model sees it: {side} x {side}, {self._tokens} tokens"
+                        cost = f", {self._tokens} tokens" if self._tokens else ""
+                        said = f"As the model sees it: {side} x {side}{cost}"
                         yield Static(said, markup=False)
                         yield LargePicture(self._file, side)

@@ -1,0 +1,202 @@
+"""Pictures through an mmproj, against the helper functions of llama.cpp's mtmd."""
+
+import ctypes
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gguf_models import write_gguf, write_mmproj
+from PIL import Image
+
+from mmtui.errors import InputError, MissingError
+from mmtui.pipeline.assets import checkpoint
+from mmtui.pipeline.assistant import Assistant, Reply
+from mmtui.pipeline.engines import llama_language, mtmd_library, probe
+from mmtui.pipeline.engines.llama_language import LlamaLanguage
+from mmtui.pipeline.engines.llama_library import LlamaLibrary, find_packages, load_library
+from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine
+from mmtui.pipeline.engines.mtmd_encoder import MtmdEncoder
+from mmtui.pipeline.engines.sampling import GREEDY, Sampler
+from mmtui.pipeline.prompt import ChatFormat, Turn
+from mmtui.pipeline.sequence import to_positions
+from mmtui.pipeline.vision.images import Picture
+
+NEW, CONTEXT = 24, 1024
+QUESTION = "What is in this picture?"
+
+pytestmark = pytest.mark.skipif(not find_packages(), reason="llama.cpp is not installed")
+
+
+@pytest.fixture(scope="module", params=find_packages())
+def library(request: pytest.FixtureRequest) -> LlamaLibrary:
+    if probe.find_outcome(request.param) == "crashes":
+        pytest.skip(f"{request.param} crashes on this machine")
+    return load_library(request.param)
+
+
+@pytest.fixture(scope="module", params=["llama", "qwen2"])
+def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_gguf(tmp_path_factory.mktemp("gguf") / "model.gguf", request.param)
+
+
+@pytest.fixture(scope="module")
+def mmproj(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_mmproj(tmp_path_factory.mktemp("mmproj") / "mmproj.gguf")
+
+
+@pytest.fixture(scope="module")
+def model(file: Path, library: LlamaLibrary) -> LlamaLanguage:
+    extra = probe.find_outcome(library.package) == "works"
+    return llama_language.load_gguf([file], library, extra_buffers=extra)
+
+
+def make_picture(seed: int, size: tuple[int, int]) -> Picture:
+    pixels = np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3), np.uint8)
+    return Picture(f"picture {seed}", Image.fromarray(pixels))
+
+
+def call_helper(model: LlamaLanguage, mmproj: Path, text: str, pictures: list[Picture]) -> list:
+    """Return greedy tokens after a prompt with markers, as `llama-mtmd-cli` computes them."""
+    llama, mtmd = model.library.functions, mtmd_library.load_mtmd(model.library)
+    helper = mtmd.mtmd_helper_eval_chunks
+    if model.library.package == "xllamacpp":
+        pointer, int32 = ctypes.c_void_p, ctypes.c_int32
+        helper.restype = int32
+        helper.argtypes = [
+            pointer, pointer, pointer, int32, int32, int32, ctypes.c_bool, ctypes.POINTER(int32),
+        ]  # fmt: skip
+    options = llama.llama_context_default_params()
+    options.n_ctx = options.n_batch = CONTEXT
+    options.n_threads = options.n_threads_batch = 1
+    context = llama.llama_init_from_model(model.handle, options)
+    params = mtmd.mtmd_context_params_default()
+    params.use_gpu = params.warmup = params.print_timings = False
+    tower = mtmd.mtmd_init_from_file(str(mmproj).encode(), model.handle, params)
+    bitmaps = (ctypes.c_void_p * max(1, len(pictures)))()
+    for index, picture in enumerate(pictures):
+        data = picture.image.tobytes()
+        pixels = (ctypes.c_uint8 * len(data)).from_buffer_copy(data)
+        bitmaps[index] = mtmd.mtmd_bitmap_init(*picture.image.size, pixels)
+    encoded = text.encode()
+    prompt = mtmd.mtmd_input_text(
+        text=encoded, text_len=len(encoded), add_special=True, parse_special=True
+    )
+    chunks = mtmd.mtmd_input_chunks_init()
+    assert mtmd.mtmd_tokenize(tower, chunks, ctypes.byref(prompt), bitmaps, len(pictures)) == 0
+    past = ctypes.c_int32()
+    assert helper(tower, context, chunks, 0, 0, CONTEXT, True, ctypes.byref(past)) == 0
+    new: list[int] = []
+    batch = llama.llama_batch_init(1, 0, 1)
+    while True:
+        logits = np.ctypeslib.as_array(llama.llama_get_logits(context), (model.vocabulary_size,))
+        new.append(int(logits.argmax()))
+        if len(new) == NEW:
+            break
+        batch.n_tokens, batch.token[0], batch.pos[0] = 1, new[-1], past.value + len(new) - 1
+        batch.n_seq_id[0], batch.seq_id[0][0], batch.logits[0] = 1, 0, 1
+        assert llama.llama_decode(context, batch) == 0
+    llama.llama_batch_free(batch)
+    llama.llama_free(context)
+    mtmd.mtmd_input_chunks_free(chunks)
+    mtmd.mtmd_free(tower)
+    return new
+
+
+def render(model: LlamaLanguage, content: str) -> str:
+    return model.tokenizer.apply_chat_template(
+        [{"role": "user", "content": content}],
+        chat_template=model.tokenizer.chat_template,
+        tokenize=False,
+        add_generation_prompt=True,
+    ).removeprefix("<s>")
+
+
+def generate(engine: LlamaEngine, encoder: MtmdEncoder, turns: list[Turn]) -> list[int]:
+    pictures = [part for turn in turns for part in turn.content if isinstance(part, Picture)]
+    encoded = {picture.sha256: encoder.encode(picture) for picture in pictures}
+    layouts = {sha256: picture.layout for sha256, picture in encoded.items()}
+    features = {sha256: picture.features for sha256, picture in encoded.items()}
+    prompt = ChatFormat(engine.language.tokenizer).encode(turns)
+    tokens = engine.stream(to_positions(prompt, 0, layouts), features, Sampler(GREEDY))
+    return list(islice((token for token in tokens if token is not None), NEW))
+
+
+def test_answers_about_pictures_are_those_of_mtmd(model, mmproj):
+    encoder, engine, seen = MtmdEncoder(model, mmproj), LlamaEngine(model), set()
+    sizes = [(56, 56), (90, 31), (17, 240)]
+    for number, size in enumerate(sizes):
+        picture = make_picture(number, size)
+        text = render(model, f"<__media__>\n{QUESTION}")
+        expected = call_helper(model, mmproj, text, [picture])
+        turns = [Turn("user", (picture, QUESTION))]
+        assert generate(LlamaEngine(model), encoder, turns) == expected
+        assert generate(engine, encoder, turns) == expected
+        seen.add(tuple(expected))
+    assert len(seen) == len(sizes)  # the pictures do matter
+    pictures = [make_picture(number, (64, 48)) for number in (7, 8)]
+    text = render(model, f"<__media__>\n{QUESTION}\n<__media__>")
+    turns = [Turn("user", (pictures[0], QUESTION, pictures[1]))]
+    assert generate(engine, encoder, turns) == call_helper(model, mmproj, text, pictures)
+
+
+def test_pictures_are_encoded_once_and_their_cache_is_reused(file, mmproj):
+    steps: list[tuple] = []
+    found = checkpoint.find(f"{file} --mmproj {mmproj}")
+    assistant = Assistant(found, lambda *progress: steps.append(progress))
+    assert (assistant.picture_side, assistant.tokens_per_picture) == (56, 0)
+    picture = make_picture(1, (60, 40))
+    first = [Turn("user", (picture, f"{QUESTION} " * 8))]
+    answer = list(assistant.reply(first, max_tokens=6))[-1]
+    assert isinstance(answer, Reply)
+    assert assistant.tokens_per_picture == 16
+    assert assistant.has_encoded(picture.sha256)
+    encoded = [step for step in steps if step[0] == "seeing"]
+    second = [*first, Turn("assistant", (answer.text,)), Turn("user", ("And a dog?",))]
+    again = list(assistant.reply(second, max_tokens=6))[-1]
+    assert again.cached_tokens >= answer.prompt_tokens
+    assert [step for step in steps if step[0] == "seeing"] == encoded
+
+
+def test_a_model_without_its_mmproj_can_t_see(file):
+    assistant = Assistant(checkpoint.find(str(file)))
+    with pytest.raises(MissingError, match="model can't see: no mmproj") as error:
+        assistant.load(pictures=True)
+    assert "--mmproj FILE" in error.value.hint
+
+
+def test_a_damaged_mmproj_is_reported_with_llama_cpp_s_reason(model, mmproj, tmp_path):
+    broken = tmp_path / "mmproj.gguf"
+    broken.write_bytes(mmproj.read_bytes().replace(b"vision.patch_size", b"vision.patch_xize"))
+    with pytest.raises(InputError, match=r"can't load .*mmproj\.gguf: .*patch_size"):
+        MtmdEncoder(model, broken)
+
+
+def test_an_mmproj_for_embeddings_of_another_size_is_refused_by_llama_cpp_too(model, tmp_path):
+    other = write_mmproj(tmp_path / "mmproj.gguf", width=96)
+    with pytest.raises(InputError, match=r"can't load .*mismatch"):
+        MtmdEncoder(model, other)
+
+
+@pytest.mark.parametrize(
+    ("function", "what"),
+    [("mtmd_decode_use_mrope", "M-RoPE"), ("mtmd_decode_use_non_causal", "both directions")],
+)
+def test_models_that_need_other_positions_or_masks_are_refused(
+    model, mmproj, monkeypatch, function, what
+):
+    functions = mtmd_library.load_mtmd(model.library)
+    monkeypatch.setattr(functions, function, lambda *_: True)
+    with pytest.raises(InputError, match=f"model.gguf reads pictures with .*{what}"):
+        MtmdEncoder(model, mmproj).encode(make_picture(0, (20, 20)))
+
+
+@pytest.mark.parametrize(("field", "value"), [("n_threads", 0), ("warmup", False)])
+def test_a_library_with_other_structs_is_refused(library, monkeypatch, field, value):
+    functions = mtmd_library.load_mtmd(library)
+    params = functions.mtmd_context_params_default()
+    setattr(params, field, value)
+    monkeypatch.setattr(functions, "mtmd_context_params_default", lambda: params)
+    mtmd_library.load_mtmd.cache_clear()
+    with pytest.raises(MissingError, match=rf"can't encode pictures: .*{field} is"):
+        mtmd_library.load_mtmd(library)
