@@ -87,7 +87,7 @@ class AnswerGenerator:
         return to_positions(self.chat.encode(turns), self.patches)
 
     def _decode(self, tokens: list[int]) -> str:
-        stream = Detokenizer(self.language.tokenizer, self.chat.stop_strings)
+        stream = Detokenizer(self.language.make_decoder(), self.chat.stop_strings)
         text = ""
         for token in tokens:
             text += stream.push(token)

@@ -213,7 +213,7 @@ class Assistant:
         turns, features = self._pictures.encode_turns(turns, lambda: self._vision)
         kept, sequence, room = self._fit(turns, max_tokens)
         cached = self._engine.count_cached(sequence)
-        stream = Detokenizer(self.language.tokenizer, self._format.stop_strings)
+        stream = Detokenizer(self.language.make_decoder(), self._format.stop_strings)
         stop_ids = self.language.stop_ids | self._format.stop_ids
         repetition, repeats = Repetition(), False
         pieces: list[str] = []

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as Core
+from tokenizers.decoders import DecodeStream
 
 from mmtui import files
 from mmtui.errors import InputError
@@ -79,6 +80,27 @@ class ChatTokenizer(PromptTokenizer, Protocol):
         """The tokenizer of the library tokenizers."""
 
 
+class StreamDecoder:
+    """Returns the text of one token after the other, with a tokenizer of the library tokenizers.
+
+    The bytes of a character that is not complete are returned with the token that completes it.
+    """
+
+    def __init__(self, tokenizer: Core) -> None:
+        """Start a text."""
+        self._tokenizer = tokenizer
+        self._stream = DecodeStream(skip_special_tokens=True)
+
+    def __call__(self, token: int) -> str:
+        """Return the text of a token."""
+        try:
+            piece = self._stream.step(self._tokenizer, token)
+        except Exception:  # a private class: invalid bytes changed text that it has returned
+            self._stream = DecodeStream(skip_special_tokens=True)
+            piece = self._stream.step(self._tokenizer, token)
+        return piece or ""
+
+
 @dataclass(frozen=True)
 class TextEncoding:
     """A text as token ids."""
@@ -140,6 +162,10 @@ class Tokenizer:
         """The ids of the special tokens, such as the end of a text."""
         ids = (self._id(token) for token in self._special_tokens.values())
         return [index for index in ids if index is not None]
+
+    def make_decoder(self) -> StreamDecoder:
+        """Return what decodes an answer, one token after the other."""
+        return StreamDecoder(self.backend_tokenizer)
 
     def decode(self, ids: list[int]) -> str:
         """Decode tokens, including special ones."""

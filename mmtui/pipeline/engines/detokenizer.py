@@ -2,12 +2,6 @@
 
 from collections.abc import Callable, Sequence
 
-from tokenizers import Tokenizer
-from tokenizers.decoders import DecodeStream
-
-from mmtui.pipeline.engines.llama_tokenizer import LlamaTokenizer
-from mmtui.pipeline.tokenizer import ChatTokenizer
-
 
 class Detokenizer:
     """Decodes a stream of tokens, and returns each piece of text once it can't change anymore.
@@ -19,19 +13,14 @@ class Detokenizer:
         is_stopped: Whether a stop string has been generated.
     """
 
-    def __init__(self, tokenizer: ChatTokenizer | LlamaTokenizer, stops: Sequence[str]) -> None:
+    def __init__(self, decode: Callable[[int], str], stops: Sequence[str]) -> None:
         """Start an answer.
 
         Args:
-            tokenizer: The tokenizer of the model.
+            decode: Returns the text of one token after the other, from `Language.make_decoder`.
             stops: Strings that end the answer, which are not part of it.
         """
-        self._decode: Callable[[int], str] = (
-            tokenizer.make_decoder()
-            if isinstance(tokenizer, LlamaTokenizer)
-            else _Decoder(tokenizer.backend_tokenizer)
-        )
-        self._stops = stops
+        self._decode, self._stops = decode, stops
         self._buffer = ""
         self._has_text = False
         self.is_stopped = False
@@ -70,19 +59,3 @@ class Detokenizer:
             ),
             default=0,
         )
-
-
-class _Decoder:
-    """Returns the text of one token after the other."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._stream = DecodeStream(skip_special_tokens=True)
-
-    def __call__(self, token: int) -> str:
-        try:
-            piece = self._stream.step(self._tokenizer, token)
-        except Exception:  # a private class: invalid bytes changed text that it has returned
-            self._stream = DecodeStream(skip_special_tokens=True)
-            piece = self._stream.step(self._tokenizer, token)
-        return piece or ""

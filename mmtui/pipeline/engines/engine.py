@@ -1,15 +1,14 @@
 """The interface of an engine and its language model, which each backend implements."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
-from mmtui.pipeline.engines.llama_tokenizer import LlamaTokenizer
 from mmtui.pipeline.engines.sampling import Sampler
 from mmtui.pipeline.engines.threads import ThreadCount
 from mmtui.pipeline.sequence import Position
-from mmtui.pipeline.tokenizer import ChatTokenizer
+from mmtui.pipeline.tokenizer import PromptTokenizer
 
 PictureFeatures = Mapping[str, np.ndarray]
 """Projected patch features, float32 (patches, hidden_size), by the sha256 of their picture."""
@@ -19,8 +18,14 @@ class Language(Protocol):
     """A causal language model that is loaded."""
 
     @property
-    def tokenizer(self) -> ChatTokenizer | LlamaTokenizer:
+    def tokenizer(self) -> PromptTokenizer:
         """The tokenizer, with the chat template."""
+
+    def make_decoder(self) -> Callable[[int], str]:
+        """Return a function that takes one token of an answer after the other.
+
+        It returns their text; the bytes of a character with the token that completes it.
+        """
 
     @property
     def stop_ids(self) -> frozenset[int]:

@@ -2,7 +2,7 @@
 
 import ctypes
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,10 @@ class LlamaLanguage:
     stop_ids: frozenset[int]
     files: tuple[Path, ...]
     device_name: str = "cpu"
+
+    def make_decoder(self) -> Callable[[int], str]:
+        """Return a function that takes one token of an answer after the other."""
+        return self.tokenizer.make_decoder()
 
     @property
     def hidden_size(self) -> int:

@@ -19,7 +19,7 @@ from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import Precision
 from mmtui.pipeline.engines import torch_adapter
-from mmtui.pipeline.tokenizer import ChatTokenizer, find_end_tokens
+from mmtui.pipeline.tokenizer import ChatTokenizer, StreamDecoder, find_end_tokens
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,10 @@ class TorchLanguage:
     tokenizer: ChatTokenizer
     precision: Precision
     stop_ids: frozenset[int]
+
+    def make_decoder(self) -> StreamDecoder:
+        """Return what decodes an answer, one token after the other."""
+        return StreamDecoder(self.tokenizer.backend_tokenizer)
 
     @property
     def embedding(self) -> nn.Embedding:

@@ -1,10 +1,9 @@
-from types import SimpleNamespace
-
 import pytest
 from tokenizers import Tokenizer, decoders, models
 from transformers import AutoTokenizer
 
 from mmtui.pipeline.engines.detokenizer import Detokenizer
+from mmtui.pipeline.tokenizer import StreamDecoder
 
 
 @pytest.fixture(scope="module")
@@ -13,7 +12,7 @@ def tokenizer(tiny_llama):
 
 
 def pieces(tokenizer, text: str, stops: tuple[str, ...] = ()) -> tuple[list[str], bool]:
-    stream = Detokenizer(tokenizer, stops)
+    stream = Detokenizer(StreamDecoder(tokenizer.backend_tokenizer), stops)
     said = []
     for token in tokenizer(text, add_special_tokens=False).input_ids:
         said.append(stream.push(token))
@@ -31,7 +30,7 @@ def test_characters_come_out_whole(tokenizer):
 
 
 def test_half_a_character_at_the_end_is_not_shown(tokenizer):
-    stream = Detokenizer(tokenizer, ())
+    stream = Detokenizer(StreamDecoder(tokenizer.backend_tokenizer), ())
     ids = tokenizer("ab😀", add_special_tokens=False).input_ids
     assert "".join(stream.push(token) for token in ids[:-1]) + stream.flush() == "ab"
 
@@ -69,6 +68,6 @@ def test_bytes_that_make_no_character_do_not_end_the_answer():
     words = ["a", "b", "<0xC3>", "<0xA9>", "<0xE3>"]
     core = Tokenizer(models.BPE({word: n for n, word in enumerate(words)}, [], byte_fallback=True))
     core.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
-    stream = Detokenizer(SimpleNamespace(backend_tokenizer=core), ())
+    stream = Detokenizer(StreamDecoder(core), ())
     said = "".join(stream.push(token) for token in (0, 2, 3, 4, 1)) + stream.flush()
     assert said.startswith("a") and said.endswith("b")
