@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from mmtui.chat import attachments
 from mmtui.chat.config import Config
 from mmtui.chat.conversation import Attachment, Conversation, Draft, Message
-from mmtui.chat.history.failover import BUSY_TIMEOUT_S
+from mmtui.chat.history.failover import CHAT_BUSY_TIMEOUT_S
 from mmtui.chat.history.history import History
 from mmtui.chat.history.store import Store
 from mmtui.chat.model_client import ModelClient
@@ -76,7 +76,9 @@ class Session:
         """
 
         def reopen() -> History:
-            return History(folder, lambda text, hint: notify(Notice(text, hint)), BUSY_TIMEOUT_S)
+            return History(
+                folder, lambda text, hint: notify(Notice(text, hint)), CHAT_BUSY_TIMEOUT_S
+            )
 
         try:
             return cls(model, reopen(), config, notify)

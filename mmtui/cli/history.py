@@ -20,7 +20,8 @@ from mmtui.progress import print_json
 from mmtui.text import one_line, printable
 
 if TYPE_CHECKING:
-    from mmtui.chat.history.history import History, Summary
+    from mmtui.chat.history.conversation_index import Summary
+    from mmtui.chat.history.history import History
 
 history = typer.Typer(
     help="List, search, export and delete conversations.",

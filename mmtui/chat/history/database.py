@@ -21,7 +21,7 @@ from mmtui.chat.history.search import fold
 from mmtui.errors import MmtuiError
 
 FILE = "history.sqlite"
-BUSY_S = 5.0  # how long to wait while another program holds the file
+BUSY_TIMEOUT_S = 5.0  # how long to wait while another program locks the file
 _MIN_FREE = 1 << 20  # bytes; with less, the disk counts as full
 
 Row = tuple[Any, ...]
@@ -43,18 +43,20 @@ class Database:
     Every method raises HistoryError if the file can't be read or written.
     """
 
-    def __init__(self, folder: Path | None, notify: Notify, busy_s: float = BUSY_S) -> None:
+    def __init__(
+        self, folder: Path | None, notify: Notify, busy_timeout_s: float = BUSY_TIMEOUT_S
+    ) -> None:
         """Open the file in `folder`, or a database in memory if it is None.
 
         Args:
             folder: Folder of the file, which is created if it is missing.
             notify: Called with a message and a hint after damage was repaired.
-            busy_s: How long to wait for a lock of another program, in seconds.
+            busy_timeout_s: How long to wait for a lock of another program, in seconds.
 
         Raises:
             HistoryError: The file can't be opened, or a newer mmtui wrote it.
         """
-        self._folder, self._notify, self._busy_s = folder, notify, busy_s
+        self._folder, self._notify, self._busy_timeout_s = folder, notify, busy_timeout_s
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         self._is_salvaged = False
         with translate_errors(folder):
@@ -107,7 +109,7 @@ class Database:
 
     def set_busy_timeout(self, seconds: float) -> None:
         """Set how long to wait for a lock of another program."""
-        self._busy_s = seconds
+        self._busy_timeout_s = seconds
         self._connection.execute(f"PRAGMA busy_timeout = {int(1000 * seconds)}")
 
     def _attempt(self, act: Callable[[], T]) -> T:
@@ -176,9 +178,12 @@ class Database:
     def _connect(self, name: str) -> sqlite3.Connection:
         # isolation_level None: transactions are explicit. Another thread may close the connection.
         connection = sqlite3.connect(
-            name, timeout=self._busy_s, isolation_level=None, check_same_thread=False,
+            name,
+            timeout=self._busy_timeout_s,
+            isolation_level=None,
+            check_same_thread=False,
             uri=name.startswith("file:"),
-        )  # fmt: skip
+        )
         connection.text_factory = _decode
         connection.create_function("fold", 1, fold, deterministic=True)
         connection.execute("PRAGMA foreign_keys = ON")
@@ -190,7 +195,7 @@ class Database:
         if self._version() > VERSION:
             raise HistoryError(
                 f"the history in {self._folder} was written by a newer mmtui",
-                "update mmtui; the history is left as it is",
+                "update mmtui; the history was not changed",
                 "history of a newer mmtui",
             )
         if self._version() < VERSION:
@@ -205,7 +210,7 @@ class Database:
             yield
             return
         try:
-            with FileLock(self._folder / f"{FILE}.lock", timeout=BUSY_S):
+            with FileLock(self._folder / f"{FILE}.lock", timeout=BUSY_TIMEOUT_S):
                 yield
         except Timeout as error:
             raise sqlite3.OperationalError("database is locked") from error
@@ -226,9 +231,8 @@ class Database:
             done = act()
             self._connection.execute("COMMIT")
         except BaseException:
-            if (
-                self._connection.in_transaction
-            ):  # SQLite rolls back some errors itself, as a full disk
+            # After some errors, such as a full disk, SQLite has rolled back already.
+            if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
         return done
@@ -261,7 +265,7 @@ def _explain(error: sqlite3.Error | OSError, folder: Path | None) -> tuple[str, 
     """Return a short text for the status line and a hint."""
     code = _code(error) if isinstance(error, sqlite3.Error) else None
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        hint = "another program holds history.sqlite, such as a backup: end it, or wait for it"
+        hint = "another program locks history.sqlite, such as a backup: end it, or wait for it"
         return "locked by another program", hint
     if isinstance(error, sqlite3.Error) and is_damage(error):
         hint = f"move {FILE}* to another folder; mmtui then creates a new one"

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from mmtui.chat.conversation import Attachment, Conversation, Draft
-from mmtui.chat.history.database import BUSY_S, HistoryError
-from mmtui.chat.history.history import UNDO_S, History, Summary
+from mmtui.chat.history.conversation_index import Summary
+from mmtui.chat.history.database import BUSY_TIMEOUT_S, HistoryError
+from mmtui.chat.history.history import UNDO_S, History
 from mmtui.chat.notice import Notice
 from mmtui.errors import InputError, MmtuiError
 
-BUSY_TIMEOUT_S = 1.0  # how long a chat waits for a lock before it uses the spare store
+CHAT_BUSY_TIMEOUT_S = 1.0  # how long a chat waits for a lock before it uses the spare store
 RETRY_S = 0.05  # how long each retry waits
 
 Write = Callable[[History], object]
@@ -183,7 +184,7 @@ class FailoverHistory:
             has them, if there is one. None if all were written.
         """
         if self._history is not None:
-            self._history.set_busy_timeout(BUSY_S)
+            self._history.set_busy_timeout(BUSY_TIMEOUT_S)
         is_written = self.catch_up()
         if self._history is not None:
             self._history.close(purge=is_written)
@@ -288,7 +289,7 @@ class FailoverHistory:
 
     def _clear_failure(self, history: History) -> None:
         self.failure = None
-        history.set_busy_timeout(BUSY_TIMEOUT_S)
+        history.set_busy_timeout(CHAT_BUSY_TIMEOUT_S)
         self._drop_spare()
         self._notify(Notice("everything is in the history again", is_error=False))
 
@@ -328,17 +329,17 @@ class FailoverHistory:
         self._copy_files(spare)
         spare.close(purge=False)
         if isinstance(spare, MemoryHistory):
-            message = f"this chat could not be kept: {failure.message}"
+            message = f"this chat could not be saved: {failure.message}"
             return replace(failure, message=message)
-        message = f"not in the history ({failure.reason}), but kept in {self._folder}: this chat"
-        hint = f"XDG_DATA_HOME={self._folder} mmtui --resume goes on with it"
+        message = f"this chat is not in the history ({failure.reason}), but saved in {self._folder}"
+        hint = f"XDG_DATA_HOME={self._folder} mmtui --resume continues it"
         return replace(failure, message=message, hint=hint)
 
     def _copy_files(self, spare: History) -> None:
         """Copy attachments that are stored in the history to the spare store."""
         if self._history is not None:
             for sha256 in spare.referenced_files():
-                with suppress(MmtuiError, OSError):  # it is in the spare store already, or lost
+                with suppress(MmtuiError, OSError):  # in the spare store already, or lost
                     spare.add_attachment(
                         self._history.file(Attachment(sha256, "image", "", 0)).read_bytes()
                     )

@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,39 +18,25 @@ from platformdirs import user_data_path
 from mmtui.chat.conversation import Attachment, Conversation, Draft, Message
 from mmtui.chat.history import rows
 from mmtui.chat.history.attachment_store import AttachmentStore
-from mmtui.chat.history.database import BUSY_S, Database, Notify, Row, translate_errors
+from mmtui.chat.history.conversation_index import HAS_MESSAGES, ConversationIndex, Summary
+from mmtui.chat.history.database import BUSY_TIMEOUT_S, Database, Notify, Row, translate_errors
 from mmtui.chat.history.salvage import DAMAGED
-from mmtui.chat.history.schema import INDEX_MESSAGES
-from mmtui.chat.history.search import make_snippet, split_terms
 from mmtui.errors import InputError, MmtuiError
 
-_HAS_MESSAGES = "EXISTS (SELECT 1 FROM messages WHERE conversation = conversations.id)"
 _HAS_DRAFT = "(draft != '' OR staged != '[]')"
 # The number of the next write. A damaged counter must not stay ahead of all others.
 _NEXT_WRITE = (
     "(SELECT coalesce(max(written), 0) + 1 FROM conversations"
     " WHERE typeof(written) = 'integer' AND written < 1 << 60)"
 )
-UNDO_S = 24 * 3600.0  # how long what was deleted can be restored
-UNSENT_S = 30 * 24 * 3600.0  # how long the draft of a chat without messages is kept
+UNDO_S = 24 * 3600.0  # how long a deleted conversation can be restored
+UNSENT_S = 30 * 24 * 3600.0  # how long the draft of a conversation without messages is kept
 
 Run = Callable[..., Any]  # a statement and its values
 
 
 def _ignore(*_: object) -> None:
     """Ignore the notifications of a store."""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A conversation in a list. `snippet` is the text that a search found, else empty."""
-
-    id: str
-    title: str
-    updated: datetime
-    messages: int
-    pictures: tuple[str, ...]  # SHA-256 of the first ones
-    snippet: str = ""
 
 
 class History:
@@ -64,7 +49,7 @@ class History:
         self,
         folder: Path | None = None,
         notify: Notify = _ignore,
-        busy_timeout_s: float = BUSY_S,
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
         is_in_memory: bool = False,
     ) -> None:
         """Open the store, or create it.
@@ -79,14 +64,15 @@ class History:
             MmtuiError: The store can't be opened, or a newer mmtui wrote it. It is left unchanged.
         """
         self.folder = folder or user_data_path("mmtui")
-        self._notify = notify
         self._database = Database(None if is_in_memory else self.folder, notify, busy_timeout_s)
+        self._index = ConversationIndex(self._database, notify)
         self._attachments = AttachmentStore(self.folder / "attachments")
         # Locked by the first instance that saves a draft.
         self._drafting = FileLock(self.folder / "drafting.lock", thread_local=False)
 
     @property
     def is_readonly(self) -> bool:
+        """Whether the store can only be read."""
         return self._database.is_readonly
 
     def require_writable(self) -> None:
@@ -121,28 +107,42 @@ class History:
                 " head = excluded.head, updated = excluded.updated, written = excluded.written,"
                 " deleted = NULL",
                 (
-                    conversation.id, conversation.title, conversation.system, conversation.head,
+                    conversation.id,
+                    conversation.title,
+                    conversation.system,
+                    conversation.head,
                     _now(),
                 ),
-            )  # fmt: skip
+            )
             (number,) = run(
                 "INSERT INTO messages (id, conversation, parent, role, text, state, created)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
                 " text = excluded.text, state = excluded.state RETURNING number",
                 (
-                    message.id, conversation.id, message.parent, message.role, message.text,
-                    message.state, message.created.timestamp(),
+                    message.id,
+                    conversation.id,
+                    message.parent,
+                    message.role,
+                    message.text,
+                    message.state,
+                    message.created.timestamp(),
                 ),
-            ).fetchone()  # fmt: skip
+            ).fetchone()
             run("DELETE FROM attachments WHERE message = ?", (number,))
             for place, file in enumerate(message.attachments):
                 run(
                     "INSERT INTO attachments VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (
-                        number, place, file.sha256, file.kind, file.name, file.size, file.detail,
+                        number,
+                        place,
+                        file.sha256,
+                        file.kind,
+                        file.name,
+                        file.size,
+                        file.detail,
                         file.transcript,
                     ),
-                )  # fmt: skip
+                )
             transcripts = " ".join(file.transcript for file in message.attachments)
             run(
                 "INSERT OR REPLACE INTO words (number, text, transcript)"
@@ -193,7 +193,7 @@ class History:
         before = _now() - older_than_s
         self._change(
             "DELETE FROM conversations WHERE deleted <= ?"
-            f" OR (NOT {_HAS_MESSAGES} AND updated <= iif({_HAS_DRAFT}, ?, ?))",
+            f" OR (NOT {HAS_MESSAGES} AND updated <= iif({_HAS_DRAFT}, ?, ?))",
             (before, before - UNSENT_S, before),
         )
         with translate_errors(self.folder):
@@ -210,10 +210,14 @@ class History:
             f" VALUES (?, ?, ?, ?, ?, ?, {_NEXT_WRITE})"
             " ON CONFLICT (id) DO UPDATE SET draft = excluded.draft, staged = excluded.staged",
             (
-                conversation.id, conversation.title, conversation.system, _now(), draft.text,
+                conversation.id,
+                conversation.title,
+                conversation.system,
+                _now(),
+                draft.text,
                 staged,
             ),
-        )  # fmt: skip
+        )
 
     def add_attachment(self, data: bytes) -> str:
         """Store the bytes of an attachment and return their SHA-256. Thread-safe."""
@@ -279,7 +283,7 @@ class History:
         if not self._claim_drafting():
             return None
         id = self.latest()
-        unsent = f"SELECT 1 FROM conversations WHERE id = ? AND NOT {_HAS_MESSAGES}"
+        unsent = f"SELECT 1 FROM conversations WHERE id = ? AND NOT {HAS_MESSAGES}"
         if id is None or not self._database.read(unsent, (id,)):
             return None
         return id, self.draft(id)
@@ -299,82 +303,22 @@ class History:
         """Return the id of the conversation whose message or draft was written last."""
         found = self._database.read(
             f"SELECT id FROM conversations WHERE deleted IS NULL AND ({_HAS_DRAFT} OR"
-            f" {_HAS_MESSAGES}) AND typeof(id) = 'text' ORDER BY written DESC, rowid DESC LIMIT 1"
+            f" {HAS_MESSAGES}) AND typeof(id) = 'text' ORDER BY written DESC, rowid DESC LIMIT 1"
         )
         return found[0][0] if found else None
 
     def newest(self, limit: int = 100) -> list[Summary]:
         """Return the conversations that were written to last, the latest first."""
-        found = self._database.read(
-            "SELECT id, title, updated FROM conversations WHERE deleted IS NULL"
-            f" AND {_HAS_MESSAGES} AND typeof(id) = 'text'"
-            " ORDER BY written DESC, rowid DESC LIMIT ?",
-            (limit,),
-        )
-        return [self._summarize(*row) for row in found]
+        return self._index.newest(limit)
 
     def search(self, text: str, limit: int = 100) -> list[Summary]:
         """Return conversations with a message or a title that contains all words of `text`.
 
         Parts of words match; case and accents are ignored. The order is that of `newest`.
         """
-        terms = split_terms(text)
-        if not terms:
-            return self.newest(limit)
-        found = self._search(terms, limit)
-        if not found and self._restore_index():
-            found = self._search(terms, limit)
-        return found
+        return self._index.search(text, limit)
 
     # Implementation
-
-    def _search(self, terms: list[str], limit: int) -> list[Summary]:
-        in_message = " AND ".join(["instr(w.text || ' ' || w.transcript, ?)"] * len(terms))
-        in_title = " AND ".join(["instr(fold(CAST(title AS BLOB)), ?)"] * len(terms))
-        found = self._database.read(
-            "SELECT id, title, updated, number FROM conversations LEFT JOIN ("
-            " SELECT m.conversation, max(m.number) AS number FROM words w"
-            f" JOIN messages m ON m.number = w.number WHERE {in_message} GROUP BY m.conversation)"
-            " ON conversation = id"
-            f" WHERE deleted IS NULL AND {_HAS_MESSAGES} AND typeof(id) = 'text'"
-            f" AND (number IS NOT NULL OR ({in_title}))"
-            " ORDER BY written DESC, conversations.rowid DESC LIMIT ?",
-            (*terms, *terms, limit),
-        )
-        return [
-            self._summarize(id, title, updated, self._snippet(number, terms))
-            for id, title, updated, number in found
-        ]
-
-    def _snippet(self, number: int | None, terms: list[str]) -> str:
-        """Return the text around a match in a message; empty if the title matched."""
-        texts = self._database.read(
-            "SELECT text FROM messages WHERE number = ?1 UNION ALL"
-            " SELECT transcript FROM attachments WHERE message = ?1",
-            (number,),
-        )
-        return make_snippet(" ".join(rows.to_text(text) for (text,) in texts), terms)
-
-    def _restore_index(self) -> bool:
-        """Add messages missing in the search index and notify; return whether there were any."""
-        missing = "SELECT 1 FROM messages WHERE number NOT IN (SELECT number FROM words) LIMIT 1"
-        if self.is_readonly or not self._database.read(missing):
-            return False
-        self._database.write(lambda run: run(INDEX_MESSAGES))
-        self._notify("the search index was damaged, and has been rebuilt", None)
-        return True
-
-    def _summarize(self, id: str, title: object, updated: object, snippet: str = "") -> Summary:
-        ((count,),) = self._database.read(
-            "SELECT count(*) FROM messages WHERE conversation = ?", (id,)
-        )
-        pictures = self._database.read(
-            "SELECT a.sha256 FROM attachments a JOIN messages m ON m.number = a.message"
-            " WHERE m.conversation = ? AND a.kind = 'image' ORDER BY a.message, a.place LIMIT 3",
-            (id,),
-        )
-        shas = tuple(rows.to_text(sha) for (sha,) in pictures)
-        return Summary(id, rows.to_text(title), rows.to_time(updated), count, shas, snippet)
 
     def _find(self, id: str, columns: str, deleted: bool = False) -> Row:
         """Return columns of the only conversation whose id starts with `id`."""
@@ -386,7 +330,11 @@ class History:
         if len(found) != 1 or not id:
             kind = "deleted conversation" if deleted else "conversation"
             what = f"several {kind}s begin" if found else f"no {kind} begins"
-            hint = "after a day it is gone" if deleted else "`mmtui history list` shows them"
+            hint = (
+                "it is deleted for good after a day"
+                if deleted
+                else "`mmtui history list` shows them"
+            )
             raise InputError(f"{what} with {id!r}", hint)
         return found[0]
 

@@ -17,7 +17,7 @@ from mmtui.chat.conversation import (
     Message,
     Role,
     State,
-)  # fmt: skip
+)
 from mmtui.text import one_line
 
 UNKNOWN_TIME = datetime.fromtimestamp(0, UTC)
@@ -39,16 +39,24 @@ def to_time(value: object) -> datetime:
 
 
 def to_attachment(
-    sha256: object, kind: object, name: object, size: object, detail: object = "",
+    sha256: object,
+    kind: object,
+    name: object,
+    size: object,
+    detail: object = "",
     transcript: object = "",
-) -> Attachment | None:  # fmt: skip
+) -> Attachment | None:
     """Return an attachment; None if its kind or its SHA-256 is invalid."""
     if kind not in get_args(Kind) or not isinstance(sha256, str):
         return None
     return Attachment(
-        sha256, cast(Kind, kind), to_text(name), size if isinstance(size, int) else 0,
-        one_line(to_text(detail)), to_text(transcript),
-    )  # fmt: skip
+        sha256,
+        cast(Kind, kind),
+        to_text(name),
+        size if isinstance(size, int) else 0,
+        one_line(to_text(detail)),
+        to_text(transcript),
+    )
 
 
 def to_draft(text: object, staged: object) -> Draft:
@@ -88,9 +96,14 @@ def to_conversation(
     previous: str | None = None
     for number, name, parent, role, text, state, created in messages:
         message = Message(
-            to_text(name) or f"{number}", _to_parent(parent, known, previous), _to_role(role),
-            to_text(text), tuple(files.get(number, ())), _to_state(state), to_time(created),
-        )  # fmt: skip
+            to_text(name) or f"{number}",
+            _to_parent(parent, known, previous),
+            _to_role(role),
+            to_text(text),
+            tuple(files.get(number, ())),
+            _to_state(state),
+            to_time(created),
+        )
         if message.id not in known:
             conversation.add(message)
             known.add(message.id)

@@ -1,14 +1,15 @@
 """The tables of the history, version by version."""
 
-# Fills the search index: of each message, the folded text and what was heard in its recordings.
-# Text goes to `fold` as bytes, since SQLite hands invalid UTF-8 to no function as text.
+# Fills the search index with the folded text of each message and the transcripts in it.
+# The text is cast to bytes, because SQLite does not pass invalid UTF-8 to a function as text.
 INDEX_MESSAGES = """INSERT INTO words (number, text, transcript)
     SELECT number, fold(CAST(text AS BLOB)), fold(CAST((
         SELECT group_concat(transcript, ' ') FROM (
             SELECT transcript FROM attachments WHERE message = messages.number ORDER BY place)
         ) AS BLOB)) FROM messages WHERE number NOT IN (SELECT number FROM words)"""
 
-# Each entry takes the schema from its index to the next one; a released one is never changed.
+# Each entry migrates from the version that is its index to the next one. Released entries are never
+# changed.
 MIGRATIONS = (
     (
         """CREATE TABLE conversations (
@@ -33,12 +34,12 @@ MIGRATIONS = (
     ("ALTER TABLE conversations ADD COLUMN staged TEXT NOT NULL DEFAULT '[]'",),
     (
         # A full-text index finds only words, which many scripts don't separate. `words` keeps its
-        # name and columns: a chat of the version before, still open, goes on writing to it.
+        # name and columns, because an open chat of the previous version still writes to it.
         "DROP TABLE words",
         """CREATE TABLE words (
             number INTEGER PRIMARY KEY, text TEXT NOT NULL, transcript TEXT NOT NULL)""",
         INDEX_MESSAGES,
-        # Counts writes: which conversation came last must not depend on a clock.
+        # Counts writes, so that the order of conversations does not depend on a clock.
         "ALTER TABLE conversations ADD COLUMN written INTEGER NOT NULL DEFAULT 0",
         """UPDATE conversations SET written = coalesce(
             (SELECT max(number) FROM messages WHERE conversation = conversations.id),

@@ -9,16 +9,16 @@ import unicodedata
 MAX_TERMS = 50  # in one search; further terms are ignored
 SNIPPET_BEFORE, SNIPPET_LENGTH = 30, 90  # characters
 
-# Combining marks that readers leave out: accents, Hebrew and Arabic vowel signs. Those of other
-# scripts (Thai, Devanagari, the Japanese voicing marks) make other letters and stay. Also
-# characters that have no width of their own: soft hyphens, joiners, variation selectors.
+# Combining marks that people leave out when they type: accents, Hebrew and Arabic vowel signs. In
+# other scripts (Thai, Devanagari, Japanese) marks change the letter, so they stay. Also characters
+# without width: soft hyphens, joiners, variation selectors.
 _IGNORED = re.compile(
     "[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u065f\u0670\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff"
     "\u00ad\u200b-\u200f\u2060\ufe00-\ufe0f\ufeff]"
 )
 _SPACES = re.compile(r"[\s\x00-\x1f\x7f]+")
-# ruff: noqa: RUF001 - letters that look like others are what this is about.
-# Letters and marks without a decomposition of their own.
+# ruff: noqa: RUF001 - this table is about letters that look like others.
+# Letters and marks that Unicode does not decompose.
 _PLAIN = str.maketrans(
     {
         "ı": "i", "ł": "l", "ø": "o", "đ": "d", "ð": "d", "ħ": "h", "ŧ": "t", "æ": "ae", "œ": "oe",

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from mmtui.chat.conversation import Attachment, Conversation, Draft, Message
+from mmtui.chat.history.conversation_index import Summary
 from mmtui.chat.history.failover import FailoverHistory, Write, WriteFailure
-from mmtui.chat.history.history import History, Summary
+from mmtui.chat.history.history import History
 from mmtui.chat.notice import Notice
 from mmtui.errors import MmtuiError, UsageError, explain
 
-WRITTEN_S = 0.2  # how long a screen waits for a message to be stored
+WRITE_TIMEOUT_S = 0.2  # how long a screen waits until a message is stored
 
 Found = tuple[Conversation, Draft]
 T = TypeVar("T")
@@ -96,10 +97,10 @@ class Store:
         return self._thread.submit(lambda: None)
 
     async def wait_until_written(self) -> None:
-        """Wait until all messages are stored, for at most WRITTEN_S seconds."""
+        """Wait until all messages are stored, for at most WRITE_TIMEOUT_S seconds."""
         if self.failure is None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.wrap_future(self.flush()), WRITTEN_S)
+                await asyncio.wait_for(asyncio.wrap_future(self.flush()), WRITE_TIMEOUT_S)
 
     def retry(self) -> None:
         """Retry the failed writes, if there are any."""

@@ -34,7 +34,7 @@ from mmtui.frontends.tui.widgets.status_bar import Status
 def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Nobody is waited for, and temporary folders go with the test."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("temporary")))
-    for name in ("BUSY_TIMEOUT_S", "RETRY_S", "BUSY_S"):
+    for name in ("CHAT_BUSY_TIMEOUT_S", "RETRY_S", "BUSY_TIMEOUT_S"):
         monkeypatch.setattr(f"mmtui.chat.history.failover.{name}", 0.0)
 
 
@@ -145,7 +145,7 @@ def test_what_can_t_be_written_until_the_end_stays_where_it_is_and_that_is_told(
         left = session.close()
     assert left is not None and "locked by another program" in left.text
     root = Path(left.hint.split("=")[1].split()[0])
-    assert str(root) in left.text and left.hint.endswith("mmtui --resume goes on with it")
+    assert str(root) in left.text and left.hint.endswith("mmtui --resume continues it")
     kept = History(root / "mmtui")
     conversation = kept.conversation(kept.latest())
     texts = [message.text for message in conversation.thread]
@@ -198,7 +198,7 @@ def test_without_any_place_the_chat_goes_on_in_memory(chat, cat, nowhere):
     with pytest.raises(MmtuiError, match="no space for an attachment"):
         session.store_attachment(attachments.load(cat))
     assert len(chat.notices) == 1 and "kept only in memory" in chat.notices[0]
-    assert "could not be kept" in session.close().text
+    assert "could not be saved" in session.close().text
 
 
 def test_a_temporary_folder_that_is_full_is_left_for_memory(chat, monkeypatch):

@@ -16,7 +16,8 @@ from textual.widgets.option_list import Option
 from textual.worker import Worker, WorkerError
 
 from mmtui.chat.conversation import Attachment
-from mmtui.chat.history.history import History, Summary
+from mmtui.chat.history.conversation_index import Summary
+from mmtui.chat.history.history import History
 from mmtui.chat.notice import Notice
 from mmtui.chat.session import Session
 from mmtui.errors import MmtuiError
