@@ -47,7 +47,7 @@ def run_line_by_line(model: EchoingModel) -> int:
 
     events: queue.Queue[Event] = queue.Queue()
     model.send = events.put
-    loop.ModelProcess = lambda *_: model
+    loop.open_model = lambda *_: model
     loop.queue.Queue = lambda: events
     loop.run(Config(), None, [])
     return 0
