@@ -124,6 +124,23 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} can't be read as JSON: {error}") from error
 
 
+def read_optional_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object from a file; return an empty one if the file does not exist.
+
+    Raises:
+        InputError: The file is damaged, or its content is no object.
+    """
+    if not path.exists():
+        return {}
+    try:
+        content = read_json(path)
+    except InputError as error:
+        raise InputError(f"{path} is damaged", "fetch it again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is damaged", "fetch it again")
+    return content
+
+
 @contextmanager
 def without_byte_order_marks(folder: Path) -> Iterator[Path]:
     """Make JSON files with a byte order mark readable for libraries that refuse the mark.

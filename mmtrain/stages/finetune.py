@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmtrain.data.dataset import Split
 from mmtrain.model import projector_init
-from mmtrain.model.loading import Components, require_vision
+from mmtrain.model.loading import Components, load_projector, require_vision
 from mmtrain.model.modules import VisionLanguage
 from mmtrain.options import FinetuneOptions
 from mmtrain.stages import vision_language
@@ -22,7 +22,6 @@ from mmtui.files import read_json, without_byte_order_marks
 from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.checkpoint import Checkpoint
 from mmtui.pipeline.assets.spec import VisionSpec
-from mmtui.pipeline.vision import projector
 from mmtui.pipeline.vision.projector import Projector
 
 
@@ -133,10 +132,8 @@ def _load_projector(
     components: Components, split: Split, vision: VisionSpec, accelerator: Accelerator
 ) -> Projector:
     """Load the checkpoint's projector, or initialize one from captions if it has none."""
-    if components.checkpoint.projector is not None:
-        return projector.load(
-            components.checkpoint.projector, vision.width, components.language.hidden_size
-        )
+    if (trained := load_projector(components)) is not None:
+        return trained
     with accelerator.main_process_first():
         features, captions = vision_language.collect_features(
             components, split.train, projector_init.RIDGE_IMAGES

@@ -349,6 +349,7 @@ class Assistant:
         return loading.load_engine(
             self.engine,
             self._weights,
+            part=self.spec.language.weights.part,
             precision=self.spec.language.precision,
             adapter=self._checkpoint.adapter,
             prompt_lookup=self._prompt_lookup,
@@ -357,7 +358,7 @@ class Assistant:
 
     @cached_property
     def _format(self) -> ChatFormat:
-        return ChatFormat(self.language.tokenizer)
+        return ChatFormat(self.language.tokenizer, self.spec.language.picture_token)
 
     @cached_property
     def _vision(self) -> VisionEncoder:
@@ -366,12 +367,15 @@ class Assistant:
             return loading.load_mmproj(
                 self.language, self._checkpoint.gguf.mmproj, report=self._report
             )
-        assert self.spec.vision is not None and self._checkpoint.projector is not None
+        weights = self._checkpoint.projector_weights
+        assert self.spec.vision is not None and weights is not None
         self._report("loading the vision tower", 0, 1)
         encoder = load_encoder(
             self.spec.vision,
-            self._checkpoint.projector,
+            fetch.fetch(weights, self._report),
             self.language.hidden_size,
+            activation=self.spec.projector.activation,
+            part=weights.part,
             device=self.language.device_name,
             report=self._report,
         )

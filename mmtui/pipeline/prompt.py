@@ -1,6 +1,6 @@
 """Chat templates: encode the turns of a conversation as token ids and pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,7 +30,9 @@ Prompt = list[int | Picture]
 IGNORE_INDEX = -100  # a label without a loss: the default ignore_index of torch's losses
 
 BREAK = "\u200b"  # zero-width space: follows the first character of a special token in a text
-_SLOT = "\ue000"  # private use area: replaces a picture while a template is rendered
+# Characters for private use, which are removed from texts:
+_SLOT = "\ue000"  # replaces a picture while a template is rendered
+_MARK = "\ue001"  # replaces a text, to find out what a template writes around it
 
 # For models without a chat template: the question-answer form that Phi-2 was trained on.
 _PLAIN_TEMPLATE = """\
@@ -53,8 +55,13 @@ class ChatFormat:
             stops at it.
     """
 
-    def __init__(self, tokenizer: PromptTokenizer) -> None:
+    def __init__(self, tokenizer: PromptTokenizer, picture_token: str = "") -> None:
         """Use the chat template of a tokenizer, or Phi-2's question-answer form if it has none.
+
+        Args:
+            tokenizer: The tokenizer.
+            picture_token: The token that the template writes for each picture; "" for a template
+                that knows text only. There, a picture takes a line of the text.
 
         Raises:
             InputError: The chat template fails.
@@ -64,11 +71,16 @@ class ChatFormat:
         if isinstance(template, dict):  # several templates, by name
             template = template.get("default")
         self._template = template or _PLAIN_TEMPLATE
-        first = tokenizer("").input_ids[:1]  # a chat template adds BOS itself
-        self._bos = first if first == [tokenizer.bos_token_id] and not template else []
+        renders = template and picture_token and self._renders_pictures(picture_token)
+        self._picture_token = picture_token if renders else ""
+        first = tokenizer("").input_ids[:1]
+        # A chat template for text adds BOS itself; for one with pictures, processors add it.
+        adds_bos = not template or self._picture_token
+        self._bos = first if first == [tokenizer.bos_token_id] and adds_bos else []
         self._special = [
             token.content for token in tokenizer.added_tokens_decoder.values() if token.special
         ]
+        self._special += [picture_token] if picture_token else []
         after = self._render_separator()
         special_ids = set(tokenizer.all_special_ids) | {
             index for index, token in tokenizer.added_tokens_decoder.items() if token.special
@@ -96,7 +108,8 @@ class ChatFormat:
             text += f"{space}{prefix}" if rest[len(space) :].startswith(prefix) else prefix
         else:
             text = self._render(messages)
-        return [*self._bos, *self._insert_pictures(text, find_pictures(turns))]
+        prompt = self._insert_pictures(text, find_pictures(turns))
+        return prompt if prompt[:1] == self._bos else [*self._bos, *prompt]
 
     def encode_dialogue(self, turns: Sequence[Turn]) -> tuple[Prompt, list[int]]:
         """Encode a dialogue for training.
@@ -140,6 +153,11 @@ class ChatFormat:
         pieces = text.split(_SLOT)
         if len(pieces) != len(pictures) + 1:
             raise MmtuiError("the chat template of this model drops pictures")
+        if self._picture_token:  # tokenizers may treat the text beside it in a special way
+            (slot,) = self._tokenize(self._picture_token)
+            left = iter(pictures)
+            tokens = self._tokenize(text.replace(_SLOT, self._picture_token))
+            return [next(left) if token == slot else token for token in tokens]
         prompt: Prompt = [*self._tokenize(pieces[0])]
         for picture, piece in zip(pictures, pieces[1:], strict=True):
             prompt += [picture, *self._tokenize(piece)]
@@ -160,7 +178,8 @@ class ChatFormat:
 
     def _escape(self, text: str) -> str:
         """Break special tokens in a text by a zero-width space."""
-        text = text.replace(_SLOT, "").encode(errors="replace").decode()  # no lone surrogates
+        text = text.replace(_SLOT, "").replace(_MARK, "")
+        text = text.encode(errors="replace").decode()  # no lone surrogates
         for token in self._special:
             text = text.replace(token, f"{token[0]}{BREAK}{token[1:]}")
         return text
@@ -179,22 +198,49 @@ class ChatFormat:
         merged = {**first, "content": f"{system['content']}\n\n{first['content']}"}
         return self._render([merged, *rest], answer)
 
-    def _apply(self, messages: list[dict[str, str]], answer: bool) -> str:
+    def _apply(self, messages: Sequence[Mapping[str, str]], answer: bool) -> str:
+        """Render messages without a fallback; a slot is in the place of each picture."""
+        rendered: Sequence[Mapping[str, object]] = messages
+        if self._picture_token:
+            rendered = [{**each, "content": _list_parts(each["content"])} for each in messages]
         text: str = self._tokenizer.apply_chat_template(
-            messages, chat_template=self._template, tokenize=False, add_generation_prompt=answer
+            rendered, chat_template=self._template, tokenize=False, add_generation_prompt=answer
         )
-        return text
+        return text.replace(self._picture_token, _SLOT) if self._picture_token else text
+
+    def _renders_pictures(self, picture_token: str) -> bool:
+        """Return whether the template writes the token for a picture, and the text beside it."""
+        message = {"role": "user", "content": _list_parts(f"{_SLOT}{_MARK}")}
+        try:
+            text = self._tokenizer.apply_chat_template(
+                [message],
+                chat_template=self._template,
+                tokenize=False,
+                add_generation_prompt=True,
+            )
+        except Exception:  # a template can raise any error
+            return False
+        return picture_token in text and _MARK in text
 
     def _render_separator(self) -> str:
         """Return the text that the template puts between an answer and the next question."""
         roles = ("user", "assistant", "user")
-        messages = [{"role": role, "content": _SLOT} for role in roles]
-        pieces = self._render(messages, answer=False).split(_SLOT)
+        messages = [{"role": role, "content": _MARK} for role in roles]
+        pieces = self._render(messages, answer=False).split(_MARK)
         return pieces[2] if len(pieces) == 4 else ""
 
     def _tokenize(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False).input_ids
         return ids
+
+
+def _list_parts(content: str) -> list[dict[str, str]]:
+    """Return a content with slots in the form that templates with pictures read."""
+    parts: list[dict[str, str]] = []
+    for number, text in enumerate(content.split(_SLOT)):
+        parts += [{"type": "image"}] if number else []
+        parts += [{"type": "text", "text": text.strip()}] if text.strip() else []
+    return parts
 
 
 def _merge_adjacent(turns: Sequence[Turn]) -> list[Turn]:

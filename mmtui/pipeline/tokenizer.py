@@ -18,10 +18,11 @@ from tokenizers.decoders import DecodeStream
 
 from mmtui import files
 from mmtui.errors import InputError
+from mmtui.files import read_optional_json
 
 FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
-    "config.json", "generation_config.json",
+    "chat_template.json", "config.json", "generation_config.json",
 )  # fmt: skip
 # The special tokens that a chat template can use.
 _SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token")
@@ -63,7 +64,7 @@ class PromptTokenizer(Protocol):
 
     def apply_chat_template(
         self,
-        messages: list[dict[str, str]],
+        messages: Sequence[Mapping[str, object]],
         *,
         chat_template: str,
         tokenize: bool,
@@ -124,7 +125,7 @@ class Tokenizer:
             settings = read_optional_json(folder / "special_tokens_map.json")
             settings |= read_optional_json(folder / "tokenizer_config.json")
             template = folder / "chat_template.jinja"
-            self.chat_template: Any = (
+            self.chat_template: Any = read_processor_template(folder) or (
                 files.read_text(template)
                 if template.exists()
                 else _to_templates(settings.get("chat_template"))
@@ -174,7 +175,7 @@ class Tokenizer:
 
     def apply_chat_template(
         self,
-        messages: list[dict[str, str]],
+        messages: Sequence[Mapping[str, object]],
         *,
         chat_template: str,
         tokenize: bool,  # noqa: ARG002 - always False, because the text contains image slots
@@ -191,7 +192,7 @@ class Tokenizer:
 
 def render_template(
     template: str,
-    messages: list[dict[str, str]],
+    messages: Sequence[Mapping[str, object]],
     add_generation_prompt: bool,
     special_tokens: Mapping[str, str],
 ) -> str:
@@ -231,21 +232,16 @@ def find_end_tokens(folder: Path, *known: Any) -> frozenset[int]:
     return frozenset(token for token in flat if isinstance(token, int))
 
 
-def read_optional_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object from a file; return an empty one if the file does not exist.
+def read_processor_template(folder: Path) -> str | None:
+    """Return the chat template that older processors of pictures store, or None.
+
+    It precedes the template of the tokenizer, which may know text only.
 
     Raises:
-        InputError: The file is damaged.
+        InputError: chat_template.json is damaged.
     """
-    if not path.exists():
-        return {}
-    try:
-        content = files.read_json(path)
-    except InputError as error:
-        raise InputError(f"{path} is damaged", "fetch it again") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is damaged", "fetch it again")
-    return content
+    template = read_optional_json(folder / "chat_template.json").get("chat_template")
+    return template if isinstance(template, str) else None
 
 
 def _get_text(token: Any) -> str | None:

@@ -1,5 +1,8 @@
 """Checkpoints: folders with spec.json and projector.safetensors, adapter/ or language/.
 
+Folders and repositories in Hugging Face's layout are checkpoints, too: their spec follows from
+config.json.
+
 The presets are checkpoints that ship in `mmtui/models`. A checkpoint of the user in the data
 directory, under the name of a preset, replaces it.
 """
@@ -19,7 +22,7 @@ import mmtui
 from mmtui.errors import InputError, MissingError, MmtuiError, UsageError
 from mmtui.files import read_text
 from mmtui.paths import resolve
-from mmtui.pipeline.assets import fetch, gguf_files, hashes
+from mmtui.pipeline.assets import fetch, gguf_files, hashes, hub, huggingface
 from mmtui.pipeline.assets.gguf_files import GgufFiles
 from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec, Pin, Precision, SpeechSpec
 
@@ -45,9 +48,6 @@ OPEN_CLIP_WEIGHTS_FILE = "open_clip_model.safetensors"
 
 SHIPPED = Path(mmtui.__file__).parent / "models"
 PRESETS = ("phi2", "smol")
-_HUB_LANGUAGE_FILES = (
-    "config.json", "tokenizer.json", WEIGHTS_PATTERN, "*.json", "*.jinja", "*.txt",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Checkpoint:
 
     Attributes:
         spec: The specification; relative paths of its assets are resolved.
-        projector: The file of the trained projector; None if it is not trained.
+        projector: The file of the trained projector beside spec.json; None without one.
         adapter: The folder of a PEFT adapter; None without one.
         gguf: The files of a GGUF language model that llama.cpp runs unchanged, with the tokenizer
             and the chat template that they contain; None for other models.
@@ -72,7 +72,12 @@ class Checkpoint:
         """Whether the model can see pictures."""
         if self.gguf is not None:
             return self.gguf.mmproj is not None
-        return self.spec.vision is not None and self.projector is not None
+        return self.spec.vision is not None and self.projector_weights is not None
+
+    @property
+    def projector_weights(self) -> Asset | None:
+        """The weights of the projector, beside spec.json or elsewhere; None without one."""
+        return Asset(str(self.projector)) if self.projector else self.spec.projector.weights
 
     def require_vision(self) -> None:
         """Check that the model can see.
@@ -122,8 +127,7 @@ def find(model: str) -> Checkpoint:
         trained = get_user_models_folder() / model
         return read(trained if trained.exists() else SHIPPED / model)
     if re.fullmatch(r"hf:[\w.-]+(/[\w.-]+)?", model):
-        language = Asset(model, only=_HUB_LANGUAGE_FILES)
-        return Checkpoint(ModelSpec(model, LanguageSpec(language), speech=_get_speech()))
+        return _open_repository(model)
     if (files := gguf_files.find(model)) is not None:
         language = Asset(str(files.shards[0]))
         spec = ModelSpec(files.name, LanguageSpec(language), speech=_get_speech())
@@ -141,6 +145,16 @@ def _get_speech() -> SpeechSpec | None:
     return read(SHIPPED / "smol").spec.speech
 
 
+def _open_repository(uri: str) -> Checkpoint:
+    """Return a model of the Hugging Face hub, of which only the settings are downloaded."""
+    weights = Asset(uri, only=huggingface.FILES)
+    settings = hub.fetch_settings(uri.removeprefix("hf:"))
+    if settings is None:  # not reachable, which is reported when the weights are fetched
+        return Checkpoint(ModelSpec(uri, LanguageSpec(weights), speech=_get_speech()))
+    spec = huggingface.make_spec(uri, settings, weights)
+    return Checkpoint(dataclasses.replace(spec, speech=_get_speech()))
+
+
 def _find_folder(name: str) -> Path | None:
     """Return the folder with this path, or None if there is none."""
     try:
@@ -154,9 +168,13 @@ def read(folder: Path) -> Checkpoint:
     """Read a checkpoint and check the hashes of its files.
 
     Raises:
-        InputError: A file is missing or damaged, or spec.json is malformed or of another version.
+        InputError: A file is missing or damaged, spec.json is malformed or of another version, or
+            the model in a folder without spec.json is not supported.
     """
     path = folder / SPEC_FILE
+    if not path.exists() and (folder / huggingface.CONFIG_FILE).exists():
+        spec = huggingface.make_spec(folder.name, folder, Asset(str(folder.resolve())))
+        return Checkpoint(dataclasses.replace(spec, speech=_get_speech()))
     if not path.exists():
         raise InputError(f"{folder} is no checkpoint: {SPEC_FILE} is missing")
     try:
@@ -179,6 +197,10 @@ def read(folder: Path) -> Checkpoint:
             for role in ("language", "vision", "speech")
             if (part := getattr(spec, role)) is not None
         },
+        projector=dataclasses.replace(
+            spec.projector,
+            weights=spec.projector.weights and _resolve(spec.projector.weights, folder),
+        ),
     )
     names = {pin.name for pin in spec.parts}
     has_adapter = any(name.startswith(f"{ADAPTER_FOLDER}/") for name in names)
@@ -213,6 +235,8 @@ def write(
         temporary = Path(name)
         if projector is not None:
             fetch.save_tensors(projector, temporary / PROJECTOR_FILE)
+            trained = dataclasses.replace(spec.projector, weights=None)
+            spec = dataclasses.replace(spec, projector=trained)
         if adapter is not None:
             _copy_folder(temporary / ADAPTER_FOLDER, adapter, shutil.copyfile)
         if language is not None:

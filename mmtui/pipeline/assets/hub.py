@@ -80,6 +80,26 @@ def fetch(repository: str, only: tuple[str, ...], is_intact: IsIntact) -> Path:
     return folder
 
 
+def fetch_settings(repository: str) -> Path | None:
+    """Return a folder with the JSON files of a repository, and download them if needed.
+
+    Returns:
+        The folder, or None if the repository can't be reached or has no config.json.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from requests import RequestException
+
+    folder = _find_snapshot(repository)
+    if folder is not None and (folder / "config.json").exists():
+        return folder
+    try:
+        folder = Path(snapshot_download(repository, allow_patterns="*.json", ignore_patterns="*/*"))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, RequestException):
+        return None
+    return folder if (folder / "config.json").exists() else None
+
+
 def _find_snapshot(repository: str) -> Path | None:
     """Return the newest local snapshot of a repository, which may be incomplete."""
     from huggingface_hub import snapshot_download

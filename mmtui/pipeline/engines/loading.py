@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mmtui.pipeline.assets import fetch, hashes
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
-from mmtui.pipeline.assets.spec import Asset, EngineName, Precision
+from mmtui.pipeline.assets.spec import Asset, EngineName, Part, Precision
 from mmtui.pipeline.engines import probe
 from mmtui.pipeline.engines.engine import Engine, Language
 from mmtui.pipeline.engines.threads import ThreadCount
@@ -21,6 +21,7 @@ def load_engine(
     engine: EngineName,
     weights: Path,
     *,
+    part: Part | None = None,
     precision: Precision = "auto",
     adapter: Path | None = None,
     prompt_lookup: bool = True,
@@ -31,6 +32,7 @@ def load_engine(
     Args:
         engine: Which engine decodes.
         weights: A GGUF, or a folder in Hugging Face's layout.
+        part: The part of the model in the folder that is the language model; None for all of it.
         precision: The precision to compute in, or to convert the weights to.
         adapter: Folder of a LoRA adapter, which is merged into the weights.
         prompt_lookup: Whether llama.cpp verifies drafts that are copied from the conversation,
@@ -51,7 +53,9 @@ def load_engine(
     from mmtui.pipeline.engines.torch_engine import TorchEngine
 
     folder = prepare_weights("torch", weights, report=report)
-    language = torch_language.load(folder, precision=precision, adapter=adapter, report=report)
+    language = torch_language.load(
+        folder, part=part, precision=precision, adapter=adapter, report=report
+    )
     return TorchEngine(language, threads)
 
 

@@ -2,9 +2,7 @@
 
 import ctypes
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +11,18 @@ import torch
 from torch import nn
 
 from mmtui.compat.transformers_hooks import import_transformers, quantize_linear_layers
-from mmtui.errors import InputError, MissingError, MmtuiError
-from mmtui.files import read_json, without_byte_order_marks
-from mmtui.pipeline.assets import checkpoint
+from mmtui.errors import InputError, MmtuiError
+from mmtui.files import without_byte_order_marks
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
-from mmtui.pipeline.assets.spec import Precision
+from mmtui.pipeline.assets.spec import Part, Precision
+from mmtui.pipeline.assets.weight_files import WeightFiles
 from mmtui.pipeline.engines import torch_adapter
-from mmtui.pipeline.tokenizer import ChatTokenizer, StreamDecoder, find_end_tokens
+from mmtui.pipeline.tokenizer import (
+    ChatTokenizer,
+    StreamDecoder,
+    find_end_tokens,
+    read_processor_template,
+)
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ def _count_bytes(weight: torch.Tensor) -> int:
 def load(
     folder: Path,
     *,
+    part: Part | None = None,
     precision: Precision = "auto",
     adapter: Path | None = None,
     device: torch.device | None = None,
@@ -97,6 +101,7 @@ def load(
 
     Args:
         folder: Folder in Hugging Face's layout.
+        part: The part of the model in the folder that is the language model; None for all of it.
         precision: The precision to compute in; "auto" chooses by memory and device.
         adapter: Folder of a PEFT adapter, which is merged into the weights unless they are 4-bit.
         device: Where to compute; by default the GPU, if there is one.
@@ -104,22 +109,21 @@ def load(
 
     Raises:
         InputError: The folder holds no model that can be loaded, or the adapter doesn't fit.
+        MissingError: A file that the index of the weights names is missing.
         MmtuiError: The model can't compute in this precision.
     """
     auto = import_transformers()
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    config = _load_config(folder, part)
     try:
-        with without_byte_order_marks(folder) as readable:
-            config = auto.AutoConfig.from_pretrained(readable, **_LOCAL_ONLY)
         tokenizer = load_tokenizer(folder)
     except Exception as error:  # transformers raises nearly anything on damaged files
-        raise InputError(f"{folder} holds no language model that transformers knows") from error
+        raise InputError(f"the tokenizer in {folder} can't be read: {error}") from error
     if not tokenizer.is_fast:
         raise InputError(f"the tokenizer in {folder} has no tokenizer.json")
-    files = _map_tensors(folder)
+    files = WeightFiles(folder, part)
     if precision == "auto":
-        size = sum(shard.stat().st_size for shard in set(files.values()))
-        precision = _choose_precision(size, device)
+        precision = _choose_precision(files.count_bytes(), device)
     if precision == "fp16" and config.model_type == "phi":
         raise MmtuiError(
             "Phi can't run in fp16: its activations overflow and the answers are noise",
@@ -128,9 +132,7 @@ def load(
     if precision == "nf4" and device.type == "cpu":
         _return_freed_memory()
     model = _create_empty(auto, config, precision)
-    prefix = f"{model.base_model_prefix}."
-    read = partial(_read_tensor, folder, files, prefix)
-    _load_weights(model, read, _DTYPES[precision], device, report)
+    _load_weights(model, files, _DTYPES[precision], device, report)
     if missing := [name for name, weight in model.named_parameters() if weight.is_meta]:
         raise InputError(f"{folder} lacks the weights {', '.join(missing[:3])}")
     model.to(device)
@@ -151,7 +153,29 @@ def load_tokenizer(folder: Path) -> Any:
         Exception: A file is missing or damaged; transformers raises nearly anything then.
     """
     with without_byte_order_marks(folder) as readable:
-        return import_transformers().AutoTokenizer.from_pretrained(readable, **_LOCAL_ONLY)
+        tokenizer = import_transformers().AutoTokenizer.from_pretrained(readable, **_LOCAL_ONLY)
+    if (template := read_processor_template(folder)) is not None:
+        tokenizer.chat_template = template
+    return tokenizer
+
+
+def _load_config(folder: Path, part: Part | None) -> Any:
+    """Load the configuration of the language model in a folder.
+
+    Raises:
+        InputError: There is none, or only code that comes with the model can read it.
+    """
+    try:
+        with without_byte_order_marks(folder) as readable:
+            config = import_transformers().AutoConfig.from_pretrained(readable, **_LOCAL_ONLY)
+        return getattr(config, part.config) if part else config
+    except Exception as error:  # transformers raises nearly anything on damaged files
+        if "trust_remote_code" in str(error):
+            raise InputError(
+                f"the model in {folder} needs code of its own (trust_remote_code)",
+                "mmtui never runs code that comes with a model",
+            ) from error
+        raise InputError(f"{folder} holds no language model that transformers knows") from error
 
 
 # Without an explicit `trust_remote_code`, transformers asks the user in the terminal whether to run
@@ -163,36 +187,6 @@ _DTYPES = {
     "fp16": torch.float16,
     "nf4": torch.bfloat16,  # the type of computation, and of weights that are not quantized
 }
-
-
-def _map_tensors(folder: Path) -> dict[str, Path]:
-    """Return the safetensors file of each tensor, by the tensor's name.
-
-    Raises:
-        InputError: There are no safetensors files, or one is damaged.
-        MissingError: The index lists tensors that no file has.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    shards = sorted(folder.glob(checkpoint.WEIGHTS_PATTERN))
-    if not shards:
-        raise InputError(f"{folder} has no safetensors weights", "pickled weights are never loaded")
-    names: dict[str, Path] = {}
-    for shard in shards:
-        try:
-            with safe_open(shard, framework="pt") as tensors:
-                names |= dict.fromkeys(tensors.keys(), shard)
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"{shard} is damaged: {error}", "fetch it again") from error
-    index = folder / checkpoint.WEIGHTS_INDEX_FILE
-    if index.exists():
-        try:
-            expected = read_json(index)["weight_map"].keys()
-        except (InputError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{index} is damaged", "fetch it again") from error
-        if missing := expected - names.keys():
-            raise MissingError(f"{folder} lacks {len(missing)} tensors", "fetch it again")
-    return names
 
 
 def _choose_precision(stored_bytes: int, device: torch.device) -> Precision:
@@ -230,56 +224,21 @@ def _create_empty(auto: Any, config: Any, precision: Precision) -> Any:
     return quantize_linear_layers(model) if precision == "nf4" else model
 
 
-# Returns the tensor of a name and shape, or None if no file has it.
-ReadTensor = Callable[[str, torch.Size], torch.Tensor | None]
-
-
-def _read_tensor(
-    folder: Path, files: dict[str, Path], prefix: str, name: str, shape: torch.Size
-) -> torch.Tensor | None:
-    """Read a tensor from its file, which is opened again for each tensor.
-
-    While a file is open, all that was read from it counts as resident memory: Phi-2 would need
-    10 GiB to load instead of 6.
-
-    Args:
-        folder: The model's folder, for messages.
-        files: The file of each tensor, by the tensor's name.
-        prefix: Prefix of the base model, which some files leave out of the names.
-        name: The tensor's name in the model.
-        shape: The tensor's shape in the model.
-
-    Raises:
-        InputError: The file is damaged, or the tensor has another shape.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    stored = name if name in files else name.removeprefix(prefix)
-    if stored not in files:
-        return None
-    try:
-        with safe_open(files[stored], framework="pt") as tensors:
-            tensor: torch.Tensor = tensors.get_tensor(stored)
-    except SafetensorError as error:
-        raise InputError(f"{files[stored]} is damaged: {error}", "fetch it again") from error
-    if tensor.shape != shape:
-        raise InputError(f"{stored} in {folder} is {tuple(tensor.shape)}, not {tuple(shape)}")
-    return tensor
-
-
 def _load_weights(
-    model: Any, read: ReadTensor, dtype: torch.dtype, device: torch.device, report: Report
+    model: Any, files: WeightFiles, dtype: torch.dtype, device: torch.device, report: Report
 ) -> None:
     """Read, cast and quantize the weights, one tensor at a time."""
     parameters = dict(model.named_parameters())
     persistent = dict.fromkeys(model.state_dict())  # rotary tables are not: they are computed
     buffers = {name: buffer for name, buffer in model.named_buffers() if name in persistent}
+    prefix = f"{model.base_model_prefix}."  # which some files leave out of the names
     for number, (name, empty) in enumerate((parameters | buffers).items()):
         report("loading the language model", number, len(parameters))
-        tensor = read(name, getattr(empty, "full_shape", empty.shape))
-        if tensor is not None:
+        stored = name if name in files.names else name.removeprefix(prefix)
+        if stored in files.names:
+            tensor = files.read(stored, getattr(empty, "full_shape", empty.shape))
             _set_tensor(model, name, tensor, dtype, device)
-        del tensor
+            del tensor
     report("loading the language model", 1, 1)
     model.tie_weights()
 

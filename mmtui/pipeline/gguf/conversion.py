@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmtui.errors import InputError
+from mmtui.files import read_optional_json
 from mmtui.pipeline import tokenizer
 from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.derived import ensure_folder, hash_files
@@ -55,7 +56,7 @@ def get_unsupported_reason(weights: Path, adapter: Path | None) -> str | None:
         return "its adapter is not a plain LoRA"
     if find_gguf(weights) is not None:
         return None
-    return layout.get_unsupported_reason(tokenizer.read_optional_json(weights / "config.json"))
+    return layout.get_unsupported_reason(read_optional_json(weights / "config.json"))
 
 
 def to_gguf(weights: Path, adapter: Path | None, precision: Precision, report: Report) -> Gguf:

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from mmtui.errors import InputError
+from mmtui.files import read_optional_json
 from mmtui.pipeline.assets.checkpoint import ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE
 from mmtui.pipeline.gguf import tensors
-from mmtui.pipeline.tokenizer import read_optional_json
 
 # Settings of PEFT that a plain LoRA adapter does not use.
 _UNSUPPORTED = (

@@ -13,11 +13,11 @@ from typing import Any, Literal
 import numpy as np
 
 from mmtui.errors import InputError
+from mmtui.files import read_optional_json
 from mmtui.pipeline.assets.checkpoint import WEIGHTS_PATTERN
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.gguf import layout, tensors, vocabulary
 from mmtui.pipeline.gguf.lora import Lora
-from mmtui.pipeline.tokenizer import read_optional_json
 
 Quantization = Literal["f32", "bf16", "f16", "q8_0", "q4_0"]
 STEP = "converting the language model (once)"

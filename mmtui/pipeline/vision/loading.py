@@ -1,11 +1,14 @@
-"""Loading of the vision encoder: ONNX Runtime on the CPU, torch on a GPU."""
+"""Loading of the vision encoder: ONNX Runtime on the CPU, torch on a GPU.
+
+Towers of transformers run on torch everywhere: they are large, and so would be the file for ONNX.
+"""
 
 import logging
 from pathlib import Path
 
 from mmtui.pipeline.assets import fetch
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
-from mmtui.pipeline.assets.spec import VisionSpec
+from mmtui.pipeline.assets.spec import Part, VisionSpec
 from mmtui.pipeline.vision.encoder import VisionEncoder
 
 
@@ -14,6 +17,8 @@ def load_encoder(
     projector: Path,
     hidden_size: int,
     *,
+    activation: str = "gelu",
+    part: Part | None = None,
     device: str = "cpu",
     report: Report = ignore_progress,
 ) -> VisionEncoder:
@@ -25,6 +30,8 @@ def load_encoder(
         spec: The vision tower.
         projector: The trained weights of the projector.
         hidden_size: Embedding size of the language model, which the projector must produce.
+        activation: The activation of the projector, by its name in transformers.
+        part: Where the projector is in the folder `projector`.
         device: The device to compute on, "cpu" or "cuda".
         report: Receives the progress of fetching and exporting weights.
 
@@ -33,7 +40,7 @@ def load_encoder(
         InputError: The weights are damaged, or do not fit the spec or the language model.
     """
     weights = fetch.fetch(spec.weights, report)
-    if device == "cpu":
+    if device == "cpu" and spec.architecture != "transformers":
         from mmtui.pipeline.vision import onnx_export
         from mmtui.pipeline.vision.onnx_encoder import OnnxEncoder
 
@@ -46,4 +53,6 @@ def load_encoder(
             )
     from mmtui.pipeline.vision.torch_encoder import TorchEncoder
 
-    return TorchEncoder(spec, weights, projector, hidden_size, device=device)
+    return TorchEncoder(
+        spec, weights, projector, hidden_size, activation=activation, part=part, device=device
+    )

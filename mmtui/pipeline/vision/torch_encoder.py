@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mmtui.pipeline.assets.spec import VisionSpec
+from mmtui.pipeline.assets.spec import Part, VisionSpec
 from mmtui.pipeline.vision import projector
 from mmtui.pipeline.vision.classifier import load_classifier
 from mmtui.pipeline.vision.encoder import EncodedPicture
@@ -23,6 +23,8 @@ class TorchEncoder:
         projector_weights: Path,
         hidden_size: int,
         *,
+        activation: str = "gelu",
+        part: Part | None = None,
         device: str,
     ) -> None:
         """Load the vision tower, the projector and the classifier.
@@ -30,8 +32,10 @@ class TorchEncoder:
         Args:
             spec: The vision tower.
             weights: The weights of the vision tower, a file or a folder.
-            projector_weights: The weights of the projector, a safetensors file.
+            projector_weights: A safetensors file, or a folder that contains a projector.
             hidden_size: Embedding size of the language model.
+            activation: The activation of the projector, by its name in transformers.
+            part: Where the projector is in its folder.
             device: The device to compute on, "cpu" or "cuda".
 
         Raises:
@@ -39,7 +43,9 @@ class TorchEncoder:
         """
         self._tower = VisionTower(spec, weights).to(device)
         self._classifier = load_classifier(weights, spec.names) if spec.names else None
-        self._projector = projector.load(projector_weights, spec.width, hidden_size).to(device)
+        self._projector = projector.load(
+            projector_weights, spec.width, hidden_size, activation=activation, part=part
+        ).to(device)
 
     @torch.inference_mode()
     def encode(self, picture: Picture) -> EncodedPicture:

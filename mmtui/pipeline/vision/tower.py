@@ -14,25 +14,35 @@ from mmtui.errors import InputError
 from mmtui.files import without_byte_order_marks
 from mmtui.pipeline.assets.checkpoint import OPEN_CLIP_WEIGHTS_FILE
 from mmtui.pipeline.assets.spec import VisionSpec
+from mmtui.pipeline.vision import transformers_tower
 from mmtui.pipeline.vision.preprocessing import preprocess
 
 
 class VisionTower(nn.Module):
-    """An image tower of open_clip or timm, frozen and in eval mode, with its preprocessing."""
+    """An image tower of open_clip, transformers or timm, frozen and in eval mode."""
 
     def __init__(self, spec: VisionSpec, weights: Path) -> None:
         """Load the tower.
 
         Args:
             spec: The architecture and the shape of the features.
-            weights: A folder in open_clip's layout, or the .pth file of an EfficientNet.
+            weights: A folder in open_clip's or Hugging Face's layout, or the .pth file of an
+                EfficientNet.
 
         Raises:
             InputError: The weights are damaged, or do not fit the architecture.
         """
         super().__init__()
         self.spec = spec
-        if spec.architecture == "open_clip":
+        if spec.architecture == "transformers":
+            visual: nn.Module = transformers_tower.load(weights, spec)
+        elif spec.layers != (-1,) or not spec.final_norm or spec.select != "default":
+            raise InputError(
+                f"{spec.architecture} gives the last layer only, after its norm and without the"
+                " class token",
+                'set "architecture" to "transformers", or leave out layers, final_norm and select',
+            )
+        elif spec.architecture == "open_clip":
             visual = _load_open_clip(weights)
         else:
             visual = _load_timm(spec.architecture, weights)
@@ -77,8 +87,11 @@ class VisionTower(nn.Module):
             pixels: Preprocessed pictures (batch, 3, image_size, image_size).
 
         Returns:
-            Features (batch, patches, width), without the class token and before averaging.
+            Features (batch, patches, width) before averaging.
         """
+        if self.spec.architecture == "transformers":
+            selected: Tensor = self.visual(pixels)
+            return selected
         trunk = getattr(self.visual, "trunk", self.visual)  # open_clip may wrap a model of timm
         if not hasattr(trunk, "forward_features"):  # a ViT of open_clip returns (pooled, tokens)
             tokens: Tensor = trunk(pixels)[1]

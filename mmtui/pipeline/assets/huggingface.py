@@ -1,0 +1,40 @@
+"""Models in Hugging Face's layout that have no spec.json: their spec follows from config.json."""
+
+from pathlib import Path
+
+from mmtui.errors import InputError
+from mmtui.files import read_optional_json
+from mmtui.pipeline.assets import llava
+from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
+
+CONFIG_FILE = "config.json"
+# Files of a repository that are read: not pickled weights, or the same weights for other programs.
+FILES = (
+    CONFIG_FILE, "tokenizer.json", "model*.safetensors", "*.json", "*.jinja", "*.txt",
+)  # fmt: skip
+_LANGUAGE_CLASSES = ("ForCausalLM", "LMHeadModel")
+
+
+def make_spec(name: str, folder: Path, weights: Asset) -> ModelSpec:
+    """Return the spec of a language model or of a LLaVA checkpoint.
+
+    Args:
+        name: The name that the app shows.
+        folder: The folder with config.json; the weights may be missing.
+        weights: The asset of the model.
+
+    Raises:
+        InputError: A file is damaged, or the model is of another kind.
+    """
+    config = read_optional_json(folder / CONFIG_FILE)
+    if config.get("model_type") == "llava":
+        return llava.read_spec(name, folder, weights)
+    architectures = config.get("architectures") or ["ForCausalLM"]
+    is_language_model = str(architectures[0]).endswith(_LANGUAGE_CLASSES)
+    if "vision_config" in config or not is_language_model:
+        raise InputError(
+            f"{name} is a {config.get('model_type')}; mmtui runs language models, and LLaVA with a"
+            " CLIP or SigLIP tower (model_type llava)",
+            "a GGUF of this model may run: --model FILE.gguf, with its mmproj beside it",
+        )
+    return ModelSpec(name, LanguageSpec(weights))
