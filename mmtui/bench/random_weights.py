@@ -60,7 +60,7 @@ def estimate_size(preset: Checkpoint, engine: EngineName) -> int:
         return _TOWER_BYTES + int(2.1 * weights)
     from mmtui.pipeline.gguf import conversion
 
-    size = conversion.SIZES[conversion.QUANTIZATIONS[preset.spec.language.precision]]
+    size = conversion.RELATIVE_SIZES[conversion.QUANTIZATIONS[preset.spec.language.precision]]
     return _TOWER_BYTES + int(2 * weights * size)
 
 

@@ -20,7 +20,9 @@ QUANTIZATIONS: dict[Precision, Quantization] = {
     "auto": "q8_0", "fp32": "f32", "bf16": "bf16", "fp16": "f16", "nf4": "q4_0",
 }  # fmt: skip
 # Maximum disk space of a conversion, relative to the size of 16-bit weights.
-SIZES: dict[Quantization, float] = {"f32": 2.1, "bf16": 1.1, "f16": 1.1, "q8_0": 0.6, "q4_0": 0.4}
+RELATIVE_SIZES: dict[Quantization, float] = {
+    "f32": 2.1, "bf16": 1.1, "f16": 1.1, "q8_0": 0.6, "q4_0": 0.4,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -80,21 +82,17 @@ def to_gguf(weights: Path, adapter: Path | None, precision: Precision, report: R
         return Gguf(source, _find_tokenizer(source))
     quantization = QUANTIZATIONS[precision]
     if source is not None:
-        parts, tokenizer_folder = [source], source.parent
+        files, folder = [source], source.parent
         # With 4 bits, rounding would be larger than the changes of the adapter.
         quantization = "q8_0" if quantization == "q4_0" else quantization
     else:
-        parts, tokenizer_folder = [*sorted(weights.glob(checkpoint.WEIGHTS_PATTERN))], weights
-    size = sum(path.stat().st_size for path in parts)
-    parts += [
-        tokenizer_folder / file for file in tokenizer.FILES if (tokenizer_folder / file).exists()
-    ]
+        files, folder = [*sorted(weights.glob(checkpoint.WEIGHTS_PATTERN))], weights
+    size = sum(path.stat().st_size for path in files)
+    files += [folder / name for name in tokenizer.FILES if (folder / name).exists()]
     if adapter is not None:
-        parts += [
-            adapter / checkpoint.ADAPTER_CONFIG_FILE,
-            adapter / checkpoint.ADAPTER_WEIGHTS_FILE,
-        ]
-    name = f"{weights.stem}-{hash_files(parts)}-{quantization}-{REVISION}"
+        files.append(adapter / checkpoint.ADAPTER_CONFIG_FILE)
+        files.append(adapter / checkpoint.ADAPTER_WEIGHTS_FILE)
+    name = f"{weights.stem}-{hash_files(files)}-{quantization}-{REVISION}"
 
     def write(work: Path) -> None:
         if source is not None and adapter is not None:
@@ -107,8 +105,9 @@ def to_gguf(weights: Path, adapter: Path | None, precision: Precision, report: R
             copy_tokenizer(weights, work)
 
     growth = 4 if source is not None else 1  # a GGUF may have 4 bits per weight instead of 16
-    folder = ensure_folder(name, needed=int(growth * SIZES[quantization] * size), write=write)
-    return Gguf(folder / checkpoint.GGUF_FILE, folder)
+    needed = int(growth * RELATIVE_SIZES[quantization] * size)
+    converted = ensure_folder(name, needed=needed, write=write)
+    return Gguf(converted / checkpoint.GGUF_FILE, converted)
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:

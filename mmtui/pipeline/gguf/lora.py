@@ -22,13 +22,11 @@ def read_scale(folder: Path) -> float | None:
     Raises:
         InputError: The adapter is damaged.
     """
-    settings, names = (
-        read_optional_json(folder / ADAPTER_CONFIG_FILE),
-        tensors.list_names(folder / ADAPTER_WEIGHTS_FILE),
-    )
-    low = sorted(name.replace(".lora_A.", ".lora_B.") for name in names if ".lora_A." in name)
-    high = sorted(name for name in names if ".lora_B." in name)
-    if low != high or 2 * len(low) != len(names):
+    settings = read_optional_json(folder / ADAPTER_CONFIG_FILE)
+    names = tensors.list_names(folder / ADAPTER_WEIGHTS_FILE)
+    lora_a = sorted(name.replace(".lora_A.", ".lora_B.") for name in names if ".lora_A." in name)
+    lora_b = sorted(name for name in names if ".lora_B." in name)
+    if lora_a != lora_b or 2 * len(lora_a) != len(names):
         return None
     if settings.get("peft_type") != "LORA" or any(settings.get(key) for key in _UNSUPPORTED):
         return None
@@ -51,7 +49,7 @@ class Lora:
         if scale is None:
             raise InputError(f"the adapter in {folder} is not a plain LoRA")
         stored = tensors.open_tensors(folder / ADAPTER_WEIGHTS_FILE)
-        self._low, self._high = (
+        self._lora_a, self._lora_b = (
             {
                 name.removeprefix("base_model.model.").split(f".{kind}.")[0]: tensor
                 for name, tensor in stored.items()
@@ -64,7 +62,7 @@ class Lora:
     @property
     def modules(self) -> set[str]:
         """The names of the modules that the adapter changes, as in transformers."""
-        return set(self._low)
+        return set(self._lora_a)
 
     def compute_delta(self, module: str, shape: tuple[int, ...]) -> np.ndarray:
         """Compute the change of a module's weight, `lora_B @ lora_A * scale`.
@@ -79,8 +77,8 @@ class Lora:
         Raises:
             InputError: The adapter does not fit a weight of this shape.
         """
-        low, high = self._low[module].read(), self._high[module].read()
-        if (high.shape[0], low.shape[-1]) != shape or high.shape[-1] != low.shape[0]:
+        lora_a, lora_b = self._lora_a[module].read(), self._lora_b[module].read()
+        if (lora_b.shape[0], lora_a.shape[-1]) != shape or lora_b.shape[-1] != lora_a.shape[0]:
             raise InputError(f"the adapter in {self._folder} does not fit: {module} is {shape}")
-        product: np.ndarray = high @ low
+        product: np.ndarray = lora_b @ lora_a
         return product * np.float32(self._scale)
