@@ -1,4 +1,4 @@
-"""The application, its user, and a model that answers what a test says."""
+"""A user of the app, with a fake model, microphone and speaker."""
 
 import asyncio
 import threading
@@ -23,11 +23,13 @@ from mmtui.frontends.tui.widgets.composer import Composer
 from mmtui.frontends.tui.widgets.message_view import MessageView
 from mmtui.frontends.tui.widgets.transcript import Earlier
 
-# Workers that end by themselves.
-THREADS = ("run_in_thread", "copy_by_program", "decode")
+# Names of the workers that end without an action of the user.
+FINITE_WORKERS = ("run_in_thread", "copy_with_program", "decode")
 
 
 class FakeRecording:
+    """A recording of a given length, which may have failed."""
+
     def __init__(self, seconds: float, error: MmtuiError | None) -> None:
         self.seconds, self.level, self.error = seconds, 0.25, error
         self.finished = False
@@ -42,22 +44,24 @@ class FakeRecording:
 
 
 class FakeMicrophone:
+    """Returns recordings of a given length; `devices_used` are the devices that were chosen."""
+
     def __init__(self, seconds: float = 2.0, error: MmtuiError | None = None) -> None:
         self.recordings: list[FakeRecording] = []
-        self.chosen: list[str | None] = []
+        self.devices_used: list[str | None] = []
         self._seconds, self._error = seconds, error
 
     def list_devices(self) -> list[str]:
         return ["Fake Mic"]
 
     def record(self, device: str | None = None) -> FakeRecording:
-        self.chosen.append(device)
+        self.devices_used.append(device)
         self.recordings.append(FakeRecording(self._seconds, self._error))
         return self.recordings[-1]
 
 
 class FakeSpeaker:
-    """Plays until it is stopped, or not at all."""
+    """Plays until it is stopped, or fails."""
 
     def __init__(self, error: MmtuiError | None = None) -> None:
         self.played: list[bytes] = []
@@ -80,7 +84,7 @@ NO_MICROPHONE = MissingError("there is no microphone", "plug one in")
 
 
 class User:
-    """Somebody at the keyboard."""
+    """Presses keys, sends events of the model, and reads the screen."""
 
     def __init__(self, app: ChatApp, pilot: Pilot, model: FakeModel) -> None:
         self.app, self.pilot, self.model = app, pilot, model
@@ -111,11 +115,12 @@ class User:
 
     @property
     def screen(self) -> str:
-        """What can be read on the screen."""
+        """The text on the screen."""
         lines = self.app.screen._compositor.render_strips()
         return "\n".join("".join(segment.text for segment in line) for line in lines)
 
-    async def types(self, text: str, *keys: str) -> None:
+    async def type(self, text: str, *keys: str) -> None:
+        """Type a text, then press keys."""
         for character in text:
             await self.pilot.press("space" if character == " " else character)
         await self.pilot.press(*keys)
@@ -125,8 +130,8 @@ class User:
         await self.pilot.press(*keys)
         await self.settle()
 
-    async def sends(self, data: str) -> None:
-        """What a terminal sends at once, parsed as a driver does."""
+    async def feed(self, data: str) -> None:
+        """Receive data of a terminal at once, parsed as by a driver."""
         for event in (*(parser := XTermParser()).feed(data), *parser.feed("")):
             self.app.post_message(event)
         await self.settle()
@@ -136,10 +141,11 @@ class User:
         await self.settle()
 
     def stream_piece(self, piece: str) -> None:
-        """The model, which does not wait for the screen."""
+        """Receive a piece of the answer, without waiting for the screen."""
         self.app._receive_event(Piece(self.model.number, piece))
 
-    async def is_answered(self, *pieces: str, stop: str | None = "stop") -> None:
+    async def answer(self, *pieces: str, stop: str | None = "stop") -> None:
+        """Receive an answer; `stop` None does not end it."""
         number = self.model.number
         for piece in pieces:
             self.stream_piece(piece)
@@ -147,7 +153,8 @@ class User:
             self.app._receive_event(Completed(number, stop, 20, 8, len(pieces), 0.1, 50.0))
         await self.settle()
 
-    async def is_ready(self, side: int = 260) -> None:
+    async def load_model(self, side: int = 260) -> None:
+        """Receive the event of a loaded model whose vision tower has this input size."""
         await self.receive_event(Ready(1, "fake", 2048, 29, side))
 
     async def paste(self, text: str) -> None:
@@ -155,26 +162,26 @@ class User:
         await self.settle()
 
     async def settle(self) -> None:
-        """Until all messages are handled, all workers are done and everything is stored."""
+        """Wait until all messages are handled, all workers are done and everything is stored."""
         await self.pilot.pause()
         if self.app.is_running:
             await self.app.input_queue.wait_until_empty()
         await self.pilot.pause()
-        if working := [worker for worker in self.app.workers if worker.name in THREADS]:
+        if working := [worker for worker in self.app.workers if worker.name in FINITE_WORKERS]:
             await self.app.workers.wait_for_complete(working)
         await asyncio.wrap_future(self.app.session.store.flush())
         await self.pilot.pause()
 
 
 @asynccontextmanager
-async def opened(
+async def open_chat(
     folder: Path,
     size: tuple[int, int] = (90, 30),
     microphone: Any = None,
     speaker: Any = None,
     **settings: Any,
 ) -> AsyncIterator[User]:
-    """The application on a store in `folder`."""
+    """Run the app with the history in `folder`; other arguments are settings."""
     app_settings = {key: settings.pop(key) for key in ("resume", "images") if key in settings}
     model = FakeModel()
     app = ChatApp(
@@ -187,13 +194,13 @@ async def opened(
         yield user
 
 
-def staged(user: User) -> list[str]:
-    """The names of what goes with the next message."""
+def get_staged_names(user: User) -> list[str]:
+    """Return the names of the attachments of the next message."""
     return [file.name for file in user.chat.chips.attachments]
 
 
-def awaited(test: Callable[..., Any]) -> Callable[..., None]:
-    """Runs an async test."""
+def run_async(test: Callable[..., Any]) -> Callable[..., None]:
+    """Turn an async test into an ordinary one."""
 
     @wraps(test)
     def run(*arguments: Any, **named: Any) -> None:

@@ -36,7 +36,7 @@ from mmtui.chat.history.history import History
 from mmtui.frontends.tui.launch import defer_full_collections
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from user import opened
+from user import open_chat
 
 ANSWER = """The **river** runs from the mountains to the sea; here is how:
 
@@ -113,8 +113,8 @@ def stream(folder: Path) -> dict[str, Any]:
 
 async def _streamed(folder: Path, tokens: int = 1000, per_s: float = 100.0) -> dict[str, Any]:
     """A task that wants to run each millisecond tells how long it had to wait."""
-    async with opened(folder, size=(120, 40), resume="latest") as user:
-        await user.types("How does a river run?", "enter")
+    async with open_chat(folder, size=(120, 40), resume="latest") as user:
+        await user.type("How does a river run?", "enter")
         pieces = [ANSWER[at : at + 4] for at in range(0, len(ANSWER), 4)]
         gaps: list[float] = []
 
@@ -145,10 +145,10 @@ def memory(folder: Path) -> dict[str, Any]:
 
 async def _read_through(folder: Path) -> dict[str, Any]:
     process = psutil.Process()
-    async with opened(folder, size=(120, 40)) as user:
+    async with open_chat(folder, size=(120, 40)) as user:
         empty = process.memory_info().rss
         began = time.perf_counter()
-        await user.types("/resume", "enter")
+        await user.type("/resume", "enter")
         await user.press("down", "enter")
         took = time.perf_counter() - began
         shown = process.memory_info().rss

@@ -1,4 +1,4 @@
-"""The application: one chat screen, a model in its process, a microphone."""
+"""The Textual app: it owns the session and the chat screen, and handles input and signals."""
 
 import asyncio
 import os
@@ -35,19 +35,27 @@ from mmtui.frontends.tui.keys import format_keys
 from mmtui.frontends.tui.messages import ModelEventReceived
 from mmtui.frontends.tui.screens.chat.screen import ChatScreen
 from mmtui.frontends.tui.screens.help import HelpScreen
-from mmtui.frontends.tui.terminal import Terminal, is_gone
+from mmtui.frontends.tui.terminal import Terminal, is_closed
 from mmtui.text import printable
 
 PURGE_AFTER_S = 60.0
-END_AFTER_S = 2.0  # at most, after a signal
+EXIT_TIMEOUT_S = 2.0  # for the handling of earlier input after a signal
 TERMINAL_CHECK_S = 2.0
 
 
 class ChatApp(App[None]):
-    """`model` None starts the real one, named by the settings."""
+    """The chat in the terminal.
+
+    Attributes:
+        terminal: What the terminal can draw.
+        input_queue: Handles input in its order.
+        session: The chat in progress.
+        tracebacks: Tracebacks of the model's process, if --debug is given.
+        unsaved: What the user should know after the end, if not everything could be saved.
+    """
 
     TITLE = "mmtui"
-    # In the smallest windows: Textual can't wrap text to no columns at all.
+    # Textual can't wrap text in a widget without columns, as in very small windows.
     CSS = "TextArea, OptionList { min-width: 8; }"
 
     def __init__(
@@ -62,14 +70,25 @@ class ChatApp(App[None]):
         microphone: Microphone | None = None,
         speaker: Speaker | None = None,
     ) -> None:
-        """`resume`: an id, "latest", or None for a new chat. `folder`: of the history."""
+        """Create the app.
+
+        Args:
+            config: The settings.
+            resume: The id of a conversation, "latest", or None for a new conversation.
+            images: Pictures to attach to the first message.
+            terminal: What the terminal can draw.
+            folder: The folder of the history; None is the user's.
+            model: The model; None starts the model of the settings in a process.
+            microphone: Records speech; None is the system's microphone.
+            speaker: Plays recordings; None is the system's speaker.
+        """
         super().__init__()
         self._config, self._resume, self._images = config, resume, images
         self.terminal = terminal
         self.input_queue = InputQueue(self, super().on_event)
         self._early_notices: list[Notice] = []
-        self.tracebacks: list[str] = []  # of the model's process, with --debug
-        self.unsaved: Notice | None = None  # where the end of the chat is, after it ended
+        self.tracebacks: list[str] = []
+        self.unsaved: Notice | None = None
         self._chat: ChatScreen | None = None
         self._microphone, self._speaker = microphone or SystemMicrophone(), speaker or play
         model = model or open_model(config, self._receive_event)
@@ -79,9 +98,9 @@ class ChatApp(App[None]):
         self.session.load()
 
     async def on_event(self, event: Event) -> None:
-        """Input is handled in its order. What is pasted is cleaned before any widget gets it."""
+        """Queue input, and remove control characters from pastes."""
         if isinstance(event, Paste):
-            # Some terminals, and browsers, send a carriage return for the end of a line.
+            # Browsers and some terminals send a carriage return at the end of a line.
             event.text = printable(event.text.replace("\r\n", "\n").replace("\r", "\n"))
         if isinstance(event, InputEvent | Paste) and not event.is_forwarded:
             self.input_queue.put(event)
@@ -90,11 +109,11 @@ class ChatApp(App[None]):
 
     @on(TerminalResponded)
     def _update_terminal(self, event: TerminalResponded) -> None:
-        """Draw pictures better from now on, if the terminal said late that it can."""
-        self.terminal = self.terminal.updated(event.answers)
+        """Draw the following pictures in the best way that a late response allows."""
+        self.terminal = self.terminal.add_responses(event.responses)
 
     async def on_mount(self) -> None:
-        self._end_on_signals()
+        self._handle_signals()
         self.theme = "textual-light" if self._config.theme == "light" else "textual-dark"
         self.set_keymap(parse_keymap(self._config.keys))
         for problem in find_problems(self._config.keys):
@@ -121,55 +140,60 @@ class ChatApp(App[None]):
             self._chat.call_after_refresh(self._chat.attach, image)
         for notice in self._early_notices:
             self._show_notice(notice)
-        self.set_interval(TERMINAL_CHECK_S, self._end_without_terminal)
-        # Not only when the chat closes: it may be killed each time.
+        self.set_interval(TERMINAL_CHECK_S, self._check_terminal)
+        # Not at the end of the chat, because it may be killed each time.
         self.set_timer(PURGE_AFTER_S, store.purge)
 
-    def copy_to_clipboard(self, text: str, tell: Callable[[Notice], None] | None = None) -> None:
-        """Copy a text; `tell` gets how that went."""
+    def copy_to_clipboard(self, text: str, notify: Callable[[Notice], None] | None = None) -> None:
+        """Copy a text with the terminal and with a program.
+
+        Args:
+            text: The text, from which control characters are removed.
+            notify: Called with the result.
+        """
         text = printable(text)
         super().copy_to_clipboard(text)
-        self.copy_by_program(text, tell)
+        self.copy_with_program(text, notify)
 
     @work(thread=True)
-    def copy_by_program(self, text: str, tell: Callable[[Notice], None] | None) -> None:
-        """A browser's clipboard is not that of this machine."""
+    def copy_with_program(self, text: str, notify: Callable[[Notice], None] | None) -> None:
+        """Copy a text with a program of this machine, unless the chat is shown in a browser."""
         is_copied = not self.is_web and clipboard.copy(text)
-        if tell is not None:
-            self.call_from_thread(tell, clipboard.copy_notice(is_copied))
+        if notify is not None:
+            self.call_from_thread(notify, clipboard.copy_notice(is_copied))
 
-    def _end_on_signals(self) -> None:
+    def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        with suppress(NotImplementedError, RuntimeError):  # Windows; a test in another thread
-            loop.add_signal_handler(signal.SIGTERM, self._end, signal.SIGTERM)
-            loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        with suppress(NotImplementedError, RuntimeError):  # Windows; not in the main thread
+            loop.add_signal_handler(signal.SIGTERM, self._exit_after_input, signal.SIGTERM)
+            loop.add_signal_handler(signal.SIGHUP, self._exit_without_terminal)
 
-    def _end(self, number: signal.Signals) -> None:
-        """When what was typed before is in its place."""
+    def _exit_after_input(self, number: signal.Signals) -> None:
+        """Exit with the code of a signal when the input that arrived before it is handled."""
 
         async def end() -> None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.input_queue.wait_until_empty(), END_AFTER_S)
+                await asyncio.wait_for(self.input_queue.wait_until_empty(), EXIT_TIMEOUT_S)
             self.exit(return_code=128 + number)
 
         self.run_worker(end())
 
-    def _end_without_terminal(self) -> None:
-        """A process that is not told of the end of its terminal would read on for ever."""
-        if not self.is_headless and not self.is_web and is_gone():
-            self._hang_up()
+    def _check_terminal(self) -> None:
+        """Exit if the terminal was closed without a signal; otherwise the app would never end."""
+        if not self.is_headless and not self.is_web and is_closed():
+            self._exit_without_terminal()
 
-    def _hang_up(self) -> None:
-        """End without the terminal, on which a write would fail or wait forever."""
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for stream in (sys.__stdin__, sys.__stderr__):  # Textual reads the one, draws on the other
+    def _exit_without_terminal(self) -> None:
+        """Exit without using the terminal, where a write could fail or block forever."""
+        null = os.open(os.devnull, os.O_RDWR)
+        for stream in (sys.__stdin__, sys.__stderr__):  # from and to which Textual reads and draws
             if stream is not None:
-                os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
-        self._end(signal.SIGHUP)
+                os.dup2(null, stream.fileno())
+        os.close(null)
+        self._exit_after_input(signal.SIGHUP)
 
     async def on_exit_app(self) -> None:
-        """Keep what is typed, however the chat ends: by a key, a signal or its browser."""
+        """Save the draft before the app exits for any reason."""
         if self._chat is not None:
             await self._chat.save_draft()
 
@@ -179,33 +203,33 @@ class ChatApp(App[None]):
         self.unsaved = self.session.close()
 
     def _fatal_error(self) -> None:
-        """A bug is told in one line by the command that began the chat, not by a traceback."""
+        """Close the app without printing a traceback; the command prints one line."""
         self._close_messages_no_wait()
 
     @property
     def failure(self) -> BaseException | None:
-        """What ended the chat, if it was not the user."""
+        """The exception that ended the app; None if the user quit."""
         error = self._exception
         return error.error if isinstance(error, WorkerFailed) else error
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """The palette's commands are those of the chat: elsewhere it would be empty."""
+        """Disable the palette outside of the chat screen, where it would be empty."""
         if action == "command_palette" and not isinstance(self.screen, ChatScreen):
             return False
         return super().check_action(action, parameters)
 
     def action_help_quit(self) -> None:
-        """Ctrl+C with nothing selected stops what can be stopped."""
+        """Stop what is in progress; Textual calls this on Ctrl+C if no text is selected."""
         if self._chat is not None and self._chat.is_busy:
             self._chat.stop()
             self._chat.show_status()
         else:
             quit_keys = find_keys("quit", parse_keymap(self._config.keys))
-            text = f"there is nothing to stop; {quit_keys} quits"
+            text = f"nothing to stop; {quit_keys} quits"
             self._show_notice(Notice(text, is_error=False))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """What the palette finds: all commands, over the chat."""
+        """Yield the commands of the palette: those of the chat."""
         if isinstance(screen, ChatScreen):
             for command in COMMANDS:
                 run = partial(screen.action_command, command.name)
@@ -217,7 +241,7 @@ class ChatApp(App[None]):
         self.push_screen(HelpScreen(list_help(parse_keymap(self._config.keys))))
 
     def _receive_event(self, event: protocol.Event) -> None:
-        """In the thread that listens to the model's process."""
+        """Post an event of the model to the chat screen, from the thread that receives it."""
         if isinstance(event, protocol.Failed | protocol.Died) and event.traceback:
             self.tracebacks.append(event.traceback)
         with self._event_lock:

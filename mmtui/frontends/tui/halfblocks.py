@@ -1,10 +1,9 @@
-"""Pictures in half-blocks, with the right colours where a terminal has 256 of them.
+"""Pictures in half-blocks, with correct colours in terminals with 256 colours.
 
-Rich takes dark, slightly tinted colours for saturated ones there: what is nearly black became blue,
-red or purple. Here each pixel gets the nearest of the colours. They are not dithered: so few pixels
-look better in plain colours.
+Rich maps dark, slightly tinted colours to saturated ones: near-black becomes blue, red or purple.
+Here each pixel gets the nearest colour, without dithering, which would be visible at this size.
 
-Imported by `terminal` alone: textual_image asks the terminal when it is imported.
+Only `terminal` imports this module, because textual_image queries the terminal on import.
 """
 
 from functools import cache
@@ -18,11 +17,11 @@ from textual_image.widget import HalfcellImage
 
 from mmtui.compat.textual_image_hooks import get_cell_size
 
-_CUBE, _GREYS = range(16, 232), range(232, 256)  # the first 16 depend on the terminal's theme
+_CUBE, _GREYS = range(16, 232), range(232, 256)  # colours 0 to 15 depend on the terminal's theme
 
 
 class Halfblocks(halfcell.Image):
-    """As textual-image draws it, but for the colours."""
+    """The half-block renderable of textual-image, with correct colours."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         if console.color_system != "256":
@@ -31,42 +30,42 @@ class Halfblocks(halfcell.Image):
         width, height = self._render_size.get_cell_size(
             options.max_width, options.max_height, get_cell_size()
         )
-        shown, asked = _palettes()
-        pixels = self._image_data.pil_image.resize((width, 2 * height))
-        drawn = pixels.quantize(palette=shown, dither=Image.Dither.NONE)
-        drawn.putpalette(asked)
-        yield from halfcell.Image(drawn, width, height).__rich_console__(console, options)
+        palette, rich_palette = _make_palettes()
+        image = self._image_data.pil_image.resize((width, 2 * height))
+        image = image.quantize(palette=palette, dither=Image.Dither.NONE)
+        image.putpalette(rich_palette)
+        yield from halfcell.Image(image, width, height).__rich_console__(console, options)
 
 
 class HalfblocksImage(HalfcellImage, Renderable=Halfblocks):
-    """The widget of a picture in half-blocks."""
+    """A widget that draws a picture in half-blocks."""
 
 
 @cache
-def _palettes() -> tuple[Image.Image, list[int]]:
-    """The colours that there are, and those that Rich has to be asked for to get them."""
+def _make_palettes() -> tuple[Image.Image, list[int]]:
+    """Return the colours of the terminal, and for each the colour that Rich maps to it."""
     colors = {number: Color.from_ansi(number).get_truecolor() for number in (*_CUBE, *_GREYS)}
-    asked = {
+    rich_colors = {
         **{number: colors[number] for number in _CUBE},
-        **{number: _grey(number - 231) for number in _GREYS},
+        **{number: _make_grey(number - 231) for number in _GREYS},
     }
     numbers = [
         number
-        for number, triplet in asked.items()
+        for number, triplet in rich_colors.items()
         if Color.from_triplet(triplet).downgrade(ColorSystem.EIGHT_BIT).number == number
     ]
-    shown = Image.new("P", (1, 1))
-    shown.putpalette(_flat([colors[number] for number in numbers]))
-    return shown, _flat([asked[number] for number in numbers])
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(_flatten([colors[number] for number in numbers]))
+    return palette, _flatten([rich_colors[number] for number in numbers])
 
 
-def _grey(step: int) -> ColorTriplet:
-    """A grey that Rich rounds to that one of its 25 steps."""
+def _make_grey(step: int) -> ColorTriplet:
+    """Return the grey that Rich rounds to one of its 25 steps."""
     level = round(255 * step / 25)
     return ColorTriplet(level, level, level)
 
 
-def _flat(triplets: list[ColorTriplet]) -> list[int]:
-    """A palette of 256 colours, the last of them repeated."""
-    whole = triplets + triplets[-1:] * (256 - len(triplets))
-    return [part for triplet in whole for part in triplet]
+def _flatten(triplets: list[ColorTriplet]) -> list[int]:
+    """Return the channels of 256 colours; the last colour is repeated."""
+    padded = triplets + triplets[-1:] * (256 - len(triplets))
+    return [channel for triplet in padded for channel in triplet]

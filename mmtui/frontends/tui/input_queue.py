@@ -1,4 +1,4 @@
-"""Keys, pastes and clicks, in the order in which they came, however fast that was."""
+"""Handle keys, pastes and clicks in the order in which they arrive, however fast."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,31 +13,33 @@ from textual.widgets import Input, TextArea
 
 from mmtui.text import printable
 
-PATIENCE_S = 5.0  # with a widget that hangs: the keyboard must not hang with it
+TIMEOUT_S = 5.0  # for a widget to handle its messages; a hanging widget must not block all input
 
 
 class InputQueue:
-    """Hands each event to the app when the one before it has been dealt with.
+    """Passes each event to the app when the event before it has been handled.
 
-    Textual inserts a letter in the task of the text field, but runs the binding of a key in the
-    task of the app: before the field has seen the letters typed earlier, or after it has seen
-    those typed later. Letters alone keep their order, and do not wait for each other.
+    Textual inserts a character in the task of the text field, but runs the binding of a key in the
+    task of the app. So a binding could run before characters that were typed earlier are inserted,
+    or after characters that were typed later. Consecutive characters keep their order in any case,
+    and are not delayed.
     """
 
     def __init__(self, app: App[Any], handle: Callable[[Event], Awaitable[None]]) -> None:
-        """`handle` is what the app does with an event by itself."""
+        """Create the queue. `handle` is Textual's own handler of events in the app."""
         self._app, self._handle = app, handle
         self._events: asyncio.Queue[Event] = asyncio.Queue()
 
     def put(self, event: Event) -> None:
-        self._events.put_nowait(_inserted(event))
+        """Add an event of the keyboard or the mouse."""
+        self._events.put_nowait(_to_paste(event))
 
     async def wait_until_empty(self) -> None:
-        """Wait until everything that was put in has been dealt with."""
+        """Wait until all events have been handled."""
         await self._events.join()
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Handle events until cancelled."""
         while True:
             event = await self._events.get()
             try:
@@ -50,17 +52,17 @@ class InputQueue:
             await self._handle(event)
             return
         if not is_text(event):
-            await self._settled()
+            await self._wait_until_handled()
         self._focus_field(event)
         is_typing = is_text(event) and isinstance(self._app.focused, TextArea | Input)
         await self._handle(event)
         if not is_typing:
-            await self._settled()
+            await self._wait_until_handled()
 
     def _focus_field(self, event: Event) -> None:
-        """Whatever has the focus, what is typed goes to the screen's text field.
+        """Focus the text field of the screen if the event is text.
 
-        So do keys that mean nothing where the focus is: Backspace follows the letters.
+        Keys without a binding where the focus is, such as Backspace, also go to the text field.
         """
         screen = self._app.screen
         if isinstance(self._app.focused, TextArea | Input):
@@ -71,27 +73,27 @@ class InputQueue:
             if field is not None:
                 screen.set_focus(field)
 
-    async def _settled(self) -> None:
+    async def _wait_until_handled(self) -> None:
         """Wait until the focused widget and its ancestors have handled all their messages."""
-        for _ in range(2):  # and those that the first ones led to, such as Input.Submitted
+        for _ in range(2):  # the second time for messages that were posted meanwhile
             for node in (self._app.focused or self._app.screen).ancestors_with_self:
-                await _idle(node)
+                await _wait_until_idle(node)
 
 
 def is_text(event: Event) -> bool:
-    """Whether an event puts text where the cursor is."""
+    """Return whether an event inserts text."""
     return isinstance(event, Paste) or (isinstance(event, Key) and event.is_printable)
 
 
-def _inserted(event: Event) -> Event:
-    """Wide and no-break spaces and joiners are no keys to Textual; pasted, they are inserted."""
+def _to_paste(event: Event) -> Event:
+    """Turn characters that Textual ignores as keys, such as no-break spaces, into pastes."""
     character = event.character if isinstance(event, Key) and not is_text(event) else None
     return Paste(character) if character and character > "\x7f" and printable(character) else event
 
 
-async def _idle(node: DOMNode) -> None:
-    """Wait for a node to handle the messages that it has now."""
+async def _wait_until_idle(node: DOMNode) -> None:
+    """Wait until a node has handled the messages in its queue, or for TIMEOUT_S."""
     handled = asyncio.Event()
     if node.call_later(handled.set):
         with suppress(TimeoutError):
-            await asyncio.wait_for(handled.wait(), PATIENCE_S)
+            await asyncio.wait_for(handled.wait(), TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""From the command line to a screen that can be typed on, in as little time as that takes."""
+"""Start the terminal interface quickly, and report what went wrong after it ended."""
 
 import gc
 import os
@@ -17,44 +17,55 @@ if TYPE_CHECKING:
 
 
 def run(config: "Config", resume: str | None, images: tuple[Path, ...]) -> None:
-    """Raises what broke the screen down, if something did."""
+    """Run the chat until the user quits.
+
+    Args:
+        config: The settings.
+        resume: The id of a conversation, "latest", or None for a new conversation.
+        images: Pictures to attach to the first message.
+
+    Raises:
+        Exception: What made the app fail.
+        SystemExit: A signal ended the app.
+    """
     defer_full_collections()
-    with terminal.quiet_keyboard():
-        # The terminal is asked while Textual is loaded.
+    with terminal.disable_echo():
+        # The terminal responds while Textual is imported.
         with ThreadPoolExecutor(1) as pool:
-            asked = pool.submit(terminal.query)
+            response = pool.submit(terminal.query)
             from mmtui.frontends.tui.app import ChatApp
             from mmtui.frontends.tui.input_parser import install
-        found = asked.result()
+        found = response.result()
         install(found)
         with redirect_native_stderr():
             app = ChatApp(config, resume, images, found)
             app.run()
-    for traceback in app.tracebacks:  # they would have destroyed the screen
+    for traceback in app.tracebacks:
         print(printable(traceback), file=sys.stderr)
     if app.unsaved is not None:
         print(app.unsaved.labelled, file=sys.stderr)
     if app.failure is not None:
         raise app.failure
-    if app.return_code:  # of a signal
+    if app.return_code:  # 128 + the number of a signal
         raise SystemExit(app.return_code)
 
 
 @contextmanager
 def redirect_native_stderr() -> Iterator[None]:
-    """Textual draws on `sys.__stderr__`: here, a descriptor that nothing else has.
+    """Discard what native libraries print on stderr, which would garble the screen.
 
-    What native libraries print on stderr, libtiff of a damaged picture, would get onto the screen.
+    For example, libtiff prints warnings about damaged pictures. Textual draws on `sys.__stderr__`,
+    which gets its own copy of the descriptor.
     """
     stderr = sys.__stderr__
-    if stderr is None:  # `2>&-`
+    if stderr is None:  # closed by `2>&-`
         yield
         return
     stderr.flush()
     with os.fdopen(os.dup(2), "w", encoding=stderr.encoding, errors="replace") as screen:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2)
+        os.close(null)
         vars(sys)["__stderr__"] = screen
         try:
             yield
@@ -64,8 +75,8 @@ def redirect_native_stderr() -> Iterator[None]:
 
 
 def defer_full_collections() -> None:
-    """Search for garbage only in what is new: in all of it takes 0.3 s, in which nothing is drawn.
+    """Let the garbage collector search only young objects.
 
-    The chat has that done when nothing is written.
+    A full collection takes 0.3 s, in which nothing is drawn. The chat runs it between replies.
     """
     gc.set_threshold(10_000, 1000, 1000)

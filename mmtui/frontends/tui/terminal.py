@@ -1,4 +1,4 @@
-"""What the terminal can draw; asked before Textual reads what it says."""
+"""Query the terminal about graphics and cell size, before Textual reads its input."""
 
 import errno
 import os
@@ -16,78 +16,80 @@ from typing import Any, Literal, NamedTuple
 from mmtui.frontends.tui.responses import split_responses
 from mmtui.text import printable
 
-Drawing = Literal["sixel", "kitty", "blocks"]
+Graphics = Literal["sixel", "kitty", "blocks"]
 
-# A picture of one pixel: would you draw it? tmux takes the question for a title, so the title is
-# put away meanwhile.
-KITTY = "\x1b[22;2t\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[23;2t"
-CELL = "\x1b[16t"
-ATTRIBUTES = "\x1b[c"  # comes last: all terminals answer it, so that nothing comes after
-PATIENCE_S = 0.2
-ANSWERS = {
+# Asks whether a picture of one pixel could be drawn. Some terminals, such as tmux, mistake this for
+# a title, so the title is saved before it and restored after it.
+KITTY_QUERY = "\x1b[22;2t\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[23;2t"
+CELL_SIZE_QUERY = "\x1b[16t"
+# Sent last: every terminal responds to it, so its response ends the wait for the others.
+ATTRIBUTES_QUERY = "\x1b[c"
+TIMEOUT_S = 0.2
+RESPONSES = {
     "kitty": re.compile(r"\x1b_Gi=31;(\w+)[^\x1b]*\x1b\\"),
     "cell": re.compile(r"\x1b\[6;(\d+);(\d+)t"),
     "attributes": re.compile(r"\x1b\[\?([\d;]*)c"),
 }
-KEYS = re.compile(r"\x1b(\[[?\d;]*[A-Za-z~]?|O[A-Z]|.)?", re.DOTALL)  # arrows and the like
+SPECIAL_KEYS = re.compile(r"\x1b(\[[?\d;]*[A-Za-z~]?|O[A-Z]|.)?", re.DOTALL)  # such as arrows
 
 
 class Terminal(NamedTuple):
-    """What a terminal can draw, and what was read from it.
+    """The capabilities of a terminal, and what was read together with its responses.
 
     Attributes:
-        drawing: The best way in which it draws pictures.
-        typed: What the user typed meanwhile.
-        cell: Width and height of a character in pixels, if known.
-        answered: Whether all answers came in time.
-        unfinished: The end of what was read, perhaps the beginning of an answer.
+        graphics: The best way to draw pictures.
+        typed: The keys that were pressed before the responses arrived.
+        cell_size: Width and height of a character in pixels; None if unknown.
+        has_responded: Whether all responses arrived before the timeout.
+        unfinished: The end of the input, which may be the start of another response.
     """
 
-    drawing: Drawing = "blocks"
+    graphics: Graphics = "blocks"
     typed: str = ""
-    cell: tuple[int, int] | None = None
-    answered: bool = True
+    cell_size: tuple[int, int] | None = None
+    has_responded: bool = True
     unfinished: str = ""
 
-    def updated(self, answers: str) -> "Terminal":
-        """Return what is known after more answers came."""
-        late = parse_responses(answers)
+    def add_responses(self, responses: str) -> "Terminal":
+        """Return a copy that is updated by responses that arrived later."""
+        late = parse_responses(responses)
         return self._replace(
-            drawing=self.drawing if late.drawing == "blocks" else late.drawing,
-            cell=self.cell or late.cell,
-            answered=self.answered or late.answered,
+            graphics=self.graphics if late.graphics == "blocks" else late.graphics,
+            cell_size=self.cell_size or late.cell_size,
+            has_responded=self.has_responded or late.has_responded,
         )
 
 
 @contextmanager
-def quiet_keyboard() -> Iterator[None]:
-    """Don't echo what is typed or answered before the chat has the screen."""
+def disable_echo() -> Iterator[None]:
+    """Turn the echo of the terminal off until Textual takes over."""
     if not _is_terminal():
         yield
         return
     import termios
     import tty
 
-    keyboard = sys.stdin.fileno()
-    before = termios.tcgetattr(keyboard)
-    tty.setcbreak(keyboard, termios.TCSANOW)
+    stdin = sys.stdin.fileno()
+    attributes = termios.tcgetattr(stdin)
+    tty.setcbreak(stdin, termios.TCSANOW)
     try:
         yield
     finally:
-        termios.tcsetattr(keyboard, termios.TCSANOW, before)
+        termios.tcsetattr(stdin, termios.TCSANOW, attributes)
 
 
 def query() -> Terminal:
-    """Ask the terminal, within `quiet_keyboard`.
+    """Query the terminal, within `disable_echo`.
 
-    Takes as long as the terminal does to answer, at most PATIENCE_S.
+    Returns when the terminal has responded, at the latest after TIMEOUT_S.
     """
     if not _is_terminal():
         return Terminal()
-    sys.stdout.write((CELL if _is_multiplexed() else KITTY + CELL) + ATTRIBUTES)
+    queries = [] if _is_multiplexed() else [KITTY_QUERY]
+    sys.stdout.write("".join([*queries, CELL_SIZE_QUERY, ATTRIBUTES_QUERY]))
     sys.stdout.flush()
-    found = parse_responses(_read(sys.stdin.fileno()))
-    return found._replace(cell=_cell() or found.cell)
+    terminal = parse_responses(_read_responses(sys.stdin.fileno()))
+    return terminal._replace(cell_size=_get_cell_size() or terminal.cell_size)
 
 
 def _is_terminal() -> bool:
@@ -95,13 +97,13 @@ def _is_terminal() -> bool:
 
 
 def _is_multiplexed() -> bool:
-    """Whether this is tmux or screen, which draw nothing by Kitty's protocol."""
+    """Return whether this is tmux or screen, which do not support Kitty's graphics."""
     name = os.environ.get("TERM", "")
     return "TMUX" in os.environ or "STY" in os.environ or name.startswith(("tmux", "screen"))
 
 
-def is_gone() -> bool:
-    """Whether the terminal was closed, or its connection: what is typed has no end, then."""
+def is_closed() -> bool:
+    """Return whether the terminal or its connection was closed."""
     if os.name != "posix" or sys.__stdin__ is None:
         return False
     import termios
@@ -113,72 +115,77 @@ def is_gone() -> bool:
     return False
 
 
-def _cell() -> tuple[int, int] | None:
-    """As the terminal told the kernel."""
+def _get_cell_size() -> tuple[int, int] | None:
+    """Return width and height of a character in pixels, if the kernel knows them."""
     import fcntl
     import termios
 
-    told = fcntl.ioctl(sys.stdout.fileno(), termios.TIOCGWINSZ, bytes(8))
-    rows, columns, width, height = struct.unpack("4H", told)
+    window_size = fcntl.ioctl(sys.stdout.fileno(), termios.TIOCGWINSZ, bytes(8))
+    rows, columns, width, height = struct.unpack("4H", window_size)
     return (width // columns, height // rows) if width and height and columns and rows else None
 
 
-def _read(keyboard: int) -> str:
-    said = b""
-    deadline = time.monotonic() + PATIENCE_S
-    while not ANSWERS["attributes"].search(text := said.decode(errors="replace")):
-        ready, _, _ = select.select([keyboard], [], [], max(deadline - time.monotonic(), 0))
-        if not ready or not (more := os.read(keyboard, 4096)):
+def _read_responses(stdin: int) -> str:
+    """Read up to the last response, the end of the input or the timeout."""
+    data = b""
+    deadline = time.monotonic() + TIMEOUT_S
+    while not RESPONSES["attributes"].search(text := data.decode(errors="replace")):
+        ready, _, _ = select.select([stdin], [], [], max(deadline - time.monotonic(), 0))
+        if not ready or not (more := os.read(stdin, 4096)):
             break
-        said += more
+        data += more
     return text
 
 
 def parse_responses(text: str) -> Terminal:
-    """Understand answers, and find what was typed between them.
+    """Parse the responses of a terminal, and the keys between them.
 
-    Sixel comes before Kitty's graphics: some terminals that claim both draw only Sixel well.
+    Sixel is preferred to Kitty's graphics, because some terminals that support both draw only Sixel
+    well.
     """
-    keys, answers, unfinished = split_responses(text)
-    found = {name: answer.search(answers) for name, answer in ANSWERS.items()}
-    drawing: Drawing = "blocks"
+    keys, responses, unfinished = split_responses(text)
+    found = {name: pattern.search(responses) for name, pattern in RESPONSES.items()}
+    graphics: Graphics = "blocks"
     if (attributes := found["attributes"]) and "4" in attributes[1].split(";"):
-        drawing = "sixel"
+        graphics = "sixel"
     elif (kitty := found["kitty"]) and kitty[1] == "OK":
-        drawing = "kitty"
-    cell = (int(found["cell"][2]), int(found["cell"][1])) if found["cell"] else None
-    typed = printable(KEYS.sub("", keys)).strip("\n")
-    return Terminal(drawing, typed, cell, attributes is not None, unfinished)
+        graphics = "kitty"
+    cell_size = (int(found["cell"][2]), int(found["cell"][1])) if found["cell"] else None
+    typed = printable(SPECIAL_KEYS.sub("", keys)).strip("\n")
+    return Terminal(graphics, typed, cell_size, attributes is not None, unfinished)
 
 
-def picture_widget(terminal: Terminal) -> Any:
-    """The class of the widget that draws a picture."""
-    with _importing:
-        return _widgets(terminal.cell)[terminal.drawing]
+def get_picture_widget(terminal: Terminal) -> Any:
+    """Return the class of the widget that draws pictures in a terminal."""
+    with _import_lock:
+        return _import_widgets(terminal.cell_size)[terminal.graphics]
 
 
-_importing = threading.Lock()  # thumbnails are drawn in threads
+_import_lock = threading.Lock()  # thumbnails are drawn in threads
 
 
 @cache
-def _widgets(cell: tuple[int, int] | None) -> dict[Drawing, Any]:
-    """textual_image asks the terminal when it is imported; the answers would go to Textual."""
-    if cell:
-        width, height = cell
+def _import_widgets(cell_size: tuple[int, int] | None) -> dict[Graphics, Any]:
+    """Import textual_image without letting it query the terminal.
+
+    It does so on import, and Textual would take the responses for keys.
+    """
+    if cell_size:
+        width, height = cell_size
         os.environ |= {"TEXTUAL_CELL_WIDTH": str(width), "TEXTUAL_CELL_HEIGHT": str(height)}
-    before = sys.__stdout__
-    vars(sys)["__stdout__"] = _Silent()
+    stdout = sys.__stdout__
+    vars(sys)["__stdout__"] = _NotATerminal()
     try:
         from textual_image import widget
 
         from mmtui.frontends.tui.halfblocks import HalfblocksImage
     finally:
-        vars(sys)["__stdout__"] = before
+        vars(sys)["__stdout__"] = stdout
     return {"sixel": widget.SixelImage, "kitty": widget.TGPImage, "blocks": HalfblocksImage}
 
 
-class _Silent:
-    """Stands in for a terminal that can't be asked, but has the size that it has."""
+class _NotATerminal:
+    """A replacement of stdout that is not queried, but has the descriptor of the terminal."""
 
     def isatty(self) -> bool:
         return False

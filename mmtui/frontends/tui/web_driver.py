@@ -1,4 +1,4 @@
-"""Textual's driver for a chat in a browser, which ends with the server that it talks to."""
+"""Textual's web driver, for a chat that ends when the server does."""
 
 from textual.drivers.web_driver import WebDriver
 
@@ -6,7 +6,7 @@ from mmtui.compat.textual_hooks import post_exit
 
 
 class ChatWebDriver(WebDriver):
-    """Quits the chat at the end of its input, as when the server was killed."""
+    """Quits the chat at the end of its input, for example because the server was killed."""
 
     def run_input_thread(self) -> None:
         super().run_input_thread()

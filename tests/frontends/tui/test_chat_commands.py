@@ -6,7 +6,7 @@ import pytest
 from fakes import FakeModel
 from textual.events import Key
 from textual.widgets import TextArea
-from user import NO_MICROPHONE, FakeMicrophone, awaited, opened
+from user import NO_MICROPHONE, FakeMicrophone, open_chat, run_async
 
 from mmtui.chat import clipboard
 from mmtui.chat.commands import COMMANDS
@@ -18,15 +18,15 @@ from mmtui.frontends.tui.screens.picker import Picker
 
 
 async def ask(user, text: str, answer: str) -> None:
-    await user.types(text, "enter")
-    await user.is_answered(answer)
+    await user.type(text, "enter")
+    await user.answer(answer)
 
 
 async def answers(user, dialog: type, text: str) -> None:
     """Replaces what a dialog begins with."""
     assert isinstance(user.app.screen, dialog)
     await user.press("ctrl+end", "ctrl+u")
-    await user.types(text, "enter")
+    await user.type(text, "enter")
 
 
 def test_every_command_is_done_and_nothing_else():
@@ -34,13 +34,13 @@ def test_every_command_is_done_and_nothing_else():
     assert done == {command.name for command in COMMANDS}
 
 
-@awaited
+@run_async
 async def test_the_palette_finds_every_command(tmp_path):
-    async with opened(tmp_path, size=(100, 60)) as user:
+    async with open_chat(tmp_path, size=(100, 60)) as user:
         titles = [command.title for command in user.app.get_system_commands(user.chat)]
         assert [title.split(":")[0] for title in titles] == [c.name for c in COMMANDS]
         await user.press("ctrl+p")
-        await user.types("theme")
+        await user.type("theme")
         while "light theme" not in user.screen:
             await user.settle()
         await user.press("enter")
@@ -48,45 +48,45 @@ async def test_the_palette_finds_every_command(tmp_path):
             await user.settle()
 
 
-@awaited
+@run_async
 async def test_the_model_is_chosen_from_those_that_are_known(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     damaged = tmp_path / "data" / "mmtui" / "models" / "mine"
     damaged.mkdir(parents=True)
     (damaged / "spec.json").write_text("{}")
-    async with opened(tmp_path / "store", size=(120, 30)) as user:
+    async with open_chat(tmp_path / "store", size=(120, 30)) as user:
         await user.press("ctrl+l")
         assert isinstance(user.app.screen, ChoiceDialog)
         assert "phi2" in user.screen and "no vision, " in user.screen
         assert "mine" in user.screen and "spec.json" in user.screen
         await user.press("down", "enter")
         assert user.model.name == "smol" and "smol  ·  loading" in user.screen
-        await user.types("/model", "enter")
+        await user.type("/model", "enter")
         await user.press("escape")
-        await user.types("/model hf:a/b", "enter")
+        await user.type("/model hf:a/b", "enter")
         assert user.model.name == "hf:a/b"
 
 
-@awaited
+@run_async
 async def test_the_microphone_is_chosen(tmp_path):
     microphone = FakeMicrophone()
-    async with opened(tmp_path, microphone=microphone) as user:
+    async with open_chat(tmp_path, microphone=microphone) as user:
         for keys in (["down", "enter"], ["up", "enter"]):
-            await user.types("/microphone", "enter")
+            await user.type("/microphone", "enter")
             assert "Fake Mic" in user.screen
             await user.press(*keys)
             await user.press("f4", "escape")
-        await user.types("/microphone Other", "enter")
+        await user.type("/microphone Other", "enter")
         await user.press("f4", "escape")
-        assert microphone.chosen == ["Fake Mic", None, "Other"]
+        assert microphone.devices_used == ["Fake Mic", None, "Other"]
 
 
-@awaited
+@run_async
 async def test_sampling_is_set(tmp_path, monkeypatch):
     asked: list[tuple] = []
     monkeypatch.setattr(FakeModel, "generate", lambda *how: asked.append(how[2:]) or 1)
-    async with opened(tmp_path) as user:
-        await user.types("/sampling", "enter")
+    async with open_chat(tmp_path) as user:
+        await user.type("/sampling", "enter")
         assert "temperature=0.0 top_p=0.95 max_tokens=512" in user.screen
         await answers(user, TextDialog, "temperature=0.5 max_tokens=9")
         assert user.notices == ["temperature=0.5 top_p=0.95 max_tokens=9"]
@@ -99,11 +99,11 @@ async def test_sampling_is_set(tmp_path, monkeypatch):
         assert asked == [(9, 0.5, 0.95)]
 
 
-@awaited
+@run_async
 async def test_what_a_command_needs_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    async with opened(tmp_path / "store") as user:
-        await user.types("/edit", "enter")
+    async with open_chat(tmp_path / "store") as user:
+        await user.type("/edit", "enter")
         assert "the conversation has no message yet" in user.notices[-1]
         await ask(user, "Hi", "Hello.")
         await user.press("f6")
@@ -111,86 +111,86 @@ async def test_what_a_command_needs_is_asked_for(tmp_path, monkeypatch):
         assert "\x1b" not in user.app.screen.query_one(TextArea).text
         await answers(user, TextDialog, "Hey")
         assert user.model.asked[-1] == (ChatTurn("user", "Hey"),)
-        await user.is_answered("Yes?")
+        await user.answer("Yes?")
         await user.press("f9")
         await answers(user, TextDialog, "Be brief.")
         assert user.app.session.conversation.system == "Be brief."
         await user.press("f9")
         await answers(user, TextDialog, "")
         assert user.app.session.conversation.system == ""
-        await user.types("/rename", "enter")
+        await user.type("/rename", "enter")
         await answers(user, TextDialog, "Talk")
-        await user.types("/export", "enter")
+        await user.type("/export", "enter")
         await answers(user, TextDialog, "talk.json")
         assert json.loads((tmp_path / "talk.json").read_text())["title"] == "Talk"
         for command, screen in (("audio", Picker), ("image", Picker), ("resume", HistoryScreen)):
-            await user.types(f"/{command}", "enter")
+            await user.type(f"/{command}", "enter")
             assert isinstance(user.app.screen, screen)
             await user.press("escape")
 
 
-@awaited
+@run_async
 async def test_themes_are_switched(tmp_path):
-    async with opened(tmp_path) as user:
-        await user.types("/theme", "enter")
+    async with open_chat(tmp_path) as user:
+        await user.type("/theme", "enter")
         assert user.app.theme == "textual-light"
-        await user.types("/theme dark", "enter")
+        await user.type("/theme dark", "enter")
         assert user.app.theme == "textual-dark"
-        await user.types("/theme pink", "enter")
+        await user.type("/theme pink", "enter")
         assert "/theme takes dark or light, not pink" in user.notices[-1]
 
 
-@awaited
+@run_async
 async def test_versions_are_turned_to(tmp_path):
-    async with opened(tmp_path) as user:
+    async with open_chat(tmp_path) as user:
         await user.press("ctrl+g")
         assert "another version" in user.notices[-1]
         await ask(user, "Joke", "First.")
         await user.press("f5")
-        await user.is_answered("Second.")
+        await user.answer("Second.")
         assert "version 2 of 2" in user.screen
         await user.press("ctrl+g")
         assert user.texts == ["Joke", "First."] and "version 1 of 2" in user.screen
         user.messages[1].focus()
         await user.press("right")
         assert user.texts == ["Joke", "Second."]
-    async with opened(tmp_path, resume="latest") as user:
+    async with open_chat(tmp_path, resume="latest") as user:
         assert user.texts == ["Joke", "Second."]
 
 
-@awaited
+@run_async
 async def test_a_message_is_copied_without_what_drives_a_terminal(tmp_path):
-    async with opened(tmp_path) as user:
+    async with open_chat(tmp_path) as user:
         await ask(user, "Hi", "He\x1b]0;xllo")
         for keys in (["f8"], ["ctrl+y"]):
             user.messages[1].focus()
             await user.press(*keys)
             assert user.app.clipboard == "He]0;xllo"
         user.composer.focus()
-        await user.types("/copy all", "enter")
+        await user.type("/copy all", "enter")
         assert user.app.clipboard.startswith("# Hi\n")
-        await user.types("/copy code", "enter")
+        await user.type("/copy code", "enter")
         assert "no code in the last answer" in user.notices[-1]
 
 
-@awaited
+@run_async
 async def test_where_there_is_no_microphone_none_is_chosen(tmp_path):
     class Unplugged(FakeMicrophone):
         def list_devices(self) -> list[str]:
             raise NO_MICROPHONE
 
-    async with opened(tmp_path, microphone=Unplugged(0.0, NO_MICROPHONE)) as user:
+    async with open_chat(tmp_path, microphone=Unplugged(0.0, NO_MICROPHONE)) as user:
         for command in ("/microphone", "/record"):
-            await user.types(command, "enter")
+            await user.type(command, "enter")
             await user.settle()
             assert user.notices[-1] == "there is no microphone\nplug one in"
         assert len(user.notices) == 2  # silence is not blamed
 
 
-@awaited
+@run_async
 async def test_copied_is_said_only_where_it_is_known(tmp_path, monkeypatch):
     copied = []
-    async with opened(tmp_path) as user:
+    async with open_chat(tmp_path) as user:
         await ask(user, "Hi", "Hello")
         await user.press("f8")
         assert "the terminal's clipboard" in user.notices[-1] and "/export" in user.notices[-1]
@@ -204,20 +204,20 @@ async def test_copied_is_said_only_where_it_is_known(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("size", [(120, 40), (40, 15)])
 def test_what_was_said_earlier_comes_back_with_up(tmp_path, size):
-    @awaited
+    @run_async
     async def chat():
-        async with opened(tmp_path, size=size) as user:
+        async with open_chat(tmp_path, size=size) as user:
             await ask(user, "one", "ok")
-        async with opened(tmp_path, size=size) as user:
-            await user.types("two", "up")
+        async with open_chat(tmp_path, size=size) as user:
+            await user.type("two", "up")
             assert user.composer.text == "one"
 
     chat()
 
 
-@awaited
+@run_async
 async def test_keys_that_were_typed_ahead_open_one_dialog(tmp_path):
-    async with opened(tmp_path) as user:
+    async with open_chat(tmp_path) as user:
         await ask(user, "Hi", "Hello.")
         for _ in range(3):
             user.app.post_message(Key("f6", None))
@@ -227,35 +227,35 @@ async def test_keys_that_were_typed_ahead_open_one_dialog(tmp_path):
         assert user.app.screen is user.chat
 
 
-@awaited
+@run_async
 async def test_ctrl_c_copies_a_selection_else_stops_else_says_what_quits(tmp_path):
-    async with opened(tmp_path, keys={"quit": "ctrl+d"}) as user:
-        await user.types("Count", "enter")
-        await user.is_answered("One, ", stop=None)
-        await user.types("next", "shift+left", "ctrl+c")
+    async with open_chat(tmp_path, keys={"quit": "ctrl+d"}) as user:
+        await user.type("Count", "enter")
+        await user.answer("One, ", stop=None)
+        await user.type("next", "shift+left", "ctrl+c")
         assert user.app.clipboard == "t" and user.app.session.is_answering
         await user.press("end", "ctrl+c")
         assert not user.app.session.is_answering and user.composer.text == "next"
         await user.press("ctrl+c")
-        assert user.notices[-1] == "there is nothing to stop; Ctrl+D quits"
+        assert user.notices[-1] == "nothing to stop; Ctrl+D quits"
         await user.press("f4", "ctrl+c")
         assert user.composer.text == "next" and "recording" not in user.screen
         await user.press("f5", "f3", "ctrl+c")
         assert not user.app.session.is_answering
 
 
-@awaited
+@run_async
 async def test_the_palette_opens_where_it_has_commands(tmp_path):
-    async with opened(tmp_path) as user:
+    async with open_chat(tmp_path) as user:
         await user.press("f3", "ctrl+p")
         assert isinstance(user.app.screen, HistoryScreen)
         await user.press("escape", "ctrl+p")
         assert user.app.screen is not user.chat
 
 
-@awaited
+@run_async
 async def test_words_that_a_command_does_not_take_stay_with_a_cure(tmp_path, cat):
-    async with opened(tmp_path / "store") as user:
+    async with open_chat(tmp_path / "store") as user:
         await ask(user, "Hi", "Hello.")
         await user.paste(str(cat))
         for text, says in (
@@ -281,11 +281,11 @@ async def test_words_that_a_command_does_not_take_stay_with_a_cure(tmp_path, cat
         assert user.texts[2] == "/quit now"
 
 
-@awaited
+@run_async
 async def test_a_message_that_can_t_be_edited_now_is_in_the_prompt(tmp_path):
-    async with opened(tmp_path) as user:
+    async with open_chat(tmp_path) as user:
         await ask(user, "Hi", "Hello.")
         await user.press("f6")
         user.app.session.regenerate()  # a second window onto it, say
-        await user.types("!", "enter")
+        await user.type("!", "enter")
         assert "being written" in user.notices[-1] and user.composer.text == "Hi!"

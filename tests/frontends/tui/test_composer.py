@@ -2,7 +2,7 @@
 
 import pytest
 from textual.events import Key
-from user import User, awaited, opened, staged
+from user import User, get_staged_names, open_chat, run_async
 
 LONG = "word " * 40  # some rows of a screen 90 wide
 
@@ -11,16 +11,16 @@ async def says(user: User, *texts: str) -> None:
     for text in texts:
         user.composer.replace_all(text)
         await user.press("enter")
-        await user.is_answered("ok")
+        await user.answer("ok")
 
 
-@awaited
+@run_async
 async def test_what_is_changed_on_the_way_through_history_stays(tmp_path):
-    async with opened(tmp_path) as user:
+    async with open_chat(tmp_path) as user:
         await says(user, "one", "two")
-        await user.types("draft", "up")
-        await user.types("!", "up")
-        await user.types("?", "down")
+        await user.type("draft", "up")
+        await user.type("!", "up")
+        await user.type("?", "down")
         assert user.composer.text == "two!"
         await user.press("down")
         assert user.composer.text == "draft"
@@ -29,13 +29,13 @@ async def test_what_is_changed_on_the_way_through_history_stays(tmp_path):
         assert user.composer.text == "one?"
 
 
-@awaited
+@run_async
 async def test_a_changed_message_is_sent_and_what_else_was_typed_stays(tmp_path):
-    async with opened(tmp_path) as user:
+    async with open_chat(tmp_path) as user:
         await says(user, "one", "two")
-        await user.types("draft", "up")
-        await user.types("!", "up")
-        await user.types("?", "enter")
+        await user.type("draft", "up")
+        await user.type("!", "up")
+        await user.type("?", "enter")
         assert user.texts[-2] == "one?" and user.composer.text == "draft"
         for text in ("one?", "two!", "one"):
             await user.press("up")
@@ -43,38 +43,38 @@ async def test_a_changed_message_is_sent_and_what_else_was_typed_stays(tmp_path)
         assert user.composer.unsent == "two!\ndraft"
 
 
-@awaited
+@run_async
 async def test_what_can_t_be_sent_is_back_where_it_was_changed(tmp_path):
-    async with opened(tmp_path) as user:
-        await user.types("one", "enter")
-        await user.types("draft", "up")
-        await user.types("!", "enter")
+    async with open_chat(tmp_path) as user:
+        await user.type("one", "enter")
+        await user.type("draft", "up")
+        await user.type("!", "enter")
         assert "being written" in user.notices[-1] and user.composer.text == "one!"
         await user.press("down")
         assert user.composer.text == "draft"
 
 
-@awaited
+@run_async
 async def test_a_message_that_was_emptied_is_there_again(tmp_path):
-    async with opened(tmp_path) as user:
+    async with open_chat(tmp_path) as user:
         await says(user, "one")
         await user.press("up", "backspace", "backspace", "backspace", "down", "up")
         assert user.composer.text == "one"
 
 
-@awaited
+@run_async
 async def test_another_conversation_begins_with_an_empty_prompt(tmp_path):
-    async with opened(tmp_path) as user:
+    async with open_chat(tmp_path) as user:
         await says(user, "one")
-        await user.types("draft", "up", "!", "ctrl+n")
+        await user.type("draft", "up", "!", "ctrl+n")
         assert user.composer.unsent == ""
         await user.press("up", "down")
         assert user.composer.text == ""
 
 
-@awaited
+@run_async
 async def test_up_and_down_go_by_the_rows_that_are_seen(tmp_path):
-    async with opened(tmp_path) as user:
+    async with open_chat(tmp_path) as user:
         await says(user, "one", "two")
         user.composer.replace_all(LONG)
         await user.settle()
@@ -95,11 +95,11 @@ async def test_up_and_down_go_by_the_rows_that_are_seen(tmp_path):
         assert user.composer.navigator.is_last_wrapped_line(user.composer.cursor_location)
 
 
-@awaited
+@run_async
 async def test_down_leaves_a_recalled_message_at_its_last_row(tmp_path):
-    async with opened(tmp_path) as user:
+    async with open_chat(tmp_path) as user:
         await says(user, LONG)
-        await user.types("draft", "up", "up")
+        await user.type("draft", "up", "up")
         assert user.composer.text == LONG.strip()
         await user.press("down")
         assert user.composer.text == LONG.strip()
@@ -109,39 +109,39 @@ async def test_down_leaves_a_recalled_message_at_its_last_row(tmp_path):
 
 @pytest.mark.parametrize("command", ["/image ", "/image", " /audio  "])
 def test_a_command_that_asks_for_files_is_done_when_they_are_dropped(tmp_path, cat, command):
-    @awaited
+    @run_async
     async def drop():
-        async with opened(tmp_path / "store") as user:
-            await user.types(command)
+        async with open_chat(tmp_path / "store") as user:
+            await user.type(command)
             await user.paste(str(cat))
-            assert staged(user) == ["a cat.png"]
+            assert get_staged_names(user) == ["a cat.png"]
             assert user.composer.text == "" and user.composer.suggestion == ""
 
     drop()
 
 
-@awaited
+@run_async
 async def test_what_else_is_typed_stays_when_files_are_dropped(tmp_path, cat):
-    async with opened(tmp_path / "store") as user:
-        await user.types("/image of")
+    async with open_chat(tmp_path / "store") as user:
+        await user.type("/image of")
         await user.paste(str(cat))
-        assert staged(user) == ["a cat.png"] and user.composer.text == "/image of"
+        assert get_staged_names(user) == ["a cat.png"] and user.composer.text == "/image of"
 
 
-@awaited
+@run_async
 async def test_keys_that_were_pressed_before_the_one_that_quits_are_kept(tmp_path):
-    async with opened(tmp_path) as user:
+    async with open_chat(tmp_path) as user:
         for key in "later":
             user.app.post_message(Key(key, key))
         user.app.post_message(Key("ctrl+q", None))
         await user.settle()
-    async with opened(tmp_path, resume="latest") as user:
+    async with open_chat(tmp_path, resume="latest") as user:
         assert user.composer.text == "later"
 
 
-@awaited
+@run_async
 async def test_keys_that_were_pressed_before_a_command_s_key_are_the_old_draft(tmp_path):
-    async with opened(tmp_path) as user:
+    async with open_chat(tmp_path) as user:
         await says(user, "Hello")
         first = user.chat.session.conversation.id
         for key in "later":
@@ -149,5 +149,5 @@ async def test_keys_that_were_pressed_before_a_command_s_key_are_the_old_draft(t
         user.app.post_message(Key("ctrl+n", None))
         await user.settle()
         assert user.composer.text == ""
-    async with opened(tmp_path, resume=first) as user:
+    async with open_chat(tmp_path, resume=first) as user:
         assert user.composer.text == "later"

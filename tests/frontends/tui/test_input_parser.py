@@ -1,4 +1,4 @@
-"""Keys, and answers of the terminal between them, as both come over a slow line."""
+"""Parsing keys and responses of the terminal between them, as over a slow connection."""
 
 import os
 import pty
@@ -15,9 +15,9 @@ from textual.events import Key, MouseDown, Paste
 from mmtui.chat.history.history import History
 from mmtui.frontends.tui import input_parser
 from mmtui.frontends.tui.input_parser import InputParser, TerminalResponded
-from mmtui.frontends.tui.terminal import ATTRIBUTES
+from mmtui.frontends.tui.terminal import ATTRIBUTES_QUERY
 
-ANSWERS = {
+RESPONSES = {
     "kitty graphics": "\x1b_Gi=31;OK\x1b\\",
     "kitty graphics refused": "\x1b_Gi=31;ENOTSUPPORTED: no such thing\x1b\\",
     "size of a cell": "\x1b[6;20;10t",
@@ -35,7 +35,7 @@ ANSWERS = {
     "version": "\x1bP>|XTerm(370)\x1b\\",
     "capability": "\x1bP1+r524742=38\x1b\\",
 }
-TYPED = [
+KEYS = [
     "\x1b", "\x1b\x1b", "\x1bx", "\x1b_", "\x1b_Gx", "\x1b_Gi", "\x1b[", "\x1b]", "\x1b]1", "\x1bP",
     "\x1bPa", "\x1bOP", "\x1b[A", "\x1b[1;5C", "\x1b[15~", "\x1b[97;5u", "\x1b[200~a\x1b[201~",
     "\x1b[<0;3;4M", "a_b[c",
@@ -43,67 +43,70 @@ TYPED = [
 
 
 @pytest.fixture(autouse=True)
-def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(input_parser, "ANSWER_S", 0.0)
+def disable_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(input_parser, "PARTIAL_TIMEOUT_S", 0.0)
     monkeypatch.setattr(constants, "ESCAPE_DELAY", 0.0)
 
 
-def messages(parser: XTermParser, *reads: str) -> list:
+def feed(parser: XTermParser, *reads: str) -> list:
     return [message for read in reads for message in parser.feed(read)]
 
 
-def typed(found: list) -> str:
-    return "".join(message.character or "" for message in found if isinstance(message, Key))
+def get_typed(messages: list) -> str:
+    return "".join(message.character or "" for message in messages if isinstance(message, Key))
 
 
-@pytest.mark.parametrize("name", ANSWERS)
-def test_an_answer_is_not_typed_wherever_it_is_cut(name):
-    answer = ANSWERS[name]
-    assert typed(messages(InputParser(), f"ab{answer}cd{answer}{answer}ef")) == "abcdef"
-    for at in range(1, len(answer)):
-        assert typed(messages(InputParser(), f"ab{answer[:at]}", f"{answer[at:]}cd")) == "abcd"
-    assert typed(messages(InputParser(), "ab", *answer, "cd")) == "abcd"
+@pytest.mark.parametrize("name", RESPONSES)
+def test_a_response_is_not_typed_however_it_is_split(name):
+    response = RESPONSES[name]
+    assert get_typed(feed(InputParser(), f"ab{response}cd{response}{response}ef")) == "abcdef"
+    for at in range(1, len(response)):
+        assert get_typed(feed(InputParser(), f"ab{response[:at]}", f"{response[at:]}cd")) == "abcd"
+    assert get_typed(feed(InputParser(), "ab", *response, "cd")) == "abcd"
 
 
-def test_what_was_answered_is_told():
-    found = messages(InputParser(), f"a{ANSWERS['kitty graphics']}b{ANSWERS['attributes']}")
-    answers = "".join(each.answers for each in found if isinstance(each, TerminalResponded))
-    assert answers == ANSWERS["kitty graphics"] + ANSWERS["attributes"]
+def test_responses_are_posted_as_messages():
+    messages = feed(InputParser(), f"a{RESPONSES['kitty graphics']}b{RESPONSES['attributes']}")
+    responded = [message for message in messages if isinstance(message, TerminalResponded)]
+    assert (
+        "".join(message.responses for message in responded)
+        == RESPONSES["kitty graphics"] + RESPONSES["attributes"]
+    )
 
 
-@pytest.mark.parametrize("sequence", TYPED)
-def test_what_is_typed_stays_what_it_is(sequence):
-    def keys(parser: XTermParser, *reads: str) -> list:
-        found = [*messages(parser, *reads), *parser.tick(), *messages(parser, "z")]
+@pytest.mark.parametrize("sequence", KEYS)
+def test_keys_are_parsed_as_textual_does(sequence):
+    def parse(parser: XTermParser, *reads: str) -> list:
+        messages = [*feed(parser, *reads), *parser.tick(), *feed(parser, "z")]
         return [
-            (type(each), getattr(each, "key", None), getattr(each, "text", None))
-            for each in found
-            if isinstance(each, Key | Paste | MouseDown)
+            (type(message), getattr(message, "key", None), getattr(message, "text", None))
+            for message in messages
+            if isinstance(message, Key | Paste | MouseDown)
         ]
 
-    expected = keys(XTermParser(), sequence)
-    assert expected and keys(InputParser(), sequence) == expected
+    expected = parse(XTermParser(), sequence)
+    assert expected and parse(InputParser(), sequence) == expected
     if sequence.startswith("\x1b["):
-        assert keys(InputParser(), *sequence) == expected  # in pieces, too
+        assert parse(InputParser(), *sequence) == expected  # in pieces, too
 
 
 @pytest.mark.parametrize(
-    "begun", ["\x1b_Gi=31;O", "\x1b[?62;", "\x1b]11;rgb:ff", "\x1b[6;20", "\x1bP>|X"]
+    "start", ["\x1b_Gi=31;O", "\x1b[?62;", "\x1b]11;rgb:ff", "\x1b[6;20", "\x1bP>|X"]
 )
-def test_of_an_answer_that_never_ends_nothing_is_typed(begun):
+def test_a_response_that_never_ends_is_discarded(start):
     parser = InputParser()
-    messages(parser, f"a{begun}")
+    feed(parser, f"a{start}")
     assert not list(parser.tick())
-    assert typed(messages(parser, "bc")) == "bc"
+    assert get_typed(feed(parser, "bc")) == "bc"
 
 
-def test_what_was_read_before_there_was_a_parser_is_not_lost(monkeypatch):
-    monkeypatch.setattr(InputParser, "read_before", "\x1b_Gi=31;O")
-    assert typed(messages(InputParser(), "K\x1b\\ab")) == "ab"
-    assert typed(messages(InputParser(), "K")) == "K"  # the next parser has nothing of it
+def test_input_that_was_read_before_the_parser_existed_is_not_lost(monkeypatch):
+    monkeypatch.setattr(InputParser, "initial_input", "\x1b_Gi=31;O")
+    assert get_typed(feed(InputParser(), "K\x1b\\ab")) == "ab"
+    assert get_typed(feed(InputParser(), "K")) == "K"  # only the first parser gets it
 
 
-def test_answers_that_come_late_are_not_in_the_prompt(tmp_path):
+def test_late_responses_do_not_get_into_the_prompt(tmp_path):
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [Path(sys.executable).with_name("mmtui"), "--model", str(tmp_path / "none")],
@@ -111,45 +114,45 @@ def test_answers_that_come_late_are_not_in_the_prompt(tmp_path):
         env={**os.environ, "TERM": "xterm-256color", "XDG_DATA_HOME": str(tmp_path)},
     )  # fmt: skip
     os.close(theirs)
-    seen = b""
+    output = b""
 
-    def read_until(what: bytes) -> None:
-        nonlocal seen
-        while what not in seen:
-            seen += os.read(ours, 65536)
+    def read_until(text: bytes) -> None:
+        nonlocal output
+        while text not in output:
+            output += os.read(ours, 65536)
 
     try:
-        read_until(ATTRIBUTES.encode())
+        read_until(ATTRIBUTES_QUERY.encode())
         read_until(b"Ask something")
-        for answer in ANSWERS.values():
-            os.write(ours, answer.encode())
+        for response in RESPONSES.values():
+            os.write(ours, response.encode())
         os.write(ours, b"and a word")
         read_until(b"and a word")
     finally:
         process.kill()
         process.wait()
         os.close(ours)
-    shown = re.sub(rb"\x1b\[[\d;?]*[a-zA-Z]", b"", seen).decode()
-    assert "│ and a word" in shown
+    text = re.sub(rb"\x1b\[[\d;?]*[a-zA-Z]", b"", output).decode()
+    assert "│ and a word" in text
 
 
-@pytest.mark.parametrize("leads", [True, False], ids=["leader of its session", "not told"])
-def test_a_chat_ends_when_its_terminal_is_gone(tmp_path, leads):
-    """As the end of an SSH connection, or of a terminal's window; nobody else would end it."""
+@pytest.mark.parametrize("gets_sighup", [True, False])
+def test_a_chat_ends_when_its_terminal_is_closed(tmp_path, gets_sighup):
+    """For example because an SSH connection or the window of the terminal was closed."""
     ours, theirs = pty.openpty()
     command = [Path(sys.executable).with_name("mmtui"), "--model", str(tmp_path / "none")]
     process = subprocess.Popen(
-        ["setsid", "--ctty", *command] if leads else command,
-        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=not leads,
+        ["setsid", "--ctty", *command] if gets_sighup else command,
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=not gets_sighup,
         env={**os.environ, "TERM": "xterm-256color", "XDG_DATA_HOME": str(tmp_path)},
     )  # fmt: skip
     os.close(theirs)
-    seen = b""
-    while b"Ask something" not in seen:
-        seen += os.read(ours, 65536)
+    output = b""
+    while b"Ask something" not in output:
+        output += os.read(ours, 65536)
     os.write(ours, b"half a message")
-    while b"half a message" not in seen:
-        seen += os.read(ours, 65536)
+    while b"half a message" not in output:
+        output += os.read(ours, 65536)
     os.close(ours)
     try:
         assert process.wait(timeout=60) != 0

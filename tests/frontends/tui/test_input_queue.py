@@ -1,9 +1,9 @@
-"""What a terminal sends at once is applied in its order, and reaches the field it belongs to."""
+"""Input that arrives at once is applied in its order, in the right text field."""
 
 import pytest
 from textual.widgets import Input, TextArea
 from textual.worker import WorkerFailed
-from user import User, awaited, opened
+from user import User, open_chat, run_async
 
 from mmtui.frontends.tui.screens.chat.commands import Commands
 from mmtui.frontends.tui.screens.history import HistoryScreen
@@ -24,9 +24,9 @@ BURSTS = [
 ]
 
 
-@awaited
-async def test_keys_that_edit_the_prompt_are_applied_in_their_order(tmp_path):
-    async with opened(tmp_path) as user:
+@run_async
+async def test_keys_are_applied_in_their_order_in_the_prompt(tmp_path):
+    async with open_chat(tmp_path) as user:
         for data, text in [
             *BURSTS,
             ("ab\ncd\x7fe", "ab\nce"),
@@ -35,77 +35,77 @@ async def test_keys_that_edit_the_prompt_are_applied_in_their_order(tmp_path):
             ("abc\x15\x1az", "abcz"),
         ]:
             user.composer.replace_all("")
-            await user.sends(data)
+            await user.feed(data)
             assert user.composer.text == text
 
 
-@awaited
-async def test_so_they_are_in_the_search_for_earlier_chats(tmp_path):
-    async with opened(tmp_path) as user:
-        await user.sends(f"{F3}volcxx\x7f\x7fano")
+@run_async
+async def test_keys_are_applied_in_their_order_in_the_search(tmp_path):
+    async with open_chat(tmp_path) as user:
+        await user.feed(f"{F3}volcxx\x7f\x7fano")
         assert isinstance(user.app.screen, HistoryScreen)
         words = user.app.screen.query_one(Input)
         assert words.value == "volcano"
         for data, text in BURSTS:
             words.value = ""
-            await user.sends(data)
+            await user.feed(data)
             assert words.value == text
 
 
-@awaited
-async def test_so_they_are_in_a_dialog(tmp_path):
-    async with opened(tmp_path) as user:
-        await user.sends(F9)
+@run_async
+async def test_keys_are_applied_in_their_order_in_a_dialog(tmp_path):
+    async with open_chat(tmp_path) as user:
+        await user.feed(F9)
         area = user.app.screen.query_one(TextArea)
         for data, text in BURSTS:
             area.text = ""
-            await user.sends(data)
+            await user.feed(data)
             assert area.text == text
         area.text = ""
-        await user.sends("Be bri\x7f\x7frief.\rHello\x7f\x7f\x7f\x7fey")
+        await user.feed("Be bri\x7f\x7frief.\rHello\x7f\x7f\x7f\x7fey")
         assert user.app.session.conversation.system == "Be brief."
         assert user.composer.text == "Hey"
 
 
-@awaited
-async def test_enter_sends_what_was_typed_before_it_and_nothing_else(tmp_path):
-    async with opened(tmp_path) as user:
-        await user.sends("onee\x7f\rtwo")
+@run_async
+async def test_enter_sends_only_what_was_typed_before_it(tmp_path):
+    async with open_chat(tmp_path) as user:
+        await user.feed("onee\x7f\rtwo")
         assert user.texts[0] == "one" and user.composer.text == "two"
-        await user.is_answered("ok")
-        await user.sends(" more\x17less\r/new\rthree")
+        await user.answer("ok")
+        await user.feed(" more\x17less\r/new\rthree")
         assert user.model.asked[-1][-1].text == "two less"
         assert user.texts == [] and user.composer.text == "three"
 
 
-@awaited
-async def test_what_is_typed_ahead_of_a_screen_is_typed_there(tmp_path):
-    async with opened(tmp_path) as user:
-        await user.sends(f"draft{F3}volcano\x7f\x1b")
+@run_async
+async def test_keys_after_the_one_that_opens_a_screen_go_to_that_screen(tmp_path):
+    async with open_chat(tmp_path) as user:
+        await user.feed(f"draft{F3}volcano\x7f\x1b")
         assert user.app.screen is user.chat
-        await user.sends("\x15/history tea\rXY")
+        await user.feed("\x15/history tea\rXY")
         assert user.app.screen.query_one(Input).value == "teaXY"
         await user.press("escape")
-        await user.sends("draft")
+        await user.feed("draft")
         assert user.composer.text == "draft"
 
 
-async def focuses(user: User, what: str) -> None:
-    user.chat.query(what).first().focus()
+async def focus(user: User, selector: str) -> None:
+    user.chat.query(selector).first().focus()
     await user.settle()
     assert not user.composer.has_focus
 
 
-@pytest.mark.parametrize("what", ["MessageView", ".chip", "Earlier"])
-def test_what_is_typed_goes_to_the_prompt_wherever_the_focus_is(tmp_path, cat, what):
-    @awaited
+@pytest.mark.parametrize("selector", ["MessageView", ".chip", "Earlier"])
+def test_text_goes_to_the_prompt_wherever_the_focus_is(tmp_path, cat, selector):
+    @run_async
     async def chat():
-        async with opened(tmp_path / "store") as user:
+        async with open_chat(tmp_path / "store") as user:
             for number in range(11):
                 user.composer.replace_all(str(number))
                 await user.press("enter")
-                await user.is_answered("ok")
-        async with opened(tmp_path / "store", resume="latest") as user:
+                await user.answer("ok")
+        async with open_chat(tmp_path / "store", resume="latest") as user:
             await user.paste(str(cat))
             before = user.app.clipboard
             for data, text in (
@@ -114,50 +114,50 @@ def test_what_is_typed_goes_to_the_prompt_wherever_the_focus_is(tmp_path, cat, w
                 ("\x7f\x7fy", "ect and q a pasy"),
                 ("\x17x", "ect and q a x"),
             ):
-                await focuses(user, what)
-                await user.sends(data)
+                await focus(user, selector)
+                await user.feed(data)
                 assert user.composer.text == text
             assert user.app.clipboard == before and user.app.screen is user.chat
 
     chat()
 
 
-@awaited
-async def test_a_click_on_a_message_takes_no_typing_away(tmp_path):
-    async with opened(tmp_path) as user:
-        await user.types("Hello", "enter")
-        await user.is_answered("Hi.")
-        await user.types("ab")
-        await user.pilot.click(".said")
-        await user.sends("cde")
+@run_async
+async def test_text_goes_to_the_prompt_after_a_click_on_a_message(tmp_path):
+    async with open_chat(tmp_path) as user:
+        await user.type("Hello", "enter")
+        await user.answer("Hi.")
+        await user.type("ab")
+        await user.pilot.click(".text")
+        await user.feed("cde")
         assert user.composer.text == "abcde" and user.app.screen is user.chat
         await user.pilot.click("#status")
-        await user.sends("f")
+        await user.feed("f")
         assert user.composer.text == "abcdef"
 
 
-@awaited
-async def test_letters_go_to_the_search_when_the_list_has_the_focus(tmp_path):
-    async with opened(tmp_path) as user:
-        await user.types("Hello", "enter")
-        await user.is_answered("Hi.")
+@run_async
+async def test_text_goes_to_the_search_when_the_list_has_the_focus(tmp_path):
+    async with open_chat(tmp_path) as user:
+        await user.type("Hello", "enter")
+        await user.answer("Hi.")
         await user.press("f3", "down")
-        await user.sends("hel")
+        await user.feed("hel")
         assert user.app.screen.query_one(Input).value == "hel"
 
 
-@awaited
-async def test_spaces_and_joiners_that_are_no_ascii_are_typed(tmp_path):
+@run_async
+async def test_non_ascii_spaces_and_joiners_are_inserted(tmp_path):
     text = "a\N{NO-BREAK SPACE}b\N{IDEOGRAPHIC SPACE}c👨‍👩‍👧\N{SOFT HYPHEN}"
-    async with opened(tmp_path) as user:
-        await user.sends(text)
+    async with open_chat(tmp_path) as user:
+        await user.feed(text)
         assert user.composer.text == text
 
 
-@awaited
-async def test_a_bug_in_what_a_key_does_is_what_the_chat_ends_with(tmp_path, monkeypatch):
+@run_async
+async def test_a_bug_in_a_command_ends_the_chat_with_its_exception(tmp_path, monkeypatch):
     monkeypatch.setattr(Commands, "do_help", lambda *_: 1 / 0)
     with pytest.raises(WorkerFailed):
-        async with opened(tmp_path) as user:
+        async with open_chat(tmp_path) as user:
             await user.pilot.press("f1")
     assert isinstance(user.app.failure, ZeroDivisionError)

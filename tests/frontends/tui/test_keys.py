@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from user import awaited, opened
+from user import open_chat, run_async
 
 from mmtui.chat.commands import COMMANDS
 from mmtui.frontends.tui import keymap
@@ -12,14 +12,14 @@ from mmtui.frontends.tui.screens.help import HelpScreen
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "keys.md"
 
 
-@awaited
+@run_async
 async def test_keys_are_remapped_and_the_help_tells_them(tmp_path):
     mine = {"record": "ctrl+b", "send": "ctrl+s", "newline": "enter"}
-    async with opened(tmp_path, size=(110, 50), keys=mine) as user:
+    async with open_chat(tmp_path, size=(110, 50), keys=mine) as user:
         await user.press("ctrl+b")
         assert "recording" in user.screen
         await user.press("escape")
-        await user.types("a", "enter", "b", "ctrl+s")
+        await user.type("a", "enter", "b", "ctrl+s")
         assert user.texts[0] == "a\nb"
         await user.press("f1")
         record = next(line for line in user.screen.splitlines() if "finish recording" in line)
@@ -28,21 +28,21 @@ async def test_keys_are_remapped_and_the_help_tells_them(tmp_path):
         assert user.notices == []
 
 
-@awaited
+@run_async
 async def test_keys_may_be_written_as_the_readme_writes_them(tmp_path):
     mine = {"record": "Ctrl+B", "send": "Ctrl-S, F4", "newline": "Return", "help": "Page Up"}
-    async with opened(tmp_path, size=(110, 50), keys=mine | {"page_up": "F1"}) as user:
-        await user.types("a", "enter", "b", "ctrl+s")
+    async with open_chat(tmp_path, size=(110, 50), keys=mine | {"page_up": "F1"}) as user:
+        await user.type("a", "enter", "b", "ctrl+s")
         assert user.texts[0] == "a\nb"
         await user.press("pageup")
         assert "Ctrl+B" in user.screen and "Ctrl+S, F4" in user.screen
         assert user.notices == []
 
 
-@awaited
+@run_async
 async def test_what_can_t_be_a_key_is_told_and_the_default_stays(tmp_path):
     mine = {"recrod": "f5", "copy": "Ctrl+I", "stop": "F2", "help": "Crtl+B"}
-    async with opened(tmp_path, keys=mine) as user:
+    async with open_chat(tmp_path, keys=mine) as user:
         both, unknown, alike, none = user.notices
         assert "f2 is both 'image' and 'stop' on anywhere" in both
         assert "no action 'recrod'" in unknown and "nearest is 'record'" in unknown

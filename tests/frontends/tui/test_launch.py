@@ -1,4 +1,4 @@
-"""From the command to the screen and back, without a terminal."""
+"""Running the terminal interface without a terminal."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from mmtui.frontends.tui import launch
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Runs the chat as the command does, until its end."""
+    """Run the chat as the command does, until it ends."""
 
     def run(pilot) -> FakeModel:
         model = FakeModel()
@@ -32,29 +32,29 @@ def run(tmp_path, monkeypatch):
     return run
 
 
-def test_it_runs_until_the_user_quits(run):
-    async def quits(pilot) -> None:
+def test_the_chat_runs_until_the_user_quits(run):
+    async def press_quit(pilot) -> None:
         await pilot.press("ctrl+q")
 
-    assert run(quits).closed
+    assert run(press_quit).closed
 
 
-def test_a_bug_ends_it_with_a_reason_and_no_traceback(run, capfd):
-    async def breaks(pilot) -> None:
+def test_a_bug_raises_its_exception_and_prints_no_traceback(run, capfd):
+    async def fail(pilot) -> None:
         pilot.app.call_later(lambda: 1 / 0)
         await pilot.pause()
 
     with pytest.raises(ZeroDivisionError):
-        run(breaks)
+        run(fail)
     assert "Traceback" not in "".join(capfd.readouterr())
 
 
-def test_what_native_libraries_print_is_kept_off_the_screen(run, capfd):
-    async def prints(pilot) -> None:
+def test_output_of_native_libraries_is_discarded(run, capfd):
+    async def write_to_stderr(pilot) -> None:
         os.write(2, b"libtiff complains")
         print("drawn", file=sys.__stderr__, flush=True)
         await pilot.press("ctrl+q")
 
-    run(prints)
+    run(write_to_stderr)
     os.write(2, b"after")
     assert capfd.readouterr().err == "drawn\nafter"

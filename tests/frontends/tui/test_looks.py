@@ -91,10 +91,10 @@ def test_screens_look_as_they_were_seen_last(
     async def look(pilot: Pilot) -> None:
         app.animation_level = "none"
         user = User(app, pilot, model)
-        await user.is_ready()
+        await user.load_model()
         if size != SMALL:
             await user.paste("a cat.png")
-        await user.types("And now?")
+        await user.type("And now?")
         await user.press(*keys)
         if screen == "picker":
             while len(app.screen.query_one(FileTree).root.children) < 2:

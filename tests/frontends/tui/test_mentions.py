@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from user import awaited, opened, staged
+from user import get_staged_names, open_chat, run_async
 
 from mmtui.chat import attachments
 from mmtui.chat.history.history import History
@@ -29,33 +29,33 @@ def asked(user) -> tuple[str, int]:
     return last.text, len(last.pictures)
 
 
-@awaited
+@run_async
 async def test_a_picture_that_a_message_names_goes_with_it(tmp_path, cat):
-    async with opened(tmp_path / "store") as user:
+    async with open_chat(tmp_path / "store") as user:
         question = f"what is in {cat}?"
         user.composer.replace_all(question)
         await user.press("enter")
         assert asked(user) == (question, 1) and user.texts[0] == question
-        assert user.composer.text == "" and staged(user) == [] and user.notices == []
+        assert user.composer.text == "" and get_staged_names(user) == [] and user.notices == []
 
 
-@awaited
+@run_async
 async def test_a_recording_that_a_message_names_is_heard_and_said_before_it(tmp_path, cat, memo):
-    async with opened(tmp_path / "store") as user:
+    async with open_chat(tmp_path / "store") as user:
         user.composer.replace_all(f"Is {memo} about {cat}?")
         await user.press("enter")
-        await user.types("more")
+        await user.type("more")
         assert not user.model.asked
         await user.receive_event(Transcribed(user.model.number, "a cat"))
         assert asked(user) == (f"a cat\nIs {memo} about {cat}?", 1)
         assert user.composer.text == "more"
 
 
-@awaited
+@run_async
 async def test_a_message_whose_files_can_t_be_read_is_back_in_the_prompt(tmp_path, memo):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
-    async with opened(tmp_path / "store") as user:
+    async with open_chat(tmp_path / "store") as user:
         for question in (f"what is in {broken}?", f"what is said in {memo}?"):
             user.composer.replace_all(question)
             await user.press("enter")
@@ -67,18 +67,22 @@ async def test_a_message_whose_files_can_t_be_read_is_back_in_the_prompt(tmp_pat
         assert "my memo.wav: no speech found" in silent
 
 
-@awaited
+@run_async
 async def test_a_path_alone_is_attached_and_nothing_is_said_yet(tmp_path, cat):
-    async with opened(tmp_path / "store") as user:
+    async with open_chat(tmp_path / "store") as user:
         user.composer.replace_all(str(cat))
         await user.press("enter")
-        assert staged(user) == ["a cat.png"] and user.composer.text == "" and not user.model.asked
+        assert (
+            get_staged_names(user) == ["a cat.png"]
+            and user.composer.text == ""
+            and not user.model.asked
+        )
 
 
-@awaited
+@run_async
 async def test_the_address_of_a_picture_is_answered_with_what_downloads_it(tmp_path):
     address = "https://example.org/cat.png"
-    async with opened(tmp_path / "store") as user:
+    async with open_chat(tmp_path / "store") as user:
         await user.paste(address)
         assert user.composer.text == address
         assert f"curl -s {address} | mmtui ask --image -" in user.notices[-1]
@@ -89,17 +93,17 @@ async def test_the_address_of_a_picture_is_answered_with_what_downloads_it(tmp_p
         assert "on the web" in user.notices[-1]
 
 
-@awaited
+@run_async
 async def test_what_waits_for_its_file_is_in_the_draft(tmp_path, cat, monkeypatch):
     """A large picture on a slow disk, and a person who quits meanwhile."""
     reading, read = threading.Event(), attachments.load
 
-    def load_slowly(path: Path) -> attachments.Loaded:
+    def load_slowly(path: Path) -> attachments.LoadedFile:
         reading.wait()
         return read(path)
 
     monkeypatch.setattr(attachments, "load", load_slowly)
-    async with opened(tmp_path / "store") as user:
+    async with open_chat(tmp_path / "store") as user:
         user.composer.replace_all(f"what is in {cat}?")
         try:
             await user.pilot.press("enter")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from user import awaited
+from user import run_async
 
 from mmtui.audio.recorder import SystemMicrophone
 from mmtui.chat.config import Config
@@ -81,7 +81,7 @@ async def until(true, what: str) -> None:
 
 
 def test_what_is_said_in_the_room_lands_in_the_prompt(microphone, shared, smol, tmp_path):
-    @awaited
+    @run_async
     async def speak():
         app = ChatApp(Config(model="smol"), folder=tmp_path / "store", microphone=microphone)
         async with app.run_test(size=(90, 30), notifications=True) as pilot:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from textual.widget import Widget
 from textual.widgets import Static
-from user import User, awaited, opened
+from user import User, open_chat, run_async
 
 from mmtui.frontends.tui.screens.chat.screen import ChatScreen
 from mmtui.frontends.tui.screens.picker import FileTree, Picker
@@ -39,7 +39,7 @@ def photo(folder: Path, *size: int) -> Path:
 
 async def look_at(user: User, file: Path, side: int = 260) -> None:
     """Large."""
-    await user.is_ready(side)
+    await user.load_model(side)
     await user.paste(str(file))
     user.chat.query_one(Chip).focus()
     await user.press("enter")
@@ -76,9 +76,9 @@ def has_shape(picture: Widget, width: int, height: int) -> bool:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("size", SIZES)
 def test_all_of_a_picture_is_seen_large(tmp_path, photos, size, shape):
-    @awaited
+    @run_async
     async def look():
-        async with opened(tmp_path / "store", size=size) as user:
+        async with open_chat(tmp_path / "store", size=size) as user:
             await look_at(user, photo(photos, *shape))
             whole, seen = drawn(user)
             assert is_whole(whole) and has_shape(whole, *shape)
@@ -93,9 +93,9 @@ def test_all_of_a_picture_is_seen_large(tmp_path, photos, size, shape):
 def test_all_of_a_picture_is_seen_beside_the_tree(tmp_path, photos, size, shape):
     photo(photos, *shape)
 
-    @awaited
+    @run_async
     async def look():
-        async with opened(tmp_path / "store", size=size) as user:
+        async with open_chat(tmp_path / "store", size=size) as user:
             await pick(user)
             (picture,) = drawn(user)
             if size == (40, 15):  # there is only the tree
@@ -106,9 +106,9 @@ def test_all_of_a_picture_is_seen_beside_the_tree(tmp_path, photos, size, shape)
     look()
 
 
-@awaited
+@run_async
 async def test_a_picture_follows_the_size_of_the_terminal(tmp_path, photos):
-    async with opened(tmp_path / "store", size=(120, 40)) as user:
+    async with open_chat(tmp_path / "store", size=(120, 40)) as user:
         await look_at(user, photo(photos, 1600, 900))
         widths = []
         for size in reversed(SIZES):
@@ -125,33 +125,33 @@ async def test_a_picture_follows_the_size_of_the_terminal(tmp_path, photos):
         assert is_whole(drawn(user)[0])
 
 
-@awaited
+@run_async
 async def test_a_model_that_sees_nothing_leaves_all_the_room_to_the_picture(tmp_path, photos):
-    async with opened(tmp_path / "store", size=(120, 40)) as user:
+    async with open_chat(tmp_path / "store", size=(120, 40)) as user:
         await look_at(user, photo(photos, 1600, 900), side=0)
         (picture,) = drawn(user)
         assert is_whole(picture) and picture.region.width > 100
 
 
-@awaited
+@run_async
 async def test_a_picture_is_no_larger_than_terminals_can_draw(tmp_path, photos):
-    async with opened(tmp_path / "store", size=(700, 40)) as user:
+    async with open_chat(tmp_path / "store", size=(700, 40)) as user:
         await look_at(user, photo(photos, 3000, 100), side=0)
         assert is_whole(drawn(user)[0]) and drawn(user)[0].region.width <= MOST_CELLS
 
 
-@awaited
+@run_async
 async def test_a_panorama_leaves_room_for_its_name(tmp_path, photos):
-    async with opened(tmp_path / "store", size=(80, 24)) as user:
+    async with open_chat(tmp_path / "store", size=(80, 24)) as user:
         await user.paste(str(photo(photos, 3000, 100)))
         assert "3000x100.png" in user.screen
 
 
 @pytest.mark.parametrize(("kept", "shown"), [((2400, 1800), (1600, 1200)), ((800, 600),) * 2])
 def test_large_is_also_fine(tmp_path, photos, kept, shown):
-    @awaited
+    @run_async
     async def look():
-        async with opened(tmp_path / "store") as user:
+        async with open_chat(tmp_path / "store") as user:
             file = photo(photos, *kept)
             await user.paste(str(file))
             assert drawn(user)[0].image.size == (320, 240)
@@ -172,11 +172,11 @@ def fails(path: Path) -> NoReturn:
     raise OSError(errno.ESTALE, "Stale file handle")
 
 
-@awaited
+@run_async
 async def test_a_disk_that_fails_is_told_where_the_picture_would_be(tmp_path, photos, monkeypatch):
     file = photo(photos, 40, 30)
-    async with opened(tmp_path / "store", size=(120, 40)) as user:
-        await user.is_ready()
+    async with open_chat(tmp_path / "store", size=(120, 40)) as user:
+        await user.load_model()
         await user.paste(str(file))
         monkeypatch.setattr(input_files, "open_file", fails)
         await pick(user)
@@ -189,7 +189,7 @@ async def test_a_disk_that_fails_is_told_where_the_picture_would_be(tmp_path, ph
         assert isinstance(user.app.screen, ChatScreen)
 
 
-@awaited
+@run_async
 async def test_what_a_failing_disk_can_t_tell_hides_nothing_else(tmp_path, photos, monkeypatch):
     photo(photos, 40, 30)
     (photos / "bad").touch()
@@ -202,22 +202,22 @@ async def test_what_a_failing_disk_can_t_tell_hides_nothing_else(tmp_path, photo
         return stat(path, **how)
 
     monkeypatch.setattr(Path, "stat", failing)
-    async with opened(tmp_path / "store") as user:
+    async with open_chat(tmp_path / "store") as user:
         await pick(user)
         assert "40x30.png" in user.screen and len(drawn(user)) == 1
         await user.press("down")
         assert "z.png" in user.screen and not drawn(user)
 
 
-@awaited
+@run_async
 async def test_a_folder_that_is_gone_is_not_where_files_are_chosen(tmp_path, photos):
-    async with opened(tmp_path / "store") as user:
+    async with open_chat(tmp_path / "store") as user:
         photos.rmdir()
         await user.press("f2")
         assert isinstance(user.app.screen, Picker)
 
 
-@awaited
+@run_async
 async def test_a_picture_may_be_left_before_it_is_there(tmp_path, photos, monkeypatch):
     file = photo(photos, 40, 30)
     left, read = threading.Event(), input_files.read_picture
@@ -226,8 +226,8 @@ async def test_a_picture_may_be_left_before_it_is_there(tmp_path, photos, monkey
         left.wait(60)
         return read(path)
 
-    async with opened(tmp_path / "store") as user:
-        await user.is_ready()
+    async with open_chat(tmp_path / "store") as user:
+        await user.load_model()
         await user.paste(str(file))
         monkeypatch.setattr(input_files, "read_picture", slow)
         user.chat.query_one(Chip).focus()

@@ -1,18 +1,18 @@
 """Windows of any size: the chat goes on, and what matters stays in sight."""
 
 import pytest
-from user import awaited, opened
+from user import open_chat, run_async
 
-from mmtui.frontends.tui.widgets.status_bar import Status
+from mmtui.frontends.tui.widgets.status_bar import StatusBar
 from mmtui.frontends.tui.widgets.transcript import Transcript
 
 SMALL = [(7, 4), (6, 10), (5, 3), (3, 3), (2, 2), (1, 1), (1, 50), (100, 1), (40, 12)]
 
 
-@awaited
+@run_async
 async def test_the_smallest_windows_do_not_end_the_chat(tmp_path, cat):
-    async with opened(tmp_path / "store", size=(40, 12)) as user:
-        await user.types("Hello", "enter")
+    async with open_chat(tmp_path / "store", size=(40, 12)) as user:
+        await user.type("Hello", "enter")
         await user.paste(str(cat))
         for text in ("", "ab\ncd"):
             user.composer.replace_all(text)
@@ -21,17 +21,17 @@ async def test_the_smallest_windows_do_not_end_the_chat(tmp_path, cat):
                 user.stream_piece("more **text** ")
                 await user.settle()
                 assert user.composer.region.height >= 1
-        await user.types("!")
+        await user.type("!")
         assert user.composer.text == "ab\ncd!" and "more text" in user.screen
 
 
 @pytest.mark.parametrize("keys", ["f1", "f2", "f3", "f6", "f9", "ctrl+l", "ctrl+p"])
 def test_neither_do_they_with_another_screen_open(tmp_path, keys):
-    @awaited
+    @run_async
     async def chat():
-        async with opened(tmp_path, size=(40, 12)) as user:
-            await user.types("Hello", "enter")
-            await user.is_answered("Hi.")
+        async with open_chat(tmp_path, size=(40, 12)) as user:
+            await user.type("Hello", "enter")
+            await user.answer("Hi.")
             await user.press(keys)
             assert user.app.screen is not user.chat
             for size in SMALL:
@@ -43,25 +43,25 @@ def test_neither_do_they_with_another_screen_open(tmp_path, keys):
 
 @pytest.mark.parametrize("size", [(40, 12), (30, 8), (20, 6), (12, 5)])
 def test_the_prompt_and_a_chip_leave_room_for_the_transcript(tmp_path, cat, size):
-    @awaited
+    @run_async
     async def chat():
-        async with opened(tmp_path / "store", size=size) as user:
-            await user.types("Hello", "enter")
-            await user.is_answered("Hi.")
+        async with open_chat(tmp_path / "store", size=size) as user:
+            await user.type("Hello", "enter")
+            await user.answer("Hi.")
             await user.paste(str(cat))
             user.composer.replace_all("one\ntwo\nthree\nfour\nfive\nsix\nseven")
             await user.settle()
             assert user.chat.query_one(Transcript).region.height >= 1
-            assert user.chat.query_one(Status).region.bottom == size[1]
+            assert user.chat.query_one(StatusBar).region.bottom == size[1]
             assert "seven" in user.screen
 
     chat()
 
 
-@awaited
+@run_async
 async def test_a_notice_leaves_the_prompt_in_sight(tmp_path):
-    async with opened(tmp_path, size=(40, 12)) as user:
-        await user.types("/copy " + "all " * 20, "enter")
+    async with open_chat(tmp_path, size=(40, 12)) as user:
+        await user.type("/copy " + "all " * 20, "enter")
         assert user.notices
         rack = user.chat.query_one("ToastRack").region
         assert not rack.overlaps(user.composer.region)

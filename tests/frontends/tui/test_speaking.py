@@ -6,7 +6,7 @@ import wave
 
 import numpy as np
 import pytest
-from user import NO_MICROPHONE, FakeMicrophone, FakeSpeaker, awaited, opened
+from user import NO_MICROPHONE, FakeMicrophone, FakeSpeaker, open_chat, run_async
 
 from mmtui.chat.protocol import Failed, Transcribed
 from mmtui.errors import MissingError
@@ -24,10 +24,10 @@ def labels(user) -> list[str]:
     return [chip.attachment.transcript for chip in user.chat.query(Chip)]
 
 
-@awaited
+@run_async
 async def test_a_recording_is_heard_again(tmp_path):
-    async with opened(tmp_path) as user:
-        await user.types("/transcribe", "enter")
+    async with open_chat(tmp_path) as user:
+        await user.type("/transcribe", "enter")
         assert "there is no recording here" in user.notices[-1]
         await speak(user, "a bat")
         user.chat.query_one(Chip).focus()
@@ -36,34 +36,34 @@ async def test_a_recording_is_heard_again(tmp_path):
         assert labels(user) == ["a cat"] and user.composer.text == "a bat a cat"
         user.composer.focus()
         await user.press("enter")
-        await user.is_answered("Yes.")
-        await user.types("/transcribe", "enter")
+        await user.answer("Yes.")
+        await user.type("/transcribe", "enter")
         assert len(user.model.clips) == 3 and len(user.model.clips[-1]) == 32_000
         await user.receive_event(Transcribed(user.model.number, "a hat"))
         assert labels(user) == ["a hat"] and "a hat" in user.screen
-        await user.types("/transcribe", "enter")
+        await user.type("/transcribe", "enter")
         await user.receive_event(Transcribed(user.model.number, ""))
         assert "no speech found" in user.notices[-1] and labels(user) == ["a hat"]
-    async with opened(tmp_path, resume="latest") as user:
+    async with open_chat(tmp_path, resume="latest") as user:
         assert labels(user) == ["a hat"]
 
 
-@awaited
+@run_async
 async def test_a_recording_that_could_not_be_heard_is_kept(tmp_path):
-    async with opened(tmp_path) as user:
+    async with open_chat(tmp_path) as user:
         await user.press("f4")
         await user.press("f4")
         await user.receive_event(Failed(user.model.number, "no speech model", "use smol"))
         assert "no speech model" in user.notices[-1] and labels(user) == [""]
-        await user.types("/transcribe", "enter")
+        await user.type("/transcribe", "enter")
         await user.receive_event(Transcribed(user.model.number, "at last"))
         assert labels(user) == ["at last"] and user.composer.text == "at last"
 
 
-@awaited
+@run_async
 async def test_a_recording_is_played_until_esc_and_no_longer_than_the_chat(tmp_path):
     speaker = FakeSpeaker()
-    async with opened(tmp_path, speaker=speaker) as user:
+    async with open_chat(tmp_path, speaker=speaker) as user:
         await speak(user, "hello")
         user.chat.query_one(Chip).focus()
         await user.press("enter")
@@ -82,11 +82,11 @@ async def test_a_recording_is_played_until_esc_and_no_longer_than_the_chat(tmp_p
     assert speaker.stopped.is_set()
 
 
-@awaited
+@run_async
 async def test_a_sound_that_is_begun_twice_is_heard_once(tmp_path, monkeypatch):
     """The second time while the first is still decoded."""
     speaker, may_decode = FakeSpeaker(), threading.Event()
-    async with opened(tmp_path, speaker=speaker) as user:
+    async with open_chat(tmp_path, speaker=speaker) as user:
         await speak(user, "hello")
         user.chat.query_one(Chip).focus()
         decode = input_files.read_clip
@@ -103,10 +103,10 @@ async def test_a_sound_that_is_begun_twice_is_heard_once(tmp_path, monkeypatch):
         assert len(speaker.played) == 1 and speaker.stopped.is_set()
 
 
-@awaited
+@run_async
 async def test_the_level_and_what_is_left_are_shown_and_an_unplugged_microphone_is_told(tmp_path):
     microphone = FakeMicrophone(seconds=3.0)
-    async with opened(tmp_path, microphone=microphone) as user:
+    async with open_chat(tmp_path, microphone=microphone) as user:
         await user.press("f4")
         assert "12.0 s left" in user.screen and "● ████████████·" in user.screen
         (recording,) = microphone.recordings
@@ -119,18 +119,18 @@ async def test_the_level_and_what_is_left_are_shown_and_an_unplugged_microphone_
         assert user.composer.text == "what came before"  # nothing is lost
 
 
-@awaited
+@run_async
 async def test_what_is_heard_drives_no_terminal(tmp_path):
-    async with opened(tmp_path) as user:
+    async with open_chat(tmp_path) as user:
         await speak(user, "x" * 100_000 + "\x1b]52;c;aGk=\x07[red]hi[/] \u202etxt")
         await user.press("enter")
         assert user.texts[0].endswith("x]52;c;aGk=[red]hi[/] txt")
         assert "[red]hi[/]" in user.screen and "\x1b]52" not in user.screen
 
 
-@awaited
+@run_async
 async def test_a_missing_loudspeaker_is_told(tmp_path):
-    async with opened(tmp_path, speaker=FakeSpeaker(NO_MICROPHONE)) as user:
+    async with open_chat(tmp_path, speaker=FakeSpeaker(NO_MICROPHONE)) as user:
         await speak(user, "hello")
         user.chat.query_one(Chip).focus()
         await user.press("enter")
@@ -139,14 +139,14 @@ async def test_a_missing_loudspeaker_is_told(tmp_path):
         assert "there is no microphone" in user.notices[-1]
 
 
-@awaited
+@run_async
 async def test_quitting_ends_a_recording_and_keeps_the_draft(tmp_path):
     microphone = FakeMicrophone()
-    async with opened(tmp_path, microphone=microphone) as user:
-        await user.types("half a thou", "f4")
+    async with open_chat(tmp_path, microphone=microphone) as user:
+        await user.type("half a thou", "f4")
         await user.press("ctrl+q")
     assert microphone.recordings[0].finished
-    async with opened(tmp_path, resume="latest") as user:
+    async with open_chat(tmp_path, resume="latest") as user:
         assert user.composer.text == "half a thou"
 
 
@@ -159,10 +159,10 @@ def test_recordings_are_picked_from_a_tree(tmp_path, monkeypatch, ending):
         file.writeframes(np.full(16_000, 3000, "<i2").tobytes())
     monkeypatch.chdir(folder)
 
-    @awaited
+    @run_async
     async def pick():
-        async with opened(tmp_path / "store") as user:
-            await user.types("/audio", "enter")
+        async with open_chat(tmp_path / "store") as user:
+            await user.type("/audio", "enter")
             tree = user.app.screen.query_one("FileTree")
             while not tree.root.is_expanded:
                 await user.settle()
@@ -172,9 +172,9 @@ def test_recordings_are_picked_from_a_tree(tmp_path, monkeypatch, ending):
     pick()
 
 
-@awaited
+@run_async
 async def test_what_is_heard_again_after_its_chip_is_gone_is_nothing(tmp_path):
-    async with opened(tmp_path) as user:
+    async with open_chat(tmp_path) as user:
         await speak(user, "a bat")
         user.chat.query_one(Chip).focus()
         await user.press("ctrl+e")
@@ -183,12 +183,12 @@ async def test_what_is_heard_again_after_its_chip_is_gone_is_nothing(tmp_path):
         assert labels(user) == [] and user.composer.text == "a bat"
 
 
-@awaited
+@run_async
 async def test_nothing_is_sent_while_a_recording_is_being_heard(tmp_path):
-    async with opened(tmp_path) as user:
+    async with open_chat(tmp_path) as user:
         await user.press("f4")
         await user.press("f4")
-        await user.types("What", "enter")
+        await user.type("What", "enter")
         assert "still being read" in user.notices[-1] and user.composer.text == "What"
         await user.receive_event(Transcribed(user.model.number, "is this?"))
         await user.press("enter")

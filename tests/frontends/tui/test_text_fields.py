@@ -4,9 +4,9 @@ import unicodedata
 
 import pytest
 from textual.widgets import Input
-from user import awaited, opened
+from user import open_chat, run_async
 
-from mmtui.frontends.tui.widgets.text_fields import end_of_character, start_of_character
+from mmtui.frontends.tui.widgets.text_fields import find_end, find_start
 
 FAMILY, FLAG, WAVE, KEYCAP = "👨‍👩‍👧", "🇩🇪", "👋🏽", "1\ufe0f\u20e3"
 ACCENT, HANGUL, THAI = "e\N{COMBINING ACUTE ACCENT}", unicodedata.normalize("NFD", "각"), "กี่"
@@ -17,15 +17,15 @@ CHARACTERS = [FAMILY, FLAG, WAVE, KEYCAP, ACCENT, HANGUL, THAI, "猫", "x"]
 def test_a_character_is_all_of_its_code_points(character):
     text = f"a{FLAG}{character}b"
     begin, end = 3, 3 + len(character)
-    assert start_of_character(text, end) == begin and end_of_character(text, begin) == end
+    assert find_start(text, end) == begin and find_end(text, begin) == end
     for inside in range(begin + 1, end):
-        assert (start_of_character(text, inside), end_of_character(text, inside)) == (begin, end)
-    assert start_of_character(text, 0) == 0 and end_of_character(text, len(text)) == len(text)
+        assert (find_start(text, inside), find_end(text, inside)) == (begin, end)
+    assert find_start(text, 0) == 0 and find_end(text, len(text)) == len(text)
 
 
-@awaited
+@run_async
 async def test_the_prompt_goes_by_characters(tmp_path):
-    async with opened(tmp_path) as user:
+    async with open_chat(tmp_path) as user:
         for character in CHARACTERS:
             both = f"a{character}{character}"
             for keys, text in (
@@ -43,9 +43,9 @@ async def test_the_prompt_goes_by_characters(tmp_path):
         assert user.composer.text in ("\nxyz", f"{FAMILY}\nxyz")
 
 
-@awaited
+@run_async
 async def test_so_does_the_search_for_earlier_chats(tmp_path):
-    async with opened(tmp_path) as user:
+    async with open_chat(tmp_path) as user:
         await user.press("f3")
         words = user.app.screen.query_one(Input)
         for character in CHARACTERS:

@@ -1,11 +1,11 @@
 """Long conversations: what is shown of them, and where the view stands."""
 
 import pytest
-from user import awaited, opened
+from user import open_chat, run_async
 
 from mmtui.chat.conversation import Conversation
 from mmtui.chat.history.history import History
-from mmtui.frontends.tui.widgets.transcript import SHOWN, Transcript
+from mmtui.frontends.tui.widgets.transcript import PAGE_SIZE, Transcript
 
 
 @pytest.fixture
@@ -24,13 +24,13 @@ def store(tmp_path):
 async def written(user, count: int, form: str) -> None:
     """So many pieces of an answer, ten between two looks at the screen."""
     for start in range(0, count, 10):
-        await user.is_answered(*[form.format(start + n) for n in range(10)], stop=None)
+        await user.answer(*[form.format(start + n) for n in range(10)], stop=None)
 
 
-@awaited
+@run_async
 async def test_the_end_is_shown_and_what_was_earlier_on_demand(store):
-    async with opened(store, resume="latest") as user:
-        assert len(user.messages) == SHOWN and "answer 61" in user.screen
+    async with open_chat(store, resume="latest") as user:
+        assert len(user.messages) == PAGE_SIZE and "answer 61" in user.screen
         shown = []
         while user.earlier is not None:
             shown.append(user.texts[0])
@@ -41,37 +41,37 @@ async def test_the_end_is_shown_and_what_was_earlier_on_demand(store):
         assert user.texts[0] == "question 0" and len(user.messages) == 124
 
 
-@awaited
+@run_async
 async def test_page_up_goes_on_into_what_was_earlier(store):
-    async with opened(store, resume="latest") as user:
+    async with open_chat(store, resume="latest") as user:
         while "question 0" not in user.screen:
             await user.press("pageup")
         assert len(user.messages) == 124 and user.earlier is None
 
 
-@awaited
+@run_async
 async def test_the_view_follows_the_end_unless_the_user_scrolled_up(store):
-    async with opened(store, resume="latest") as user:
+    async with open_chat(store, resume="latest") as user:
         transcript = user.chat.query_one(Transcript)
-        await user.types("more", "enter")
+        await user.type("more", "enter")
         for number in range(20):
-            await user.is_answered(f"line {number}\n\n", stop=None)
+            await user.answer(f"line {number}\n\n", stop=None)
         assert transcript.is_vertical_scroll_end and "line 19" in user.screen
         await user.press("pageup", "pageup")
         at = transcript.scroll_offset.y
         for number in range(20, 30):
-            await user.is_answered(f"line {number}\n\n", stop=None)
+            await user.answer(f"line {number}\n\n", stop=None)
         assert transcript.scroll_offset.y == at and "line 29" not in user.screen
         await user.press(*["pagedown"] * 4)
-        await user.is_answered("the end")
+        await user.answer("the end")
         assert "the end" in user.screen
 
 
-@awaited
+@run_async
 async def test_what_is_far_above_is_folded_and_unfolds_when_it_is_wanted(store):
-    async with opened(store, resume="latest") as user:
+    async with open_chat(store, resume="latest") as user:
         transcript = user.chat.query_one(Transcript)
-        await user.types("more", "enter")
+        await user.type("more", "enter")
         await written(user, 100, "line {}\n\n")
         displayed = [view for view in transcript.children if view.display]
         assert len(displayed) == 3  # Earlier, the question, and the answer: the end of it
@@ -86,29 +86,29 @@ async def test_what_is_far_above_is_folded_and_unfolds_when_it_is_wanted(store):
         assert all(view.display for view in transcript.query("MessageView, MarkdownParagraph"))
 
 
-@awaited
+@run_async
 async def test_the_language_of_code_is_not_guessed_nor_looked_for_in_plugins(store, monkeypatch):
     def slow(*_: object) -> None:
         raise AssertionError("this takes longer than a frame")
 
     monkeypatch.setattr("pygments.lexers.guess_lexer", slow)
     monkeypatch.setattr("pygments.lexers.find_plugin_lexers", slow)
-    async with opened(store, resume="latest") as user:
-        await user.types("more", "enter")
+    async with open_chat(store, resume="latest") as user:
+        await user.type("more", "enter")
         for piece in (
             "```pyth",
             "on\nprint(1)\n```\n\n",
             "```\nplain\n```\n\n    indented\n\ndone",
         ):
-            await user.is_answered(piece, stop=None)
+            await user.answer(piece, stop=None)
         codes = [fence.lexer for fence in user.messages[-1].query("MarkdownFence")]
         assert codes == ["python", "text", "text"] and "done" in user.screen
 
 
-@awaited
+@run_async
 async def test_what_has_the_focus_is_not_folded(store):
-    async with opened(store, resume="latest") as user:
-        await user.types("more", "enter")
+    async with open_chat(store, resume="latest") as user:
+        await user.type("more", "enter")
         await user.press("shift+tab")  # the answer
         await user.press("shift+tab")
         asked = user.app.focused
@@ -116,15 +116,15 @@ async def test_what_has_the_focus_is_not_folded(store):
         assert user.app.focused is asked and "more" in str(asked.message.text)
 
 
-@awaited
+@run_async
 async def test_a_list_that_grows_beyond_the_screen_keeps_its_place(store):
-    async with opened(store, resume="latest") as user:
+    async with open_chat(store, resume="latest") as user:
         transcript = user.chat.query_one(Transcript)
-        await user.types("more", "enter")
-        await user.is_answered(*[f"line {number}\n\n" for number in range(30)], stop=None)
+        await user.type("more", "enter")
+        await user.answer(*[f"line {number}\n\n" for number in range(30)], stop=None)
         await written(user, 80, "1. item {}\n")
         folded = transcript.virtual_size.height
         assert transcript.is_vertical_scroll_end and "item 79" in user.screen
-        transcript._culling.open()
+        transcript._culling.show_all()
         await user.settle()
         assert transcript.virtual_size.height == folded

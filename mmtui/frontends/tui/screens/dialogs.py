@@ -1,4 +1,4 @@
-"""Small questions over the chat."""
+"""Dialogs that ask for a text or a choice."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -17,7 +17,7 @@ from mmtui.text import one_line, printable
 
 
 class TextDialog(ModalScreen[str | None]):
-    """Asks for a text, which may be there already; None if the user goes back, or it is empty."""
+    """Asks for a text. The result is None if the user cancels."""
 
     CSS_PATH = "dialogs.tcss"
     BINDINGS: ClassVar = [
@@ -27,6 +27,13 @@ class TextDialog(ModalScreen[str | None]):
     ]
 
     def __init__(self, title: str, text: str = "", may_be_empty: bool = False) -> None:
+        """Create the dialog.
+
+        Args:
+            title: What the text is.
+            text: The initial text.
+            may_be_empty: Whether an empty text is a result; otherwise it counts as cancelling.
+        """
         super().__init__()
         self._title, self._text, self._may_be_empty = title, printable(text), may_be_empty
 
@@ -40,37 +47,48 @@ class TextDialog(ModalScreen[str | None]):
         area.move_cursor(area.document.end)
 
     def action_accept(self) -> None:
+        """Close the dialog with the text as its result."""
         text = self.query_one(TextArea).text.strip()
         self.dismiss(text if text or self._may_be_empty else None)
 
     def action_newline(self) -> None:
+        """Insert a line break."""
         self.query_one(TextArea).insert("\n")
 
 
 class ChoiceDialog(ModalScreen[str | None]):
-    """Asks for one of several things, each a name and what is to be said of it."""
+    """Asks for one of several names. The result is None if the user cancels."""
 
     CSS_PATH = "dialogs.tcss"
     BINDINGS: ClassVar = [Binding("escape", "dismiss(None)", "Cancel")]
 
-    def __init__(self, title: str, choices: Sequence[tuple[str, str]], chosen: str = "") -> None:
+    def __init__(self, title: str, choices: Sequence[tuple[str, str]], current: str = "") -> None:
+        """Create the dialog.
+
+        Args:
+            title: What is chosen.
+            choices: The names, each with a description.
+            current: The name to highlight at first.
+        """
         super().__init__()
-        self._title, self._choices, self._chosen = title, choices, chosen
+        self._title, self._choices, self._current = title, choices, current
 
     def compose(self) -> ComposeResult:
         with Vertical():
             yield Static(f"{self._title}   (Enter selects, Esc cancels)", markup=False)
-            yield OptionList(*(Option(_line(*choice)) for choice in self._choices), markup=False)
+            yield OptionList(
+                *(Option(_format_choice(*choice)) for choice in self._choices), markup=False
+            )
 
     def on_mount(self) -> None:
         names = [name for name, _ in self._choices]
         options = self.query_one(OptionList)
-        options.highlighted = names.index(self._chosen) if self._chosen in names else 0
+        options.highlighted = names.index(self._current) if self._current in names else 0
 
     @on(OptionList.OptionSelected)
     def _choose(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(self._choices[event.option_index][0])
 
 
-def _line(name: str, detail: str) -> Content:
-    return Content.assemble(f"{one_line(name):24}  ", (one_line(detail), "dim"))
+def _format_choice(name: str, description: str) -> Content:
+    return Content.assemble(f"{one_line(name):24}  ", (one_line(description), "dim"))

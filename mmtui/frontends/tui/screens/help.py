@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from mmtui.chat.commands import ABOUT, COMMANDS
 
-NARROW = 60  # columns, below which descriptions have a line of their own
+NARROW = 60  # width of the screen below which descriptions are put in a separate line
 
 
 class HelpRow(NamedTuple):
@@ -45,24 +45,24 @@ class HelpScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll():
-            yield Static(self._keys(), id="keys")
-            yield Static(self._commands(), id="commands")
+            yield Static(self._format_keys(), id="keys")
+            yield Static(self._format_commands(), id="commands")
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()
 
-    def _keys(self) -> Content:
+    def _format_keys(self) -> Content:
         lines: list[Content] = []
         for scope, rows in groupby(self._rows, key=lambda row: row.scope):
             lines.append(Content.styled(scope.capitalize(), "bold"))
-            lines += [self._format(row.keys, row.description, row.id) for row in rows]
+            lines += [self._format_row(row.keys, row.description, row.id) for row in rows]
         return Content("\n").join([*lines, Content("")])
 
-    def _commands(self) -> Content:
-        lines = [self._format(f"/{c.name} {c.argument}", c.help) for c in COMMANDS]
+    def _format_commands(self) -> Content:
+        lines = [self._format_row(f"/{c.name} {c.argument}", c.help) for c in COMMANDS]
         heading = [Content.styled("Commands", "bold"), Content(ABOUT)]
         return Content("\n").join([*heading, *lines])
 
-    def _format(self, name: str, description: str, id: str = "") -> Content:
+    def _format_row(self, name: str, description: str, id: str = "") -> Content:
         start = f"{name}\n  " if self.app.size.width < NARROW else f"{name:25} "
         return Content.assemble((start, "$primary"), description, (f"  {id}" if id else "", "dim"))

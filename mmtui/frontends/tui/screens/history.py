@@ -1,4 +1,4 @@
-"""Earlier conversations: searched, renamed, deleted with undo, resumed."""
+"""The screen that searches, opens, renames and deletes conversations."""
 
 from asyncio import wrap_future
 from collections.abc import Callable
@@ -26,26 +26,32 @@ from mmtui.frontends.tui.widgets.text_fields import LineField
 from mmtui.frontends.tui.widgets.thumbnail import Thumbnail
 from mmtui.text import one_line
 
-SHOWN = 200
+MAX_RESULTS = 200
 
 
 class HistoryScreen(Screen[str | None]):
-    """Its result is the id of the conversation to resume."""
+    """Lists conversations. The result is the id of the one to open, or None."""
 
     CSS_PATH = "history.tcss"
     BINDINGS: ClassVar = [
         Binding("escape", "dismiss(None)", "Back"),
-        Binding("down", "into_list", "List", show=False),
+        Binding("down", "focus_results", "Results", show=False),
         Binding("f2", "rename", "Rename", id="rename_chat"),
         Binding("delete", "delete", "Delete", id="delete_chat"),
         Binding("ctrl+z", "undo", "Undo delete", id="restore_chat"),
     ]
 
     def __init__(self, session: Session, words: str = "") -> None:
+        """Create the screen.
+
+        Args:
+            session: Provides the history and the current conversation.
+            words: The initial search text.
+        """
         super().__init__()
         self._session, self._words = session, words
-        self._searching: Worker[None] | None = None
-        self._found: list[Summary] = []
+        self._search_worker: Worker[None] | None = None
+        self._results: list[Summary] = []
         self._deleted: list[str] = []
 
     def compose(self) -> ComposeResult:
@@ -53,9 +59,9 @@ class HistoryScreen(Screen[str | None]):
             self._words, placeholder="Search conversations", id="words",
             select_on_focus=False,
         )  # fmt: skip
-        yield OptionList(id="found", markup=False)
+        yield OptionList(id="results", markup=False)
         yield Horizontal(id="pictures")
-        yield Static("", id="none", markup=False)
+        yield Static("", id="empty", markup=False)
         yield Footer()
 
     def on_mount(self) -> None:
@@ -63,18 +69,19 @@ class HistoryScreen(Screen[str | None]):
         self.query_one("#words").focus()
 
     @on(Input.Changed)
-    def _changed(self) -> None:
+    def _search_again(self) -> None:
         self._search()
 
     @on(Input.Submitted)
-    async def action_into_list(self) -> None:
-        if self._searching is not None:
+    async def action_focus_results(self) -> None:
+        """Move the focus to the results once the search has finished."""
+        if self._search_worker is not None:
             with suppress(WorkerError):
-                await self._searching.wait()
-        found = self.query_one(OptionList)
-        found.focus()
-        if found.highlighted is None and self._found:
-            found.highlighted = 0
+                await self._search_worker.wait()
+        options = self.query_one(OptionList)
+        options.focus()
+        if options.highlighted is None and self._results:
+            options.highlighted = 0
 
     @on(OptionList.OptionSelected)
     def _resume(self, event: OptionList.OptionSelected) -> None:
@@ -84,37 +91,46 @@ class HistoryScreen(Screen[str | None]):
     async def _show_pictures(self, event: OptionList.OptionHighlighted) -> None:
         pictures = self.query_one("#pictures")
         await pictures.remove_children()
-        found = next((one for one in self._found if one.id == event.option_id), None)
-        for sha256 in found.pictures if found else ():  # the list may be another one by now
+        by_id = {result.id: result for result in self._results}
+        highlighted = by_id.get(event.option_id or "")
+        if highlighted is None:  # the results have been replaced
+            return
+        for sha256 in highlighted.pictures:
             try:
                 file = self._session.file(Attachment(sha256, "image", "", 0))
-            except MmtuiError:
-                continue  # it is gone; the others are shown
+            except MmtuiError:  # the file is gone
+                continue
             await pictures.mount(Thumbnail(file, 5))
 
     @work
     async def action_rename(self) -> None:
-        if (chosen := self._chosen()) is not None:
-            title = await self.app.push_screen_wait(TextDialog("Title", chosen.title))
-            if not title:
-                return
-            if chosen.id == self._session.conversation.id:
-                self._session.rename(title)  # in memory, too
-            else:
-                await self._change(chosen.id, lambda history: history.rename(chosen.id, title))
-            self._search()
+        """Ask for a new title of the highlighted conversation."""
+        if (conversation := self._get_highlighted()) is None:
+            return
+        title = await self.app.push_screen_wait(TextDialog("Title", conversation.title))
+        if not title:
+            return
+        id = conversation.id
+        if id == self._session.conversation.id:
+            self._session.rename(title)
+        else:
+            await self._change(id, lambda history: history.rename(id, title))
+        self._search()
 
     @work
     async def action_delete(self) -> None:
-        if (chosen := self._chosen()) is not None and await self._change(
-            chosen.id, lambda history: history.delete(chosen.id)
-        ):
-            self._deleted.append(chosen.id)
+        """Delete the highlighted conversation."""
+        if (conversation := self._get_highlighted()) is None:
+            return
+        id = conversation.id
+        if await self._change(id, lambda history: history.delete(id)):
+            self._deleted.append(id)
             self._search()
-            self.notify("deleted; Ctrl+Z undoes it", markup=False)
+            self.notify("deleted; Ctrl+Z restores it", markup=False)
 
     @work
     async def action_undo(self) -> None:
+        """Restore the conversation that was deleted last."""
         if self._deleted:
             id = self._deleted.pop()
             if not await self._change(id, lambda history: history.restore(id)):
@@ -122,54 +138,57 @@ class HistoryScreen(Screen[str | None]):
             self._search()
 
     async def _change(self, id: str, write: Callable[[History], object]) -> bool:
-        """Whether that was done; if not, why is shown."""
+        """Write to the history; on failure, show the error and return False."""
         try:
             await wrap_future(self._session.store.change(id, write))
         except MmtuiError as error:
-            self._tell(error)
+            self._show_error(error)
             return False
         return True
 
-    def _tell(self, error: MmtuiError) -> None:
+    def _show_error(self, error: MmtuiError) -> None:
         notice = Notice(str(error), error.hint)
         self.notify(notice.lines, severity="error", markup=False)
 
-    def _chosen(self) -> Summary | None:
-        at = self.query_one(OptionList).highlighted
-        return self._found[at] if at is not None and at < len(self._found) else None
+    def _get_highlighted(self) -> Summary | None:
+        index = self.query_one(OptionList).highlighted
+        if index is None or index >= len(self._results):
+            return None
+        return self._results[index]
 
     def _search(self) -> None:
-        self._searching = self.find(self.query_one(Input).value)
+        self._search_worker = self.find(self.query_one(Input).value)
 
     @work
     async def find(self, words: str) -> None:
-        """Search, and show what is found unless something else is searched for by then."""
+        """Search, and show the results unless the search text has changed in the meantime."""
         try:
-            found = await wrap_future(self._session.store.search(words, SHOWN))
+            results = await wrap_future(self._session.store.search(words, MAX_RESULTS))
         except MmtuiError as error:
-            self._tell(error)
+            self._show_error(error)
         else:
             if words == self.query_one(Input).value:
-                self._show(found, words)
+                self._show_results(results, words)
 
-    def _show(self, found: list[Summary], words: str) -> None:
+    def _show_results(self, results: list[Summary], words: str) -> None:
         options = self.query_one(OptionList)
-        at = options.highlighted
-        self._found = found
+        index = options.highlighted
+        self._results = results
         options.clear_options()
-        options.add_options([Option(_line(found), found.id) for found in self._found])
-        if self._found and at is not None:
-            options.highlighted = min(at, len(self._found) - 1)
-        nothing = "No conversation found" if words else "No conversations yet"
-        self.query_one("#none", Static).update("" if self._found else nothing)
+        options.add_options([Option(_format_result(result), result.id) for result in results])
+        if results and index is not None:
+            options.highlighted = min(index, len(results) - 1)
+        empty = self.query_one("#empty", Static)
+        empty.display = not results
+        empty.update("No conversation found" if words else "No conversations yet")
 
 
-def _line(found: Summary) -> Content:
-    when = found.updated.astimezone()
-    pictures = f"  ▣ {len(found.pictures)}" if found.pictures else ""
+def _format_result(result: Summary) -> Content:
+    updated = result.updated.astimezone()
+    pictures = f"  ▣ {len(result.pictures)}" if result.pictures else ""
     line = Content.assemble(
-        (f"{when:%d %b %Y %H:%M}  ", "dim"), one_line(found.title), (pictures, "$accent")
+        (f"{updated:%d %b %Y %H:%M}  ", "dim"), one_line(result.title), (pictures, "$accent")
     )
-    if not found.snippet:
+    if not result.snippet:
         return line
-    return Content("\n").join([line, Content.styled(f"    {one_line(found.snippet)}", "dim")])
+    return Content("\n").join([line, Content.styled(f"    {one_line(result.snippet)}", "dim")])

@@ -1,4 +1,4 @@
-"""Choose a file: a tree of folders beside a preview of what the cursor is on."""
+"""The screen that chooses a file: a tree of folders beside a preview."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -20,24 +20,25 @@ from mmtui.text import one_line
 
 
 class FileTree(DirectoryTree):
-    """Folders, and files of one kind."""
+    """A tree of folders and of files of one kind; hidden files are left out."""
 
     def __init__(self, folder: Path, kind: Kind) -> None:
+        """Create a tree of the pictures or the recordings in a folder."""
         self._suffixes = PICTURE_SUFFIXES if kind == "image" else RECORDING_SUFFIXES
         super().__init__(folder)
 
     def filter_paths(self, paths: Iterable[Path]) -> Iterable[Path]:
-        return [path for path in paths if path.name[0] != "." and self._is_wanted(path)]
+        return [path for path in paths if path.name[0] != "." and self._is_listed(path)]
 
     def process_label(self, label: TextType) -> Text:
         return Text(one_line(str(label)))
 
-    def _is_wanted(self, path: Path) -> bool:
-        return path.suffix.lower() in self._suffixes or _check_path(path.is_dir)
+    def _is_listed(self, path: Path) -> bool:
+        return path.suffix.lower() in self._suffixes or _is_true(path.is_dir)
 
 
 class Picker(ModalScreen[Path | None]):
-    """Enter chooses a file; Backspace goes up a folder."""
+    """Asks for a picture or a recording. The result is None if the user cancels."""
 
     CSS_PATH = "picker.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-wide")]  # noqa: RUF012
@@ -47,20 +48,24 @@ class Picker(ModalScreen[Path | None]):
     ]
 
     def __init__(self, kind: Kind) -> None:
+        """Create the screen for a kind of file."""
         super().__init__()
         self._kind = kind
 
     def compose(self) -> ComposeResult:
         with Vertical():
-            yield Static("Enter attaches, Backspace goes up, Esc closes", markup=False)
+            yield Static(
+                "Enter attaches, Backspace opens the parent folder, Esc cancels", markup=False
+            )
             with Horizontal():
-                yield FileTree(_here(), self._kind)
+                yield FileTree(_get_start_folder(), self._kind)
                 yield Container(id="preview")
 
     def on_mount(self) -> None:
         self.query_one(FileTree).focus()
 
     def action_up(self) -> None:
+        """Show the parent folder."""
         tree = self.query_one(FileTree)
         tree.path = Path(tree.path).parent
 
@@ -69,7 +74,7 @@ class Picker(ModalScreen[Path | None]):
         preview = self.query_one("#preview")
         await preview.remove_children()
         entry = event.node.data
-        if self._kind == "image" and entry is not None and _check_path(entry.path.is_file):
+        if self._kind == "image" and entry is not None and _is_true(entry.path.is_file):
             await preview.mount(LargePicture(entry.path))
 
     @on(DirectoryTree.FileSelected)
@@ -77,16 +82,17 @@ class Picker(ModalScreen[Path | None]):
         self.dismiss(event.path)
 
 
-def _check_path(question: Callable[[], bool]) -> bool:
-    """No, where a failing disk can't tell."""
+def _is_true(check: Callable[[], bool]) -> bool:
+    """Call a check of a path; return False if the disk fails."""
     try:
-        return question()
+        return check()
     except OSError:
         return False
 
 
-def _here() -> Path:
+def _get_start_folder() -> Path:
+    """Return the current folder, or the home folder if the current one no longer exists."""
     try:
         return Path.cwd()
-    except OSError:  # it was deleted, or its disk was pulled out
+    except OSError:
         return Path.home()

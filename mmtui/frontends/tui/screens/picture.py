@@ -1,4 +1,4 @@
-"""A picture, large, and as the model sees it."""
+"""The screen that shows a picture, and the part of it that the model sees."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -15,26 +15,36 @@ from mmtui.text import one_line
 
 
 class PictureScreen(ModalScreen[None]):
+    """Shows a picture as large as possible."""
+
     CSS_PATH = "picture.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar = [Binding("escape,space,enter,q", "dismiss", "Back")]
 
     def __init__(self, file: Path, attachment: Attachment, side: int, tokens: int) -> None:
-        """`side`: pixels that the model sees; `tokens`: what a picture costs it."""
+        """Create the screen.
+
+        Args:
+            file: The picture.
+            attachment: Its name and size.
+            side: Width and height of the vision tower's input in pixels; 0 without a tower.
+            tokens: How many tokens of the context the picture takes.
+        """
         super().__init__()
         self._file, self._attachment, self._side, self._tokens = file, attachment, side, tokens
 
     def compose(self) -> ComposeResult:
-        file = self._attachment
+        attachment = self._attachment
         with Vertical():
-            yield Static(f"{one_line(file.name)}, {file.detail}   (Esc closes)", markup=False)
+            yield Static(
+                f"{one_line(attachment.name)}, {attachment.detail}   (Esc closes)", markup=False
+            )
             with Horizontal():
-                with Vertical(classes="side", id="whole"):
+                with Vertical(classes="side", id="original"):
                     yield Static("Picture", markup=False)
                     yield LargePicture(self._file)
                 if side := self._side:
-                    with Vertical(classes="side", id="seen"):
+                    with Vertical(classes="side", id="model-input"):
                         cost = f", {self._tokens} tokens" if self._tokens else ""
-                        said = f"As the model sees it: {side} x {side}{cost}"
-                        yield Static(said, markup=False)
+                        yield Static(f"Model input: {side} x {side}{cost}", markup=False)
                         yield LargePicture(self._file, side)

@@ -1,4 +1,4 @@
-"""Attachments that go with the next message, or went with an earlier one."""
+"""Chips that show the attachments of the next message or of a sent one."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,13 +19,13 @@ from mmtui.errors import InputError
 from mmtui.frontends.tui.widgets.thumbnail import Thumbnail
 from mmtui.text import one_line
 
-Find = Callable[[Attachment], Path]
+FindFile = Callable[[Attachment], Path]
 
 
 class Chip(Horizontal, can_focus=True):
-    """A thumbnail, a name and a size. Enter or a click opens it, Delete takes it off."""
+    """A thumbnail with name and size. Enter or a click opens the file, Delete removes the chip."""
 
-    FOCUS_ON_CLICK = False  # a click does it all, and Delete still belongs to the prompt
+    FOCUS_ON_CLICK = False  # the prompt keeps the focus, and with it the Delete key
     BINDINGS: ClassVar = [
         Binding("enter", "open", "open picture or play recording", id="open_chip"),
         Binding("ctrl+e", "transcribe", "transcribe again", id="hear_chip"),
@@ -33,21 +33,34 @@ class Chip(Horizontal, can_focus=True):
     ]
 
     class Opened(Message):
+        """The user wants to see or hear an attachment."""
+
         def __init__(self, attachment: Attachment) -> None:
             super().__init__()
             self.attachment = attachment
 
     class TranscribeAgain(Message):
+        """The user wants a new transcript of a recording."""
+
         def __init__(self, chip: "Chip") -> None:
             super().__init__()
             self.chip = chip
 
     class Removed(Message):
+        """The user wants to remove an attachment from the next message."""
+
         def __init__(self, chip: "Chip") -> None:
             super().__init__()
             self.chip = chip
 
-    def __init__(self, attachment: Attachment, find: Find, removable: bool) -> None:
+    def __init__(self, attachment: Attachment, find: FindFile, removable: bool) -> None:
+        """Create a chip.
+
+        Args:
+            attachment: What to show.
+            find: Returns the file of an attachment.
+            removable: Whether the user can remove the chip.
+        """
         super().__init__(classes="chip")
         self.attachment = attachment
         self._find, self._removable = find, removable
@@ -55,78 +68,86 @@ class Chip(Horizontal, can_focus=True):
     def compose(self) -> ComposeResult:
         file = self.attachment
         if file.kind == "image":
-            with suppress(InputError):  # it is gone; opening it tells so
+            with suppress(InputError):  # the file is gone, which is reported when it is opened
                 yield Thumbnail(self._find(file), 3)
         yield Static(self._label(), classes="chip--label")
         if self._removable:
             yield Static("✕", classes="chip--remove")
 
     def update_attachment(self, attachment: Attachment) -> None:
-        """The same recording, heard anew."""
+        """Show the attachment with a new transcript."""
         self.attachment = attachment
-        if self.is_attached:  # it may have been taken off, or sent, meanwhile
+        if self.is_attached:  # it may have been removed or sent in the meantime
             self.query_one(".chip--label", Static).update(self._label())
 
     def _label(self) -> Content:
         file = self.attachment
         icon = "♪ " if file.kind == "audio" else ""
-        heard = f"\n“{one_line(file.transcript)}”" if file.transcript else ""
-        return Content(f"{icon}{one_line(file.name)}\n{file.detail} · {_size(file.size)}{heard}")
+        size = _format_size(file.size)
+        transcript = f"\n“{one_line(file.transcript)}”" if file.transcript else ""
+        return Content(f"{icon}{one_line(file.name)}\n{file.detail} · {size}{transcript}")
 
     def action_transcribe(self) -> None:
+        """Request a new transcript."""
         if self.attachment.kind == "audio":
             self.post_message(self.TranscribeAgain(self))
 
     def action_open(self) -> None:
+        """Request to open the attachment."""
         self.post_message(self.Opened(self.attachment))
 
     def action_remove(self) -> None:
+        """Request to remove the chip."""
         if self._removable:
             self.post_message(self.Removed(self))
 
     @on(Click)
-    def _clicked(self, event: Click) -> None:
+    def _handle_click(self, event: Click) -> None:
         event.stop()
         is_remove = event.widget is not None and event.widget.has_class("chip--remove")
         self.post_message(self.Removed(self) if is_remove else self.Opened(self.attachment))
 
 
 class Chips(HorizontalScroll):
-    """Several of them in a row; out of sight while there is none."""
+    """A row of chips, which is hidden while it is empty."""
 
     class Changed(Message):
         """Posted when an attachment of the next message was added or removed."""
 
-    DEFAULT_CSS = "Chips { display: none; height: auto; } Chips.-some { display: block; }"
+    DEFAULT_CSS = "Chips { display: none; height: auto; } Chips.-not-empty { display: block; }"
 
-    def __init__(self, find: Find, removable: bool = False) -> None:
+    def __init__(self, find: FindFile, removable: bool = False) -> None:
+        """Create an empty row; the arguments are those of its chips."""
         super().__init__()
         self._find, self._removable = find, removable
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:
+        """The attachments in this row."""
         return tuple(chip.attachment for chip in self.query(Chip))
 
     async def add(self, attachment: Attachment) -> None:
-        self.set_class(True, "-some")
+        """Add a chip."""
+        self.set_class(True, "-not-empty")
         await self.mount(Chip(attachment, self._find, self._removable))
         self._post_changed()
 
     async def clear(self) -> None:
-        self.set_class(False, "-some")
+        """Remove all chips."""
+        self.set_class(False, "-not-empty")
         await self.remove_children()
         self._post_changed()
 
     @on(Chip.Removed)
-    async def _take_off(self, event: Chip.Removed) -> None:
+    async def _remove_chip(self, event: Chip.Removed) -> None:
         await event.chip.remove()
-        self.set_class(bool(self.attachments), "-some")
+        self.set_class(bool(self.attachments), "-not-empty")
         self._post_changed()
 
     def _post_changed(self) -> None:
-        if self._removable:  # those of a sent message stay as they are
+        if self._removable:  # the attachments of a sent message do not change
             self.post_message(self.Changed())
 
 
-def _size(size: int) -> str:
+def _format_size(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{max(size / 1e3, 1):.0f} kB"

@@ -1,4 +1,4 @@
-"""Where the user types: a text that grows, with history, completion and pasted files."""
+"""The prompt: a text area with history, completion and pasted files."""
 
 import os
 from collections.abc import Sequence
@@ -16,30 +16,36 @@ from mmtui.errors import UsageError
 from mmtui.frontends.tui.widgets.text_fields import TextField
 from mmtui.text import one_line, printable
 
-SHOWN = 20  # of what a path may become
-ATTACHING = ("/image", "/audio")  # what dropping files does without a word
+MAX_CANDIDATES = 20  # completions that are listed
+ATTACH_COMMANDS = ("/image", "/audio")  # superfluous if files are dropped
 
 
 @dataclass(eq=False)
 class Line:
-    """What was `sent`, and the `text` it was changed to since; of the draft nothing was sent."""
+    """An entry of the history.
+
+    Attributes:
+        sent: The message as it was sent; "" for the draft.
+        text: The message as it was edited since.
+    """
 
     sent: str
     text: str
 
     @property
-    def change(self) -> str:
+    def unsent(self) -> str:
+        """The text, if it was edited."""
         return self.text if self.text != self.sent else ""
 
 
 class Composer(TextField):
-    """Enter sends, Shift+Enter or Ctrl+J breaks the line, Tab takes what is suggested.
+    """The prompt. Enter sends, Shift+Enter or Ctrl+J starts a new line, Tab completes.
 
-    At the first row Up goes back in what was sent, at the last row Down comes forth again. What was
-    changed there stays changed until it is sent.
+    Up in the first row shows the previous message of the history, Down in the last row the next
+    one. Edits of earlier messages are kept until they are sent.
     """
 
-    # With priority: TextArea would take Enter for a letter.
+    # Priority, because TextArea would insert Enter as text.
     BINDINGS: ClassVar = [
         Binding("enter", "send", "send message", id="send", priority=True),
         Binding("shift+enter,ctrl+j", "newline", "insert a new line", id="newline", priority=True),
@@ -50,7 +56,7 @@ class Composer(TextField):
     ]  # fmt: skip
 
     class Sent(Message):
-        """The user wants to send the text, which stays until it is accepted by `accept_sent`."""
+        """The user wants to send the text; `accept_sent` removes it from the prompt."""
 
     class Dropped(Message):
         """Files were pasted or dropped onto the terminal."""
@@ -60,83 +66,86 @@ class Composer(TextField):
             self.files = files
 
     def __init__(self, sent: Sequence[str] = ()) -> None:
-        """`sent` are earlier messages, the oldest first."""
+        """Create the prompt. `sent` has earlier messages, the oldest first."""
         super().__init__(
             id="composer", soft_wrap=True, show_line_numbers=False, compact=True,
             placeholder="Ask something (/ for commands, F1 for help)",
         )  # fmt: skip
-        self._lines = [*map(_unchanged, map(printable, sent)), Line("", "")]  # at last the draft
-        self._shown = self._lines[-1]
+        self._lines = [*map(_make_line, map(printable, sent)), Line("", "")]  # the draft is last
+        self._current = self._lines[-1]
 
     @property
     def unsent(self) -> str:
-        """All that would be lost with the screen."""
-        self._keep()
-        return _joined(*(line.change for line in self._lines))
+        """Everything that is typed and not sent: the draft and edited messages."""
+        self._store_text()
+        return _join(*(line.unsent for line in self._lines))
 
     def replace_all(self, text: str) -> None:
-        """Replace all that is typed; the cursor goes to the end."""
+        """Replace the draft, and discard edits of earlier messages."""
         for line in self._lines:
             line.text = line.sent
         self._lines[-1].text = printable(text)
         self._show(self._lines[-1])
 
     def insert_words(self, text: str) -> None:
-        """What was heard, or typed before the screen was there, goes to where the cursor is."""
+        """Insert a text at the cursor, after a space if necessary."""
         before = self.get_text_range((0, 0), self.cursor_location)
         space = " " if text and before and not before[-1].isspace() else ""
         self.insert(space + printable(text))
 
     def accept_sent(self) -> None:
-        """What is shown was sent, or done. The draft is shown then."""
+        """Add the text to the history, since it was sent, and show the draft."""
         text = self.text.strip()
-        self._shown.text = self._shown.sent
+        self._current.text = self._current.sent
         *earlier, draft = self._lines
         if text and (not earlier or earlier[-1].sent != text):
-            self._lines = [*earlier, _unchanged(text), draft]
+            self._lines = [*earlier, _make_line(text), draft]
         self._show(draft)
 
     def restore(self, text: str) -> None:
-        """What was taken can't be sent or done after all: it stands before what was typed since."""
-        self._keep()
+        """Put a text that could not be sent back, before what was typed since."""
+        self._store_text()
         draft = self._lines[-1]
-        draft.text = _joined(printable(text), draft.text)
+        draft.text = _join(printable(text), draft.text)
         self._show(draft)
 
     def action_send(self) -> None:
+        """Request to send the text."""
         self.post_message(self.Sent())
 
     def action_newline(self) -> None:
+        """Insert a line break."""
         self.insert("\n")
 
     def action_complete(self) -> None:
+        """Insert the suggestion, list the candidates, or move the focus if there are none."""
         if self.suggestion:
             self.insert(self.suggestion)
-        elif found := _candidates(self.text):
-            names = [one_line(Path(name).name) for name in found]
-            self.notify("  ".join(names[:SHOWN]), markup=False)
+        elif candidates := _find_candidates(self.text):
+            names = [one_line(Path(name).name) for name in candidates]
+            self.notify("  ".join(names[:MAX_CANDIDATES]), markup=False)
         else:
             self.screen.focus_next()
 
     def action_cursor_up(self, select: bool = False) -> None:
         is_first = self.navigator.is_first_wrapped_line(self.cursor_location)
-        if is_first and not select and self._shown is not self._lines[0]:
+        if is_first and not select and self._current is not self._lines[0]:
             self._move_in_history(-1)
         else:
             super().action_cursor_up(select)
 
     def action_cursor_down(self, select: bool = False) -> None:
         is_last = self.navigator.is_last_wrapped_line(self.cursor_location)
-        if is_last and not select and self._shown is not self._lines[-1]:
+        if is_last and not select and self._current is not self._lines[-1]:
             self._move_in_history(1)
         else:
             super().action_cursor_down(select)
 
     def update_suggestion(self) -> None:
-        """The rest of a command's name or of a path, as far as that is certain."""
-        at_end = self.cursor_location == self.document.end
-        found = _candidates(self.text) if at_end else []
-        common = os.path.commonprefix(found)  # noqa: RUF071 - letter by letter is what is meant
+        """Suggest what all commands or paths that start with the text have in common."""
+        is_at_end = self.cursor_location == self.document.end
+        candidates = _find_candidates(self.text) if is_at_end else []
+        common = os.path.commonprefix(candidates)  # noqa: RUF071 - compares characters on purpose
         self.suggestion = common[len(self.text) :] if common.startswith(self.text) else ""
 
     @on(events.Paste)
@@ -144,45 +153,47 @@ class Composer(TextField):
         if files := paths.find_dropped(event.text):
             event.prevent_default()
             event.stop()
-            if self.text.strip().lower() in ATTACHING:
-                self._shown.text = ""
-                self._show(self._shown)
+            if self.text.strip().lower() in ATTACH_COMMANDS:
+                self._current.text = ""
+                self._show(self._current)
             self.post_message(self.Dropped(files))
         try:
             paths.refuse_web_address(event.text)
-        except UsageError as error:  # it is pasted all the same
+        except UsageError as error:  # the address is pasted nevertheless
             self.notify(f"{error}\n{error.hint}", markup=False)
 
-    def _move_in_history(self, by: int) -> None:
-        self._keep()
-        self._show(self._lines[self._lines.index(self._shown) + by])
+    def _move_in_history(self, offset: int) -> None:
+        self._store_text()
+        self._show(self._lines[self._lines.index(self._current) + offset])
 
-    def _keep(self) -> None:
-        """What is on the screen; of what was emptied there is nothing to keep."""
-        self._shown.text = self.text or self._shown.sent
+    def _store_text(self) -> None:
+        """Store the text in the current line; an emptied line gets its original text back."""
+        self._current.text = self.text or self._current.sent
 
     def _show(self, line: Line) -> None:
-        self._shown, self.text = line, line.text
+        self._current, self.text = line, line.text
         self.move_cursor(self.document.end)
         self.update_suggestion()
 
 
-def _unchanged(text: str) -> Line:
+def _make_line(text: str) -> Line:
+    """Return a sent message that is not edited."""
     return Line(text, text)
 
 
-def _joined(*texts: str) -> str:
+def _join(*texts: str) -> str:
     return "\n".join(filter(None, texts))
 
 
-def _candidates(text: str) -> list[str]:
-    """What a command's name or a path may become, as the whole text."""
+def _find_candidates(text: str) -> list[str]:
+    """Return the texts to which a command's name, or the path after it, can be completed."""
     if "\n" in text or not text.startswith("/"):
         return []
-    name, space, begun = text.partition(" ")
+    name, space, path_start = text.partition(" ")
     if space:
         command = commands.BY_NAME.get(name[1:].lower())
-        takes_path = command is not None and "PATH" in command.argument
-        return [f"{name} {path}" for path in paths.complete(begun)] if takes_path and begun else []
+        if command is None or "PATH" not in command.argument or not path_start:
+            return []
+        return [f"{name} {path}" for path in paths.complete(path_start)]
     names = [f"/{c.name}{' ' if c.argument else ''}" for c in commands.COMMANDS]
     return [name for name in names if name.startswith(text)]

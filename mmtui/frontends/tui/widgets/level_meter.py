@@ -1,4 +1,4 @@
-"""The microphone: its level while it records, and the seconds that are left."""
+"""Record with the microphone, and show the level and the remaining time."""
 
 from typing import TYPE_CHECKING
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from mmtui.pipeline.speech.sound import Clip
 
 WIDTH = 24
-HZ = 20
+UPDATES_PER_S = 20
 
 
 class LevelMeter(Static):
-    """Out of sight while nothing is recorded. A recording ends by itself when it is full."""
+    """A line that is shown while a recording is in progress, which ends at its time limit."""
 
     DEFAULT_CSS = "LevelMeter { display: none; height: 1; } LevelMeter.-on { display: block; }"
 
     class Recorded(Message):
-        """A recording ended; `error` tells why it broke off, if it did."""
+        """A recording ended; `error` is why the microphone failed, if it did."""
 
         def __init__(self, clip: "Clip", error: MmtuiError | None) -> None:
             super().__init__()
@@ -34,38 +34,40 @@ class LevelMeter(Static):
         self._recording: Recording | None = None
 
     def on_mount(self) -> None:
-        self.set_interval(1 / HZ, self._look)
+        self.set_interval(1 / UPDATES_PER_S, self._update_meter)
 
     @property
     def is_recording(self) -> bool:
+        """Whether a recording is in progress."""
         return self._recording is not None
 
     def start_recording(self, device: str | None) -> None:
+        """Start recording; None selects the system's default device."""
         self._recording = self._microphone.record(device)
-        self._look()
+        self._update_meter()
 
     def stop_recording(self) -> None:
-        """What there is comes as `Recorded`."""
+        """End the recording and post it as `Recorded`."""
         if (recording := self._recording) is not None:
             self._recording = None
             self.set_class(False, "-on")
             self.post_message(self.Recorded(recording.finish(), recording.error))
 
     def discard(self) -> None:
-        """End it; nothing comes of it."""
+        """End the recording without posting it."""
         if self._recording is not None:
             self._recording.finish()
         self._recording = None
         self.set_class(False, "-on")
 
-    def _look(self) -> None:
+    def _update_meter(self) -> None:
         if (recording := self._recording) is None:
             return
         if recording.is_full or recording.error is not None:
             self.stop_recording()
             return
         self.set_class(True, "-on")
-        # By the root: half of the bar is what people speak at.
+        # The square root makes the level of speech about half of the bar.
         bar = round(WIDTH * min(recording.level, 1.0) ** 0.5)
         left = max(LIMIT_S - recording.seconds, 0.0)
         self.update(
@@ -73,6 +75,6 @@ class LevelMeter(Static):
                 ("● ", "$error"),
                 ("█" * bar, "$success"),
                 "·" * (WIDTH - bar),
-                f"  {left:4.1f} s left; the same key finishes, Esc discards",
+                f"  {left:4.1f} s left; same key to finish, Esc to discard",
             )
         )

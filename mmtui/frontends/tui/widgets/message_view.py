@@ -1,4 +1,4 @@
-"""One message in the transcript: what was said, with what, and how it ended."""
+"""A message in the transcript: attachments, text and state."""
 
 import re
 from collections.abc import Sequence
@@ -19,18 +19,18 @@ from textual.widgets.markdown import MarkdownStream
 from mmtui.chat.conversation import Message
 from mmtui.chat.notice import Notice
 from mmtui.frontends.tui.messages import NoticePosted
-from mmtui.frontends.tui.widgets.chips import Chips, Find
+from mmtui.frontends.tui.widgets.chips import Chips, FindFile
 from mmtui.text import printable
 
-_DEFINITION = re.compile(r"^ {0,3}\[[^\]]+\]:", re.MULTILINE)  # of a link
-ENDS = {
+_LINK_DEFINITION = re.compile(r"^ {0,3}\[[^\]]+\]:", re.MULTILINE)
+STATE_NOTES = {
     "stopped": "◼ stopped; F7 continues",
     "failed": "◼ failed; F5 tries again",
 }
 
 
 class MessageView(Vertical, can_focus=True):
-    """A message that is shown; of an answer that is written, it grows."""
+    """A message, which grows while a reply is written."""
 
     BINDINGS: ClassVar = [
         Binding("enter", "edit", "edit message", id="edit_message"),
@@ -39,57 +39,69 @@ class MessageView(Vertical, can_focus=True):
     ]
 
     class Edit(TextualMessage):
+        """The user wants to edit the message."""
+
         def __init__(self, message: Message) -> None:
             super().__init__()
             self.message = message
 
     class Copy(TextualMessage):
+        """The user wants to copy the message."""
+
         def __init__(self, message: Message) -> None:
             super().__init__()
             self.message = message
 
     class NextVersion(TextualMessage):
-        """The next version is wanted."""
+        """The user wants to see the next version of the message."""
 
         def __init__(self, message: Message) -> None:
             super().__init__()
             self.message = message
 
-    def __init__(self, message: Message, find: Find, version: tuple[int, int]) -> None:
-        """`version`: which one of how many."""
+    def __init__(self, message: Message, find: FindFile, version: tuple[int, int]) -> None:
+        """Create the view.
+
+        Args:
+            message: The message to show.
+            find: Returns the file of an attachment.
+            version: The number of this version, from 1, and the number of versions.
+        """
         super().__init__(classes=f"message -{message.role}")
         self.message = message
         self._version = version
         self._find = find
         self._stream: MarkdownStream | None = None
         self._body: Markdown | None = None
-        self._end = Static("", classes="end", markup=False)
+        self._note = Static("", classes="note", markup=False)
 
     @property
     def blocks(self) -> Sequence[Widget]:
-        """Of an answer, what it is made of; it grows at its end."""
+        """The Markdown blocks of a reply; streaming adds blocks at the end."""
         return self._body.children if self._body else []
 
     def compose(self) -> ComposeResult:
         yield Chips(self._find)
         text = printable(self.message.text)
         if self.message.role == "user":
-            yield Static(text, markup=False, classes="said")
+            yield Static(text, markup=False, classes="text")
         else:
             self._body = Markdown(text, parser_factory=_Parser, open_links=False)
             yield self._body
-        yield self._end
+        yield self._note
 
     async def on_mount(self) -> None:
         chips = self.query_one(Chips)
         for attachment in self.message.attachments:
             await chips.add(attachment)
-        self.show_end()
-
-    # An answer may come when its view is not there yet, which will begin with it, or is gone.
+        self.show_note()
 
     async def write(self, piece: str) -> None:
-        """More of the answer."""
+        """Add a piece to a reply.
+
+        Does nothing before the view is mounted, since it is composed with the text so far, and
+        after it is removed.
+        """
         if self._body is None or not self._body.is_attached:
             return
         if self._stream is None:
@@ -97,7 +109,7 @@ class MessageView(Vertical, can_focus=True):
         await self._stream.write(printable(piece))
 
     async def finish(self) -> None:
-        """The answer ended. What streaming can't do is done: links that are defined elsewhere."""
+        """End the streaming, and resolve link references, which streaming can't do."""
         if self._stream is not None:
             await self._stream.stop()
             self._stream = None
@@ -105,70 +117,79 @@ class MessageView(Vertical, can_focus=True):
         body = self._body
         if body is None or not body.is_attached:
             return
-        if body.source != text or _DEFINITION.search(text):
+        if body.source != text or _LINK_DEFINITION.search(text):
             await body.update(text)
-        self.show_end()
+        self.show_note()
 
-    def show_end(self) -> None:
-        at, of = self._version
-        notes = [ENDS.get(self.message.state, ""), f"version {at} of {of}" if of > 1 else ""]
-        note = "  ·  ".join(filter(None, notes))
-        if self._end.is_attached:
-            self._end.update(note)
-            self._end.display = bool(note)
+    def show_note(self) -> None:
+        """Show the state of the message and the number of its version."""
+        version, count = self._version
+        parts = [STATE_NOTES.get(self.message.state, "")]
+        if count > 1:
+            parts.append(f"version {version} of {count}")
+        note = "  ·  ".join(filter(None, parts))
+        if self._note.is_attached:
+            self._note.update(note)
+            self._note.display = bool(note)
 
     def action_edit(self) -> None:
+        """Request to edit the message."""
         self.post_message(self.Edit(self.message))
 
     def action_next_version(self) -> None:
+        """Request the next version."""
         self.post_message(self.NextVersion(self.message))
 
     def action_copy(self) -> None:
+        """Request to copy the message."""
         self.post_message(self.Copy(self.message))
 
     @on(Markdown.LinkClicked)
-    def _clicked(self, event: Markdown.LinkClicked) -> None:
-        """Open a link to the web, and no other: a program of the user's may act on it."""
+    def _open_link(self, event: Markdown.LinkClicked) -> None:
+        """Open a link to the web; other links could make other programs act."""
         event.stop()
         if event.href.startswith(("http://", "https://")):
             self.app.open_url(event.href)
         else:
-            notice = Notice(f"{event.href} can't be opened", "only http and https links can")
+            notice = Notice(
+                f"{event.href} can't be opened", "only http and https links can be opened"
+            )
             self.post_message(NoticePosted(notice))
 
 
 class _Parser(MarkdownIt):
-    """Textual's dialect. What entities stand for is cleaned, too."""
+    """Textual's Markdown parser, without control characters from entities."""
 
     def __init__(self) -> None:
         super().__init__("gfm-like")
-        self.core.ruler.push("printable", _clean)
-        self.core.ruler.push("language", _name_language)
+        self.core.ruler.push("printable", _remove_controls)
+        self.core.ruler.push("language", _normalize_language)
 
     def normalizeLink(self, url: str) -> str:
-        """Textual unquotes a link that is clicked: this keeps it what it was."""
+        """Escape percent signs, because Textual unquotes a link when it is clicked."""
         return super().normalizeLink(url).replace("%", "%25")
 
 
-def _clean(state: StateCore) -> None:
+def _remove_controls(state: StateCore) -> None:
     for block in state.tokens:
         for part in block.children or ():
             part.content = printable(part.content)
 
 
-def _name_language(state: StateCore) -> None:
-    """Of code: Pygments would guess it, or ask all plugins for a name that is half written.
+def _normalize_language(state: StateCore) -> None:
+    """Set unknown languages of code blocks to "text".
 
-    Either takes longer than a frame.
+    Otherwise Pygments would guess the language, or search all plugins for a name that is not yet
+    complete; both take longer than a frame.
     """
     for block in state.tokens:
         if block.type in ("fence", "code_block"):
             name = block.info.lower().partition(" ")[0]
-            block.info = name if name in _languages() else "text"
+            block.info = name if name in _list_languages() else "text"
 
 
 @cache
-def _languages() -> frozenset[str]:
+def _list_languages() -> frozenset[str]:
     from pygments.lexers import get_all_lexers
 
     return frozenset(

@@ -1,4 +1,4 @@
-"""The loudspeaker: one recording at a time is played."""
+"""Play recordings, one at a time."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from mmtui.pipeline import input_files
 
 
 class Player(Widget):
-    """Out of sight. What can't be played is posted as `NoticePosted`."""
+    """An invisible widget that plays recordings; it posts errors as `NoticePosted`."""
 
     DEFAULT_CSS = "Player { display: none; }"
 
@@ -25,15 +25,17 @@ class Player(Widget):
 
     @property
     def is_playing(self) -> bool:
+        """Whether a recording is being played."""
         return self._playing is not None
 
     @work(thread=True, group="play")
     def play(self, file: Path) -> None:
+        """Play a sound file in a thread."""
         worker = get_current_worker()
         try:
-            sound = input_files.encode_wav(input_files.read_clip(file))
+            wav = input_files.encode_wav(input_files.read_clip(file))
             if not worker.is_cancelled:
-                self._playing = playing = self._speaker(sound)
+                self._playing = playing = self._speaker(wav)
                 playing.wait()
                 if self._playing is playing:
                     self._playing = None
@@ -41,6 +43,7 @@ class Player(Widget):
             self.post_message(NoticePosted(Notice(str(error), error.hint)))
 
     def stop(self) -> None:
+        """Stop the playback."""
         self.workers.cancel_group(self, "play")
         if self._playing is not None:
             self._playing.stop()

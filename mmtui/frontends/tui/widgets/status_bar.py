@@ -1,4 +1,4 @@
-"""One line: the model, what it does, how much of its context is used, how quick it is."""
+"""The status bar: the model, what it does, how much of its context is used, and its speed."""
 
 from textual.content import Content
 from textual.widgets import Static
@@ -6,34 +6,36 @@ from textual.widgets import Static
 from mmtui.chat.status import ModelStatus
 from mmtui.text import one_line
 
-WORDS = {"idle": "ready", "off": "not loaded"}
+STATE_NAMES = {"idle": "ready", "off": "not loaded"}
 
 
-class Status(Static):
+class StatusBar(Static):
+    """A line with the status of the model and of the chat."""
+
     def __init__(self) -> None:
         super().__init__("", id="status", markup=False)
 
-    def show(self, figures: ModelStatus, note: str = "", unsaved: str = "") -> None:
-        """Show the figures.
+    def show(self, status: ModelStatus, note: str = "", unsaved: str = "") -> None:
+        """Update the line.
 
         Args:
-            figures: What the model does.
-            note: What the screen itself does, such as recording.
-            unsaved: Why something is not in the history; "" if everything is.
+            status: The status of the model.
+            note: What the screen does, such as "recording"; it replaces the state of the model.
+            unsaved: Why the history could not be written; "" if everything is saved.
         """
-        state = WORDS.get(figures.state, figures.state)
+        state = STATE_NAMES.get(status.state, status.state)
         parts = [
-            one_line(f"{figures.model} ({figures.engine})" if figures.engine else figures.model),
-            note or (f"{figures.step} …" if figures.step else state),
+            one_line(f"{status.model} ({status.engine})" if status.engine else status.model),
+            note or (f"{status.step} …" if status.step else state),
         ]
         if unsaved:  # early, so that a narrow window shows it
             parts.append(one_line(f"not saved: {unsaved}"))
-        if figures.context and figures.used is not None:
-            parts.append(f"{figures.used:,} of {figures.context:,} tokens")
-        elif figures.used:  # a server may not report the size of its context
-            parts.append(f"{figures.used:,} tokens")
-        if figures.dropped:
-            parts.append(f"oldest {figures.dropped} turns left out")
-        if speed := figures.tokens_per_s:
+        if status.context and status.used is not None:
+            parts.append(f"{status.used:,} of {status.context:,} tokens")
+        elif status.used:  # a server may not report the size of its context
+            parts.append(f"{status.used:,} tokens")
+        if status.dropped:
+            parts.append(f"oldest {status.dropped} turns left out")
+        if speed := status.tokens_per_s:
             parts.append(f"{speed:{'.0f' if speed >= 10 else '.2g'}} tokens/s")
         self.update(Content("  ·  ".join(parts)), layout=False)  # always one line

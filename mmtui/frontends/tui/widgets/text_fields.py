@@ -1,6 +1,6 @@
-"""Text fields that move and delete by whole characters, as people see them.
+"""Text fields whose keys move over and delete whole characters (extended grapheme clusters).
 
-A character may be several code points: an emoji of a family, a flag, an accented letter, Hangul.
+A character can consist of several code points, for example an emoji, a flag or an accented letter.
 """
 
 import regex
@@ -12,75 +12,75 @@ from textual.widgets.text_area import Location
 _CHARACTER = regex.compile(r"\X")  # an extended grapheme cluster
 
 
-def start_of_character(text: str, index: int) -> int:
-    """Where the character begins that ends at an index, or holds it; 0 at the beginning."""
+def find_start(text: str, index: int) -> int:
+    """Return the start of the character that ends at an index or contains it."""
     return max((m.start() for m in _CHARACTER.finditer(text) if m.start() < index), default=0)
 
 
-def end_of_character(text: str, index: int) -> int:
-    """Where the character ends that begins at an index, or holds it."""
+def find_end(text: str, index: int) -> int:
+    """Return the end of the character that starts at an index or contains it."""
     return next((m.end() for m in _CHARACTER.finditer(text) if m.end() > index), len(text))
 
 
 class TextField(TextArea):
-    """Several lines of text."""
+    """A text area."""
 
     def get_cursor_left_location(self) -> Location:
         row, column = self.cursor_location
         if column == 0:
             return super().get_cursor_left_location()
-        return row, start_of_character(self.document[row], column)
+        return row, find_start(self.document[row], column)
 
     def get_cursor_right_location(self) -> Location:
         row, column = self.cursor_location
         if column == len(self.document[row]):
             return super().get_cursor_right_location()
-        return row, end_of_character(self.document[row], column)
+        return row, find_end(self.document[row], column)
 
     def get_cursor_up_location(self) -> Location:
-        return self._not_inside(super().get_cursor_up_location())
+        return self._snap_to_character(super().get_cursor_up_location())
 
     def get_cursor_down_location(self) -> Location:
-        return self._not_inside(super().get_cursor_down_location())
+        return self._snap_to_character(super().get_cursor_down_location())
 
     def get_target_document_location(self, event: MouseEvent) -> Location:
-        return self._not_inside(super().get_target_document_location(event))
+        return self._snap_to_character(super().get_target_document_location(event))
 
-    def _not_inside(self, location: Location) -> Location:
-        """The beginning of the character that a location is inside of."""
+    def _snap_to_character(self, location: Location) -> Location:
+        """Return the start of the character that contains a location."""
         row, column = location
         line = self.document[row]
         if column in (0, len(line)):
             return location
-        return row, start_of_character(line, column + 1)
+        return row, find_start(line, column + 1)
 
 
 class LineField(Input):
-    """One line of text."""
+    """A field for one line."""
 
     def action_cursor_left(self, select: bool = False) -> None:
         if select or self.selection.is_empty:
-            self._move(start_of_character(self.value, self.cursor_position), select)
+            self._move(find_start(self.value, self.cursor_position), select)
         else:
             super().action_cursor_left()
 
     def action_cursor_right(self, select: bool = False) -> None:
         if select or self.selection.is_empty:
-            self._move(end_of_character(self.value, self.cursor_position), select)
+            self._move(find_end(self.value, self.cursor_position), select)
         else:
             super().action_cursor_right()
 
     def action_delete_left(self) -> None:
         if self.selection.is_empty:
             cursor = self.cursor_position
-            self.delete(start_of_character(self.value, cursor), cursor)
+            self.delete(find_start(self.value, cursor), cursor)
         else:
             self.delete_selection()
 
     def action_delete_right(self) -> None:
         if self.selection.is_empty:
             cursor = self.cursor_position
-            self.delete(cursor, end_of_character(self.value, cursor))
+            self.delete(cursor, find_end(self.value, cursor))
         else:
             self.delete_selection()
 

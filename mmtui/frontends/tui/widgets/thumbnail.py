@@ -1,4 +1,4 @@
-"""A picture in the terminal, by the best way that it has: Kitty graphics, Sixel or half-blocks."""
+"""Draw pictures in the terminal with Kitty graphics, Sixel or half-blocks."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,41 +10,45 @@ from textual.geometry import Size
 from textual.widgets import Static
 
 from mmtui.errors import InputError
-from mmtui.frontends.tui.terminal import picture_widget
+from mmtui.frontends.tui.terminal import get_picture_widget
 from mmtui.pipeline import input_files
 from mmtui.text import one_line
 
 if TYPE_CHECKING:
     from PIL import Image
 
-WIDEST = 8  # columns for each row of a thumbnail: beside a panorama, there is room for its name
-MOST = 256  # rows or columns; Kitty's protocol has numbers for no more than 297
+MAX_ASPECT = 8  # columns per row of a thumbnail, so that its name has room beside a panorama
+MAX_CELLS = 256  # rows or columns; Kitty's protocol can number at most 297
 
 
 def fit_size(width: int, height: int, box: Size) -> Size:
-    """Cells for all of a picture, in its shape: they are about twice as high as they are wide."""
-    rows = min(box.height, MOST, min(box.width, MOST) * height / width / 2)
+    """Return the largest size in a box, in cells, with the aspect ratio of a picture in pixels.
+
+    Cells are about twice as high as they are wide.
+    """
+    rows = min(box.height, MAX_CELLS, min(box.width, MAX_CELLS) * height / width / 2)
     return Size(max(round(2 * rows * width / height), 1), max(round(rows), 1))
 
 
 class Thumbnail(Container):
-    """`rows` high; decoded in a thread, so that nothing waits for it."""
+    """A small picture, which is decoded in a thread."""
 
     DEFAULT_CSS = """
     Thumbnail { width: auto; height: auto; }
     Thumbnail > Static { width: auto; }
     """
-    SIDE: ClassVar = 320  # pixels of the longer side that are kept
+    MAX_SIDE: ClassVar = 320  # the picture is downscaled to this longer side, in pixels
 
     def __init__(self, file: Path, rows: int) -> None:
+        """Create a picture that is at most `rows` high."""
         super().__init__()
         self._file, self._rows = file, rows
         self._drawn: Any = None
 
     @property
     def box(self) -> Size:
-        """The cells that there are for the picture."""
-        return Size(WIDEST * self._rows, self._rows)
+        """The space for the picture, in cells."""
+        return Size(MAX_ASPECT * self._rows, self._rows)
 
     def compose(self) -> ComposeResult:
         yield Static("…")
@@ -53,31 +57,38 @@ class Thumbnail(Container):
         self.decode()
 
     def read(self) -> "Image.Image":
-        """Raises InputError or OSError."""
+        """Read and downscale the picture.
+
+        Raises:
+            InputError: The file is not a picture.
+            OSError: The disk fails.
+        """
         image = input_files.read_picture(self._file).image
-        image.thumbnail((self.SIDE, self.SIDE))
+        image.thumbnail((self.MAX_SIDE, self.MAX_SIDE))
         return image
 
     @work(thread=True)
     def decode(self) -> None:
+        """Read the picture in a thread, then show it or an error."""
         try:
-            drawn = picture_widget(self.app.terminal)(self.read())  # type: ignore[attr-defined]
+            widget = get_picture_widget(self.app.terminal)(self.read())  # type: ignore[attr-defined]
         except InputError as error:
-            self._tell(str(error))
-        except OSError as error:  # the disk fails
-            self._tell(f"{self._file}: can't be read: {error.strerror}")
+            self._show_error(str(error))
+        except OSError as error:
+            self._show_error(f"{self._file}: can't be read: {error.strerror}")
         else:
-            self.app.call_from_thread(self._show, drawn)
+            self.app.call_from_thread(self._show, widget)
 
-    def _tell(self, why: str) -> None:
-        self.app.call_from_thread(self._replace, Static(one_line(why), markup=False))
+    def _show_error(self, text: str) -> None:
+        self.app.call_from_thread(self._replace, Static(one_line(text), markup=False))
 
-    def _show(self, drawn: Any) -> None:
-        self._drawn = drawn
+    def _show(self, widget: Any) -> None:
+        self._drawn = widget
         self.fit()
-        self._replace(drawn)
+        self._replace(widget)
 
     def fit(self) -> None:
+        """Resize the picture to the space for it."""
         if self._drawn is not None and self.box:
             image = self._drawn.image
             size = fit_size(image.width, image.height, self.box)
@@ -89,17 +100,24 @@ class Thumbnail(Container):
 
 
 class LargePicture(Thumbnail):
-    """As large as there is room for; `crop_side` is the side of what a vision tower sees of it."""
+    """A picture that is as large as its container."""
 
     DEFAULT_CSS = """
     LargePicture { width: 1fr; height: 1fr; }
     LargePicture > Static { width: 100%; }
     """
-    SIDE = 1600
+    MAX_SIDE = 1600
 
     def __init__(self, file: Path, crop_side: int = 0) -> None:
+        """Create a picture.
+
+        Args:
+            file: The picture.
+            crop_side: Side of the square that the vision tower gets, in pixels, to show only that;
+                0 shows all of the picture.
+        """
         super().__init__(file, 0)
-        self._seen_by = crop_side
+        self._crop_side = crop_side
 
     @property
     def box(self) -> Size:
@@ -109,6 +127,6 @@ class LargePicture(Thumbnail):
         self.fit()
 
     def read(self) -> "Image.Image":
-        if self._seen_by:
-            return input_files.crop_picture(self._file, self._seen_by)
+        if self._crop_side:
+            return input_files.crop_picture(self._file, self._crop_side)
         return super().read()

@@ -1,4 +1,4 @@
-"""What was said, the newest at the end."""
+"""The messages of a conversation, the newest at the end."""
 
 import gc
 from collections.abc import Sequence
@@ -12,40 +12,43 @@ from textual.message import Message as TextualMessage
 from textual.widgets import Static
 
 from mmtui.chat.conversation import Conversation, Message
-from mmtui.frontends.tui.widgets.chips import Find
+from mmtui.frontends.tui.widgets.chips import FindFile
 from mmtui.frontends.tui.widgets.culling import Culling
 from mmtui.frontends.tui.widgets.message_view import MessageView
 
-SHOWN = 20  # messages that are shown at once: each takes some widgets, which all are laid out
+PAGE_SIZE = 20  # messages that are mounted at once; each has several widgets to lay out
 
 
 class Earlier(Static, can_focus=True):
-    """Stands for the messages before those that are shown."""
+    """A button that shows earlier messages."""
 
     BINDINGS: ClassVar = [Binding("enter", "show", "show earlier messages", id="earlier")]
 
     class Requested(TextualMessage):
-        """The user wants to read them."""
+        """The user wants to see earlier messages."""
 
     def __init__(self, count: int) -> None:
-        super().__init__(f"↑ {count} earlier messages; Enter or a click shows them", markup=False)
+        """Create the button for a number of earlier messages."""
+        super().__init__(f"↑ {count} earlier messages (Enter or click to show)", markup=False)
 
     def action_show(self) -> None:
+        """Request the earlier messages."""
         self.post_message(self.Requested())
 
     @on(Click)
-    def _clicked(self) -> None:
+    def _handle_click(self) -> None:
         self.action_show()
 
 
 class Transcript(VerticalScroll, can_focus=False):
-    """The view follows the end, unless the user scrolled up.
+    """A scroll view that follows the end, unless the user has scrolled up.
 
-    While it does, what is more than a screen above is folded: a layout takes everything that is
-    displayed, seen or not, and an answer would come in jerks.
+    While it does, widgets that are more than a screen above are culled, because the time of a
+    layout grows with all displayed widgets, and streaming would not be smooth.
     """
 
-    def __init__(self, find: Find) -> None:
+    def __init__(self, find: FindFile) -> None:
+        """Create an empty transcript. `find` returns the file of an attachment."""
         super().__init__(id="transcript")
         self._find = find
         self._earlier: list[Message] = []
@@ -53,66 +56,70 @@ class Transcript(VerticalScroll, can_focus=False):
         self._culling = Culling()
 
     async def show(self, conversation: Conversation) -> None:
-        """The branch that is read; at its end."""
+        """Show the end of the current branch of a conversation."""
         self._conversation = conversation
         await self.remove_children()
         self._culling = Culling()
         thread = conversation.thread
-        self._earlier = thread[:-SHOWN]
-        await self._offer_earlier()
-        await self.add(*thread[-SHOWN:])
+        self._earlier = thread[:-PAGE_SIZE]
+        await self._mount_earlier()
+        await self.add(*thread[-PAGE_SIZE:])
 
     async def add(self, *messages: Message) -> None:
-        await self.mount_all(self._views(messages))
+        """Add messages and scroll to the end."""
+        await self.mount_all(self._make_views(messages))
         self.anchor()
 
     def on_resize(self) -> None:
-        self._culling.open()
+        self._culling.show_all()
 
     def watch_virtual_size(self) -> None:
         if self.virtual_size.height > self._culling.bottom + 3 * self.size.height:
             self.call_after_refresh(self._cull_above)
 
     def _cull_above(self) -> None:
-        if self.is_vertical_scroll_end and (views := self._shown):
-            self._culling.close(self, [views, views[-1].blocks])
+        if self.is_vertical_scroll_end and (views := self._views):
+            self._culling.hide_above(self, [views, views[-1].blocks])
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
         if new_value - self.size.height < self._culling.bottom:
-            self._culling.open()
+            self._culling.show_all()
 
-    def page(self, by: int) -> None:
-        """Above what is shown there may be more."""
-        if by < 0 and self.scroll_y == 0 and self._earlier:
+    def scroll_page(self, direction: int) -> None:
+        """Scroll up (-1) or down (1) by a page; at the top, show earlier messages."""
+        if direction < 0 and self.scroll_y == 0 and self._earlier:
             self.post_message(Earlier.Requested())
+        elif direction < 0:
+            self.action_page_up()
         else:
-            (self.action_page_up if by < 0 else self.action_page_down)()
+            self.action_page_down()
 
-    def view(self, message: Message | None) -> MessageView | None:
-        return next((view for view in self._shown if view.message is message), None)
+    def find_view(self, message: Message | None) -> MessageView | None:
+        """Return the view of a message, if it is shown."""
+        return next((view for view in self._views if view.message is message), None)
 
     @property
-    def _shown(self) -> list[MessageView]:
-        """Without a query, which would match all that is in them, for each token."""
+    def _views(self) -> list[MessageView]:
+        # A query would also search the descendants of each view, for every token.
         return [child for child in self.children if isinstance(child, MessageView)]
 
     @on(Earlier.Requested)
     async def _show_earlier(self, event: Earlier.Requested) -> None:
         event.stop()
-        first = self._shown[0]
-        messages, self._earlier = self._earlier[-SHOWN:], self._earlier[:-SHOWN]
+        first = self._views[0]
+        messages, self._earlier = self._earlier[-PAGE_SIZE:], self._earlier[:-PAGE_SIZE]
         self.release_anchor()
-        await self.mount_all(self._views(messages), before=first)
+        await self.mount_all(self._make_views(messages), before=first)
         await self.query(Earlier).remove()
-        await self._offer_earlier()
+        await self._mount_earlier()
         self.call_after_refresh(first.scroll_visible, animate=False, top=True)
-        self.call_after_refresh(gc.collect, 1)  # what mounting left over
+        self.call_after_refresh(gc.collect, 1)  # garbage of mounting
 
-    async def _offer_earlier(self) -> None:
+    async def _mount_earlier(self) -> None:
         if self._earlier:
             await self.mount(Earlier(len(self._earlier)), before=0 if self.children else None)
 
-    def _views(self, messages: Sequence[Message]) -> list[MessageView]:
-        find, place = self._find, self._conversation.version
-        return [MessageView(message, find, place(message.id)) for message in messages]
+    def _make_views(self, messages: Sequence[Message]) -> list[MessageView]:
+        get_version = self._conversation.version
+        return [MessageView(each, self._find, get_version(each.id)) for each in messages]

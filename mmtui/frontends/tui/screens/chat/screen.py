@@ -32,7 +32,7 @@ from mmtui.frontends.tui.widgets.composer import Composer
 from mmtui.frontends.tui.widgets.level_meter import LevelMeter
 from mmtui.frontends.tui.widgets.message_view import MessageView
 from mmtui.frontends.tui.widgets.player import Player
-from mmtui.frontends.tui.widgets.status_bar import Status
+from mmtui.frontends.tui.widgets.status_bar import StatusBar
 from mmtui.frontends.tui.widgets.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class ChatScreen(BaseScreen):
         self._initial_draft, self._typed = draft, typed
         self._saved_draft: Draft | None = None  # None while a draft is being loaded
         self._pending = ""  # a message whose files are still being read
-        self._transcript, self._status = Transcript(session.file), Status()
+        self._transcript, self._status = Transcript(session.file), StatusBar()
         self.chips = Chips(session.file, removable=True)
         self.composer = Composer(sent)
         self._speech = Speech(self, session, self.composer, self.chips)
@@ -144,7 +144,7 @@ class ChatScreen(BaseScreen):
         self._status.show(self.session.status, note, self.session.unsaved_reason)
 
     def action_scroll_page(self, direction: int) -> None:
-        self._transcript.page(direction)
+        self._transcript.scroll_page(direction)
 
     def push_dialog(self, dialog: Screen[Any], callback: Callable[[Any], Any]) -> None:
         """Open a dialog, unless another one was opened while this one was prepared."""
@@ -273,7 +273,7 @@ class ChatScreen(BaseScreen):
         """Stop the answer; what is written of it stays."""
         answer = self.session.reply
         self.session.stop()
-        if answer is not None and (view := self._transcript.view(answer)):
+        if answer is not None and (view := self._transcript.find_view(answer)):
             self.run_worker(view.finish())
 
     def stop_audio(self) -> None:
@@ -291,7 +291,7 @@ class ChatScreen(BaseScreen):
         answer = self.session.reply
         if (refused := self.session.handle_event(event)) is not None:
             await self._restore_refused(refused)
-        elif view := self._transcript.view(answer):
+        elif view := self._transcript.find_view(answer):
             if answer is not self.session.reply:
                 await view.finish()
                 self.call_after_refresh(gc.collect, 1)  # garbage of the streaming
@@ -353,9 +353,9 @@ class ChatScreen(BaseScreen):
     async def _open_attachment(self, event: Chip.Opened) -> None:
         file = await self.attempt(self.session.file, event.attachment)
         if file is not None and event.attachment.kind == "image":
-            figures = self.session.status
+            status = self.session.status
             self.app.push_screen(
-                PictureScreen(file, event.attachment, figures.picture_side, figures.picture_tokens)
+                PictureScreen(file, event.attachment, status.picture_side, status.picture_tokens)
             )
         elif file is not None:
             self.stop_audio()
