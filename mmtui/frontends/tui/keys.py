@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from textual.binding import Binding
 from textual.keys import Keys
 
+_DISPLAY_NAMES = {"pageup": "PageUp", "pagedown": "PageDown"}
 _ARROWS = ("up", "down", "left", "right")
 _MODIFIERS = {
     "alt": "alt", "option": "alt", "ctrl": "ctrl", "control": "ctrl", "shift": "shift",
@@ -18,7 +19,8 @@ _MODIFIERS = {
 def format_keys(keys: str) -> str:
     """Return Textual's names of keys as people write them: "f5,ctrl+r" is "F5, Ctrl+R"."""
     return ", ".join(
-        "+".join(part.capitalize() for part in key.strip().split("+")) for key in keys.split(",")
+        "+".join(_DISPLAY_NAMES.get(part, part.capitalize()) for part in key.strip().split("+"))
+        for key in keys.split(",")
     )
 
 

@@ -195,7 +195,7 @@ async def test_chips_are_taken_off_and_looked_at(store, cat):
         user.chat.query_one(Chip).focus()
         await user.press("enter")
         assert isinstance(user.app.screen, PictureScreen)
-        assert "What the model sees: 260 x 260" in user.screen
+        assert "Model input: 260 x 260" in user.screen
         await user.press("escape")
         await user.pilot.click(Chip)
         await user.settle()

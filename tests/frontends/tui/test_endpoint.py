@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from scripted_server import ScriptedServer, hang, refuse, reply, to_part
 from textual.widgets import OptionList
-from user import FakeMicrophone, FakeSpeaker, User, awaited
+from user import FakeMicrophone, FakeSpeaker, User, run_async
 
 from mmtui.chat.config import Config
 from mmtui.frontends.tui.app import ChatApp
@@ -35,7 +35,7 @@ def make_app(server: ScriptedServer, folder: Path, **settings: str) -> ChatApp:
     )  # fmt: skip
 
 
-@awaited
+@run_async
 async def test_a_reply_streams_from_a_server_and_its_usage_is_shown(store):
     with ScriptedServer(reply("**Hi** ", "there.")) as server:
         app = make_app(server, store)
@@ -43,30 +43,30 @@ async def test_a_reply_streams_from_a_server_and_its_usage_is_shown(store):
             user = ServerUser(app, pilot, None)
             await user.wait_for("ready")
             assert f"tiny ({server.url[7:-3]})" in user.screen
-            await user.types("Hello", "enter")
+            await user.type("Hello", "enter")
             await user.wait_for("15 tokens")
             assert "Hi there." in user.screen and not user.notices
 
 
-@awaited
+@run_async
 async def test_escape_closes_the_connection_and_a_fault_is_told(store):
     with ScriptedServer(hang(to_part("Part")), refuse(400, {"error": "too [bold]long"})) as server:
         app = make_app(server, store, model="tiny")
         async with app.run_test(size=(90, 30), notifications=True) as pilot:
             user = ServerUser(app, pilot, None)
-            await user.types("Hello", "enter")
+            await user.type("Hello", "enter")
             await user.wait_for("Part")
             await user.press("escape")
             assert server.hung_up.wait(20)
             await user.wait_for("stopped; F7 continues")
-            await user.types("Hello", "enter")
-            await user.types("typed meanwhile")
+            await user.type("Hello", "enter")
+            await user.type("typed meanwhile")
             await user.wait_for("failed; F5 tries again")
             assert "refuses the request (HTTP 400): too [bold]long" in user.notices[-1]
             assert user.composer.text == "typed meanwhile"
 
 
-@awaited
+@run_async
 async def test_ctrl_l_lists_the_models_of_the_server(store):
     with ScriptedServer(reply("Hi."), models=("first", "second")) as server:
         app = make_app(server, store, model="first")
@@ -78,6 +78,6 @@ async def test_ctrl_l_lists_the_models_of_the_server(store):
             assert len(app.screen.query_one(OptionList).options) == 2
             await user.press("down", "enter")
             await user.wait_for("second (127.")
-            await user.types("Hello", "enter")
+            await user.type("Hello", "enter")
             await user.wait_for("Hi.")
     assert server.completions[0].json["model"] == "second"

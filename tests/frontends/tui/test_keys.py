@@ -52,6 +52,15 @@ async def test_what_can_t_be_a_key_is_told_and_the_default_stays(tmp_path):
         assert isinstance(user.app.screen, HelpScreen)
 
 
+@run_async
+async def test_the_help_screen_shows_keys_and_names_in_one_line(tmp_path):
+    async with open_chat(tmp_path, size=(80, 120)) as user:
+        await user.press("f1")
+        for row in keymap.list_help({}):
+            lines = [line for line in user.screen.splitlines() if f" {row.id} " in line]
+            assert any(f"│  {row.keys} " in line for line in lines), row
+
+
 def test_keys_are_understood_in_every_common_spelling():
     spellings = {
         "escape": ["Esc", "ESCAPE"], "enter": ["Return", "enter"], "delete": ["Del"],

@@ -108,7 +108,7 @@ async def test_the_level_and_what_is_left_are_shown_and_an_unplugged_microphone_
     microphone = FakeMicrophone(seconds=3.0)
     async with open_chat(tmp_path, microphone=microphone) as user:
         await user.press("f4")
-        assert "12.0 s left" in user.screen and "● ████████████·" in user.screen
+        assert "● 12.0 s left  ████████████·" in user.screen
         (recording,) = microphone.recordings
         recording.error = MissingError("the microphone is gone", "plug it in again")
         while not user.notices:

@@ -9,7 +9,7 @@ from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import OptionList, Static, TextArea
+from textual.widgets import OptionList, TextArea
 from textual.widgets.option_list import Option
 
 from mmtui.frontends.tui.widgets.text_fields import TextField
@@ -38,8 +38,9 @@ class TextDialog(ModalScreen[str | None]):
         self._title, self._text, self._may_be_empty = title, printable(text), may_be_empty
 
     def compose(self) -> ComposeResult:
-        with Vertical():
-            yield Static(f"{self._title}   (Enter accepts, Esc cancels)", markup=False)
+        with Vertical() as dialog:
+            dialog.border_title = self._title
+            dialog.border_subtitle = "Enter accepts, Esc cancels"
             yield TextField(self._text, soft_wrap=True, compact=True)
 
     def on_mount(self) -> None:
@@ -74,11 +75,12 @@ class ChoiceDialog(ModalScreen[str | None]):
         self._title, self._choices, self._current = title, choices, current
 
     def compose(self) -> ComposeResult:
-        with Vertical():
-            yield Static(f"{self._title}   (Enter selects, Esc cancels)", markup=False)
-            yield OptionList(
-                *(Option(_format_choice(*choice)) for choice in self._choices), markup=False
-            )
+        with Vertical() as dialog:
+            dialog.border_title = self._title
+            dialog.border_subtitle = "Enter selects, Esc cancels"
+            width = max(len(one_line(name)) for name, _ in self._choices)
+            options = [Option(_format_choice(*choice, width)) for choice in self._choices]
+            yield OptionList(*options, markup=False)
 
     def on_mount(self) -> None:
         names = [name for name, _ in self._choices]
@@ -90,5 +92,6 @@ class ChoiceDialog(ModalScreen[str | None]):
         self.dismiss(self._choices[event.option_index][0])
 
 
-def _format_choice(name: str, description: str) -> Content:
-    return Content.assemble(f"{one_line(name):24}  ", (one_line(description), "dim"))
+def _format_choice(name: str, description: str, width: int) -> Content:
+    """Return a name, padded to a width, with its description."""
+    return Content.assemble(f"{one_line(name):{width}}  ", (one_line(description), "dim"))

@@ -33,6 +33,8 @@ class HistoryScreen(Screen[str | None]):
     """Lists conversations. The result is the id of the one to open, or None."""
 
     CSS_PATH = "history.tcss"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (16, "-high")]  # noqa: RUF012
     BINDINGS: ClassVar = [
         Binding("escape", "dismiss(None)", "Back"),
         Binding("down", "focus_results", "Results", show=False),
@@ -59,9 +61,9 @@ class HistoryScreen(Screen[str | None]):
             self._words, placeholder="Search conversations", id="words",
             select_on_focus=False,
         )  # fmt: skip
+        yield Static("", id="empty", markup=False)
         yield OptionList(id="results", markup=False)
         yield Horizontal(id="pictures")
-        yield Static("", id="empty", markup=False)
         yield Footer()
 
     def on_mount(self) -> None:

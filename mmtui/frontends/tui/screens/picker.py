@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container, Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import DirectoryTree, Static, Tree
+from textual.widgets import DirectoryTree, Tree
 from textual.widgets.directory_tree import DirEntry
 
 from mmtui.chat.conversation import Kind
@@ -53,10 +53,9 @@ class Picker(ModalScreen[Path | None]):
         self._kind = kind
 
     def compose(self) -> ComposeResult:
-        with Vertical():
-            yield Static(
-                "Enter attaches, Backspace opens the parent folder, Esc cancels", markup=False
-            )
+        with Vertical() as dialog:
+            dialog.border_title = f"Attach a {'picture' if self._kind == 'image' else 'recording'}"
+            dialog.border_subtitle = "Enter attaches, Backspace goes up, Esc cancels"
             with Horizontal():
                 yield FileTree(_get_start_folder(), self._kind)
                 yield Container(id="preview")

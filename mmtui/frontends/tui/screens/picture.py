@@ -6,6 +6,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
@@ -35,10 +36,9 @@ class PictureScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         attachment = self._attachment
-        with Vertical():
-            yield Static(
-                f"{one_line(attachment.name)}, {attachment.detail}   (Esc closes)", markup=False
-            )
+        with Vertical() as dialog:
+            dialog.border_title = Content(f"{one_line(attachment.name)}, {attachment.detail}")
+            dialog.border_subtitle = "Esc closes"
             with Horizontal():
                 with Vertical(classes="side", id="original"):
                     yield Static("Picture", markup=False)

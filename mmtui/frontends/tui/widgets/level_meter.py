@@ -73,8 +73,9 @@ class LevelMeter(Static):
         self.update(
             Content.assemble(
                 ("● ", "$error"),
+                f"{left:4.1f} s left  ",
                 ("█" * bar, "$success"),
                 "·" * (WIDTH - bar),
-                f"  {left:4.1f} s left; same key to finish, Esc to discard",
+                "  same key to finish, Esc to discard",
             )
         )
