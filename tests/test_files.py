@@ -14,10 +14,10 @@ def test_a_new_file_replaces_the_old_one_and_keeps_its_mode(tmp_path: Path) -> N
     file = tmp_path / "loss.png"
     file.write_text("old")
     file.chmod(0o640)
-    with replacing(file) as aside:
-        aside.write_text("new")
+    with replacing(file) as temporary:
+        temporary.write_text("new")
         assert file.read_text() == "old"
-        assert aside.suffix == ".png"
+        assert temporary.suffix == ".png"
     assert file.read_text() == "new"
     assert file.stat().st_mode & 0o777 == 0o640
     assert list(tmp_path.iterdir()) == [file]
@@ -26,8 +26,8 @@ def test_a_new_file_replaces_the_old_one_and_keeps_its_mode(tmp_path: Path) -> N
 def test_a_new_file_has_the_mode_that_the_umask_gives(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
-        with replacing(tmp_path / "new") as aside:
-            aside.write_text("new")
+        with replacing(tmp_path / "new") as temporary:
+            temporary.write_text("new")
     finally:
         os.umask(before)
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o644
@@ -36,8 +36,8 @@ def test_a_new_file_has_the_mode_that_the_umask_gives(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("old")
-    with pytest.raises(OSError), replacing(file) as aside:
-        aside.write_text("half")
+    with pytest.raises(OSError), replacing(file) as temporary:
+        temporary.write_text("half")
         raise OSError("the disk is full")
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
@@ -53,8 +53,8 @@ def test_only_a_regular_file_is_replaced(tmp_path: Path, kind: str) -> None:
         os.mkfifo(place)
     else:
         place.mkdir()
-    with pytest.raises(InputError, match="place is a"), replacing(place) as aside:
-        aside.write_text("new")
+    with pytest.raises(InputError, match="place is a"), replacing(place) as temporary:
+        temporary.write_text("new")
     assert target.read_text() == "precious"
     assert sorted(tmp_path.iterdir()) == [place, target]
 

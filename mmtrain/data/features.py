@@ -148,13 +148,13 @@ class FeatureStore:
         return dict(zip(pictures, features, strict=False))
 
     def _write(self, shard: dict[str, Tensor]) -> None:
-        aside = self._folder / f".{uuid.uuid4().hex}"
+        temporary = self._folder / f".{uuid.uuid4().hex}"
         try:
             stacked = {"features": torch.stack(list(shard.values()))}
-            fetch.save_tensors(stacked, aside, {"keys": json.dumps(list(shard))})
-            aside.rename(self._folder / f"{aside.name[1:]}.safetensors")
+            fetch.save_tensors(stacked, temporary, {"keys": json.dumps(list(shard))})
+            temporary.rename(self._folder / f"{temporary.name[1:]}.safetensors")
         finally:
-            aside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
     def _open_shards(self) -> None:
         for path in sorted(self._folder.glob("*.safetensors")):

@@ -1,4 +1,4 @@
-"""Command lines in which free text may begin with a dash, as in `mmtui ask "- Summarize: ..."`."""
+"""Commands whose text arguments may start with a dash, as in `mmtui ask "- Summarize: ..."`."""
 
 import re
 from typing import Any
@@ -7,14 +7,14 @@ from typer.core import TyperCommand, TyperOption
 
 
 class TextCommand(TyperCommand):
-    """A command whose arguments are text, not options, where they look like text.
+    """A command that accepts text after a dash as an argument.
 
-    `- one thing`, `-5 + 3` and `--why is that?` are text: they have a space in them or no letter
-    after the dash. What begins with the name of an option that takes a value stays an option.
+    `- one thing`, `-5 + 3` and `--why is that?` are text, because they contain a space or have no
+    letter after the dash. Arguments that start with the name of an option with a value are options.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the text after a `--`, which ends the options."""
+        """Move text arguments behind a `--`, which ends the options."""
         takes_value = {
             name
             for option in self.params
@@ -39,6 +39,7 @@ class TextCommand(TyperCommand):
 
 
 def _is_text(argument: str, takes_value: set[str]) -> bool:
+    """Return whether an argument is text, given the names of options with a value."""
     if not argument.startswith("-"):
         return True
     words = argument.split()

@@ -18,7 +18,7 @@ from mmtui.cli.options import (
     load_model,
     print_note,
 )
-from mmtui.cli.question import piped, read_question
+from mmtui.cli.question import open_pipe, read_question
 from mmtui.errors import NoSpeechError, UsageError
 from mmtui.media import Image, Sound
 from mmtui.paths import resolve
@@ -124,8 +124,10 @@ def ask(
         turns = [mmtui.Turn("system", system)] if system else []
         stream = loaded.reply(
             [*turns, mmtui.Turn("user", message)],
-            max_tokens=max_tokens, temperature=temperature, seed=seed,
-        )  # fmt: skip
+            max_tokens=max_tokens,
+            temperature=temperature,
+            seed=seed,
+        )
         for transcript in stream.transcripts:
             print_note(f"heard: {transcript}")
         loaded.load(pictures=bool(names))
@@ -157,7 +159,7 @@ def transcribe(
     model: ModelOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Print what is said in a recording."""
+    """Print the transcript of a recording."""
     sound = Sound(audio)
     print_notes(sound.notes)
     with reporting() as report:
@@ -173,6 +175,6 @@ def transcribe(
 def _open_picture(name: str) -> Image:
     if name != "-":
         return Image(resolve(name), name)
-    if (pipe := piped()) is None:
+    if (pipe := open_pipe()) is None:
         raise UsageError("--image - reads a picture from stdin", "mmtui ask --image - < photo.jpg")
     return Image(pipe, name)

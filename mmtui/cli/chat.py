@@ -1,4 +1,4 @@
-"""Opening the chat: full screen, in a browser, or line by line."""
+"""Open the chat: on the full screen, in a browser, or line by line."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ def chat(
     plain: bool = False,
     mmproj: Path | None = None,
 ) -> None:
-    """Open the chat that suits the terminal.
+    """Open the chat: full screen if the terminal supports it, else line by line.
 
     Args:
         model: Used instead of the one in the settings.
@@ -61,7 +61,7 @@ def chat(
 def can_move_cursor() -> bool:
     """Return whether the terminal can show a screen, according to $TERM and terminfo.
 
-    A terminal that terminfo does not know is more likely new than old, so it counts as able.
+    A terminal that terminfo does not know is probably new, so it counts as able.
     """
     if os.name != "posix":
         return True

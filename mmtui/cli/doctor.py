@@ -1,4 +1,4 @@
-"""What this machine can do, and how to fix what it can't."""
+"""Checks of this machine, with suggestions how to fix problems."""
 
 import os
 import platform
@@ -37,6 +37,7 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
+    """Run all checks, one at a time, and yield their findings."""
     yield _python()
     yield _torch()
     yield _engine()
@@ -76,7 +77,7 @@ def _torch() -> Finding:
 
 
 def _engine() -> Finding:
-    """Find which engine answers if --engine is not given."""
+    """Check the engine that is used without --engine."""
     try:
         _, chosen = resolve_model("auto")
     except MmtuiError as error:
@@ -85,30 +86,30 @@ def _engine() -> Finding:
         return Finding("engine", "ok", "torch, as the settings say")
     if chosen == "auto" and selection.has_gpu():
         return Finding("engine", "ok", "torch, on the GPU")
-    return _llamacpp(is_asked_for=chosen == "llamacpp")
+    return _llamacpp(is_selected=chosen == "llamacpp")
 
 
-def _llamacpp(is_asked_for: bool) -> Finding:
-    state: Literal["note", "bad"] = "bad" if is_asked_for else "note"
-    instead = "" if is_asked_for else "torch; "
-    forget = f"delete {probe.get_path()} to try it again"
+def _llamacpp(is_selected: bool) -> Finding:
+    state: Literal["note", "bad"] = "bad" if is_selected else "note"
+    instead = "" if is_selected else "torch; "
+    retry = f"delete {probe.get_path()} to try it again"
     try:
         best = probe.choose_package()
     except MissingError as error:
         return Finding("engine", state, f"{instead}{error}", error.hint)
     if best is None:
         detail = f"{instead}llama.cpp crashes on this machine"
-        return Finding("engine", state, detail, f"--engine torch, or {forget}")
+        return Finding("engine", state, detail, f"--engine torch, or {retry}")
     package, outcome = best
     if outcome == "can't be loaded":
         reinstall = f"pip install --force-reinstall --no-cache-dir {package}"
         detail = f"{instead}{package} can't be loaded"
-        return Finding("engine", "bad", detail, f"{reinstall}, or --engine torch, or {forget}")
+        return Finding("engine", "bad", detail, f"{reinstall}, or --engine torch, or {retry}")
     version = f"llamacpp ({package} {machine.get_version(package)})"
     if outcome == "works without extra buffers":
         detail = "its fastest kernels crash on this machine, the others work"
-        return Finding("engine", "note", f"{version}; {detail}", forget)
-    return Finding("engine", "ok", f"{version}, tried out on this machine ({forget})")
+        return Finding("engine", "note", f"{version}; {detail}", retry)
+    return Finding("engine", "ok", f"{version}, tried out on this machine ({retry})")
 
 
 def _settings() -> Finding:
@@ -122,7 +123,7 @@ def _settings() -> Finding:
     if problems:
         detail = "; ".join(problem for problem, _ in problems)
         return Finding("settings", "note", f"{file}: {detail}", problems[0][1])
-    if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file raises where it may not look
+    if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file raises without permission
         return Finding("settings", "ok", f"the defaults; {file} can change them")
     if not os.access(file, os.R_OK):
         return Finding("settings", "note", f"{file} can't be read", f"make {file} readable")

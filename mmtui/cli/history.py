@@ -1,4 +1,4 @@
-"""`mmtui history` and `mmtui config`: conversations and settings, from the shell."""
+"""`mmtui history` and `mmtui config`: the commands for conversations and settings."""
 
 import os
 import shlex
@@ -165,7 +165,7 @@ def edit() -> None:
         raise UsageError(
             f"no editor is set; the file is {file}", "set EDITOR, for example EDITOR=nano"
         )
-    command = _editor(variable)
+    command = _get_editor(variable)
     try:
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -190,7 +190,7 @@ def edit() -> None:
         raise UsageError(f"{file}: {'; '.join(problem for problem, _ in problems)}", problems[0][1])
 
 
-def _editor(variable: str) -> list[str]:
+def _get_editor(variable: str) -> list[str]:
     """Return the command in $VISUAL or $EDITOR: a program and its options.
 
     The program's path may have spaces.
@@ -212,12 +212,15 @@ def _print(summaries: "list[Summary]", as_json: bool) -> None:
         print_json(
             [
                 {
-                    "id": each.id, "title": each.title, "updated": each.updated.isoformat(),
-                    "messages": each.messages, "snippet": each.snippet,
+                    "id": each.id,
+                    "title": each.title,
+                    "updated": each.updated.isoformat(),
+                    "messages": each.messages,
+                    "snippet": each.snippet,
                 }
                 for each in summaries
             ]
-        )  # fmt: skip
+        )
         return
     for each in summaries:
         when = each.updated.astimezone()

@@ -1,4 +1,4 @@
-"""`mmtui pull` and `mmtui models`: the weights that are here, and fetching them."""
+"""`mmtui pull` and `mmtui models`: download weights, and list them."""
 
 from typing import TYPE_CHECKING, Annotated
 

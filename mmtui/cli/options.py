@@ -1,4 +1,4 @@
-"""What several commands share: options, loading a model, notes on standard error."""
+"""Options that several commands share, and functions to load a model and print notes."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The question of `mmtui ask`: typed or piped, with the files that go with it."""
+"""The question of `mmtui ask`, from the command line or stdin, and its files."""
 
 import sys
 from dataclasses import dataclass
@@ -9,14 +9,18 @@ from mmtui import paths
 from mmtui.encodings import decode
 from mmtui.errors import UsageError
 
-MAX_BYTES = 10_000_000  # of a question on stdin
+MAX_BYTES = 10_000_000  # longest question that is read from stdin
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked, with which files.
+    """A question and its files.
 
-    "-" among `pictures` is stdin. `mentioned` are the files that are there for being in the text.
+    Attributes:
+        text: The text; it may be empty if there is a recording.
+        pictures: The paths of the pictures; "-" is stdin.
+        recording: The path of the recording.
+        mentioned: Those of the files that were found in the text, not in options.
     """
 
     text: str
@@ -26,14 +30,19 @@ class Question:
 
 
 def read_question(typed: str | None, pictures: list[str], recording: Path | None) -> Question:
-    """Read the question from the command line, or else from stdin.
+    """Return the question from the command line, or from stdin if there is none.
 
-    Files that a typed question names go with it, as in "what is in ~/a b.jpg?". What is piped in
-    never attaches a file: nobody may have read it.
+    Files that the text on the command line names are attached, as in "what is in ~/a b.jpg?". Text
+    from stdin attaches no files, because the user may not have read it.
+
+    Args:
+        typed: The question on the command line; None or "-" reads stdin.
+        pictures: The pictures of --image.
+        recording: The recording of --audio.
 
     Raises:
-        UsageError: There is no question, or it needs more than can be asked at once.
-        InputError: What is piped in is no text.
+        UsageError: There is no question, or more than one recording.
+        InputError: The data on stdin is not text.
     """
     mentioned: list[Path] = []
     if typed in (None, "-"):
@@ -41,29 +50,29 @@ def read_question(typed: str | None, pictures: list[str], recording: Path | None
         typed = _read_pipe() if is_free else ""
     else:
         paths.refuse_web_address(typed)
-        given = {paths.resolve(name) for name in pictures if name != "-"} | {recording}
+        attached = {paths.resolve(name) for name in pictures if name != "-"} | {recording}
         files = paths.find_dropped(typed)
         typed = "" if files else typed
-        mentioned = [file for file in files or paths.find_mentioned(typed) if file not in given]
+        mentioned = [file for file in files or paths.find_mentioned(typed) if file not in attached]
     for file in mentioned:
         if file.suffix.lower() in paths.PICTURE_SUFFIXES:
             pictures = [*pictures, str(file)]
         elif recording is None:
             recording = file
         else:
-            raise UsageError(f"{file}: one recording can be heard at once", "ask about one of them")
+            raise UsageError(f"{file}: only one recording can be attached", "ask about one of them")
     if not typed.strip() and recording is None:
-        typed = _default(len(pictures))
+        typed = _get_default_question(len(pictures))
     return Question(typed.strip() and typed, tuple(pictures), recording, tuple(mentioned))
 
 
-def piped() -> BinaryIO | None:
-    """What is piped in; None at a keyboard."""
+def open_pipe() -> BinaryIO | None:
+    """Return stdin; None if it is a terminal."""
     return None if sys.stdin.isatty() else sys.stdin.buffer
 
 
 def _read_pipe() -> str:
-    if (stream := piped()) is None:
+    if (stream := open_pipe()) is None:
         return ""
     data = stream.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
@@ -71,7 +80,7 @@ def _read_pipe() -> str:
     return decode(data)
 
 
-def _default(pictures: int) -> str:
+def _get_default_question(pictures: int) -> str:
     if pictures:
         return "Describe this picture." if pictures == 1 else "Describe these pictures."
     raise UsageError("there is no question", 'type or pipe it: mmtui ask "Why is the sky blue?"')
