@@ -13,8 +13,14 @@ from mmtrain.run import folder
 from mmtui.errors import InputError, UsageError
 from mmtui.paths import resolve
 from mmtui.pipeline.assets import checkpoint, fetch
-from mmtui.pipeline.assets.checkpoint import ADAPTER_WEIGHTS_FILE, LANGUAGE_FOLDER
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
+from mmtui.pipeline.assets.file_names import (
+    ADAPTER_FOLDER,
+    ADAPTER_WEIGHTS_FILE,
+    GGUF_FILE,
+    LANGUAGE_FOLDER,
+    SPEC_FILE,
+)
 from mmtui.pipeline.engines.loading import fetch_for_torch
 from mmtui.pipeline.gguf import lora
 from mmtui.pipeline.gguf.conversion import copy_tokenizer
@@ -46,7 +52,7 @@ def export(run: Path, destination: str) -> Path:
         if language.name == LANGUAGE_FOLDER and language.is_dir():
             copied = Path(name) / LANGUAGE_FOLDER
             shutil.copytree(language, copied)
-        adapter = Path(name) / checkpoint.ADAPTER_FOLDER if found.adapter else None
+        adapter = Path(name) / ADAPTER_FOLDER if found.adapter else None
         if found.adapter and adapter:
             shutil.copytree(found.adapter, adapter)
             fetch.save_tensors(
@@ -91,7 +97,7 @@ def export_between(base: str, trained: str, place: Path, share: float) -> Path:
         projector = _interpolate(near.projector, far.projector, share)
         adapter = None
         if source := near.adapter or far.adapter:
-            adapter = Path(name) / checkpoint.ADAPTER_FOLDER
+            adapter = Path(name) / ADAPTER_FOLDER
             shutil.copytree(source, adapter)
             tensors = _interpolate_adapters(near.adapter, far.adapter, share)
             fetch.save_tensors(tensors, adapter / ADAPTER_WEIGHTS_FILE)
@@ -123,9 +129,7 @@ def export_gguf(
     with TemporaryDirectory(dir=place, prefix=".new-") as name:
         language = Path(name) / LANGUAGE_FOLDER
         language.mkdir()
-        convert_folder(
-            weights, language / checkpoint.GGUF_FILE, quantization, found.adapter, report
-        )
+        convert_folder(weights, language / GGUF_FILE, quantization, found.adapter, report)
         copy_tokenizer(weights, language)
         plain = dataclasses.replace(found.spec.language, precision="auto")
         checkpoint.write(
@@ -143,7 +147,7 @@ def _check_destination(place: Path) -> None:
         raise UsageError(f"{place} holds a run", "choose another folder")
     if place.exists() and not place.is_dir():
         raise UsageError(f"{place} is not a folder", "choose another folder")
-    if place.exists() and not (place / checkpoint.SPEC_FILE).exists() and any(place.iterdir()):
+    if place.exists() and not (place / SPEC_FILE).exists() and any(place.iterdir()):
         raise UsageError(f"{place} holds other files", "choose another folder")
 
 

@@ -16,6 +16,7 @@ from mmtui.pipeline.assets import checkpoint, fetch
 from mmtui.pipeline.assets import spec as specs
 from mmtui.pipeline.assets.checkpoint import Checkpoint
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
+from mmtui.pipeline.assets.file_names import WEIGHTS_PATTERN
 from mmtui.pipeline.assets.spec import VisionSpec
 from mmtui.pipeline.assistant import Assistant
 from mmtui.pipeline.engines import loading
@@ -127,7 +128,7 @@ def select_scoring_precision(found: Checkpoint, report: Report) -> specs.Precisi
     if found.spec.language.precision != "auto":
         return found.spec.language.precision
     weights = fetch_for_torch(found.spec.language.weights, report)
-    size = sum(file.stat().st_size for file in weights.glob(checkpoint.WEIGHTS_PATTERN))
+    size = sum(file.stat().st_size for file in weights.glob(WEIGHTS_PATTERN))
     if torch.cuda.is_available():
         return "fp32" if 2 * size < 0.6 * torch.cuda.mem_get_info()[0] else "auto"
     return "fp32" if 2 * size < 0.6 * psutil.virtual_memory().available else "auto"

@@ -21,6 +21,7 @@ from mmtui.errors import InputError, UsageError
 from mmtui.files import read_json, without_byte_order_marks
 from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.checkpoint import Checkpoint
+from mmtui.pipeline.assets.file_names import ADAPTER_CONFIG_FILE
 from mmtui.pipeline.assets.spec import VisionSpec
 from mmtui.pipeline.vision.projector import Projector
 
@@ -49,7 +50,7 @@ def resolve_lora(options: FinetuneOptions, found: Checkpoint) -> FinetuneOptions
     if found.adapter is None:
         lora = Lora(64, 16, 0.1)
     else:
-        settings = read_json(found.adapter / checkpoint.ADAPTER_CONFIG_FILE)
+        settings = read_json(found.adapter / ADAPTER_CONFIG_FILE)
         try:
             lora = Lora(*(settings[name] for name in ("r", "lora_alpha", "lora_dropout")))
         except (KeyError, TypeError) as error:
@@ -111,7 +112,7 @@ def build(
         with TemporaryDirectory() as adapter:
             adapted.save_pretrained(adapter, save_embedding_layers=False)
             (Path(adapter) / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
-            _remove_base_path(Path(adapter) / checkpoint.ADAPTER_CONFIG_FILE)
+            _remove_base_path(Path(adapter) / ADAPTER_CONFIG_FILE)
             checkpoint.write(folder, spec, weights, adapter=Path(adapter))
 
     return Stage(

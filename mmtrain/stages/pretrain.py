@@ -17,6 +17,7 @@ from mmtui.errors import InputError, UsageError
 from mmtui.files import read_json
 from mmtui.paths import resolve
 from mmtui.pipeline.assets import checkpoint
+from mmtui.pipeline.assets.file_names import LANGUAGE_FOLDER
 from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
 
 # phi-2 has the numbers of microsoft/phi-2's config.json; the others are smaller versions of it.
@@ -131,9 +132,7 @@ def build(
     language: Any = PhiForCausalLM(shape)
     if options.checkpointing:
         language.gradient_checkpointing_enable({"use_reentrant": False})
-    spec = ModelSpec(
-        "pretrained", LanguageSpec(Asset(checkpoint.LANGUAGE_FOLDER)), base.vision, base.speech
-    )
+    spec = ModelSpec("pretrained", LanguageSpec(Asset(LANGUAGE_FOLDER)), base.vision, base.speech)
 
     def export(folder: Path, state: dict[str, Tensor]) -> None:
         weights = {name.removeprefix("language."): tensor for name, tensor in state.items()}

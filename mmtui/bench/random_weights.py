@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from mmtui.errors import UsageError
-from mmtui.pipeline.assets.checkpoint import (
+from mmtui.pipeline.assets.checkpoint import Checkpoint
+from mmtui.pipeline.assets.fetch import Report, ignore_progress
+from mmtui.pipeline.assets.file_names import (
     GGUF_FILE,
     LANGUAGE_FOLDER,
     OPEN_CLIP_CONFIG_FILE,
     OPEN_CLIP_WEIGHTS_FILE,
     PROJECTOR_FILE,
-    Checkpoint,
 )
-from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import Asset, EngineName, LanguageSpec, VisionSpec
 
 # The config.json of each preset's language model.

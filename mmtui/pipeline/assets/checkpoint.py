@@ -23,28 +23,17 @@ from mmtui.errors import InputError, MissingError, MmtuiError, UsageError
 from mmtui.files import read_text
 from mmtui.paths import resolve
 from mmtui.pipeline.assets import fetch, gguf_files, hashes, hub, huggingface
+from mmtui.pipeline.assets.file_names import (
+    ADAPTER_FOLDER,
+    LANGUAGE_FOLDER,
+    PROJECTOR_FILE,
+    SPEC_FILE,
+)
 from mmtui.pipeline.assets.gguf_files import GgufFiles
 from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec, Pin, Precision, SpeechSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-# The files and folders of a checkpoint,
-SPEC_FILE = "spec.json"
-PROJECTOR_FILE = "projector.safetensors"
-ADAPTER_FOLDER = "adapter"
-LANGUAGE_FOLDER = "language"
-# of a PEFT adapter,
-ADAPTER_CONFIG_FILE = "adapter_config.json"
-ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors"
-# of a language model, whose safetensors may be split into several files,
-WEIGHTS_FILE = "model.safetensors"
-WEIGHTS_PATTERN = "model*.safetensors"
-WEIGHTS_INDEX_FILE = "model.safetensors.index.json"
-GGUF_FILE = "model.gguf"
-# and of a vision tower in open_clip's layout.
-OPEN_CLIP_CONFIG_FILE = "open_clip_config.json"
-OPEN_CLIP_WEIGHTS_FILE = "open_clip_model.safetensors"
 
 SHIPPED = Path(mmtui.__file__).parent / "models"
 PRESETS = ("phi2", "smol")

@@ -5,12 +5,13 @@ from pathlib import Path
 from mmtui.errors import InputError
 from mmtui.files import read_optional_json
 from mmtui.pipeline.assets import llava
+from mmtui.pipeline.assets.file_names import WEIGHTS_PATTERN
 from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
 
 CONFIG_FILE = "config.json"
 # Files of a repository that are read: not pickled weights, or the same weights for other programs.
 FILES = (
-    CONFIG_FILE, "tokenizer.json", "model*.safetensors", "*.json", "*.jinja", "*.txt",
+    CONFIG_FILE, "tokenizer.json", WEIGHTS_PATTERN, "*.json", "*.jinja", "*.txt",
 )  # fmt: skip
 _LANGUAGE_CLASSES = ("ForCausalLM", "LMHeadModel")
 

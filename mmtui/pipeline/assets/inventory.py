@@ -5,6 +5,7 @@ from typing import Any
 
 from mmtui.errors import MmtuiError
 from mmtui.pipeline.assets import checkpoint, fetch
+from mmtui.pipeline.assets.file_names import SPEC_FILE
 
 RUNS_FOLDER = Path("runs")  # the default of mmtrain, relative to the working directory
 
@@ -36,7 +37,7 @@ def _list_folders() -> list[str]:
     folders = [
         folder
         for parent in (checkpoint.get_user_models_folder(), RUNS_FOLDER)
-        for folder in sorted(spec.parent for spec in parent.glob(f"*/{checkpoint.SPEC_FILE}"))
+        for folder in sorted(spec.parent for spec in parent.glob(f"*/{SPEC_FILE}"))
     ]
     presets = [checkpoint.get_user_models_folder() / name for name in checkpoint.PRESETS]
     return [str(folder) for folder in folders if folder not in presets]

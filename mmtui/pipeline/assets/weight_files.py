@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mmtui import files
 from mmtui.errors import InputError, MissingError
-from mmtui.pipeline.assets.checkpoint import WEIGHTS_INDEX_FILE, WEIGHTS_PATTERN
+from mmtui.pipeline.assets.file_names import WEIGHTS_INDEX_FILE, WEIGHTS_PATTERN
 from mmtui.pipeline.assets.spec import Part
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import torch
 
 from mmtui.errors import InputError
 from mmtui.files import without_byte_order_marks
-from mmtui.pipeline.assets import checkpoint
+from mmtui.pipeline.assets.file_names import ADAPTER_WEIGHTS_FILE
 from mmtui.pipeline.gguf import lora
 
 
@@ -38,7 +38,7 @@ def _merge_lora(model: Any, adapter: Path) -> Any:
 
     try:
         scale = lora.read_scale(adapter)
-        tensors = load_file(adapter / checkpoint.ADAPTER_WEIGHTS_FILE)
+        tensors = load_file(adapter / ADAPTER_WEIGHTS_FILE)
         updates = []
         for name in [name for name in tensors if ".lora_A." in name]:
             layer = model.get_submodule(name.removeprefix("base_model.model.").split(".lora_A.")[0])
@@ -65,7 +65,7 @@ def _apply_with_peft(model: Any, adapter: Path) -> Any:
     from peft import PeftConfig, PeftModel, get_peft_model_state_dict
     from safetensors import safe_open
 
-    weights = adapter / checkpoint.ADAPTER_WEIGHTS_FILE
+    weights = adapter / ADAPTER_WEIGHTS_FILE
     if not weights.exists():
         raise InputError(f"{adapter} has no {weights.name}")
     try:

@@ -7,9 +7,14 @@ from pathlib import Path
 from mmtui.errors import InputError
 from mmtui.files import read_optional_json
 from mmtui.pipeline import tokenizer
-from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.derived import ensure_folder, hash_files
 from mmtui.pipeline.assets.fetch import Report
+from mmtui.pipeline.assets.file_names import (
+    ADAPTER_CONFIG_FILE,
+    ADAPTER_WEIGHTS_FILE,
+    GGUF_FILE,
+    WEIGHTS_PATTERN,
+)
 from mmtui.pipeline.assets.spec import Precision
 from mmtui.pipeline.gguf import layout, lora, vocabulary, writer
 from mmtui.pipeline.gguf.writer import Quantization
@@ -42,7 +47,7 @@ def find_gguf(weights: Path) -> Path | None:
     """Return the GGUF file of an asset, which is a file or folder; None if it has safetensors."""
     if weights.suffix == ".gguf":
         return weights
-    if any(weights.glob(checkpoint.WEIGHTS_PATTERN)):
+    if any(weights.glob(WEIGHTS_PATTERN)):
         return None
     return next(iter(sorted(weights.glob("*.gguf"))), None)
 
@@ -86,28 +91,26 @@ def to_gguf(weights: Path, adapter: Path | None, precision: Precision, report: R
         # With 4 bits, rounding would be larger than the changes of the adapter.
         quantization = "q8_0" if quantization == "q4_0" else quantization
     else:
-        files, folder = [*sorted(weights.glob(checkpoint.WEIGHTS_PATTERN))], weights
+        files, folder = [*sorted(weights.glob(WEIGHTS_PATTERN))], weights
     size = sum(path.stat().st_size for path in files)
     files += [folder / name for name in tokenizer.FILES if (folder / name).exists()]
     if adapter is not None:
-        files.append(adapter / checkpoint.ADAPTER_CONFIG_FILE)
-        files.append(adapter / checkpoint.ADAPTER_WEIGHTS_FILE)
+        files.append(adapter / ADAPTER_CONFIG_FILE)
+        files.append(adapter / ADAPTER_WEIGHTS_FILE)
     name = f"{weights.stem}-{hash_files(files)}-{quantization}-{REVISION}"
 
     def write(work: Path) -> None:
         if source is not None and adapter is not None:
-            writer.merge_adapter(source, work / checkpoint.GGUF_FILE, quantization, adapter, report)
+            writer.merge_adapter(source, work / GGUF_FILE, quantization, adapter, report)
             copy_tokenizer(_find_tokenizer(source), work)
         else:
-            writer.convert_folder(
-                weights, work / checkpoint.GGUF_FILE, quantization, adapter, report
-            )
+            writer.convert_folder(weights, work / GGUF_FILE, quantization, adapter, report)
             copy_tokenizer(weights, work)
 
     growth = 4 if source is not None else 1  # a GGUF may have 4 bits per weight instead of 16
     needed = int(growth * RELATIVE_SIZES[quantization] * size)
     converted = ensure_folder(name, needed=needed, write=write)
-    return Gguf(converted / checkpoint.GGUF_FILE, converted)
+    return Gguf(converted / GGUF_FILE, converted)
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:

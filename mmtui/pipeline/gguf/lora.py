@@ -6,7 +6,7 @@ import numpy as np
 
 from mmtui.errors import InputError
 from mmtui.files import read_optional_json
-from mmtui.pipeline.assets.checkpoint import ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE
+from mmtui.pipeline.assets.file_names import ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE
 from mmtui.pipeline.gguf import tensors
 
 # Settings of PEFT that a plain LoRA adapter does not use.

@@ -10,8 +10,8 @@ from typing import Any
 
 from mmtui.errors import InputError
 from mmtui.pipeline.assets import derived, fetch
-from mmtui.pipeline.assets.checkpoint import WEIGHTS_FILE
 from mmtui.pipeline.assets.fetch import Report
+from mmtui.pipeline.assets.file_names import WEIGHTS_FILE
 from mmtui.pipeline.gguf import conversion, layout, vocabulary
 from mmtui.pipeline.tokenizer import FILES
 

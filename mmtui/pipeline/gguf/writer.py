@@ -14,8 +14,8 @@ import numpy as np
 
 from mmtui.errors import InputError
 from mmtui.files import read_optional_json
-from mmtui.pipeline.assets.checkpoint import WEIGHTS_PATTERN
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
+from mmtui.pipeline.assets.file_names import WEIGHTS_PATTERN
 from mmtui.pipeline.gguf import layout, tensors, vocabulary
 from mmtui.pipeline.gguf.lora import Lora
 

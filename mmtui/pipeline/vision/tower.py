@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmtui.errors import InputError
 from mmtui.files import without_byte_order_marks
-from mmtui.pipeline.assets.checkpoint import OPEN_CLIP_WEIGHTS_FILE
+from mmtui.pipeline.assets.file_names import OPEN_CLIP_WEIGHTS_FILE
 from mmtui.pipeline.assets.spec import VisionSpec
 from mmtui.pipeline.vision import transformers_tower
 from mmtui.pipeline.vision.preprocessing import preprocess
