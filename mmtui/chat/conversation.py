@@ -65,6 +65,7 @@ class Message:
         attachments: Its pictures and recordings.
         state: Whether a reply is complete.
         created: When it was created.
+        thinking: What the model thought before a reply; it is shown, and not stored.
     """
 
     id: str
@@ -74,6 +75,7 @@ class Message:
     attachments: tuple[Attachment, ...] = ()
     state: State = "complete"
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
+    thinking: str = ""
 
 
 class Conversation:

@@ -70,12 +70,26 @@ class EndpointModel:
 
     def prepare(
         self,
-        turns: Sequence[ChatTurn],  # noqa: ARG002
-        pictures: Sequence[str],  # noqa: ARG002
+        turns: Sequence[ChatTurn],
+        pictures: Sequence[str],
         max_tokens: int,  # noqa: ARG002
     ) -> int:
-        """Do nothing: the protocol has no request that only fills a cache."""
-        return next(self._numbers)
+        """Request that pictures are encoded, and return the number of the request.
+
+        It fails if the model does not accept pictures. The conversation is not sent ahead: the
+        protocol has no request that only fills a cache.
+        """
+        paths = [*pictures, *(picture for turn in turns for picture in turn.pictures)]
+
+        def work(number: int, cancellation: Cancellation) -> None:
+            if pictures:
+                self._find_model(cancellation, with_pictures=True)
+            for path in paths:
+                cancellation.check()
+                self._encode_picture(path)
+            self._send(Prepared(number), cancellation)
+
+        return self._start(work)
 
     def load_speech(self) -> int:
         """Request that the speech model is loaded, and return the number of the request."""
@@ -92,9 +106,8 @@ class EndpointModel:
         """Request a reply to `turns`, and return the number that its events carry."""
 
         def work(number: int, cancellation: Cancellation) -> None:
-            info = self._find_model(cancellation)
-            if info.can_see is False and any(turn.pictures for turn in turns):
-                raise faults.explain_blindness(info.name)
+            with_pictures = any(turn.pictures for turn in turns)
+            info = self._find_model(cancellation, with_pictures=with_pictures)
             request = Request(
                 tuple(map(self._encode_turn, turns)), max_tokens, temperature, top_p, seed
             )
@@ -167,9 +180,13 @@ class EndpointModel:
         )  # fmt: skip
         self._send(ready, cancellation)
 
-    def _find_model(self, cancellation: Cancellation) -> ModelInfo:
+    def _find_model(self, cancellation: Cancellation, *, with_pictures: bool = False) -> ModelInfo:
+        """Find the model; raise MissingError if it does not accept pictures that it has to see."""
         name = self._catalog.resolve(self.name, cancellation)
-        return self._catalog.describe(name, cancellation)
+        info = self._catalog.describe(name, cancellation)
+        if with_pictures and info.can_see is False:
+            raise faults.explain_blindness(info.name)
+        return info
 
     def _generate_in_context(
         self, number: int, info: ModelInfo, request: Request, cancellation: Cancellation
@@ -204,14 +221,14 @@ class EndpointModel:
         for part in parts:
             if isinstance(part, Completion):
                 self._send(_to_completed(number, part, dropped), cancellation)
-            elif isinstance(part, Delta) and not part.is_thinking:
-                self._send(Piece(number, part.text), cancellation)
+            elif isinstance(part, Delta):
+                self._send(Piece(number, part.text, part.is_thinking), cancellation)
 
     def _encode_turn(self, turn: ChatTurn) -> Turn:
-        pictures = tuple(
-            self._pictures.get(path, partial(_load_picture, Path(path))) for path in turn.pictures
-        )
-        return Turn(turn.role, turn.text, pictures)
+        return Turn(turn.role, turn.text, tuple(map(self._encode_picture, turn.pictures)))
+
+    def _encode_picture(self, path: str) -> str:
+        return self._pictures.get(path, partial(_load_picture, Path(path)))
 
     def _to_failed(self, number: int, error: Exception) -> Failed:
         """Return the event for an error; an unexpected one is written to the log."""

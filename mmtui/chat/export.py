@@ -152,11 +152,16 @@ def to_json(conversation: Conversation) -> str:
         "title": conversation.title,
         "system": conversation.system,
         "head": conversation.head,
-        "messages": [
-            asdict(message) | {"created": message.created.isoformat()} for message in conversation
-        ],
+        "messages": [_to_fields(message) for message in conversation],
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def _to_fields(message: Message) -> dict[str, object]:
+    """Return the fields of a message that are stored."""
+    stored = asdict(message) | {"created": message.created.isoformat()}
+    del stored["thinking"]
+    return stored
 
 
 def _to_article(message: Message, find: FindFile) -> str:

@@ -131,10 +131,11 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Piece:
-    """The next piece of a reply's text."""
+    """The next piece of a reply's text, or of what the model thinks before the reply."""
 
     number: int
     text: str
+    is_thinking: bool = False
 
 
 @dataclass(frozen=True)

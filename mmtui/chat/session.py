@@ -36,6 +36,7 @@ class Session:
     Attributes:
         store: Where conversations are stored.
         conversation: The open conversation.
+        config: The settings, with what was changed for this session.
         list_models, find_model: Those of the model's `ModelPort`; they block.
     """
 
@@ -56,7 +57,7 @@ class Session:
             notify: Called with what the user should know, from any thread.
             reopen: Opens the history, if it could not be opened before.
         """
-        self._config, self._notify = config, notify
+        self.config, self._notify = config, notify
         self._model = ModelClient(model, config.model, notify)
         self.list_models, self.find_model = model.list_models, model.find_model
         self.store = Store(history, notify, reopen)
@@ -90,7 +91,7 @@ class Session:
     def start_conversation(self) -> None:
         """Open a new conversation."""
         self._cancel()
-        self.conversation, self._draft_files = Conversation(system=self._config.system), ()
+        self.conversation, self._draft_files = Conversation(system=self.config.system), ()
         self.status.used = self.status.dropped = 0
         self._prepare()
 
@@ -261,7 +262,7 @@ class Session:
     @property
     def microphone(self) -> str | None:
         """The name of the chosen microphone; None is the system's default."""
-        return self._config.microphone or None
+        return self.config.microphone or None
 
     def configure(self, **changed: object) -> None:
         """Change settings for this session.
@@ -269,12 +270,7 @@ class Session:
         Raises:
             UsageError: A value is invalid.
         """
-        self._config = self._config.replace(**changed)
-
-    @property
-    def sampling(self) -> str:
-        """The sampling settings, in the format of `set_sampling`."""
-        return self._config.sampling
+        self.config = self.config.replace(**changed)
 
     def set_sampling(self, text: str) -> None:
         """Change sampling settings, given as "temperature=0.7 top_p=0.9".
@@ -282,7 +278,7 @@ class Session:
         Raises:
             UsageError: A name or a value is invalid.
         """
-        self._config = self._config.with_sampling(text)
+        self.config = self.config.with_sampling(text)
 
     # The model
 
@@ -336,11 +332,15 @@ class Session:
         self._save(reply)
         self._reply, self._prompt = reply, prompt
         turns = list(list_turns(self.conversation, self.file, self._notify))
-        self._model.generate(turns, self._config)
+        self._model.generate(turns, self.config)
         return reply
 
     def _append(self, event: Piece) -> None:
-        if event.number == self._model.reply_request and self._reply is not None:
+        if event.number != self._model.reply_request or self._reply is None:
+            return
+        if event.is_thinking:
+            self._reply.thinking += event.text
+        else:
             self.status.set_state("writing")
             self._reply.text += event.text
             if time.monotonic() - self._saved_at > SAVE_EVERY_S:
@@ -387,7 +387,7 @@ class Session:
         if self._model.can_prepare:
             turns = list_turns(self.conversation, self.file)
             pictures = list_pictures(self._draft_files, self.file)
-            self._model.prepare(list(turns), list(pictures), self._config.max_tokens)
+            self._model.prepare(list(turns), list(pictures), self.config.max_tokens)
 
     def _retract(self, prompt: Message) -> Draft:
         draft = Draft(prompt.text, prompt.attachments)

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -35,20 +36,22 @@ class PictureCache:
 
     def __init__(self) -> None:
         self._encoded: dict[str, str] = {}
+        self._lock = threading.Lock()
 
     def get(self, key: str, load: "Callable[[], Image.Image]") -> str:
-        """Return an encoded picture.
+        """Return an encoded picture. Any thread may call this.
 
         Args:
             key: Identifies the picture.
             load: Returns its pixels, if they are not encoded yet.
         """
-        if (found := self._encoded.get(key)) is not None:
-            return found
-        self._encoded[key] = encoded = encode_picture(load())
-        while len(self._encoded) > 1 and self._count_characters() > MAX_CACHED_CHARACTERS:
-            del self._encoded[next(iter(self._encoded))]  # the oldest
-        return encoded
+        with self._lock:
+            if (found := self._encoded.get(key)) is not None:
+                return found
+            self._encoded[key] = encoded = encode_picture(load())
+            while len(self._encoded) > 1 and self._count_characters() > MAX_CACHED_CHARACTERS:
+                del self._encoded[next(iter(self._encoded))]  # the oldest
+            return encoded
 
     def _count_characters(self) -> int:
         return sum(map(len, self._encoded.values()))

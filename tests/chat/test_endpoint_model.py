@@ -12,6 +12,7 @@ from scripted_server import ScriptedServer, Step, hang, refuse, reply, reset, se
 from mmtui.chat import attachments
 from mmtui.chat.backend import open_model
 from mmtui.chat.config import Config
+from mmtui.chat.export import to_json
 from mmtui.chat.history.history import History
 from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import ChatTurn, Event, Piece
@@ -212,6 +213,32 @@ def test_a_message_that_is_too_long_alone_returns_to_the_prompt(connect):
     assert not chat.texts
 
 
+def test_thinking_is_kept_apart_and_neither_stored_nor_sent_back(connect):
+    parts = [to_part(reasoning="Hm"), to_part(reasoning_content="m."), to_part("Yes.", "stop")]
+    chat = connect(send(*parts), reply("No."))
+    assert chat.ask("Is it?") == "Yes."
+    message = chat.session.conversation.thread[1]
+    assert (message.thinking, message.text) == ("Hmm.", "Yes.")
+    assert "Hmm." not in to_json(chat.session.conversation)
+    chat.ask("Is it not?")
+    assert "Hmm." not in chat.server.completions[1].body.decode()
+    stored, _ = chat.session.store.find(chat.session.conversation.id).result()
+    assert [each.thinking for each in stored.thread] == [""] * 4
+
+
+def test_a_picture_that_can_t_be_seen_is_told_when_it_is_attached(connect, cat):
+    chat = connect(reply("Hi."))
+    chat.server.documents["/v1/models"] = {
+        "data": [{"id": "blind", "architecture": {"input_modalities": ["text"]}}]
+    }
+    chat.session.load()
+    chat.handle_until(lambda: chat.session.status.state == "idle")
+    attachment = chat.session.store_attachment(attachments.load(cat))
+    chat.session.prepare_attachments((attachment,))
+    chat.handle_until(lambda: bool(chat.notices))
+    assert chat.notices[0].text == "blind does not accept pictures"
+
+
 def test_vllm_is_told_to_continue_a_reply(connect):
     chat = connect(reply("One, ", finish_reason="length"), reply("two."))
     chat.server.documents["/v1/models"] = {"data": [{"id": "m", "owned_by": "vllm"}]}
@@ -242,7 +269,8 @@ def test_an_unreachable_server_is_told_when_the_chat_opens(tmp_path):
         open_model(config, events.put), History(tmp_path / "store"), config, notices.append
     )
     session.load()
-    session.handle_event(events.get(timeout=PATIENCE_S))
+    while not notices:
+        session.handle_event(events.get(timeout=PATIENCE_S))
     assert notices[0].text == "127.0.0.1:1: no server is running there" and notices[0].hint
     assert session.status.state == "off"
     session.close()

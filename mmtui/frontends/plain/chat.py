@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mmtui import paths
 from mmtui.chat import attachments
 from mmtui.chat.conversation import Attachment, Draft
-from mmtui.chat.protocol import Died, Event, Failed, Progress
+from mmtui.chat.protocol import Died, Event, Failed, Piece, Progress
 from mmtui.chat.session import Session
 from mmtui.errors import NoSpeechError
 from mmtui.frontends.plain.console import catch_interrupts, print_note
@@ -96,6 +96,7 @@ class PlainChat:
         reply = self.session.reply
         assert reply is not None
         printed = len(reply.text)
+        self._step = ""
         with catch_interrupts() as is_interrupted:
             while self.session.is_answering:
                 if is_interrupted():
@@ -153,12 +154,20 @@ class PlainChat:
             print(printable(event.traceback), file=sys.stderr, flush=True)
         if (refused := self.session.handle_event(event)) is not None:
             self.load_draft(refused)
-        if isinstance(event, Progress) and event.step != self._step:
-            self._step = event.step
-            print_note(f"{event.step} ...")
+        step = _get_step(event)
+        if step and step != self._step:
+            self._step = step
+            print_note(f"{step} ...")
         return True
 
     def handle_pending_events(self) -> None:
         """Pass all events that the model has sent so far to the session."""
         while self.handle_event(0):
             pass
+
+
+def _get_step(event: Event) -> str:
+    """Return the name of the long step that an event reports; "" if it reports none."""
+    if isinstance(event, Piece) and event.is_thinking:
+        return "thinking"
+    return event.step if isinstance(event, Progress) else ""

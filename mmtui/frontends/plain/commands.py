@@ -137,7 +137,7 @@ class Commands:
 
     def do_sampling(self, settings: str) -> None:
         self._session.set_sampling(settings)
-        print_note(self._session.sampling)
+        print_note(self._session.config.sampling)
 
     def do_system(self, text: str) -> None:
         self._session.set_system_prompt(text)

@@ -1,7 +1,7 @@
 """`mmtui --plain --endpoint` as it is run, with a scripted server."""
 
 import pytest
-from scripted_server import ScriptedServer, refuse, reply, reset, to_part
+from scripted_server import ScriptedServer, refuse, reply, reset, send, to_part
 
 
 @pytest.fixture
@@ -33,6 +33,13 @@ def test_the_settings_name_the_server_and_the_model(mmtui, home, tmp_path):
     assert server.completions[0].headers["Authorization"] == "Bearer k1"
     exported = mmtui("history", "list", "--json", env=environment)
     assert "k1" not in exported.out
+
+
+def test_thinking_is_a_note_and_not_part_of_the_reply(mmtui, home):
+    parts = [to_part(reasoning="Let me "), to_part(reasoning="see."), to_part("Yes.", "stop")]
+    with ScriptedServer(send(*parts, b"data: [DONE]\n\n")) as server:
+        run = mmtui("--plain", "--endpoint", server.url, stdin=b"Is it?\nIs it?\n", env=home)
+    assert (run.code, run.out, run.err) == (0, "Yes.\nYes.\n", "thinking ...\n" * 2)
 
 
 def test_a_fault_keeps_the_partial_reply_and_the_chat_goes_on(mmtui, home):

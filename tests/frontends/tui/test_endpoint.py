@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from scripted_server import ScriptedServer, hang, refuse, reply, to_part
+from scripted_server import ScriptedServer, hang, refuse, reply, send, to_part
 from textual.widgets import OptionList
 from user import FakeMicrophone, FakeSpeaker, User, run_async
 
@@ -64,6 +64,22 @@ async def test_escape_closes_the_connection_and_a_fault_is_told(store):
             await user.wait_for("failed; F5 tries again")
             assert "refuses the request (HTTP 400): too [bold]long" in user.notices[-1]
             assert user.composer.text == "typed meanwhile"
+
+
+@run_async
+async def test_thinking_is_folded_away_until_it_is_opened(store):
+    parts = [to_part(reasoning="Let me [b]see\x1b[31m"), to_part("It is "), to_part("so.", "stop")]
+    with ScriptedServer(send(*parts, b"data: [DONE]\n\n")) as server:
+        app = make_app(server, store)
+        async with app.run_test(size=(90, 30), notifications=True) as pilot:
+            user = ServerUser(app, pilot, None)
+            await user.types("Is it?", "enter")
+            await user.wait_for("It is so.")
+            assert "thinking" in user.screen and "Let me" not in user.screen
+            await pilot.click("CollapsibleTitle")
+            await user.wait_for("Let me [b]see[31m")
+            await user.press("enter")
+            assert user.composer.text == "" and "Let me" not in user.screen
 
 
 @run_async

@@ -20,6 +20,7 @@ from mmtui.chat.conversation import Message
 from mmtui.chat.notice import Notice
 from mmtui.frontends.tui.messages import NoticePosted
 from mmtui.frontends.tui.widgets.chips import Chips, FindFile
+from mmtui.frontends.tui.widgets.thinking import Thinking
 from mmtui.text import printable
 
 _LINK_DEFINITION = re.compile(r"^ {0,3}\[[^\]]+\]:", re.MULTILINE)
@@ -73,6 +74,7 @@ class MessageView(Vertical, can_focus=True):
         self._find = find
         self._stream: MarkdownStream | None = None
         self._body: Markdown | None = None
+        self._thinking: Thinking | None = None
         self._note = Static("", classes="note", markup=False)
 
     @property
@@ -86,6 +88,9 @@ class MessageView(Vertical, can_focus=True):
         if self.message.role == "user":
             yield Static(text, markup=False, classes="text")
         else:
+            if self.message.thinking:
+                self._thinking = Thinking(self.message.thinking)
+                yield self._thinking
             self._body = Markdown(text, parser_factory=_Parser, open_links=False)
             yield self._body
         yield self._note
@@ -107,6 +112,16 @@ class MessageView(Vertical, can_focus=True):
         if self._stream is None:
             self._stream = Markdown.get_stream(self._body)
         await self._stream.write(printable(piece))
+
+    async def show_thinking(self) -> None:
+        """Show what the model has thought so far, folded away."""
+        if self._body is None or not self._body.is_attached:
+            return
+        if self._thinking is None:
+            self._thinking = Thinking(self.message.thinking)
+            await self.mount(self._thinking, before=self._body)
+        else:
+            self._thinking.update_text(self.message.thinking)
 
     async def finish(self) -> None:
         """End the streaming, and resolve link references, which streaming can't do."""

@@ -152,9 +152,9 @@ class Commands:
     def do_sampling(self, text: str) -> None:
         if text:
             self._session.set_sampling(text)
-            self._chat.show_notice(Notice(self._session.sampling, is_error=False))
+            self._chat.show_notice(Notice(self._session.config.sampling, is_error=False))
         else:
-            self._ask(TextDialog("Sampling", self._session.sampling), self.do_sampling)
+            self._ask(TextDialog("Sampling", self._session.config.sampling), self.do_sampling)
 
     def do_system(self, text: str) -> None:
         if text:

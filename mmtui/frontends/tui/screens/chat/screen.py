@@ -296,7 +296,7 @@ class ChatScreen(BaseScreen):
                 await view.finish()
                 self.call_after_refresh(gc.collect, 1)  # garbage of the streaming
             elif isinstance(event, Piece):
-                await view.write(event.text)
+                await (view.show_thinking() if event.is_thinking else view.write(event.text))
 
     async def _restore_refused(self, draft: Draft) -> None:
         """Put a message that is too long for the model back into the prompt."""
