@@ -175,7 +175,7 @@ def search(folder: Path) -> dict[str, Any]:
 
 
 def _fill(folder: Path, messages: int, pictures: int, conversations: int = 1) -> History:
-    """Questions, some with a photo of chance, and answers."""
+    """Questions, some with a random picture, and answers."""
     history = History(folder)
     history._database.read("PRAGMA synchronous = OFF")
     chance = np.random.default_rng(0)

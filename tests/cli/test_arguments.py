@@ -1,4 +1,4 @@
-"""Free text on a command line is told from options."""
+"""Free text on a command line is distinguished from options."""
 
 import pytest
 import typer
@@ -16,7 +16,7 @@ def _say(
     print(words, limit, loud)
 
 
-def said(*arguments: str) -> str:
+def parse(*arguments: str) -> str:
     return CliRunner().invoke(app, arguments).output.strip()
 
 
@@ -28,16 +28,16 @@ def said(*arguments: str) -> str:
     ],
 )  # fmt: skip
 def test_text_may_begin_with_a_dash(text):
-    assert said(text) == f"[{text!r}] 1 False"
-    assert said("--limit", "2", text, "--loud") == f"[{text!r}] 2 True"
-    assert said("a", text, "b", "--limit=3") == f"{['a', text, 'b']} 3 False"
+    assert parse(text) == f"[{text!r}] 1 False"
+    assert parse("--limit", "2", text, "--loud") == f"[{text!r}] 2 True"
+    assert parse("a", text, "b", "--limit=3") == f"{['a', text, 'b']} 3 False"
 
 
 def test_options_stay_options():
-    assert said("a", "--limit=2 ") == "['a'] 2 False"
-    assert said("--limit", "2", "--", "--loud", "-x") == "['--loud', '-x'] 2 False"
+    assert parse("a", "--limit=2 ") == "['a'] 2 False"
+    assert parse("--limit", "2", "--", "--loud", "-x") == "['--loud', '-x'] 2 False"
     for mistyped in ("--limt", "--limt=2", "--limt=be brief", "-x", "--limit 2", "--loud=1"):
-        assert "No such option" in said("a", mistyped) or "does not take" in said("a", mistyped)
-    assert "Missing argument" in said("--limit", "2")
-    assert "requires an argument" in said("a", "--limit")
-    assert "Invalid value" in said("a", "--limit", "- x")
+        assert "No such option" in parse("a", mistyped) or "does not take" in parse("a", mistyped)
+    assert "Missing argument" in parse("--limit", "2")
+    assert "requires an argument" in parse("a", "--limit")
+    assert "Invalid value" in parse("a", "--limit", "- x")

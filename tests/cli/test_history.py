@@ -45,7 +45,7 @@ def test_bytes_that_are_no_text_find_nothing(mmtui, home, talk):
     assert (run.code, "no conversation begins" in run.err) == (4, True)
 
 
-def test_an_export_overwrites_nothing_unless_it_is_told_to(mmtui, home, talk, tmp_path):
+def test_an_export_overwrites_nothing_unless_it_is_reported_to(mmtui, home, talk, tmp_path):
     file = tmp_path / "talk.md"
     file.write_text("mine")
     run = mmtui("history", "export", talk.id, file, env=home)

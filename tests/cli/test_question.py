@@ -54,10 +54,10 @@ def test_what_is_piped_in_attaches_nothing(files, piped):
         assert asked.text == "error: can't open ~/a b.jpg\n" and not asked.pictures
 
 
-def test_what_can_t_be_asked_is_told_with_the_cure(piped):
-    with pytest.raises(UsageError, match="no web addresses") as told:
+def test_what_can_t_be_asked_is_reported_with_the_cure(piped):
+    with pytest.raises(UsageError, match="no web addresses") as raised:
         read_question("https://example.org/cat.jpg", [], None)
-    assert "curl -s https://example.org/cat.jpg | mmtui ask --image -" in (told.value.hint or "")
+    assert "curl -s https://example.org/cat.jpg | mmtui ask --image -" in (raised.value.hint or "")
     for nothing in (b"", b" \n", "\n".encode("utf-16")):
         piped(nothing)
         with pytest.raises(UsageError, match="there is no question"):

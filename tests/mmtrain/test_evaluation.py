@@ -32,7 +32,7 @@ from mmtui.pipeline.vision.tower import VisionTower
 
 @pytest.fixture(scope="module")
 def seeing_smol(smol, tmp_path_factory) -> Path:
-    """The real parts, with a projector of chance."""
+    """The real parts, with a random projector."""
     folder = tmp_path_factory.mktemp("smol")
     torch.manual_seed(0)
     layer = torch.nn.Linear(smol.spec.vision.width, 576)

@@ -133,7 +133,7 @@ def test_what_comes_back_at_the_end_only_is_whole(chat):
     assert [found.messages for found in History(folder).newest()] == [2]
 
 
-def test_what_can_t_be_written_until_the_end_stays_where_it_is_and_that_is_told(chat, cat):
+def test_what_can_t_be_written_until_the_end_stays_where_it_is_and_that_is_reported(chat, cat):
     session = chat.session
     session.send("Before")
     chat.model.answer(session, "Yes.")
@@ -236,7 +236,7 @@ def test_writes_are_copies_of_what_was_said_then(chat):
     assert [message.text for message in kept] == ["One", "Y"]
 
 
-def test_an_error_that_is_not_the_disk_s_is_told(chat):
+def test_an_error_that_is_not_the_disk_s_is_reported(chat):
     def broken(_: History) -> None:
         raise ZeroDivisionError
 

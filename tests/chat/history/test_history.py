@@ -402,7 +402,7 @@ def test_nothing_that_was_saved_is_lost_by_a_kill(tmp_path):
     assert summary.messages >= told + 1
 
 
-def test_a_full_disk_is_told_and_what_was_there_is_whole(history):
+def test_a_full_disk_is_reported_and_what_was_there_is_whole(history):
     conversation = saved(history, "one")
     ((pages,),) = history._database.read("PRAGMA page_count")
     history._database.read(f"PRAGMA max_page_count = {pages}")

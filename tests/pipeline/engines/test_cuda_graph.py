@@ -1,4 +1,4 @@
-"""On a GPU keys and values stay in place and a step is replayed: the tokens are the same."""
+"""CUDA graphs with a cache at fixed addresses generate the same tokens."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -19,7 +19,7 @@ NAMES = ("tiny_llama", "tiny_phi")
 
 
 def answers(model: torch_language.TorchLanguage, pictures: int) -> list[list[int]]:
-    """Greedy tokens after prompts that begin alike or not, each asked once more with its answer."""
+    """Return greedy tokens after each prompt, and after the prompt with its answer."""
     sequences = encode_conversations(model, pictures)[:6]
     features = random_features(sequences, model.hidden_size)
     engine = TorchEngine(model)
@@ -28,18 +28,20 @@ def answers(model: torch_language.TorchLanguage, pictures: int) -> list[list[int
         tokens = engine.stream(sequence, features, Sampler(GREEDY))
         return list(islice((token for token in tokens if token is not None), NEW))
 
-    said = []
+    generated = []
     for sequence in sequences:
-        said.append(answer(sequence))
-        said.append(answer([*sequence, *said[-1], 5, 6, 7]))
-    return said
+        generated.append(answer(sequence))
+        generated.append(answer([*sequence, *generated[-1], 5, 6, 7]))
+    return generated
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_replayed_is_what_is_launched(name, request, monkeypatch):
+def test_a_replayed_step_gives_the_same_tokens(name, request, monkeypatch):
     model = torch_language.load(request.getfixturevalue(name), precision="fp32")
-    monkeypatch.setattr(cuda_graph, "MIN_CAPACITY", 64)  # outgrown within an answer: recorded again
+    monkeypatch.setattr(
+        cuda_graph, "MIN_CAPACITY", 64
+    )  # it grows during an answer, and is captured again
     assert CudaGraphDecoder.supports(model.model)
     replayed = answers(model, 2)
     monkeypatch.setattr(CudaGraphDecoder, "supports", lambda _: False)
@@ -49,10 +51,10 @@ def test_what_is_replayed_is_what_is_launched(name, request, monkeypatch):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("pictures", [0, 1])
 @pytest.mark.parametrize("most", [4096, 60])
-def test_fixed_places_give_the_same_tokens_and_may_be_outgrown(
+def test_a_cache_at_fixed_addresses_gives_the_same_tokens_and_grows(
     name, pictures, most, request, monkeypatch
 ):
-    """As on a GPU, but launched, since recording fails here."""
+    """The decoder of GPUs runs eagerly, because capturing fails on a CPU."""
     model = torch_language.load(request.getfixturevalue(name), precision="fp32")
     expected = answers(model, pictures)
     monkeypatch.setattr(CudaGraphDecoder, "supports", lambda _: True)
@@ -61,7 +63,7 @@ def test_fixed_places_give_the_same_tokens_and_may_be_outgrown(
     assert answers(model, pictures) == expected
 
 
-def test_nothing_is_recorded_where_it_would_not_be_right():
+def test_unsupported_models_are_not_captured():
     class Model:
         def __init__(self, device: str = "cuda", quantized: bool = False, **config: object) -> None:
             self.device, self.is_loaded_in_4bit = torch.device(device), quantized

@@ -13,20 +13,20 @@ def tokenizer(tiny_llama):
 
 def pieces(tokenizer, text: str, stops: tuple[str, ...] = ()) -> tuple[list[str], bool]:
     stream = Detokenizer(StreamDecoder(tokenizer.backend_tokenizer), stops)
-    said = []
+    texts = []
     for token in tokenizer(text, add_special_tokens=False).input_ids:
-        said.append(stream.push(token))
+        texts.append(stream.push(token))
         if stream.is_stopped:
             break
-    return [*said, stream.flush()], stream.is_stopped
+    return [*texts, stream.flush()], stream.is_stopped
 
 
 def test_characters_come_out_whole(tokenizer):
     text = "naïve 👩‍👩‍👧 日本 ok"
-    said, _ = pieces(tokenizer, text)
-    assert "".join(said) == text
-    assert "\N{REPLACEMENT CHARACTER}" not in "".join(said)
-    assert "👩" in said  # four bytes, four tokens, one piece
+    texts, _ = pieces(tokenizer, text)
+    assert "".join(texts) == text
+    assert "\N{REPLACEMENT CHARACTER}" not in "".join(texts)
+    assert "👩" in texts  # four bytes, four tokens, one piece
 
 
 def test_half_a_character_at_the_end_is_not_shown(tokenizer):
@@ -36,31 +36,31 @@ def test_half_a_character_at_the_end_is_not_shown(tokenizer):
 
 
 def test_white_space_at_the_ends_is_dropped_and_kept_within(tokenizer):
-    said, _ = pieces(tokenizer, "  \n a\n\n    b \n")
-    assert "".join(said).rstrip() == "a\n\n    b"
+    texts, _ = pieces(tokenizer, "  \n a\n\n    b \n")
+    assert "".join(texts).rstrip() == "a\n\n    b"
 
 
 def test_a_stop_text_ends_the_answer_and_never_shows(tokenizer):
-    said, ended = pieces(tokenizer, "Paris.\nInstruct: more", ("\nInstruct:",))
-    assert ended
-    assert "".join(said) == "Paris."
+    texts, is_stopped = pieces(tokenizer, "Paris.\nInstruct: more", ("\nInstruct:",))
+    assert is_stopped
+    assert "".join(texts) == "Paris."
 
 
 def test_a_stop_text_may_be_all_there_is(tokenizer):
-    said, ended = pieces(tokenizer, "\nInstruct: more", ("\nInstruct:",))
-    assert ended
-    assert "".join(said) == ""
+    texts, is_stopped = pieces(tokenizer, "\nInstruct: more", ("\nInstruct:",))
+    assert is_stopped
+    assert "".join(texts) == ""
 
 
 def test_the_beginning_of_a_stop_that_is_none_is_given_out(tokenizer):
-    said, ended = pieces(tokenizer, "a\nInstruments", ("\nInstruct:",))
-    assert not ended
-    assert "".join(said) == "a\nInstruments"
+    texts, is_stopped = pieces(tokenizer, "a\nInstruments", ("\nInstruct:",))
+    assert not is_stopped
+    assert "".join(texts) == "a\nInstruments"
 
 
 def test_special_tokens_are_not_text(tokenizer):
-    said, _ = pieces(tokenizer, "a<|im_start|>b")
-    assert "".join(said) == "ab"
+    texts, _ = pieces(tokenizer, "a<|im_start|>b")
+    assert "".join(texts) == "ab"
 
 
 def test_bytes_that_make_no_character_do_not_end_the_answer():
@@ -69,5 +69,5 @@ def test_bytes_that_make_no_character_do_not_end_the_answer():
     core = Tokenizer(models.BPE({word: n for n, word in enumerate(words)}, [], byte_fallback=True))
     core.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
     stream = Detokenizer(StreamDecoder(core), ())
-    said = "".join(stream.push(token) for token in (0, 2, 3, 4, 1)) + stream.flush()
-    assert said.startswith("a") and said.endswith("b")
+    texts = "".join(stream.push(token) for token in (0, 2, 3, 4, 1)) + stream.flush()
+    assert texts.startswith("a") and texts.endswith("b")

@@ -1,4 +1,4 @@
-"""A token's step on a CPU gives what transformers gives, and is taken where it does."""
+"""The step of a Llama on a CPU is as exact as that of transformers."""
 
 from functools import partial
 
@@ -61,7 +61,7 @@ def logits(model, step, inputs: torch.Tensor) -> torch.Tensor:
     return torch.stack(rows)
 
 
-def test_it_is_taken_by_llamas_whose_weights_are_plain(tiny_llama, tiny_phi):
+def test_only_unquantized_llamas_are_supported(tiny_llama, tiny_phi):
     assert LlamaStepDecoder.supports(torch_language.load(tiny_llama, precision="bf16").model)
     assert not LlamaStepDecoder.supports(torch_language.load(tiny_llama, precision="nf4").model)
     assert not LlamaStepDecoder.supports(torch_language.load(tiny_phi, precision="fp32").model)

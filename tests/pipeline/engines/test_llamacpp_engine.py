@@ -48,7 +48,9 @@ def model(folder: Path, library: LlamaLibrary) -> LlamaLanguage:
     return llama_language.load(folder, library, precision="fp32")
 
 
-def taken(engine, sequence, features, count: int = NEW, sampling: Sampling = GREEDY) -> list[int]:
+def generate(
+    engine, sequence, features, count: int = NEW, sampling: Sampling = GREEDY
+) -> list[int]:
     tokens = engine.stream(sequence, features, Sampler(sampling))
     return list(islice((token for token in tokens if token is not None), count))
 
@@ -62,11 +64,11 @@ def test_greedy_tokens_equal_torch_s_cold_and_warm(model, torch_model, pictures)
     warm = LlamaEngine(model)
     seen = set()
     for sequence in sequences:
-        expected = taken(TorchEngine(torch_model), sequence, features)
-        assert taken(LlamaEngine(model), sequence, features) == expected
-        assert taken(warm, sequence, features) == expected
+        expected = generate(TorchEngine(torch_model), sequence, features)
+        assert generate(LlamaEngine(model), sequence, features) == expected
+        assert generate(warm, sequence, features) == expected
         assert warm.count_cached(sequence) == len(sequence)
-        assert taken(warm, sequence, features) == expected
+        assert generate(warm, sequence, features) == expected
         seen.add(tuple(expected))
     assert len(seen) > 10  # the prompts do matter
 
@@ -80,10 +82,10 @@ def test_a_second_turn_prefills_only_what_is_new(model):
     first = encode_conversations(model, 3)[4]
     features = random_features([first], model.hidden_size)
     engine = LlamaEngine(model)
-    answer = taken(engine, first, features)
+    answer = generate(engine, first, features)
     second = [*first, *answer, 5, 6, 7]
     assert engine.count_cached(second) >= len(first) + NEW - 1
-    assert taken(engine, second, features) == taken(LlamaEngine(model), second, features)
+    assert generate(engine, second, features) == generate(LlamaEngine(model), second, features)
 
 
 def test_another_picture_in_the_same_place_is_not_taken_from_the_cache(model):
@@ -91,10 +93,10 @@ def test_another_picture_in_the_same_place_is_not_taken_from_the_cache(model):
     other = [p if isinstance(p, int) else ("other", p[1]) for p in first]
     features = random_features([first, other], model.hidden_size)
     engine = LlamaEngine(model)
-    taken(engine, first, features)
+    generate(engine, first, features)
     slot = next(i for i, p in enumerate(first) if not isinstance(p, int))
     assert engine.count_cached(other) == slot
-    assert taken(engine, other, features) == taken(LlamaEngine(model), other, features)
+    assert generate(engine, other, features) == generate(LlamaEngine(model), other, features)
 
 
 def test_a_prompt_that_comes_again_has_the_same_logits_to_the_last_bit(model):
@@ -111,29 +113,29 @@ def test_a_prompt_that_comes_again_has_the_same_logits_to_the_last_bit(model):
 
     first = logits()
     assert np.array_equal(logits(), first)
-    taken(engine, other, {})
+    generate(engine, other, {})
     assert np.array_equal(logits(), first)
 
 
 def test_a_prompt_read_in_pieces_is_the_same_and_may_be_left_between_them(model, monkeypatch):
     sequence = encode_conversations(model, 3)[5]
     features = random_features([sequence], model.hidden_size)
-    expected = taken(LlamaEngine(model), sequence, features)
+    expected = generate(LlamaEngine(model), sequence, features)
     monkeypatch.setattr(llamacpp_engine, "PREFILL_CHUNK", 7)
     engine = LlamaEngine(model)
     stream = engine.stream(sequence, features, Sampler(GREEDY))
     assert [next(stream) for _ in range(3)] == [None] * 3
     stream.close()
     assert engine.count_cached(sequence) == 21
-    assert taken(engine, sequence, features) == expected
+    assert generate(engine, sequence, features) == expected
 
 
 def test_a_cache_that_grows_keeps_what_it_holds(model, monkeypatch):
     sequence = encode_conversations(model, 1)[3]
     features = random_features([sequence], model.hidden_size)
-    whole = taken(LlamaEngine(model), sequence, features, 300)
+    whole = generate(LlamaEngine(model), sequence, features, 300)
     monkeypatch.setattr(llamacpp_engine, "FIRST_CONTEXT", 32)
-    assert taken(LlamaEngine(model), sequence, features, 300) == whole
+    assert generate(LlamaEngine(model), sequence, features, 300) == whole
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, Sampling(0.4, seed=3), Sampling(1.5, seed=4)])
@@ -142,7 +144,7 @@ def test_drafts_change_nothing_but_the_number_of_batches(model, monkeypatch, sam
     sequence = encode_conversations(model, 1)[2]
     features = random_features([sequence], model.hidden_size)
     monkeypatch.setattr(prompt_lookup.PromptLookup, "draft", lambda _: [])
-    alone = taken(LlamaEngine(model), sequence, features, 120, sampling)
+    alone = generate(LlamaEngine(model), sequence, features, 120, sampling)
 
     def foreseen(self: prompt_lookup.PromptLookup) -> list[int]:
         at = len(self._positions) - len(sequence)
@@ -159,17 +161,19 @@ def test_drafts_change_nothing_but_the_number_of_batches(model, monkeypatch, sam
         return feed(self, new, *rest, **named)
 
     monkeypatch.setattr(LlamaEngine, "_feed", counted)
-    assert taken(engine, sequence, features, 100, sampling) == alone[:100]
+    assert generate(engine, sequence, features, 100, sampling) == alone[:100]
     assert len(fed) < 60
     assert engine.count_cached([*sequence, *alone]) >= len(sequence) + 99
 
 
 def test_what_was_there_before_is_foreseen_as_far_as_it_agreed():
-    said = [*range(10, 40), ("picture", 0), 99]
-    assert prompt_lookup.PromptLookup([*said, 10, 11, 12]).draft() == []
-    assert prompt_lookup.PromptLookup([*said, 10, 11, 12, 13]).draft() == [14, 15, 16, 17]
-    assert prompt_lookup.PromptLookup([*said, *range(10, 20)]).draft() == list(range(20, 30))
-    assert prompt_lookup.PromptLookup([*said, *range(10, 39)]).draft() == [
+    conversation = [*range(10, 40), ("picture", 0), 99]
+    assert prompt_lookup.PromptLookup([*conversation, 10, 11, 12]).draft() == []
+    assert prompt_lookup.PromptLookup([*conversation, 10, 11, 12, 13]).draft() == [14, 15, 16, 17]
+    assert prompt_lookup.PromptLookup([*conversation, *range(10, 20)]).draft() == list(
+        range(20, 30)
+    )
+    assert prompt_lookup.PromptLookup([*conversation, *range(10, 39)]).draft() == [
         39
     ]  # no token stands for a patch
     assert prompt_lookup.PromptLookup([1, 2]).draft() == []
@@ -181,11 +185,13 @@ def test_adapters_are_merged_as_torch_merges_them(folder, tmp_path, cache, libra
     expected = torch_language.load(folder, precision="fp32", adapter=adapter)
     model = llama_language.load(folder, library, precision="fp32", adapter=adapter)
     for sequence in encode_conversations(model, 0)[:6]:
-        plain = taken(
+        plain = generate(
             LlamaEngine(llama_language.load(folder, library, precision="fp32")), sequence, {}
         )
-        assert taken(LlamaEngine(model), sequence, {}) == taken(TorchEngine(expected), sequence, {})
-        assert taken(LlamaEngine(model), sequence, {}) != plain
+        assert generate(LlamaEngine(model), sequence, {}) == generate(
+            TorchEngine(expected), sequence, {}
+        )
+        assert generate(LlamaEngine(model), sequence, {}) != plain
     one = conversion.to_gguf(folder, adapter, "fp32", ignore_progress)
     lora(folder, adapter, seed=2)
     assert conversion.to_gguf(folder, adapter, "fp32", ignore_progress).model != one.model
@@ -249,12 +255,12 @@ def test_a_merged_gguf_is_of_the_precision_that_is_asked_for(folder, tmp_path, c
     expected = llama_language.load(folder, library, precision="fp32", adapter=adapter)
     merged = llama_language.load(own, library, precision="fp32", adapter=adapter)
     for sequence in encode_conversations(merged, 0)[:3]:
-        assert taken(LlamaEngine(merged), sequence, {}) == taken(
+        assert generate(LlamaEngine(merged), sequence, {}) == generate(
             LlamaEngine(expected), sequence, {}
         )
 
 
-def test_models_that_llama_cpp_can_t_have_are_told(folder, tmp_path, cache, library):
+def test_models_that_llama_cpp_can_t_have_are_reported(folder, tmp_path, cache, library):
     other = tmp_path / "other"
     shutil.copytree(folder, other)
     config = json.loads((other / "config.json").read_bytes())
@@ -271,7 +277,7 @@ def test_models_that_llama_cpp_can_t_have_are_told(folder, tmp_path, cache, libr
 
 def test_nothing_of_its_log_reaches_a_screen(folder, capfd, library):
     engine = LlamaEngine(llama_language.load(folder, library))
-    taken(engine, [1, 2, 3], {})
+    generate(engine, [1, 2, 3], {})
     assert capfd.readouterr() == ("", "")
 
 

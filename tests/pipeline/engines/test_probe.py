@@ -39,11 +39,11 @@ def llama_model_load_from_file(path, options):
     global extra
     extra = options.use_extra_bufts
     return load(path, options)
-def llama_decode(*given):
+def llama_decode(*arguments):
     with open(os.path.join(here, "decoded"), "a") as file:
         file.write("x")
     {fault}
-    return decode(*given)
+    return decode(*arguments)
 low.llama_model_load_from_file, low.llama_decode = llama_model_load_from_file, llama_decode
 """
 FAULTS = {

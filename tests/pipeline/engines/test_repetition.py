@@ -1,4 +1,4 @@
-"""A loop is told from what only looks like one."""
+"""A loop is distinguished from text that only looks like one."""
 
 import base64
 import itertools
@@ -11,16 +11,16 @@ from mmtui.pipeline.engines.torch_engine import TorchEngine
 from mmtui.pipeline.prompt import Turn
 
 
-def tokens_until_told(tokens) -> int | None:
+def count_until_detected(tokens) -> int | None:
     repetition = Repetition()
     return next((at for at, token in enumerate(tokens, 1) if repetition.push(token)), None)
 
 
 @pytest.mark.parametrize("period", [1, 2, 3, 7, 20, 45, 100, 256])
-def test_a_loop_is_told_after_a_few_rounds_whatever_comes_before(period):
+def test_a_loop_is_reported_after_a_few_rounds_whatever_comes_before(period):
     before = list(range(1000, 1300))
-    told = tokens_until_told([*before, *itertools.islice(itertools.cycle(range(period)), 5000)])
-    assert told == len(before) + max(MIN_TOKENS, MIN_REPEATS * period)
+    count = count_until_detected([*before, *itertools.islice(itertools.cycle(range(period)), 5000)])
+    assert count == len(before) + max(MIN_TOKENS, MIN_REPEATS * period)
 
 
 POEM = "\n".join(
@@ -44,15 +44,15 @@ BOX = "+" + "-" * 40 + "+\n" + ("|" + " " * 40 + "|\n") * 6 + "+" + "-" * 40 + "
 )  # fmt: skip
 def test_what_only_looks_like_a_loop_is_none(text):
     """Letter by letter, in which there are more repeats than in tokens."""
-    assert tokens_until_told(text.encode()) is None
+    assert count_until_detected(text.encode()) is None
 
 
 def test_a_loop_ends_the_answer_and_its_end_says_so(tiny, monkeypatch):
     assistant = Assistant(tiny, engine="torch")
     turns = [Turn("user", ("Go on",))]
-    for loop, told in ((range(40, 43), MIN_TOKENS), (range(40, 90), None)):
+    for loop, count in ((range(40, 43), MIN_TOKENS), (range(40, 90), None)):
         monkeypatch.setattr(TorchEngine, "stream", lambda *_, loop=loop: itertools.cycle(loop))
         *_, reply = assistant.reply(turns, max_tokens=400)
         assert isinstance(reply, Reply)
-        assert (reply.completion_tokens, reply.repeats) == (told or 400, told is not None)
+        assert (reply.completion_tokens, reply.repeats) == (count or 400, count is not None)
         assert (reply.stop_reason, reply.full) == ("length", False)

@@ -7,17 +7,17 @@ from mmtui.errors import UsageError
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler, Sampling, select_nucleus
 
 
-def chance(*shape: int, scale: float = 1.0) -> np.ndarray:
+def random_logits(*shape: int, scale: float = 1.0) -> np.ndarray:
     return (np.random.default_rng(0).standard_normal(shape) * scale).astype(np.float32)
 
 
 def test_greedy_takes_the_likeliest():
-    logits = chance(3, 50)
+    logits = random_logits(3, 50)
     assert Sampler(GREEDY)(logits).tolist() == logits.argmax(-1).tolist()
 
 
 def test_nucleus_keeps_what_transformers_keeps():
-    logits = torch.from_numpy(chance(64, 100, scale=3))
+    logits = torch.from_numpy(random_logits(64, 100, scale=3))
     for top_p in (0.1, 0.5, 0.9, 0.99, 1.0):
         expected = TopPLogitsWarper(top_p)(None, logits).isfinite()
         for row, wanted in zip(logits.double().softmax(-1).numpy(), expected, strict=True):
@@ -33,7 +33,7 @@ def test_sampled_frequencies_are_those_of_the_tempered_softmax():
 
 
 def test_a_seed_gives_the_same_tokens_one_by_one_and_in_a_batch():
-    logits = chance(30, 50, scale=2)
+    logits = random_logits(30, 50, scale=2)
     together = Sampler(Sampling(temperature=1.0, seed=7))(logits)
     one_by_one = Sampler(Sampling(temperature=1.0, seed=7))
     assert [int(one_by_one(row[None])[0]) for row in logits] == together.tolist()
@@ -41,7 +41,7 @@ def test_a_seed_gives_the_same_tokens_one_by_one_and_in_a_batch():
 
 @pytest.mark.parametrize("temperature", [1e-3, 1e-38, 1e-45, 1e30])
 def test_any_temperature_gives_a_token(temperature):
-    logits = chance(5, 40, scale=20)
+    logits = random_logits(5, 40, scale=20)
     drawn = Sampler(Sampling(temperature, seed=0))(logits)
     if temperature < 1:
         assert drawn.tolist() == logits.argmax(-1).tolist()
@@ -55,14 +55,14 @@ def test_temperatures_that_are_none(temperature):
 
 
 def test_a_tiny_top_p_is_greedy():
-    logits = chance(8, 30)
+    logits = random_logits(8, 30)
     drawn = Sampler(Sampling(temperature=1.0, top_p=1e-6, seed=1))(logits)
     assert drawn.tolist() == logits.argmax(-1).tolist()
 
 
 def test_the_last_bit_of_a_logit_hardly_ever_decides():
     logits = np.zeros((2000, 50), np.float32)  # all equal: the least difference orders them
-    noise = chance(2000, 50, scale=1e-6)
+    noise = random_logits(2000, 50, scale=1e-6)
     sampling = Sampling(temperature=1.0, top_p=1.0, seed=3)
     drawn, disturbed = Sampler(sampling)(logits), Sampler(sampling)(logits + noise)
     assert (drawn != disturbed).mean() < 0.01

@@ -42,10 +42,10 @@ def reference(model: torch_language.TorchLanguage, sequence, features) -> list[i
     return ids[0].tolist()
 
 
-def taken(engine: TorchEngine, sequence, features, count: int = NEW) -> list[int]:
+def generate(engine: TorchEngine, sequence, features, count: int = NEW) -> list[int]:
     tokens = engine.stream(sequence, features, Sampler(GREEDY))
-    given = (token for token in tokens if token is not None)  # None: between pieces of a prompt
-    return list(islice(given, count))
+    generated = (token for token in tokens if token is not None)  # None: between pieces of a prompt
+    return list(islice(generated, count))
 
 
 @pytest.mark.parametrize("pictures", [0, 1, 3])
@@ -55,13 +55,13 @@ def test_greedy_tokens_equal_generate_cold_warm_and_batched(model, pictures):
     expected = [reference(model, sequence, features) for sequence in sequences]
     assert len({tuple(tokens) for tokens in expected}) > 10  # the prompts do matter
 
-    assert [taken(TorchEngine(model), s, features) for s in sequences] == expected
+    assert [generate(TorchEngine(model), s, features) for s in sequences] == expected
 
     warm = TorchEngine(model)
     for sequence, tokens in zip(sequences, expected, strict=True):
-        assert taken(warm, sequence, features) == tokens
+        assert generate(warm, sequence, features) == tokens
         assert warm.count_cached(sequence) == len(sequence)
-        assert taken(warm, sequence, features) == tokens
+        assert generate(warm, sequence, features) == tokens
 
     engine = TorchEngine(model)
     batched = []
@@ -96,11 +96,11 @@ def test_a_second_turn_prefills_only_what_is_new(model):
     first = encode_conversations(model, 3)[4]
     features = random_features([first], model.hidden_size)
     engine = TorchEngine(model)
-    answer = taken(engine, first, features)
+    answer = generate(engine, first, features)
     second = [*first, *answer, 5, 6, 7]
     # The last token was given out but not fed: nobody asked for what follows it.
     assert engine.count_cached(second) == len(first) + NEW - 1
-    assert taken(engine, second, features) == taken(TorchEngine(model), second, features)
+    assert generate(engine, second, features) == generate(TorchEngine(model), second, features)
 
 
 def test_another_picture_in_the_same_place_is_not_taken_from_the_cache(model):
@@ -108,10 +108,10 @@ def test_another_picture_in_the_same_place_is_not_taken_from_the_cache(model):
     other = [p if isinstance(p, int) else ("other", p[1]) for p in first]
     features = random_features([first, other], model.hidden_size)
     engine = TorchEngine(model)
-    taken(engine, first, features)
+    generate(engine, first, features)
     slot = next(i for i, p in enumerate(first) if not isinstance(p, int))
     assert engine.count_cached(other) == slot
-    assert taken(engine, other, features) == taken(TorchEngine(model), other, features)
+    assert generate(engine, other, features) == generate(TorchEngine(model), other, features)
 
 
 def test_a_prompt_that_comes_again_has_the_same_logits_to_the_last_bit(model):
@@ -128,7 +128,7 @@ def test_a_prompt_that_comes_again_has_the_same_logits_to_the_last_bit(model):
 
     first = logits()
     assert np.array_equal(logits(), first)
-    taken(engine, other, {})
+    generate(engine, other, {})
     assert np.array_equal(logits(), first)
 
 
@@ -140,14 +140,14 @@ def test_a_prompt_read_in_pieces_is_the_same_prompt_and_may_be_left_between_them
     expected = reference(model, sequence, features)
     monkeypatch.setattr(engine_module, "PREFILL_CHUNK", 7)
     engine = TorchEngine(model)
-    assert taken(engine, sequence, features) == expected
+    assert generate(engine, sequence, features) == expected
 
     engine = TorchEngine(model)
     stream = engine.stream(sequence, features, Sampler(GREEDY))
     assert [next(stream) for _ in range(3)] == [None] * 3
     stream.close()
     assert engine.count_cached(sequence) == 21
-    assert taken(engine, sequence, features) == expected
+    assert generate(engine, sequence, features) == expected
 
 
 def test_models_that_forget_are_refused():
@@ -169,7 +169,7 @@ def test_an_abandoned_stream_leaves_a_cache_that_is_right(model):
     stream = engine.stream(sequence, features, Sampler(GREEDY))
     next(stream)
     stream.close()
-    assert taken(engine, sequence, features) == reference(model, sequence, features)
+    assert generate(engine, sequence, features) == reference(model, sequence, features)
 
 
 def test_generate_stops_each_row_at_its_own_stop_token(model):

@@ -149,21 +149,21 @@ def test_pickled_weights_are_not_loaded(copy):
         torch_language.load(copy)
 
 
-def test_a_cut_off_file_is_told(copy):
+def test_a_cut_off_file_is_reported(copy):
     shard = max(copy.glob("*.safetensors"), key=lambda path: path.stat().st_size)
     shard.write_bytes(shard.read_bytes()[:-1000])
     with pytest.raises(InputError, match="damaged"):
         torch_language.load(copy)
 
 
-def test_a_missing_shard_is_told(tiny_phi, tmp_path):
+def test_a_missing_shard_is_reported(tiny_phi, tmp_path):
     copy = shutil.copytree(tiny_phi, tmp_path / "phi")
     next(copy.glob("*.safetensors")).unlink()
     with pytest.raises(MissingError, match="lacks"):
         torch_language.load(copy)
 
 
-def test_a_missing_or_misshapen_tensor_is_told(tiny_llama, tmp_path):
+def test_a_missing_or_misshapen_tensor_is_reported(tiny_llama, tmp_path):
     copy = shutil.copytree(tiny_llama, tmp_path / "llama")
     state = load_file(copy / "model.safetensors")
     name = "model.layers.1.mlp.up_proj.weight"
@@ -176,14 +176,14 @@ def test_a_missing_or_misshapen_tensor_is_told(tiny_llama, tmp_path):
         torch_language.load(copy)
 
 
-def test_an_adapter_of_another_model_is_told(tiny_llama, tiny_phi, tmp_path):
+def test_an_adapter_of_another_model_is_reported(tiny_llama, tiny_phi, tmp_path):
     base = AutoModelForCausalLM.from_pretrained(tiny_phi)
     get_peft_model(base, LoraConfig(target_modules=["dense"])).save_pretrained(tmp_path / "a")
     with pytest.raises(InputError, match="does not fit"):
         torch_language.load(tiny_llama, precision="fp32", adapter=tmp_path / "a")
 
 
-def test_an_adapter_with_tensors_that_have_no_place_is_told(folder, adapter):
+def test_an_adapter_with_tensors_that_have_no_place_is_reported(folder, adapter):
     weights = adapter / "adapter_model.safetensors"
     renamed = {name.replace("self_attn", "attn"): t for name, t in load_file(weights).items()}
     save_file(renamed, weights)
@@ -195,14 +195,14 @@ def test_an_adapter_with_tensors_that_have_no_place_is_told(folder, adapter):
     "change",
     [{"num_attention_heads": 0}, {"hidden_size": -4}, {"num_hidden_layers": "x"}],
 )
-def test_a_config_of_nonsense_is_told(copy, change):
+def test_a_config_of_nonsense_is_reported(copy, change):
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps(config | change))
     with pytest.raises(InputError):
         torch_language.load(copy)
 
 
-def test_damaged_generation_settings_are_told(copy):
+def test_damaged_generation_settings_are_reported(copy):
     (copy / "generation_config.json").write_text("{")
     with pytest.raises(InputError, match=r"generation_config.json is damaged"):
         torch_language.load(copy)
