@@ -28,8 +28,9 @@ TEMPLATE = """\
 # Environment variables override all but [keys]: MMTUI_MODEL, MMTUI_THEME, ...
 # The chat uses all settings; the other commands use model, engine, and those of the endpoint.
 
-# Model: a preset (phi2, smol), a checkpoint folder, a GGUF file, hf:OWNER/NAME, or auto.
-# With an endpoint: the name of one of its models, or auto, which is the only one.
+# Model: a preset (phi2, smol), a checkpoint folder, a GGUF file, ollama:NAME,
+# hf:OWNER/NAME, or auto. With an endpoint: the name of one of its models, or auto, which is the
+# only one.
 #model = "auto"
 
 # Address of a server with an OpenAI-compatible API, which runs the model instead of this machine:

@@ -1,6 +1,6 @@
 """`mmtui pull` and `mmtui models`: download weights, and list them."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,8 +36,21 @@ def pull(
     print(one_line(f"{assistant.name} is ready; the cache is {fetch.get_cache_folder()}"))
 
 
+def _print_stored_model(model: dict[str, Any]) -> None:
+    """Print a model of another program, and its file."""
+    facts = [model["quantization"], f"{model['size'] / 1e9:.1f} GB"]
+    facts += ["sees"] * model["sees"] + ["has an audio tower"] * model["hears"]
+    facts += [] if model["fits"] else ["does not fit into the free memory"]
+    print(one_line(f"{model['name']} ({', '.join(filter(None, facts))})"))
+    for part in model["parts"]:
+        print(one_line(f"  {part['role']:9} {model['store']:18} {part['path']}"))
+
+
 def models(endpoint: EndpointOption = None, as_json: JsonOption = False) -> None:
     """List the models, with what is here and what would be fetched.
+
+    GGUF files that Ollama, LM Studio, Hugging Face's cache and llama.cpp's cache have are listed,
+    too; --model takes their names.
 
     With an endpoint, list the models of that server, and what they can do.
     """
@@ -51,6 +64,9 @@ def models(endpoint: EndpointOption = None, as_json: JsonOption = False) -> None
         print_json(known)
         return
     for model in known:
+        if "store" in model:
+            _print_stored_model(model)
+            continue
         ability = "sees" if model["sees"] else "no trained projector: reads and hears"
         print(one_line(f"{model['name']} ({model.get('error', ability)})"))
         for part in model["parts"]:

@@ -19,7 +19,7 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         metavar="M",
-        help="Model to use: a preset (smol, phi2), a checkpoint folder, a GGUF file or"
+        help="Model to use: a preset (smol, phi2), a checkpoint folder, a GGUF file, ollama:NAME or"
         " hf:OWNER/NAME. auto is the one that $MMTUI_MODEL or the settings name, or else phi2 if it"
         " is here with a projector, or else smol. With an endpoint it is the name of one of its"
         " models.",

@@ -1,5 +1,6 @@
 """`mmtui ask` with models that are files."""
 
+import json
 import re
 from pathlib import Path
 
@@ -48,6 +49,25 @@ def test_a_gguf_file_with_an_mmproj_sees(mmtui, tmp_path, cat):
     mmproj.rename(tmp_path / "mmproj.gguf")
     assert ask().json["answer"] == chosen.json["answer"]
     assert_fails(ask("--mmproj", mmproj), 3, "no such file", "after --mmproj")
+
+
+def test_models_of_other_programs_are_listed(mmtui, tmp_path):
+    root = tmp_path / "models"
+    digest = "0" * 64
+    write_gguf(root / "blobs" / f"sha256-{digest}", "qwen2")
+    manifest = root / "manifests/registry.ollama.ai/library/tiny/latest"
+    manifest.parent.mkdir(parents=True)
+    layer = {"mediaType": "application/vnd.ollama.image.model", "digest": f"sha256:{digest}"}
+    manifest.write_text(json.dumps({"layers": [layer]}))
+    store = {"OLLAMA_MODELS": str(root)}
+    listed = mmtui("models", env=store)
+    assert "ollama:tiny:latest (F32, 0.0 GB)" in listed.out.splitlines()
+    entries = {entry["name"]: entry for entry in mmtui("models", "--json", env=store).json}
+    assert entries["ollama:tiny:latest"]["fits"] is True
+    answered = mmtui("ask", "What?", "--model", "ollama:tiny", "--max-tokens", 2, env=store)
+    assert answered.code == 0, answered.err
+    missing = mmtui("ask", "What?", "--model", "ollama:huge", env=store)
+    assert_fails(missing, 3, "Ollama has no model huge here", "ollama pull huge")
 
 
 def test_what_is_wrong_with_a_file_is_one_line(mmtui, tmp_path):

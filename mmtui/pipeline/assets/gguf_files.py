@@ -6,12 +6,12 @@ from pathlib import Path
 
 from mmtui.errors import InputError, MissingError, MmtuiError, UsageError
 from mmtui.paths import resolve
+from mmtui.pipeline.assets import mmproj
 from mmtui.pipeline.gguf.header import MAGIC, Header, read_header
 
 SUFFIX = ".gguf"
 MMPROJ_OPTION = " --mmproj "  # between two files, in the name of a model
 _SHARD = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.I)
-_MMPROJ_PREFERENCE = ("f16", "bf16", "q8_0", "f32")  # of several types, the first is used
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class GgufFiles:
     can_hear: bool = False
 
 
-def add_mmproj(model: str, mmproj: str | Path) -> str:
+def add_mmproj(model: str, file: str | Path) -> str:
     """Return the name of a GGUF model with the mmproj that it uses.
 
     Raises:
@@ -41,14 +41,15 @@ def add_mmproj(model: str, mmproj: str | Path) -> str:
     """
     if model == "auto":
         raise UsageError("--mmproj needs --model", "--model MODEL.gguf --mmproj FILE")
-    return f"{model}{MMPROJ_OPTION}{mmproj}"
+    return f"{model}{MMPROJ_OPTION}{file}"
 
 
 def find(model: str) -> GgufFiles | None:
     """Find the files of a GGUF that `--model` names.
 
     Args:
-        model: The name of a file, which can be followed by " --mmproj " and the name of another.
+        model: The name of a file, or "ollama:NAME:TAG"; " --mmproj " and the name of another file
+            can follow.
 
     Returns:
         The files, or None if this is not the path of a GGUF.
@@ -59,7 +60,14 @@ def find(model: str) -> GgufFiles | None:
         UsageError: There is an mmproj for a model that is no GGUF.
     """
     name, has_option, chosen = model.partition(MMPROJ_OPTION)
-    file = _resolve(name)
+    projector: Path | None = None
+    if name.startswith("ollama:"):
+        from mmtui.pipeline.assets import stores
+
+        file: Path | None
+        file, projector = stores.find_in_ollama(name.removeprefix(stores.OLLAMA_PREFIX))
+    else:
+        file = _resolve(name)
     if file is None or not _is_gguf(file):
         if has_option:
             raise UsageError(f"--mmproj needs a GGUF file as the model; {name} is not one")
@@ -68,17 +76,33 @@ def find(model: str) -> GgufFiles | None:
         raise MissingError(f"no such file: {file}", "check the name")
     shards = find_shards(file)
     header = read_header(shards[0])
-    if is_mmproj(header):
+    if mmproj.is_mmproj(header):
         raise InputError(
             f"{file} is the vision tower of a model, not a model",
             f"--model MODEL.gguf --mmproj {file.name}",
         )
+    _check_tensors(name, header)
     if has_option:
-        mmproj: Header | None = read_mmproj(resolve(chosen), header)
+        projector = resolve(chosen)
+    if projector is not None:
+        tower: Header | None = mmproj.read_mmproj(projector, header)
     else:
-        mmproj = find_mmproj(header)
-    files = GgufFiles(get_name(file), tuple(shards))
-    return files if mmproj is None else _with_mmproj(files, mmproj)
+        tower = mmproj.find_mmproj(header)
+    is_path = not name.startswith("ollama:")
+    return _add_tower(GgufFiles(get_name(file) if is_path else name, tuple(shards)), tower)
+
+
+def _check_tensors(name: str, header: Header) -> None:
+    """Check that a model is not one in the form that only Ollama reads.
+
+    Raises:
+        InputError: It has a vision tower itself.
+    """
+    if any(tensor.startswith("v.") for tensor in header.tensors):
+        raise InputError(
+            f"{name} has its vision tower in the same file, which only Ollama can read",
+            "use a GGUF with an mmproj of the same model, or ask Ollama by --endpoint",
+        )
 
 
 def get_name(file: Path) -> str:
@@ -110,95 +134,16 @@ def find_shards(file: Path) -> list[Path]:
     return shards
 
 
-def is_mmproj(header: Header) -> bool:
-    """Return whether a GGUF is the vision or audio tower of another model."""
-    return header.architecture == "clip"
-
-
-def can_see(mmproj: Header) -> bool:
-    """Return whether an mmproj has a vision tower."""
-    return bool(mmproj.values.get("clip.has_vision_encoder", not can_hear(mmproj)))
-
-
-def can_hear(mmproj: Header) -> bool:
-    """Return whether an mmproj has an audio tower."""
-    return bool(mmproj.values.get("clip.has_audio_encoder"))
-
-
-def fits(mmproj: Header, model: Header) -> bool:
-    """Return whether an mmproj can be of a model: it computes embeddings of the model's size."""
-    width = model.get_number(f"{model.architecture}.embedding_length")
-    return any(
-        width in tensor.shape
-        for name, tensor in mmproj.tensors.items()
-        if not name.startswith(("v.blk.", "a.blk."))
-    )
-
-
-def find_mmproj(model: Header) -> Header | None:
-    """Find the mmproj that is beside a model.
-
-    The files of several models can be in one folder: an mmproj that computes embeddings of another
-    size, or whose metadata names another model, is left out.
-    """
-    found: list[Header] = []
-    for file in sorted(model.path.parent.iterdir()):
-        if "mmproj" not in file.name.lower() or file.suffix.lower() != SUFFIX:
-            continue
-        try:
-            header = read_header(file)
-        except InputError:  # `--mmproj FILE` reports it
-            continue
-        if is_mmproj(header) and fits(header, model) and not _differs(header, model):
-            found.append(header)
-    return min(found, key=lambda header: _rank(header.path), default=None)
-
-
-def read_mmproj(file: Path, model: Header) -> Header:
-    """Read the header of an mmproj for a model.
-
-    Raises:
-        MissingError: It does not exist.
-        InputError: It is no mmproj, is damaged, or is for another model.
-    """
-    if not file.exists():
-        raise MissingError(f"no such file: {file}", "check the name after --mmproj")
-    header = read_header(file)
-    if not is_mmproj(header):
-        raise InputError(f"{file} is not an mmproj", "it holds a language model")
-    header.check_complete()
-    if not fits(header, model):
-        width = model.get_number(f"{model.architecture}.embedding_length")
-        raise InputError(
-            f"{file} is for another model: it does not compute embeddings of {width} numbers",
-            f"use the mmproj that belongs to {model.path.name}",
-        )
-    return header
-
-
-def _with_mmproj(files: GgufFiles, mmproj: Header) -> GgufFiles:
-    sees = can_see(mmproj)
+def _add_tower(files: GgufFiles, tower: Header | None) -> GgufFiles:
+    if tower is None:
+        return files
+    sees = mmproj.can_see(tower)
     return replace(
         files,
-        mmproj=mmproj.path if sees else None,
-        picture_side=max(1, mmproj.get_number("clip.vision.image_size")) if sees else 0,
-        can_hear=can_hear(mmproj),
+        mmproj=tower.path if sees else None,
+        picture_side=max(1, tower.get_number("clip.vision.image_size")) if sees else 0,
+        can_hear=mmproj.can_hear(tower),
     )
-
-
-def _rank(file: Path) -> tuple[int, str]:
-    name = file.name.lower()
-    ranks = [
-        rank
-        for rank, kind in enumerate(_MMPROJ_PREFERENCE)
-        if re.search(rf"(?<![a-z]){kind}(?![0-9])", name)
-    ]
-    return min(ranks, default=len(_MMPROJ_PREFERENCE)), name
-
-
-def _differs(mmproj: Header, model: Header) -> bool:
-    names = {header.get_text("general.basename").casefold() for header in (mmproj, model)}
-    return len(names - {""}) > 1
 
 
 def _resolve(name: str) -> Path | None:

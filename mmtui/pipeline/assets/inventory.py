@@ -3,22 +3,30 @@
 from pathlib import Path
 from typing import Any
 
+from mmtui import machine
 from mmtui.errors import MmtuiError
-from mmtui.pipeline.assets import checkpoint, fetch
+from mmtui.pipeline.assets import checkpoint, fetch, stores
 from mmtui.pipeline.assets.file_names import SPEC_FILE
+from mmtui.pipeline.assets.stores import StoredModel
 
 RUNS_FOLDER = Path("runs")  # the default of mmtrain, relative to the working directory
 
 
 def list_models() -> list[dict[str, Any]]:
-    """List the presets and the checkpoints in the user's data directory and in `runs`.
+    """List the presets, the checkpoints in the user's data directory and in `runs`, and GGUFs.
+
+    The GGUFs are those in the stores of Ollama, LM Studio, Hugging Face and llama.cpp.
 
     Returns:
         An entry for each model: "name"; "sees", whether it has vision; "parts", the "role", "uri",
         local "path" (or None) and "download" size in bytes of each part; and "error" if the
-        checkpoint can't be read.
+        checkpoint can't be read. Entries of GGUFs also have "store", "size" in bytes,
+        "quantization", "hears", whether there is an audio tower, and "fits", whether there is
+        enough free memory.
     """
-    return [_describe(name) for name in (*checkpoint.PRESETS, *_list_folders())]
+    own = [_describe(name) for name in (*checkpoint.PRESETS, *_list_folders())]
+    free = machine.get_free_memory()
+    return [*own, *(_describe_stored(model, free) for model in stores.list_stored_models())]
 
 
 def summarize_model(entry: dict[str, Any]) -> str:
@@ -26,10 +34,32 @@ def summarize_model(entry: dict[str, Any]) -> str:
     if "error" in entry:
         return str(entry["error"])
     vision = "vision" if entry["sees"] else "no vision"
+    if "store" in entry:
+        fits = "" if entry["fits"] else ", does not fit into the free memory"
+        kind = f"{entry['quantization']} ".lstrip()
+        return f"{kind}{entry['size'] / 1e9:.1f} GB, {vision}{fits} ({entry['store']})"
     missing = [part["download"] for part in entry["parts"] if part["path"] is None]
     if not missing:
         return f"{vision}, on this machine"
     return f"{vision}, {sum(missing) / 1e6:,.0f} MB to fetch"
+
+
+def _describe_stored(model: StoredModel, free: int) -> dict[str, Any]:
+    roles = {"language": model.files[0], "vision": model.mmproj}
+    return {
+        "name": model.name,
+        "sees": model.can_see,
+        "parts": [
+            {"role": role, "uri": str(path), "path": str(path), "download": 0}
+            for role, path in roles.items()
+            if path is not None
+        ],
+        "store": model.store,
+        "size": model.size,
+        "quantization": model.quantization,
+        "hears": model.can_hear,
+        "fits": model.size <= free,
+    }
 
 
 def _list_folders() -> list[str]:

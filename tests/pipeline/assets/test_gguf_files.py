@@ -69,12 +69,13 @@ def test_the_mmproj_beside_a_model_is_used(tmp_path):
 
 def test_an_mmproj_of_another_model_is_left_out(tmp_path):
     file = write_gguf(tmp_path / "model.gguf")
-    write_mmproj(tmp_path / "mmproj-large.gguf", width=96)
+    write_mmproj(tmp_path / "mmproj-f16.gguf", width=96)
+    write_mmproj(tmp_path / "mmproj-someone-else.gguf")
     assert not checkpoint.find(str(file)).can_see
     named = write_gguf(tmp_path / "named.gguf", basename="One")
-    write_mmproj(tmp_path / "mmproj-other.gguf", **{"general.basename": "Other"})
+    write_mmproj(tmp_path / "mmproj.gguf", **{"general.basename": "Other"})
     assert not checkpoint.find(str(named)).can_see
-    own = write_mmproj(tmp_path / "mmproj-own.gguf", **{"general.basename": "one"})
+    own = write_mmproj(tmp_path / "mmproj-named.gguf", **{"general.basename": "one"})
     assert checkpoint.find(str(named)).gguf.mmproj == own
 
 
