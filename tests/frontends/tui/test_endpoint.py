@@ -73,7 +73,7 @@ async def test_thinking_is_folded_away_until_it_is_opened(store):
         app = make_app(server, store)
         async with app.run_test(size=(90, 30), notifications=True) as pilot:
             user = ServerUser(app, pilot, None)
-            await user.types("Is it?", "enter")
+            await user.type("Is it?", "enter")
             await user.wait_for("It is so.")
             assert "thinking" in user.screen and "Let me" not in user.screen
             await pilot.click("CollapsibleTitle")
