@@ -28,7 +28,7 @@ from mmtui.pipeline.assets.fetch import Report, ignore_progress
 MAX_PASSAGES = 600  # rows of text to continue
 PASSAGE_WORDS = 60  # words of the given text, and of its continuation
 PAIRS_PER_PICTURE = 1.0  # rows of two pictures
-MAX_SHORT_ANSWER_WORDS = 8  # a question with such an answer is a row of its own
+MAX_SHORT_ANSWER_WORDS = 8  # a question with such an answer becomes a separate row
 
 # Returns the features (width,) of image files, without those that are broken.
 FeatureLoader = Callable[[Sequence[Path]], dict[Path, np.ndarray]]

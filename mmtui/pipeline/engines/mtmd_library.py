@@ -1,6 +1,6 @@
 """The C API of mtmd, llama.cpp's library for pictures and sound, from the same package.
 
-llama-cpp-python declares it in a module of its own. For xllamacpp, the functions that are called
+llama-cpp-python declares it in a separate module. For xllamacpp, the functions that are called
 here are declared as in `mtmd.h` of the releases in `llama_library.XLLAMACPP_VERSIONS`, and the
 default parameters are compared with that header, as in `llama_library`.
 """

@@ -27,7 +27,7 @@ from mmtui.errors import MmtuiError
 from mmtui.frontends.tui.app import ChatApp
 from mmtui.frontends.tui.screens.dialogs import TextDialog
 from mmtui.frontends.tui.screens.history import HistoryScreen
-from mmtui.frontends.tui.widgets.status_bar import Status
+from mmtui.frontends.tui.widgets.status_bar import StatusBar
 
 
 @pytest.fixture(autouse=True)
@@ -263,7 +263,7 @@ def told(app: ChatApp) -> list[str]:
 
 
 def status(app: ChatApp) -> str:
-    return str(app.screen.query_one(Status).render())
+    return str(app.screen.query_one(StatusBar).render())
 
 
 async def until(pilot: Pilot, holds: Callable[[], bool]) -> None:
