@@ -17,6 +17,7 @@ from mmtrain.data import shared_prefix
 from mmtrain.data.dataset import Content, Example
 from mmtrain.data.features import FeatureStore, View
 from mmtrain.data.fingerprint import Fingerprint, digest
+from mmtrain.data.flat_rows import FlatRows, flatten
 from mmtrain.data.mirroring import swap_directions
 from mmtrain.data.shared_prefix import Row
 from mmtui.errors import InputError
@@ -40,6 +41,7 @@ class Batch:
         position_ids: (batch, length) int64; the index of each position in its own dialogue.
         features: (pictures, patches, width) float16; the patch features of the pictures.
         keys: The key of each picture in the feature store, in the order of `features`.
+        flat: The rows as one sequence.
     """
 
     sequences: list[list[Position]]
@@ -48,6 +50,7 @@ class Batch:
     position_ids: Tensor
     features: Tensor
     keys: list[str]
+    flat: FlatRows
 
 
 class DialogueDataset:
@@ -153,6 +156,7 @@ class DialogueDataset:
             _pad([row.position_ids for row in rows], 0),
             torch.stack(features) if features else torch.empty(0, *self._feature_shape),
             list(keys),
+            flatten(rows, {key: number for number, key in enumerate(keys)}, self._feature_shape[0]),
         )
 
     def _max_overhead(self, pictures: int) -> int:

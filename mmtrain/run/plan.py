@@ -9,9 +9,16 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from mmtrain.data import flat_rows
 from mmtrain.data.dataset import Split
 from mmtrain.data.dialogue_dataset import DialogueDataset
-from mmtrain.model.modules import MAX_UNFUSED_LENGTH, CausalText, VisionLanguage
+from mmtrain.model import row_attention
+from mmtrain.model.modules import (
+    MAX_UNFUSED_LENGTH,
+    CausalText,
+    VisionLanguage,
+    compute_loss_at,
+)
 from mmtrain.options import AlignOptions, FinetuneOptions, PretrainOptions, RunOptions
 from mmtrain.run import footprint, memory
 from mmtrain.run.console import RunConsole
@@ -150,8 +157,16 @@ def measure_footprint(
         def forward(rows: int) -> Tensor:
             pictures = module.projector(torch.zeros(rows, vision.patches, vision.width))
             words = torch.zeros(rows, text, pictures.shape[-1], dtype=pictures.dtype)
-            inputs = {"inputs_embeds": torch.cat([pictures, words], 1)}
-            return _compute_loss(module.language, inputs, rows * text, options, device)
+            inputs = torch.cat([pictures, words], 1).flatten(0, 1)
+            flat = flat_rows.make_equal_rows(rows, length, rows * text)
+            with _autocast(options, device):
+                return compute_loss_at(
+                    module.language,
+                    flat.label_slots,
+                    flat.labels,
+                    inputs_embeds=inputs[None],
+                    **row_attention.arguments(flat, None),
+                )
 
         needed = footprint.measure(
             module,
@@ -192,6 +207,7 @@ def _make_module(
         if is_nf4:  # PEFT has what is not quantized in fp32
             parameter.data = parameter.data.float()
         weights += parameter.numel() * parameter.element_size()
+    row_attention.install(language)
     language.train(isinstance(options, FinetuneOptions))
     if isinstance(options, FinetuneOptions):
         assert options.rank and options.alpha and options.dropout is not None
@@ -215,12 +231,15 @@ def _compute_loss(
     attention: AbstractContextManager[Any] = (
         sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
     )
-    computes = torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16")
-    with attention, computes:
+    with attention, _autocast(options, device):
         hidden = language.get_decoder()(**inputs, use_cache=False).last_hidden_state
         logits = language.get_output_embeddings()(hidden.flatten(0, 1)[:labelled])
     labels = torch.zeros(labelled, dtype=torch.long)
     return nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
+
+
+def _autocast(options: RunOptions, device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bf16")
 
 
 def _is_sharded(accelerator: Accelerator) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mmtrain.data.dataset import Split
 from mmtrain.model import projector_init
 from mmtrain.model.loading import Components, load_projector, require_vision
+from mmtrain.model.lora_linear import speed_up_adapters
 from mmtrain.model.modules import VisionLanguage
 from mmtrain.options import FinetuneOptions
 from mmtrain.stages import vision_language
@@ -173,6 +174,7 @@ def adapt(components: Components, lora: Lora, checkpointing: bool) -> Any:
         except Exception as error:  # PEFT raises errors of any class
             raise InputError(f"the adapter of this checkpoint does not fit: {error}") from error
         _set_dropout(adapted, lora.dropout)
+        speed_up_adapters(adapted)
         return adapted
     return add_adapters(model, lora)
 
@@ -188,7 +190,9 @@ def add_adapters(model: Any, lora: Lora) -> Any:
         lora_dropout=lora.dropout,
         target_modules="all-linear",
     )
-    return get_peft_model(model, config)
+    adapted = get_peft_model(model, config)
+    speed_up_adapters(adapted)
+    return adapted
 
 
 def _set_dropout(adapted: Any, share: float) -> None:

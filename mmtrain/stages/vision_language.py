@@ -13,6 +13,7 @@ from mmtrain.data.features import View
 from mmtrain.data.referenced_files import raise_for_broken_files
 from mmtrain.data.shared_prefix import supports_branches
 from mmtrain.evaluation.contact_sheet import Sample
+from mmtrain.model import row_attention
 from mmtrain.model.generation import AnswerGenerator
 from mmtrain.model.loading import Components
 from mmtui.errors import InputError
@@ -39,6 +40,7 @@ def build_datasets(
         raise InputError("there is no example to train on")
     limit = min(limit, components.language.context_length)
     apart = supports_branches(components.language.model)
+    row_attention.enable(components.language.model)
     make = partial(
         DialogueDataset,
         chat=components.chat,
