@@ -16,20 +16,24 @@ class SpeakingModel(FakeModel):
     """Sends answers to the last request to a session."""
 
     def answer(self, session: Session, *pieces: str, stop_reason: str | None = "stop") -> None:
+        """Send an answer to the last request; `stop_reason` None does not end it."""
         for piece in pieces:
             session.handle_event(Piece(self.number, piece))
         if stop_reason:
             session.handle_event(Completed(self.number, stop_reason, 10, 4, len(pieces), 0.1, 50.0))
 
-    def says(self, session: Session, text: str) -> None:
+    def transcribe_as(self, session: Session, text: str) -> None:
+        """Send the transcript of the last request."""
         session.handle_event(Transcribed(self.number, text))
 
 
 class Chat:
+    """A session with a fake model; `posted` has its notices."""
+
     def __init__(self, folder: Path) -> None:
-        self.model, self.told = SpeakingModel(), []
+        self.model, self.posted = SpeakingModel(), []
         self._history = History(folder)
-        self.session = Session(self.model, self._history, Config(), self.told.append)
+        self.session = Session(self.model, self._history, Config(), self.posted.append)
 
     @property
     def history(self) -> History:
@@ -43,7 +47,7 @@ class Chat:
 
     @property
     def notices(self) -> list[str]:
-        return [notice.text for notice in self.told if isinstance(notice, Notice)]
+        return [notice.text for notice in self.posted if isinstance(notice, Notice)]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A chat without a screen: what is asked of the model, what is kept, what is told."""
+"""A session without a user interface: requests, stored messages and notices."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from mmtui.errors import InputError, MmtuiError, UsageError
 from mmtui.pipeline import input_files
 
 
-def test_a_question_and_its_answer_are_kept_and_asked_in_turn(chat):
+def test_messages_are_stored_and_sent_in_order(chat):
     session, model = chat.session, chat.model
     session.send("Hello")
     assert session.status.state == "thinking" and session.is_answering
@@ -29,7 +29,7 @@ def test_a_question_and_its_answer_are_kept_and_asked_in_turn(chat):
     assert {m.state for m in kept} == {"complete"}
 
 
-def test_pictures_go_with_their_message_and_stay_in_the_conversation(chat, cat):
+def test_pictures_are_sent_with_their_message_in_every_turn(chat, cat):
     session, model = chat.session, chat.model
     attachment = session.store_attachment(attachments.load(cat))
     assert (attachment.kind, attachment.name, attachment.detail) == (
@@ -45,7 +45,7 @@ def test_pictures_go_with_their_message_and_stay_in_the_conversation(chat, cat):
     assert shown == (str(session.file(attachment)),) and model.asked[-1][2].pictures == ()
 
 
-def test_what_is_odd_about_a_file_is_told_when_it_is_attached(chat, cat, tmp_path):
+def test_notes_about_a_file_are_shown_when_it_is_attached(chat, cat, tmp_path):
     cut = tmp_path / "cut.png"
     Image.effect_noise((64, 64), 90).save(cut)
     cut.write_bytes(cut.read_bytes()[:-300])
@@ -53,25 +53,25 @@ def test_what_is_odd_about_a_file_is_told_when_it_is_attached(chat, cat, tmp_pat
     long.write_bytes(input_files.encode_wav(np.zeros(40 * 16_000, np.float32)))
     for file in (cat, cut, long):
         chat.session.store_attachment(attachments.load(file))
-    first, second = chat.told
+    first, second = chat.posted
     assert "cut.png: the picture is cut off" in first.text and not first.is_error
     assert second.text.endswith("long.wav: only the first 15 s of 40 s are transcribed")
 
 
-def test_neither_picture_nor_recording_is_told_with_its_name(chat, tmp_path):
+def test_other_files_are_errors_that_name_the_file(chat, tmp_path):
     odd = tmp_path / "odd.jpg"
     odd.write_bytes(b"nothing of the kind")
     with pytest.raises(InputError, match=r"odd.jpg is neither"):
         chat.session.store_attachment(attachments.load(odd))
 
 
-def test_speech_is_kept_with_what_was_heard(chat):
+def test_a_recording_is_stored_with_its_transcript(chat):
     session, model = chat.session, chat.model
     heard: list[str] = []
     clip = np.zeros(16_000, np.float32)
     session.transcribe(clip, heard.append)
     assert session.status.state == "listening"
-    model.says(session, "hello there")
+    model.transcribe_as(session, "hello there")
     assert heard == ["hello there"] and session.status.state == "off"
     said = session.store_clip(clip, "hello there")
     session.send("hello there!", (said,))
@@ -79,7 +79,7 @@ def test_speech_is_kept_with_what_was_heard(chat):
     assert (said.detail, model.asked[-1][0].pictures) == ("1.0 s", ())
 
 
-def test_stopping_keeps_what_there_is_and_later_pieces_are_nothing(chat):
+def test_stopping_keeps_the_text_and_ignores_later_pieces(chat):
     session, model = chat.session, chat.model
     session.send("Count")
     model.answer(session, "One, ", "two", stop_reason=None)
@@ -90,7 +90,7 @@ def test_stopping_keeps_what_there_is_and_later_pieces_are_nothing(chat):
     assert chat.history.conversation(session.conversation.id).thread[-1].state == "stopped"
 
 
-def test_a_stopped_answer_goes_on_where_it_was(chat):
+def test_a_stopped_answer_is_continued(chat):
     session, model = chat.session, chat.model
     session.send("Count")
     model.answer(session, "One, ", stop_reason=None)
@@ -103,13 +103,13 @@ def test_a_stopped_answer_goes_on_where_it_was(chat):
         session.continue_()
 
 
-def test_an_answer_that_reached_its_limit_can_go_on(chat):
+def test_an_answer_that_reached_its_limit_counts_as_stopped(chat):
     chat.session.send("Count")
     chat.model.answer(chat.session, "One", stop_reason="length")
     assert chat.session.conversation.thread[-1].state == "stopped"
 
 
-def test_regenerating_asks_again_and_keeps_both(chat):
+def test_regenerating_keeps_both_answers(chat):
     session, model = chat.session, chat.model
     session.send("Joke")
     model.answer(session, "First.")
@@ -119,7 +119,7 @@ def test_regenerating_asks_again_and_keeps_both(chat):
     assert chat.texts == ["Joke", "Second."] and len(session.conversation) == 3
 
 
-def test_editing_branches_with_the_attachments(chat, cat):
+def test_editing_adds_a_branch_with_the_attachments(chat, cat):
     session, model = chat.session, chat.model
     session.send("What?", (session.store_attachment(attachments.load(cat)),))
     model.answer(session, "A cat.")
@@ -129,7 +129,7 @@ def test_editing_branches_with_the_attachments(chat, cat):
     assert chat.texts == ["Which animal?", "A cat!"]
 
 
-def test_while_an_answer_is_written_nothing_else_is_asked(chat):
+def test_requests_are_refused_while_an_answer_is_written(chat):
     session = chat.session
     session.send("One")
     for act in (lambda: session.send("Two"), session.regenerate, session.continue_):
@@ -138,12 +138,12 @@ def test_while_an_answer_is_written_nothing_else_is_asked(chat):
     assert len(chat.model.asked) == 1
 
 
-def test_a_failure_ends_the_answer_and_is_told_with_its_cure(chat):
+def test_a_failure_ends_the_answer_and_is_shown_with_its_hint(chat):
     session, model = chat.session, chat.model
     session.send("Hello")
     model.answer(session, "Hel", stop_reason=None)
     session.handle_event(Failed(model.number, "out of memory", "close other programs"))
-    assert [(n.text, n.hint) for n in chat.told] == [("out of memory", "close other programs")]
+    assert [(n.text, n.hint) for n in chat.posted] == [("out of memory", "close other programs")]
     assert chat.session.conversation.thread[-1].state == "failed" and not session.is_answering
     session.send("Again")
     session.handle_event(Died("the model was killed", "sending again starts it anew"))
@@ -153,7 +153,7 @@ def test_a_failure_ends_the_answer_and_is_told_with_its_cure(chat):
     assert chat.texts[-1] == "Here."
 
 
-def test_figures_tell_what_the_model_does(chat):
+def test_the_status_shows_what_the_model_does(chat):
     session = chat.session
     session.load()
     assert session.status.state == "loading"
@@ -187,7 +187,7 @@ def test_a_conversation_is_resumed_with_its_draft(chat):
         session.resume("none")
 
 
-def test_the_conversation_that_is_being_answered_is_resumed_whole(chat):
+def test_the_current_conversation_is_resumed_with_its_partial_answer(chat):
     session, model = chat.session, chat.model
     session.send("Count")
     for piece in ("One, ", "two, ", "three"):  # the last two are not in the store yet
@@ -196,7 +196,7 @@ def test_the_conversation_that_is_being_answered_is_resumed_whole(chat):
     assert chat.texts == ["Count", "One, two, three"] and not session.is_answering
 
 
-def test_a_draft_that_was_never_sent_is_taken_over_by_the_next_chat(chat, cat):
+def test_the_next_chat_adopts_an_unsent_draft(chat, cat):
     session = chat.session
     dear = Draft("Dear", (session.store_attachment(attachments.load(cat)),))
     session.save_draft(dear)
@@ -215,7 +215,7 @@ def test_a_draft_that_was_never_sent_is_taken_over_by_the_next_chat(chat, cat):
     assert session.store.adopt_draft(session.conversation).result() == Draft()
 
 
-def test_what_was_written_by_the_last_half_second_survives_a_crash(chat, monkeypatch):
+def test_an_answer_is_saved_while_it_is_written(chat, monkeypatch):
     clock = iter(range(100))
     monkeypatch.setattr("mmtui.chat.session.time.monotonic", lambda: float(next(clock)))
     chat.session.send("Hello")
@@ -226,7 +226,7 @@ def test_what_was_written_by_the_last_half_second_survives_a_crash(chat, monkeyp
     assert kept.thread[-1].text == "One two"
 
 
-def test_a_system_prompt_comes_first_and_is_the_conversation_s(chat):
+def test_a_system_prompt_is_the_first_turn_and_belongs_to_its_conversation(chat):
     session, model = chat.session, chat.model
     session.send("Hi")
     model.answer(session, "Hello.")
@@ -239,7 +239,7 @@ def test_a_system_prompt_comes_first_and_is_the_conversation_s(chat):
     assert session.conversation.system == ""
 
 
-def test_versions_are_read_in_turn(chat):
+def test_versions_are_shown_in_turn(chat):
     session, model = chat.session, chat.model
     session.send("Joke")
     model.answer(session, "First.")
@@ -258,7 +258,7 @@ def test_versions_are_read_in_turn(chat):
     assert chat.history.conversation(session.conversation.id).thread[0].text == "Jokes"
 
 
-def test_what_was_heard_can_be_corrected(chat):
+def test_a_transcript_is_updated(chat):
     session, model = chat.session, chat.model
     with pytest.raises(UsageError, match="no recording"):
         session.conversation.last_recording()
@@ -271,7 +271,7 @@ def test_what_was_heard_can_be_corrected(chat):
     assert kept.transcript == "a cat" and chat.history.search("bat") == []
 
 
-def test_what_can_t_be_heard_is_told_to_who_waits(chat):
+def test_a_failed_transcription_calls_back_with_none(chat):
     session, model, heard = chat.session, chat.model, []
     for event in (Failed(2, "no speech model", None), Died("killed", None)):
         model.number = 1
@@ -280,7 +280,7 @@ def test_what_can_t_be_heard_is_told_to_who_waits(chat):
     assert heard == [None, None] and session.status.state == "off"
 
 
-def test_a_model_that_is_gone_is_loaded_with_the_next_question(chat):
+def test_a_model_that_died_is_loaded_with_the_next_message(chat):
     session, model = chat.session, chat.model
     session.load()
     session.handle_event(Ready(model.number, "smol", 8192, 29, 260))
@@ -298,7 +298,7 @@ def test_a_model_that_is_gone_is_loaded_with_the_next_question(chat):
     assert session.status.model == "smol"
 
 
-def test_an_answer_that_repeats_itself_is_stopped_and_told(chat):
+def test_an_answer_that_repeats_itself_is_stopped_with_a_notice(chat):
     chat.session.send("Go on")
     event = Completed(chat.model.number, "length", 10, 0, 99, 0.1, 50.0, repeats=True)
     chat.session.handle_event(event)
@@ -306,7 +306,7 @@ def test_an_answer_that_repeats_itself_is_stopped_and_told(chat):
     assert chat.session.conversation.thread[-1].state == "stopped"
 
 
-def test_a_full_context_is_told_once_each_time_that_it_loses_more(chat):
+def test_a_notice_is_shown_each_time_that_the_context_loses_more_turns(chat):
     for dropped, full in ((0, False), (2, False), (2, False), (4, False), (6, True)):
         chat.session.send("And?")
         number = chat.model.number
@@ -321,7 +321,7 @@ def test_a_full_context_is_told_once_each_time_that_it_loses_more(chat):
     assert chat.session.status.dropped == 6
 
 
-def test_a_picture_that_is_gone_is_told_and_the_chat_goes_on(chat, cat):
+def test_a_picture_that_is_gone_is_reported_and_left_out(chat, cat):
     session, model = chat.session, chat.model
     attachment = session.store_attachment(attachments.load(cat))
     session.send("What is this?", (attachment,))
@@ -332,7 +332,7 @@ def test_a_picture_that_is_gone_is_told_and_the_chat_goes_on(chat, cat):
     assert "a cat.png is no longer" in chat.notices[-1]
 
 
-def test_a_staged_picture_outlives_the_store_that_can_t_be_written(chat, cat, monkeypatch):
+def test_a_picture_is_sent_although_the_history_can_t_be_written(chat, cat, monkeypatch):
     session, model = chat.session, chat.model
     attachment = session.store_attachment(attachments.load(cat))
 
@@ -345,7 +345,7 @@ def test_a_staged_picture_outlives_the_store_that_can_t_be_written(chat, cat, mo
     session.close()
 
 
-def test_a_recording_is_kept_when_the_model_is_changed_while_it_listens(chat):
+def test_switching_the_model_ends_a_transcription(chat):
     heard: list[str | None] = []
     chat.session.transcribe(np.zeros(16_000, np.float32), heard.append)
     assert chat.session.is_transcribing

@@ -75,7 +75,7 @@ class InputQueue:
 
     async def _wait_until_handled(self) -> None:
         """Wait until the focused widget and its ancestors have handled all their messages."""
-        for _ in range(2):  # the second time for messages that were posted meanwhile
+        for _ in range(2):  # the second time for messages that the first ones caused
             for node in (self._app.focused or self._app.screen).ancestors_with_self:
                 await _wait_until_idle(node)
 

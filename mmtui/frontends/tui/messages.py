@@ -34,7 +34,7 @@ class CallFinished(Message):
 
 @dataclass
 class NoticePosted(Message):
-    """There is something to tell the user.
+    """A notice should be shown to the user.
 
     Attributes:
         notice: The text to show.

@@ -88,7 +88,7 @@ def test_what_was_done_while_the_history_was_locked_is_there_afterwards(chat, ca
         assert session.unsaved_reason == "locked by another program"
         assert [found.title for found in session.store.search("").result()] == ["Other", "Cats"]
         assert session.store.search("orange").result()[0].title == "Cats"
-        assert len(chat.told) == 1 and "another program" in chat.told[0].hint
+        assert len(chat.posted) == 1 and "another program" in chat.posted[0].hint
         assert f"kept in {spare_folder(chat)}" in chat.notices[0]
         assert [found.messages for found in History(chat.history.folder).newest()] == [2]
     session.send("More")
@@ -115,7 +115,8 @@ def test_a_disk_that_was_full_for_a_while_costs_nothing(chat):
         session.send(f"{number} {'x' * 20_000}")
         chat.model.answer(session, "Long.")
     assert (
-        flushed(chat).unsaved_reason == "disk full" and chat.told[0].hint == "free some disk space"
+        flushed(chat).unsaved_reason == "disk full"
+        and chat.posted[0].hint == "free some disk space"
     )
     connection.execute("PRAGMA max_page_count = 1000000")
     assert session.close() is None
@@ -158,7 +159,7 @@ def test_a_read_only_folder_is_read_and_written_again_when_it_can_be(chat, monke
     earlier, folder = Conversation(), chat.history.folder
     chat.history.save(earlier, earlier.say("Earlier"))
     monkeypatch.setattr(database, "_is_writable", lambda asked: asked != folder)
-    session = Session.open(chat.model, folder, Config(), chat.told.append)
+    session = Session.open(chat.model, folder, Config(), chat.posted.append)
     assert "is read-only; meanwhile this chat is kept in" in chat.notices[0]
     assert session.store.recent_prompts().result() == ["Earlier"]
     assert session.unsaved_reason == "read-only folder"
@@ -177,13 +178,13 @@ def test_a_chat_in_which_nothing_was_said_leaves_nothing_behind(chat, monkeypatc
     chat.history.close()
     folder = chat._history.folder
     monkeypatch.setattr(database, "_is_writable", lambda asked: asked != folder)
-    session = Session.open(chat.model, folder, Config(), chat.told.append)
+    session = Session.open(chat.model, folder, Config(), chat.posted.append)
     temporary = session.store._history._folder
     assert session.close() is None and not temporary.exists()
 
 
 def test_without_any_place_the_chat_goes_on_in_memory(chat, cat, nowhere):
-    session = Session.open(chat.model, nowhere, Config(), chat.told.append)
+    session = Session.open(chat.model, nowhere, Config(), chat.posted.append)
     session.send("Tell me about volcanoes")
     chat.model.answer(session, "Hot.")
     first = session.conversation.id
@@ -243,7 +244,7 @@ def test_an_error_that_is_not_the_disk_s_is_reported(chat):
     chat.session.store._write(chat.session.conversation.snapshot(), broken)
     chat.session.send("One")
     flushed(chat)
-    assert "ZeroDivisionError" in chat.notices[0] and len(chat.told) == 1
+    assert "ZeroDivisionError" in chat.notices[0] and len(chat.posted) == 1
     assert chat.history.recent_prompts() == ["One"]
 
 

@@ -27,15 +27,15 @@ def test_commands_change_the_conversation(talk, tmp_path):
     run = talk(
         "/system Be brief.", "One", "/retry", "/edit Two", "/rename Numbers", f"/export {file}",
         "/sampling temperature=0.5", "/history num", "/help", "/branch", "/new", "/history",
-        "/quit", "never said",
+        "/quit", "never sent",
     )  # fmt: skip
     assert run.code == 0, run.err
     document = json.loads(file.read_text())
     assert (document["title"], document["system"]) == ("Numbers", "Be brief.")
-    said = [(m["role"], m["text"]) for m in document["messages"] if m["role"] == "user"]
-    assert said == [("user", "One"), ("user", "Two")] and len(document["messages"]) == 5
+    messages = [(m["role"], m["text"]) for m in document["messages"] if m["role"] == "user"]
+    assert messages == [("user", "One"), ("user", "Two")] and len(document["messages"]) == 5
     assert "/export PATH" in run.err and run.err.count("Numbers") == 2
-    assert "never said" not in run.out + run.err
+    assert "never sent" not in run.out + run.err
 
 
 def test_models_and_sampling_are_listed_and_changed(talk, tiny):

@@ -1,4 +1,4 @@
-"""Commands, whether they are typed, pressed or found in the palette."""
+"""Commands, typed, by their keys and in the palette."""
 
 import json
 
@@ -29,7 +29,7 @@ async def answers(user, dialog: type, text: str) -> None:
     await user.type(text, "enter")
 
 
-def test_every_command_is_done_and_nothing_else():
+def test_every_command_is_implemented():
     done = {name.removeprefix("do_") for name in vars(Commands) if name.startswith("do_")}
     assert done == {command.name for command in COMMANDS}
 
@@ -49,7 +49,7 @@ async def test_the_palette_finds_every_command(tmp_path):
 
 
 @run_async
-async def test_the_model_is_chosen_from_those_that_are_known(tmp_path, monkeypatch):
+async def test_a_model_is_chosen_from_a_list(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     damaged = tmp_path / "data" / "mmtui" / "models" / "mine"
     damaged.mkdir(parents=True)
@@ -68,7 +68,7 @@ async def test_the_model_is_chosen_from_those_that_are_known(tmp_path, monkeypat
 
 
 @run_async
-async def test_the_microphone_is_chosen(tmp_path):
+async def test_a_microphone_is_chosen_from_a_list(tmp_path):
     microphone = FakeMicrophone()
     async with open_chat(tmp_path, microphone=microphone) as user:
         for keys in (["down", "enter"], ["up", "enter"]):
@@ -82,7 +82,7 @@ async def test_the_microphone_is_chosen(tmp_path):
 
 
 @run_async
-async def test_sampling_is_set(tmp_path, monkeypatch):
+async def test_sampling_is_changed(tmp_path, monkeypatch):
     asked: list[tuple] = []
     monkeypatch.setattr(FakeModel, "generate", lambda *how: asked.append(how[2:]) or 1)
     async with open_chat(tmp_path) as user:
@@ -100,7 +100,7 @@ async def test_sampling_is_set(tmp_path, monkeypatch):
 
 
 @run_async
-async def test_what_a_command_needs_is_asked_for(tmp_path, monkeypatch):
+async def test_a_dialog_asks_for_a_missing_argument(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     async with open_chat(tmp_path / "store") as user:
         await user.type("/edit", "enter")
@@ -130,7 +130,7 @@ async def test_what_a_command_needs_is_asked_for(tmp_path, monkeypatch):
 
 
 @run_async
-async def test_themes_are_switched(tmp_path):
+async def test_the_theme_is_switched(tmp_path):
     async with open_chat(tmp_path) as user:
         await user.type("/theme", "enter")
         assert user.app.theme == "textual-light"
@@ -141,7 +141,7 @@ async def test_themes_are_switched(tmp_path):
 
 
 @run_async
-async def test_versions_are_turned_to(tmp_path):
+async def test_the_next_version_is_shown(tmp_path):
     async with open_chat(tmp_path) as user:
         await user.press("ctrl+g")
         assert "another version" in user.notices[-1]
@@ -159,7 +159,7 @@ async def test_versions_are_turned_to(tmp_path):
 
 
 @run_async
-async def test_a_message_is_copied_without_what_drives_a_terminal(tmp_path):
+async def test_a_message_is_copied_without_control_characters(tmp_path):
     async with open_chat(tmp_path) as user:
         await ask(user, "Hi", "He\x1b]0;xllo")
         for keys in (["f8"], ["ctrl+y"]):
@@ -174,7 +174,7 @@ async def test_a_message_is_copied_without_what_drives_a_terminal(tmp_path):
 
 
 @run_async
-async def test_where_there_is_no_microphone_none_is_chosen(tmp_path):
+async def test_without_a_microphone_there_is_no_list(tmp_path):
     class Unplugged(FakeMicrophone):
         def list_devices(self) -> list[str]:
             raise NO_MICROPHONE
@@ -188,7 +188,7 @@ async def test_where_there_is_no_microphone_none_is_chosen(tmp_path):
 
 
 @run_async
-async def test_copied_is_said_only_where_it_is_known(tmp_path, monkeypatch):
+async def test_the_notice_says_copied_only_if_a_program_copied(tmp_path, monkeypatch):
     copied = []
     async with open_chat(tmp_path) as user:
         await ask(user, "Hi", "Hello")
@@ -203,7 +203,7 @@ async def test_copied_is_said_only_where_it_is_known(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("size", [(120, 40), (40, 15)])
-def test_what_was_said_earlier_comes_back_with_up(tmp_path, size):
+def test_up_shows_earlier_messages(tmp_path, size):
     @run_async
     async def chat():
         async with open_chat(tmp_path, size=size) as user:
@@ -216,7 +216,7 @@ def test_what_was_said_earlier_comes_back_with_up(tmp_path, size):
 
 
 @run_async
-async def test_keys_that_were_typed_ahead_open_one_dialog(tmp_path):
+async def test_repeated_keys_open_one_dialog(tmp_path):
     async with open_chat(tmp_path) as user:
         await ask(user, "Hi", "Hello.")
         for _ in range(3):
@@ -228,7 +228,7 @@ async def test_keys_that_were_typed_ahead_open_one_dialog(tmp_path):
 
 
 @run_async
-async def test_ctrl_c_copies_a_selection_else_stops_else_says_what_quits(tmp_path):
+async def test_ctrl_c_copies_a_selection_or_stops_or_names_the_key_that_quits(tmp_path):
     async with open_chat(tmp_path, keys={"quit": "ctrl+d"}) as user:
         await user.type("Count", "enter")
         await user.answer("One, ", stop=None)
@@ -245,7 +245,7 @@ async def test_ctrl_c_copies_a_selection_else_stops_else_says_what_quits(tmp_pat
 
 
 @run_async
-async def test_the_palette_opens_where_it_has_commands(tmp_path):
+async def test_the_palette_opens_only_on_the_chat_screen(tmp_path):
     async with open_chat(tmp_path) as user:
         await user.press("f3", "ctrl+p")
         assert isinstance(user.app.screen, HistoryScreen)
@@ -254,7 +254,7 @@ async def test_the_palette_opens_where_it_has_commands(tmp_path):
 
 
 @run_async
-async def test_words_that_a_command_does_not_take_stay_with_a_cure(tmp_path, cat):
+async def test_a_command_with_an_invalid_argument_stays_in_the_prompt(tmp_path, cat):
     async with open_chat(tmp_path / "store") as user:
         await ask(user, "Hi", "Hello.")
         await user.paste(str(cat))
@@ -282,7 +282,7 @@ async def test_words_that_a_command_does_not_take_stay_with_a_cure(tmp_path, cat
 
 
 @run_async
-async def test_a_message_that_can_t_be_edited_now_is_in_the_prompt(tmp_path):
+async def test_an_edit_that_is_refused_stays_in_the_prompt(tmp_path):
     async with open_chat(tmp_path) as user:
         await ask(user, "Hi", "Hello.")
         await user.press("f6")

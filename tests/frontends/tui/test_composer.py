@@ -1,13 +1,13 @@
-"""The prompt: what was sent is leafed through and changed, rows are wrapped, files are dropped."""
+"""The prompt: history, wrapped rows and dropped files."""
 
 import pytest
 from textual.events import Key
 from user import User, get_staged_names, open_chat, run_async
 
-LONG = "word " * 40  # some rows of a screen 90 wide
+LONG = "word " * 40  # several rows
 
 
-async def says(user: User, *texts: str) -> None:
+async def send(user: User, *texts: str) -> None:
     for text in texts:
         user.composer.replace_all(text)
         await user.press("enter")
@@ -15,9 +15,9 @@ async def says(user: User, *texts: str) -> None:
 
 
 @run_async
-async def test_what_is_changed_on_the_way_through_history_stays(tmp_path):
+async def test_edits_of_earlier_messages_are_kept(tmp_path):
     async with open_chat(tmp_path) as user:
-        await says(user, "one", "two")
+        await send(user, "one", "two")
         await user.type("draft", "up")
         await user.type("!", "up")
         await user.type("?", "down")
@@ -30,9 +30,9 @@ async def test_what_is_changed_on_the_way_through_history_stays(tmp_path):
 
 
 @run_async
-async def test_a_changed_message_is_sent_and_what_else_was_typed_stays(tmp_path):
+async def test_sending_an_edited_message_keeps_the_draft_and_other_edits(tmp_path):
     async with open_chat(tmp_path) as user:
-        await says(user, "one", "two")
+        await send(user, "one", "two")
         await user.type("draft", "up")
         await user.type("!", "up")
         await user.type("?", "enter")
@@ -44,7 +44,7 @@ async def test_a_changed_message_is_sent_and_what_else_was_typed_stays(tmp_path)
 
 
 @run_async
-async def test_what_can_t_be_sent_is_back_where_it_was_changed(tmp_path):
+async def test_a_message_that_can_t_be_sent_keeps_its_edit(tmp_path):
     async with open_chat(tmp_path) as user:
         await user.type("one", "enter")
         await user.type("draft", "up")
@@ -55,17 +55,17 @@ async def test_what_can_t_be_sent_is_back_where_it_was_changed(tmp_path):
 
 
 @run_async
-async def test_a_message_that_was_emptied_is_there_again(tmp_path):
+async def test_an_emptied_message_gets_its_text_back(tmp_path):
     async with open_chat(tmp_path) as user:
-        await says(user, "one")
+        await send(user, "one")
         await user.press("up", "backspace", "backspace", "backspace", "down", "up")
         assert user.composer.text == "one"
 
 
 @run_async
-async def test_another_conversation_begins_with_an_empty_prompt(tmp_path):
+async def test_a_new_conversation_starts_with_an_empty_prompt(tmp_path):
     async with open_chat(tmp_path) as user:
-        await says(user, "one")
+        await send(user, "one")
         await user.type("draft", "up", "!", "ctrl+n")
         assert user.composer.unsent == ""
         await user.press("up", "down")
@@ -73,9 +73,9 @@ async def test_another_conversation_begins_with_an_empty_prompt(tmp_path):
 
 
 @run_async
-async def test_up_and_down_go_by_the_rows_that_are_seen(tmp_path):
+async def test_up_and_down_move_by_wrapped_rows(tmp_path):
     async with open_chat(tmp_path) as user:
-        await says(user, "one", "two")
+        await send(user, "one", "two")
         user.composer.replace_all(LONG)
         await user.settle()
         rows = user.composer.wrapped_document.height
@@ -96,9 +96,9 @@ async def test_up_and_down_go_by_the_rows_that_are_seen(tmp_path):
 
 
 @run_async
-async def test_down_leaves_a_recalled_message_at_its_last_row(tmp_path):
+async def test_down_in_the_last_row_shows_the_next_message(tmp_path):
     async with open_chat(tmp_path) as user:
-        await says(user, LONG)
+        await send(user, LONG)
         await user.type("draft", "up", "up")
         assert user.composer.text == LONG.strip()
         await user.press("down")
@@ -108,7 +108,7 @@ async def test_down_leaves_a_recalled_message_at_its_last_row(tmp_path):
 
 
 @pytest.mark.parametrize("command", ["/image ", "/image", " /audio  "])
-def test_a_command_that_asks_for_files_is_done_when_they_are_dropped(tmp_path, cat, command):
+def test_dropped_files_replace_an_attach_command_without_a_path(tmp_path, cat, command):
     @run_async
     async def drop():
         async with open_chat(tmp_path / "store") as user:
@@ -121,7 +121,7 @@ def test_a_command_that_asks_for_files_is_done_when_they_are_dropped(tmp_path, c
 
 
 @run_async
-async def test_what_else_is_typed_stays_when_files_are_dropped(tmp_path, cat):
+async def test_other_text_stays_when_files_are_dropped(tmp_path, cat):
     async with open_chat(tmp_path / "store") as user:
         await user.type("/image of")
         await user.paste(str(cat))
@@ -129,7 +129,7 @@ async def test_what_else_is_typed_stays_when_files_are_dropped(tmp_path, cat):
 
 
 @run_async
-async def test_keys_that_were_pressed_before_the_one_that_quits_are_kept(tmp_path):
+async def test_text_before_the_key_that_quits_is_saved(tmp_path):
     async with open_chat(tmp_path) as user:
         for key in "later":
             user.app.post_message(Key(key, key))
@@ -140,9 +140,9 @@ async def test_keys_that_were_pressed_before_the_one_that_quits_are_kept(tmp_pat
 
 
 @run_async
-async def test_keys_that_were_pressed_before_a_command_s_key_are_the_old_draft(tmp_path):
+async def test_text_before_the_key_of_a_new_conversation_stays_in_the_old_draft(tmp_path):
     async with open_chat(tmp_path) as user:
-        await says(user, "Hello")
+        await send(user, "Hello")
         first = user.chat.session.conversation.id
         for key in "later":
             user.app.post_message(Key(key, key))

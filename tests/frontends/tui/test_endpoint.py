@@ -49,7 +49,7 @@ async def test_a_reply_streams_from_a_server_and_its_usage_is_shown(store):
 
 
 @run_async
-async def test_escape_closes_the_connection_and_a_fault_is_told(store):
+async def test_escape_closes_the_connection_and_errors_are_shown(store):
     with ScriptedServer(hang(to_part("Part")), refuse(400, {"error": "too [bold]long"})) as server:
         app = make_app(server, store, model="tiny")
         async with app.run_test(size=(90, 30), notifications=True) as pilot:

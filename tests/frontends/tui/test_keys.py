@@ -1,4 +1,4 @@
-"""Keys: remapped in the settings, told by the help screen and by the documentation."""
+"""Keys: remapping, the help screen and the documentation."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "reference" / "keys.md"
 
 
 @run_async
-async def test_keys_are_remapped_and_the_help_tells_them(tmp_path):
+async def test_remapped_keys_work_and_are_shown_by_the_help(tmp_path):
     mine = {"record": "ctrl+b", "send": "ctrl+s", "newline": "enter"}
     async with open_chat(tmp_path, size=(110, 50), keys=mine) as user:
         await user.press("ctrl+b")
@@ -29,7 +29,7 @@ async def test_keys_are_remapped_and_the_help_tells_them(tmp_path):
 
 
 @run_async
-async def test_keys_may_be_written_as_the_readme_writes_them(tmp_path):
+async def test_keys_can_be_written_as_in_the_documentation(tmp_path):
     mine = {"record": "Ctrl+B", "send": "Ctrl-S, F4", "newline": "Return", "help": "Page Up"}
     async with open_chat(tmp_path, size=(110, 50), keys=mine | {"page_up": "F1"}) as user:
         await user.type("a", "enter", "b", "ctrl+s")
@@ -40,7 +40,7 @@ async def test_keys_may_be_written_as_the_readme_writes_them(tmp_path):
 
 
 @run_async
-async def test_what_can_t_be_a_key_is_told_and_the_default_stays(tmp_path):
+async def test_invalid_keys_are_reported_and_the_default_stays(tmp_path):
     mine = {"recrod": "f5", "copy": "Ctrl+I", "stop": "F2", "help": "Crtl+B"}
     async with open_chat(tmp_path, keys=mine) as user:
         both, unknown, alike, none = user.notices
@@ -61,7 +61,7 @@ async def test_the_help_screen_shows_keys_and_names_in_one_line(tmp_path):
             assert any(f"│  {row.keys} " in line for line in lines), row
 
 
-def test_keys_are_understood_in_every_common_spelling():
+def test_keys_are_parsed_in_every_common_spelling():
     spellings = {
         "escape": ["Esc", "ESCAPE"], "enter": ["Return", "enter"], "delete": ["Del"],
         "pagedown": ["PageDown", "Page Down", "page_down", "Pagedown", "PgDn"], "f12": ["F12"],
@@ -80,7 +80,7 @@ def test_keys_are_understood_in_every_common_spelling():
         }
 
 
-def test_every_command_with_a_key_can_be_remapped_and_no_name_is_used_twice():
+def test_ids_of_bindings_are_unique_and_include_all_commands_with_keys():
     names = [binding.id for _, binding in keymap.list_bindings()]
     assert len(names) == len(set(names))
     assert {command.name for command in COMMANDS if command.keys} <= set(names)
@@ -88,6 +88,6 @@ def test_every_command_with_a_key_can_be_remapped_and_no_name_is_used_twice():
     assert not {"ctrl+i", "ctrl+m"} & set(used)
 
 
-def test_the_readme_has_the_keys_as_they_are():
+def test_the_documentation_has_the_current_keys():
     """`python -m mmtui.frontends.tui.keymap` prints them."""
     assert keymap.to_markdown() in PAGE.read_text("utf-8")

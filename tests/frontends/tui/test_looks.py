@@ -1,7 +1,7 @@
-"""How the main screens look, in both themes and three sizes: pictures that a person has seen.
+"""Snapshots of the main screens in both themes and three sizes.
 
-`pytest tests/frontends/tui/test_looks.py --snapshot-update` draws them anew, after a
-look at what changed.
+`pytest tests/frontends/tui/test_looks.py --snapshot-update` updates them. Look at what changed
+before you commit them.
 """
 
 import time
@@ -21,7 +21,7 @@ from mmtui.chat.history.history import History
 from mmtui.frontends.tui.app import ChatApp
 from mmtui.frontends.tui.screens.picker import FileTree
 
-# All of it fits: where a long text is scrolled to depends on when its parts were parsed.
+# Fits on the screen, because the scroll position of a long text depends on timing.
 ANSWER = "A **cat** on a `sofa`."
 SMALL = (40, 15)
 TITLES = ("What is this?", "Why do cats purr?", "Une histoire de café", "猫の名前", "x" * 90)
@@ -29,7 +29,7 @@ TITLES = ("What is this?", "Why do cats purr?", "Une histoire de café", "猫の
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Conversations of one night, in one place of the world, drawn in one way."""
+    """A history whose times, time zone and pictures are the same in every run."""
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     from textual_image import widget
@@ -62,7 +62,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 class Clock(datetime):
-    """A minute goes by with each look at it."""
+    """A clock that advances by a minute with each call."""
 
     minutes = 0
 
@@ -79,7 +79,7 @@ class Clock(datetime):
     [("chat", []), ("history", ["f3", "down"]), ("help", ["f1"]), ("picker", ["f2"])],
     ids=lambda given: given if isinstance(given, str) else "",
 )
-def test_screens_look_as_they_were_seen_last(
+def test_screens_match_their_snapshots(
     snap_compare: Callable[..., bool], store, screen, keys, theme, size
 ):
     model = FakeModel()

@@ -1,4 +1,4 @@
-"""Messages that name files, and addresses that are not opened."""
+"""Messages that mention files or web addresses."""
 
 import threading
 import wave
@@ -30,7 +30,7 @@ def asked(user) -> tuple[str, int]:
 
 
 @run_async
-async def test_a_picture_that_a_message_names_goes_with_it(tmp_path, cat):
+async def test_a_picture_that_a_message_mentions_is_attached(tmp_path, cat):
     async with open_chat(tmp_path / "store") as user:
         question = f"what is in {cat}?"
         user.composer.replace_all(question)
@@ -40,7 +40,7 @@ async def test_a_picture_that_a_message_names_goes_with_it(tmp_path, cat):
 
 
 @run_async
-async def test_a_recording_that_a_message_names_is_heard_and_said_before_it(tmp_path, cat, memo):
+async def test_the_transcript_of_a_mentioned_recording_precedes_the_message(tmp_path, cat, memo):
     async with open_chat(tmp_path / "store") as user:
         user.composer.replace_all(f"Is {memo} about {cat}?")
         await user.press("enter")
@@ -52,7 +52,7 @@ async def test_a_recording_that_a_message_names_is_heard_and_said_before_it(tmp_
 
 
 @run_async
-async def test_a_message_whose_files_can_t_be_read_is_back_in_the_prompt(tmp_path, memo):
+async def test_a_message_whose_files_can_t_be_read_returns_to_the_prompt(tmp_path, memo):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
     async with open_chat(tmp_path / "store") as user:
@@ -68,7 +68,7 @@ async def test_a_message_whose_files_can_t_be_read_is_back_in_the_prompt(tmp_pat
 
 
 @run_async
-async def test_a_path_alone_is_attached_and_nothing_is_said_yet(tmp_path, cat):
+async def test_a_path_without_text_is_attached_and_nothing_is_sent(tmp_path, cat):
     async with open_chat(tmp_path / "store") as user:
         user.composer.replace_all(str(cat))
         await user.press("enter")
@@ -80,7 +80,7 @@ async def test_a_path_alone_is_attached_and_nothing_is_said_yet(tmp_path, cat):
 
 
 @run_async
-async def test_the_address_of_a_picture_is_answered_with_what_downloads_it(tmp_path):
+async def test_a_web_address_is_refused_with_a_command_that_downloads_it(tmp_path):
     address = "https://example.org/cat.png"
     async with open_chat(tmp_path / "store") as user:
         await user.paste(address)
@@ -94,7 +94,7 @@ async def test_the_address_of_a_picture_is_answered_with_what_downloads_it(tmp_p
 
 
 @run_async
-async def test_what_waits_for_its_file_is_in_the_draft(tmp_path, cat, monkeypatch):
+async def test_a_message_that_waits_for_its_file_is_saved_as_draft(tmp_path, cat, monkeypatch):
     """A large picture on a slow disk, and a person who quits meanwhile."""
     reading, read = threading.Event(), attachments.load
 

@@ -80,7 +80,7 @@ async def until(true, what: str) -> None:
     assert true(), what
 
 
-def test_what_is_said_in_the_room_lands_in_the_prompt(microphone, shared, smol, tmp_path):
+def test_speech_is_transcribed_into_the_prompt(microphone, shared, smol, tmp_path):
     @run_async
     async def speak():
         app = ChatApp(Config(model="smol"), folder=tmp_path / "store", microphone=microphone)

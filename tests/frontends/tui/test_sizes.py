@@ -1,4 +1,4 @@
-"""Windows of any size: the chat goes on, and what matters stays in sight."""
+"""Windows of any size: nothing crashes, and the important parts stay visible."""
 
 import pytest
 from user import open_chat, run_async
@@ -10,7 +10,7 @@ SMALL = [(7, 4), (6, 10), (5, 3), (3, 3), (2, 2), (1, 1), (1, 50), (100, 1), (40
 
 
 @run_async
-async def test_the_smallest_windows_do_not_end_the_chat(tmp_path, cat):
+async def test_the_chat_survives_the_smallest_windows(tmp_path, cat):
     async with open_chat(tmp_path / "store", size=(40, 12)) as user:
         await user.type("Hello", "enter")
         await user.paste(str(cat))
@@ -26,7 +26,7 @@ async def test_the_smallest_windows_do_not_end_the_chat(tmp_path, cat):
 
 
 @pytest.mark.parametrize("keys", ["f1", "f2", "f3", "f6", "f9", "ctrl+l", "ctrl+p"])
-def test_neither_do_they_with_another_screen_open(tmp_path, keys):
+def test_other_screens_survive_the_smallest_windows(tmp_path, keys):
     @run_async
     async def chat():
         async with open_chat(tmp_path, size=(40, 12)) as user:
@@ -59,7 +59,7 @@ def test_the_prompt_and_a_chip_leave_room_for_the_transcript(tmp_path, cat, size
 
 
 @run_async
-async def test_a_notice_leaves_the_prompt_in_sight(tmp_path):
+async def test_a_notification_does_not_cover_the_prompt(tmp_path):
     async with open_chat(tmp_path, size=(40, 12)) as user:
         await user.type("/copy " + "all " * 20, "enter")
         assert user.notices

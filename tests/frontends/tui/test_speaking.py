@@ -1,4 +1,4 @@
-"""Recordings: heard again, played again, never left behind."""
+"""Recordings: transcribing again, playback, errors and limits."""
 
 import io
 import threading
@@ -25,7 +25,7 @@ def labels(user) -> list[str]:
 
 
 @run_async
-async def test_a_recording_is_heard_again(tmp_path):
+async def test_a_recording_is_transcribed_again(tmp_path):
     async with open_chat(tmp_path) as user:
         await user.type("/transcribe", "enter")
         assert "there is no recording here" in user.notices[-1]
@@ -49,7 +49,7 @@ async def test_a_recording_is_heard_again(tmp_path):
 
 
 @run_async
-async def test_a_recording_that_could_not_be_heard_is_kept(tmp_path):
+async def test_a_recording_whose_transcription_failed_is_kept(tmp_path):
     async with open_chat(tmp_path) as user:
         await user.press("f4")
         await user.press("f4")
@@ -61,7 +61,7 @@ async def test_a_recording_that_could_not_be_heard_is_kept(tmp_path):
 
 
 @run_async
-async def test_a_recording_is_played_until_esc_and_no_longer_than_the_chat(tmp_path):
+async def test_escape_and_quitting_stop_the_playback(tmp_path):
     speaker = FakeSpeaker()
     async with open_chat(tmp_path, speaker=speaker) as user:
         await speak(user, "hello")
@@ -83,7 +83,7 @@ async def test_a_recording_is_played_until_esc_and_no_longer_than_the_chat(tmp_p
 
 
 @run_async
-async def test_a_sound_that_is_begun_twice_is_heard_once(tmp_path, monkeypatch):
+async def test_a_recording_that_is_opened_twice_plays_once(tmp_path, monkeypatch):
     """The second time while the first is still decoded."""
     speaker, may_decode = FakeSpeaker(), threading.Event()
     async with open_chat(tmp_path, speaker=speaker) as user:
@@ -104,7 +104,7 @@ async def test_a_sound_that_is_begun_twice_is_heard_once(tmp_path, monkeypatch):
 
 
 @run_async
-async def test_the_level_and_what_is_left_are_shown_and_an_unplugged_microphone_is_told(tmp_path):
+async def test_the_meter_shows_level_and_time_and_reports_an_unplugged_microphone(tmp_path):
     microphone = FakeMicrophone(seconds=3.0)
     async with open_chat(tmp_path, microphone=microphone) as user:
         await user.press("f4")
@@ -120,7 +120,7 @@ async def test_the_level_and_what_is_left_are_shown_and_an_unplugged_microphone_
 
 
 @run_async
-async def test_what_is_heard_drives_no_terminal(tmp_path):
+async def test_a_transcript_has_no_control_characters(tmp_path):
     async with open_chat(tmp_path) as user:
         await speak(user, "x" * 100_000 + "\x1b]52;c;aGk=\x07[red]hi[/] \u202etxt")
         await user.press("enter")
@@ -129,7 +129,7 @@ async def test_what_is_heard_drives_no_terminal(tmp_path):
 
 
 @run_async
-async def test_a_missing_loudspeaker_is_told(tmp_path):
+async def test_a_missing_speaker_is_reported(tmp_path):
     async with open_chat(tmp_path, speaker=FakeSpeaker(NO_MICROPHONE)) as user:
         await speak(user, "hello")
         user.chat.query_one(Chip).focus()
@@ -173,7 +173,7 @@ def test_recordings_are_picked_from_a_tree(tmp_path, monkeypatch, ending):
 
 
 @run_async
-async def test_what_is_heard_again_after_its_chip_is_gone_is_nothing(tmp_path):
+async def test_a_transcript_for_a_removed_chip_is_ignored(tmp_path):
     async with open_chat(tmp_path) as user:
         await speak(user, "a bat")
         user.chat.query_one(Chip).focus()
@@ -184,7 +184,7 @@ async def test_what_is_heard_again_after_its_chip_is_gone_is_nothing(tmp_path):
 
 
 @run_async
-async def test_nothing_is_sent_while_a_recording_is_being_heard(tmp_path):
+async def test_nothing_is_sent_while_a_recording_is_transcribed(tmp_path):
     async with open_chat(tmp_path) as user:
         await user.press("f4")
         await user.press("f4")

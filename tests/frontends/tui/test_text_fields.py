@@ -1,4 +1,4 @@
-"""A key moves over, or deletes, what people see as one character."""
+"""Keys move over and delete whole characters."""
 
 import unicodedata
 
@@ -14,7 +14,7 @@ CHARACTERS = [FAMILY, FLAG, WAVE, KEYCAP, ACCENT, HANGUL, THAI, "猫", "x"]
 
 
 @pytest.mark.parametrize("character", CHARACTERS, ids=ascii)
-def test_a_character_is_all_of_its_code_points(character):
+def test_a_character_consists_of_all_its_code_points(character):
     text = f"a{FLAG}{character}b"
     begin, end = 3, 3 + len(character)
     assert find_start(text, end) == begin and find_end(text, begin) == end
@@ -24,7 +24,7 @@ def test_a_character_is_all_of_its_code_points(character):
 
 
 @run_async
-async def test_the_prompt_goes_by_characters(tmp_path):
+async def test_keys_in_the_prompt_act_on_characters(tmp_path):
     async with open_chat(tmp_path) as user:
         for character in CHARACTERS:
             both = f"a{character}{character}"
@@ -44,7 +44,7 @@ async def test_the_prompt_goes_by_characters(tmp_path):
 
 
 @run_async
-async def test_so_does_the_search_for_earlier_chats(tmp_path):
+async def test_keys_in_the_search_act_on_characters(tmp_path):
     async with open_chat(tmp_path) as user:
         await user.press("f3")
         words = user.app.screen.query_one(Input)

@@ -1,4 +1,4 @@
-"""Long conversations: what is shown of them, and where the view stands."""
+"""Long conversations: which messages are shown, and the scroll position."""
 
 import pytest
 from user import open_chat, run_async
@@ -21,14 +21,14 @@ def store(tmp_path):
     return tmp_path
 
 
-async def written(user, count: int, form: str) -> None:
-    """So many pieces of an answer, ten between two looks at the screen."""
+async def stream(user, count: int, format: str) -> None:
+    """Stream pieces of an answer, ten per update of the screen."""
     for start in range(0, count, 10):
-        await user.answer(*[form.format(start + n) for n in range(10)], stop=None)
+        await user.answer(*[format.format(start + n) for n in range(10)], stop=None)
 
 
 @run_async
-async def test_the_end_is_shown_and_what_was_earlier_on_demand(store):
+async def test_the_end_is_shown_and_earlier_messages_on_demand(store):
     async with open_chat(store, resume="latest") as user:
         assert len(user.messages) == PAGE_SIZE and "answer 61" in user.screen
         shown = []
@@ -42,7 +42,7 @@ async def test_the_end_is_shown_and_what_was_earlier_on_demand(store):
 
 
 @run_async
-async def test_page_up_goes_on_into_what_was_earlier(store):
+async def test_page_up_shows_earlier_messages(store):
     async with open_chat(store, resume="latest") as user:
         while "question 0" not in user.screen:
             await user.press("pageup")
@@ -68,11 +68,11 @@ async def test_the_view_follows_the_end_unless_the_user_scrolled_up(store):
 
 
 @run_async
-async def test_what_is_far_above_is_folded_and_unfolds_when_it_is_wanted(store):
+async def test_widgets_far_above_are_hidden_until_the_user_scrolls_up(store):
     async with open_chat(store, resume="latest") as user:
         transcript = user.chat.query_one(Transcript)
         await user.type("more", "enter")
-        await written(user, 100, "line {}\n\n")
+        await stream(user, 100, "line {}\n\n")
         displayed = [view for view in transcript.children if view.display]
         assert len(displayed) == 3  # Earlier, the question, and the answer: the end of it
         blocks = displayed[-1].query("MarkdownParagraph")
@@ -82,12 +82,12 @@ async def test_what_is_far_above_is_folded_and_unfolds_when_it_is_wanted(store):
         user.chat.action_scroll_page(-1)
         while "line 40" not in user.screen:
             await user.press("pageup")
-        assert transcript.virtual_size == folded  # nothing jumps
+        assert transcript.virtual_size == folded  # the scroll position does not jump
         assert all(view.display for view in transcript.query("MessageView, MarkdownParagraph"))
 
 
 @run_async
-async def test_the_language_of_code_is_not_guessed_nor_looked_for_in_plugins(store, monkeypatch):
+async def test_the_language_of_code_is_not_guessed_or_searched_in_plugins(store, monkeypatch):
     def slow(*_: object) -> None:
         raise AssertionError("this takes longer than a frame")
 
@@ -106,23 +106,23 @@ async def test_the_language_of_code_is_not_guessed_nor_looked_for_in_plugins(sto
 
 
 @run_async
-async def test_what_has_the_focus_is_not_folded(store):
+async def test_a_focused_widget_is_not_hidden(store):
     async with open_chat(store, resume="latest") as user:
         await user.type("more", "enter")
         await user.press("shift+tab")  # the answer
         await user.press("shift+tab")
         asked = user.app.focused
-        await written(user, 60, "line {}\n\n")
+        await stream(user, 60, "line {}\n\n")
         assert user.app.focused is asked and "more" in str(asked.message.text)
 
 
 @run_async
-async def test_a_list_that_grows_beyond_the_screen_keeps_its_place(store):
+async def test_hiding_items_of_a_long_list_does_not_change_the_height(store):
     async with open_chat(store, resume="latest") as user:
         transcript = user.chat.query_one(Transcript)
         await user.type("more", "enter")
         await user.answer(*[f"line {number}\n\n" for number in range(30)], stop=None)
-        await written(user, 80, "1. item {}\n")
+        await stream(user, 80, "1. item {}\n")
         folded = transcript.virtual_size.height
         assert transcript.is_vertical_scroll_end and "item 79" in user.screen
         transcript._culling.show_all()
