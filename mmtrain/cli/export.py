@@ -23,7 +23,8 @@ class _ModelByDefault(TyperGroup):
 
 app = typer.Typer(
     cls=_ModelByDefault,
-    help="Export a trained model: `export RUN DIR`, or `export gguf` for llama.cpp.",
+    help="Export a trained model: `export RUN DIR`, `export gguf` for llama.cpp, or `export hf` for"
+    " transformers.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
@@ -89,6 +90,37 @@ def gguf(
         from mmtrain.export.checkpoint import export_gguf
 
         written = export_gguf(checkpoint, out, quantize, report)
+    print(one_line(str(written)))
+
+
+@app.command()
+def hf(
+    checkpoint: Annotated[
+        str,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="Run, checkpoint folder or preset that sees with a CLIP or SigLIP tower.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", parser=resolve, help="Folder to write, new or empty."),
+    ],
+    dtype: Annotated[
+        Literal["bf16", "fp32"],
+        typer.Option(
+            "--dtype", help="Number format of the weights. fp32 is exact and twice as large."
+        ),
+    ] = "bf16",
+) -> None:
+    """Convert a model to a LLaVA checkpoint for transformers and vLLM.
+
+    The adapter is merged into the language model. The folder needs nothing of mmtui.
+    """
+    with reporting() as report:
+        from mmtrain.export.llava import export_llava
+
+        written = export_llava(checkpoint, out, dtype, report)
     print(one_line(str(written)))
 
 

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mmtrain.run import folder
-from mmtui.errors import InputError, UsageError
+from mmtrain.export import destination
+from mmtui.errors import InputError
 from mmtui.paths import resolve
 from mmtui.pipeline.assets import checkpoint, fetch
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
@@ -29,7 +29,7 @@ from mmtui.pipeline.gguf.writer import Quantization, convert_folder
 _BETWEEN_HINT = "pass a model and a run that started from it"
 
 
-def export(run: Path, destination: str) -> Path:
+def export(run: Path, target: str) -> Path:
     """Write the model of `run` in bf16 to a folder, or as the user's preset of that name.
 
     A pretrained language model is copied unchanged.
@@ -42,9 +42,9 @@ def export(run: Path, destination: str) -> Path:
         UsageError: The destination holds a run or other files.
     """
     found = checkpoint.read(run)
-    is_preset = destination in checkpoint.PRESETS
-    place = checkpoint.get_user_models_folder() / destination if is_preset else resolve(destination)
-    _check_destination(place)
+    is_preset = target in checkpoint.PRESETS
+    place = checkpoint.get_user_models_folder() / target if is_preset else resolve(target)
+    destination.check(place, marker=checkpoint.SPEC_FILE)
     language = Path(found.spec.language.weights.uri)
     place.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=place, prefix=".new-") as name:
@@ -91,7 +91,7 @@ def export_between(base: str, trained: str, place: Path, share: float) -> Path:
     same = near.spec.language.weights == far.spec.language.weights
     if not (same and near.projector and far.projector):
         raise InputError(f"{base} and {trained} are different models", _BETWEEN_HINT)
-    _check_destination(place)
+    destination.check(place, marker=checkpoint.SPEC_FILE)
     place.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=place, prefix=".new-") as name:
         projector = _interpolate(near.projector, far.projector, share)
@@ -123,7 +123,7 @@ def export_gguf(
         UsageError: The folder holds a run or other files.
     """
     found = checkpoint.find(model)
-    _check_destination(place)
+    destination.check(place, marker=checkpoint.SPEC_FILE)
     weights = fetch_for_torch(found.spec.language.weights, report)
     place.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=place, prefix=".new-") as name:
@@ -141,6 +141,7 @@ def export_gguf(
     return place
 
 
+<<<<<<< HEAD
 def _check_destination(place: Path) -> None:
     """Raise UsageError unless a folder is missing, empty or an earlier export."""
     if (place / folder.RECORD).exists():
@@ -151,6 +152,8 @@ def _check_destination(place: Path) -> None:
         raise UsageError(f"{place} holds other files", "choose another folder")
 
 
+=======
+>>>>>>> ee08d72 (mmtrain export hf: a LLaVA checkpoint for transformers and vLLM)
 def _interpolate_adapters(near: Path | None, far: Path | None, share: float) -> dict[str, Tensor]:
     """Interpolate between two adapters, at least one of which must be given.
 

@@ -35,7 +35,7 @@ _SLOT = "\ue000"  # replaces a picture while a template is rendered
 _MARK = "\ue001"  # replaces a text, to find out what a template writes around it
 
 # For models without a chat template: the question-answer form that Phi-2 was trained on.
-_PLAIN_TEMPLATE = """\
+PLAIN_TEMPLATE = """\
 {%- for message in messages -%}
 {%- if message.role == 'system' -%}{{ message.content + '\\n' }}
 {%- elif message.role == 'user' -%}{{ 'Instruct: ' + message.content + '\\nOutput:' }}
@@ -70,7 +70,7 @@ class ChatFormat:
         template = tokenizer.chat_template
         if isinstance(template, dict):  # several templates, by name
             template = template.get("default")
-        self._template = template or _PLAIN_TEMPLATE
+        self._template = template or PLAIN_TEMPLATE
         renders = template and picture_token and self._renders_pictures(picture_token)
         self._picture_token = picture_token if renders else ""
         first = tokenizer("").input_ids[:1]

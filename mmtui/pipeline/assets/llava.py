@@ -7,7 +7,7 @@ what it returns is a spec like that of any other model.
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from mmtui.errors import InputError
 from mmtui.files import read_optional_json
@@ -50,9 +50,6 @@ _TOWER_DEFAULTS: dict[str, dict[str, int]] = {
 }
 _MEANS = {_CLIP: [0.48145466, 0.4578275, 0.40821073], _SIGLIP: [0.5, 0.5, 0.5]}
 _STDS = {_CLIP: [0.26862954, 0.26130258, 0.27577711], _SIGLIP: [0.5, 0.5, 0.5]}
-_RESAMPLING: tuple[Resampling, ...] = (
-    "nearest", "lanczos", "bilinear", "bicubic", "box", "hamming",
-)  # fmt: skip  # in the order of Pillow's numbers
 
 
 def read_spec(name: str, folder: Path, weights: Asset) -> ModelSpec:
@@ -134,7 +131,7 @@ def _read_processor(folder: Path, kind: str, side: int) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "mean": tuple(float(value) / factor for value in mean),
         "std": tuple(float(value) / factor for value in std),
-        "resample": _RESAMPLING[int(settings.get("resample", 3))],
+        "resample": get_args(Resampling)[int(settings.get("resample", 3))],
     }
     return fields | _read_resize(settings, kind, side)
 

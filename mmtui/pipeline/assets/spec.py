@@ -11,6 +11,7 @@ VERSION = 1
 Precision = Literal["auto", "fp32", "bf16", "fp16", "nf4"]
 EngineName = Literal["torch", "llamacpp"]
 EngineChoice = Literal["auto", "torch", "llamacpp"]
+# In the order of Pillow's numbers, which the settings of transformers' processors contain.
 Resampling = Literal["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"]
 
 

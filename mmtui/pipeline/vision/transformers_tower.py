@@ -49,7 +49,7 @@ def load(folder: Path, spec: VisionSpec) -> SelectedLayers:
         InputError: The folder has no such tower, or tensors do not fit its configuration.
         MissingError: A file that the weights' index names is missing.
     """
-    config, part = _load_config(folder, spec.weights.part)
+    config, part = load_config(folder, spec.weights.part)
     depth = config.num_hidden_layers
     layers = tuple(layer if layer >= 0 else depth + 1 + layer for layer in spec.layers)
     if not layers or not all(0 <= layer <= depth for layer in layers):
@@ -60,7 +60,7 @@ def load(folder: Path, spec: VisionSpec) -> SelectedLayers:
     return SelectedLayers(_fill(_build(folder, config, spec.final_norm), files), layers, spec)
 
 
-def _load_config(folder: Path, part: Part | None) -> tuple[Any, Part | None]:
+def load_config(folder: Path, part: Part | None) -> tuple[Any, Part | None]:
     """Return the configuration of the tower, and where its tensors are."""
     auto = import_transformers().AutoConfig
     try:
