@@ -44,7 +44,7 @@ def export(run: Path, target: str) -> Path:
     found = checkpoint.read(run)
     is_preset = target in checkpoint.PRESETS
     place = checkpoint.get_user_models_folder() / target if is_preset else resolve(target)
-    destination.check(place, marker=checkpoint.SPEC_FILE)
+    destination.check(place, marker=SPEC_FILE)
     language = Path(found.spec.language.weights.uri)
     place.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=place, prefix=".new-") as name:
@@ -91,7 +91,7 @@ def export_between(base: str, trained: str, place: Path, share: float) -> Path:
     same = near.spec.language.weights == far.spec.language.weights
     if not (same and near.projector and far.projector):
         raise InputError(f"{base} and {trained} are different models", _BETWEEN_HINT)
-    destination.check(place, marker=checkpoint.SPEC_FILE)
+    destination.check(place, marker=SPEC_FILE)
     place.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=place, prefix=".new-") as name:
         projector = _interpolate(near.projector, far.projector, share)
@@ -123,7 +123,7 @@ def export_gguf(
         UsageError: The folder holds a run or other files.
     """
     found = checkpoint.find(model)
-    destination.check(place, marker=checkpoint.SPEC_FILE)
+    destination.check(place, marker=SPEC_FILE)
     weights = fetch_for_torch(found.spec.language.weights, report)
     place.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=place, prefix=".new-") as name:
@@ -141,19 +141,6 @@ def export_gguf(
     return place
 
 
-<<<<<<< HEAD
-def _check_destination(place: Path) -> None:
-    """Raise UsageError unless a folder is missing, empty or an earlier export."""
-    if (place / folder.RECORD).exists():
-        raise UsageError(f"{place} holds a run", "choose another folder")
-    if place.exists() and not place.is_dir():
-        raise UsageError(f"{place} is not a folder", "choose another folder")
-    if place.exists() and not (place / SPEC_FILE).exists() and any(place.iterdir()):
-        raise UsageError(f"{place} holds other files", "choose another folder")
-
-
-=======
->>>>>>> ee08d72 (mmtrain export hf: a LLaVA checkpoint for transformers and vLLM)
 def _interpolate_adapters(near: Path | None, far: Path | None, share: float) -> dict[str, Tensor]:
     """Interpolate between two adapters, at least one of which must be given.
 
