@@ -133,8 +133,8 @@ class ChatApp(App[None]):
         self.push_screen(chat)
         with self._event_lock:
             self._chat = chat
-        for event in self._early_events:
-            chat.post_message(ModelEventReceived(event))
+            for event in self._early_events:  # before any that another thread posts
+                chat.post_message(ModelEventReceived(event))
         self.run_worker(self.input_queue.run())
         for image in self._images:
             self._chat.call_after_refresh(self._chat.attach, image)
