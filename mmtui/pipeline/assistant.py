@@ -152,7 +152,7 @@ class Assistant:
     def prepare_language(self) -> Path:
         """Fetch the language model, and convert it to what its engine loads."""
         if self._checkpoint.gguf is not None:
-            return self._checkpoint.gguf.shards[0]
+            return self._weights
         return loading.prepare_weights(
             self.engine,
             self._weights,
@@ -342,7 +342,8 @@ class Assistant:
         if self._checkpoint.gguf is not None:
             _ = self.engine  # raises an error if the user chose one that can't run it
             return loading.load_gguf(
-                self._checkpoint.gguf.shards,
+                self._checkpoint.gguf,
+                self._weights,
                 prompt_lookup=self._prompt_lookup,
                 report=self._report,
             )
@@ -363,9 +364,8 @@ class Assistant:
     @cached_property
     def _vision(self) -> VisionEncoder:
         if self._checkpoint.gguf is not None:
-            assert self._checkpoint.gguf.mmproj is not None
             return loading.load_mmproj(
-                self.language, self._checkpoint.gguf.mmproj, report=self._report
+                self.language, self._checkpoint.gguf, self._weights, report=self._report
             )
         weights = self._checkpoint.projector_weights
         assert self.spec.vision is not None and weights is not None

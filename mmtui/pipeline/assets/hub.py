@@ -1,7 +1,8 @@
 """Assets from the Hugging Face Hub, in the cache that it shares with other programs."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmtui.errors import InputError, MissingError, UsageError
@@ -40,6 +41,45 @@ def fetch(repository: str, only: tuple[str, ...], is_intact: IsIntact) -> Path:
         UsageError: The name is not valid.
     """
     from huggingface_hub import snapshot_download
+
+    local = _find_snapshot(repository)
+    is_damaged = local is not None and not _is_intact(local, is_intact)
+    # Folders hold the same weights in other formats, unless a file in one is named.
+    ignored = None if any("/" in pattern for pattern in only) else ["*/*"]
+    with _explain_errors(repository):
+        folder = Path(
+            snapshot_download(
+                repository,
+                allow_patterns=list(only) or None,
+                ignore_patterns=ignored,
+                force_download=is_damaged,
+            )
+        )
+    if not _is_complete(folder, only) or not _is_intact(folder, is_intact):
+        raise MissingError(
+            f"hf:{repository} is damaged, incomplete, or has no safetensors weights",
+            "fetch it again with a network; pickled weights are never loaded",
+        )
+    return folder
+
+
+def list_files(repository: str) -> dict[str, int]:
+    """Return the files of a repository with their sizes in bytes, as the hub tells them.
+
+    Raises:
+        MissingError: The hub can't be reached, or has no such repository.
+        UsageError: The name is not valid.
+    """
+    from huggingface_hub import HfApi
+
+    with _explain_errors(repository):
+        siblings = HfApi().model_info(repository, files_metadata=True).siblings or []
+    return {file.rfilename: file.size or 0 for file in siblings}
+
+
+@contextmanager
+def _explain_errors(repository: str) -> Iterator[None]:
+    """Turn the errors of the hub's client into errors for the user."""
     from huggingface_hub.errors import (
         GatedRepoError,
         HFValidationError,
@@ -48,17 +88,8 @@ def fetch(repository: str, only: tuple[str, ...], is_intact: IsIntact) -> Path:
     )
     from requests import RequestException
 
-    local = _find_snapshot(repository)
-    is_damaged = local is not None and not _is_intact(local, is_intact)
     try:
-        folder = Path(
-            snapshot_download(
-                repository,
-                allow_patterns=list(only) or None,
-                ignore_patterns=["*/*"],  # folders hold the same weights in other formats
-                force_download=is_damaged,
-            )
-        )
+        yield
     except GatedRepoError as error:
         raise MissingError(
             f"hf:{repository} needs an accepted licence", "accept it on its page, then log in"
@@ -67,17 +98,11 @@ def fetch(repository: str, only: tuple[str, ...], is_intact: IsIntact) -> Path:
         raise MissingError(f"the hub has no model {repository}", "check the name") from error
     except HFValidationError as error:
         raise UsageError(f"hf:{repository} is not a repository", "pass hf:OWNER/NAME") from error
-    except (LocalEntryNotFoundError, RequestException) as error:
+    except (LocalEntryNotFoundError, RequestException, ConnectionError) as error:
         raise MissingError(
             f"hf:{repository} is not on this machine, and the hub can't be reached",
             "try again with a network (and without HF_HUB_OFFLINE), or use smol",
         ) from error
-    if not _is_complete(folder, only) or not _is_intact(folder, is_intact):
-        raise MissingError(
-            f"hf:{repository} is damaged, incomplete, or has no safetensors weights",
-            "fetch it again with a network; pickled weights are never loaded",
-        )
-    return folder
 
 
 def fetch_settings(repository: str) -> Path | None:

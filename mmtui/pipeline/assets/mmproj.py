@@ -51,7 +51,7 @@ def find_mmproj(model: Header) -> Header | None:
             continue
         if is_mmproj(header) and fits(header, model) and not _is_of_another(header, model):
             found.append(header)
-    return min(found, key=lambda header: _rank(header.path), default=None)
+    return min(found, key=lambda header: rank(header.path.name), default=None)
 
 
 def read_mmproj(file: Path, model: Header) -> Header:
@@ -76,8 +76,9 @@ def read_mmproj(file: Path, model: Header) -> Header:
     return header
 
 
-def _rank(file: Path) -> tuple[int, str]:
-    name = file.name.lower()
+def rank(file: str) -> tuple[int, str]:
+    """Return a sort key: of several towers of a model, the smallest is used."""
+    name = file.lower()
     ranks = [
         rank for rank, kind in enumerate(_TYPES) if re.search(rf"(?<![a-z]){kind}(?![0-9])", name)
     ]

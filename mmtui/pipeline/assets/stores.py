@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -151,9 +151,20 @@ def _list_hugging_face() -> Iterator[StoredModel]:
     root = find_hugging_face_cache()
     if not _is_folder(root):
         return
-    for repository in _limit(root.glob("models--*--*")):
-        for file in list_snapshot(repository):
-            yield from _describe(shorten_path(file), "Hugging Face", file)
+    for folder in _limit(root.glob("models--*--*")):
+        repository = folder.name.removeprefix("models--").replace("--", "/", 1)
+        if (snapshot := find_snapshot(folder)) is None:
+            continue
+        models = [
+            model
+            for file in list_ggufs(snapshot)
+            for model in _describe(shorten_path(file), "Hugging Face", file)
+        ]
+        kinds = [model.quantization for model in models]
+        for model in models:
+            is_only = kinds.count(model.quantization) == 1
+            named = is_only and model.quantization == read_quantization(model.files[0].name)
+            yield replace(model, name=f"hf:{repository}:{model.quantization}") if named else model
 
 
 def find_hugging_face_cache() -> Path:
@@ -165,15 +176,19 @@ def find_hugging_face_cache() -> Path:
     return _find_cache_home() / "huggingface" / "hub"
 
 
-def list_snapshot(repository: Path) -> list[Path]:
-    """Return the GGUFs of the newest revision of a repository in Hugging Face's cache."""
+def find_snapshot(repository: Path) -> Path | None:
+    """Return the folder of the newest revision of a repository in Hugging Face's cache."""
     try:
         revision = (repository / "refs" / "main").read_text(errors="replace")[:64].strip()
     except OSError:
-        return []
-    if not re.fullmatch("[0-9a-f]+", revision):
-        return []
-    return sorted(_limit((repository / "snapshots" / revision).rglob("*.gguf")))
+        return None
+    is_hash = re.fullmatch("[0-9a-f]+", revision)
+    return repository / "snapshots" / revision if is_hash else None
+
+
+def list_ggufs(snapshot: Path) -> list[Path]:
+    """Return the GGUFs of a revision, sorted."""
+    return sorted(_limit(snapshot.rglob("*.gguf")))
 
 
 def _list_llamacpp() -> Iterator[StoredModel]:
@@ -227,8 +242,8 @@ def get_quantization(file: Path) -> str:
     Raises:
         InputError: The file is not a GGUF, or is damaged.
     """
-    if found := _QUANTIZATION.findall(gguf_files.get_name(file)):
-        return str(found[-1]).upper()
+    if found := read_quantization(file.name):
+        return found
     from gguf import LlamaFileType
 
     number = read_header(file).values.get("general.file_type")
@@ -237,6 +252,12 @@ def get_quantization(file: Path) -> str:
     except ValueError:  # none, or one of a later llama.cpp
         return ""
     return kind.removeprefix("MOSTLY_").removeprefix("ALL_")
+
+
+def read_quantization(name: str) -> str:
+    """Return the quantization that the name of a file contains, such as "Q4_K_M", or ""."""
+    found = _QUANTIZATION.findall(name)
+    return str(found[-1]).upper() if found else ""
 
 
 def shorten_path(file: Path) -> str:

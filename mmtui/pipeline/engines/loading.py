@@ -1,11 +1,11 @@
 """Load an engine with its language model. Libraries are imported when they are needed."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmtui.pipeline.assets import fetch, hashes
+from mmtui.pipeline.assets import fetch, gguf_files, hashes
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
+from mmtui.pipeline.assets.gguf_files import GgufFiles
 from mmtui.pipeline.assets.spec import Asset, EngineName, Part, Precision
 from mmtui.pipeline.engines import probe
 from mmtui.pipeline.engines.engine import Engine, Language
@@ -86,12 +86,17 @@ def load_llama_language(
 
 
 def load_gguf(
-    files: Sequence[Path], *, prompt_lookup: bool = True, report: Report = ignore_progress
+    files: GgufFiles,
+    weights: Path,
+    *,
+    prompt_lookup: bool = True,
+    report: Report = ignore_progress,
 ) -> Engine:
     """Load a GGUF of any architecture into llama.cpp, with the tokenizer that is stored in it.
 
     Args:
-        files: The file, or all files of a model that is split, in order.
+        files: The files of the model.
+        weights: The file, or the folder that the files were downloaded to.
         prompt_lookup: Whether drafts that are copied from the conversation are verified.
         report: Called as the weights are loaded.
 
@@ -106,19 +111,23 @@ def load_gguf(
     threads = ThreadCount()  # the load is measured while the weights are read
     library, outcome = probe.choose_library()
     language = llama_language.load_gguf(
-        files, library, extra_buffers=outcome == "works", report=report
+        gguf_files.locate(files, weights).shards,
+        library,
+        extra_buffers=outcome == "works",
+        report=report,
     )
     return LlamaEngine(language, prompt_lookup, threads)
 
 
 def load_mmproj(
-    language: Language, mmproj: Path, *, report: Report = ignore_progress
+    language: Language, files: GgufFiles, weights: Path, *, report: Report = ignore_progress
 ) -> VisionEncoder:
     """Load the vision tower of a GGUF model.
 
     Args:
         language: The model, which `load_gguf` has loaded.
-        mmproj: The file with the tower and its projector.
+        files: The files of the model.
+        weights: The file, or the folder that the files were downloaded to.
         report: Called when the tower is loaded.
 
     Raises:
@@ -129,7 +138,8 @@ def load_mmproj(
     from mmtui.pipeline.engines.llama_language import LlamaLanguage
     from mmtui.pipeline.engines.mtmd_encoder import MtmdEncoder
 
-    assert isinstance(language, LlamaLanguage)
+    mmproj = gguf_files.locate(files, weights).mmproj
+    assert isinstance(language, LlamaLanguage) and mmproj is not None
     report("loading the vision tower", 0, 1)
     encoder = MtmdEncoder(language, mmproj)
     report("loading the vision tower", 1, 1)

@@ -11,7 +11,7 @@ from gguf_models import ARCHITECTURES, CHATML, write_gguf
 
 from mmtui import machine
 from mmtui.errors import InputError, MmtuiError, UsageError
-from mmtui.pipeline.assets import checkpoint
+from mmtui.pipeline.assets import checkpoint, gguf_files
 from mmtui.pipeline.assistant import Assistant, Reply
 from mmtui.pipeline.engines import llama_language, loading, probe
 from mmtui.pipeline.engines.detokenizer import Detokenizer
@@ -228,6 +228,6 @@ def test_a_ctrl_c_while_a_model_loads_is_not_lost(file, library):
 
 
 def test_the_best_library_is_chosen(file):
-    engine = loading.load_gguf([file])
+    engine = loading.load_gguf(gguf_files.find(str(file)), file)
     assert engine.language.library.package in find_packages()
     assert os.path.samefile(engine.language.files[0], file)  # noqa: PTH121
