@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 LOCAL_MODEL = "smol"  # what runs here while an endpoint runs the model
+Listener = Literal["whisper", "model"]
 SAMPLING = ("temperature", "top_p", "max_tokens")
 _EDIT_HINT = "`mmtui config edit` explains the settings"
 # The content of a new settings file; the comments document each key.
@@ -42,6 +43,10 @@ TEMPLATE = """\
 
 # Longest time that the endpoint may send nothing, in seconds; loading a large model can take long.
 #endpoint_timeout = 300.0
+
+# What reads recordings: "whisper", which transcribes them on this machine, or "model", the model of
+# the endpoint, which gets the recordings themselves.
+#listen = "whisper"
 
 # Library that runs the model: "torch", "llamacpp", or "auto", which is llamacpp on a CPU.
 #engine = "auto"
@@ -80,6 +85,7 @@ class Config:
     endpoint: str = ""
     api_key_env: str = "MMTUI_API_KEY"
     endpoint_timeout: Annotated[float, Gt(0), Le(86_400)] = 300.0
+    listen: Listener = "whisper"
     engine: EngineChoice = "auto"
     theme: Literal["dark", "light"] = "dark"
     temperature: Annotated[float, Ge(0), Le(10)] = 0.0
@@ -144,6 +150,26 @@ class Config:
             return self
         model = os.environ.get("MMTUI_MODEL") or ("auto" if endpoint else LOCAL_MODEL)
         return self.replace(endpoint=endpoint, model=model)
+
+    def with_listener(self, listener: Listener | None) -> Self:
+        """Replace what reads recordings; None changes nothing.
+
+        Raises:
+            UsageError: The model is to hear them, and there is no endpoint.
+        """
+        if listener is None:
+            return self
+        if listener == "model" and not self.endpoint:
+            raise UsageError(
+                "models on this machine do not hear, they get transcripts",
+                "pass --endpoint, or --listen whisper",
+            )
+        return self.replace(listen=listener)
+
+    @property
+    def sends_recordings(self) -> bool:
+        """Whether the model gets recordings instead of their transcripts."""
+        return self.listen == "model" and bool(self.endpoint)
 
     @property
     def sampling(self) -> str:

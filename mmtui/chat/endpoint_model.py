@@ -83,7 +83,7 @@ class EndpointModel:
 
         def work(number: int, cancellation: Cancellation) -> None:
             if pictures:
-                self._find_model(cancellation, with_pictures=True)
+                self._find_model(cancellation, has_pictures=True)
             for path in paths:
                 cancellation.check()
                 self._encode_picture(path)
@@ -106,8 +106,11 @@ class EndpointModel:
         """Request a reply to `turns`, and return the number that its events carry."""
 
         def work(number: int, cancellation: Cancellation) -> None:
-            with_pictures = any(turn.pictures for turn in turns)
-            info = self._find_model(cancellation, with_pictures=with_pictures)
+            info = self._find_model(
+                cancellation,
+                has_pictures=any(turn.pictures for turn in turns),
+                has_recordings=any(turn.recordings for turn in turns),
+            )
             request = Request(
                 tuple(map(self._encode_turn, turns)), max_tokens, temperature, top_p, seed
             )
@@ -180,13 +183,18 @@ class EndpointModel:
         )  # fmt: skip
         self._send(ready, cancellation)
 
-    def _find_model(self, cancellation: Cancellation, *, with_pictures: bool = False) -> ModelInfo:
-        """Find the model; raise MissingError if it does not accept pictures that it has to see."""
+    def _find_model(
+        self,
+        cancellation: Cancellation,
+        *,
+        has_pictures: bool = False,
+        has_recordings: bool = False,
+    ) -> ModelInfo:
+        """Find the model, and check that it accepts the attachments that it is going to get."""
         name = self._catalog.resolve(self.name, cancellation)
-        info = self._catalog.describe(name, cancellation)
-        if with_pictures and info.can_see is False:
-            raise faults.explain_blindness(info.name)
-        return info
+        return self._catalog.check_inputs(
+            name, cancellation, pictures=has_pictures, recordings=has_recordings
+        )
 
     def _generate_in_context(
         self, number: int, info: ModelInfo, request: Request, cancellation: Cancellation
@@ -225,7 +233,9 @@ class EndpointModel:
                 self._send(Piece(number, part.text, part.is_thinking), cancellation)
 
     def _encode_turn(self, turn: ChatTurn) -> Turn:
-        return Turn(turn.role, turn.text, tuple(map(self._encode_picture, turn.pictures)))
+        pictures = tuple(map(self._encode_picture, turn.pictures))
+        recordings = tuple(_load_recording(Path(path)) for path in turn.recordings)
+        return Turn(turn.role, turn.text, pictures, recordings)
 
     def _encode_picture(self, path: str) -> str:
         return self._pictures.get(path, partial(_load_picture, Path(path)))
@@ -240,8 +250,8 @@ class EndpointModel:
             failure = explain(error, logs.record_error(error))
         redact = self._client.endpoint.redact
         stacks = redact(traceback.format_exc()) if os.environ.get("MMTUI_DEBUG") else None
-        is_too_long = isinstance(failure, TooLongError)
-        return Failed(number, redact(str(failure)), failure.hint, stacks, is_too_long)
+        is_refused = isinstance(failure, TooLongError | faults.UnsupportedInputError)
+        return Failed(number, redact(str(failure)), failure.hint, stacks, is_refused)
 
 
 class _LocalSpeech:
@@ -286,6 +296,12 @@ def _load_picture(path: Path) -> "Image.Image":
     from mmtui.pipeline.input_files import read_picture
 
     return read_picture(path).image
+
+
+def _load_recording(path: Path) -> bytes:
+    from mmtui.pipeline.input_files import encode_wav, read_clip
+
+    return encode_wav(read_clip(path))
 
 
 def _to_completed(number: int, completion: Completion, dropped: int) -> Completed:

@@ -16,11 +16,20 @@ StopReason = Literal["stop", "length", "cancelled"]
 
 @dataclass(frozen=True)
 class ChatTurn:
-    """One turn of a conversation. `pictures` are paths; the pictures come before the text."""
+    """One turn of a conversation.
+
+    Attributes:
+        role: Who wrote it.
+        text: Its text.
+        pictures: Paths of its pictures, which come before the text.
+        recordings: Paths of the recordings that the model hears itself; those that are transcribed
+            are part of the text.
+    """
 
     role: Literal["system", "user", "assistant"]
     text: str
     pictures: tuple[str, ...] = ()
+    recordings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -184,14 +193,15 @@ class Failed:
         message: What went wrong.
         hint: How to cure it, if that is known.
         traceback: The traceback, with `--debug` only.
-        is_too_long: Whether the last message alone is longer than the context.
+        is_refused: Whether the model can't read the last message, because it is longer than the
+            context or has attachments of a kind that the model does not accept.
     """
 
     number: int
     message: str
     hint: str | None
     traceback: str | None = None
-    is_too_long: bool = False
+    is_refused: bool = False
 
 
 @dataclass(frozen=True)

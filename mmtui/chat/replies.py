@@ -3,49 +3,51 @@
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from mmtui.chat.conversation import Attachment, Conversation
+from mmtui.chat.conversation import Attachment, Conversation, Kind
 from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import ChatTurn, Completed
 from mmtui.errors import MmtuiError
 
 
-def _ignore(notice: Notice) -> None:
-    """Show nothing."""
-
-
 def list_turns(
     conversation: Conversation,
     find: Callable[[Attachment], Path],
-    notify: Callable[[Notice], None] = _ignore,
+    sends_recordings: bool = False,
+    notify: Callable[[Notice], None] | None = None,
 ) -> Iterator[ChatTurn]:
     """Yield the turns of the current branch that are not empty, after the system prompt.
 
     Args:
         conversation: The conversation.
         find: Returns the path of an attachment; raises MmtuiError if its file is gone.
-        notify: Called for each picture that is gone and therefore left out; not reported by
-            default.
+        sends_recordings: Whether the model hears the recordings that have no transcript.
+        notify: Called for each file that is gone and therefore left out; not reported by default.
     """
     if conversation.system:
         yield ChatTurn("system", conversation.system)
     for message in conversation.thread:
-        pictures = tuple(list_pictures(message.attachments, find, notify))
-        if message.text or pictures:
-            yield ChatTurn(message.role, message.text, pictures)
+        pictures = tuple(list_files(message.attachments, find, "image", notify))
+        untranscribed = [file for file in message.attachments if not file.transcript]
+        heard = untranscribed if sends_recordings else []
+        recordings = tuple(list_files(heard, find, "audio", notify))
+        if message.text or pictures or recordings:
+            yield ChatTurn(message.role, message.text, pictures, recordings)
 
 
-def list_pictures(
+def list_files(
     files: Iterable[Attachment],
     find: Callable[[Attachment], Path],
-    notify: Callable[[Notice], None] = _ignore,
+    kind: Kind,
+    notify: Callable[[Notice], None] | None = None,
 ) -> Iterator[str]:
-    """Yield the paths of the pictures among some attachments; the arguments are as above."""
+    """Yield the paths of the attachments of one kind; the arguments are as above."""
     for file in files:
-        if file.kind == "image":
+        if file.kind == kind:
             try:
                 yield str(find(file))
             except MmtuiError as error:
-                notify(Notice(f"{error}; the model does not see it", error.hint))
+                if notify is not None:
+                    notify(Notice(f"{error}; the model does not get it", error.hint))
 
 
 def completion_notices(event: Completed, dropped_before: int) -> Iterator[Notice]:

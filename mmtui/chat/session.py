@@ -19,7 +19,7 @@ from mmtui.chat.model_client import ModelClient
 from mmtui.chat.model_process import ModelPort
 from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import Completed, Died, Event, Failed, Piece, Transcribed
-from mmtui.chat.replies import completion_notices, list_pictures, list_turns
+from mmtui.chat.replies import completion_notices, list_files, list_turns
 from mmtui.chat.status import ModelStatus
 from mmtui.errors import MmtuiError, UsageError
 from mmtui.pipeline import input_files
@@ -294,7 +294,8 @@ class Session:
 
     def load_speech(self) -> None:
         """Load the speech model, to be ready when a recording ends."""
-        self._model.load_speech()
+        if not self.config.sends_recordings:
+            self._model.load_speech()
 
     def switch_model(self, model: str) -> None:
         """Use another model from now on."""
@@ -306,7 +307,7 @@ class Session:
         """Handle an event of the model.
 
         Returns:
-            The message sent last as a draft, if it is too long for the model; else None.
+            The message sent last as a draft, if the model refused it; else None.
         """
         if isinstance(event, Piece):
             self._append(event)
@@ -331,8 +332,8 @@ class Session:
     def _generate(self, reply: Message, prompt: Message | None = None) -> Message:
         self._save(reply)
         self._reply, self._prompt = reply, prompt
-        turns = list(list_turns(self.conversation, self.file, self._notify))
-        self._model.generate(turns, self.config)
+        turns = list_turns(self.conversation, self.file, self.config.sends_recordings, self._notify)
+        self._model.generate(list(turns), self.config)
         return reply
 
     def _append(self, event: Piece) -> None:
@@ -359,8 +360,7 @@ class Session:
 
     def _cancel(self) -> bool:
         """Stop the reply that is being written, and return whether there was one."""
-        is_cancelled = self._model.cancel()
-        if is_cancelled:
+        if is_cancelled := self._model.cancel():
             self._finish("stopped")
         return is_cancelled
 
@@ -377,7 +377,7 @@ class Session:
         draft = None
         if event.number == self._model.reply_request:
             self._finish("failed")
-            if event.is_too_long and self._prompt is not None:
+            if event.is_refused and self._prompt is not None:
                 draft = self._retract(self._prompt)
         self._model.handle_failure(event)
         return draft
@@ -385,8 +385,8 @@ class Session:
     def _prepare(self) -> None:
         """Have the model prepare the next message, if it has nothing else to do."""
         if self._model.can_prepare:
-            turns = list_turns(self.conversation, self.file)
-            pictures = list_pictures(self._draft_files, self.file)
+            turns = list_turns(self.conversation, self.file, self.config.sends_recordings)
+            pictures = list_files(self._draft_files, self.file, "image")
             self._model.prepare(list(turns), list(pictures), self.config.max_tokens)
 
     def _retract(self, prompt: Message) -> Draft:

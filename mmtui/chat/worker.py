@@ -206,8 +206,8 @@ def _to_failed(request: Request, error: Exception) -> Failed:
 
         failure = explain(error, logs.record_error(error))
     debug_traceback = traceback.format_exc() if os.environ.get("MMTUI_DEBUG") else None
-    is_too_long = isinstance(failure, TooLongError)
-    return Failed(request.number, str(failure), failure.hint, debug_traceback, is_too_long)
+    is_refused = isinstance(failure, TooLongError)
+    return Failed(request.number, str(failure), failure.hint, debug_traceback, is_refused)
 
 
 def _prepare(assistant: "Assistant", request: Prepare) -> "Iterator[None]":

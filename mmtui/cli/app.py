@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import mmtui
+from mmtui.chat.config import Listener
 from mmtui.cli.arguments import TextCommand
 from mmtui.cli.ask import ask, transcribe
 from mmtui.cli.bench import bench
@@ -73,6 +74,10 @@ def _root(
             "--endpoint", metavar="URL", help="Server of the chat; see `mmtui ask --help`."
         ),
     ] = None,
+    listen: Annotated[
+        Listener | None,
+        typer.Option("--listen", help="What reads recordings; see `mmtui ask --help`."),
+    ] = None,
     mmproj: MmprojOption = None,
     engine: Annotated[
         EngineChoice | None,
@@ -105,6 +110,7 @@ def _root(
             "--plain": plain,
             "--model": model,
             "--endpoint": endpoint,
+            "--listen": listen,
             "--mmproj": mmproj,
             "--engine": engine,
             "--resume": resume,
@@ -118,7 +124,16 @@ def _root(
         return
     from mmtui.cli.chat import chat
 
-    chat(model, endpoint, engine, resume, tuple(image or []), plain=plain, mmproj=mmproj)
+    chat(
+        model,
+        endpoint,
+        engine,
+        resume,
+        tuple(image or []),
+        plain=plain,
+        mmproj=mmproj,
+        listen=listen,
+    )
 
 
 @app.command("serve")
@@ -165,6 +180,10 @@ def serve_(
             "--endpoint", metavar="URL", help="Server of the chats; see `mmtui ask --help`."
         ),
     ] = None,
+    listen: Annotated[
+        Listener | None,
+        typer.Option("--listen", help="What reads recordings; see `mmtui ask --help`."),
+    ] = None,
     mmproj: MmprojOption = None,
     engine: Annotated[
         EngineChoice | None,
@@ -181,8 +200,14 @@ def serve_(
     from mmtui.frontends.serve import serve
 
     # An error in the settings belongs here, not in the browser.
-    find_endpoint(Config.load().with_endpoint(endpoint))
-    chosen = {"--model": model, "--endpoint": endpoint, "--mmproj": mmproj, "--engine": engine}
+    find_endpoint(Config.load().with_endpoint(endpoint).with_listener(listen))
+    chosen = {
+        "--model": model,
+        "--endpoint": endpoint,
+        "--listen": listen,
+        "--mmproj": mmproj,
+        "--engine": engine,
+    }
     options = [f"{name}={value}" for name, value in chosen.items() if value is not None]
     serve(host, port, token, max_chats, options)
 

@@ -13,6 +13,7 @@ from mmtui.cli.options import (
     EndpointOption,
     EngineOption,
     JsonOption,
+    ListenOption,
     MmprojOption,
     ModelOption,
     load_model,
@@ -54,6 +55,7 @@ def ask(
     model: ModelOption = "auto",
     mmproj: MmprojOption = None,
     endpoint: EndpointOption = None,
+    listen: ListenOption = None,
     engine: EngineOption = None,
     system: Annotated[
         str | None,
@@ -108,12 +110,19 @@ def ask(
     files: list[Image | Sound] = [*pictures, *recordings]
     for attached in files:
         print_notes(attached.notes)
-    config = Config.load().with_endpoint(endpoint)
+    config = Config.load().with_endpoint(endpoint).with_listener(listen)
     if (server := find_endpoint(config)) is not None:
         from mmtui.cli.ask_server import ServerQuestion, ask_server
 
         question_ = ServerQuestion(
-            request.text, pictures, recordings, system, max_tokens, temperature, seed
+            request.text,
+            pictures,
+            recordings,
+            sends_recordings=config.sends_recordings,
+            system=system,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            seed=seed,
         )
         name = config.model if model == "auto" else model
         ask_server(server, name, question_, as_json=as_json)

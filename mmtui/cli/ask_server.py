@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from mmtui.chat.config import LOCAL_MODEL
 from mmtui.cli.answers import print_answer
 from mmtui.cli.options import print_note
-from mmtui.endpoint import faults
 from mmtui.endpoint.address import Endpoint
 from mmtui.endpoint.capabilities import Catalog
 from mmtui.endpoint.client import Client
@@ -17,6 +16,7 @@ from mmtui.endpoint.messages import Turn
 from mmtui.endpoint.pictures import encode_picture
 from mmtui.errors import NoSpeechError
 from mmtui.media import Image, Sound
+from mmtui.pipeline.input_files import encode_wav
 from mmtui.progress import print_json, reporting
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ class ServerQuestion:
     Attributes:
         text: The question.
         pictures: The pictures to ask about.
-        recordings: Recordings, whose transcripts come before the question.
+        recordings: The recordings, which come before the question.
+        sends_recordings: Whether the model gets them itself, not their transcripts.
         system: The system prompt, if there is one.
         max_tokens: Length limit of the answer.
         temperature: 0 always chooses the most probable token.
@@ -42,6 +43,7 @@ class ServerQuestion:
     text: str
     pictures: Sequence[Image]
     recordings: Sequence[Sound]
+    sends_recordings: bool
     system: str | None
     max_tokens: int
     temperature: float
@@ -82,12 +84,19 @@ def ask_server(endpoint: Endpoint, model: str, question: ServerQuestion, *, as_j
     if endpoint.note:
         print_note(f"note: {endpoint.note}")
     with reporting() as report:
-        transcript = _transcribe(question.recordings, report)
+        transcribed = [] if question.sends_recordings else question.recordings
+        transcript = _transcribe(transcribed, report)
         client = Client(endpoint)
         catalog, cancellation = Catalog(client), Cancellation()
         name = catalog.resolve(model, cancellation)
-        if question.pictures and catalog.describe(name, cancellation).can_see is False:
-            raise faults.explain_blindness(name)
+        recordings = question.recordings if question.sends_recordings else []
+        if question.pictures or recordings:
+            catalog.check_inputs(
+                name,
+                cancellation,
+                pictures=bool(question.pictures),
+                recordings=bool(recordings),
+            )
         request = Request(
             _to_turns(question, transcript),
             max_tokens=question.max_tokens,
@@ -126,7 +135,12 @@ def _transcribe(recordings: Sequence[Sound], report: "Report") -> str | None:
 def _to_turns(question: ServerQuestion, transcript: str | None) -> tuple[Turn, ...]:
     text = "\n".join(part for part in (transcript, question.text) if part)
     pictures = tuple(encode_picture(picture.picture.image) for picture in question.pictures)
-    user = Turn("user", text, pictures)
+    recordings = tuple(
+        encode_wav(recording.recording.clip)
+        for recording in question.recordings
+        if question.sends_recordings
+    )
+    user = Turn("user", text, pictures, recordings)
     return (Turn("system", question.system), user) if question.system else (user,)
 
 

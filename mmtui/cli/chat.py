@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmtui.chat.config import Config
+from mmtui.chat.config import Config, Listener
 from mmtui.text import one_line
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def chat(
     *,
     plain: bool = False,
     mmproj: Path | None = None,
+    listen: Listener | None = None,
 ) -> None:
     """Open the chat: full screen if the terminal supports it, else line by line.
 
@@ -32,8 +33,9 @@ def chat(
         images: Pictures to attach to the first message.
         plain: Chat line by line, even in a terminal that can show a screen.
         mmproj: The vision tower of a model that is a GGUF file.
+        listen: Used instead of the one in the settings.
     """
-    config = Config.load().with_endpoint(endpoint)
+    config = Config.load().with_endpoint(endpoint).with_listener(listen)
     if model:
         config = config.replace(model=model)
     if mmproj:

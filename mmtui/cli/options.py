@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import mmtui
+from mmtui.chat.config import Listener
 from mmtui.paths import resolve
 from mmtui.pipeline.assets.spec import EngineChoice
 from mmtui.text import one_line
@@ -33,6 +34,14 @@ EndpointOption = Annotated[
         help="Server with an OpenAI-compatible API that runs the model instead of this machine,"
         " such as http://127.0.0.1:11434/v1. The default is $MMTUI_ENDPOINT or that of the"
         " settings; '' runs the model here.",
+    ),
+]
+ListenOption = Annotated[
+    Listener | None,
+    typer.Option(
+        "--listen",
+        help="What reads recordings: whisper, the default, transcribes them on this machine; model"
+        " sends them to the model of the endpoint, which has to accept them.",
     ),
 ]
 EngineOption = Annotated[

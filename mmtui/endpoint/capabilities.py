@@ -114,6 +114,25 @@ class Catalog:
             entry: Fields = next((each for each in entries if each["id"] == name), {"id": name})
             return self._describe(entry, cancellation)
 
+    def check_inputs(
+        self, name: str, cancellation: Cancellation, *, pictures: bool, recordings: bool
+    ) -> ModelInfo:
+        """Describe a model, and check that it accepts what it is going to get.
+
+        What the server does not report is left to the server.
+
+        Raises:
+            UnsupportedInputError: The model does not accept pictures or recordings.
+            MissingError: The server can't be reached.
+            CancelledError: The request was cancelled.
+        """
+        info = self.describe(name, cancellation)
+        if pictures and info.can_see is False:
+            raise faults.explain_unsupported(name, "pictures")
+        if recordings and info.can_hear is False:
+            raise faults.explain_unsupported(name, "recordings")
+        return info
+
     def forget(self) -> None:
         """Forget everything, since the server may have changed."""
         self._known, self._only = {}, None

@@ -5,6 +5,7 @@ import json
 import re
 import socket
 import ssl
+from typing import Literal
 
 from mmtui.endpoint.address import Endpoint
 from mmtui.endpoint.exchange import ConnectTimeoutError
@@ -16,6 +17,10 @@ LARGE_BODY = 1_000_000
 _NAMES_SHOWN = 10
 # "exceeds the available context size" (llama-server), "maximum context length is" (vLLM, OpenAI).
 _CONTEXT = re.compile(r"context (size|length|window)", re.IGNORECASE)
+
+
+class UnsupportedInputError(MissingError):
+    """The model does not accept an attachment."""
 
 
 class ContextError(MmtuiError):
@@ -138,12 +143,12 @@ def explain_garbage(endpoint: Endpoint, content_type: str = "") -> MmtuiError:
     )
 
 
-def explain_blindness(model: str) -> MissingError:
-    """Return the error for pictures that a model does not accept."""
-    return MissingError(
-        f"{quote(model)} does not accept pictures",
-        "choose a model that sees with --model or /model; `mmtui models` lists them",
-    )
+def explain_unsupported(model: str, kind: Literal["pictures", "recordings"]) -> MissingError:
+    """Return the error for attachments of a kind that a model does not accept."""
+    hint = "choose a model that sees with --model or /model; `mmtui models` lists them"
+    if kind == "recordings":
+        hint = "--listen whisper transcribes them on this machine"
+    return UnsupportedInputError(f"{quote(model)} does not accept {kind}", hint)
 
 
 def list_names(names: list[str]) -> str:

@@ -162,15 +162,20 @@ def test_models_are_listed_checked_and_switched(connect):
     assert chat.server.completions[0].json["model"] == "second"
 
 
-def test_a_picture_for_a_model_that_does_not_see_is_refused_before_it_is_sent(connect, cat):
+def test_a_picture_for_a_model_that_does_not_see_returns_to_the_prompt(connect, cat):
     chat = connect(reply("Hi."))
     chat.server.documents["/v1/models"] = {
         "data": [{"id": "blind", "architecture": {"input_modalities": ["text"]}}]
     }
-    chat.ask("What is this?", cat)
-    assert chat.session.conversation.thread[-1].state == "failed"
+    attachment = chat.session.store_attachment(attachments.load(cat))
+    chat.session.send("What is this?", (attachment,))
+    drafts = []
+    while chat.session.is_answering:
+        drafts.append(chat.session.handle_event(chat.events.get(timeout=PATIENCE_S)))
+    assert drafts[-1] is not None
+    assert (drafts[-1].text, drafts[-1].attachments) == ("What is this?", (attachment,))
+    assert not chat.texts and not chat.server.completions
     assert chat.notices[0].text == "blind does not accept pictures" and chat.notices[0].hint
-    assert not chat.server.completions
     assert chat.session.list_models() == [("blind", "does not see")]
 
 
@@ -237,6 +242,21 @@ def test_a_picture_that_can_t_be_seen_is_told_when_it_is_attached(connect, cat):
     chat.session.prepare_attachments((attachment,))
     chat.handle_until(lambda: bool(chat.notices))
     assert chat.notices[0].text == "blind does not accept pictures"
+
+
+def test_a_model_that_hears_gets_recordings_without_a_transcript(connect):
+    chat = connect(reply("A bell."), reply("Loud."))
+    chat.session.configure(listen="model")
+    recording = chat.session.store_clip(np.ones(8000, np.float32), "")
+    chat.session.send("", (recording,))
+    chat.finish()
+    chat.ask("How was it?")
+    first, _, last = chat.server.completions[1].json["messages"]
+    assert [part["type"] for part in first["content"]] == ["input_audio"]
+    assert last["content"] == "How was it?"
+    chat.session.configure(listen="whisper")
+    chat.ask("And now?")
+    assert "input_audio" not in chat.server.completions[2].body.decode()
 
 
 def test_vllm_is_told_to_continue_a_reply(connect):

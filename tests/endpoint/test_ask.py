@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from scripted_server import (
@@ -26,6 +27,9 @@ from scripted_server import (
     to_part,
 )
 from test_house import HEAVY, run_and_list_modules
+
+from mmtui.pipeline.input_files import encode_wav
+from mmtui.pipeline.speech.sound import decode
 
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
 KEY = "sk-secret-1234"
@@ -112,6 +116,40 @@ def test_nothing_heavy_is_imported(cat, has_picture):
         loaded, run = run_and_list_modules("mmtui", "ask", "--endpoint", server.url, *options, "Hi")
     assert run.stdout == "Hello.\n", run.stderr
     assert not loaded & (HEAVY - {"numpy", "PIL"} if has_picture else HEAVY)
+
+
+def test_a_model_that_hears_gets_the_recording_itself(mmtui, tmp_path):
+    file = tmp_path / "noise.wav"
+    samples = np.random.default_rng(0).uniform(-1, 1, 8000).astype(np.float32)
+    file.write_bytes(encode_wav(samples))
+    with ScriptedServer(reply("Noise.")) as server:
+        options = ["--endpoint", server.url, "--listen", "model", "--audio", file]
+        run = mmtui("ask", *options, "What is it?")
+        alone = mmtui("ask", *options)
+    assert (run.code, run.out, run.err) == (0, "Noise.\n", "")
+    audio, text = server.completions[0].json["messages"][0]["content"]
+    assert text == {"type": "text", "text": "What is it?"}
+    assert audio["type"] == "input_audio" and audio["input_audio"]["format"] == "wav"
+    clip = decode(io.BytesIO(base64.b64decode(audio["input_audio"]["data"]))).clip
+    assert np.abs(clip - samples).max() < 1e-3
+    assert alone.code == 0
+    assert [part["type"] for part in server.completions[1].json["messages"][0]["content"]] == [
+        "input_audio"
+    ]
+
+
+def test_a_recording_for_a_model_that_does_not_hear_is_not_sent(mmtui, tmp_path):
+    file = tmp_path / "noise.wav"
+    file.write_bytes(encode_wav(np.ones(8000, np.float32)))
+    with ScriptedServer(reply("x")) as server:
+        entry = {"id": "deaf", "architecture": {"input_modalities": ["text", "image"]}}
+        server.documents["/v1/models"] = {"data": [entry]}
+        options = ["--endpoint", server.url, "--listen", "model", "--audio", file]
+        run = mmtui("ask", *options)
+        local = mmtui("ask", "--listen", "model", "--audio", file)
+    assert run.code == 3 and not server.completions
+    assert run.err.startswith("error: deaf does not accept recordings\nhint: --listen whisper")
+    assert local.code == 2 and "models on this machine do not hear" in local.err
 
 
 def test_a_server_that_does_not_stream_is_read(mmtui):

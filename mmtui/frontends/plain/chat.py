@@ -49,7 +49,7 @@ class PlainChat:
     def attach_loaded(self, loaded: attachments.LoadedFile) -> None:
         """Attach a file that was read to the next message; transcribe it if it is a recording."""
         attachment = self.session.store_attachment(loaded)
-        if loaded.clip is not None:
+        if loaded.clip is not None and not self.session.config.sends_recordings:
             attachment = attachment.with_transcript(self.transcribe(loaded.clip) or "")
         self.stage(attachment)
 
@@ -77,6 +77,12 @@ class PlainChat:
     def transcripts(self) -> list[str]:
         """The transcripts of the staged recordings, which are sent as part of the message."""
         return [file.transcript for file in self.staged if file.transcript]
+
+    @property
+    def has_message(self) -> bool:
+        """Whether the staged recordings are a message without any text."""
+        has_recording = any(file.kind == "audio" for file in self.staged)
+        return bool(self.transcripts) or (self.session.config.sends_recordings and has_recording)
 
     # Messages
 

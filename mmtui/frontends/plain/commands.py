@@ -68,8 +68,9 @@ class Commands:
         if recording.error is not None:
             print_notice(Notice(str(recording.error), recording.error.hint))
         if len(clip):
-            transcript = self._chat.transcribe(clip) or ""
-            self._chat.stage(self._session.store_clip(clip, transcript))
+            sends_recordings = self._session.config.sends_recordings
+            transcript = None if sends_recordings else self._chat.transcribe(clip)
+            self._chat.stage(self._session.store_clip(clip, transcript or ""))
 
     def do_transcribe(self, _: str) -> None:
         staged = self._chat.staged

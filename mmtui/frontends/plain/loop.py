@@ -82,7 +82,7 @@ class InputLoop:
             if command.name == "quit":
                 return False
             self._commands.run(command, argument)
-        elif line.strip() or self._chat.transcripts:
+        elif line.strip() or self._chat.has_message:
             self._chat.send(line.strip())
         return True
 

@@ -1,7 +1,10 @@
 """`mmtui --plain --endpoint` as it is run, with a scripted server."""
 
+import numpy as np
 import pytest
 from scripted_server import ScriptedServer, refuse, reply, reset, send, to_part
+
+from mmtui.pipeline.input_files import encode_wav
 
 
 @pytest.fixture
@@ -40,6 +43,18 @@ def test_thinking_is_a_note_and_not_part_of_the_reply(mmtui, home):
     with ScriptedServer(send(*parts, b"data: [DONE]\n\n")) as server:
         run = mmtui("--plain", "--endpoint", server.url, stdin=b"Is it?\nIs it?\n", env=home)
     assert (run.code, run.out, run.err) == (0, "Yes.\nYes.\n", "thinking ...\n" * 2)
+
+
+def test_a_recording_is_sent_without_a_transcript_to_a_model_that_hears(mmtui, home, tmp_path):
+    file = tmp_path / "bell.wav"
+    file.write_bytes(encode_wav(np.ones(8000, np.float32)))
+    with ScriptedServer(reply("A bell."), reply("Loud.")) as server:
+        lines = f"/audio {file}\n\n/audio {file}\nHow loud is it?\n"
+        options = ["--plain", "--endpoint", server.url, "--listen", "model"]
+        run = mmtui(*options, stdin=lines.encode(), env=home)
+    assert (run.code, run.out) == (0, "A bell.\nLoud.\n"), run.err
+    last = server.completions[1].json["messages"][-1]["content"]
+    assert [part["type"] for part in last] == ["input_audio", "text"]
 
 
 def test_a_fault_keeps_the_partial_reply_and_the_chat_goes_on(mmtui, home):

@@ -83,6 +83,23 @@ async def test_thinking_is_folded_away_until_it_is_opened(store):
 
 
 @run_async
+async def test_a_recording_is_attached_without_a_transcript_for_a_model_that_hears(store):
+    with ScriptedServer(reply("A hum.")) as server:
+        app = make_app(server, store, listen="model")
+        async with app.run_test(size=(90, 30), notifications=True) as pilot:
+            user = ServerUser(app, pilot, None)
+            await user.wait_for("ready")
+            await user.press("f4")
+            await user.press("f4")
+            await user.wait_for("voice.wav")
+            assert user.composer.text == ""
+            await user.press("enter")
+            await user.wait_for("A hum.")
+    content = server.completions[0].json["messages"][0]["content"]
+    assert [part["type"] for part in content] == ["input_audio"]
+
+
+@run_async
 async def test_ctrl_l_lists_the_models_of_the_server(store):
     with ScriptedServer(reply("Hi."), models=("first", "second")) as server:
         app = make_app(server, store, model="first")

@@ -48,7 +48,7 @@ class Mentions:
             await self._send("\n".join([*transcripts, text]), ready)
             return
         (attachment, clip), *rest = files
-        if clip is None:
+        if clip is None or self._session.config.sends_recordings:
             await self._transcribe_and_send(text, (*ready, attachment), rest)
             return
 

@@ -344,7 +344,7 @@ class ChatScreen(BaseScreen):
 
     async def _stage(self, files: list[tuple[Attachment, "Clip | None"]]) -> None:
         for attachment, clip in files:
-            if clip is None:
+            if clip is None or self.session.config.sends_recordings:
                 await self.chips.add(attachment)
             else:
                 self._speech.transcribe_file(clip, attachment)

@@ -29,7 +29,10 @@ class Speech:
         self._composer, self._chips = composer, chips
 
     def transcribe_recording(self, clip: "Clip") -> None:
-        """Transcribe what the microphone recorded into the prompt, and attach the recording."""
+        """Transcribe what the microphone recorded into the prompt, and attach the recording.
+
+        A model that gets recordings hears it instead.
+        """
 
         def stage(text: str | None) -> None:
             self._insert_transcript(text)
@@ -39,7 +42,10 @@ class Speech:
                 group=STAGING,
             )
 
-        self.transcribe(clip, stage)
+        if self._session.config.sends_recordings:
+            stage(None)
+        else:
+            self.transcribe(clip, stage)
 
     def transcribe_file(self, clip: "Clip", attachment: Attachment) -> None:
         """Transcribe a sound file that is stored already into the prompt, and attach it."""
