@@ -61,7 +61,7 @@ def test_a_copy_or_a_new_run_asks_the_tower_for_nothing(cache, tiny_vision, towe
 
 def test_a_tower_that_is_not_there_is_said(cache, tiny_vision, tmp_path):
     gone = replace(tiny_vision, weights=replace(tiny_vision.weights, uri=str(tmp_path / "gone")))
-    with pytest.raises(MissingError, match="gone is not here"):
+    with pytest.raises(MissingError, match="gone is missing or damaged"):
         FeatureStore(gone, never, ignore_progress)
 
 
