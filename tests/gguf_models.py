@@ -17,7 +17,7 @@ LLAMA_2 = (
     "{% elif m['role'] == 'assistant' %}{{ ' ' + m['content'] + eos_token }}"
     "{% else %}{{ raise_exception('there is no system role') }}{% endif %}{% endfor %}"
 )
-TEMPLATES = {"llama": LLAMA_2, "qwen2": CHATML, "mamba": CHATML}
+TEMPLATES = {"llama": LLAMA_2, "qwen2": CHATML, "qwen2vl": CHATML, "mamba": CHATML}
 TEXT = "What is in this picture ? A dog and a cat are in it . The answer number"
 WORDS = TEXT.split()
 
@@ -34,8 +34,8 @@ def write_gguf(
 
     Args:
         path: The file to write.
-        architecture: "llama" with a SentencePiece vocabulary, "qwen2" with byte-level BPE, or
-            "mamba", which is recurrent.
+        architecture: "llama" with a SentencePiece vocabulary, "qwen2" with byte-level BPE,
+            "qwen2vl", which has M-RoPE, or "mamba", which is recurrent.
         template: Its chat template, by default one that suits it; None for a file without one.
         seed: Seed of the weights.
         tensors_per_file: How many tensors each file of a split model has; 0 for one file.
@@ -71,6 +71,8 @@ def write_gguf(
         writer.add_head_count(HEADS)
         writer.add_head_count_kv(KV_HEADS)
         writer.add_rope_dimension_count(WIDTH // HEADS)
+        if architecture == "qwen2vl":
+            writer.add_rope_dimension_sections([2, 3, 3, 0])
         for number in range(LAYERS):
             block = f"blk.{number}"
             add_vector(f"{block}.attn_norm.weight", WIDTH)
@@ -82,7 +84,7 @@ def write_gguf(
             add(f"{block}.ffn_gate", INNER, WIDTH)
             add(f"{block}.ffn_up", INNER, WIDTH)
             add(f"{block}.ffn_down", WIDTH, INNER)
-            if architecture == "qwen2":
+            if architecture.startswith("qwen2"):
                 for part, size in (("q", WIDTH), ("k", WIDTH // 2), ("v", WIDTH // 2)):
                     add_vector(f"{block}.attn_{part}.bias", size, 0.1)
     _finish(writer)
@@ -164,9 +166,11 @@ def _add_bpe(writer: GGUFWriter) -> int:
     return len(tokens) + len(special)
 
 
-def write_mmproj(path: Path, width: int = WIDTH, seed: int = 1, **metadata: object) -> Path:
+def write_mmproj(
+    path: Path, width: int = WIDTH, seed: int = 1, side: int = 56, **metadata: object
+) -> Path:
     """Write a CLIP with a projector of two layers, as LLaVA has, which computes `width` numbers."""
-    size, hidden, inner, side, patch = 3, 32, 64, 56, 14
+    size, hidden, inner, patch = 3, 32, 64, 14
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = GGUFWriter(path, "clip")
     for key, value in {"clip.has_vision_encoder": True, **metadata}.items():
@@ -209,6 +213,49 @@ def write_mmproj(path: Path, width: int = WIDTH, seed: int = 1, **metadata: obje
     for layer, columns in ((0, hidden), (2, width)):
         add(f"mm.{layer}.weight", width, columns)
         add(f"mm.{layer}.bias", width)
+    _finish(writer)
+    return path
+
+
+def write_qwen_mmproj(path: Path, seed: int = 1) -> Path:
+    """Write the vision tower of a Qwen2-VL, whose patches have positions in two dimensions."""
+    size, hidden, inner, patch = 2, 32, 64, 14
+    writer = GGUFWriter(path, "clip")
+    writer.add_bool("clip.has_vision_encoder", True)
+    writer.add_string("clip.projector_type", "qwen2vl_merger")
+    writer.add_bool("clip.use_gelu", True)
+    writer.add_uint32("clip.vision.image_size", 560)
+    writer.add_uint32("clip.vision.patch_size", patch)
+    writer.add_uint32("clip.vision.embedding_length", hidden)
+    writer.add_uint32("clip.vision.feed_forward_length", inner)
+    writer.add_uint32("clip.vision.projection_dim", WIDTH)
+    writer.add_uint32("clip.vision.block_count", size)
+    writer.add_uint32("clip.vision.attention.head_count", 2)
+    writer.add_float32("clip.vision.attention.layer_norm_epsilon", 1e-6)
+    writer.add_array("clip.vision.image_mean", [0.5, 0.5, 0.5])
+    writer.add_array("clip.vision.image_std", [0.5, 0.5, 0.5])
+    draw = np.random.default_rng(seed)
+    shapes = {
+        "v.patch_embd.weight": (hidden, 3, patch, patch),
+        "v.patch_embd.weight.1": (hidden, 3, patch, patch),
+        "mm.0.weight": (4 * hidden, 4 * hidden),
+        "mm.0.bias": (4 * hidden,),
+        "mm.2.weight": (WIDTH, 4 * hidden),
+        "mm.2.bias": (WIDTH,),
+    }
+    for number in range(size):
+        for name, rows, columns in (
+            ("attn_q", hidden, hidden), ("attn_k", hidden, hidden), ("attn_v", hidden, hidden),
+            ("attn_out", hidden, hidden), ("ffn_up", inner, hidden), ("ffn_down", hidden, inner),
+        ):  # fmt: skip
+            shapes[f"v.blk.{number}.{name}.weight"] = (rows, columns)
+            shapes[f"v.blk.{number}.{name}.bias"] = (rows,)
+    for name, shape in shapes.items():
+        writer.add_tensor(name, draw.normal(0, 0.2, shape).astype(np.float32))
+    norms = [f"v.blk.{number}.ln{part}" for number in range(size) for part in (1, 2)]
+    for name in (*norms, "v.post_ln"):
+        writer.add_tensor(f"{name}.weight", np.ones(hidden, np.float32))
+        writer.add_tensor(f"{name}.bias", np.zeros(hidden, np.float32))
     _finish(writer)
     return path
 

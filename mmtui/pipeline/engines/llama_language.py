@@ -3,7 +3,7 @@
 import ctypes
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import Precision
 from mmtui.pipeline.engines.llama_library import LlamaLibrary, ProgressCallback, record_errors
 from mmtui.pipeline.engines.llama_tokenizer import LlamaTokenizer
+from mmtui.pipeline.engines.tiles import Tile
 from mmtui.pipeline.gguf import conversion
 from mmtui.pipeline.gguf.header import read_header
 from mmtui.pipeline.tokenizer import Tokenizer, find_end_tokens
@@ -26,7 +27,11 @@ _FAILURE_HINT = (
 
 @dataclass(frozen=True)
 class LlamaLanguage:
-    """A language model that llama.cpp has loaded."""
+    """A language model that llama.cpp has loaded.
+
+    Attributes:
+        tiles: Where the patches of encoded pictures are placed, if not one after the other.
+    """
 
     library: LlamaLibrary
     handle: Any  # llama_model_p
@@ -35,6 +40,7 @@ class LlamaLanguage:
     stop_ids: frozenset[int]
     files: tuple[Path, ...]
     device_name: str = "cpu"
+    tiles: dict[str, tuple[Tile, ...]] = field(default_factory=dict)
 
     def make_decoder(self) -> Callable[[int], str]:
         """Return a function that takes one token of an answer after the other."""

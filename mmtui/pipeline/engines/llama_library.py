@@ -246,6 +246,7 @@ def _declare(library: ctypes.CDLL) -> None:
         "llama_init_from_model": (pointer, [pointer, _ContextParams]),
         "llama_free": (None, [pointer]),
         "llama_n_ctx": (uint32, [pointer]),
+        "llama_set_causal_attn": (None, [pointer, flag]),
         "llama_set_n_threads": (None, [pointer, int32, int32]),
         "llama_batch_init": (_Batch, [int32, int32, int32]),
         "llama_batch_free": (None, [_Batch]),

@@ -13,6 +13,7 @@ from mmtui.pipeline.engines.llama_language import LlamaLanguage
 from mmtui.pipeline.engines.prompt_lookup import PromptLookup
 from mmtui.pipeline.engines.sampling import Sampler
 from mmtui.pipeline.engines.threads import ThreadCount
+from mmtui.pipeline.engines.tiles import Tile, align, count_positions, find_tile, split_chunk
 from mmtui.pipeline.sequence import (
     AHEAD_CHUNK,
     PREFILL_CHUNK,
@@ -48,6 +49,7 @@ class LlamaEngine:
         self._prompt: list[Position] = []  # the last prompt that was computed
         self._logits: np.ndarray | None = None  # after that prompt
         self._capacity = 0  # positions for which `_context` has room
+        self._batch = PREFILL_CHUNK  # positions that it can compute at once
         self.threads = threads or ThreadCount()
         self._context: Any = None  # llama_context_p
 
@@ -58,15 +60,17 @@ class LlamaEngine:
     def count_cached(self, sequence: Sequence[Position]) -> int:
         """Return how many leading positions of `sequence` are in the cache already."""
         count = count_reusable(self._cached, sequence, self._prompt)
+        count = align(self.language.tiles, sequence, count)
         return count if self.language.can_forget or count == len(self._cached) else 0
 
     def prefill(self, sequence: Sequence[Position], features: PictureFeatures) -> Iterator[int]:
         """Read a prompt ahead, as `Engine.prefill` describes."""
         count = count_reusable_ahead(self._cached, sequence)
+        count = align(self.language.tiles, sequence, count)
         if count < len(sequence):
             self._crop(count if self.language.can_forget or count == len(self._cached) else 0)
         while rest := sequence[len(self._cached) :]:
-            self._prefill(rest[:AHEAD_CHUNK], features)
+            self._prefill(split_chunk(self.language.tiles, rest, AHEAD_CHUNK), features)
             yield len(self._cached)
 
     def stream(
@@ -75,9 +79,10 @@ class LlamaEngine:
         """Generate tokens without end, as `Engine.stream` describes."""
         self._crop(self.count_cached(sequence))
         while rest := sequence[len(self._cached) :]:
-            logits = self._prefill(rest[:PREFILL_CHUNK], features)
+            chunk = split_chunk(self.language.tiles, rest, PREFILL_CHUNK)
+            logits = self._prefill(chunk, features)
             self._prompt, self._logits = list(self._cached), logits.copy()
-            if len(rest) > PREFILL_CHUNK:
+            if len(rest) > len(chunk):
                 yield None
         assert self._logits is not None
         lookup = PromptLookup(sequence)
@@ -115,17 +120,29 @@ class LlamaEngine:
 
     def _prefill(self, chunk: Sequence[Position], features: PictureFeatures) -> np.ndarray:
         """Append a chunk of the prompt; return the logits (1, vocabulary) after it."""
-        for sha256, run in groupby(chunk, lambda p: None if isinstance(p, int) else p[0]):
+        tiles = self.language.tiles
+
+        def find_run(position: Position) -> tuple[str, Tile | None] | None:
+            if isinstance(position, int):
+                return None
+            return position[0], find_tile(tiles, position)
+
+        for picture, run in groupby(chunk, find_run):
             positions = list(run)
-            embeddings = None
-            if sha256 is not None:
-                patches = [position[1] for position in positions if not isinstance(position, int)]
-                embeddings = features[sha256][patches]
-            logits = self._feed(positions, embeddings, last_only=True)
+            if picture is None:
+                logits = self._feed(positions, None, last_only=True)
+                continue
+            sha256, tile = picture
+            patches = [position[1] for position in positions if not isinstance(position, int)]
+            logits = self._feed(positions, features[sha256][patches], last_only=True, tile=tile)
         return logits
 
     def _feed(
-        self, positions: list[Any], embeddings: np.ndarray | None, last_only: bool = False
+        self,
+        positions: list[Any],
+        embeddings: np.ndarray | None,
+        last_only: bool = False,
+        tile: Tile | None = None,
     ) -> np.ndarray:
         """Append positions to the cache, which is lost if this fails.
 
@@ -133,31 +150,46 @@ class LlamaEngine:
             positions: Token ids, or patches of a picture.
             embeddings: The features (n, hidden_size) of these patches; None for tokens.
             last_only: Whether only the logits of the last position are needed.
+            tile: The tile that the patches belong to, if they are not placed one after the other.
 
         Returns:
             Logits (n or 1, vocabulary), which the next call overwrites.
         """
         cached, self._cached = self._cached, []
         count, width = len(positions), 0 if embeddings is None else embeddings.shape[1]
-        self._reserve(cached, len(cached) + count)
+        start = count_positions(self.language.tiles, cached)
+        if tile is None:
+            places = np.arange(start, start + count, dtype=np.int32)
+        else:
+            places = tile.get_positions(start, [patch for _, patch in positions])
+        places = np.ascontiguousarray(places, np.int32)
+        is_causal = tile is None or tile.is_causal
+        self._reserve(cached, len(cached) + count, batch=0 if is_causal else count)
         self.threads.update()
         threads = self.threads.value
         self._functions.llama_set_n_threads(self._context, threads, threads)
         batch = self._functions.llama_batch_init(count, width, 1)
+        # A copy of the pointer: `batch.pos` itself is a view of the field.
+        allocated = ctypes.cast(batch.pos, type(batch.pos))
         try:
             batch.n_tokens = count
             if embeddings is None:
                 np.ctypeslib.as_array(batch.token, (count,))[:] = positions
             else:
                 np.ctypeslib.as_array(batch.embd, (count, width))[:] = embeddings
-            np.ctypeslib.as_array(batch.pos, (count,))[:] = np.arange(count) + len(cached)
+            batch.pos = places.ctypes.data_as(type(allocated))
             np.ctypeslib.as_array(batch.n_seq_id, (count,))[:] = 1
             for index in range(count):
                 batch.seq_id[index][0] = 0
             np.ctypeslib.as_array(batch.logits, (count,))[:] = not last_only
             batch.logits[count - 1] = 1
+            if not is_causal:
+                self._functions.llama_set_causal_attn(self._context, False)
             code = self._functions.llama_decode(self._context, batch)
+            if not is_causal:
+                self._functions.llama_set_causal_attn(self._context, True)
         finally:
+            batch.pos = allocated
             self._functions.llama_batch_free(batch)
         if code:
             raise MmtuiError(f"llama.cpp could not decode (code {code})", "pass --engine torch")
@@ -171,18 +203,26 @@ class LlamaEngine:
         del self._cached[length:]
         if self._context is not None:
             memory = self._functions.llama_get_memory(self._context)
-            self._functions.llama_memory_seq_rm(memory, 0, length, -1)
+            end = count_positions(self.language.tiles, self._cached)
+            self._functions.llama_memory_seq_rm(memory, 0, end, -1)
 
-    def _reserve(self, cached: list[Position], needed: int) -> None:
-        """Move the cache to a larger context unless it has room for `needed` positions."""
-        if needed <= self._capacity:
+    def _reserve(self, cached: list[Position], needed: int, batch: int = 0) -> None:
+        """Move the cache to a larger context unless this one is large enough.
+
+        Args:
+            cached: The positions in the cache.
+            needed: For how many positions there must be room.
+            batch: How many of them must be computed in one batch.
+        """
+        if needed <= self._capacity and batch <= self._batch:
             return
-        capacity = max(FIRST_CONTEXT, 1 << (needed - 1).bit_length())
+        self._batch = max(self._batch, batch)
+        capacity = max(FIRST_CONTEXT, self._capacity, 1 << (needed - 1).bit_length())
         # A text to score may be longer than the model's context.
         capacity = max(min(capacity, self.language.context_length), needed)
         functions, old = self._functions, self._context
         options = functions.llama_context_default_params()
-        options.n_ctx, options.n_batch, options.n_ubatch = capacity, PREFILL_CHUNK, PREFILL_CHUNK
+        options.n_ctx, options.n_batch, options.n_ubatch = capacity, self._batch, self._batch
         options.n_threads = options.n_threads_batch = self.threads.value
         if self.language.precision == "fp32":
             # By default, the cache and fused attention compute in 16 bits.

@@ -14,6 +14,7 @@ from mmtui.errors import InputError, MmtuiError
 from mmtui.pipeline.engines.llama_language import LlamaLanguage
 from mmtui.pipeline.engines.llama_library import record_errors
 from mmtui.pipeline.engines.mtmd_library import load_mtmd
+from mmtui.pipeline.engines.tiles import Tile
 from mmtui.pipeline.vision.encoder import EncodedPicture
 from mmtui.pipeline.vision.images import Picture
 
@@ -32,8 +33,7 @@ class MtmdEncoder:
 
         Raises:
             MissingError: The llama.cpp at hand has no mtmd that is known.
-            InputError: The file is damaged or for another model, or mmtui can't feed its pictures
-                to the model.
+            InputError: The file is damaged, or for another model.
         """
         self._language, self._mmproj = language, mmproj
         self._functions = functions = load_mtmd(language.library)
@@ -53,8 +53,7 @@ class MtmdEncoder:
             )
         if not functions.mtmd_support_vision(self._context):
             raise InputError(f"{mmproj} has no vision tower", "use another mmproj")
-        if functions.mtmd_decode_use_mrope(self._context):
-            self._refuse("positions in two dimensions (M-RoPE)")
+        self._has_mrope = bool(functions.mtmd_decode_use_mrope(self._context))
 
     def __del__(self) -> None:
         if self._context:
@@ -64,13 +63,18 @@ class MtmdEncoder:
         """Return the projected patch features of a picture, and the tokens around them."""
         layout: list[int | None] = []
         features: list[np.ndarray] = []
+        tiles: list[Tile] = []
         with ExitStack() as stack:
             for chunk in self._tokenize(picture, stack):
                 if self._functions.mtmd_input_chunk_get_type(chunk) == _TEXT:
                     layout += self._get_tokens(chunk)
                 else:
+                    if (tile := self._make_tile(chunk, sum(map(len, features)))) is not None:
+                        tiles.append(tile)
                     features.append(self._encode_chunk(chunk))
                     layout += [None] * len(features[-1])
+        if tiles:
+            self._language.tiles[picture.sha256] = tuple(tiles)
         return EncodedPicture(np.concatenate(features), "", tuple(layout))
 
     def _tokenize(self, picture: Picture, stack: ExitStack) -> Iterator[Any]:
@@ -106,8 +110,6 @@ class MtmdEncoder:
         functions = self._functions
         if functions.mtmd_input_chunk_get_type(chunk) != _IMAGE:
             raise MmtuiError(f"{self._mmproj} makes something else of a picture")
-        if functions.mtmd_decode_use_non_causal(self._context, chunk):
-            self._refuse("attention in both directions")
         if functions.mtmd_encode_chunk(self._context, chunk):
             raise MmtuiError("llama.cpp could not encode the picture", "try a smaller picture")
         shape = (
@@ -116,9 +118,29 @@ class MtmdEncoder:
         )
         return np.ctypeslib.as_array(functions.mtmd_get_output_embd(self._context), shape).copy()
 
-    def _refuse(self, what: str) -> None:
-        raise InputError(
-            f"{self._language.files[0].name} reads pictures with {what}, which mmtui does not"
-            " support",
-            "ask without a picture, or use another model",
+    def _make_tile(self, chunk: Any, first: int) -> Tile | None:
+        """Return where the patches of a chunk are placed; None for one after the other.
+
+        Args:
+            chunk: Patches of the picture.
+            first: The number of the first one.
+        """
+        functions = self._functions
+        is_causal = not functions.mtmd_decode_use_non_causal(self._context, chunk)
+        if is_causal and not self._has_mrope:
+            return None
+        count = functions.mtmd_input_chunk_get_n_tokens(chunk)
+        length = functions.mtmd_input_chunk_get_n_pos(chunk)
+        if not self._has_mrope:
+            offsets = np.arange(count, dtype=np.int32)[None]
+            return Tile(first, offsets, np.ones((1, 1), np.int32), length, is_causal)
+        tokens = functions.mtmd_input_chunk_get_tokens_image(chunk)
+        at_0, at_1 = (
+            [functions.mtmd_image_tokens_get_decoder_pos(tokens, start, i) for i in range(count)]
+            for start in (0, 1)
         )
+        offsets, moved = (
+            np.array([[place.t, place.y, place.x, place.z] for place in places], np.int32).T
+            for places in (at_0, at_1)
+        )
+        return Tile(first, offsets, (moved - offsets)[:, :1], length, is_causal)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gguf_models import write_gguf, write_mmproj
+from gguf_models import write_gguf, write_mmproj, write_qwen_mmproj
 from PIL import Image
 
 from mmtui.errors import InputError, MissingError
@@ -19,7 +19,7 @@ from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine
 from mmtui.pipeline.engines.mtmd_encoder import MtmdEncoder
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler
 from mmtui.pipeline.prompt import ChatFormat, Turn
-from mmtui.pipeline.sequence import to_positions
+from mmtui.pipeline.sequence import PREFILL_CHUNK, to_positions
 from mmtui.pipeline.vision.images import Picture
 
 NEW, CONTEXT = 24, 1024
@@ -178,17 +178,117 @@ def test_an_mmproj_for_embeddings_of_another_size_is_refused_by_llama_cpp_too(mo
         MtmdEncoder(model, other)
 
 
-@pytest.mark.parametrize(
-    ("function", "what"),
-    [("mtmd_decode_use_mrope", "M-RoPE"), ("mtmd_decode_use_non_causal", "both directions")],
-)
-def test_models_that_need_other_positions_or_masks_are_refused(
-    model, mmproj, monkeypatch, function, what
-):
+@pytest.fixture(scope="module")
+def qwen(library: LlamaLibrary, tmp_path_factory: pytest.TempPathFactory) -> LlamaLanguage:
+    """Load a model with M-RoPE."""
+    file = write_gguf(tmp_path_factory.mktemp("qwen") / "model.gguf", "qwen2vl")
+    extra = probe.find_outcome(library.package) == "works"
+    return llama_language.load_gguf([file], library, extra_buffers=extra)
+
+
+@pytest.fixture(scope="module")
+def qwen_mmproj(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_qwen_mmproj(tmp_path_factory.mktemp("qwen") / "mmproj.gguf")
+
+
+@pytest.mark.parametrize("size", [(112, 84), (84, 250), (700, 500)])
+def test_positions_in_two_dimensions_are_those_of_mtmd(qwen, qwen_mmproj, size):
+    encoder, engine = MtmdEncoder(qwen, qwen_mmproj), LlamaEngine(qwen)
+    first, second = make_picture(1, size), make_picture(2, (90, 60))
+    text = render(qwen, f"{QUESTION}\n<__media__>\n{QUESTION}\n<__media__>\nAnd?")
+    expected = call_helper(qwen, qwen_mmproj, text, [first, second])
+    turns = [Turn("user", (QUESTION, first, QUESTION, second, "And?"))]
+    assert generate(LlamaEngine(qwen), encoder, turns) == expected
+    assert generate(engine, encoder, turns) == expected
+    # A second turn continues after the pictures, whose positions overlap.
+    answer = "A dog."
+    more = [*turns, Turn("assistant", (answer,)), Turn("user", ("What else?",))]
+    assert generate(engine, encoder, more) == generate(LlamaEngine(qwen), encoder, more)
+    other = [Turn("user", (QUESTION, first, "And a cat?"))]
+    alone = call_helper(
+        qwen, qwen_mmproj, render(qwen, f"{QUESTION}\n<__media__>\nAnd a cat?"), [first]
+    )
+    assert generate(engine, encoder, other) == alone
+
+
+def test_a_picture_that_was_read_in_part_is_read_again(qwen, qwen_mmproj):
+    encoder, engine = MtmdEncoder(qwen, qwen_mmproj), LlamaEngine(qwen)
+    picture = make_picture(3, (700, 500))
+    encoded = encoder.encode(picture)
+    turns = [Turn("user", (QUESTION, picture, QUESTION))]
+    prompt = ChatFormat(qwen.tokenizer).encode(turns)
+    sequence = to_positions(prompt, 0, {picture.sha256: encoded.layout})
+    features = {picture.sha256: encoded.features}
+    stream = engine.stream(sequence, features, Sampler(GREEDY))
+    assert next(stream) is None  # the first chunk ends in the picture
+    start = next(at for at, place in enumerate(sequence) if not isinstance(place, int))
+    assert start < PREFILL_CHUNK < start + len(encoded.features)
+    assert engine.count_cached(sequence) == start
+    assert generate(engine, encoder, turns) == generate(LlamaEngine(qwen), encoder, turns)
+
+
+def decode_in_both_directions(model: LlamaLanguage, prompt: list, features: np.ndarray) -> list:
+    """Return greedy tokens where the patches of a picture see each other, without the engine."""
+    llama = model.library.functions
+    options = llama.llama_context_default_params()
+    options.n_ctx = options.n_batch = options.n_ubatch = CONTEXT
+    options.n_threads = options.n_threads_batch = 1
+    context = llama.llama_init_from_model(model.handle, options)
+    start = next(at for at, place in enumerate(prompt) if not isinstance(place, int))
+    end = start + len(features)
+    past, new = 0, []
+
+    def feed(tokens: list[int], patches: np.ndarray | None = None) -> None:
+        nonlocal past
+        count = len(tokens) if patches is None else len(patches)
+        batch = llama.llama_batch_init(count, 0 if patches is None else patches.shape[1], 1)
+        batch.n_tokens = count
+        for index in range(count):
+            if patches is None:
+                batch.token[index] = tokens[index]
+            batch.pos[index], batch.n_seq_id[index] = past + index, 1
+            batch.seq_id[index][0], batch.logits[index] = 0, index == count - 1
+        if patches is not None:
+            np.ctypeslib.as_array(batch.embd, patches.shape)[:] = patches
+        assert llama.llama_decode(context, batch) == 0
+        llama.llama_batch_free(batch)
+        past += count
+
+    feed(prompt[:start])
+    llama.llama_set_causal_attn(context, False)
+    feed([], features)
+    llama.llama_set_causal_attn(context, True)
+    feed(prompt[end:])
+    while True:
+        logits = np.ctypeslib.as_array(llama.llama_get_logits(context), (model.vocabulary_size,))
+        new.append(int(logits.argmax()))
+        if len(new) == NEW:
+            llama.llama_free(context)
+            return new
+        feed(new[-1:])
+
+
+def test_patches_that_attend_in_both_directions_are_computed_together(model, tmp_path, monkeypatch):
+    """The picture is longer than a batch of the engine, and starts within one."""
     functions = mtmd_library.load_mtmd(model.library)
-    monkeypatch.setattr(functions, function, lambda *_: True)
-    with pytest.raises(InputError, match=f"model.gguf reads pictures with .*{what}"):
-        MtmdEncoder(model, mmproj).encode(make_picture(0, (20, 20)))
+    mmproj = write_mmproj(tmp_path / "mmproj.gguf", side=168)
+    causal = MtmdEncoder(model, mmproj)
+    picture = make_picture(5, (170, 150))
+    turns = [Turn("user", (QUESTION * 3, picture, QUESTION))]
+    as_text = generate(LlamaEngine(model), causal, turns)
+    monkeypatch.setattr(functions, "mtmd_decode_use_non_causal", lambda *_: True)
+    encoder = MtmdEncoder(model, mmproj)
+    encoded = encoder.encode(picture)
+    assert len(encoded.features) > PREFILL_CHUNK
+    prompt = ChatFormat(model.tokenizer).encode(turns)
+    sequence = to_positions(prompt, 0, {picture.sha256: encoded.layout})
+    expected = decode_in_both_directions(model, sequence, encoded.features)
+    engine = LlamaEngine(model)
+    assert generate(engine, encoder, [Turn("user", (QUESTION,))])  # a context that is too small
+    assert generate(engine, encoder, turns) == expected
+    assert generate(engine, encoder, turns) == expected
+    assert expected != as_text  # the direction does matter
+    del model.tiles[picture.sha256]
 
 
 @pytest.mark.parametrize(("field", "value"), [("n_threads", 0), ("warmup", False)])
