@@ -88,6 +88,12 @@ def test_an_invalid_conversation_is_refused(model, conversation):
         model.reply(conversation)
 
 
+@pytest.mark.parametrize("top_p", [0.0, -0.5, 1.5, float("nan")])
+def test_an_invalid_top_p_is_refused(model, top_p):
+    with pytest.raises(UsageError, match="top_p"):
+        model.reply("What is this?", temperature=1.0, top_p=top_p)
+
+
 def test_unknown_models_and_pictures_for_text_models_are_refused(cat):
     with pytest.raises(UsageError, match="no model gpt5"):
         mmtui.load("gpt5")

@@ -23,10 +23,13 @@ from mmtui.pipeline.assets import fetch, hashes
 from mmtui.pipeline.assets.fetch import Report
 from mmtui.pipeline.assets.spec import VisionSpec
 from mmtui.pipeline.vision.classifier import Classifier, load_classifier
+from mmtui.pipeline.vision.preprocessing import PREPROCESSING_VERSION
 from mmtui.pipeline.vision.tower import VisionTower
 
 View = Literal["plain", "mirrored"]
-BATCH = 4  # images per forward pass; larger batches are slower on CPUs, where memory is mapped anew
+# Images per forward pass. Larger batches are slower on CPUs, because the allocator maps new memory
+# for each.
+BATCH = 4
 SHARD = 256  # images per file; an interruption loses the features of one file at most
 
 
@@ -198,6 +201,7 @@ def _fingerprint(spec: VisionSpec) -> str:
     optional = {field.name: field.default for field in fields(spec) if field.name != "names"}
     facts = {name: value for name, value in values.items() if value != optional.get(name)}
     facts |= {"weights": weights, "layer": "last, normalized", "dtype": "fp16"}
+    facts["preprocessing"] = PREPROCESSING_VERSION
     del facts["names"]  # written beside the features, not among them
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 

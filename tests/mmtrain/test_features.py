@@ -59,6 +59,17 @@ def test_a_copy_or_a_new_run_asks_the_tower_for_nothing(cache, tiny_vision, towe
     assert changed.key(pictures[0]) == changed.key(pictures[1])
 
 
+def test_another_version_of_the_preprocessing_computes_the_features_again(
+    cache, tiny_vision, tower, pictures, monkeypatch
+):
+    FeatureStore(tiny_vision, lambda: tower, ignore_progress).ensure(pictures[:4])
+    monkeypatch.setattr(features, "PREPROCESSING_VERSION", features.PREPROCESSING_VERSION + 1)
+    encoded: list[int] = []
+    store = FeatureStore(tiny_vision, lambda: tower, lambda *step: encoded.append(step[1]))
+    store.ensure(pictures[:4])
+    assert encoded[-1] == 4
+
+
 def test_a_tower_that_is_not_there_is_said(cache, tiny_vision, tmp_path):
     gone = replace(tiny_vision, weights=replace(tiny_vision.weights, uri=str(tmp_path / "gone")))
     with pytest.raises(MissingError, match="gone is missing or damaged"):

@@ -17,7 +17,7 @@ class Sampling:
         seed: Seed of the random numbers; None draws a new one for each answer.
 
     Raises:
-        UsageError: The temperature is negative or not finite.
+        UsageError: The temperature is negative or not finite, or `top_p` is not in (0, 1].
     """
 
     temperature: float = 0.0
@@ -26,7 +26,9 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < float("inf"):
-            raise UsageError(f"the temperature is {self.temperature}; it takes a number, 0 or more")
+            raise UsageError(f"the temperature is {self.temperature}; it must be 0 or more")
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"top_p is {self.top_p}; it must be above 0, and at most 1")
 
 
 GREEDY = Sampling()

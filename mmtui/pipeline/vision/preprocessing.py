@@ -6,14 +6,20 @@ from PIL import Image
 
 from mmtui.pipeline.assets.spec import VisionSpec
 
+# Cached features of pictures are computed again when this number changes. Increase it when the
+# pixels change that `images.decode` or `preprocess` returns.
+PREPROCESSING_VERSION = 1
+# Largest ratio of the sides of a picture that is resized as a whole, by the spec's processor.
+_MAX_RATIOS = {"torchvision": 2, "transformers": 64}
+_MAX_PADDED = 8192  # side in pixels, which takes 0.2 GB
+
 
 def preprocess(image: Image.Image, spec: VisionSpec) -> NDArray[np.float32]:
     """Resize a picture to a square and normalize it, as the spec says.
 
     With the spec's defaults, the result is bit-identical to that of torchvision's Resize,
     CenterCrop, ToTensor and Normalize, which open_clip and timm use. torchvision is not used
-    because importing it takes
-    seconds.
+    because importing it takes seconds.
 
     Args:
         image: An RGB picture.
@@ -22,13 +28,14 @@ def preprocess(image: Image.Image, spec: VisionSpec) -> NDArray[np.float32]:
     Returns:
         Pixels in fp32 (3, image_size, image_size).
     """
-    square = _resize_to_square(image, spec)
+    square = resize_to_square(image, spec)
     pixels = np.asarray(square, np.float32).transpose(2, 0, 1) / np.float32(255)
     mean, std = (np.array(values, np.float32)[:, None, None] for values in (spec.mean, spec.std))
     return np.ascontiguousarray((pixels - mean) / std)
 
 
-def _resize_to_square(image: Image.Image, spec: VisionSpec) -> Image.Image:
+def resize_to_square(image: Image.Image, spec: VisionSpec) -> Image.Image:
+    """Crop, stretch or pad a picture to the square of `image_size` pixels that the tower gets."""
     size, resample = spec.image_size, Image.Resampling[spec.resample.upper()]
     if spec.resize == "pad":
         image = _pad_to_square(image, spec.mean)
@@ -46,10 +53,6 @@ def _resize_to_square(image: Image.Image, spec: VisionSpec) -> Image.Image:
     else:
         left, top = ((side - size) // 2 for side in resized.size)
     return resized.crop((left, top, left + size, top + size))
-
-
-# Largest ratio of the sides of a picture that is resized as a whole, by the spec's processor.
-_MAX_RATIOS = {"torchvision": 2, "transformers": 64}
 
 
 def _crop_extremes(image: Image.Image, ratio: int) -> Image.Image:
@@ -76,6 +79,3 @@ def _pad_to_square(image: Image.Image, mean: tuple[float, float, float]) -> Imag
     square = Image.new("RGB", (side, side), tuple(int(value * 255) for value in mean))
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return square
-
-
-_MAX_PADDED = 8192  # side in pixels, which takes 0.2 GB
