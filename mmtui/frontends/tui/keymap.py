@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from textual.binding import Binding
 from textual.widget import Widget
 
+from mmtui.chat.commands import COMMANDS
 from mmtui.frontends.tui.keys import format_keys, parse_key
 from mmtui.frontends.tui.screens.chat.screen import ChatScreen
 from mmtui.frontends.tui.screens.help import HelpRow
@@ -112,7 +113,7 @@ def list_help(keymap: Mapping[str, str]) -> list[HelpRow]:
     ]
 
 
-def to_markdown() -> str:
+def bindings_to_markdown() -> str:
     """Return all bindings as a table in Markdown."""
     rows = [
         f"| {row.keys} | {row.scope} | {row.description} | `{row.id}` |" for row in list_help({})
@@ -120,5 +121,14 @@ def to_markdown() -> str:
     return "\n".join(["| key | where | what it does | action |", "|---|---|---|---|", *rows])
 
 
+def commands_to_markdown() -> str:
+    """Return all slash commands as a table in Markdown."""
+    rows = []
+    for command in COMMANDS:
+        usage = f"/{command.name} {command.argument}".strip().replace("|", "\\|")
+        rows.append(f"| `{usage}` | {command.help} |")
+    return "\n".join(["| command | what it does |", "|---|---|", *rows])
+
+
 if __name__ == "__main__":
-    print(to_markdown())
+    print(bindings_to_markdown(), commands_to_markdown(), sep="\n\n")

@@ -90,4 +90,6 @@ def test_ids_of_bindings_are_unique_and_include_all_commands_with_keys():
 
 def test_the_documentation_has_the_current_keys():
     """`python -m mmtui.frontends.tui.keymap` prints them."""
-    assert keymap.to_markdown() in PAGE.read_text("utf-8")
+    page = PAGE.read_text("utf-8")
+    assert keymap.bindings_to_markdown() in page
+    assert keymap.commands_to_markdown() in page
