@@ -167,12 +167,12 @@ def serve_(
             "--max-chats",
             metavar="N",
             min=1,
-            help="Number of chats that can be open at once; each loads the model.",
+            help="Number of chats that can be open in browsers at once.",
         ),
-    ] = 4,
+    ] = 20,
     model: Annotated[
         str | None,
-        typer.Option("--model", metavar="M", help="Model of the chats; see `mmtui ask --help`."),
+        typer.Option("--model", metavar="M", help="Model to serve; see `mmtui ask --help`."),
     ] = None,
     endpoint: Annotated[
         str | None,
@@ -190,17 +190,18 @@ def serve_(
         typer.Option("--engine", help="Engine of the chats; see `mmtui ask --help`."),
     ] = None,
 ) -> None:
-    """Serve the chat to a browser until Ctrl-C.
+    """Serve the chat to browsers, and an OpenAI-compatible API to programs, until Ctrl-C.
 
     Prints the address to open, which contains a token. Whoever has it can use the chat as you can:
     it reads and writes files, records sound and pastes pictures on the machine that serves it.
+
+    The API is under /v1, with the token as its key. One model process answers all chats and
+    programs, one after the other.
     """
-    from mmtui.chat.backend import find_endpoint
-    from mmtui.chat.config import Config
+    from mmtui.cli.chat import configure
     from mmtui.frontends.serve import serve
 
-    # An error in the settings belongs here, not in the browser.
-    find_endpoint(Config.load().with_endpoint(endpoint).with_listener(listen))
+    config = configure(model, endpoint, engine, mmproj, listen)
     chosen = {
         "--model": model,
         "--endpoint": endpoint,
@@ -209,7 +210,7 @@ def serve_(
         "--engine": engine,
     }
     options = [f"{name}={value}" for name, value in chosen.items() if value is not None]
-    serve(host, port, token, max_chats, options)
+    serve(host, port, token, max_chats, config, options)
 
 
 @app.command()

@@ -35,15 +35,7 @@ def chat(
         mmproj: The vision tower of a model that is a GGUF file.
         listen: Used instead of the one in the settings.
     """
-    config = Config.load().with_endpoint(endpoint).with_listener(listen)
-    if model:
-        config = config.replace(model=model)
-    if mmproj:
-        from mmtui.pipeline.assets.gguf_files import add_mmproj
-
-        config = config.replace(model=add_mmproj(config.model, mmproj))
-    if engine:
-        config = config.replace(engine=engine)
+    config = configure(model, endpoint, engine, mmproj, listen)
     in_browser = "TEXTUAL_DRIVER" in os.environ  # set by `serve`, which has no terminal
     has_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if has_terminal and not (plain or in_browser or can_move_cursor()):
@@ -58,6 +50,34 @@ def chat(
         from mmtui.frontends.tui import launch
 
         launch.run(config, resume, images)
+
+
+def configure(
+    model: str | None,
+    endpoint: str | None,
+    engine: "EngineChoice | None",
+    mmproj: Path | None,
+    listen: Listener | None,
+) -> Config:
+    """Return the settings with the options of a command; None leaves a setting as it is.
+
+    Args:
+        model: The model.
+        endpoint: The server that runs it; "" runs it on this machine.
+        engine: The engine.
+        mmproj: The vision tower of a model that is a GGUF file.
+        listen: What listens to recordings.
+    """
+    config = Config.load().with_endpoint(endpoint).with_listener(listen)
+    if model:
+        config = config.replace(model=model)
+    if mmproj:
+        from mmtui.pipeline.assets.gguf_files import add_mmproj
+
+        config = config.replace(model=add_mmproj(config.model, mmproj))
+    if engine:
+        config = config.replace(engine=engine)
+    return config
 
 
 def can_move_cursor() -> bool:

@@ -1,7 +1,10 @@
-"""The chat in a browser: textual-serve, with access control.
+"""The chat in a browser, and the API: textual-serve, with access control.
 
 A chat can do what the user can: `/export` writes files, `/image` reads them. So every request needs
 the token, also those of other users of this machine and of other pages in the browser.
+
+The chats use the API, so that one process runs the model for all of them. The key of each is valid
+for the API only, and as long as its page is open.
 """
 
 import asyncio
@@ -12,6 +15,7 @@ import secrets
 import shlex
 import socket
 import sys
+from functools import partial
 from urllib.parse import SplitResult, quote, urlsplit
 
 import aiohttp_jinja2
@@ -19,11 +23,18 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from textual_serve.server import Server
 
+from mmtui.chat.backend import find_endpoint, open_model
+from mmtui.chat.config import Config
 from mmtui.errors import MmtuiError, UsageError
 from mmtui.frontends.served_chat import ServedChat
+from mmtui.pipeline.assets import checkpoint
+from mmtui.server.api import CLIENT, Api
+from mmtui.server.errors import ApiError
 
 SHUTDOWN_TIMEOUT_S = 1.0  # for connections to close when the server ends
 HEARTBEAT_S = 10.0  # interval of pings; a page that does not answer for half of it is disconnected
+HEALTH = "/health"
+PAGE_KEY = "MMTUI_PAGE_KEY"  # environment variable of the chats
 FULL_NOTICE = """
   The limit of {} open chats is reached; mmtui serve --max-chats sets it.
   This chat starts as soon as another one is closed.
@@ -46,7 +57,12 @@ class ChatServer(Server):
     """A web server that starts a separate chat for each page."""
 
     def __init__(
-        self, listening: socket.socket, token: str, max_chats: int, command: list[str]
+        self,
+        listening: socket.socket,
+        token: str,
+        max_chats: int,
+        command: list[str],
+        api: Api | None = None,
     ) -> None:
         """Prepare to serve.
 
@@ -56,24 +72,29 @@ class ChatServer(Server):
                 machine in its Host header.
             max_chats: How many chats can be open at once.
             command: Starts a chat.
+            api: The API under /v1; None serves only the chat.
         """
         host, port = listening.getsockname()[:2]
         super().__init__(shlex.join(command), host, port, title="mmtui")
         self._listening, self._token, self._command = listening, token, command
         self._cookie = f"mmtui-{port}"  # cookies are shared by all ports of a host
         self._max_chats, self._slots = max_chats, asyncio.Semaphore(max_chats)
-        self._chats: set[ServedChat] = set()
+        self._chats: dict[str, ServedChat] = {}  # by their keys
+        self._api = api
 
     def run(self) -> None:
         """Serve until Ctrl+C."""
         web.run_app(
             self._make_app(), sock=self._listening, shutdown_timeout=SHUTDOWN_TIMEOUT_S,
-            access_log=None, print=lambda *_: None,
+            access_log=None, print=lambda *_: None, handler_cancellation=True,
         )  # fmt: skip
 
     async def _make_app(self) -> web.Application:
         app = await super()._make_app()
         app.middlewares.append(self._guard)
+        if self._api is not None:
+            app.add_subapp("/v1", self._api.make_app())
+            app.router.add_get(HEALTH, self._api.get_health)
         app.on_response_prepare.append(_add_headers)
         return app
 
@@ -82,21 +103,27 @@ class ChatServer(Server):
 
     async def on_shutdown(self, app: web.Application) -> None:  # noqa: ARG002
         """End all chats."""
-        await asyncio.gather(*(chat.stop() for chat in self._chats))
+        await asyncio.gather(*(chat.stop() for chat in self._chats.values()))
 
     async def handle_websocket(self, request: web.Request) -> web.WebSocketResponse:
         """Run a chat for as long as its page is open."""
         websocket = web.WebSocketResponse(heartbeat=HEARTBEAT_S)
         await websocket.prepare(request)
         notice = FULL_NOTICE.format(self._max_chats)
-        chat = ServedChat(self._command, websocket, self._slots, notice, self.download_manager)
-        self._chats.add(chat)
+        key = secrets.token_urlsafe()
+        environment = {"MMTUI_API_KEY_ENV": PAGE_KEY, PAGE_KEY: key}
+        chat = ServedChat(
+            self._command, environment, websocket, self._slots, notice, self.download_manager
+        )
+        self._chats[key] = chat
+        if self._api is not None:
+            self._api.model.load()
         try:
             await chat.start(_parse_size(request, "width", 80), _parse_size(request, "height", 24))
             await self._process_messages(websocket, chat)
         finally:
             await chat.stop()
-            self._chats.remove(chat)
+            del self._chats[key]
         return websocket
 
     async def handle_index(self, request: web.Request) -> web.Response:
@@ -118,25 +145,56 @@ class ChatServer(Server):
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refuse requests of other pages and without the token."""
+        if request.path.startswith("/v1/"):
+            try:
+                self._check_host(request)
+                request[CLIENT] = self._find_client(request)
+            except web.HTTPForbidden as error:
+                return ApiError(error.text or "forbidden", status=403).to_response()
+            except ApiError as error:
+                return error.to_response()
+            return await handler(request)
+        self._check_host(request)
+        if self._token and request.path != HEALTH:
+            self._check_cookie(request)
+        return await handler(request)
+
+    def _check_host(self, request: web.Request) -> None:
+        """Refuse requests of other pages."""
         origin = request.headers.get("Origin")
         if origin is not None and _split(origin).netloc != request.host:
             raise web.HTTPForbidden(text="mmtui: other pages can't use this chat")
-        if not self._token:
-            # DNS rebinding: another site can let its host name point to this machine.
-            if not self._is_own_name(_split(f"//{request.host}").hostname or ""):
-                raise web.HTTPForbidden(text="mmtui: this machine has another name")
-        elif self._is_token(request.query.get("token")):
+        # DNS rebinding: another site can let its host name point to this machine.
+        if not self._token and not self._is_own_name(_split(f"//{request.host}").hostname or ""):
+            raise web.HTTPForbidden(text="mmtui: this machine has another name")
+
+    def _check_cookie(self, request: web.Request) -> None:
+        """Refuse requests without the token, and redirect the one that has it in its address."""
+        if self._is_token(request.query.get("token")):
             redirect = web.HTTPFound("/")  # moves the token from the address bar to a cookie
             redirect.set_cookie(self._cookie, self._token, httponly=True, samesite="Strict")
             raise redirect
-        elif not self._is_token(request.cookies.get(self._cookie)):
+        if not self._is_token(request.cookies.get(self._cookie)):
             raise web.HTTPForbidden(text="mmtui: open the address that `mmtui serve` printed")
-        return await handler(request)
+
+    def _find_client(self, request: web.Request) -> str:
+        """Return whose request of the API it is.
+
+        Raises:
+            ApiError: Its token is missing or wrong.
+        """
+        kind, _, token = request.headers.get("Authorization", "").partition(" ")
+        token = token.strip() if kind.lower() == "bearer" else ""
+        for key in self._chats:
+            if _is_equal(token, key):
+                return key
+        if self._token and not self._is_token(token):
+            message = "the token of `mmtui serve` is required, as `Authorization: Bearer TOKEN`"
+            raise ApiError(message, status=401, code="invalid_api_key")
+        return request.remote or ""
 
     def _is_token(self, value: str | None) -> bool:
-        if value is None:
-            return False
-        return hmac.compare_digest(value.encode(errors="replace"), self._token.encode())
+        return value is not None and _is_equal(value, self._token)
 
     def _is_own_name(self, host: str) -> bool:
         """Return whether a host name is safe from DNS rebinding."""
@@ -147,7 +205,9 @@ class ChatServer(Server):
         return True
 
 
-def serve(host: str, port: int, token: str | None, max_chats: int, options: list[str]) -> None:
+def serve(
+    host: str, port: int, token: str | None, max_chats: int, config: Config, options: list[str]
+) -> None:
     """Print the address and serve until Ctrl+C.
 
     Args:
@@ -155,20 +215,39 @@ def serve(host: str, port: int, token: str | None, max_chats: int, options: list
         port: The port; 0 chooses a free one.
         token: The secret in the address; None generates one, "" serves without one.
         max_chats: How many chats can be open at once.
+        config: The settings. If they name an endpoint, the chats use it, and there is no API.
         options: Options of the `mmtui` command that starts each chat.
+
+    Raises:
+        UsageError: There is no such model, or no such address.
+        MmtuiError: The port can't be used.
     """
+    api = None
+    if find_endpoint(config) is None:
+        api = Api(checkpoint.find(config.model), config, partial(open_model, config))
     if token is None:
         token = secrets.token_urlsafe()
     with listen(host, port) as listening:
         address, port = listening.getsockname()[:2]
-        name = socket.gethostname() if address in ("0.0.0.0", "::") else host
-        netloc = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
-        print(f"http://{netloc}/{f'?token={quote(token)}' if token else ''}", flush=True)
+        is_any = address in ("0.0.0.0", "::")
+        name = socket.gethostname() if is_any else host
+        print(f"http://{_join(name, port)}/{f'?token={quote(token)}' if token else ''}", flush=True)
         if not token:
             print(f"warning: {_describe_risk(address)}", file=sys.stderr)
+        if api is not None:
+            where = f"http://{_join(name, port)}/v1"
+            print(f"the API is at {where}, with the token as the key", file=sys.stderr)
+            loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+            url = f"http://{_join(loopback, port)}/v1"
+            options = [f"--endpoint={url}", "--model=auto", "--listen=whisper"]
         print("press Ctrl+C to stop", file=sys.stderr, flush=True)
         command = [sys.executable, "-P", "-m", "mmtui", *options]
-        ChatServer(listening, token, max_chats, command).run()
+        ChatServer(listening, token, max_chats, command, api).run()
+
+
+def _join(host: str, port: int) -> str:
+    """Return a host and a port as they are in an address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _describe_risk(address: str) -> str:
@@ -197,6 +276,11 @@ def listen(host: str, port: int) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             raise MmtuiError(f"port {port} is in use", "--port 0 chooses a free one") from None
         raise MmtuiError(f"port {port} can't be used: {error.strerror}", "--port 8000") from None
+
+
+def _is_equal(value: str, secret: str) -> bool:
+    """Compare a value with a secret, in a time that does not depend on what they share."""
+    return hmac.compare_digest(value.encode(errors="replace"), secret.encode())
 
 
 def _split(url: str) -> SplitResult:

@@ -20,6 +20,7 @@ class ServedChat(AppService):
     def __init__(
         self,
         command: list[str],
+        environment: dict[str, str],
         websocket: WebSocketResponse,
         slots: asyncio.Semaphore,
         full_notice: str,
@@ -29,6 +30,7 @@ class ServedChat(AppService):
 
         Args:
             command: Starts the chat.
+            environment: Additional environment variables of the chat.
             websocket: The connection to the page.
             slots: Limits how many chats run at once.
             full_notice: What the page shows while no slot is free.
@@ -39,6 +41,7 @@ class ServedChat(AppService):
             close=websocket.close, download_manager=downloads,  # type: ignore[arg-type]
         )  # fmt: skip
         self._arguments, self._websocket = command, websocket
+        self._added_environment = environment
         self._slots, self._full_notice = slots, full_notice
         self._running: asyncio.Task[None] | None = None
 
@@ -93,7 +96,8 @@ class ServedChat(AppService):
 
     async def _open_app_process(self, width: int = 80, height: int = 24) -> Process:
         """Start the process in a new session: Ctrl+C in the server's terminal is for the server."""
-        environment = self._build_environment(width, height) | {"TEXTUAL_DRIVER": DRIVER}
+        environment = self._build_environment(width, height) | self._added_environment
+        environment["TEXTUAL_DRIVER"] = DRIVER
         self._process = process = await asyncio.create_subprocess_exec(
             *self._arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment,
             start_new_session=True,

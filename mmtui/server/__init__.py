@@ -1,0 +1,1 @@
+"""An OpenAI-compatible API for one model, which any number of clients share."""

@@ -1,0 +1,122 @@
+"""The bodies of requests. Unknown fields are ignored, as OpenAI's servers do; wrong types are not.
+
+https://platform.openai.com/docs/api-reference/chat/create
+"""
+
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mmtui.server.errors import ApiError
+
+MAX_STOPS = 4
+MAX_MESSAGES = 10_000
+
+Body = TypeVar("Body", bound="Fields")
+
+
+class Fields(BaseModel):
+    """An object of a request."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+
+class TextPart(Fields):
+    """A text."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ImageUrl(Fields):
+    """Where a picture is: in a data URI."""
+
+    url: str
+
+
+class PicturePart(Fields):
+    """A picture."""
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+class InputAudio(Fields):
+    """A recording, encoded in Base64."""
+
+    data: str
+    format: Literal["wav", "mp3"]
+
+
+class RecordingPart(Fields):
+    """A recording, whose transcript becomes part of the message."""
+
+    type: Literal["input_audio"]
+    input_audio: InputAudio
+
+
+Part = Annotated[TextPart | PicturePart | RecordingPart, Field(discriminator="type")]
+
+
+class Message(Fields):
+    """A message of the conversation. "developer" is another name of "system"."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[Part] | None = None
+
+
+class ResponseFormat(Fields):
+    """The form of the reply."""
+
+    type: Literal["text", "json_object", "json_schema"]
+
+
+class StreamOptions(Fields):
+    """What a stream contains."""
+
+    include_usage: bool | None = None
+
+
+class CompletionRequest(Fields):
+    """The body of a request for a chat completion."""
+
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
+    model: str | None = None
+    max_tokens: Annotated[int | None, Field(ge=1)] = None
+    max_completion_tokens: Annotated[int | None, Field(ge=1)] = None
+    temperature: Annotated[float | None, Field(ge=0, le=10)] = None
+    top_p: Annotated[float | None, Field(ge=0, le=1)] = None
+    seed: int | None = None
+    stop: str | Annotated[list[str], Field(max_length=MAX_STOPS)] | None = None
+    n: Annotated[int | None, Field(ge=1, le=1)] = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    response_format: ResponseFormat | None = None
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The texts that end the reply."""
+        texts = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return tuple(text for text in texts if text)
+
+    @property
+    def includes_usage(self) -> bool:
+        """Whether a stream ends with the usage."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+
+def parse(body: type[Body], content: bytes) -> Body:
+    """Parse the body of a request.
+
+    Raises:
+        ApiError: It is not JSON, a field is missing or has a wrong type.
+    """
+    try:
+        return body.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            raise ApiError(f"the body is not valid JSON: {first['msg']}") from None
+        param = ".".join(map(str, first["loc"]))
+        where = f"{param}: " if param else ""
+        raise ApiError(f"{where}{first['msg']}", param=param or None, code=first["type"]) from None

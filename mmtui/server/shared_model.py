@@ -1,0 +1,209 @@
+"""One model process for all clients of a server, which answers one request at a time."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mmtui.chat.model_process import ModelPort
+from mmtui.chat.protocol import (
+    ChatTurn,
+    Completed,
+    Died,
+    Event,
+    Failed,
+    Progress,
+    Ready,
+    Transcribed,
+)
+from mmtui.server.errors import ApiError
+from mmtui.server.fair_queue import FairQueue
+
+if TYPE_CHECKING:
+    from mmtui.pipeline.speech.sound import Clip
+
+MAX_WAITING = 64  # requests
+RETRY_AFTER_S = 5
+_FINAL = (Completed, Transcribed, Failed, Died)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A request waits for others. `place` is 1 if it is the next one."""
+
+    place: int
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the tokens of a reply are chosen; see `Generate`."""
+
+    max_tokens: int
+    temperature: float
+    top_p: float
+    seed: int | None
+
+
+@dataclass(eq=False)
+class Job:
+    """A request to the model.
+
+    Attributes:
+        client: Whose request it is; clients take turns.
+        send: Sends it to the model process, and returns its number there.
+        number: This number; None while it waits.
+        events: What happens to it; the last one is final.
+        place: Its place in the queue; 0 if it does not wait.
+        first_place: Its place when it came.
+    """
+
+    client: str
+    send: Callable[[], int]
+    number: int | None = None
+    events: "asyncio.Queue[Event | Waiting]" = field(default_factory=asyncio.Queue)
+    place: int = 0
+    first_place: int = 0
+
+
+class SharedModel:
+    """Queues the requests of clients. All methods must be called in the event loop.
+
+    Attributes:
+        ready: The properties of the model; None until it is loaded.
+        progress: The long step in progress, if there is one.
+    """
+
+    def __init__(self, open_port: Callable[[Callable[[Event], None]], ModelPort]) -> None:
+        """Prepare the queue without starting the model.
+
+        Args:
+            open_port: Returns the model; the argument is called with its events, in any thread.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._port = open_port(self._receive)
+        self._queue: FairQueue[Job] = FairQueue()
+        self._running: Job | None = None
+        self._load_number: int | None = None
+        self.ready: Ready | None = None
+        self.progress: Progress | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return len(self._queue)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being answered."""
+        return self._running is None
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether the model is being loaded."""
+        return self._load_number is not None
+
+    def load(self) -> None:
+        """Start to load the model, unless it is loaded. Requests do so, too."""
+        if self.ready is None and self._load_number is None:
+            self._load_number = self._port.load()
+
+    def generate(self, client: str, turns: Sequence[ChatTurn], sampling: Sampling) -> Job:
+        """Queue a reply.
+
+        Args:
+            client: Whose request it is.
+            turns: The conversation.
+            sampling: How tokens are chosen.
+
+        Raises:
+            ApiError: The queue is full.
+        """
+
+        def send() -> int:
+            return self._port.generate(
+                turns, sampling.max_tokens, sampling.temperature, sampling.top_p, sampling.seed
+            )
+
+        return self._submit(client, send)
+
+    def transcribe(self, client: str, clip: "Clip") -> Job:
+        """Queue a transcript; raise ApiError if the queue is full."""
+        return self._submit(client, lambda: self._port.transcribe(clip))
+
+    async def follow(self, job: Job) -> AsyncGenerator[Event | Waiting, None]:
+        """Yield what happens to a request, up to its end. It is cancelled if the caller stops."""
+        try:
+            while True:
+                event = await job.events.get()
+                yield event
+                if isinstance(event, _FINAL):
+                    return
+        finally:
+            self.cancel(job)
+
+    def cancel(self, job: Job) -> None:
+        """Stop a request as soon as possible; does nothing if it has ended."""
+        if self._queue.remove(job.client, job):
+            self._update_places()
+        elif job is self._running and job.number is not None:
+            self._port.cancel(job.number)
+
+    def close(self) -> None:
+        """End the model process."""
+        self._port.close()
+
+    def _submit(self, client: str, send: Callable[[], int]) -> Job:
+        if len(self._queue) >= MAX_WAITING:
+            raise ApiError(
+                f"{MAX_WAITING} requests are waiting, which is the limit",
+                status=429,
+                kind="rate_limit_error",
+                code="queue_full",
+                headers={"Retry-After": str(RETRY_AFTER_S)},
+            )
+        job = Job(client, send)
+        self._queue.put(client, job)
+        if self._running is None:
+            self._start_next()
+        else:
+            self._update_places()
+        return job
+
+    def _start_next(self) -> None:
+        self._running = job = self._queue.pop()
+        if job is not None:
+            self.load()
+            job.place = 0
+            job.number = job.send()
+            self._update_places()
+
+    def _update_places(self) -> None:
+        for place, job in enumerate(self._queue, 1):
+            if place != job.place:
+                job.place, job.first_place = place, job.first_place or place
+                job.events.put_nowait(Waiting(place))
+
+    def _receive(self, event: Event) -> None:
+        """Pass an event on to the event loop, which has ended when the server is closed."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._handle, event)
+
+    def _handle(self, event: Event) -> None:
+        self._update_status(event)
+        job = self._running
+        if job is None:
+            return
+        if isinstance(event, Progress | Died) or event.number == job.number:
+            job.events.put_nowait(event)
+            if isinstance(event, _FINAL):
+                self._start_next()
+
+    def _update_status(self, event: Event) -> None:
+        if isinstance(event, Progress):
+            self.progress = event if event.done < event.total else None
+        elif isinstance(event, Died):
+            self.ready, self.progress, self._load_number = None, None, None
+        elif event.number == self._load_number:
+            self.progress, self._load_number = None, None
+            if isinstance(event, Ready):
+                self.ready = event
