@@ -81,7 +81,7 @@ class ScriptedModel(FakeModel):
         if text == "fail":
             yield Failed(number, "the weights are gone", None)
         elif text == "long":
-            yield Failed(number, "9000 tokens are too many", None, is_too_long=True)
+            yield Failed(number, "9000 tokens are too many", None, is_refused=True)
         elif text == "die":
             yield Died("the model was killed", "send again to restart it")
         else:

@@ -171,7 +171,7 @@ def _to_comment(event: Waiting | Progress) -> str:
 
 
 def _raise_failure(event: Failed | Died) -> NoReturn:
-    if isinstance(event, Failed) and event.is_too_long:
+    if isinstance(event, Failed) and event.is_refused:
         message = f"{event.message}: this exceeds the context length of the model"
         raise ApiError(message, code=TOO_LONG, param="messages")
     raise make_server_error(event.message)
