@@ -25,7 +25,7 @@ class FakeModel:
     def load(self) -> int:
         return self._next()
 
-    def prepare(self, turns, pictures, max_tokens) -> int:
+    def prepare(self, turns, pictures, *_) -> int:
         self.prepared.append((tuple(turns), tuple(pictures)))
         return -len(self.prepared)  # `number` remains that of the last question
 

@@ -67,6 +67,10 @@ TEMPLATE = """\
 # System prompt of new conversations: instructions for the model.
 #system = ""
 
+# Disk space in MB for what the model has read of conversations, so that long ones are resumed at
+# once; 0 stores nothing.
+#prompt_storage = 1000
+
 # Name of the microphone, as `mmtui doctor` shows it; "" uses the system's default.
 #microphone = ""
 
@@ -92,6 +96,7 @@ class Config:
     top_p: Annotated[float, Gt(0), Le(1)] = 0.95
     max_tokens: Annotated[int, Ge(1)] = 512
     system: str = ""
+    prompt_storage: Annotated[int, Ge(0)] = 1000
     microphone: str = ""
     keys: dict[str, str] = field(default_factory=dict)
 

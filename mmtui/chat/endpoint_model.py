@@ -73,6 +73,8 @@ class EndpointModel:
         turns: Sequence[ChatTurn],
         pictures: Sequence[str],
         max_tokens: int,  # noqa: ARG002
+        conversation: str,  # noqa: ARG002
+        storage_bytes: int,  # noqa: ARG002
     ) -> int:
         """Request that pictures are encoded, and return the number of the request.
 

@@ -58,15 +58,25 @@ class ModelClient:
         self.status.set_state("loading")
         self._load_request = self._process.load()
 
-    def prepare(self, turns: Sequence[ChatTurn], pictures: Sequence[str], max_tokens: int) -> None:
+    def prepare(
+        self,
+        turns: Sequence[ChatTurn],
+        pictures: Sequence[str],
+        conversation: str,
+        config: Config,
+    ) -> None:
         """Load and read ahead what a question will need.
 
         Args:
             turns: The conversation before the question.
             pictures: Paths of the pictures that are attached to the question.
-            max_tokens: Length limit of the reply.
+            conversation: The id of the conversation.
+            config: The settings.
         """
-        self._ahead.add(self._process.prepare(turns, pictures, max_tokens))
+        number = self._process.prepare(
+            turns, pictures, config.max_tokens, conversation, config.prompt_storage * 1_000_000
+        )
+        self._ahead.add(number)
 
     def load_speech(self) -> None:
         """Load the speech model."""

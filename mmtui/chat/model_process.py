@@ -44,7 +44,12 @@ class ModelPort(Protocol):
     def load(self) -> int: ...
 
     def prepare(
-        self, turns: Sequence[ChatTurn], pictures: Sequence[str], max_tokens: int
+        self,
+        turns: Sequence[ChatTurn],
+        pictures: Sequence[str],
+        max_tokens: int,
+        conversation: str,
+        storage_bytes: int,
     ) -> int: ...
 
     def load_speech(self) -> int: ...
@@ -96,7 +101,12 @@ class ModelProcess:
         return self._send(Load(next(self._numbers)))
 
     def prepare(
-        self, turns: Sequence[ChatTurn], pictures: Sequence[str] = (), max_tokens: int = 512
+        self,
+        turns: Sequence[ChatTurn],
+        pictures: Sequence[str] = (),
+        max_tokens: int = 512,
+        conversation: str = "",
+        storage_bytes: int = 0,
     ) -> int:
         """Request that the next question is prepared, and return the number of the request.
 
@@ -106,10 +116,20 @@ class ModelProcess:
             turns: The conversation before the question.
             pictures: Paths of the pictures that are attached to the question.
             max_tokens: Length limit of the reply.
+            conversation: The id of the conversation, for what is stored of it.
+            storage_bytes: Limit of the disk space for what is stored of all conversations; 0
+                stores nothing.
         """
-        number = next(self._numbers)
-        self._send_if_alive(Prepare(number, tuple(turns), tuple(pictures), max_tokens))
-        return number
+        request = Prepare(
+            next(self._numbers),
+            tuple(turns),
+            tuple(pictures),
+            max_tokens,
+            conversation,
+            storage_bytes,
+        )
+        self._send_if_alive(request)
+        return request.number
 
     def load_speech(self) -> int:
         """Request that the speech model is loaded, and return the number of the request."""

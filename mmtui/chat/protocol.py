@@ -51,12 +51,16 @@ class Prepare:
         turns: The conversation before the question.
         pictures: Paths of the pictures that are attached to the question.
         max_tokens: Length limit of the reply.
+        conversation: The id of the conversation, for what is stored of it.
+        storage_bytes: Limit of the disk space for what is stored of all conversations.
     """
 
     number: int
     turns: tuple[ChatTurn, ...]
     pictures: tuple[str, ...]
     max_tokens: int
+    conversation: str
+    storage_bytes: int
 
 
 @dataclass(frozen=True)

@@ -387,7 +387,7 @@ class Session:
         if self._model.can_prepare:
             turns = list_turns(self.conversation, self.file, self.config.sends_recordings)
             pictures = list_files(self._draft_files, self.file, "image")
-            self._model.prepare(list(turns), list(pictures), self.config.max_tokens)
+            self._model.prepare(list(turns), list(pictures), self.conversation.id, self.config)
 
     def _retract(self, prompt: Message) -> Draft:
         draft = Draft(prompt.text, prompt.attachments)

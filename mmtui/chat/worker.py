@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mmtui.pipeline.assets.fetch import Report
     from mmtui.pipeline.assistant import Assistant
     from mmtui.pipeline.prompt import Turn
+    from mmtui.pipeline.prompt_file import PromptStorage
     from mmtui.pipeline.vision.images import Picture
 
 PROGRESS_EVERY_S = 0.1
@@ -116,6 +117,7 @@ class _Worker:
                 )
             )
         elif isinstance(request, Prepare):
+            assistant.storage = _find_storage(request)
             if assistant.is_loaded:
                 for _ in _prepare(assistant, request):
                     self._give_way()
@@ -208,6 +210,14 @@ def _to_failed(request: Request, error: Exception) -> Failed:
     debug_traceback = traceback.format_exc() if os.environ.get("MMTUI_DEBUG") else None
     is_refused = isinstance(failure, TooLongError)
     return Failed(request.number, str(failure), failure.hint, debug_traceback, is_refused)
+
+
+def _find_storage(request: Prepare) -> "PromptStorage | None":
+    from mmtui.pipeline.prompt_file import PromptStorage
+
+    if not (request.conversation and request.storage_bytes):
+        return None
+    return PromptStorage(request.conversation, request.storage_bytes)
 
 
 def _prepare(assistant: "Assistant", request: Prepare) -> "Iterator[None]":

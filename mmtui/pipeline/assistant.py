@@ -20,8 +20,9 @@ from mmtui.pipeline.engines.sampling import GREEDY, Sampler, Sampling
 from mmtui.pipeline.engines.selection import Selection
 from mmtui.pipeline.picture_cache import PictureCache
 from mmtui.pipeline.prompt import ChatFormat, Turn, find_pictures
+from mmtui.pipeline.prompt_file import PromptFile, PromptStorage
 from mmtui.pipeline.sequence import Position, count_common, to_positions
-from mmtui.pipeline.truncation import truncate_turns
+from mmtui.pipeline.truncation import FittedPrompt, fit_prompt
 from mmtui.pipeline.vision.encoder import EncodedPicture, VisionEncoder
 from mmtui.pipeline.vision.images import Picture
 from mmtui.pipeline.vision.loading import load_encoder
@@ -65,7 +66,11 @@ class Reply:
 
 
 class Assistant:
-    """A model, whose parts are fetched and loaded when they are first needed."""
+    """A model, whose parts are fetched and loaded when they are first needed.
+
+    Attributes:
+        storage: Where what is read of the conversation is stored; None stores nothing.
+    """
 
     def __init__(
         self,
@@ -86,6 +91,7 @@ class Assistant:
         self.spec = checkpoint.spec
         self._checkpoint, self._report = checkpoint, report
         self._engine_choice, self._prompt_lookup = engine, prompt_lookup
+        self.storage: PromptStorage | None = None
         self._pictures = PictureCache(report)
 
     @property
@@ -212,6 +218,7 @@ class Assistant:
         start = time.perf_counter()
         turns, features = self._pictures.encode_turns(turns, lambda: self._vision)
         kept, sequence, room = self._fit(turns, max_tokens)
+        self._restore(sequence)
         cached = self._engine.count_cached(sequence)
         stream = Detokenizer(self.language.make_decoder(), self._format.stop_strings)
         stop_ids = self.language.stop_ids | self._format.stop_ids
@@ -270,7 +277,7 @@ class Assistant:
             max_tokens: Length limit of the answer.
 
         Yields:
-            None after each small batch of the prompt.
+            None after each small batch of the prompt, and while it is stored.
 
         Raises:
             MissingError: The model can't see, or its weights can't be fetched.
@@ -279,13 +286,16 @@ class Assistant:
         self.load(pictures=bool(find_pictures(turns)))
         turns, features = self._pictures.encode_turns(turns, lambda: self._vision)
         try:
-            first, second = (self._fit(_ask(turns, text), max_tokens)[1] for text in _QUESTIONS)
+            first, second = (self._fit(_ask(turns, q), max_tokens).sequence for q in _QUESTIONS)
         except TooLongError:  # reported when the question is asked
             return
         known = first[: count_common(first, second)]
+        file = self._restore(known)
         for done in self._engine.prefill(known, features):
             self._report("reading the conversation", done, len(known))
             yield
+        if file:
+            yield from file.save()
 
     def encode_pictures(self, pictures: Sequence[Picture]) -> dict[str, EncodedPicture]:
         """Encode each new picture once; return all of them by their sha256."""
@@ -295,28 +305,17 @@ class Assistant:
         """Return whether a picture is encoded, so that its pixels are not needed again."""
         return sha256 in self._pictures
 
-    def _fit(
-        self, turns: Sequence[Turn], max_tokens: int
-    ) -> tuple[Sequence[Turn], list[Position], int]:
-        """Leave out the oldest turns if there is no room for an answer.
+    def _restore(self, sequence: Sequence[Position]) -> PromptFile | None:
+        """Restore what is stored of a prompt, and return the file; None if nothing is stored."""
+        if self.storage is None:
+            return None
+        file = PromptFile(self.storage, self._engine, self._checkpoint.fingerprint)
+        file.restore(sequence)
+        return file
 
-        Returns:
-            The turns that are kept, their positions, and the number of positions that are free.
-        """
+    def _fit(self, turns: Sequence[Turn], max_tokens: int) -> FittedPrompt:
         context = self.language.context_length
-        sequence = self._to_positions(turns)
-        limit = context - min(max_tokens, context // 4)
-        if len(sequence) > limit:
-            turns = truncate_turns(turns, lambda part: len(self._to_positions(part)), limit)
-            sequence = self._to_positions(turns)
-        room = context - len(sequence)
-        if room < 1:
-            raise TooLongError(
-                f"the conversation is {len(sequence)} tokens long, {1 - room} too many for"
-                f" {self.name}",
-                f"shorten it to {context - 1} tokens",
-            )
-        return turns, sequence, room
+        return fit_prompt(turns, self._to_positions, context, max_tokens, self.name)
 
     def _to_positions(self, turns: Sequence[Turn]) -> list[Position]:
         return to_positions(

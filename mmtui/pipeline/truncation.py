@@ -2,10 +2,60 @@
 
 from collections.abc import Callable, Sequence
 from itertools import chain
+from typing import NamedTuple
 
+from mmtui.errors import TooLongError
 from mmtui.pipeline.prompt import Turn
+from mmtui.pipeline.sequence import Position
 
 CountTokens = Callable[[Sequence[Turn]], int]  # the length of turns with the chat template
+
+
+class FittedPrompt(NamedTuple):
+    """A prompt that leaves room for an answer.
+
+    Attributes:
+        turns: The turns that are kept.
+        sequence: Their positions.
+        room: The number of positions that are free.
+    """
+
+    turns: Sequence[Turn]
+    sequence: list[Position]
+    room: int
+
+
+def fit_prompt(
+    turns: Sequence[Turn],
+    encode: Callable[[Sequence[Turn]], list[Position]],
+    context_length: int,
+    max_tokens: int,
+    model: str,
+) -> FittedPrompt:
+    """Encode a conversation, without its oldest turns if there is no room for an answer.
+
+    Args:
+        turns: The conversation.
+        encode: Returns the positions of turns.
+        context_length: The number of positions that the model was trained for.
+        max_tokens: Length limit of the answer.
+        model: The name of the model, for the error.
+
+    Raises:
+        TooLongError: Even the last turn is longer than the context.
+    """
+    sequence = encode(turns)
+    limit = context_length - min(max_tokens, context_length // 4)
+    if len(sequence) > limit:
+        turns = truncate_turns(turns, lambda part: len(encode(part)), limit)
+        sequence = encode(turns)
+    room = context_length - len(sequence)
+    if room < 1:
+        raise TooLongError(
+            f"the conversation is {len(sequence)} tokens long, {1 - room} too many for {model}",
+            f"shorten it to {context_length - 1} tokens",
+        )
+    return FittedPrompt(turns, sequence, room)
 
 
 def truncate_turns(

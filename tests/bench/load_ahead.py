@@ -9,6 +9,9 @@ Prints one JSON document with medians in seconds, for each installed engine:
 - "text", "picture", "history": from Enter to the first token of the answer to a short question, to
   a question with a picture, and to a question in a resumed conversation of about 2000 tokens.
   "cold": the process starts with the question. "ahead": all that can be prepared was prepared.
+- "resume": with a loaded model, from opening this conversation until its history is in the KV
+  cache. "read": computed. "restored": read from disk.
+- "stored_bytes": the size of that file.
 
 A session with its model process is measured, as the user interfaces use it.
 """
@@ -21,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -36,6 +40,7 @@ from mmtui.chat.model_process import ModelProcess
 from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import Died, Event, Failed, Piece, Prepared
 from mmtui.chat.session import Session
+from mmtui.pipeline import prompt_folder
 from mmtui.pipeline.assets.spec import EngineName
 from mmtui.pipeline.engines import selection
 
@@ -43,6 +48,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from chat import start
 
 DAYS = 110  # sentences that make up about 2000 tokens
+STORAGE_MB = 1000
 PATIENCE_S = 300
 
 
@@ -86,69 +92,98 @@ def main() -> None:
             print(engine, file=sys.stderr)
             config = Config(model=arguments.model, engine=engine)
             history = History(Path(folder) / engine)
-            found[engine] = measure(config, history, arguments.rounds)
+            found[engine] = Bench(config, history).measure(arguments.rounds)
     print(json.dumps(found, indent=2))
 
 
-def measure(config: Config, history: History, rounds: int) -> dict[str, Any]:
-    """Measure one engine."""
-    stored = _store_conversation(history)
-    picture = Path(history.folder) / "picture.png"
-    Image.linear_gradient("L").resize((1024, 768)).save(picture)
+class Bench:
+    """Measurements of one engine. Each starts a new model process."""
+
+    def __init__(self, config: Config, history: History) -> None:
+        self._config, self._history = config, history
+        self._stored = _store_conversation(history)
+        self._picture = Path(history.folder) / "picture.png"
+        Image.linear_gradient("L").resize((1024, 768)).save(self._picture)
 
     @contextmanager
-    def opened() -> Iterator[tuple[Chat, tuple[Attachment, ...]]]:
-        chat = Chat(config, history)
-        attachment = chat.session.store_attachment(attachments.load(picture))
+    def open(self, storage_mb: int = 0) -> Iterator[Chat]:
+        """Open a chat, and end its process."""
+        chat = Chat(self._config.replace(prompt_storage=storage_mb), self._history)
         try:
-            yield chat, (attachment,)
+            yield chat
         finally:
-            chat.session._model.close()  # the history stays open for the next round
+            chat.session._model.close()  # the history stays open for the next chat
 
-    def load() -> float:
-        with opened() as (chat, _):
+    def load(self) -> float:
+        """Return the seconds until everything is loaded that can be."""
+        with self.open() as chat:
             began = time.perf_counter()
             chat.session.load()
             chat.wait_for(Prepared)
             return time.perf_counter() - began
 
-    def text(*, is_ahead: bool) -> float:
-        with opened() as (chat, _):
+    def text(self, *, is_ahead: bool) -> float:
+        """Return the seconds to the first token of a short question."""
+        with self.open() as chat:
             if is_ahead:
                 chat.session.load()
                 chat.wait_for(Prepared)
             return chat.ask(())
 
-    def with_picture(*, is_ahead: bool) -> float:
-        with opened() as (chat, files):
+    def picture(self, *, is_ahead: bool) -> float:
+        """Return the seconds to the first token of a question with a picture."""
+        with self.open() as chat:
+            files = (chat.session.store_attachment(attachments.load(self._picture)),)
             if is_ahead:
                 chat.session.load()
                 chat.session.prepare_attachments(files)
                 chat.wait_for(Prepared, 2)
             return chat.ask(files)
 
-    def in_history(*, is_ahead: bool) -> float:
-        with opened() as (chat, _):
+    def history(self, *, is_ahead: bool) -> float:
+        """Return the seconds to the first token in a resumed conversation."""
+        with self.open() as chat:
             if is_ahead:
                 chat.session.load()
-            chat.session.resume(stored)
+            chat.session.resume(self._stored)
             if is_ahead:
                 chat.wait_for(Prepared, 2)
             return chat.ask(())
 
-    cases: dict[str, Callable[..., float]] = {
-        "text": text,
-        "picture": with_picture,
-        "history": in_history,
-    }
-    load()  # whatever is converted or exported once
-    figures: dict[str, Any] = {"load_s": median(load() for _ in range(rounds))}
-    for name, case in cases.items():
-        figures[name] = {
-            "cold": median(case(is_ahead=False) for _ in range(rounds)),
-            "ahead": median(case(is_ahead=True) for _ in range(rounds)),
-        }
-    return figures
+    def resume(self, storage_mb: int) -> float:
+        """Return the seconds to read the history, or to restore it if it was stored."""
+        with self.open(storage_mb) as chat:
+            chat.session.load()
+            chat.wait_for(Prepared)
+            began = time.perf_counter()
+            chat.session.resume(self._stored)
+            chat.wait_for(Prepared)
+            return time.perf_counter() - began
+
+    def measure(self, rounds: int) -> dict[str, Any]:
+        """Return the medians of all measurements."""
+        self.load()  # weights are converted and the tower is exported once
+        figures: dict[str, Any] = {"load_s": _repeat(self.load, rounds)}
+        for name, case in (
+            ("text", self.text),
+            ("picture", self.picture),
+            ("history", self.history),
+        ):
+            figures[name] = {
+                "cold": _repeat(partial(case, is_ahead=False), rounds),
+                "ahead": _repeat(partial(case, is_ahead=True), rounds),
+            }
+        read = _repeat(partial(self.resume, 0), rounds)
+        self.resume(STORAGE_MB)  # stores it
+        restored = _repeat(partial(self.resume, STORAGE_MB), rounds)
+        figures["resume"] = {"read": read, "restored": restored}
+        figures["stored_bytes"] = prompt_folder.get_path(self._stored).stat().st_size
+        prompt_folder.remove(self._stored)
+        return figures
+
+
+def _repeat(measure: Callable[[], float], rounds: int) -> float:
+    return median(measure() for _ in range(rounds))
 
 
 def _store_conversation(history: History) -> str:

@@ -1,15 +1,19 @@
 """The model process prepares the next question, and gives way to whatever is requested."""
 
+import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 from model_events import ModelEvents
 
 from mmtui.chat.model_process import ModelProcess
-from mmtui.chat.protocol import ChatTurn, Completed, Died, Failed, Prepared, Ready
+from mmtui.chat.protocol import ChatTurn, Completed, Died, Failed, Piece, Prepared, Ready
+from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.checkpoint import Checkpoint
+from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
 from mmtui.pipeline.engines.llama_library import find_packages
 
 pytestmark = pytest.mark.slow  # loads weights in other processes
@@ -31,6 +35,12 @@ def model(
     model = ModelProcess(str(tiny.projector.parent), events, request.param)
     yield model
     model.close()
+
+
+def write_blind_model(folder: Path, language: Path) -> Path:
+    """Save a language model without a vision tower."""
+    checkpoint.write(folder, ModelSpec("blind", LanguageSpec(Asset(str(language)), "fp32")))
+    return folder
 
 
 def test_a_prepared_question_is_read_only_in_part_and_answered_alike(model, events, cat):
@@ -94,6 +104,31 @@ def test_a_process_that_dies_while_it_prepares_is_replaced_for_the_next_question
     assert isinstance(events.until(Completed)[-1], Completed)
 
 
+@pytest.mark.parametrize("engine", ["torch", "llamacpp"])
+def test_a_long_conversation_is_restored_by_another_process(engine, tiny_llama, events, cache):
+    if engine == "llamacpp" and not find_packages():
+        pytest.skip("llama.cpp is not installed")
+    folder = write_blind_model(cache.parent / "model", tiny_llama)
+    turns = (ChatTurn("user", "Tell me a story. " * 60), ChatTurn("assistant", "Once upon a time."))
+    question = ChatTurn("user", "And then?")
+    answers = []
+    for _ in range(2):
+        model = ModelProcess(str(folder), events, engine)
+        model.load()
+        model.prepare(turns, conversation="talk", storage_bytes=100_000_000)
+        if not answers:
+            events.until(Prepared, Failed)  # else it gives way to the question
+        (file,) = (cache / "prompts").iterdir()
+        model.generate([*turns, question], 5)
+        *before, completed = events.until(Completed)
+        assert completed.prompt_tokens - completed.cached_tokens < 30
+        was_restored = file.stat().st_mtime > 0 and answers != []
+        answers.append("".join(event.text for event in before if isinstance(event, Piece)))
+        model.close()
+        os.utime(file, (0, 0))  # restoring it changes that
+    assert was_restored and answers[0] == answers[1]
+
+
 def test_another_model_can_be_chosen_while_one_is_loaded(model, events):
     model.load()
     model.prepare(HISTORY)
@@ -115,11 +150,7 @@ def test_nothing_is_prepared_for_a_model_that_can_t_be_loaded(events, tmp_path):
 
 
 def test_a_model_that_can_t_see_reads_no_history_with_pictures(tiny_llama, tmp_path, events):
-    from mmtui.pipeline.assets import checkpoint
-    from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
-
-    checkpoint.write(tmp_path, ModelSpec("blind", LanguageSpec(Asset(str(tiny_llama)), "fp32")))
-    model = ModelProcess(str(tmp_path), events)
+    model = ModelProcess(str(write_blind_model(tmp_path, tiny_llama)), events)
     model.load()
     number = model.prepare((), ["/no/such/picture.png"])
     assert events.until(Prepared, Failed)[-1] == Prepared(number)

@@ -172,6 +172,9 @@ class History:
 
     def delete(self, id: str) -> None:
         """Mark a conversation as deleted; `restore` brings it back until it is purged."""
+        from mmtui.pipeline import prompt_folder
+
+        prompt_folder.remove(id)
         self._change("UPDATE conversations SET deleted = ? WHERE id = ?", (_now(), id))
 
     def restore(self, id: str) -> str:

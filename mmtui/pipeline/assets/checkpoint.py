@@ -14,6 +14,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Self
@@ -67,6 +68,17 @@ class Checkpoint:
     def projector_weights(self) -> Asset | None:
         """The weights of the projector, beside spec.json or elsewhere; None without one."""
         return Asset(str(self.projector)) if self.projector else self.spec.projector.weights
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identifies the weights by the names, sizes and times of their files."""
+        parts = [self.adapter, self.projector]
+        if self.gguf is not None:
+            parts += [*self.gguf.shards, self.gguf.mmproj]
+        else:
+            assets = (self.spec.language, self.spec.vision)
+            parts += [fetch.locate(asset.weights) for asset in assets if asset is not None]
+        return hashes.fingerprint(repr(self.spec), [part for part in parts if part is not None])
 
     def require_vision(self) -> None:
         """Check that the model can see.

@@ -6,7 +6,7 @@ The store is only a cache: if it is damaged, locked or read-only, hashes are com
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,7 +32,7 @@ def get(path: Path) -> str:
     Raises:
         OSError: The file can't be read.
     """
-    stamps = {path: _stamp(path)}
+    stamps = {path: get_stamp(path)}
     if path in (cached := _find_hashes(stamps)):
         return cached[path]
     sha256 = compute(path)
@@ -46,7 +46,7 @@ def get_many(paths: Sequence[Path]) -> dict[Path, str]:
     Files that can't be read are left out.
     """
     with ThreadPoolExecutor() as pool:
-        stamps = dict(zip(paths, pool.map(_stamp, paths), strict=True))
+        stamps = dict(zip(paths, pool.map(get_stamp, paths), strict=True))
         hashes = _find_hashes(stamps)
         unknown = [path for path, stamp in stamps.items() if stamp and path not in hashes]
         computed = dict(zip(unknown, pool.map(_compute, unknown), strict=True))
@@ -55,7 +55,22 @@ def get_many(paths: Sequence[Path]) -> dict[Path, str]:
     return hashes | new
 
 
-def _stamp(path: Path) -> str | None:
+def fingerprint(text: str, paths: Iterable[Path]) -> str:
+    """Return a hash of a text and of the names, sizes and times of files, which are not read.
+
+    Args:
+        text: Any text.
+        paths: Files, and folders whose files are meant.
+    """
+    digest = hashlib.sha256(text.encode())
+    for path in paths:
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for file in files:
+            digest.update(os.fsencode(f"{file} {get_stamp(file)}\n"))
+    return digest.hexdigest()
+
+
+def get_stamp(path: Path) -> str | None:
     """Return the size and times of a file, which change with its content; None if it is missing."""
     try:
         stat = path.stat()

@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
+from safetensors.torch import load, save
 from torch import Tensor
 
 from mmtui.errors import MmtuiError
@@ -91,6 +92,36 @@ class PlainDecoder:
         if not length:
             self.cache = self._new_cache()
         return length
+
+    def dump_cache(self, max_bytes: int) -> memoryview | None:
+        """Return a copy of the cache as safetensors.
+
+        Returns:
+            None if the copy would be larger, or the cache holds more than keys and values.
+        """
+        from transformers.cache_utils import DynamicLayer
+
+        layers = self.cache.layers
+        if not all(type(layer) is DynamicLayer and layer.is_initialized for layer in layers):
+            return None
+        tensors = {
+            f"{kind}.{number}": getattr(layer, kind)
+            for number, layer in enumerate(layers)
+            for kind in ("keys", "values")
+        }
+        if sum(tensor.nbytes for tensor in tensors.values()) > max_bytes:
+            return None
+        return memoryview(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+
+    def load_cache(self, state: memoryview) -> None:
+        """Replace the cache by one that `dump_cache` returned."""
+        tensors = load(bytes(state))
+        self.cache = self._new_cache()
+        for number in range(len(tensors) // 2):
+            keys, values = (
+                tensors[f"{kind}.{number}"].to(self._language.device) for kind in ("keys", "values")
+            )
+            self.cache.update(keys, values, number)
 
     def _forward(
         self,

@@ -68,6 +68,25 @@ class Engine(Protocol):
     def language(self) -> Language:
         """The language model that decodes."""
 
+    @property
+    def cached(self) -> Sequence[Position]:
+        """The positions in the cache."""
+
+    @property
+    def state_format(self) -> str:
+        """What determines the format of `dump_state`, apart from the weights."""
+
+    def dump_state(self, max_bytes: int) -> memoryview | None:
+        """Return a copy of the cache; None if it is larger, or of a kind that can't be copied."""
+
+    def load_state(self, positions: Sequence[Position], state: memoryview) -> None:
+        """Replace the cache by one that `dump_state` returned; empty it if that is not possible.
+
+        Args:
+            positions: The positions in it.
+            state: The copy, made by the same version of this engine with the same weights.
+        """
+
     def count_cached(self, sequence: Sequence[Position]) -> int:
         """Return how many leading positions of `sequence` are in the cache already."""
 

@@ -57,6 +57,35 @@ class LlamaEngine:
         if self._context is not None:
             self._functions.llama_free(self._context)
 
+    @property
+    def cached(self) -> Sequence[Position]:
+        """The positions in the cache."""
+        return self._cached
+
+    @property
+    def state_format(self) -> str:
+        """What determines the format of `dump_state`, apart from the weights."""
+        library = self.language.library
+        return f"llama.cpp {library.package} {library.version} {self.language.precision}"
+
+    def dump_state(self, max_bytes: int) -> memoryview | None:
+        """Return a copy of the cache, as `Engine.dump_state` describes."""
+        if self.language.tiles:  # llama.cpp does not store where their patches are placed
+            return None
+        if self._functions.llama_state_seq_get_size(self._context, 0) > max_bytes:
+            return None
+        return memoryview(self._get_state(self._context)).cast("B")
+
+    def load_state(self, positions: Sequence[Position], state: memoryview) -> None:
+        """Replace the cache, as `Engine.load_state` describes."""
+        self._crop(0)
+        self._reserve([], len(positions))
+        copy = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        if self._functions.llama_state_seq_set_data(self._context, copy, len(copy), 0):
+            self._cached = list(positions)
+        else:
+            self._crop(0)
+
     def count_cached(self, sequence: Sequence[Position]) -> int:
         """Return how many leading positions of `sequence` are in the cache already."""
         count = count_reusable(self._cached, sequence, self._prompt)
@@ -206,6 +235,12 @@ class LlamaEngine:
             end = count_positions(self.language.tiles, self._cached)
             self._functions.llama_memory_seq_rm(memory, 0, end, -1)
 
+    def _get_state(self, context: Any) -> "ctypes.Array[ctypes.c_uint8]":
+        size = self._functions.llama_state_seq_get_size(context, 0)
+        state: ctypes.Array[ctypes.c_uint8] = (ctypes.c_uint8 * size)()
+        self._functions.llama_state_seq_get_data(context, state, size, 0)
+        return state
+
     def _reserve(self, cached: list[Position], needed: int, batch: int = 0) -> None:
         """Move the cache to a larger context unless this one is large enough.
 
@@ -235,8 +270,7 @@ class LlamaEngine:
             )
         if old is not None:
             if cached:
-                state = (ctypes.c_uint8 * functions.llama_state_seq_get_size(old, 0))()
-                functions.llama_state_seq_get_data(old, state, len(state), 0)
+                state = self._get_state(old)
                 if not functions.llama_state_seq_set_data(context, state, len(state), 0):
                     raise MmtuiError("llama.cpp could not move its cache", "pass --engine torch")
             functions.llama_free(old)

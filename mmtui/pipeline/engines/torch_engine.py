@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
+import transformers
 from torch import Tensor
 
 from mmtui.pipeline.engines import attention
@@ -55,6 +56,29 @@ class TorchEngine:
         self._logits: Tensor | None = None  # after that prompt
         self.threads = threads or ThreadCount()
         torch.set_num_threads(self.threads.value)
+
+    @property
+    def cached(self) -> Sequence[Position]:
+        """The positions in the cache."""
+        return self._cached
+
+    @property
+    def state_format(self) -> str:
+        """What determines the format of `dump_state`, apart from the weights."""
+        versions = f"{torch.__version__} {transformers.__version__}"
+        return f"torch {versions} {self.language.precision} {self.language.device_name}"
+
+    def dump_state(self, max_bytes: int) -> memoryview | None:
+        """Return a copy of the cache, as `Engine.dump_state` describes."""
+        decoder = self._decoder
+        return decoder.dump_cache(max_bytes) if isinstance(decoder, PlainDecoder) else None
+
+    def load_state(self, positions: Sequence[Position], state: memoryview) -> None:
+        """Replace the cache, as `Engine.load_state` describes."""
+        decoder = select_decoder(self.language)
+        if isinstance(decoder, PlainDecoder):
+            decoder.load_cache(state)
+            self._decoder, self._cached = decoder, list(positions)
 
     def count_cached(self, sequence: Sequence[Position]) -> int:
         """Return how many leading positions of `sequence` are in the cache already."""

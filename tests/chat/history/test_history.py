@@ -16,6 +16,7 @@ from mmtui.chat.history.database import HistoryError
 from mmtui.chat.history.history import UNSENT_S, History
 from mmtui.chat.history.schema import MIGRATIONS
 from mmtui.errors import InputError, MmtuiError
+from mmtui.pipeline import prompt_folder
 
 
 @pytest.fixture
@@ -128,6 +129,15 @@ def test_what_was_deleted_goes_by_itself_after_a_day(history):
     history.restore(back)
     with pytest.raises(InputError, match="no deleted conversation"):
         history.restore(gone)
+
+
+def test_what_a_model_has_read_of_a_conversation_is_deleted_with_it(history, cache):
+    conversation = saved(history, "one")
+    file = prompt_folder.get_path(conversation.id)
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"state")
+    history.delete(conversation.id)
+    assert not file.exists()
 
 
 def test_only_one_deletion_is_undone_at_once(history):
