@@ -63,6 +63,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send_document(self) -> None:
         document = self.script.documents.get(self.path)
+        if callable(document):
+            document(self)
+            return
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
         self.send_response(404 if document is None else 200)
         self.send_header("Content-Type", "application/json")

@@ -57,7 +57,7 @@ class EndpointModel:
             on_event: Called with each event, in a background thread.
         """
         self.name = name
-        self._client, self._on_event = Client(endpoint), on_event
+        self._client, self._on_event = Client(endpoint, self._report), on_event
         self._catalog = Catalog(self._client)
         self._numbers = itertools.count(1)
         self._running: dict[int, Cancellation] = {}
@@ -176,6 +176,9 @@ class EndpointModel:
         cancellation.check()
         self._on_event(event)
 
+    def _report(self, step: str, done: int, total: int) -> None:
+        self._on_event(Progress(step, done, total))
+
     def _load(self, number: int, cancellation: Cancellation) -> None:
         endpoint = self._client.endpoint
         info = self._find_model(cancellation)
@@ -222,11 +225,8 @@ class EndpointModel:
         dropped: int,
         cancellation: Cancellation,
     ) -> None:
-        def report(step: str, done: int, total: int) -> None:
-            self._send(Progress(step, done, total), cancellation)
-
         parts = self._client.complete(
-            info.name, request, cancellation, report, continue_message=info.continues_on_request
+            info.name, request, cancellation, continue_message=info.continues_on_request
         )
         for part in parts:
             if isinstance(part, Completion):

@@ -53,9 +53,9 @@ class ServerQuestion:
 class _ServerAnswer:
     """The stream of an answer without its thinking."""
 
-    def __init__(self, client: Client, model: str, request: Request, report: "Report") -> None:
+    def __init__(self, client: Client, model: str, request: Request) -> None:
         self._cancellation = Cancellation()
-        self._parts = client.complete(model, request, self._cancellation, report)
+        self._parts = client.complete(model, request, self._cancellation)
         self.text = ""
         self.completion = Completion("cancelled")
 
@@ -86,7 +86,7 @@ def ask_server(endpoint: Endpoint, model: str, question: ServerQuestion, *, as_j
     with reporting() as report:
         transcribed = [] if question.sends_recordings else question.recordings
         transcript = _transcribe(transcribed, report)
-        client = Client(endpoint)
+        client = Client(endpoint, report)
         catalog, cancellation = Catalog(client), Cancellation()
         name = catalog.resolve(model, cancellation)
         recordings = question.recordings if question.sends_recordings else []
@@ -103,7 +103,7 @@ def ask_server(endpoint: Endpoint, model: str, question: ServerQuestion, *, as_j
             temperature=question.temperature,
             seed=question.seed,
         )
-        answer = _ServerAnswer(client, name, request, report)
+        answer = _ServerAnswer(client, name, request)
         print_answer(answer, silent=as_json)
     completion = answer.completion
     if as_json:

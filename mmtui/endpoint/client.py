@@ -1,29 +1,23 @@
 """Requests to a server, with its faults as errors of one line."""
 
-import email.utils
 import http.client
-import itertools
 import json
 import re
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
 
 from mmtui.endpoint import faults
 from mmtui.endpoint.address import Endpoint
 from mmtui.endpoint.completion import Completion, Delta, Request, Response
 from mmtui.endpoint.events import TooLargeError, read_events
 from mmtui.endpoint.exchange import Cancellation, CancelledError, Exchange
+from mmtui.endpoint.patience import Patience, Report
 from mmtui.errors import MmtuiError
-
-if TYPE_CHECKING:
-    from mmtui.pipeline.assets.fetch import Report
 
 MAX_DOCUMENT_BYTES = 16_000_000
 MAX_ERROR_BYTES = 100_000
-MAX_WAIT_S = 120.0  # for a busy server, in all
 LOOKUP_TIMEOUT_S = 10.0  # for what a server can do, which it knows at once
-MAX_ATTEMPTS = 20
 _FINAL_TIMEOUT_S = 10.0  # for the usage, after the end of a reply
 _NO_MODEL = re.compile(rb"model_not_found|model\b.{0,80}\bnot (found|exist|loaded)", re.DOTALL)
 
@@ -31,32 +25,44 @@ _NO_MODEL = re.compile(rb"model_not_found|model\b.{0,80}\bnot (found|exist|loade
 class Client:
     """Sends requests to one server. Each has a connection of its own, so any thread may send."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
+    def __init__(self, endpoint: Endpoint, report: Report = lambda *_: None) -> None:
+        """Create a client, which connects with each request.
+
+        Args:
+            endpoint: The server.
+            report: Called with (step, seconds waited, seconds in all) while the server is busy.
+        """
+        self.endpoint, self._report = endpoint, report
 
     def fetch(
-        self, path: str, cancellation: Cancellation, body: dict[str, object] | None = None
+        self,
+        path: str,
+        cancellation: Cancellation,
+        body: dict[str, object] | None = None,
+        *,
+        waits: bool = False,
     ) -> object:
-        """Return the JSON document at a path; a POST request if there is a body.
+        """Return the JSON document at a path.
+
+        Args:
+            path: The path.
+            cancellation: Closes the connection.
+            body: Sent as JSON in a POST request; None sends a GET request.
+            waits: Whether to wait for a busy server.
 
         Raises:
             MmtuiError: The server can't be reached, refuses, or does not return JSON.
             CancelledError: The request was cancelled.
         """
         data = None if body is None else json.dumps(body).encode()
-        exchange = Exchange(self.endpoint, cancellation, LOOKUP_TIMEOUT_S)
-        try:
-            response = exchange.send("GET" if data is None else "POST", path, data)
-            content = _read_body(exchange, MAX_DOCUMENT_BYTES)
-        except (OSError, http.client.HTTPException) as error:
-            raise faults.explain_connection(self.endpoint, error) from error
-        except TooLargeError as error:
-            raise faults.explain_garbage(self.endpoint) from error
-        finally:
-            exchange.close()
-        if response.status != 200:
-            raise self._explain_status(response, content)
-        return self._parse(content)
+        patience = Patience(self.endpoint, cancellation, self._report)
+        while True:
+            with self._send(path, data, cancellation, LOOKUP_TIMEOUT_S) as (exchange, response):
+                content = _read_body(exchange, MAX_DOCUMENT_BYTES)
+            if response.status == 200:
+                return self._parse(content)
+            if not (waits and patience.wait(response, content)):
+                raise self._explain_status(response, content)
 
     def list_models(self, cancellation: Cancellation) -> list[dict[str, object]]:
         """Return the entries of /v1/models, each with its "id".
@@ -65,7 +71,7 @@ class Client:
             MmtuiError: The server can't be reached, or has no such list.
             CancelledError: The request was cancelled.
         """
-        document = self.fetch(f"{self.endpoint.path}/models", cancellation)
+        document = self.fetch(f"{self.endpoint.path}/models", cancellation, waits=True)
         entries = document.get("data") if isinstance(document, dict) else None
         if not isinstance(entries, list):
             raise faults.explain_garbage(self.endpoint)
@@ -80,7 +86,6 @@ class Client:
         model: str,
         request: Request,
         cancellation: Cancellation,
-        report: "Report",
         *,
         continue_message: bool = False,
     ) -> Iterator[Delta | Completion]:
@@ -90,7 +95,6 @@ class Client:
             model: The name of the model.
             request: The conversation.
             cancellation: Closes the connection.
-            report: Called with (step, seconds waited, seconds in all) while the server is busy.
             continue_message: Ask vLLM to continue a last turn of the assistant.
 
         Yields:
@@ -99,42 +103,42 @@ class Client:
         Raises:
             MmtuiError: The request failed. What was yielded before stays valid.
         """
+        body = request.encode(model, continue_message=continue_message)
         try:
-            yield from self._complete(model, request, cancellation, report, continue_message)
+            yield from self._complete(model, request, body, cancellation)
         except CancelledError:
             yield Completion("cancelled")
 
     def _complete(
-        self,
-        model: str,
-        request: Request,
-        cancellation: Cancellation,
-        report: "Report",
-        continue_message: bool,
+        self, model: str, request: Request, body: bytes, cancellation: Cancellation
     ) -> Iterator[Delta | Completion]:
-        started, waited = time.monotonic(), 0.0
-        body = request.encode(model, continue_message=continue_message)
-        for attempt in itertools.count(1):
-            exchange = Exchange(self.endpoint, cancellation, self.endpoint.timeout_s)
-            try:
-                response = exchange.send("POST", f"{self.endpoint.path}/chat/completions", body)
+        started = time.monotonic()
+        path = f"{self.endpoint.path}/chat/completions"
+        patience = Patience(self.endpoint, cancellation, self._report)
+        while True:
+            timeout_s = self.endpoint.timeout_s
+            with self._send(path, body, cancellation, timeout_s) as (exchange, response):
                 if response.status == 200:
                     yield from self._stream(exchange, response, request, started)
                     return
                 content = _read_body(exchange, MAX_ERROR_BYTES)
-            except (OSError, http.client.HTTPException) as error:
-                raise faults.explain_connection(self.endpoint, error, len(body)) from error
-            except TooLargeError as error:
-                raise faults.explain_garbage(self.endpoint) from error
-            finally:
-                exchange.close()
-            pause = _get_pause(response, content, attempt)
-            if pause is None:
+            if not patience.wait(response, content):
                 raise self._explain_refusal(response, content, model, cancellation)
-            if waited + pause > MAX_WAIT_S or attempt == MAX_ATTEMPTS:
-                raise faults.explain_busy(self.endpoint, content, pause)
-            _wait(pause, cancellation, report)
-            waited += pause
+
+    @contextmanager
+    def _send(
+        self, path: str, body: bytes | None, cancellation: Cancellation, timeout_s: float
+    ) -> Iterator[tuple[Exchange, http.client.HTTPResponse]]:
+        """Send a request, and read its response in the context; faults become MmtuiError."""
+        exchange = Exchange(self.endpoint, cancellation, timeout_s)
+        try:
+            yield exchange, exchange.send("GET" if body is None else "POST", path, body)
+        except (OSError, http.client.HTTPException) as error:
+            raise faults.explain_connection(self.endpoint, error, len(body or b"")) from error
+        except TooLargeError as error:
+            raise faults.explain_garbage(self.endpoint) from error
+        finally:
+            exchange.close()
 
     def _stream(
         self,
@@ -229,27 +233,3 @@ def _read_body(exchange: Exchange, limit: int) -> bytes:
         if size > limit:
             raise TooLargeError
     return b"".join(parts)
-
-
-def _get_pause(response: http.client.HTTPResponse, content: bytes, attempt: int) -> float | None:
-    """Return the seconds to wait before another attempt; None if that makes no sense."""
-    if response.status not in (429, 503) or b"insufficient_quota" in content:
-        return None
-    value = response.headers.get("Retry-After", "").strip()
-    if re.fullmatch(r"\d{1,9}(\.\d+)?", value):
-        return float(value)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return min(2.0 ** (attempt - 1), 30.0)
-
-
-def _wait(seconds: float, cancellation: Cancellation, report: "Report") -> None:
-    """Wait for a busy server, and report each second."""
-    total = round(seconds)
-    step = f"the server is busy, waiting {total} s"
-    for second in range(total):
-        report(step, second, total)
-        cancellation.sleep(1.0)
-    cancellation.sleep(max(0.0, seconds - total))
-    report(step, 1, 1)

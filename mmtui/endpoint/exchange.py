@@ -81,7 +81,11 @@ class Exchange:
 
     def send(self, method: str, path: str, body: bytes | None = None) -> http.client.HTTPResponse:
         """Send the request and return the response, whose body is not read yet."""
-        headers = {"Accept": "text/event-stream, application/json", "User-Agent": "mmtui"}
+        headers = {
+            "Host": self._endpoint.location,
+            "Accept": "text/event-stream, application/json",
+            "User-Agent": "mmtui",
+        }
         if body is not None:
             headers["Content-Type"] = "application/json"
         if self._endpoint.api_key:
@@ -143,7 +147,7 @@ class Exchange:
                     secured.do_handshake()
                 connected.settimeout(self._timeout_s)
                 return connected
-            except ssl.SSLError:
+            except (ssl.SSLError, CancelledError):
                 connected.close()
                 raise
             except TimeoutError as error:

@@ -144,6 +144,20 @@ def test_a_wait_for_a_busy_server_is_shown_and_can_be_stopped(connect):
     assert chat.ask("And now?") == "Now."
 
 
+def test_a_server_that_still_loads_is_waited_for_when_the_chat_opens(connect):
+    chat = connect(reply("Hi."))
+    ready = chat.server.documents["/v1/models"]
+
+    def load(handler) -> None:
+        chat.server.documents["/v1/models"] = ready
+        refuse(503, {"error": {"message": "Loading model"}}, Retry_After="1")(handler)
+
+    chat.server.documents["/v1/models"] = load
+    chat.session.load()
+    chat.handle_until(lambda: chat.session.status.state == "idle")
+    assert chat.session.status.model == "tiny" and not chat.notices
+
+
 def test_models_are_listed_checked_and_switched(connect):
     chat = connect(reply("Hi."), models=("first", "second"))
     assert [name for name, _ in chat.session.list_models()] == ["first", "second"]
