@@ -10,12 +10,14 @@ import ssl
 import threading
 import time
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mmtui.endpoint.address import Endpoint
+from mmtui.endpoint.proxy import ProxyError, find_proxy
 
 CONNECT_TIMEOUT_S = 10.0
 _CHUNK = 65536
+_AddressInfo = tuple[int, int, int, str, Any]  # as `socket.getaddrinfo` returns it
 _POLL_S = 0.05
 
 
@@ -75,7 +77,9 @@ class Exchange:
             timeout_s: The longest time that the server may send nothing, in seconds.
         """
         self._endpoint, self._cancellation, self._timeout_s = endpoint, cancellation, timeout_s
-        self._connection = http.client.HTTPConnection(endpoint.host, endpoint.port)
+        self._proxy = find_proxy(endpoint)
+        peer = self._proxy or endpoint
+        self._connection = http.client.HTTPConnection(peer.host, peer.port)
         self._response: http.client.HTTPResponse | None = None
         self._socket: socket.socket | None = None
 
@@ -90,6 +94,9 @@ class Exchange:
             headers["Content-Type"] = "application/json"
         if self._endpoint.api_key:
             headers["Authorization"] = f"Bearer {self._endpoint.api_key}"
+        if self._proxy is not None and self._endpoint.scheme == "http":
+            headers |= self._proxy.headers
+            path = f"http://{self._endpoint.location}{path}"
         try:
             self._connection.sock = self._socket = self._connect()
             self._request(method, path, body, headers)
@@ -129,9 +136,20 @@ class Exchange:
                 raise
 
     def _connect(self) -> socket.socket:
+        try:
+            return self._open_socket()
+        except (ssl.SSLError, ProxyError):
+            raise
+        except OSError as error:
+            if self._proxy is None:
+                raise
+            raise ProxyError(f"no connection to the proxy {self._proxy.host}") from error
+
+    def _open_socket(self) -> socket.socket:
         endpoint = self._endpoint
         failure: OSError | None = None
-        for family, kind, protocol, _, address in self._resolve():
+        peer = self._connection.host, self._connection.port
+        for family, kind, protocol, _, address in self._resolve(*peer):
             connected = socket.socket(family, kind, protocol)
             try:
                 self._cancellation.watch(connected)
@@ -139,6 +157,8 @@ class Exchange:
                 connected.connect(address)
                 connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if endpoint.scheme == "https":
+                    if self._proxy is not None:
+                        self._proxy.open_tunnel(connected, endpoint)
                     secured = ssl.create_default_context().wrap_socket(
                         connected, server_hostname=endpoint.host, do_handshake_on_connect=False
                     )
@@ -159,18 +179,14 @@ class Exchange:
             self._cancellation.check()
         raise failure or socket.gaierror(socket.EAI_NONAME, "no address")
 
-    def _resolve(self) -> list[tuple[int, int, int, str, tuple[object, ...]]]:
-        """Look up the addresses of the host in a thread: a lookup can't be interrupted."""
-        found: list[tuple[int, int, int, str, tuple[object, ...]]] = []
+    def _resolve(self, host: str, port: int) -> list[_AddressInfo]:
+        """Look up the addresses of a host in a thread: a lookup can't be interrupted."""
+        found: list[_AddressInfo] = []
         failures: list[OSError] = []
 
         def look_up() -> None:
             try:
-                found.extend(
-                    socket.getaddrinfo(  # type: ignore[arg-type]
-                        self._endpoint.host, self._endpoint.port, type=socket.SOCK_STREAM
-                    )
-                )
+                found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
             except OSError as error:
                 failures.append(error)
 

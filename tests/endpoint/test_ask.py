@@ -37,8 +37,9 @@ KEY = "sk-secret-1234"
 
 @pytest.fixture(autouse=True)
 def _no_settings(monkeypatch):
-    for name in ("MMTUI_ENDPOINT", "MMTUI_MODEL", "MMTUI_API_KEY"):
+    for name in ("MMTUI_ENDPOINT", "MMTUI_MODEL", "MMTUI_API_KEY", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
 
 
 def test_the_answer_is_streamed_to_stdout(mmtui):
