@@ -3,9 +3,12 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
+from gguf_models import write_gguf, write_mmproj
 
 from mmtui.pipeline.assets import fetch
 
@@ -14,6 +17,7 @@ SERVE = f"""
 import sys, xllamacpp
 parameters = xllamacpp.CommonParams()
 parameters.model.path, parameters.model_alias = sys.argv[1], {{"smol"}}
+parameters.mmproj.path = sys.argv[2] if len(sys.argv) > 2 else ""
 parameters.n_ctx, parameters.n_parallel, parameters.port = {CONTEXT}, 1, 0
 parameters.cpuparams.n_threads = 1
 parameters.warmup = False
@@ -28,18 +32,26 @@ pytestmark = pytest.mark.skipif(find_spec("xllamacpp") is None, reason="xllamacp
 @pytest.fixture(scope="module")
 def url(smol) -> Iterator[str]:
     """Serve the language model of smol, and return the address of the server."""
-    weights = fetch.fetch(smol.spec.language.weights)
+    with serve(fetch.fetch(smol.spec.language.weights)) as address:
+        yield address
+
+
+@contextmanager
+def serve(*files: Path) -> Iterator[str]:
+    """Serve a GGUF, and a mmproj if there is a second file, in a process that may crash."""
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVE, str(weights)],
+        [sys.executable, "-c", SERVE, *map(str, files)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     assert process.stdin and process.stdout
     address = process.stdout.readline().strip()
     if not address:
         pytest.skip(f"the server does not start here: exit code {process.wait()}")
-    yield address
-    process.stdin.close()
-    process.wait(60)
+    try:
+        yield address
+    finally:
+        process.stdin.close()
+        process.wait(60)
 
 
 def test_a_reply_is_streamed_with_its_usage(mmtui, url):
@@ -59,6 +71,19 @@ def test_its_abilities_are_known(mmtui, url):
 def test_a_picture_that_it_would_refuse_is_not_sent(mmtui, url, cat):
     run = mmtui("ask", "--endpoint", url, "--image", cat, "What is it?")
     assert run.code == 3 and "smol does not accept pictures" in run.err
+
+
+def test_a_model_with_an_mmproj_gets_pictures(mmtui, tmp_path, cat):
+    language, tower = write_gguf(tmp_path / "m.gguf"), write_mmproj(tmp_path / "mmproj.gguf")
+    with serve(language, tower) as url:
+        [model] = mmtui("models", "--endpoint", url, "--json").json
+        options = ["--endpoint", url, "--json", "--max-tokens", 4]
+        text = mmtui("ask", *options, "What is it ?").json
+        run = mmtui("ask", *options, "--image", cat, "--image", cat, "What is it ?")
+    assert model["sees"]
+    assert run.code == 0, run.err
+    of_pictures = run.json["usage"]["prompt_tokens"] - text["usage"]["prompt_tokens"]
+    assert of_pictures > 2
 
 
 def test_a_question_longer_than_its_context_is_refused_with_its_own_words(mmtui, url):
