@@ -105,6 +105,6 @@ def _make_error(data: bytes, name: str) -> InputError:
     if data.startswith(_SOUNDS) or (is_riff and kind == b"WAVE") or data[4:8] == b"ftyp":
         return InputError(f"{name} is a recording, not text", "mmtui ask --audio FILE")
     return InputError(
-        f"{name} is no text, or in an unknown encoding",
+        f"{name} is not text, or its encoding is unknown",
         "convert text to UTF-8, as with iconv -f ENCODING -t UTF-8; a picture goes to --image -",
     )

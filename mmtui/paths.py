@@ -125,7 +125,7 @@ def refuse_web_address(text: str) -> None:
     """Raise UsageError if a text is only the web address of a picture or a recording."""
     text = text.strip()
     if _WEB.fullmatch(text) and _get_web_suffix(text) in SUFFIXES:
-        raise UsageError("mmtui opens no web addresses", _make_download_hint(text))
+        raise UsageError("web addresses are not opened", _make_download_hint(text))
 
 
 def complete(prefix: str) -> list[str]:

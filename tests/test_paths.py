@@ -102,7 +102,7 @@ def test_a_path_that_can_t_be_opened_is_refused_with_a_hint(tmp_path):
 
 def test_only_the_address_of_a_picture_or_a_recording_is_refused():
     for address in ("https://example.org/cat.JPG", " http://example.org/memo.mp3?x=1#t "):
-        with pytest.raises(UsageError, match="opens no web addresses"):
+        with pytest.raises(UsageError, match="web addresses are not opened"):
             paths.refuse_web_address(address)
     for text in (
         "https://example.org/",

@@ -180,7 +180,7 @@ def finetune(
     """Train the projector, and LoRA on the language model, on LLaVA-Instruct dialogues."""
     if from_ is not None:
         if not from_.is_dir():
-            raise UsageError(f"{from_} is no folder", "pass --from the folder of an align run")
+            raise UsageError(f"{from_} is not a folder", "pass --from the folder of an align run")
         options = replace(options, model=str(from_))
         start = replace(start, explicit=start.explicit | {"model"})
     elif options.model == "auto" and ALIGN_FOLDER.is_dir():

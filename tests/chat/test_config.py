@@ -80,7 +80,7 @@ def test_a_path_below_a_file_counts_as_no_settings(tmp_path):
 def test_a_binary_file_is_refused(tmp_path):
     file = tmp_path / "config.toml"
     file.write_bytes(bytes(100))
-    with pytest.raises(UsageError, match="is no text"):
+    with pytest.raises(UsageError, match="is not text"):
         Config.load(file)
     with pytest.raises(UsageError, match="can't be read: Is a directory"):
         Config.load(tmp_path)

@@ -27,13 +27,13 @@ def parse(*arguments: str) -> str:
         "-x = 5?", "--help me, please", "--loud music?", "--- a/file\n+++ b/file", "-\n-",
     ],
 )  # fmt: skip
-def test_text_may_begin_with_a_dash(text):
+def test_text_that_starts_with_a_dash_is_an_argument(text):
     assert parse(text) == f"[{text!r}] 1 False"
     assert parse("--limit", "2", text, "--loud") == f"[{text!r}] 2 True"
     assert parse("a", text, "b", "--limit=3") == f"{['a', text, 'b']} 3 False"
 
 
-def test_options_stay_options():
+def test_options_and_mistyped_options_are_not_taken_for_text():
     assert parse("a", "--limit=2 ") == "['a'] 2 False"
     assert parse("--limit", "2", "--", "--loud", "-x") == "['--loud', '-x'] 2 False"
     for mistyped in ("--limt", "--limt=2", "--limt=be brief", "-x", "--limit 2", "--loud=1"):

@@ -1,4 +1,4 @@
-"""`mmtui config`, as people run it."""
+"""`mmtui config`: settings are shown with their problems, and edited."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def settings(tmp_path: Path) -> Path:
     return file
 
 
-def test_keys_that_can_t_be_are_told_where_the_settings_are_shown(
+def test_unknown_keys_and_actions_are_reported_by_show_and_doctor(
     mmtui, home, settings, monkeypatch
 ):
     settings.write_bytes('theme = "light"\n[keys]\nhelp = "Foo"\nxx = "F1"\n'.encode("utf-16"))
@@ -27,8 +27,9 @@ def test_keys_that_can_t_be_are_told_where_the_settings_are_shown(
     assert (run.code, run.json["theme"]) == (0, "light")
     assert "no key 'Foo'" in run.err and "no action 'xx'" in run.err
     monkeypatch.setenv("XDG_CONFIG_HOME", home["XDG_CONFIG_HOME"])
-    found = _settings()
-    assert found.state == "note" and "no key 'Foo'" in found.detail and "no action" in found.detail
+    finding = _settings()
+    assert finding.state == "note" and "no key 'Foo'" in finding.detail
+    assert "no action" in finding.detail
     settings.write_text("theme = 1")
     assert _settings().state == "bad"
     settings.write_text('[keys]\nhelp = "F1"')
@@ -36,7 +37,7 @@ def test_keys_that_can_t_be_are_told_where_the_settings_are_shown(
 
 
 @pytest.mark.parametrize(
-    ("editor", "code", "says"),
+    ("editor", "code", "error"),
     [
         ("ed 'x", 2, "EDITOR has a quote that is not closed: ed 'x"),
         ("/no/such/editor", 2, "EDITOR: /no/such/editor can't be started: No such file"),
@@ -44,10 +45,10 @@ def test_keys_that_can_t_be_are_told_where_the_settings_are_shown(
         (" ", 2, "no editor is set"),
     ],
 )
-def test_an_editor_that_does_not_work_is_reported_in_one_line(mmtui, home, editor, code, says):
+def test_an_editor_that_does_not_work_is_reported_in_one_line(mmtui, home, editor, code, error):
     run = mmtui("config", "edit", env=home | {"EDITOR": editor})
     assert (run.code, run.out) == (code, "")
-    assert run.err.startswith("error: ") and says in run.err and run.err.count("\n") == 2
+    assert run.err.startswith("error: ") and error in run.err and run.err.count("\n") == 2
 
 
 def test_the_path_of_an_editor_may_have_spaces(mmtui, home, tmp_path):
@@ -61,7 +62,7 @@ def test_the_path_of_an_editor_may_have_spaces(mmtui, home, tmp_path):
     assert (run.code, run.out) == (0, f"--wait {file}\n"), run.err
 
 
-def test_below_a_file_there_are_isolated_environment_and_none_can_be_written(mmtui, home, tmp_path):
+def test_settings_below_a_regular_file_are_empty_and_can_t_be_written(mmtui, home, tmp_path):
     (tmp_path / "config").touch()
     assert mmtui("config", "show", "--json", env=home).json["model"] == "auto"
     run = mmtui("config", "edit", env=home | {"EDITOR": "true"})

@@ -33,7 +33,7 @@ def test_a_gguf_file_answers(mmtui, tmp_path):
     assert str(file) in pulled.out
 
 
-def test_a_gguf_file_with_an_mmproj_sees(mmtui, tmp_path, cat):
+def test_a_gguf_file_with_an_mmproj_accepts_pictures(mmtui, tmp_path, cat):
     file = write_gguf(tmp_path / "model.gguf", "qwen2")
 
     def ask(*options: object):
@@ -70,18 +70,18 @@ def test_models_of_other_programs_are_listed(mmtui, tmp_path):
     assert_fails(missing, 3, "Ollama has no model huge here", "ollama pull huge")
 
 
-def test_what_is_wrong_with_a_file_is_one_line(mmtui, tmp_path):
+def test_a_problem_of_a_file_is_reported_in_one_line(mmtui, tmp_path):
     file: Path = write_gguf(tmp_path / "x.gguf")
-    whole = file.read_bytes()
+    contents = file.read_bytes()
 
     def ask():
         return mmtui("ask", "What?", "--model", file)
 
-    file.write_bytes(whole[:-1000])
+    file.write_bytes(contents[:-1000])
     assert_fails(ask(), 4, "x.gguf is cut off", "download")
-    file.write_bytes(whole[:1000])
+    file.write_bytes(contents[:1000])
     assert_fails(ask(), 4, "header of .* is damaged", "download")
-    file.write_bytes(whole.replace(b"llama", b"lxama"))
+    file.write_bytes(contents.replace(b"llama", b"lxama"))
     assert_fails(ask(), 4, "unknown model architecture: 'lxama'", "update")
     file.unlink()
     assert_fails(ask(), 3, "no such file", "check the name")

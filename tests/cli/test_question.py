@@ -1,4 +1,4 @@
-"""What `mmtui ask` is asked, and about which files."""
+"""The question of `mmtui ask` and the files that it names."""
 
 import io
 import sys
@@ -12,11 +12,11 @@ from mmtui.errors import InputError, UsageError
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    made = tmp_path / "a b.jpg", tmp_path / "memo.m4a"
-    for file in made:
+    paths = tmp_path / "a b.jpg", tmp_path / "memo.m4a"
+    for file in paths:
         file.touch()
     monkeypatch.setenv("HOME", str(tmp_path))
-    return made
+    return paths
 
 
 @pytest.fixture
@@ -27,41 +27,41 @@ def piped(monkeypatch):
     return pipe
 
 
-def test_a_file_that_a_typed_question_names_goes_with_it(files):
+def test_a_file_that_a_typed_question_names_is_attached(files):
     picture, memo = files
-    asked = read_question("what is in ~/a b.jpg?", [], None)
-    assert asked.text == "what is in ~/a b.jpg?"
-    assert (asked.pictures, asked.mentioned) == ((str(picture),), (picture,))
-    asked = read_question(f"Is {memo} about {picture}?", ["-"], None)
-    assert (asked.pictures, asked.recording) == (("-", str(picture)), memo)
-    asked = read_question("what is in ~/a b.jpg?", [f"file://{picture}"], None)
-    assert asked.pictures == (f"file://{picture}",) and not asked.mentioned
+    question = read_question("what is in ~/a b.jpg?", [], None)
+    assert question.text == "what is in ~/a b.jpg?"
+    assert (question.pictures, question.mentioned) == ((str(picture),), (picture,))
+    question = read_question(f"Is {memo} about {picture}?", ["-"], None)
+    assert (question.pictures, question.recording) == (("-", str(picture)), memo)
+    question = read_question("what is in ~/a b.jpg?", [f"file://{picture}"], None)
+    assert question.pictures == (f"file://{picture}",) and not question.mentioned
     with pytest.raises(UsageError, match="one recording"):
         read_question(f"Is {memo} the same?", [], picture)
 
 
-def test_a_question_that_is_only_a_file_asks_what_is_there(files):
+def test_a_question_that_is_only_a_path_asks_for_a_description(files):
     _, memo = files
     assert read_question("~/a b.jpg", [], None).text == "Describe this picture."
-    asked = read_question(str(memo), [], None)
-    assert (asked.text, asked.recording) == ("", memo)
+    question = read_question(str(memo), [], None)
+    assert (question.text, question.recording) == ("", memo)
 
 
-def test_what_is_piped_in_attaches_nothing(files, piped):
-    for typed in (None, "-"):
+def test_a_file_that_piped_text_names_is_not_attached(files, piped):
+    for argument in (None, "-"):
         piped(b"error: can't open ~/a b.jpg\n")
-        asked = read_question(typed, [], None)
-        assert asked.text == "error: can't open ~/a b.jpg\n" and not asked.pictures
+        question = read_question(argument, [], None)
+        assert question.text == "error: can't open ~/a b.jpg\n" and not question.pictures
 
 
-def test_what_can_t_be_asked_is_reported_with_the_cure(piped):
-    with pytest.raises(UsageError, match="no web addresses") as raised:
+def test_addresses_empty_questions_and_binary_data_are_refused(piped):
+    with pytest.raises(UsageError, match="web addresses are not opened") as raised:
         read_question("https://example.org/cat.jpg", [], None)
     assert "curl -s https://example.org/cat.jpg | mmtui ask --image -" in (raised.value.hint or "")
-    for nothing in (b"", b" \n", "\n".encode("utf-16")):
-        piped(nothing)
+    for empty in (b"", b" \n", "\n".encode("utf-16")):
+        piped(empty)
         with pytest.raises(UsageError, match="there is no question"):
             read_question(None, [], None)
     piped(bytes(50))
-    with pytest.raises(InputError, match="no text"):
+    with pytest.raises(InputError, match="is not text"):
         read_question(None, [], None)

@@ -102,7 +102,7 @@ def test_finetune_without_align_says_so_and_begins_from_captions(
     arguments = ("--from", tiny_model, "--data", shapes_data, "--quantize", "none", "--dry-run")
     run = mmtrain("finetune", *arguments, "--out", tmp_path / "out", env=session_cache)
     assert run.code == 0 and "NOT ALIGNED: tiny has no projector" in run.err, run.err
-    refused(mmtrain("finetune", "--from", "nowhere"), 2, "nowhere is no folder")
+    refused(mmtrain("finetune", "--from", "nowhere"), 2, "nowhere is not a folder")
 
 
 def test_a_projector_of_another_model_is_refused_before_training(
@@ -197,7 +197,7 @@ def test_an_exported_run_is_half_as_large_and_answers(
     picture = next((shapes_data / "val2017").iterdir())
     answer = mmtui("ask", "--model", exported, "--image", picture, "--max-tokens", 3)
     assert answer.code == 0, answer.err
-    refused(mmtrain("export", shapes_data, tmp_path / "x"), 4, "is no checkpoint")
+    refused(mmtrain("export", shapes_data, tmp_path / "x"), 4, "is not a checkpoint")
 
 
 def test_runs_are_drawn_over_each_other(mmtrain, tiny_model, shapes_data, session_cache, tmp_path):

@@ -284,7 +284,7 @@ class FailoverHistory:
         if before is None or before.reason != self.failure.reason:
             is_in_memory = isinstance(self._spare_store(), MemoryHistory)
             place = "only in memory" if is_in_memory else f"in {self._folder}"
-            message = f"{error}; meanwhile this chat is kept {place}"
+            message = f"{error}; for now, this chat is kept {place}"
             self._notify(Notice(message, error.hint))
 
     def _clear_failure(self, history: History) -> None:

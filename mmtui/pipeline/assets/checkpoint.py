@@ -95,7 +95,7 @@ class Checkpoint:
                 "download its mmproj into the same folder, or pass --mmproj FILE",
             )
         if self.spec.vision is None:
-            raise MissingError(f"{name} reads and hears, but has no vision tower")
+            raise MissingError(f"{name} accepts text and speech, but has no vision tower")
         raise MissingError(
             f"{name} can't see yet: its projector is not trained",
             self.spec.projector_training
@@ -178,11 +178,11 @@ def read(folder: Path) -> Checkpoint:
         spec = huggingface.make_spec(folder.name, folder, Asset(str(folder.resolve())))
         return Checkpoint(dataclasses.replace(spec, speech=_get_speech()))
     if not path.exists():
-        raise InputError(f"{folder} is no checkpoint: {SPEC_FILE} is missing")
+        raise InputError(f"{folder} is not a checkpoint: {SPEC_FILE} is missing")
     try:
         text = read_text(path)
     except InputError as error:
-        raise InputError(f"{folder} is no checkpoint: {error}", error.hint) from error
+        raise InputError(f"{folder} is not a checkpoint: {error}", error.hint) from error
     try:
         spec = ModelSpec.from_json(text)
     except InputError as error:

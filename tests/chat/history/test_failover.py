@@ -160,7 +160,7 @@ def test_a_read_only_folder_is_read_and_written_again_when_it_can_be(chat, monke
     chat.history.save(earlier, earlier.say("Earlier"))
     monkeypatch.setattr(database, "_is_writable", lambda asked: asked != folder)
     session = Session.open(chat.model, folder, Config(), chat.posted.append)
-    assert "is read-only; meanwhile this chat is kept in" in chat.notices[0]
+    assert "is read-only; for now, this chat is kept in" in chat.notices[0]
     assert session.store.recent_prompts().result() == ["Earlier"]
     assert session.unsaved_reason == "read-only folder"
     session.resume(earlier.id)

@@ -88,7 +88,7 @@ def test_files_that_a_message_mentions_are_attached(chat, cat):
     (question,) = run.model.asked[0]
     assert (question.text, len(question.pictures)) == (f"what is in {cat}?", 1)
     assert "attached: a cat.png, 40 x 30" in run.err
-    assert len(run.model.asked) == 1 and "mmtui opens no web addresses" in run.err
+    assert len(run.model.asked) == 1 and "web addresses are not opened" in run.err
 
 
 def test_lines_are_read_in_any_encoding(chat):
@@ -108,4 +108,4 @@ def test_a_data_folder_that_can_t_be_written_is_reported_once(talk, home, tmp_pa
     (tmp_path / "data").write_text("a file")
     run = talk("Hello", "Again")
     assert run.code == 0 and len(run.out.splitlines()) >= 2
-    assert run.err.count("meanwhile this chat is kept in") == 1
+    assert run.err.count("for now, this chat is kept in") == 1

@@ -109,7 +109,7 @@ async def test_a_draft_stays_with_its_conversation(store, cat):
 async def test_a_history_that_can_t_be_opened_is_reported_and_the_chat_works(tmp_path):
     (tmp_path / "file").touch()
     async with open_chat(tmp_path / "file") as user:
-        assert "meanwhile this chat is kept in" in user.notices[-1]
+        assert "for now, this chat is kept in" in user.notices[-1]
         await user.type("Hi", "enter")
         await user.answer("Hello.")
         assert user.texts == ["Hi", "Hello."]
