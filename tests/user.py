@@ -22,6 +22,7 @@ from mmtui.frontends.tui.screens.chat.screen import ChatScreen
 from mmtui.frontends.tui.widgets.composer import Composer
 from mmtui.frontends.tui.widgets.message_view import MessageView
 from mmtui.frontends.tui.widgets.transcript import Earlier
+from mmtui.pipeline.assets.spec import Asset, VisionSpec
 
 # Names of the workers that end without an action of the user.
 FINITE_WORKERS = ("run_in_thread", "copy_with_program", "decode")
@@ -154,8 +155,10 @@ class User:
         await self.settle()
 
     async def load_model(self, side: int = 260) -> None:
-        """Receive the event of a loaded model whose vision tower has this input size."""
-        await self.receive_event(Ready(1, "fake", 2048, 29, side))
+        """Receive the event of a loaded model whose vision tower has this input size, if not 0."""
+        grey = (0.5, 0.5, 0.5)
+        vision = VisionSpec(Asset("clip"), "open_clip", side, grey, grey, 25, 128) if side else None
+        await self.receive_event(Ready(1, "fake", 2048, 29, vision))
 
     async def paste(self, text: str) -> None:
         self.app.post_message(Paste(text))

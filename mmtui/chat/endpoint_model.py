@@ -183,7 +183,7 @@ class EndpointModel:
         endpoint = self._client.endpoint
         info = self._find_model(cancellation)
         ready = Ready(
-            number, info.name, context=info.context, picture_tokens=0, picture_side=0,
+            number, info.name, context=info.context, picture_tokens=0, vision=None,
             engine=endpoint.location, note=endpoint.note,
         )  # fmt: skip
         self._send(ready, cancellation)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from mmtui.pipeline.assets.spec import VisionSpec
     from mmtui.pipeline.speech.sound import Clip
 
 StopReason = Literal["stop", "length", "cancelled"]
@@ -121,7 +122,8 @@ class Ready:
         model: The name of the model.
         context: The size of its context, in tokens.
         picture_tokens: How many tokens of the context a picture takes; 0 if that depends on it.
-        picture_side: Width and height of the vision tower's input in pixels; 0 without a tower.
+        vision: How pictures are resized for the vision tower; None if the model has none, or
+            resizes them itself.
         engine: The name of the engine that runs the model.
         note: What the user should know about the choice of the engine.
     """
@@ -130,7 +132,7 @@ class Ready:
     model: str
     context: int
     picture_tokens: int
-    picture_side: int
+    vision: "VisionSpec | None"
     engine: str = "torch"
     note: str | None = None
 

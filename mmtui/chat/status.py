@@ -1,9 +1,12 @@
 """The state of the model in a chat, as a status line shows it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from mmtui.chat.protocol import Progress, Ready
+
+if TYPE_CHECKING:
+    from mmtui.pipeline.assets.spec import VisionSpec
 
 # "off": the model is not loaded; the next message loads it.
 State = Literal["off", "idle", "loading", "thinking", "writing", "listening"]
@@ -21,7 +24,8 @@ class ModelStatus:
         context: The size of the context, in tokens; 0 until the model is loaded.
         tokens_per_s: Decoding speed of the last reply.
         picture_tokens: How many tokens of the context a picture takes; 0 if that depends on it.
-        picture_side: Width and height of the vision tower's input in pixels; 0 without a tower.
+        vision: How pictures are resized for the vision tower; None if the model has none, or
+            resizes them itself.
         engine: The name of the engine.
         dropped: How many of the oldest turns were left out of the last prompt.
     """
@@ -33,7 +37,7 @@ class ModelStatus:
     context: int = 0
     tokens_per_s: float | None = None
     picture_tokens: int = 0
-    picture_side: int = 0
+    vision: "VisionSpec | None" = None
     engine: str = ""
     dropped: int = 0
 
@@ -53,6 +57,6 @@ class ModelStatus:
         """Copy the properties of a model that was loaded."""
         self.model, self.context, self.step = event.model, event.context, ""
         self.engine = event.engine
-        self.picture_tokens, self.picture_side = event.picture_tokens, event.picture_side
+        self.picture_tokens, self.vision = event.picture_tokens, event.vision
         if self.state == "loading":
             self.state = "idle"

@@ -111,7 +111,7 @@ class _Worker:
                     model=assistant.name,
                     context=assistant.language.context_length,
                     picture_tokens=assistant.tokens_per_picture,
-                    picture_side=assistant.picture_side,
+                    vision=assistant.spec.vision if assistant.picture_side else None,
                     engine=assistant.engine,
                     note=assistant.note,
                 )

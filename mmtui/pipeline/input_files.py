@@ -14,6 +14,7 @@ from mmtui.files import describe_kind
 if TYPE_CHECKING:
     from PIL import Image
 
+    from mmtui.pipeline.assets.spec import VisionSpec
     from mmtui.pipeline.speech.sound import Clip, Sound
     from mmtui.pipeline.vision.images import Picture
 
@@ -54,20 +55,15 @@ def decode_picture(file: BinaryIO, name: str) -> "Picture":
     return replace(picture, notes=prefix_notes(name, picture.notes))
 
 
-def crop_picture(path: Path, side: int) -> "Image.Image":
-    """Read a picture and crop the square in its middle, which a vision tower gets.
-
-    Args:
-        path: The file.
-        side: The side of the square in pixels, to which the picture is resized.
+def read_model_input(path: Path, spec: "VisionSpec") -> "Image.Image":
+    """Read a picture, and resize it to the square that a vision tower gets.
 
     Raises:
         InputError: The file is not a picture, is damaged, or can't be read.
     """
-    from PIL import Image, ImageOps
+    from mmtui.pipeline.vision.preprocessing import resize_to_square
 
-    image = read_picture(path).image
-    return ImageOps.fit(image, (side, side), Image.Resampling.BICUBIC)
+    return resize_to_square(read_picture(path).image, spec)
 
 
 def read_sound(path: Path) -> "Sound":

@@ -20,7 +20,7 @@ from mmtui.chat.protocol import (
 def loaded(chat):
     """A chat whose model is loaded."""
     chat.session.load()
-    chat.session.handle_event(Ready(chat.model.number, "fake", 2048, 29, 260))
+    chat.session.handle_event(Ready(chat.model.number, "fake", 2048, 29, None))
     chat.model.prepared.clear()
     return chat
 

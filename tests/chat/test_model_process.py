@@ -67,7 +67,7 @@ def test_it_loads_and_answers_piece_by_piece(model, ears):
     number = model.load()
     (ready,) = ears.until(Ready)
     assert (ready.number, ready.model) == (number, "tiny")
-    assert (ready.picture_side, ready.picture_tokens) == (0, 0)
+    assert (ready.vision, ready.picture_tokens) == (None, 0)
     asked = ask(model)
     *pieces, answered = ears.until(Completed)
     assert {event.number for event in (*pieces, answered)} == {asked}

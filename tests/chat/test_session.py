@@ -160,7 +160,7 @@ def test_the_status_shows_what_the_model_does(chat):
     session.handle_event(Progress("fetching", 30, 120))
     assert session.status.step == "fetching 25 %"
     session.handle_event(Progress("fetching", 120, 120))
-    session.handle_event(Ready(1, "smol", 8192, 29, 260))
+    session.handle_event(Ready(1, "smol", 8192, 29, None))
     figures = session.status
     assert (figures.state, figures.model, figures.context, figures.step) == (
         "idle",
@@ -283,7 +283,7 @@ def test_a_failed_transcription_calls_back_with_none(chat):
 def test_a_model_that_died_is_loaded_with_the_next_message(chat):
     session, model = chat.session, chat.model
     session.load()
-    session.handle_event(Ready(model.number, "smol", 8192, 29, 260))
+    session.handle_event(Ready(model.number, "smol", 8192, 29, None))
     assert session.status.state == "idle"
     session.handle_event(Died("killed", None))
     assert session.status.state == "off"
@@ -294,7 +294,7 @@ def test_a_model_that_died_is_loaded_with_the_next_message(chat):
     assert session.status.state == "loading"
     session.handle_event(Failed(model.number - 1, "no such model", None))
     assert session.status.state == "off"
-    session.handle_event(Ready(number, "old", 1, 1, 1))  # of an earlier request
+    session.handle_event(Ready(number, "old", 1, 1, None))  # of an earlier request
     assert session.status.model == "smol"
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from mmtui.errors import InputError
 from mmtui.pipeline import input_files
+from mmtui.pipeline.assets.spec import Asset, VisionSpec
 
 
 def test_the_same_bytes_have_the_same_hash(tmp_path):
@@ -52,3 +53,23 @@ def test_descriptors_are_closed_after_errors(tmp_path):
         with pytest.raises(InputError):
             input_files.read_clip(tmp_path / name)
     assert len(list(descriptors.iterdir())) == before
+
+
+@pytest.mark.parametrize(
+    ("resize", "corner", "middle"),
+    [("pad", "grey", "red"), ("stretch", "red", "blue"), ("shorter side", "blue", "blue")],
+)
+def test_the_model_input_is_resized_as_the_model_says(tmp_path, resize, corner, middle):
+    colours = {"grey": (127, 127, 127), "red": (255, 0, 0), "blue": (0, 0, 255)}
+    picture = Image.new("RGB", (90, 30), "red")
+    if resize != "pad":
+        picture.paste("blue", (30, 0, 60, 30))
+    picture.save(tmp_path / "wide.png")
+    grey = (0.5, 0.5, 0.5)
+    spec = VisionSpec(
+        Asset("clip"), "open_clip", 30, grey, grey, 25, 128, resize=resize, resample="nearest"
+    )
+    square = input_files.read_model_input(tmp_path / "wide.png", spec)
+    assert square.size == (30, 30)
+    assert square.getpixel((1, 1)) == colours[corner]
+    assert square.getpixel((15, 15)) == colours[middle]

@@ -1,7 +1,7 @@
-"""The screen that shows a picture, and the part of it that the model sees."""
+"""The screen that shows a picture, and what the model gets of it."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -14,6 +14,9 @@ from mmtui.chat.conversation import Attachment
 from mmtui.frontends.tui.widgets.thumbnail import LargePicture
 from mmtui.text import one_line
 
+if TYPE_CHECKING:
+    from mmtui.pipeline.assets.spec import VisionSpec
+
 
 class PictureScreen(ModalScreen[None]):
     """Shows a picture as large as possible."""
@@ -22,17 +25,19 @@ class PictureScreen(ModalScreen[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar = [Binding("escape,space,enter,q", "dismiss", "Back")]
 
-    def __init__(self, file: Path, attachment: Attachment, side: int, tokens: int) -> None:
+    def __init__(
+        self, file: Path, attachment: Attachment, vision: "VisionSpec | None", tokens: int
+    ) -> None:
         """Create the screen.
 
         Args:
             file: The picture.
             attachment: Its name and size.
-            side: Width and height of the vision tower's input in pixels; 0 without a tower.
+            vision: How the picture is resized for the model; None shows only the picture.
             tokens: How many tokens of the context the picture takes.
         """
         super().__init__()
-        self._file, self._attachment, self._side, self._tokens = file, attachment, side, tokens
+        self._file, self._attachment, self._vision, self._tokens = file, attachment, vision, tokens
 
     def compose(self) -> ComposeResult:
         attachment = self._attachment
@@ -43,8 +48,9 @@ class PictureScreen(ModalScreen[None]):
                 with Vertical(classes="side", id="original"):
                     yield Static("Picture", markup=False)
                     yield LargePicture(self._file)
-                if side := self._side:
+                if vision := self._vision:
                     with Vertical(classes="side", id="model-input"):
                         cost = f", {self._tokens} tokens" if self._tokens else ""
+                        side = vision.image_size
                         yield Static(f"Model input: {side} x {side}{cost}", markup=False)
-                        yield LargePicture(self._file, side)
+                        yield LargePicture(self._file, vision)

@@ -17,6 +17,8 @@ from mmtui.text import one_line
 if TYPE_CHECKING:
     from PIL import Image
 
+    from mmtui.pipeline.assets.spec import VisionSpec
+
 MAX_ASPECT = 8  # columns per row of a thumbnail, so that its name has room beside a panorama
 MAX_CELLS = 256  # rows or columns; Kitty's protocol can number at most 297
 
@@ -108,16 +110,16 @@ class LargePicture(Thumbnail):
     """
     MAX_SIDE = 1600
 
-    def __init__(self, file: Path, crop_side: int = 0) -> None:
+    def __init__(self, file: Path, vision: "VisionSpec | None" = None) -> None:
         """Create a picture.
 
         Args:
             file: The picture.
-            crop_side: Side of the square that the vision tower gets, in pixels, to show only that;
-                0 shows all of the picture.
+            vision: How the picture is resized for a vision tower, to show what the tower gets; None
+                shows the picture itself.
         """
         super().__init__(file, 0)
-        self._crop_side = crop_side
+        self._vision = vision
 
     @property
     def box(self) -> Size:
@@ -127,6 +129,6 @@ class LargePicture(Thumbnail):
         self.fit()
 
     def read(self) -> "Image.Image":
-        if self._crop_side:
-            return input_files.crop_picture(self._file, self._crop_side)
-        return super().read()
+        if self._vision is None:
+            return super().read()
+        return input_files.read_model_input(self._file, self._vision)

@@ -355,7 +355,7 @@ class ChatScreen(BaseScreen):
         if file is not None and event.attachment.kind == "image":
             status = self.session.status
             self.app.push_screen(
-                PictureScreen(file, event.attachment, status.picture_side, status.picture_tokens)
+                PictureScreen(file, event.attachment, status.vision, status.picture_tokens)
             )
         elif file is not None:
             self.stop_audio()
