@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MAX_WAITING = 64  # requests
 RETRY_AFTER_S = 5
+PREPARED_TOKENS = 512  # the usual length of a reply
 _FINAL = (Completed, Transcribed, Failed, Died)
 
 
@@ -106,6 +107,8 @@ class SharedModel:
         """Start to load the model, unless it is loaded. Requests do so, too."""
         if self.ready is None and self._load_number is None:
             self._load_number = self._port.load()
+            # Loads the vision tower and reads the start of all prompts; requests interrupt it.
+            self._port.prepare((), (), PREPARED_TOKENS, "", 0)
 
     def generate(self, client: str, turns: Sequence[ChatTurn], sampling: Sampling) -> Job:
         """Queue a reply.

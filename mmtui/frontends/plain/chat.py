@@ -146,8 +146,12 @@ class PlainChat:
             print_note(f"transcript: {transcript}")
         return transcript
 
-    def handle_event(self, timeout_s: float) -> bool:
+    def handle_event(self, timeout_s: float, *, prints_steps: bool = True) -> bool:
         """Wait for an event of the model and pass it to the session.
+
+        Args:
+            timeout_s: How long to wait.
+            prints_steps: Whether the start of a long step is printed.
 
         Returns:
             Whether there was an event before the timeout.
@@ -163,13 +167,16 @@ class PlainChat:
         step = _get_step(event)
         if step and step != self._step:
             self._step = step
-            print_note(f"{step} ...")
+            if prints_steps:
+                print_note(f"{step} ...")
         return True
 
     def handle_pending_events(self) -> None:
-        """Pass all events that the model has sent so far to the session."""
-        while self.handle_event(0):
+        """Pass all events so far to the session. Print the step in progress, if there is one."""
+        while self.handle_event(0, prints_steps=False):
             pass
+        if step := self.session.status.step:
+            print_note(f"{step} ...")
 
 
 def _get_step(event: Event) -> str:

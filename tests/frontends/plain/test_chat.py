@@ -1,0 +1,28 @@
+"""What a plain chat prints of the events of the model."""
+
+import queue
+
+from fakes import FakeModel
+
+from mmtui.chat.config import Config
+from mmtui.chat.history.history import History
+from mmtui.chat.protocol import Event, Progress
+from mmtui.chat.session import Session
+from mmtui.frontends.plain.chat import PlainChat
+from mmtui.frontends.plain.console import print_notice
+
+
+def test_only_the_step_in_progress_is_printed_of_what_was_loaded_ahead(tmp_path, capsys):
+    events: queue.Queue[Event] = queue.Queue()
+    session = Session(FakeModel(), History(tmp_path), Config(), print_notice)
+    chat = PlainChat(session, events)
+    session.load()
+    for done in (0, 1):
+        events.put(Progress("loading the language model", done, 1))
+    events.put(Progress("loading the vision tower", 0, 1))
+    chat.handle_pending_events()
+    assert capsys.readouterr().err == "loading the vision tower ...\n"
+    events.put(Progress("loading the vision tower", 1, 1))
+    chat.handle_pending_events()
+    assert capsys.readouterr().err == ""
+    session.close()
