@@ -11,23 +11,11 @@ from aiohttp.typedefs import Handler
 
 from mmtui.chat.config import Config
 from mmtui.chat.model_process import ModelPort
-from mmtui.chat.protocol import ChatTurn, Event
+from mmtui.chat.protocol import Event
 from mmtui.server import replies
-from mmtui.server.attachments import (
-    MAX_PICTURES,
-    PictureFolder,
-    decode_base64,
-    decode_data_uri,
-    decode_recording,
-)
 from mmtui.server.errors import ApiError, from_http_error
-from mmtui.server.requests import (
-    CompletionRequest,
-    Message,
-    PicturePart,
-    RecordingPart,
-    parse,
-)
+from mmtui.server.messages import MessageReader
+from mmtui.server.requests import CompletionRequest, TranscriptionRequest, parse, parse_form
 from mmtui.server.responses import (
     Architecture,
     Capabilities,
@@ -36,13 +24,14 @@ from mmtui.server.responses import (
     Identity,
     ModelEntry,
     ModelList,
+    Transcription,
 )
 from mmtui.server.shared_model import Sampling, SharedModel
+from mmtui.server.uploads import read_body, read_form
 
 if TYPE_CHECKING:
     from mmtui.pipeline.assets.checkpoint import Checkpoint
 
-MAX_BODY_BYTES = 64_000_000
 CLIENT = "client"  # key of a request: whose it is
 
 
@@ -62,12 +51,10 @@ class Api:
             config: The defaults of requests.
             open_port: Returns the process of the model, as for `SharedModel`.
         """
-        self._name, self._config, self._open_port = checkpoint.spec.name, config, open_port
-        self._can_see = checkpoint.can_see
-        self._can_transcribe = checkpoint.spec.speech is not None
+        self._checkpoint, self._config, self._open_port = checkpoint, config, open_port
+        self._name = checkpoint.spec.name
         self._created = int(time.time())
         self._folder = TemporaryDirectory(prefix="mmtui-serve-")
-        self._pictures = PictureFolder(Path(self._folder.name))
         self._model: SharedModel | None = None
 
     @property
@@ -84,6 +71,7 @@ class Api:
                 web.get("/models", self._list_models),
                 web.get("/models/{id:.+}", self._get_model),
                 web.post("/chat/completions", self._complete),
+                web.post("/audio/transcriptions", self._transcribe),
             ]
         )
         app.on_startup.append(self._start)
@@ -104,6 +92,7 @@ class Api:
 
     async def _start(self, _: web.Application) -> None:
         self._model = SharedModel(self._open_port)
+        self._reader = MessageReader(self._checkpoint, self._model, Path(self._folder.name))
 
     async def _stop(self, _: web.Application) -> None:
         self.model.close()
@@ -124,67 +113,25 @@ class Api:
             raise ApiError(message, param="response_format")
         paths: list[str] = []
         try:
-            turns = await self._read_turns(body.messages, request[CLIENT], paths)
+            turns = await self._reader.read(body.messages, request[CLIENT], paths)
             job = self.model.generate(request[CLIENT], turns, self._get_sampling(body))
             identity = Identity(model=self._name)
             if body.stream:
                 return await replies.stream(request, self.model, job, body, identity)
             return await replies.respond(self.model, job, body, identity)
         finally:
-            self._pictures.release(paths)
+            self._reader.release(paths)
 
-    async def _read_turns(
-        self, messages: list[Message], client: str, paths: list[str]
-    ) -> list[ChatTurn]:
-        """Return the turns of a conversation; add the paths of its pictures to `paths`.
-
-        Adjacent messages of the same role are merged: some chat templates require that roles
-        alternate.
-        """
-        turns: list[ChatTurn] = []
-        for number, message in enumerate(messages):
-            role = "system" if message.role == "developer" else message.role
-            text, pictures = await self._read_content(message, f"messages.{number}", client, paths)
-            if turns and turns[-1].role == role:
-                previous = turns.pop()
-                text = "\n\n".join(filter(None, (previous.text, text)))
-                pictures = (*previous.pictures, *pictures)
-            turns.append(ChatTurn(role, text, pictures))
-        return turns
-
-    async def _read_content(
-        self, message: Message, param: str, client: str, paths: list[str]
-    ) -> tuple[str, tuple[str, ...]]:
-        """Return the text of a message, transcripts included, and the paths of its pictures."""
-        if not isinstance(message.content, list):
-            return message.content or "", ()
-        texts: list[str] = []
-        pictures: list[str] = []
-        for part in message.content:
-            if isinstance(part, PicturePart):
-                self._check_pictures(len(paths) + 1, param)
-                path = await self._pictures.add(decode_data_uri(part.image_url.url, param))
-                paths.append(path)
-                pictures.append(path)
-            elif isinstance(part, RecordingPart):
-                data = decode_base64(part.input_audio.data, param)
-                texts.append(await self._transcribe(data, client, param))
-            else:
-                texts.append(part.text)
-        return "\n".join(texts), tuple(pictures)
-
-    async def _transcribe(self, data: bytes, client: str, param: str) -> str:
-        if not self._can_transcribe:
-            raise ApiError(f"{self._name} has no speech model", param=param)
-        clip = decode_recording(data, param)
-        return await replies.transcribe(self.model, self.model.transcribe(client, clip))
-
-    def _check_pictures(self, count: int, param: str) -> None:
-        if not self._can_see:
-            raise ApiError(f"{self._name} does not accept pictures", param=param)
-        if count > MAX_PICTURES:
-            message = f"there are more than {MAX_PICTURES} pictures, the limit"
-            raise ApiError(message, param=param, code="too_many_images")
+    async def _transcribe(self, request: web.Request) -> web.Response:
+        form = await read_form(request)
+        body = parse_form(TranscriptionRequest, form)
+        self._check_model(body.model)
+        if "file" not in form:
+            raise ApiError("file: the recording is missing", param="file")
+        text = await self._reader.transcribe(form["file"], request[CLIENT], "file")
+        if body.response_format == "text":
+            return web.Response(text=f"{text}\n")
+        return _respond(Transcription(text=text))
 
     def _check_model(self, name: str | None) -> None:
         if name not in (None, "auto", self._name):
@@ -210,16 +157,20 @@ class Api:
 
     def _describe_model(self) -> ModelEntry:
         ready = self.model.ready
+        capabilities = Capabilities(
+            vision=self._checkpoint.can_see,
+            transcription=self._checkpoint.spec.speech is not None,
+        )
         architecture = Architecture(input_modalities=["text"])
-        if self._can_see:
+        if capabilities.vision:
             architecture.input_modalities.append("image")
-        if self._can_transcribe:
+        if capabilities.transcription:
             architecture.input_modalities.append("audio")
         return ModelEntry(
             id=self._name,
             created=self._created,
             architecture=architecture,
-            capabilities=Capabilities(vision=self._can_see, transcription=self._can_transcribe),
+            capabilities=capabilities,
             context_length=ready.context if ready else None,
         )
 
@@ -233,22 +184,6 @@ async def respond_with_errors(request: web.Request, handler: Handler) -> web.Str
         return error.to_response()
     except web.HTTPException as error:
         return from_http_error(error).to_response()
-
-
-async def read_body(request: web.Request) -> bytes:
-    """Return the body of a request.
-
-    Raises:
-        ApiError: It is larger than `MAX_BODY_BYTES`.
-    """
-    body = bytearray()
-    async for part in request.content.iter_any():
-        body += part
-        if len(body) > MAX_BODY_BYTES or (request.content_length or 0) > MAX_BODY_BYTES:
-            limit = MAX_BODY_BYTES // 1_000_000
-            message = f"the request has more than {limit} MB, the limit"
-            raise ApiError(message, status=413, code="request_too_large")
-    return bytes(body)
 
 
 def _respond(document: Document) -> web.Response:

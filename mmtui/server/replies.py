@@ -15,11 +15,11 @@ from mmtui.server.responses import (
     Chunk,
     ChunkChoice,
     Delta,
-    FinishReason,
     Identity,
     ReplyMessage,
     count_usage,
     get_finish_reason,
+    get_notes,
 )
 from mmtui.server.shared_model import Job, SharedModel, Waiting
 from mmtui.server.stop_texts import StopTexts
@@ -27,7 +27,7 @@ from mmtui.server.stop_texts import StopTexts
 PLACE_HEADER = "X-Queue-Place"  # of a request when it came; 0 if it did not have to wait
 
 
-async def transcribe(model: SharedModel, job: Job) -> str:
+async def wait_for_transcript(model: SharedModel, job: Job) -> str:
     """Return a transcript.
 
     Raises:
@@ -61,6 +61,7 @@ async def respond(
                     **identity.model_dump(),
                     choices=[Choice(message=message, finish_reason=reason)],
                     usage=count_usage(event),
+                    notes=get_notes(event),
                 )
                 return web.Response(
                     text=completion.encode(),
@@ -130,15 +131,17 @@ class _Parts:
         elif isinstance(event, Piece):
             yield self._encode_chunk(Delta(content=event.text))
         else:
-            yield self._encode_chunk(Delta(), get_finish_reason(event))
+            choice = ChunkChoice(delta=Delta(), finish_reason=get_finish_reason(event))
+            last = Chunk(**self._identity, choices=[choice], notes=get_notes(event))
+            yield f"data: {last.encode()}"
             if self._includes_usage:
                 chunk = Chunk(**self._identity, choices=[], usage=count_usage(event))
                 yield f"data: {chunk.encode()}"
             yield "data: [DONE]"
 
-    def _encode_chunk(self, delta: Delta, finish_reason: FinishReason | None = None) -> str:
-        choice = ChunkChoice(delta=delta, finish_reason=finish_reason)
-        return f"data: {Chunk(**self._identity, choices=[choice]).encode()}"
+    def _encode_chunk(self, delta: Delta) -> str:
+        chunk = Chunk(**self._identity, choices=[ChunkChoice(delta=delta)])
+        return f"data: {chunk.encode()}"
 
 
 async def _read_reply(

@@ -105,6 +105,13 @@ class CompletionRequest(Fields):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
+class TranscriptionRequest(Fields):
+    """The texts of a form with a recording."""
+
+    model: str | None = None
+    response_format: Literal["json", "text"] = "json"
+
+
 def parse(body: type[Body], content: bytes) -> Body:
     """Parse the body of a request.
 
@@ -114,9 +121,24 @@ def parse(body: type[Body], content: bytes) -> Body:
     try:
         return body.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        if first["type"] == "json_invalid":
-            raise ApiError(f"the body is not valid JSON: {first['msg']}") from None
-        param = ".".join(map(str, first["loc"]))
-        where = f"{param}: " if param else ""
-        raise ApiError(f"{where}{first['msg']}", param=param or None, code=first["type"]) from None
+        raise _explain(error) from None
+
+
+def parse_form(body: type[Body], form: dict[str, bytes]) -> Body:
+    """Parse the texts of a form; raise ApiError if one has a wrong value."""
+    texts = {
+        name: form[name].decode("utf-8", "replace") for name in body.model_fields if name in form
+    }
+    try:
+        return body.model_validate(texts)
+    except ValidationError as error:
+        raise _explain(error) from None
+
+
+def _explain(error: ValidationError) -> ApiError:
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if first["type"] == "json_invalid":
+        return ApiError(f"the body is not valid JSON: {first['msg']}")
+    param = ".".join(map(str, first["loc"]))
+    message = f"{param}: {first['msg']}" if param else first["msg"]
+    return ApiError(message, param=param or None, code=first["type"])

@@ -73,6 +73,20 @@ class Usage(Document):
     prompt_tokens_details: PromptDetails
 
 
+class ReplyNotes(Document):
+    """What happened to a reply, beyond OpenAI's protocol.
+
+    Attributes:
+        dropped: How many of the oldest turns were left out because the context is full.
+        full: Whether the reply was cut off at the end of the context.
+        repeats: Whether the reply was stopped because it repeated itself.
+    """
+
+    dropped: int
+    full: bool
+    repeats: bool
+
+
 class ReplyMessage(Document):
     """A reply."""
 
@@ -102,6 +116,7 @@ class ChatCompletion(Identity):
     object: Literal["chat.completion"] = "chat.completion"
     choices: list[Choice]
     usage: Usage
+    notes: ReplyNotes | None = None
 
 
 class Delta(Document):
@@ -126,6 +141,7 @@ class Chunk(Identity):
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     choices: list[ChunkChoice]
     usage: Usage | None = None
+    notes: ReplyNotes | None = None
 
 
 class Transcription(Document):
@@ -175,6 +191,13 @@ def count_usage(completed: Completed) -> Usage:
         total_tokens=completed.prompt_tokens + completed.completion_tokens,
         prompt_tokens_details=PromptDetails(cached_tokens=completed.cached_tokens),
     )
+
+
+def get_notes(completed: Completed) -> ReplyNotes | None:
+    """Return what the user should know about a completed reply, if there is anything."""
+    if not (completed.dropped or completed.full or completed.repeats):
+        return None
+    return ReplyNotes(dropped=completed.dropped, full=completed.full, repeats=completed.repeats)
 
 
 def get_finish_reason(completed: Completed) -> FinishReason:

@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 MAX_WAITING = 64  # requests
 RETRY_AFTER_S = 5
 PREPARED_TOKENS = 512  # the usual length of a reply
+REPEAT_S = 15.0
 _FINAL = (Completed, Transcribed, Failed, Died)
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A request waits for others. `place` is 1 if it is the next one."""
+    """The place of a request in the queue: 1 if it is the next one, 0 if it is being answered."""
 
     place: int
 
@@ -134,10 +135,18 @@ class SharedModel:
         return self._submit(client, lambda: self._port.transcribe(clip))
 
     async def follow(self, job: Job) -> AsyncGenerator[Event | Waiting, None]:
-        """Yield what happens to a request, up to its end. It is cancelled if the caller stops."""
+        """Yield what happens to a request, up to its end. It is cancelled if the caller stops.
+
+        While nothing happens, its place is repeated, which keeps connections alive.
+        """
         try:
             while True:
-                event = await job.events.get()
+                event: Event | Waiting
+                try:
+                    async with asyncio.timeout(REPEAT_S):
+                        event = await job.events.get()
+                except TimeoutError:
+                    event = Waiting(job.place)
                 yield event
                 if isinstance(event, _FINAL):
                     return
@@ -176,7 +185,9 @@ class SharedModel:
         self._running = job = self._queue.pop()
         if job is not None:
             self.load()
-            job.place = 0
+            if job.place:
+                job.place = 0
+                job.events.put_nowait(Waiting(0))
             job.number = job.send()
             self._update_places()
 

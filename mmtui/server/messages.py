@@ -1,0 +1,109 @@
+"""The messages of a request as turns of a conversation, with their attachments."""
+
+import asyncio
+from pathlib import Path
+
+from mmtui.chat.protocol import ChatTurn
+from mmtui.pipeline.assets.checkpoint import Checkpoint
+from mmtui.server.attachments import (
+    MAX_PICTURES,
+    PictureFolder,
+    decode_base64,
+    decode_data_uri,
+    decode_recording,
+)
+from mmtui.server.errors import ApiError
+from mmtui.server.replies import wait_for_transcript
+from mmtui.server.requests import Message, PicturePart, RecordingPart
+from mmtui.server.shared_model import SharedModel
+
+
+class MessageReader:
+    """Reads the messages of requests to a model."""
+
+    def __init__(self, checkpoint: Checkpoint, model: SharedModel, folder: Path) -> None:
+        """Create the reader.
+
+        Args:
+            checkpoint: The model.
+            model: Its process, which also transcribes recordings.
+            folder: Where pictures are while a request needs them.
+        """
+        self._checkpoint, self._model = checkpoint, model
+        self._pictures = PictureFolder(folder)
+
+    async def read(
+        self, messages: list[Message], client: str, paths: list[str]
+    ) -> tuple[ChatTurn, ...]:
+        """Return the turns of a conversation.
+
+        Adjacent messages of the same role are merged: some chat templates require that roles
+        alternate.
+
+        Args:
+            messages: The messages of a request.
+            client: Whose request it is.
+            paths: Gets the paths of its pictures, which `release` deletes, also after an error.
+
+        Raises:
+            ApiError: The model does not accept an attachment, or it can't be read.
+        """
+        turns: list[ChatTurn] = []
+        for number, message in enumerate(messages):
+            role = "system" if message.role == "developer" else message.role
+            text, pictures = await self._read_content(message, f"messages.{number}", client, paths)
+            if turns and turns[-1].role == role:
+                previous = turns.pop()
+                text = "\n\n".join(filter(None, (previous.text, text)))
+                pictures = (*previous.pictures, *pictures)
+            turns.append(ChatTurn(role, text, pictures))
+        return tuple(turns)
+
+    def release(self, paths: list[str]) -> None:
+        """Delete the pictures of a request, unless another one needs them."""
+        self._pictures.release(paths)
+
+    async def transcribe(self, data: bytes, client: str, param: str) -> str:
+        """Return the transcript of a recording; "" if there is no speech in it.
+
+        Args:
+            data: The recording, as a file.
+            client: Whose request it is.
+            param: The field of the request that contains it.
+
+        Raises:
+            ApiError: It is not a recording, or the model can't transcribe.
+        """
+        if self._checkpoint.spec.speech is None:
+            raise ApiError(f"{self._checkpoint.spec.name} has no speech model", param=param)
+        clip = await asyncio.to_thread(decode_recording, data, param)
+        return await wait_for_transcript(self._model, self._model.transcribe(client, clip))
+
+    async def _read_content(
+        self, message: Message, param: str, client: str, paths: list[str]
+    ) -> tuple[str, tuple[str, ...]]:
+        """Return the text of a message, transcripts included, and the paths of its pictures."""
+        if not isinstance(message.content, list):
+            return message.content or "", ()
+        texts: list[str] = []
+        pictures: list[str] = []
+        for part in message.content:
+            if isinstance(part, PicturePart):
+                self._check_pictures(len(paths) + 1, param)
+                path = await self._pictures.add(decode_data_uri(part.image_url.url, param))
+                paths.append(path)
+                pictures.append(path)
+            elif isinstance(part, RecordingPart):
+                data = decode_base64(part.input_audio.data, param)
+                texts.append(await self.transcribe(data, client, param))
+            else:
+                texts.append(part.text)
+        return "\n".join(texts), tuple(pictures)
+
+    def _check_pictures(self, count: int, param: str) -> None:
+        if not self._checkpoint.can_see:
+            message = f"{self._checkpoint.spec.name} does not accept pictures"
+            raise ApiError(message, param=param)
+        if count > MAX_PICTURES:
+            message = f"there are more than {MAX_PICTURES} pictures, the limit"
+            raise ApiError(message, param=param, code="too_many_images")
