@@ -212,6 +212,50 @@ def plot(
     print(one_line(str(out)))
 
 
+@app.command("import")
+def import_(
+    release: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RELEASE",
+            parser=resolve,
+            help="Folder of the release, with ft_projection.pth and qlora_adaptor/.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            parser=resolve,
+            help="Folder to write, new or an earlier import. `mmtui --model DIR` uses it.",
+        ),
+    ],
+    language: Annotated[
+        str,
+        typer.Option(
+            "--language",
+            metavar="MODEL",
+            help="Phi-2, the language model of the release: hf:OWNER/NAME or a folder.",
+        ),
+    ] = "hf:microsoft/phi-2",
+    vision: Annotated[
+        str,
+        typer.Option(
+            "--vision",
+            metavar="MODEL",
+            help="TinyCLIP in Hugging Face's layout, its vision tower: hf:OWNER/NAME or a folder.",
+        ),
+    ] = "hf:wkcn/TinyCLIP-ViT-61M-32-Text-29M-LAION400M",
+) -> None:
+    """Import the projector and the QLoRA adapter that the original project released.
+
+    The checkpoint keeps its prompt, and features before the tower's last layer norm.
+    """
+    from mmtrain.original_release import import_release
+
+    print(one_line(str(import_release(release, out, language, vision))))
+
+
 def _launch(options: RunOptions, start: StartOptions) -> None:
     with _report_progress() as report:
         from mmtrain.run.launch import launch

@@ -119,8 +119,15 @@ def _make_processor(components: Components, tower: Vit, spec: VisionSpec) -> Any
     from transformers import CLIPImageProcessor, LlavaImageProcessor, LlavaProcessor
 
     tokenizer: Any = components.language.tokenizer
-    token = components.checkpoint.spec.language.picture_token
-    template = tokenizer.chat_template
+    prompt = components.checkpoint.spec.language.prompt
+    if prompt.after_picture:
+        raise InputError(
+            f"the text {prompt.after_picture!r} after each picture has no place in the prompts of"
+            " LLaVA",
+            'leave "after_picture" out of spec.json, and train the model further',
+        )
+    token = prompt.picture_token
+    template = prompt.template or tokenizer.chat_template
     if not token:
         token = PICTURE_TOKEN
         tokenizer.add_special_tokens({"additional_special_tokens": [token]}, False)

@@ -106,7 +106,7 @@ def load_components(
     )
     vision = found.spec.vision
     store = _make_store(vision, device, report) if vision else None
-    chat = ChatFormat(model.tokenizer, found.spec.language.picture_token)
+    chat = ChatFormat(model.tokenizer, found.spec.language.prompt)
     return Components(found, model, chat, vision, store)
 
 

@@ -358,7 +358,7 @@ class Assistant:
 
     @cached_property
     def _format(self) -> ChatFormat:
-        return ChatFormat(self.language.tokenizer, self.spec.language.picture_token)
+        return ChatFormat(self.language.tokenizer, self.spec.language.prompt)
 
     @cached_property
     def _vision(self) -> VisionEncoder:

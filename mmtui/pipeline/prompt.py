@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mmtui.errors import InputError, MmtuiError
+from mmtui.pipeline.assets.spec import PromptSpec
 from mmtui.pipeline.tokenizer import PromptTokenizer
 from mmtui.pipeline.vision.images import Picture
 
@@ -42,6 +43,8 @@ PLAIN_TEMPLATE = """\
 {%- else -%}{{ ' ' + message.content + '\\n' }}{%- endif -%}
 {%- endfor -%}"""
 
+_DEFAULT_SPEC = PromptSpec()
+
 
 class ChatFormat:
     """The chat template of a tokenizer, extended by pictures.
@@ -55,24 +58,24 @@ class ChatFormat:
             stops at it.
     """
 
-    def __init__(self, tokenizer: PromptTokenizer, picture_token: str = "") -> None:
+    def __init__(self, tokenizer: PromptTokenizer, spec: PromptSpec = _DEFAULT_SPEC) -> None:
         """Use the chat template of a tokenizer, or Phi-2's question-answer form if it has none.
 
         Args:
             tokenizer: The tokenizer.
-            picture_token: The token that the template writes for each picture; "" for a template
-                that knows text only. There, a picture takes a line of the text.
+            spec: The chat template, if it is not the tokenizer's, and how it treats pictures.
 
         Raises:
             InputError: The chat template fails.
         """
         self._tokenizer = tokenizer
-        template = tokenizer.chat_template
+        template = spec.template or tokenizer.chat_template
         if isinstance(template, dict):  # several templates, by name
             template = template.get("default")
         self._template = template or PLAIN_TEMPLATE
-        renders = template and picture_token and self._renders_pictures(picture_token)
-        self._picture_token = picture_token if renders else ""
+        self._after_picture = self._tokenize(spec.after_picture) if spec.after_picture else []
+        renders = template and spec.picture_token and self._renders_pictures(spec.picture_token)
+        self._picture_token = spec.picture_token if renders else ""
         first = tokenizer("").input_ids[:1]
         # A chat template for text adds BOS itself; for one with pictures, processors add it.
         adds_bos = not template or self._picture_token
@@ -80,7 +83,7 @@ class ChatFormat:
         self._special = [
             token.content for token in tokenizer.added_tokens_decoder.values() if token.special
         ]
-        self._special += [picture_token] if picture_token else []
+        self._special += [spec.picture_token] if spec.picture_token else []
         after = self._render_separator()
         special_ids = set(tokenizer.all_special_ids) | {
             index for index, token in tokenizer.added_tokens_decoder.items() if token.special
@@ -153,14 +156,14 @@ class ChatFormat:
         pieces = text.split(_SLOT)
         if len(pieces) != len(pictures) + 1:
             raise MmtuiError("the chat template of this model drops pictures")
-        if self._picture_token:  # tokenizers may treat the text beside it in a special way
-            (slot,) = self._tokenize(self._picture_token)
+        slot = self._tokenize(self._picture_token)
+        if len(slot) == 1:  # tokenizers may treat the text beside a special token in their own way
             left = iter(pictures)
             tokens = self._tokenize(text.replace(_SLOT, self._picture_token))
-            return [next(left) if token == slot else token for token in tokens]
+            return [next(left) if token == slot[0] else token for token in tokens]
         prompt: Prompt = [*self._tokenize(pieces[0])]
         for picture, piece in zip(pictures, pieces[1:], strict=True):
-            prompt += [picture, *self._tokenize(piece)]
+            prompt += [picture, *self._after_picture, *self._tokenize(piece)]
         return prompt
 
     def _to_messages(self, turns: Sequence[Turn]) -> list[dict[str, str]]:

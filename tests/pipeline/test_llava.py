@@ -91,7 +91,7 @@ class Ours:
             activation=spec.projector.activation,
             part=weights.part,
         )
-        self.chat = ChatFormat(language.tokenizer, spec.language.picture_token)
+        self.chat = ChatFormat(language.tokenizer, spec.language.prompt)
 
     def answer(self, turns: list[Turn]) -> tuple[list[int], np.ndarray]:
         """Return greedy tokens, and the logits of each."""

@@ -17,6 +17,7 @@ from mmtui.pipeline.assets.spec import (
     ModelSpec,
     Part,
     ProjectorSpec,
+    PromptSpec,
     Resampling,
     VisionSpec,
 )
@@ -70,7 +71,7 @@ def read_spec(name: str, folder: Path, weights: Asset) -> ModelSpec:
             name,
             LanguageSpec(
                 dataclasses.replace(weights, part=_LANGUAGE),
-                picture_token=_find_picture_token(folder, config),
+                prompt=PromptSpec(picture_token=_find_picture_token(folder, config)),
             ),
             _read_vision(folder, config, dataclasses.replace(weights, part=_TOWER)),
             projector=ProjectorSpec(

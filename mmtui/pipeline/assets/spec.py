@@ -71,6 +71,22 @@ class Asset:
 
 
 @dataclass(frozen=True)
+class PromptSpec:
+    """How a conversation becomes the prompt of a language model.
+
+    Attributes:
+        template: A chat template in Jinja; "" for that of the tokenizer.
+        picture_token: What the chat template writes for each picture, such as "<image>"; "" for a
+            template that knows text only. There, a picture takes a line of the text.
+        after_picture: A text after each picture, which is tokenized apart from what follows.
+    """
+
+    template: str = ""
+    picture_token: str = ""
+    after_picture: str = ""
+
+
+@dataclass(frozen=True)
 class LanguageSpec:
     """A causal language model.
 
@@ -80,13 +96,12 @@ class LanguageSpec:
         precision: The number format of the weights in memory. With "auto", torch uses bf16 (fp32
             on a GPU without bf16), or nf4 if that does not fit; llama.cpp uses 8 bits, or the
             format that a GGUF is stored in.
-        picture_token: The token that a chat template with pictures writes for each of them, such as
-            "<image>"; "" if the template knows text only.
+        prompt: How conversations become prompts.
     """
 
     weights: Asset
     precision: Precision = "auto"
-    picture_token: str = ""
+    prompt: PromptSpec = PromptSpec()
 
 
 @dataclass(frozen=True)
