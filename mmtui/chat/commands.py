@@ -67,7 +67,9 @@ COMMANDS = (
     Command("rename", "TEXT", "rename this conversation"),
     Command("export", "PATH", "export this conversation to a .md, .html or .json file"),
     Command("system", "TEXT", "edit the system prompt; - removes it", "f9"),
-    Command("model", "[NAME]", "switch to a model: a preset, a folder or hf:OWNER/NAME", "ctrl+l"),
+    Command(
+        "model", "[NAME]", "switch to a model: a preset, a folder, a GGUF, hf:OWNER/NAME", "ctrl+l"
+    ),
     Command("sampling", "[KEY=VALUE ...]", "set temperature, top_p and max_tokens"),
     Command("theme", "[dark|light]", "switch between the dark and the light theme"),
     Command("quit", "", "quit; the conversation is saved", "ctrl+q"),

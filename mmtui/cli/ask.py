@@ -112,6 +112,8 @@ def ask(
         print_notes(attached.notes)
     config = Config.load().with_endpoint(endpoint).with_listener(listen)
     if (server := find_endpoint(config)) is not None:
+        if mmproj is not None:
+            raise UsageError("--mmproj needs a model on this machine", "pass --endpoint ''")
         from mmtui.cli.ask_server import ServerQuestion, ask_server
 
         question_ = ServerQuestion(

@@ -77,7 +77,7 @@ def read_mmproj(file: Path, model: Header) -> Header:
 
 
 def rank(file: str) -> tuple[int, str]:
-    """Return a sort key: of several towers of a model, the smallest is used."""
+    """Return a sort key for the names of several towers of a model; the first is used."""
     name = file.lower()
     ranks = [
         rank for rank, kind in enumerate(_TYPES) if re.search(rf"(?<![a-z]){kind}(?![0-9])", name)

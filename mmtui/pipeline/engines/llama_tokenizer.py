@@ -17,6 +17,9 @@ _NONE = -1  # LLAMA_TOKEN_NULL
 _SPECIAL = 1 << 0 | 1 << 3  # LLAMA_TOKEN_ATTR_UNKNOWN and LLAMA_TOKEN_ATTR_CONTROL
 
 
+_PROBE = "a text"
+
+
 class LlamaTokenizer:
     """The tokenizer of a model that llama.cpp has loaded.
 
@@ -107,6 +110,8 @@ class LlamaTokenizer:
             for name, index in named.items()
             if index in self.added_tokens_decoder  # llama.cpp makes one up for BPE without a BOS
         }
+        if chat_template == self.chat_template and self._needs_parts:
+            messages = [{**each, "content": _to_parts(each["content"])} for each in messages]
         text = render_template(chat_template, messages, add_generation_prompt, special)
         bos = special.get("bos_token", "")
         is_missing = self._adds_bos and self.chat_template and not text.startswith(bos)
@@ -119,6 +124,22 @@ class LlamaTokenizer:
         """
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         return lambda token: decoder.decode(self._to_bytes(token))
+
+    @cached_property
+    def _needs_parts(self) -> bool:
+        """Whether the template drops a text, but not a list with a part that is a text.
+
+        Such are the templates of some models that see.
+        """
+        assert self.chat_template is not None
+        for content, needs_parts in ((_PROBE, False), (_to_parts(_PROBE), True)):
+            try:
+                messages = [{"role": "user", "content": content}]
+                if _PROBE in render_template(self.chat_template, messages, True, {}):
+                    return needs_parts
+            except Exception:  # a template is a program and can raise anything
+                continue
+        return False
 
     def _encode(self, text: str, parse_special: bool) -> list[int]:
         data = text.encode(errors="replace")
@@ -154,3 +175,7 @@ class LlamaTokenizer:
 
     def _to_id(self, token: int) -> int | None:
         return None if token == _NONE else token
+
+
+def _to_parts(text: Any) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": text}]

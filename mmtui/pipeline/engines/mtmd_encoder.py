@@ -36,8 +36,8 @@ class MtmdEncoder:
             InputError: The file is damaged, or for another model.
         """
         self._language, self._mmproj = language, mmproj
-        self._functions = functions = load_mtmd(language.library)
         self._context: Any = None  # mtmd_context_p
+        self._functions = functions = load_mtmd(language.library)
         options = functions.mtmd_context_params_default()
         options.use_gpu = options.warmup = options.print_timings = False
         options.n_threads = machine.count_cores()

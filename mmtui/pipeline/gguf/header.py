@@ -127,6 +127,8 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: The file can't be read, is not a GGUF, or has a damaged header.
     """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is not a file", "pass a GGUF file")
     try:
         with path.open("rb") as file:
             if file.read(4) != MAGIC:

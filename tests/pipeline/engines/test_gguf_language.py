@@ -191,6 +191,19 @@ def test_a_template_that_fails_is_reported(library, tmp_path, template, reason):
     assert error.value.exit_code == 4
 
 
+def test_a_template_for_lists_of_parts_gets_them(library, tmp_path):
+    template = (
+        "{% for m in messages %}{{ m['role'] + ':' }}{% for part in m['content'] %}"
+        "{% if part['type'] == 'text' %}{{ part['text'] }}{% else %}{{ '<image>' }}{% endif %}"
+        "{% endfor %}{{ '<|im_end|>' }}{% endfor %}"
+    )
+    model = load(write_gguf(tmp_path / "x.gguf", "qwen2", template), library)
+    chat = ChatFormat(model.tokenizer)
+    text = "".join(map(model.tokenizer.make_decoder(), chat.encode(ask("What is it?"))))
+    assert text == "user:What is it?"
+    assert chat.stop_ids == {model.tokenizer("<|im_end|>", add_special_tokens=False).input_ids[0]}
+
+
 def test_without_a_template_questions_are_asked_in_plain_words(library, tmp_path):
     model = load(write_gguf(tmp_path / "x.gguf", "llama", template=None), library)
     prompt = ChatFormat(model.tokenizer).encode(ask("What?"))
