@@ -1,4 +1,4 @@
-"""Nothing that was said is lost while the history can't be written, and all of it comes back."""
+"""No message is lost while the history can't be written; all are written later."""
 
 import asyncio
 import signal
@@ -10,7 +10,7 @@ from threading import Event
 
 import pytest
 from fakes import FakeModel
-from kill_chat import Chat as Terminal
+from kill_chat import TerminalChat
 from textual.messages import ExitApp
 from textual.pilot import Pilot
 
@@ -31,16 +31,16 @@ from mmtui.frontends.tui.widgets.status_bar import StatusBar
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Nobody is waited for, and temporary folders go with the test."""
+def no_waiting(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Set all timeouts to 0, and put temporary folders into the folder of the test."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("temporary")))
     for name in ("CHAT_BUSY_TIMEOUT_S", "RETRY_S", "BUSY_TIMEOUT_S"):
         monkeypatch.setattr(f"mmtui.chat.history.failover.{name}", 0.0)
 
 
 @pytest.fixture
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home that can't be written; nor can temporary files."""
+def unwritable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a path that can't be written, and make temporary folders unwritable as well."""
     file = tmp_path / "a file"
     file.touch()
     monkeypatch.setattr("tempfile.tempdir", str(file))
@@ -49,24 +49,26 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """By another program, such as a backup."""
+    """Lock the database as another program does, such as a backup."""
     with closing(sqlite3.connect(folder / "history.sqlite")) as other:
         other.execute("BEGIN EXCLUSIVE")
         yield
 
 
-def spare_folder(chat) -> Path:
+def get_spare_folder(chat) -> Path:
+    """Return the temporary folder with the messages that could not be written."""
     spare = chat.session.store._history._folder
     assert spare is not None and spare.is_dir()
     return spare
 
 
-def flushed(chat) -> Session:
+def flush(chat) -> Session:
+    """Wait until all writes have been tried, and return the session."""
     chat.session.store.flush().result()
     return chat.session
 
 
-def test_what_was_done_while_the_history_was_locked_is_there_afterwards(chat, cat):
+def test_changes_during_a_lock_are_written_after_it(chat, cat):
     session, model = chat.session, chat.model
     chat.history.set_busy_timeout(0)
     session.send("One")
@@ -84,27 +86,29 @@ def test_what_was_done_while_the_history_was_locked_is_there_afterwards(chat, ca
         model.answer(session, "Ye", stop_reason=None)
         session.stop()
         session.save_draft(Draft("half a thou", (picture,)))
-        flushed(chat)
+        flush(chat)
         assert session.unsaved_reason == "locked by another program"
         assert [found.title for found in session.store.search("").result()] == ["Other", "Cats"]
         assert session.store.search("orange").result()[0].title == "Cats"
         assert len(chat.posted) == 1 and "another program" in chat.posted[0].hint
-        assert f"kept in {spare_folder(chat)}" in chat.notices[0]
+        assert f"kept in {get_spare_folder(chat)}" in chat.notices[0]
         assert [found.messages for found in History(chat.history.folder).newest()] == [2]
     session.send("More")
     other = session.conversation.id
-    assert flushed(chat).unsaved_reason == ""
+    assert flush(chat).unsaved_reason == ""
     assert chat.notices[1:] == ["everything is in the history again"]
-    kept = chat.history
-    assert [(found.title, found.messages) for found in kept.newest()] == [("Other", 4), ("Cats", 5)]
-    cats = kept.conversation(kept.newest()[1].id)
+    history = chat.history
+    assert [(found.title, found.messages) for found in history.newest()] == [
+        ("Other", 4), ("Cats", 5),
+    ]  # fmt: skip
+    cats = history.conversation(history.newest()[1].id)
     assert [message.text for message in cats.thread] == ["One", "Yes.", "Two", "A cat."]
-    assert kept.file(cats.thread[2].attachments[0]).read_bytes() == cat.read_bytes()
-    assert kept.draft(other).text == "half a thou" and kept.draft(other).attachments
+    assert history.file(cats.thread[2].attachments[0]).read_bytes() == cat.read_bytes()
+    assert history.draft(other).text == "half a thou" and history.draft(other).attachments
     session.close()
 
 
-def test_a_disk_that_was_full_for_a_while_costs_nothing(chat):
+def test_messages_during_a_full_disk_are_written_after_it(chat):
     session, folder = chat.session, chat.history.folder
     session.send("One")
     chat.model.answer(session, "Yes.")
@@ -115,26 +119,25 @@ def test_a_disk_that_was_full_for_a_while_costs_nothing(chat):
         session.send(f"{number} {'x' * 20_000}")
         chat.model.answer(session, "Long.")
     assert (
-        flushed(chat).unsaved_reason == "disk full"
-        and chat.posted[0].hint == "free some disk space"
+        flush(chat).unsaved_reason == "disk full" and chat.posted[0].hint == "free some disk space"
     )
     connection.execute("PRAGMA max_page_count = 1000000")
     assert session.close() is None
     assert [found.messages for found in History(folder).newest()] == [12]
 
 
-def test_what_comes_back_at_the_end_only_is_whole(chat):
+def test_messages_are_written_when_the_session_closes(chat):
     chat.history.set_busy_timeout(0)
     with locked(chat.history.folder):
         chat.session.send("One")
         chat.model.answer(chat.session, "Yes.")
-        temporary = spare_folder(chat) if flushed(chat) else None
+        temporary = get_spare_folder(chat) if flush(chat) else None
     folder = chat._history.folder
     assert chat.session.close() is None and not temporary.exists()
     assert [found.messages for found in History(folder).newest()] == [2]
 
 
-def test_what_can_t_be_written_until_the_end_stays_where_it_is_and_that_is_reported(chat, cat):
+def test_messages_that_can_not_be_written_at_the_end_stay_in_a_folder_that_is_reported(chat, cat):
     session = chat.session
     session.send("Before")
     chat.model.answer(session, "Yes.")
@@ -143,10 +146,10 @@ def test_what_can_t_be_written_until_the_end_stays_where_it_is_and_that_is_repor
         session.send("Look", (session.store_attachment(attachments.load(cat)),))
         chat.model.answer(session, "A cat.")
         session.save_draft(Draft("and"))
-        left = session.close()
-    assert left is not None and "locked by another program" in left.text
-    root = Path(left.hint.split("=")[1].split()[0])
-    assert str(root) in left.text and left.hint.endswith("mmtui --resume continues it")
+        notice = session.close()
+    assert notice is not None and "locked by another program" in notice.text
+    root = Path(notice.hint.split("=")[1].split()[0])
+    assert str(root) in notice.text and notice.hint.endswith("mmtui --resume continues it")
     kept = History(root / "mmtui")
     conversation = kept.conversation(kept.latest())
     texts = [message.text for message in conversation.thread]
@@ -155,7 +158,7 @@ def test_what_can_t_be_written_until_the_end_stays_where_it_is_and_that_is_repor
     assert file.read_bytes() == cat.read_bytes()
 
 
-def test_a_read_only_folder_is_read_and_written_again_when_it_can_be(chat, monkeypatch):
+def test_a_read_only_history_is_read_and_written_once_it_is_writable(chat, monkeypatch):
     earlier, folder = Conversation(), chat.history.folder
     chat.history.save(earlier, earlier.say("Earlier"))
     monkeypatch.setattr(database, "_is_writable", lambda asked: asked != folder)
@@ -174,7 +177,7 @@ def test_a_read_only_folder_is_read_and_written_again_when_it_can_be(chat, monke
     assert len(History(folder).conversation(earlier.id)) == 3
 
 
-def test_a_chat_in_which_nothing_was_said_leaves_nothing_behind(chat, monkeypatch):
+def test_a_chat_without_messages_leaves_no_files(chat, monkeypatch):
     chat.history.close()
     folder = chat._history.folder
     monkeypatch.setattr(database, "_is_writable", lambda asked: asked != folder)
@@ -183,8 +186,8 @@ def test_a_chat_in_which_nothing_was_said_leaves_nothing_behind(chat, monkeypatc
     assert session.close() is None and not temporary.exists()
 
 
-def test_without_any_place_the_chat_goes_on_in_memory(chat, cat, nowhere):
-    session = Session.open(chat.model, nowhere, Config(), chat.posted.append)
+def test_without_a_writable_folder_the_chat_is_kept_in_memory(chat, cat, unwritable):
+    session = Session.open(chat.model, unwritable, Config(), chat.posted.append)
     session.send("Tell me about volcanoes")
     chat.model.answer(session, "Hot.")
     first = session.conversation.id
@@ -202,7 +205,7 @@ def test_without_any_place_the_chat_goes_on_in_memory(chat, cat, nowhere):
     assert "could not be saved" in session.close().text
 
 
-def test_a_temporary_folder_that_is_full_is_left_for_memory(chat, monkeypatch):
+def test_a_chat_is_kept_in_memory_when_the_temporary_folder_is_full(chat, monkeypatch):
     session, folder = chat.session, chat.history.folder
     session.send("One")
     chat.model.answer(session, "Yes.")
@@ -212,7 +215,7 @@ def test_a_temporary_folder_that_is_full_is_left_for_memory(chat, monkeypatch):
     def nearly_full(history: History, folder: Path, **named: object) -> None:
         opened(history, folder, **named)
         if not isinstance(history, MemoryHistory):
-            history._database.read("PRAGMA max_page_count = 1")  # no page more
+            history._database.read("PRAGMA max_page_count = 1")  # no further page fits
 
     monkeypatch.setattr(History, "__init__", nearly_full)
     with locked(chat.history.folder):
@@ -224,8 +227,8 @@ def test_a_temporary_folder_that_is_full_is_left_for_memory(chat, monkeypatch):
     assert [found.messages for found in History(folder).newest()] == [4]
 
 
-def test_writes_are_copies_of_what_was_said_then(chat):
-    """The chat goes on while a slow disk is at an earlier state."""
+def test_a_message_is_written_as_it_was_when_it_was_saved(chat):
+    """The message changes while a slow disk has not written it yet."""
     slow = Event()
     chat.session.store._thread.submit(slow.wait)
     chat.session.send("One")
@@ -237,18 +240,18 @@ def test_writes_are_copies_of_what_was_said_then(chat):
     assert [message.text for message in kept] == ["One", "Y"]
 
 
-def test_an_error_that_is_not_the_disk_s_is_reported(chat):
+def test_an_error_that_is_not_from_the_disk_is_reported(chat):
     def broken(_: History) -> None:
         raise ZeroDivisionError
 
     chat.session.store._write(chat.session.conversation.snapshot(), broken)
     chat.session.send("One")
-    flushed(chat)
+    flush(chat)
     assert "ZeroDivisionError" in chat.notices[0] and len(chat.posted) == 1
     assert chat.history.recent_prompts() == ["One"]
 
 
-# On a screen
+# With the user interface
 
 
 @asynccontextmanager
@@ -259,45 +262,48 @@ async def on_screen(folder: Path) -> AsyncIterator[tuple[ChatApp, Pilot]]:
         yield app, pilot
 
 
-def told(app: ChatApp) -> list[str]:
+def get_notifications(app: ChatApp) -> list[str]:
     return [notification.message for notification in app._notifications]
 
 
-def status(app: ChatApp) -> str:
+def get_status(app: ChatApp) -> str:
     return str(app.screen.query_one(StatusBar).render())
 
 
-async def until(pilot: Pilot, holds: Callable[[], bool]) -> None:
-    while not holds():
+async def wait_until(pilot: Pilot, condition: Callable[[], bool]) -> None:
+    while not condition():
         await pilot.pause()
 
 
-def test_without_any_place_the_screen_opens_and_tells_it_once(nowhere):
+def test_without_a_writable_folder_the_chat_opens_with_one_notice(unwritable):
     async def chat():
-        async with on_screen(nowhere) as (app, pilot):
+        async with on_screen(unwritable) as (app, pilot):
             await pilot.press("H", "i", "enter")
             assert [message.text for message in app.session.conversation] == ["Hi", ""]
-            assert len(told(app)) == 1 and "kept only in memory" in told(app)[0]
+            assert len(get_notifications(app)) == 1
+            assert "kept only in memory" in get_notifications(app)[0]
             await app.run_action("quit")
 
     asyncio.run(chat())
 
 
-def test_the_status_shows_what_is_not_saved_until_it_is(tmp_path):
+def test_the_status_bar_shows_that_messages_are_not_saved_until_they_are(tmp_path):
     async def chat():
         async with on_screen(tmp_path) as (app, pilot):
             with locked(tmp_path):
                 await pilot.press("H", "i", "enter")
-                await until(pilot, lambda: "not saved: locked by another program" in status(app))
+                await wait_until(
+                    pilot, lambda: "not saved: locked by another program" in get_status(app)
+                )
             app.session.store.retry()
-            await until(pilot, lambda: "not saved" not in status(app))
-            assert "everything is in the history again" in told(app)[-1]
+            await wait_until(pilot, lambda: "not saved" not in get_status(app))
+            assert "everything is in the history again" in get_notifications(app)[-1]
 
     asyncio.run(chat())
 
 
-def test_the_screen_goes_on_while_a_write_hangs(tmp_path):
-    """Echo, stream, the list of chats and its search: none of them waits for the disk."""
+def test_the_user_interface_responds_while_a_write_hangs(tmp_path):
+    """Typing, streaming, the list of chats and its search do not wait for the disk."""
     from mmtui.chat.protocol import Piece
 
     hanging = Event()
@@ -307,14 +313,14 @@ def test_the_screen_goes_on_while_a_write_hangs(tmp_path):
             app.session.store._thread.submit(hanging.wait)
             await pilot.press("H", "i", "enter")
             app._receive_event(Piece(app.session._model.reply_request, "Hello."))
-            await until(pilot, lambda: app.session.conversation.thread[-1].text == "Hello.")
+            await wait_until(pilot, lambda: app.session.conversation.thread[-1].text == "Hello.")
             await pilot.press("y", "o", "u")
-            await until(pilot, lambda: app.screen.composer.text == "you")
+            await wait_until(pilot, lambda: app.screen.composer.text == "you")
             await pilot.press("f3")
-            await until(pilot, lambda: isinstance(app.screen, HistoryScreen))
+            await wait_until(pilot, lambda: isinstance(app.screen, HistoryScreen))
             await pilot.press("h", "i")
             await pilot.press("escape")
-            await until(pilot, lambda: not isinstance(app.screen, HistoryScreen))
+            await wait_until(pilot, lambda: not isinstance(app.screen, HistoryScreen))
             hanging.set()
             await app.run_action("quit")
 
@@ -328,17 +334,17 @@ def test_the_screen_goes_on_while_a_write_hangs(tmp_path):
     assert [message.text for message in history.conversation(found.id)] == ["Hi", "Hello."]
 
 
-def test_a_chat_that_is_renamed_in_the_list_has_its_title_everywhere(tmp_path):
+def test_a_chat_that_is_renamed_in_the_list_has_the_new_title_everywhere(tmp_path):
     async def chat():
         async with on_screen(tmp_path / "store") as (app, pilot):
             await pilot.press("H", "i", "enter", "f3")
-            await until(pilot, lambda: isinstance(app.screen, HistoryScreen))
+            await wait_until(pilot, lambda: isinstance(app.screen, HistoryScreen))
             await pilot.press("down", "f2")
-            await until(pilot, lambda: isinstance(app.screen, TextDialog))
+            await wait_until(pilot, lambda: isinstance(app.screen, TextDialog))
             await pilot.press("!", "enter")
-            await until(pilot, lambda: isinstance(app.screen, HistoryScreen))
+            await wait_until(pilot, lambda: isinstance(app.screen, HistoryScreen))
             conversation = app.session.conversation
-            await until(pilot, lambda: conversation.title == "Hi!")
+            await wait_until(pilot, lambda: conversation.title == "Hi!")
             found, _ = app.session.store.find(conversation.id).result()
             assert found.title == "Hi!"
             assert get_copy_text(app.session.conversation, "all").startswith("# Hi!\n")
@@ -346,13 +352,12 @@ def test_a_chat_that_is_renamed_in_the_list_has_its_title_everywhere(tmp_path):
     asyncio.run(chat())
 
 
-def test_a_history_that_could_not_be_opened_is_opened_later(tmp_path):
+def test_a_history_that_can_not_be_opened_is_opened_when_the_store_closes(tmp_path):
     (tmp_path / "store").touch()
     notices = []
     store = Store(None, notices.append, lambda: History(tmp_path / "store"))
     conversation = Conversation()
-    said = conversation.say("One")
-    store.save(conversation, said)
+    store.save(conversation, conversation.say("One"))
     store.flush().result()
     assert "the folder can't be written" in store.failure.reason
     (tmp_path / "store").unlink()
@@ -360,7 +365,7 @@ def test_a_history_that_could_not_be_opened_is_opened_later(tmp_path):
     assert History(tmp_path / "store").newest()[0].title == "One"
 
 
-def test_a_browser_that_leaves_ends_the_chat_with_all_that_was_typed(tmp_path):
+def test_the_draft_is_saved_when_the_browser_closes(tmp_path):
     async def chat():
         async with on_screen(tmp_path) as (app, pilot):
             await pilot.press("h", "a", "l", "f")
@@ -371,24 +376,24 @@ def test_a_browser_that_leaves_ends_the_chat_with_all_that_was_typed(tmp_path):
     assert history.draft(history.latest()).text == "half"
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there are no terminals to hang up")
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs SIGHUP")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_the_chat_with_all_that_was_typed(tmp_path, number):
-    """Not only what the last half second left to the timer."""
-    with Terminal(tmp_path) as chat:
-        assert chat.shows("Ask something", 60)
-        chat.types("half a thought")
-        assert chat.shows("half a thought", 60)
+def test_the_draft_is_saved_when_a_signal_ends_the_chat(tmp_path, number):
+    """The text that was typed after the last periodic save is included."""
+    with TerminalChat(tmp_path) as chat:
+        assert chat.wait_for("Ask something", 60)
+        chat.type("half a thought")
+        assert chat.wait_for("half a thought", 60)
         assert chat.end(number) == 128 + number
     history = History(tmp_path / "mmtui")
     assert history.draft(history.latest()).text == "half a thought"
 
 
-def test_a_signal_ends_the_chat_line_by_line_with_all_that_was_said(tmp_path):
-    with Terminal(tmp_path, "plain") as chat:
-        assert chat.shows(">", 60)
-        chat.types("One\r")
-        assert chat.shows("answer-One", 60)
+def test_all_messages_are_saved_when_a_signal_ends_the_plain_chat(tmp_path):
+    with TerminalChat(tmp_path, "plain") as chat:
+        assert chat.wait_for(">", 60)
+        chat.type("One\r")
+        assert chat.wait_for("answer-One", 60)
         assert chat.end(signal.SIGTERM) == 128 + signal.SIGTERM
     (found,) = History(tmp_path / "mmtui").newest()
     assert found.messages == 2

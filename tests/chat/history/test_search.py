@@ -1,4 +1,4 @@
-"""What a person types is found, in any script, as a part of a word, with accents or without."""
+"""Search finds parts of words in any script, with and without accents."""
 
 import sqlite3
 from contextlib import closing
@@ -10,7 +10,7 @@ from mmtui.chat.history.history import History
 from mmtui.chat.history.schema import MIGRATIONS
 from mmtui.chat.history.search import MAX_TERMS, fold, make_snippet, split_terms
 
-# ruff: noqa: RUF001 - letters that look like others are what this is about.
+# ruff: noqa: RUF001 - letters that look like others are tested here.
 TEXTS = [
     "我家的猫很可爱", "ฉันชอบแมวมาก", "東京タワーに行きました", "나는고양이를좋아한다",
     "C++ is old", "snowman", "STRASSE straße", "İstanbul ığdır", "un café noir",
@@ -24,7 +24,7 @@ FOUND = {
     "foo_bar": [10], "@": [11], "50%": [12], "👍": [13], "don't": [14], "full": [15],
     "fish": [15], "lodz": [16], "שלום": [17],
 }  # fmt: skip
-NOTHING = [
+WITHOUT_RESULT = [
     "!!!", "*", "NEAR(a b)", "text:snow", "-snow", "^snow", "a OR b", "'; DROP TABLE words; --",
     "(", "\\", "snow\x00cat", "\ud800", "x" * 100_000, "ハス", " ".join(map(str, range(1000))),
 ]  # fmt: skip
@@ -34,45 +34,48 @@ NOTHING = [
 def history(tmp_path_factory: pytest.TempPathFactory) -> History:
     history = History(tmp_path_factory.mktemp("store"))
     for text in TEXTS:
-        say(history, text)
+        save_messages(history, text)
     return history
 
 
-def say(history: History, *texts: str) -> Conversation:
+def save_messages(history: History, *texts: str) -> Conversation:
+    """Save messages of the user in one conversation."""
     conversation = Conversation()
     for text in texts:
         history.save(conversation, conversation.say(text))
     return conversation
 
 
-def titles(history: History, query: str) -> list[str]:
+def search_titles(history: History, query: str) -> list[str]:
     return [found.title for found in history.search(query)]
 
 
 @pytest.mark.parametrize("query", FOUND)
-def test_what_a_person_expects_is_found(history, query):
-    assert sorted(titles(history, query)) == sorted(TEXTS[number] for number in FOUND[query])
+def test_texts_are_found_by_any_part_of_a_word(history, query):
+    assert sorted(search_titles(history, query)) == sorted(TEXTS[number] for number in FOUND[query])
 
 
-@pytest.mark.parametrize("query", NOTHING)
-def test_a_query_is_text_and_never_a_syntax_error(history, query):
-    assert titles(history, query) == []
+@pytest.mark.parametrize("query", WITHOUT_RESULT)
+def test_a_query_is_never_a_syntax_error(history, query):
+    assert search_titles(history, query) == []
 
 
-def test_all_words_must_occur_in_one_message(tmp_path):
+def test_all_words_of_a_query_must_be_in_one_message(tmp_path):
     history = History(tmp_path)
-    say(history, "Tell me about volcanoes", "They are hot.")
-    assert titles(history, "volc hot") == []
+    save_messages(history, "Tell me about volcanoes", "They are hot.")
+    assert search_titles(history, "volc hot") == []
     assert history.search("VOLC about")[0].snippet == "Tell me about volcanoes"
-    assert titles(history, '"volcanoes" tell') == titles(history, "  ")
+    assert search_titles(history, '"volcanoes" tell') == search_titles(history, "  ")
 
 
-def test_titles_and_what_was_heard_are_found(tmp_path):
+def test_titles_and_transcripts_are_found(tmp_path):
     history = History(tmp_path)
-    renamed, spoken = say(history, "one"), Conversation()
+    renamed, spoken = save_messages(history, "one"), Conversation()
     history.rename(renamed.id, "Réparer le vélo")
-    heard = Attachment("a" * 64, "audio", "voice.wav", 9, "3.2 s", "Where is the railway station?")
-    history.save(spoken, spoken.say("", (heard,)))
+    recording = Attachment(
+        "a" * 64, "audio", "voice.wav", 9, "3.2 s", "Where is the railway station?"
+    )
+    history.save(spoken, spoken.say("", (recording,)))
     assert [found.id for found in history.search("VELO")] == [renamed.id]
     (found,) = history.search("rail")
     assert (found.id, found.snippet) == (spoken.id, "Where is the railway station?")
@@ -80,17 +83,17 @@ def test_titles_and_what_was_heard_are_found(tmp_path):
     assert history.search("velo") == []
 
 
-def test_a_change_replaces_what_is_found(tmp_path):
+def test_a_changed_message_is_found_by_its_new_text_only(tmp_path):
     history = History(tmp_path)
-    conversation = say(history, "Hi")
+    conversation = save_messages(history, "Hi")
     answer = conversation.answer()
     for text in ("", "He", "Hello."):
         answer.text = text
         history.save(conversation, answer)
-    assert titles(history, "hello") == ["Hi"] and titles(history, "writing") == []
+    assert search_titles(history, "hello") == ["Hi"] and search_titles(history, "writing") == []
 
 
-def test_the_words_of_an_old_history_are_indexed(tmp_path):
+def test_the_messages_of_an_old_history_are_indexed(tmp_path):
     with closing(sqlite3.connect(tmp_path / "history.sqlite")) as database, database:
         for statement in (*MIGRATIONS[0], *MIGRATIONS[1]):
             database.execute(statement)
@@ -116,25 +119,25 @@ def test_the_words_of_an_old_history_are_indexed(tmp_path):
     assert history.latest() == "late"
 
 
-def test_an_index_that_lacks_messages_is_rebuilt_and_told(tmp_path):
-    told: list[str] = []
-    history = History(tmp_path, notify=lambda text, _: told.append(text))
-    say(history, "Hi", "volcanoes")
+def test_an_incomplete_index_is_rebuilt_with_a_notice(tmp_path):
+    notices: list[str] = []
+    history = History(tmp_path, notify=lambda text, _: notices.append(text))
+    save_messages(history, "Hi", "volcanoes")
     with closing(sqlite3.connect(tmp_path / "history.sqlite")) as database, database:
         database.execute("DELETE FROM words")
-    assert titles(history, "cano") == ["Hi"]
-    assert told == ["the search index was damaged, and has been rebuilt"]
-    assert titles(history, "nothing of it") == [] and len(told) == 1
+    assert search_titles(history, "cano") == ["Hi"]
+    assert notices == ["the search index was damaged, and has been rebuilt"]
+    assert search_titles(history, "nothing of it") == [] and len(notices) == 1
 
 
-def test_a_snippet_shows_what_was_found_as_it_was_written():
+def test_a_snippet_shows_the_match_with_its_original_spelling():
     long = "é" * 200 + "\n Straße " + "x" * 200
     snippet = make_snippet(long, ["strasse"])
     assert "é Straße x" in snippet and snippet[0] == snippet[-1] == "…" and len(snippet) < 100
     assert make_snippet("nothing", ["else"]) == "nothing"
 
 
-def test_only_so_many_words_are_looked_for():
+def test_the_number_of_search_terms_is_limited():
     assert len(split_terms(" ".join(map(str, range(1000))))) == MAX_TERMS
     assert split_terms("a A á") == ["a"]
     assert fold(None) == "" and fold(b"caf\xff") == "caf\N{REPLACEMENT CHARACTER}"
