@@ -28,8 +28,8 @@ def list_turns(
     for message in conversation.thread:
         pictures = tuple(list_files(message.attachments, find, "image", notify))
         untranscribed = [file for file in message.attachments if not file.transcript]
-        heard = untranscribed if sends_recordings else []
-        recordings = tuple(list_files(heard, find, "audio", notify))
+        sent = untranscribed if sends_recordings else []
+        recordings = tuple(list_files(sent, find, "audio", notify))
         if message.text or pictures or recordings:
             yield ChatTurn(message.role, message.text, pictures, recordings)
 

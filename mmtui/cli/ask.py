@@ -116,7 +116,7 @@ def ask(
             raise UsageError("--mmproj needs a model on this machine", "pass --endpoint ''")
         from mmtui.cli.ask_server import ServerQuestion, ask_server
 
-        question_ = ServerQuestion(
+        server_question = ServerQuestion(
             request.text,
             pictures,
             recordings,
@@ -127,7 +127,7 @@ def ask(
             seed=seed,
         )
         name = config.model if model == "auto" else model
-        ask_server(server, name, question_, as_json=as_json)
+        ask_server(server, name, server_question, as_json=as_json)
         return
     with reporting() as report:
         loaded = load_model(model, engine, report, mmproj)

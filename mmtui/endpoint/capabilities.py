@@ -29,7 +29,7 @@ class ModelInfo:
         can_hear: Whether it accepts recordings.
         can_think: Whether it can think before it answers.
         can_chat: Whether it writes replies; an embedding model does not.
-        continues_on_request: Whether it continues a reply only if a request says so, as of vLLM.
+        continues_on_request: Whether a request has to ask that a reply is continued, as for vLLM.
     """
 
     name: str

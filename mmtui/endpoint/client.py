@@ -55,9 +55,10 @@ class Client:
             CancelledError: The request was cancelled.
         """
         data = None if body is None else json.dumps(body).encode()
+        timeout_s = min(LOOKUP_TIMEOUT_S, self.endpoint.timeout_s)
         patience = Patience(self.endpoint, cancellation, self._report)
         while True:
-            with self._send(path, data, cancellation, LOOKUP_TIMEOUT_S) as (exchange, response):
+            with self._send(path, data, cancellation, timeout_s) as (exchange, response):
                 content = _read_body(exchange, MAX_DOCUMENT_BYTES)
             if response.status == 200:
                 return self._parse(content)
@@ -134,7 +135,8 @@ class Client:
         try:
             yield exchange, exchange.send("GET" if body is None else "POST", path, body)
         except (OSError, http.client.HTTPException) as error:
-            raise faults.explain_connection(self.endpoint, error, len(body or b"")) from error
+            sent = len(body or b"")
+            raise faults.explain_connection(self.endpoint, error, timeout_s, sent) from error
         except TooLargeError as error:
             raise faults.explain_garbage(self.endpoint) from error
         finally:
@@ -152,6 +154,8 @@ class Client:
         if content_type == "application/json":  # the server does not stream
             document = self._parse(_read_body(exchange, MAX_DOCUMENT_BYTES))
             yield from self._add(collected, document)
+            if not collected.has_ended:
+                raise faults.explain_garbage(self.endpoint)
             yield collected.finish()
             return
         if content_type not in ("text/event-stream", "text/plain"):
@@ -188,7 +192,7 @@ class Client:
         if not isinstance(document, dict):
             raise faults.explain_garbage(self.endpoint)
         if document.get("error"):
-            words = self.endpoint.redact(faults.quote(faults.find_words(document)))
+            words = faults.quote(self.endpoint.redact(faults.find_words(document)))
             raise MmtuiError(
                 f"{self.endpoint.location} failed: {words or 'no reason is given'}",
                 "the log of the server may say why",

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from mmtui.endpoint.messages import Turn, to_messages
 
 MIN_CHARACTERS = 10_000
-_ONE_GO_S = 0.01
 CHARACTERS_PER_TOKEN = 64  # more than any tokenizer reaches on average
+_MIN_DECODE_S = 0.01  # a reply that takes less came in one go, which shows no speed
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Completion:
         cached_tokens: How many of them were in the cache of the server.
         completion_tokens: The length of the reply, thinking included.
         first_token_s: Seconds until the first piece; None if there was none.
-        tokens_per_s: Decoding speed; None for a reply of one token.
+        tokens_per_s: Decoding speed; None for a reply that came in one go.
         is_endless: Whether the reply was ended here because the server did not end it.
     """
 
@@ -167,16 +167,15 @@ class Response:
 
 
 def _compute_speed(tokens: int, decode_s: float) -> float | None:
-    """Return tokens per second; None if the reply came in one go, which does not tell it."""
-    return (tokens - 1) / decode_s if tokens > 1 and decode_s > _ONE_GO_S else None
+    """Return tokens per second; None if that can't be measured."""
+    return (tokens - 1) / decode_s if tokens > 1 and decode_s > _MIN_DECODE_S else None
 
 
 def _get_text(content: object) -> str:
-    """Return a content that is a text or a list of parts with texts."""
+    """Return a content that is a text, or a list of parts with texts."""
     if isinstance(content, list):
-        return "".join(_get_text(part) for part in content)
-    if isinstance(content, dict):
-        return _get_text(content.get("text"))
+        texts = [part.get("text") for part in content if isinstance(part, dict)]
+        return "".join(text for text in texts if isinstance(text, str))
     return content if isinstance(content, str) else ""
 
 

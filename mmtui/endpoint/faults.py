@@ -27,12 +27,15 @@ class ContextError(MmtuiError):
     """The conversation is longer than the model's context."""
 
 
-def explain_connection(endpoint: Endpoint, error: Exception, sent: int = 0) -> MmtuiError:
+def explain_connection(
+    endpoint: Endpoint, error: Exception, timeout_s: float, sent: int = 0
+) -> MmtuiError:
     """Return the error for a connection that failed.
 
     Args:
         endpoint: The server.
         error: What the socket or the HTTP library raised.
+        timeout_s: The longest time that the server was allowed to send nothing.
         sent: The size of the request, in bytes.
     """
     kind: type[MmtuiError] = MissingError  # of a server that can't be reached
@@ -53,8 +56,10 @@ def explain_connection(endpoint: Endpoint, error: Exception, sent: int = 0) -> M
             problem = "the server does not respond"
         case TimeoutError():
             kind = MmtuiError
-            problem = f"the server sent no text for {endpoint.timeout_s:g} s"
-            hint = "try again; `endpoint_timeout` in the settings allows more"
+            problem = f"the server sent nothing for {timeout_s:g} s"
+            hint = "try again; the log of the server may say why"
+            if timeout_s == endpoint.timeout_s:
+                hint = "try again; `endpoint_timeout` in the settings allows more"
         case http.client.IncompleteRead() | ConnectionError():
             kind = MmtuiError
             problem = "the server closed the connection"
@@ -104,7 +109,7 @@ def explain_status(
         case 429 | 503:
             problem, hint = "is busy", "try again later"
         case _ if 300 <= status < 400:
-            problem = f"redirects to {quote(location or 'another address')}"
+            problem = f"redirects to {quote(endpoint.redact(location or 'another address'))}"
             hint = "use that address"
         case _ if status >= 500:
             problem = f"failed with HTTP {status}"
@@ -161,24 +166,22 @@ def list_names(names: list[str]) -> str:
 
 
 def _add_words(endpoint: Endpoint, body: bytes) -> str:
-    """Return the end of an error: what the server says, without the key."""
-    words = endpoint.redact(find_message(body))
+    """Return the end of an error message: the words of the server, without the key."""
+    words = quote(endpoint.redact(_find_message(body)))
     return f": {words}" if words else ""
 
 
-def find_message(body: bytes) -> str:
-    """Return the message in the body of an error, in any of the forms that servers use."""
+def _find_message(body: bytes) -> str:
+    """Return the message in the body of an error; "" for a page of HTML."""
     text = body.decode("utf-8", "replace")
     try:
-        document = json.loads(text)
-    except ValueError:
-        is_page = text.lstrip()[:1] == "<"
-        return "" if is_page else quote(text)
-    return quote(find_words(document))
+        return find_words(json.loads(text))
+    except (ValueError, RecursionError):
+        return "" if text.lstrip()[:1] == "<" else text
 
 
 def find_words(document: object) -> str:
-    """Return the message in an error document; "" if there is none."""
+    """Return the message in an error document, in any of the forms that servers use."""
     for key in ("error", "message", "detail", "msg"):
         if isinstance(document, list):
             document = document[0] if document else None

@@ -41,7 +41,8 @@ class Proxy:
         Raises:
             ProxyError: The proxy refuses.
         """
-        target = f"{endpoint.host}:{endpoint.port}"
+        host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+        target = f"{host}:{endpoint.port}"
         headers = {"Host": target} | self.headers
         lines = [f"CONNECT {target} HTTP/1.1", *(f"{key}: {headers[key]}" for key in headers)]
         connected.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))

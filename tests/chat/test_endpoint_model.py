@@ -245,7 +245,7 @@ def test_thinking_is_kept_apart_and_neither_stored_nor_sent_back(connect):
     assert [each.thinking for each in stored.thread] == [""] * 4
 
 
-def test_a_picture_that_can_t_be_seen_is_told_when_it_is_attached(connect, cat):
+def test_a_picture_that_the_model_does_not_accept_gives_a_notice_when_it_is_attached(connect, cat):
     chat = connect(reply("Hi."))
     chat.server.documents["/v1/models"] = {
         "data": [{"id": "blind", "architecture": {"input_modalities": ["text"]}}]
@@ -273,7 +273,7 @@ def test_a_model_that_hears_gets_recordings_without_a_transcript(connect):
     assert "input_audio" not in chat.server.completions[2].body.decode()
 
 
-def test_vllm_is_told_to_continue_a_reply(connect):
+def test_vllm_is_asked_to_continue_a_reply(connect):
     chat = connect(reply("One, ", finish_reason="length"), reply("two."))
     chat.server.documents["/v1/models"] = {"data": [{"id": "m", "owned_by": "vllm"}]}
     chat.ask("Count")
@@ -295,7 +295,7 @@ def test_after_it_is_closed_a_model_sends_no_events():
     assert events.empty()
 
 
-def test_an_unreachable_server_is_told_when_the_chat_opens(tmp_path):
+def test_an_unreachable_server_gives_a_notice_when_the_chat_opens(tmp_path):
     config = Config(endpoint="http://127.0.0.1:1")
     events: queue.Queue[Event] = queue.Queue()
     notices: list[Notice] = []

@@ -187,11 +187,15 @@ FAULTS: dict[str, tuple[Step, int, str, str, str]] = {
     "mid-character": (
         send(to_part("Part"), BROKEN_CHARACTER), 1, "Part\n", "closed the connection", "try again",
     ),
-    "stalled": (hang(to_part("Part")), 1, "Part\n", "sent no text for 0.3 s", "endpoint_timeout"),
-    "silent": (hang(), 1, "", "sent no text for 0.3 s", "endpoint_timeout"),
-    "only comments": (endless(b": ping\n\n"), 1, "", "sent no text for 0.3 s", "endpoint_timeout"),
+    "stalled": (hang(to_part("Part")), 1, "Part\n", "sent nothing for 0.3 s", "endpoint_timeout"),
+    "silent": (hang(), 1, "", "sent nothing for 0.3 s", "endpoint_timeout"),
+    "only comments": (endless(b": ping\n\n"), 1, "", "sent nothing for 0.3 s", "endpoint_timeout"),
     "endless event": (endless(b"data: " + b"x" * 9999), 1, "", "not one of an OpenAI-comp", "/v1"),
     "rubbish": (send(b"data: {rubbish\n\n"), 1, "", "not one of an OpenAI-compatible API", "/v1"),
+    "JSON that is no completion": (
+        send(b'{"status": "ok"}', content_type="application/json"),
+        1, "", "not one of an OpenAI-compatible API", "/v1",
+    ),
     "no object": (send(b"data: [1]\n\n"), 1, "", "not one of an OpenAI-compatible API", "/v1"),
     "binary": (send(bytes(range(256)) * 9), 1, "", "closed the connection", "try again"),
     "page": (
@@ -241,7 +245,7 @@ def test_a_fault_is_one_line_with_its_cure_and_the_partial_answer_stays(mmtui, n
     assert re.search(f"^hint: .*{hint}", lines[-1]) or not hint, run.err
 
 
-def test_a_missing_model_is_told_with_those_that_are_there(mmtui):
+def test_the_error_about_a_missing_model_lists_the_others(mmtui):
     models = [f"model-{number}" for number in range(12)]
     with ScriptedServer(refuse(404, {"error": "no such model"}), models=models) as server:
         run = mmtui("ask", "--endpoint", server.url, "--model", "other", "Hi")
@@ -261,7 +265,7 @@ def test_without_a_name_a_server_with_several_models_lists_them(mmtui):
 
 
 @pytest.mark.parametrize(
-    ("address", "code", "says"),
+    ("address", "code", "error"),
     [
         ("http://127.0.0.1:1/v1", 3, "127.0.0.1:1: no server is running there"),
         ("http://no-such-host.invalid/v1", 3, "no server of this name is known"),
@@ -275,13 +279,13 @@ def test_without_a_name_a_server_with_several_models_lists_them(mmtui):
         ("http://127.0.0.1/v1?key=secret", 2, "ends with its path"),
     ],
 )
-def test_an_address_without_a_server_is_one_line(mmtui, address, code, says):
+def test_an_address_without_a_server_is_one_line(mmtui, address, code, error):
     with ScriptedServer(reply("x")) as server:
         port = server.url.split(":")[2].split("/")[0]
         run = mmtui("ask", "--endpoint", address.replace("{port}", port), "Hi")
     lines = [line for line in run.err.splitlines() if not line.startswith("note: ")]
     assert run.code == code, run.err
-    assert lines[0].startswith("error: ") and says in lines[0] and len(lines) == 2, run.err
+    assert lines[0].startswith("error: ") and error in lines[0] and len(lines) == 2, run.err
     assert "secret" not in run.err and run.out == ""
 
 
@@ -304,6 +308,14 @@ def test_the_key_is_sent_and_never_shown(mmtui):
     assert KEY not in run.err + run.out
 
 
+def test_a_key_at_the_end_of_a_long_quote_is_not_cut_but_hidden(mmtui):
+    words = "x" * 290 + KEY
+    for step in (refuse(400, {"error": words}), send(to_event({"error": {"message": words}}))):
+        with ScriptedServer(step) as server:
+            run = mmtui("ask", "--endpoint", server.url, "Hi", env={"MMTUI_API_KEY": KEY})
+        assert run.code == 1 and "xxx***" in run.err and KEY[:5] not in run.err
+
+
 def test_another_variable_can_have_the_key(mmtui):
     with ScriptedServer(reply("Yes.")) as server:
         environment = {"MMTUI_API_KEY_ENV": "MY_KEY", "MY_KEY": KEY, "MMTUI_API_KEY": "other"}
@@ -319,15 +331,15 @@ def test_a_key_that_no_header_can_have_is_refused_without_showing_it(mmtui):
     assert KEY not in run.err
 
 
-@pytest.mark.parametrize("begun", [True, False], ids=["while it answers", "while it is silent"])
-def test_ctrl_c_closes_the_connection_and_keeps_the_text(begun):
-    with ScriptedServer(hang(*([to_part("Part")] if begun else []))) as server:
+@pytest.mark.parametrize("has_text", [True, False], ids=["while it answers", "while it is silent"])
+def test_ctrl_c_closes_the_connection_and_keeps_the_text(has_text):
+    with ScriptedServer(hang(*([to_part("Part")] if has_text else []))) as server:
         command = [Path(sys.executable).with_name("mmtui"), "ask", "--endpoint", server.url, "Hi"]
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ
         )
         assert process.stdout is not None
-        if begun:
+        if has_text:
             assert process.stdout.read(4) == b"Part"
         else:
             while not server.completions:

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from scripted_server import ScriptedServer, reply
+from scripted_server import ScriptedServer, hang, reply
 
 OLLAMA = {
     "/v1/models": {"data": [{"id": "gemma3:4b", "owned_by": "library"}]},
@@ -138,6 +138,14 @@ def test_rubbish_instead_of_a_list_is_one_line(mmtui, body):
         run = mmtui("models", "--endpoint", server.url)
     assert run.code == 1 and run.out == ""
     assert "not one of an OpenAI-compatible API" in run.err and len(run.err.splitlines()) == 2
+
+
+def test_a_list_that_never_comes_is_given_up(mmtui):
+    with ScriptedServer(reply("x")) as server:
+        server.documents["/v1/models"] = hang()
+        environment = {"MMTUI_ENDPOINT_TIMEOUT": "0.3"}
+        run = mmtui("models", "--endpoint", server.url, env=environment)
+    assert run.code == 1 and "the server sent nothing for 0.3 s" in run.err
 
 
 def test_hostile_names_are_printed_without_control_characters(mmtui):

@@ -110,7 +110,7 @@ def test_a_stopped_reply_is_continued(mmtui, url, tmp_path):
     run = mmtui("--plain", "--endpoint", url, stdin=lines, env=home)
     assert run.code == 0, run.err
     first, rest, *_ = [*run.out.split("\n"), ""]
-    whole = mmtui(
+    uninterrupted = mmtui(
         "ask", "--endpoint", url, "--max-tokens", 12, "Count from one to ten."
     ).out  # fmt: skip
-    assert first and rest and whole.startswith(first)
+    assert first and rest and uninterrupted.startswith(first)

@@ -95,18 +95,18 @@ def test_https_goes_through_a_tunnel_that_never_gets_the_key(mmtui, tunnel):
 
 
 @pytest.mark.parametrize(
-    ("proxy", "code", "says"),
+    ("proxy", "code", "error"),
     [
         ("http://127.0.0.1:1", 3, "no connection to the proxy 127.0.0.1"),
         ("http://no-such-host.invalid:1", 3, "no connection to the proxy no-such-host.invalid"),
         ("socks5://127.0.0.1:1", 1, "a proxy of the kind socks5 is not supported"),
     ],
 )
-def test_a_proxy_that_does_not_work_is_named(mmtui, proxy, code, says):
+def test_a_proxy_that_does_not_work_is_named(mmtui, proxy, code, error):
     run = mmtui(
         "ask", "--endpoint", "https://gpu.invalid", "--model", "m", "Hi", env={"ALL_PROXY": proxy}
     )
-    assert run.code == code and says in run.err and len(run.err.splitlines()) == 2
+    assert run.code == code and error in run.err and len(run.err.splitlines()) == 2
 
 
 def test_this_machine_and_exceptions_are_reached_without_the_proxy(mmtui):

@@ -6,6 +6,8 @@ from scripted_server import ScriptedServer, refuse, reply, reset, send, to_part
 
 from mmtui.pipeline.input_files import encode_wav
 
+KEY = "sk-secret-1234"
+
 
 @pytest.fixture
 def home(tmp_path) -> dict[str, str]:
@@ -29,13 +31,17 @@ def test_the_settings_name_the_server_and_the_model(mmtui, home, tmp_path):
     with ScriptedServer(reply("Hi.")) as server:
         settings = f'endpoint = "{server.url}"\nmodel = "big"\napi_key_env = "MY_KEY"\n'
         (folder / "config.toml").write_text(settings)
-        environment = home | {"XDG_CONFIG_HOME": str(tmp_path / "config"), "MY_KEY": "k1"}
+        places = {name: str(tmp_path / name) for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME")}
+        places["XDG_CONFIG_HOME"] = str(tmp_path / "config")
+        environment = home | places | {"MY_KEY": KEY}
         run = mmtui("--plain", stdin=b"Hello\n", env=environment)
     assert (run.code, run.out, run.err) == (0, "Hi.\n", "")
     assert server.completions[0].json["model"] == "big"
-    assert server.completions[0].headers["Authorization"] == "Bearer k1"
-    exported = mmtui("history", "list", "--json", env=environment)
-    assert "k1" not in exported.out
+    assert server.completions[0].headers["Authorization"] == f"Bearer {KEY}"
+    assert KEY not in mmtui("config", "show", env=environment).out
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert len(files) > 1
+    assert not [file for file in files if KEY.encode() in file.read_bytes()]
 
 
 def test_thinking_is_a_note_and_not_part_of_the_reply(mmtui, home):

@@ -37,7 +37,8 @@ def make_app(server: ScriptedServer, folder: Path, **settings: str) -> ChatApp:
 
 @run_async
 async def test_a_reply_streams_from_a_server_and_its_usage_is_shown(store):
-    with ScriptedServer(reply("**Hi** ", "there.")) as server:
+    file = "/somewhere/in/a/very/long/folder/of/models/tiny"
+    with ScriptedServer(reply("**Hi** ", "there."), models=[file]) as server:
         app = make_app(server, store)
         async with app.run_test(size=(90, 30), notifications=True) as pilot:
             user = ServerUser(app, pilot, None)

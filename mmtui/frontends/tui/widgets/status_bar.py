@@ -6,6 +6,7 @@ from textual.widgets import Static
 from mmtui.chat.status import ModelStatus
 from mmtui.text import one_line
 
+MAX_NAME_LENGTH = 40
 STATE_NAMES = {"idle": "ready", "off": "not loaded"}
 
 
@@ -24,8 +25,9 @@ class StatusBar(Static):
             unsaved: Why the history could not be written; "" if everything is saved.
         """
         state = STATE_NAMES.get(status.state, status.state)
+        model = _shorten(status.model)
         parts = [
-            one_line(f"{status.model} ({status.engine})" if status.engine else status.model),
+            one_line(f"{model} ({status.engine})" if status.engine else model),
             note or (f"{status.step} …" if status.step else state),
         ]
         if unsaved:  # early, so that a narrow window shows it
@@ -39,3 +41,8 @@ class StatusBar(Static):
         if speed := status.tokens_per_s:
             parts.append(f"{speed:{'.0f' if speed >= 10 else '.2g'}} tokens/s")
         self.update(Content("  ·  ".join(parts)), layout=False)  # always one line
+
+
+def _shorten(model: str) -> str:
+    """Return the name of a model without folders if it is long, as a path of llama-server is."""
+    return model.rstrip("/").rsplit("/", 1)[-1] if len(model) > MAX_NAME_LENGTH else model
