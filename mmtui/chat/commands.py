@@ -68,7 +68,7 @@ COMMANDS = (
     Command("export", "PATH", "export this conversation to a .md, .html or .json file"),
     Command("system", "TEXT", "edit the system prompt; - removes it", "f9"),
     Command(
-        "model", "[NAME]", "switch to a model: a preset, a folder, a GGUF, hf:OWNER/NAME", "ctrl+l"
+        "model", "[NAME]", "switch to a model: preset, folder, GGUF or hf:OWNER/NAME", "ctrl+l"
     ),
     Command("sampling", "[KEY=VALUE ...]", "set temperature, top_p and max_tokens"),
     Command("theme", "[dark|light]", "switch between the dark and the light theme"),
