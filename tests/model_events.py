@@ -4,11 +4,11 @@ import queue
 
 from mmtui.chat.protocol import Event, Progress
 
-PATIENCE_S = 120
+TIMEOUT_S = 120
 
 
 class ModelEvents:
-    """Receives the events of a process; progress is left out."""
+    """Collects the events of a process, without Progress."""
 
     def __init__(self) -> None:
         self._events: queue.Queue[Event] = queue.Queue()
@@ -21,9 +21,9 @@ class ModelEvents:
         events: list[Event] = []
         while not events or not isinstance(events[-1], kinds):
             try:
-                event = self._events.get(timeout=PATIENCE_S)
+                event = self._events.get(timeout=TIMEOUT_S)
             except queue.Empty:
-                raise AssertionError(f"nothing more after {events}") from None
+                raise AssertionError(f"no further event after {events}") from None
             if not isinstance(event, Progress):
                 events.append(event)
         return events

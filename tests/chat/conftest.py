@@ -52,4 +52,5 @@ class Chat:
 
 @pytest.fixture
 def chat(tmp_path: Path) -> Chat:
+    """Return a chat with an empty history."""
     return Chat(tmp_path / "store")

@@ -133,6 +133,7 @@ def test_a_text_is_copied_by_the_first_program_that_works(monkeypatch, tmp_path)
 
 @pytest.fixture
 def x11(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Start an X server without a screen."""
     if not (shutil.which("Xvfb") and shutil.which("xclip")):
         pytest.skip("needs Xvfb and xclip")
     server = subprocess.Popen(
@@ -150,9 +151,9 @@ def test_a_text_is_copied_to_other_programs(x11):
     assert clipboard.copy("Grüße\n猫")
     paste = ["xclip", "-selection", "clipboard", "-o"]
     deadline = time.monotonic() + 30
-    while (found := subprocess.run(paste, capture_output=True, check=False)).returncode:
+    while (run := subprocess.run(paste, capture_output=True, check=False)).returncode:
         assert time.monotonic() < deadline
-    assert found.stdout.decode() == "Grüße\n猫"
+    assert run.stdout.decode() == "Grüße\n猫"
 
 
 def test_a_picture_that_another_program_copied_is_pasted(chat, cat, x11):
@@ -169,9 +170,9 @@ def test_a_picture_that_another_program_copied_is_pasted(chat, cat, x11):
 
 
 def test_a_clipboard_that_hangs_is_an_error(monkeypatch):
-    may_end = threading.Event()
-    monkeypatch.setattr(ImageGrab, "grabclipboard", may_end.wait)
+    end = threading.Event()
+    monkeypatch.setattr(ImageGrab, "grabclipboard", end.wait)
     monkeypatch.setattr(clipboard, "TIMEOUT_S", 0.05)
     with pytest.raises(MissingError, match="does not respond"):
         clipboard.load()
-    may_end.set()
+    end.set()

@@ -18,7 +18,7 @@ from mmtui.errors import UsageError
         ("/history\tno tea", "history", "no tea"),
     ],
 )
-def test_a_slash_and_a_name_are_a_command(text, name, argument):
+def test_a_slash_and_a_known_name_are_a_command(text, name, argument):
     assert parse(text) == (BY_NAME[name], argument)
 
 

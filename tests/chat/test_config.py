@@ -72,12 +72,12 @@ def test_the_file_is_read_in_any_encoding(tmp_path, encoding):
     assert Config.load(file).system == "Réponds."
 
 
-def test_a_path_below_a_file_counts_as_no_settings(tmp_path):
+def test_settings_below_a_regular_file_count_as_empty(tmp_path):
     (tmp_path / "file").touch()
     assert Config.load(tmp_path / "file" / "mmtui" / "config.toml") == Config()
 
 
-def test_a_binary_file_is_refused(tmp_path):
+def test_a_binary_file_and_a_folder_are_refused(tmp_path):
     file = tmp_path / "config.toml"
     file.write_bytes(bytes(100))
     with pytest.raises(UsageError, match="is not text"):

@@ -1,4 +1,4 @@
-"""A chat with a model that a server runs: the scripted server plays replies and faults."""
+"""A chat with a model on a server; a scripted server sends replies and faults."""
 
 import queue
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from mmtui.chat.protocol import ChatTurn, Event, Piece
 from mmtui.chat.session import Session
 from mmtui.errors import MissingError, UsageError
 
-PATIENCE_S = 20
+TIMEOUT_S = 20
 
 
 class ServerChat:
@@ -37,7 +37,7 @@ class ServerChat:
     def handle_until(self, condition: Callable[[], bool]) -> None:
         """Handle events until a condition holds."""
         while not condition():
-            self.session.handle_event(self.events.get(timeout=PATIENCE_S))
+            self.session.handle_event(self.events.get(timeout=TIMEOUT_S))
 
     def ask(self, text: str, *files: Path) -> str:
         """Send a message with files, and return the reply."""
@@ -69,7 +69,7 @@ def connect(tmp_path) -> Iterator[Callable[..., ServerChat]]:
         yield open_chat
 
 
-def test_a_conversation_is_sent_in_turn_and_its_usage_is_shown(connect):
+def test_all_turns_of_a_conversation_are_sent_and_the_usage_is_shown(connect):
     chat = connect(reply("Hi ", "there."), reply("Blue."))
     assert chat.ask("Hello") == "Hi there."
     status = chat.session.status
@@ -88,7 +88,7 @@ def test_stopping_closes_the_connection_at_once_and_keeps_the_text(connect):
     message = chat.session.send("Hello")
     chat.handle_until(lambda: message.text == "Part")
     chat.session.stop()
-    assert chat.server.hung_up.wait(PATIENCE_S)
+    assert chat.server.hung_up.wait(TIMEOUT_S)
     assert (message.text, message.state) == ("Part", "stopped")
     assert chat.ask("And now?") == "Again."
     assert not chat.notices
@@ -109,13 +109,13 @@ def test_a_stopped_reply_is_continued_and_a_reply_is_regenerated(connect):
     assert len(chat.server.completions[2].json["messages"]) == 1
 
 
-def test_several_pictures_in_any_turn_are_sent_and_encoded_once(connect, cat):
+def test_pictures_are_sent_in_every_turn_and_encoded_once(connect, cat):
     chat = connect(reply("Two cats."), reply("Orange."))
     chat.ask("What is this?", cat, cat)
     content = chat.server.completions[0].json["messages"][0]["content"]
     assert [part["type"] for part in content] == ["image_url", "image_url", "text"]
     for file in chat.session.conversation.thread[0].attachments:
-        chat.session.file(file).write_bytes(b"")  # it is not read again
+        chat.session.file(file).write_bytes(b"")  # the file is not read again
     chat.ask("Which colour?")
     again = chat.server.completions[1].json["messages"]
     assert again[0]["content"] == content and len(again) == 3
@@ -185,7 +185,7 @@ def test_a_picture_for_a_model_that_does_not_see_returns_to_the_prompt(connect, 
     chat.session.send("What is this?", (attachment,))
     drafts = []
     while chat.session.is_answering:
-        drafts.append(chat.session.handle_event(chat.events.get(timeout=PATIENCE_S)))
+        drafts.append(chat.session.handle_event(chat.events.get(timeout=TIMEOUT_S)))
     assert drafts[-1] is not None
     assert (drafts[-1].text, drafts[-1].attachments) == ("What is this?", (attachment,))
     assert not chat.texts and not chat.server.completions
@@ -193,22 +193,23 @@ def test_a_picture_for_a_model_that_does_not_see_returns_to_the_prompt(connect, 
     assert chat.session.list_models() == [("blind", "does not see")]
 
 
-def test_what_a_server_can_do_is_asked_once(connect):
+def test_the_capabilities_of_a_server_are_requested_once(connect):
     chat = connect(reply("Hi."))
     chat.ask("Hello")
     chat.ask("Hello")
-    asked = [each.path for each in chat.server.requests if each not in chat.server.completions]
-    assert sorted(asked) == sorted(["/v1/models"] * 2 + ["/api/v1/models", "/api/show", "/props"])
+    requests = chat.server.requests
+    paths = [request.path for request in requests if request not in chat.server.completions]
+    assert sorted(paths) == sorted(["/v1/models"] * 2 + ["/api/v1/models", "/api/show", "/props"])
 
 
-def test_the_oldest_turns_are_left_out_where_they_do_not_fit(connect):
+def test_the_oldest_turns_are_dropped_when_the_context_is_full(connect):
     full = refuse(400, {"error": {"message": "exceeds the available context size"}})
     chat = connect(reply("1"), reply("2"), reply("3"), full, full, reply("4"))
     for text in ("One", "Two", "Three", "Four"):
         chat.ask(text)
     contents = [
-        [message["content"] for message in each.json["messages"]]
-        for each in chat.server.completions[-3:]
+        [message["content"] for message in request.json["messages"]]
+        for request in chat.server.completions[-3:]
     ]
     assert contents == [
         ["One", "1", "Two", "2", "Three", "3", "Four"],
@@ -226,13 +227,13 @@ def test_a_message_that_is_too_long_alone_returns_to_the_prompt(connect):
     chat.session.send("Much too long")
     drafts = []
     while chat.session.is_answering:
-        drafts.append(chat.session.handle_event(chat.events.get(timeout=PATIENCE_S)))
+        drafts.append(chat.session.handle_event(chat.events.get(timeout=TIMEOUT_S)))
     assert drafts[-1] is not None and drafts[-1].text == "Much too long"
     assert "maximum context length is 9 tokens" in chat.notices[0].text
     assert not chat.texts
 
 
-def test_thinking_is_kept_apart_and_neither_stored_nor_sent_back(connect):
+def test_thinking_is_separate_from_the_text_and_neither_stored_nor_sent_back(connect):
     parts = [to_part(reasoning="Hm"), to_part(reasoning_content="m."), to_part("Yes.", "stop")]
     chat = connect(send(*parts), reply("No."))
     assert chat.ask("Is it?") == "Yes."
@@ -242,7 +243,7 @@ def test_thinking_is_kept_apart_and_neither_stored_nor_sent_back(connect):
     chat.ask("Is it not?")
     assert "Hmm." not in chat.server.completions[1].body.decode()
     stored, _ = chat.session.store.find(chat.session.conversation.id).result()
-    assert [each.thinking for each in stored.thread] == [""] * 4
+    assert [message.thinking for message in stored.thread] == [""] * 4
 
 
 def test_a_picture_that_the_model_does_not_accept_gives_a_notice_when_it_is_attached(connect, cat):
@@ -279,7 +280,7 @@ def test_vllm_is_asked_to_continue_a_reply(connect):
     chat.ask("Count")
     chat.session.continue_()
     chat.finish()
-    first, second = (each.json for each in chat.server.completions)
+    first, second = (request.json for request in chat.server.completions)
     assert "continue_final_message" not in first
     assert second["continue_final_message"] and not second["add_generation_prompt"]
 
@@ -289,9 +290,9 @@ def test_after_it_is_closed_a_model_sends_no_events():
     with ScriptedServer(hang(to_part("Part"))) as server:
         model = open_model(Config(endpoint=server.url), events.put)
         model.generate([ChatTurn("user", "Hello")], 512, 0.0, 0.95)
-        assert isinstance(events.get(timeout=PATIENCE_S), Piece)
+        assert isinstance(events.get(timeout=TIMEOUT_S), Piece)
         model.close()
-        assert server.hung_up.wait(PATIENCE_S)
+        assert server.hung_up.wait(TIMEOUT_S)
     assert events.empty()
 
 
@@ -304,7 +305,7 @@ def test_an_unreachable_server_gives_a_notice_when_the_chat_opens(tmp_path):
     )
     session.load()
     while not notices:
-        session.handle_event(events.get(timeout=PATIENCE_S))
+        session.handle_event(events.get(timeout=TIMEOUT_S))
     assert notices[0].text == "127.0.0.1:1: no server is running there" and notices[0].hint
     assert session.status.state == "off"
     session.close()
@@ -325,11 +326,13 @@ def test_recordings_are_transcribed_on_this_machine(connect, smol):
     assert chat.ask("Hello") == "Hi."
 
 
-def test_surrogates_and_characters_that_are_split_become_one(connect):
+def test_split_characters_and_surrogate_pairs_are_joined(connect):
     text = b'data: {"choices":[{"delta":{"content":"\\ud83d"}}]}\n\n'
     rest = 'data: {"choices":[{"delta":{"content":"\\ude00 grün"},"finish_reason":"stop"}]}\n\n'
     encoded = rest.encode()
     cut = encoded.index(b"\xbc")
     chat = connect(send(text, encoded[:cut], encoded[cut:], b"data: [DONE]\n\n"))
     assert chat.ask("Hello") == "\N{GRINNING FACE} grün"
-    assert not any("\ud83d" in e.text for e in chat.events.queue if isinstance(e, Piece))
+    assert not any(
+        "\ud83d" in event.text for event in chat.events.queue if isinstance(event, Piece)
+    )

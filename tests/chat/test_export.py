@@ -13,7 +13,9 @@ from mmtui.chat import attachments, export
 from mmtui.chat.conversation import Attachment, Conversation
 from mmtui.errors import InputError, MmtuiError, UsageError
 
-NASTY = "\x1b]52;c;aGk=\x07<script>alert(1)</script> [x](javascript:alert(1)) ![y](http://z/y.png)"
+HOSTILE = (
+    "\x1b]52;c;aGk=\x07<script>alert(1)</script> [x](javascript:alert(1)) ![y](http://z/y.png)"
+)
 
 
 def make_conversation(chat, cat):
@@ -21,13 +23,13 @@ def make_conversation(chat, cat):
     recording = session.store_clip(np.zeros(8000, np.float32), "what is it")
     session.send("What is it?", (session.store_attachment(attachments.load(cat)), recording))
     model.answer(session, "A **cat**.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n")
-    session.send(NASTY)
-    model.answer(session, NASTY, stop_reason=None)
+    session.send(HOSTILE)
+    model.answer(session, HOSTILE, stop_reason=None)
     session.stop()
     return session.conversation
 
 
-# Each would swallow the text after it, affect the rest of the document, or look like a turn.
+# Each of these could hide the text after it, change the rest of the document, or look like a turn.
 DANGEROUS = [
     "~~~python", "```js\nlet a = 1", "````md\n```", "1. do:\n   ```sh\n   ls", "> ```\n> x",
     "<!-- hidden", "<script>", "<pre>", "a <pre> b", "<textarea>", "<style>", "<![CDATA[", "<?php",
@@ -42,7 +44,7 @@ DANGEROUS = [
 
 
 @pytest.mark.parametrize("text", DANGEROUS)
-def test_no_text_can_swallow_or_forge_a_turn_in_markdown(text):
+def test_no_text_can_hide_or_forge_a_turn_in_markdown(text):
     conversation = Conversation(system=text)
     for _ in range(2):
         conversation.say(text)
@@ -115,7 +117,7 @@ def test_markdown_has_speakers_attachments_and_texts(chat, cat):
     assert "\x1b" not in text and "\x07" not in text
 
 
-def test_a_page_includes_pictures_and_recordings_and_runs_no_script(chat, cat, tmp_path):
+def test_an_html_page_includes_pictures_and_recordings_and_runs_no_script(chat, cat, tmp_path):
     session = chat.session
     file = tmp_path / "talk.html"
     export.write_export(make_conversation(chat, cat), file, session.file)
@@ -130,7 +132,7 @@ def test_a_page_includes_pictures_and_recordings_and_runs_no_script(chat, cat, t
     assert "default-src 'none'" in page
 
 
-def test_a_page_mentions_files_that_are_gone(chat, cat):
+def test_an_html_page_mentions_missing_files(chat, cat):
     conversation = make_conversation(chat, cat)
     for file in (chat.history.folder / "attachments").rglob("*"):
         if file.is_file():
@@ -143,7 +145,7 @@ def test_json_has_all_branches_and_the_exact_texts(chat, cat):
     conversation = make_conversation(chat, cat)
     chat.session.edit(conversation.thread[0].id, "Again")
     document = json.loads(export.to_json(conversation))
-    assert [m["text"] for m in document["messages"]][3] == NASTY
+    assert [m["text"] for m in document["messages"]][3] == HOSTILE
     assert len(document["messages"]) == 6
     assert document["messages"][0]["attachments"][0]["name"] == "a cat.png"
 

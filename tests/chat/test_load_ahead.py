@@ -1,4 +1,4 @@
-"""What a session has prepared for the next question while nobody waits for an answer."""
+"""A session prepares the next question while no answer is being written."""
 
 import numpy as np
 import pytest
@@ -18,16 +18,16 @@ from mmtui.chat.protocol import (
 
 @pytest.fixture
 def loaded(chat):
-    """A chat whose model is loaded."""
+    """Return a chat whose model is loaded."""
     chat.session.load()
     chat.session.handle_event(Ready(chat.model.number, "fake", 2048, 29, None))
     chat.model.prepared.clear()
     return chat
 
 
-def test_the_model_is_prepared_as_soon_as_it_is_requested(chat):
+def test_the_system_prompt_is_prepared_when_the_model_is_loaded(chat):
     chat.session.set_system_prompt("Be brief.")
-    assert chat.model.prepared == []  # nothing is loaded unless somebody asks for it
+    assert chat.model.prepared == []  # the model is not loaded without a request
     chat.session.load()
     assert chat.model.prepared == [((ChatTurn("system", "Be brief."),), ())]
 
@@ -37,7 +37,7 @@ def test_a_picture_is_prepared_when_it_is_attached_and_forgotten_when_it_is_remo
     picture = session.store_attachment(attachments.load(cat))
     path = str(session.file(picture))
     session.prepare_attachments((picture,))
-    session.prepare_attachments((picture,))  # nothing new
+    session.prepare_attachments((picture,))  # unchanged
     session.prepare_attachments(())
     assert model.prepared == [((), (path,)), ((), ())]
     session.prepare_attachments((picture,))
@@ -60,7 +60,7 @@ def test_nothing_is_prepared_while_an_answer_is_written(loaded, cat):
     assert prepared[1] == (str(session.file(picture)),)
 
 
-def test_what_was_written_until_the_stop_is_prepared(loaded):
+def test_a_stopped_answer_is_prepared_as_part_of_the_history(loaded):
     session, model = loaded.session, loaded.model
     session.send("Count")
     model.answer(session, "One, two", stop_reason=None)
@@ -70,7 +70,7 @@ def test_what_was_written_until_the_stop_is_prepared(loaded):
     assert len(model.prepared) == 1
 
 
-def test_the_history_of_the_conversation_that_is_shown_is_prepared(loaded, cat):
+def test_the_conversation_on_the_screen_is_prepared(loaded, cat):
     session, model = loaded.session, loaded.model
 
     def prepared() -> list[str]:
@@ -103,20 +103,20 @@ def test_a_recording_loads_the_speech_model_and_its_transcript_comes_first(loade
     assert transcripts == ["hello"] and len(model.prepared) == 1
 
 
-def test_the_status_names_what_is_loaded_until_it_gives_way(loaded):
+def test_the_status_shows_the_preparation_until_a_question_is_sent(loaded):
     session, model = loaded.session, loaded.model
     session.set_system_prompt("Be brief.")
     session.handle_event(Progress("loading the vision tower", 0, 1))
     assert (session.status.state, session.status.step) == ("idle", "loading the vision tower")
     session.send("Hello")
-    session.handle_event(Progress("reading the conversation", 1, 4))  # was on its way
+    session.handle_event(Progress("reading the conversation", 1, 4))  # was sent before
     session.handle_event(Prepared(-1))
     assert (session.status.state, session.status.step) == ("thinking", "")
     model.answer(session, "Hi.")
     assert loaded.texts == ["Hello", "Hi."]
 
 
-def test_a_failure_to_prepare_is_shown_once_and_asking_goes_on(loaded):
+def test_a_failed_preparation_is_shown_once_and_questions_are_answered(loaded):
     session, model = loaded.session, loaded.model
     for system in ("One.", "Two."):
         session.set_system_prompt(system)

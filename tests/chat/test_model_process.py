@@ -1,4 +1,4 @@
-"""The process with the model: it answers, is cancelled, dies, and never stays behind."""
+"""The process of the model: answers, cancellation, crashes, and its end."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 from fakes import ignore_requests
-from model_events import PATIENCE_S, ModelEvents
+from model_events import TIMEOUT_S, ModelEvents
 
 from mmtui import logs
 from mmtui.chat.model_process import ModelProcess
@@ -41,104 +41,102 @@ def tiny(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def ears() -> ModelEvents:
+def events() -> ModelEvents:
     return ModelEvents()
 
 
 @pytest.fixture
-def model(tiny: Path, ears: ModelEvents) -> Iterator[ModelProcess]:
-    model = ModelProcess(str(tiny), ears)
+def model(tiny: Path, events: ModelEvents) -> Iterator[ModelProcess]:
+    model = ModelProcess(str(tiny), events)
     yield model
     model.close()
 
 
-def ask(
-    model: ModelProcess, text: str = "What is in this picture?", tokens: int = 20, **how
-) -> int:
-    return model.generate([ChatTurn("user", text)], tokens, **how)
+def ask(model: ModelProcess, text: str = "What is in this picture?", tokens: int = 20) -> int:
+    return model.generate([ChatTurn("user", text)], tokens)
 
 
-def process_of(model: ModelProcess) -> psutil.Process:
+def get_process(model: ModelProcess) -> psutil.Process:
     assert model._process is not None
     return psutil.Process(model._process.pid)
 
 
-def test_it_loads_and_answers_piece_by_piece(model, ears):
+def test_a_model_is_loaded_and_answers_piece_by_piece(model, events):
     number = model.load()
-    (ready,) = ears.until(Ready)
+    (ready,) = events.until(Ready)
     assert (ready.number, ready.model) == (number, "tiny")
     assert (ready.vision, ready.picture_tokens) == (None, 0)
-    asked = ask(model)
-    *pieces, answered = ears.until(Completed)
-    assert {event.number for event in (*pieces, answered)} == {asked}
+    request = ask(model)
+    *pieces, completed = events.until(Completed)
+    assert {event.number for event in (*pieces, completed)} == {request}
     assert all(isinstance(piece, Piece) for piece in pieces)
-    assert answered.completion_tokens <= 20 and answered.prompt_tokens > 5
+    assert completed.completion_tokens <= 20 and completed.prompt_tokens > 5
     again = ask(model)
-    assert ears.until(Completed)[-1].cached_tokens > 5 and again > asked
+    assert events.until(Completed)[-1].cached_tokens > 5 and again > request
 
 
-def test_a_cancelled_answer_ends_soon_and_the_next_one_comes(model, ears):
+def test_the_next_question_is_answered_after_a_cancelled_one(model, events):
     number = ask(model, tokens=100_000)
-    ears.until(Piece)
+    events.until(Piece)
     model.cancel(number)
-    assert ears.until(Completed)[-1].stop_reason == "cancelled"
+    assert events.until(Completed)[-1].stop_reason == "cancelled"
     ask(model, tokens=3)
-    assert ears.until(Completed)[-1].completion_tokens <= 3
+    assert events.until(Completed)[-1].completion_tokens <= 3
 
 
-def test_a_failure_is_told_with_its_cure_and_the_process_goes_on(model, ears):
+def test_a_failure_has_a_hint_and_the_process_continues(model, events):
     number = model.generate([ChatTurn("user", "Look", ("/no/such/picture.png",))])
-    (failed,) = ears.until(Failed)
+    (failed,) = events.until(Failed)
     assert (failed.number, "picture.png" in failed.message) == (number, True)
     model.transcribe(np.ones(16_000, np.float32))
-    (failed,) = ears.until(Failed, Transcribed)
+    (failed,) = events.until(Failed, Transcribed)
     assert failed.traceback is None
     assert "no speech model" in failed.message and "smol" in failed.hint
     ask(model, tokens=2)
-    assert isinstance(ears.until(Completed)[-1], Completed)
+    assert isinstance(events.until(Completed)[-1], Completed)
 
 
-def test_a_model_that_is_none_is_told(ears):
-    model = ModelProcess("/no/such/model", ears)
+def test_a_missing_model_is_reported(events):
+    model = ModelProcess("/no/such/model", events)
     model.load()
-    (failed,) = ears.until(Failed, Died)
+    (failed,) = events.until(Failed, Died)
     assert "/no/such/model" in failed.message
     model.close()
 
 
-def test_a_killed_process_is_told_and_the_next_question_starts_another(model, ears):
+def test_a_killed_process_is_reported_and_the_next_question_starts_another(model, events):
     ask(model, tokens=100_000)
-    ears.until(Piece)
-    process = process_of(model)
+    events.until(Piece)
+    process = get_process(model)
     process.send_signal(signal.SIGKILL)
-    died = ears.until(Died)[-1]
+    died = events.until(Died)[-1]
     assert "killed" in died.message and "restart" in died.hint
     model.cancel(1)
     ask(model, tokens=2)
-    assert ears.until(Completed)[-1].completion_tokens <= 2
-    assert process_of(model) != process
+    assert events.until(Completed)[-1].completion_tokens <= 2
+    assert get_process(model) != process
 
 
-def test_a_process_that_can_t_be_started_is_told_and_tried_again(model, ears, monkeypatch):
-    def full(_: object) -> None:
+def test_a_process_that_can_t_be_started_is_reported_and_started_again(model, events, monkeypatch):
+    def fail(_: object) -> None:
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
     with monkeypatch.context() as patched:
-        patched.setattr(SpawnProcess, "start", full)
+        patched.setattr(SpawnProcess, "start", fail)
         number = model.load()
-        (died,) = ears.until(Died)
+        (died,) = events.until(Died)
         assert "can't be started: [Errno 12] Cannot allocate memory" in died.message
     assert model.load() > number
-    assert isinstance(ears.until(Ready)[-1], Ready)
+    assert isinstance(events.until(Ready)[-1], Ready)
 
 
-def test_a_crashed_process_is_told_and_the_log_says_where(model, ears, tmp_path, monkeypatch):
+def test_a_crash_is_reported_and_logged_with_its_stack(model, events, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("MMTUI_DEBUG", "1")
     ask(model, "a secret question", tokens=100_000)
-    ears.until(Piece)
-    process_of(model).send_signal(signal.SIGSEGV)
-    died = ears.until(Died)[-1]
+    events.until(Piece)
+    get_process(model).send_signal(signal.SIGSEGV)
+    died = events.until(Died)[-1]
     assert "the model crashed: Segmentation fault (SIGSEGV)" in died.message
     assert str(logs.get_path()) in died.hint and "restart" in died.hint
     assert "worker.py" in died.traceback
@@ -147,11 +145,11 @@ def test_a_crashed_process_is_told_and_the_log_says_where(model, ears, tmp_path,
     )
 
 
-def test_a_bug_of_the_model_is_logged_and_debugged(model, ears, tmp_path, monkeypatch):
+def test_a_bug_is_logged_and_its_traceback_is_reported(model, events, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("MMTUI_DEBUG", "1")
-    model.generate([ChatTurn("user", ("a secret", "that is no text"))])
-    failed = ears.until(Failed)[-1]
+    model.generate([ChatTurn("user", ("a secret", "that is not text"))])
+    failed = events.until(Failed)[-1]
     assert str(logs.get_path()) in failed.hint and "this is a bug" in failed.hint
     assert "Traceback" in failed.traceback and "worker.py" in failed.traceback
     assert (
@@ -159,37 +157,37 @@ def test_a_bug_of_the_model_is_logged_and_debugged(model, ears, tmp_path, monkey
     )
 
 
-def test_a_process_that_does_not_read_holds_up_nobody(ears, monkeypatch):
+def test_a_process_that_does_not_read_requests_does_not_block_the_chat(events, monkeypatch):
     monkeypatch.setattr("mmtui.chat.worker.main", ignore_requests)
-    model = ModelProcess("none", ears)
+    model = ModelProcess("none", events)
     clip = np.zeros(15 * 16_000, np.float32)  # more than a pipe holds
-    asking = threading.Thread(target=lambda: model.transcribe(clip), daemon=True)
-    asking.start()
-    asking.join(PATIENCE_S)
-    assert not asking.is_alive()
+    thread = threading.Thread(target=lambda: model.transcribe(clip), daemon=True)
+    thread.start()
+    thread.join(TIMEOUT_S)
+    assert not thread.is_alive()
     model.cancel(1)
-    process = process_of(model)
+    process = get_process(model)
     model.close()
     assert not process.is_running()
 
 
-def test_closing_leaves_no_process_and_no_news(model, ears):
+def test_closing_ends_the_process_and_can_be_repeated(model, events):
     ask(model, tokens=100_000)
-    ears.until(Piece)
-    process = process_of(model)
+    events.until(Piece)
+    process = get_process(model)
     model.close()
     assert not process.is_running()
     model.close()
 
 
-def test_another_model_answers_after_a_switch(model, ears, tiny, tmp_path):
+def test_another_model_answers_after_a_switch(model, events, tiny, tmp_path):
     model.load()
-    ears.until(Ready)
+    events.until(Ready)
     renamed = ModelSpec("other", checkpoint.read(tiny).spec.language)
     checkpoint.write(tmp_path / "other", renamed)
     model.switch_model(str(tmp_path / "other"))
     model.load()
-    assert ears.until(Ready)[-1].model == "other"
+    assert events.until(Ready)[-1].model == "other"
 
 
 def test_the_process_ends_when_the_chat_is_killed(tiny, tmp_path):
@@ -198,10 +196,10 @@ def test_the_process_ends_when_the_chat_is_killed(tiny, tmp_path):
         from mmtui.chat.model_process import ModelProcess
         from mmtui.chat.protocol import Piece, ChatTurn
         def main():
-            def hear(event):
+            def receive(event):
                 if isinstance(event, Piece):
                     print(model._process.pid, flush=True)
-            model = ModelProcess(sys.argv[1], hear)
+            model = ModelProcess(sys.argv[1], receive)
             model.generate([ChatTurn("user", "Hello")], 1_000_000)
             time.sleep(600)
         if __name__ == "__main__":
@@ -214,4 +212,4 @@ def test_the_process_ends_when_the_chat_is_killed(tiny, tmp_path):
     child = psutil.Process(int(chat.stdout.readline()))
     os.kill(chat.pid, signal.SIGKILL)
     chat.wait()
-    child.wait(timeout=PATIENCE_S)
+    child.wait(timeout=TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""The model process prepares the next question, and gives way to whatever is requested."""
+"""The model process prepares the next question, and stops that for any request."""
 
 import os
 import signal
@@ -43,7 +43,9 @@ def write_blind_model(folder: Path, language: Path) -> Path:
     return folder
 
 
-def test_a_prepared_question_is_read_only_in_part_and_answered_alike(model, events, cat):
+def test_only_the_rest_of_a_prepared_question_is_read_and_the_answer_is_the_same(
+    model, events, cat
+):
     turns = (*HISTORY, ChatTurn("user", "What is this?", (str(cat),)))
     model.generate(turns, 9)
     *pieces, cold = events.until(Completed)
@@ -59,17 +61,17 @@ def test_a_prepared_question_is_read_only_in_part_and_answered_alike(model, even
     assert warm.prompt_tokens - warm.cached_tokens < 30  # the question, not the picture
 
 
-def test_a_question_does_not_wait_for_what_is_read_ahead(model, events):
+def test_a_question_does_not_wait_for_the_preparation(model, events):
     model.load()
     prepared = model.prepare(HISTORY)
-    asked = model.generate([*HISTORY, ChatTurn("user", "And then?")], 3)
-    ready, gave_way, *pieces, completed = events.until(Completed)
-    assert isinstance(ready, Ready) and gave_way == Prepared(prepared)
-    assert {event.number for event in (*pieces, completed)} == {asked}
+    request = model.generate([*HISTORY, ChatTurn("user", "And then?")], 3)
+    ready, stopped, *pieces, completed = events.until(Completed)
+    assert isinstance(ready, Ready) and stopped == Prepared(prepared)
+    assert {event.number for event in (*pieces, completed)} == {request}
     assert completed.cached_tokens < completed.prompt_tokens - 100
 
 
-def test_removing_a_picture_keeps_what_was_read_before_it(model, events, cat):
+def test_the_text_before_a_removed_picture_is_not_read_again(model, events, cat):
     model.load()
     model.prepare(HISTORY, [str(cat)])
     model.prepare(HISTORY)
@@ -144,8 +146,8 @@ def test_nothing_is_prepared_for_a_model_that_can_t_be_loaded(events, tmp_path):
     model = ModelProcess(str(tmp_path / "none"), events)
     model.load()
     prepared = model.prepare(HISTORY)
-    failed, gave_up = events.until(Prepared)
-    assert isinstance(failed, Failed) and gave_up == Prepared(prepared)
+    failed, skipped = events.until(Prepared)
+    assert isinstance(failed, Failed) and skipped == Prepared(prepared)
     model.close()
 
 
@@ -154,7 +156,7 @@ def test_a_model_that_can_t_see_reads_no_history_with_pictures(tiny_llama, tmp_p
     model.load()
     number = model.prepare((), ["/no/such/picture.png"])
     assert events.until(Prepared, Failed)[-1] == Prepared(number)
-    number = model.load_speech()  # of which there is none either
+    number = model.load_speech()  # this model has no speech model either
     assert events.until(Prepared, Failed)[-1] == Prepared(number)
     model.close()
 

@@ -24,9 +24,9 @@ def test_messages_are_stored_and_sent_in_order(chat):
         ChatTurn("user", "Hello"), ChatTurn("assistant", "Hi there."), ChatTurn("user", "And now?"),
     )  # fmt: skip
     model.answer(session, "Now.")
-    kept = chat.history.conversation(session.conversation.id)
-    assert [m.text for m in kept.thread] == ["Hello", "Hi there.", "And now?", "Now."]
-    assert {m.state for m in kept} == {"complete"}
+    stored = chat.history.conversation(session.conversation.id)
+    assert [m.text for m in stored.thread] == ["Hello", "Hi there.", "And now?", "Now."]
+    assert {m.state for m in stored} == {"complete"}
 
 
 def test_pictures_are_sent_with_their_message_in_every_turn(chat, cat):
@@ -41,8 +41,8 @@ def test_pictures_are_sent_with_their_message_in_every_turn(chat, cat):
     session.send("What is this?", (attachment,))
     model.answer(session, "A cat.")
     session.send("Which colour?")
-    shown = model.asked[-1][0].pictures
-    assert shown == (str(session.file(attachment)),) and model.asked[-1][2].pictures == ()
+    pictures = model.asked[-1][0].pictures
+    assert pictures == (str(session.file(attachment)),) and model.asked[-1][2].pictures == ()
 
 
 def test_notes_about_a_file_are_shown_when_it_is_attached(chat, cat, tmp_path):
@@ -67,16 +67,16 @@ def test_other_files_are_errors_that_name_the_file(chat, tmp_path):
 
 def test_a_recording_is_stored_with_its_transcript(chat):
     session, model = chat.session, chat.model
-    heard: list[str] = []
+    transcripts: list[str] = []
     clip = np.zeros(16_000, np.float32)
-    session.transcribe(clip, heard.append)
+    session.transcribe(clip, transcripts.append)
     assert session.status.state == "listening"
     model.transcribe_as(session, "hello there")
-    assert heard == ["hello there"] and session.status.state == "off"
-    said = session.store_clip(clip, "hello there")
-    session.send("hello there!", (said,))
+    assert transcripts == ["hello there"] and session.status.state == "off"
+    recording = session.store_clip(clip, "hello there")
+    session.send("hello there!", (recording,))
     assert chat.history.search("hello there")[0].id == session.conversation.id
-    assert (said.detail, model.asked[-1][0].pictures) == ("1.0 s", ())
+    assert (recording.detail, model.asked[-1][0].pictures) == ("1.0 s", ())
 
 
 def test_stopping_keeps_the_text_and_ignores_later_pieces(chat):
@@ -132,9 +132,9 @@ def test_editing_adds_a_branch_with_the_attachments(chat, cat):
 def test_requests_are_refused_while_an_answer_is_written(chat):
     session = chat.session
     session.send("One")
-    for act in (lambda: session.send("Two"), session.regenerate, session.continue_):
+    for request in (lambda: session.send("Two"), session.regenerate, session.continue_):
         with pytest.raises(UsageError, match="being written"):
-            act()
+            request()
     assert len(chat.model.asked) == 1
 
 
@@ -161,13 +161,9 @@ def test_the_status_shows_what_the_model_does(chat):
     assert session.status.step == "fetching 25 %"
     session.handle_event(Progress("fetching", 120, 120))
     session.handle_event(Ready(1, "smol", 8192, 29, None))
-    figures = session.status
-    assert (figures.state, figures.model, figures.context, figures.step) == (
-        "idle",
-        "smol",
-        8192,
-        "",
-    )
+    status = session.status
+    assert (status.state, status.model, status.step) == ("idle", "smol", "")
+    assert status.context == 8192
     session.switch_model("phi2")
     assert (session.status.model, chat.model.name) == ("phi2", "phi2")
 
@@ -198,20 +194,20 @@ def test_the_current_conversation_is_resumed_with_its_partial_answer(chat):
 
 def test_the_next_chat_adopts_an_unsent_draft(chat, cat):
     session = chat.session
-    dear = Draft("Dear", (session.store_attachment(attachments.load(cat)),))
-    session.save_draft(dear)
-    left = session.conversation.id
+    draft = Draft("Dear", (session.store_attachment(attachments.load(cat)),))
+    session.save_draft(draft)
+    previous = session.conversation.id
     session.start_conversation()
-    assert session.store.adopt_draft(session.conversation).result() == dear
-    assert chat.history.draft(session.conversation.id) == dear != chat.history.draft(left)
-    assert session.store.adopt_draft(session.conversation).result() == dear
+    assert session.store.adopt_draft(session.conversation).result() == draft
+    assert chat.history.draft(session.conversation.id) == draft != chat.history.draft(previous)
+    assert session.store.adopt_draft(session.conversation).result() == draft
     chat.history.purge()
-    assert session.file(dear.attachments[0]).exists()
+    assert session.file(draft.attachments[0]).exists()
     session.send("Dear diary")
     chat.model.answer(session, "Yes?")
     session.save_draft(Draft("And"))
     session.start_conversation()
-    # That one is in the conversation, which can be resumed.
+    # That draft belongs to a conversation with messages, which can be resumed.
     assert session.store.adopt_draft(session.conversation).result() == Draft()
 
 
@@ -222,8 +218,8 @@ def test_an_answer_is_saved_while_it_is_written(chat, monkeypatch):
     number = chat.model.number
     chat.session.handle_event(Piece(number, "One "))
     chat.session.handle_event(Piece(number, "two"))
-    kept = History(chat.history.folder).conversation(chat.session.conversation.id)
-    assert kept.thread[-1].text == "One two"
+    stored = History(chat.history.folder).conversation(chat.session.conversation.id)
+    assert stored.thread[-1].text == "One two"
 
 
 def test_a_system_prompt_is_the_first_turn_and_belongs_to_its_conversation(chat):
@@ -262,22 +258,22 @@ def test_a_transcript_is_updated(chat):
     session, model = chat.session, chat.model
     with pytest.raises(UsageError, match="no recording"):
         session.conversation.last_recording()
-    spoken = session.store_clip(np.zeros(800, np.float32), "a bat")
-    session.send("a cat", (spoken,))
+    recording = session.store_clip(np.zeros(800, np.float32), "a bat")
+    session.send("a cat", (recording,))
     model.answer(session, "Yes.")
     message, file = session.conversation.last_recording()
     session.update_transcript(message, file, "a cat")
-    (kept,) = chat.history.conversation(session.conversation.id).thread[0].attachments
-    assert kept.transcript == "a cat" and chat.history.search("bat") == []
+    (recording,) = chat.history.conversation(session.conversation.id).thread[0].attachments
+    assert recording.transcript == "a cat" and chat.history.search("bat") == []
 
 
 def test_a_failed_transcription_calls_back_with_none(chat):
-    session, model, heard = chat.session, chat.model, []
+    session, model, transcripts = chat.session, chat.model, []
     for event in (Failed(2, "no speech model", None), Died("killed", None)):
         model.number = 1
-        session.transcribe(np.zeros(800, np.float32), heard.append)
+        session.transcribe(np.zeros(800, np.float32), transcripts.append)
         session.handle_event(event)
-    assert heard == [None, None] and session.status.state == "off"
+    assert transcripts == [None, None] and session.status.state == "off"
 
 
 def test_a_model_that_died_is_loaded_with_the_next_message(chat):
@@ -294,7 +290,7 @@ def test_a_model_that_died_is_loaded_with_the_next_message(chat):
     assert session.status.state == "loading"
     session.handle_event(Failed(model.number - 1, "no such model", None))
     assert session.status.state == "off"
-    session.handle_event(Ready(number, "old", 1, 1, None))  # of an earlier request
+    session.handle_event(Ready(number, "old", 1, 1, None))  # an event of an earlier request
     assert session.status.model == "smol"
 
 
@@ -346,8 +342,8 @@ def test_a_picture_is_sent_although_the_history_can_t_be_written(chat, cat, monk
 
 
 def test_switching_the_model_ends_a_transcription(chat):
-    heard: list[str | None] = []
-    chat.session.transcribe(np.zeros(16_000, np.float32), heard.append)
+    transcripts: list[str | None] = []
+    chat.session.transcribe(np.zeros(16_000, np.float32), transcripts.append)
     assert chat.session.is_transcribing
     chat.session.switch_model("other")
-    assert heard == [None] and not chat.session.is_transcribing
+    assert transcripts == [None] and not chat.session.is_transcribing

@@ -92,3 +92,52 @@ def test_what_a_model_has_read_of_a_conversation_is_deleted_with_it(history, cac
 def test_an_ambiguous_id_restores_nothing(history):
     # At least two of 17 ids start with the same hexadecimal digit.
     deleted = [save_conversation(history, f"{number}").id for number in range(17)]
+    for id in deleted:
+        history.delete(id)
+    digit = next(id[0] for id in deleted if sum(other[0] == id[0] for other in deleted) > 1)
+    for prefix in (digit, ""):
+        with pytest.raises(InputError, match="several deleted conversations begin"):
+            history.restore(prefix)
+    assert history.newest() == []
+
+
+def test_recent_prompts_are_in_order_without_answers(history):
+    save_conversation(history, "one", "not this", "two")
+    save_conversation(history, "three")
+    assert history.recent_prompts() == ["one", "two", "three"]
+    assert history.recent_prompts(2) == ["two", "three"]
+
+
+def test_a_conversation_is_found_only_by_the_start_of_its_id(history):
+    save_conversation(history, "one")
+    with pytest.raises(InputError, match="no conversation begins"):
+        history.conversation("zzz")
+    with pytest.raises(InputError):
+        history.conversation("")
+    with pytest.raises(InputError):
+        history.conversation("%")
+    with pytest.raises(InputError):
+        history.conversation("\udcff")
+
+
+def test_the_conversation_written_last_is_resumed_even_if_the_clock_was_wrong(history):
+    ahead, last = save_conversation(history, "from the future"), save_conversation(history, "now")
+    execute(history, "UPDATE conversations SET updated = 9e9 WHERE id = ?", ahead.id)
+    execute(history, "UPDATE messages SET created = 9e9 WHERE conversation = ?", ahead.id)
+    assert history.latest() == last.id
+    assert [found.id for found in history.newest()] == [last.id, ahead.id]
+    history.save(ahead, ahead.say("again"))
+    assert history.latest() == ahead.id
+    execute(history, "UPDATE conversations SET written = 'x' WHERE id = ?", ahead.id)
+    history.save(last, last.say("more"))
+    assert len(history.newest()) == 2
+
+
+def test_an_open_chat_can_be_renamed_and_deleted_by_another_instance(history):
+    conversation = save_conversation(history, "one")
+    other = History(history.folder)
+    other.rename(conversation.id, "mine")
+    other.delete(conversation.id)
+    assert history.newest() == []
+    history.save(conversation, conversation.say("more"))
+    assert [(s.title, s.messages) for s in other.newest()] == [("mine", 2)]
