@@ -29,8 +29,11 @@ class ScriptedModel(FakeModel):
         pictures: The contents of the pictures of each question.
     """
 
-    def __init__(self, send: Callable[[Event], None]) -> None:
+    def __init__(
+        self, send: Callable[[Event], None], loaded: threading.Event | None = None
+    ) -> None:
         super().__init__()
+        self._loaded = loaded
         self.send = send
         self.running = self.most_running = 0
         self.started, self.stopped = threading.Semaphore(0), threading.Semaphore(0)
@@ -42,7 +45,10 @@ class ScriptedModel(FakeModel):
     def load(self) -> int:
         number = self._next()
         self.send(Progress("loading", 1, 2))
-        self.send(Ready(number, "smol", 8192, 64, 224))
+        if self._loaded is None:
+            self._finish_loading(number)
+        else:
+            threading.Thread(target=self._finish_loading, args=(number,), daemon=True).start()
         return number
 
     def generate(self, turns, max_tokens, temperature, top_p, seed=None) -> int:
@@ -66,6 +72,11 @@ class ScriptedModel(FakeModel):
     def cancel(self, number: int) -> None:
         super().cancel(number)
         self._cancellations[number].set()
+
+    def _finish_loading(self, number: int) -> None:
+        if self._loaded is not None:
+            self._loaded.wait(60)
+        self.send(Ready(number, "smol", 8192, 64, 224))
 
     def _answer(self, number: int, text: str) -> None:
         with self._lock:
@@ -95,7 +106,7 @@ class ScriptedModel(FakeModel):
             if cancelled.is_set():
                 self.stopped.release()
             reason = "cancelled" if cancelled.is_set() else "stop"
-            yield Completed(number, reason, 20, 8, 3, 0.1, 50.0)
+            yield Completed(number, reason, 20, 8, 3, 0.1, 50.0, dropped=2, full=True)
 
 
 class ApiServer:
@@ -105,16 +116,25 @@ class ApiServer:
         self.root = f"http://{address}"
         self.url = f"{self.root}/v1"
         self.model: ScriptedModel
+        self.load: Callable[[], object]
 
 
 @contextmanager
-def serve_api(name: str = "smol", config: Config | None = None) -> Iterator[ApiServer]:
-    """Serve the API of a preset, with a scripted model, and pages that end at once."""
+def serve_api(
+    name: str = "smol", config: Config | None = None, loaded: threading.Event | None = None
+) -> Iterator[ApiServer]:
+    """Serve the API of a preset, with a scripted model, and pages that end at once.
+
+    Args:
+        name: The preset.
+        config: The settings.
+        loaded: Until it is set, the model is being loaded; None loads it at once.
+    """
     with listen("127.0.0.1", 0) as listening:
         running = ApiServer("{}:{}".format(*listening.getsockname()))
 
         def open_port(send: Callable[[Event], None]) -> ScriptedModel:
-            running.model = ScriptedModel(send)
+            running.model = ScriptedModel(send, loaded)
             return running.model
 
         api = Api(checkpoint.find(name), config or Config(), open_port)
@@ -127,6 +147,7 @@ def serve_api(name: str = "smol", config: Config | None = None) -> Iterator[ApiS
             )
             await runner.setup()
             await web.SockSite(runner, listening).start()
+            running.load = lambda: loop.call_soon_threadsafe(api.model.load)
             has_started.set()
             await stop.wait()
             await runner.cleanup()

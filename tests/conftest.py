@@ -12,6 +12,7 @@ from pathlib import Path
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np
 import open_clip
 import pytest
 import torch
@@ -29,6 +30,7 @@ from transformers import (
 from mmtui.errors import MissingError
 from mmtui.pipeline.assets import checkpoint, fetch
 from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
+from mmtui.pipeline.input_files import encode_wav
 from mmtui.pipeline.vision.images import Picture
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"
@@ -186,6 +188,12 @@ def cat(tmp_path: Path) -> Path:
     file = tmp_path / "a cat.png"
     Image.new("RGB", (40, 30), "orange").save(file)
     return file
+
+
+@pytest.fixture(scope="session")
+def clip_wav() -> bytes:
+    """A recording of one second."""
+    return encode_wav(np.sin(np.arange(16000, dtype=np.float32) / 10) / 2)
 
 
 @pytest.fixture

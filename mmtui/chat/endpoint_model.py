@@ -1,6 +1,7 @@
 """The model of a chat, run by a server: the same requests and events as of a model process.
 
-Each request has a thread of its own. Only recordings need a process, which transcribes them here.
+Each request has a thread of its own. Recordings are transcribed in a process of this machine,
+unless the server does that, too.
 """
 
 import dataclasses
@@ -27,15 +28,17 @@ from mmtui.chat.protocol import (
     Ready,
     Transcribed,
 )
-from mmtui.endpoint import faults
+from mmtui.endpoint import faults, speech
 from mmtui.endpoint.address import Endpoint
 from mmtui.endpoint.capabilities import Catalog, ModelInfo
 from mmtui.endpoint.client import Client
 from mmtui.endpoint.completion import Completion, Delta, Request
 from mmtui.endpoint.exchange import Cancellation, CancelledError
+from mmtui.endpoint.loading import wait_until_loaded
 from mmtui.endpoint.messages import Turn, drop_oldest
 from mmtui.endpoint.pictures import PictureCache
 from mmtui.errors import MmtuiError, TooLongError, explain
+from mmtui.pipeline.input_files import encode_wav
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -95,7 +98,14 @@ class EndpointModel:
 
     def load_speech(self) -> int:
         """Request that the speech model is loaded, and return the number of the request."""
-        return self._speech.request(next(self._numbers), self._speech.process.load_speech)
+
+        def work(number: int, cancellation: Cancellation) -> None:
+            if self._find_transcriber(cancellation) is None:
+                self._speech.request(number, self._speech.process.load_speech)
+            else:
+                self._send(Prepared(number), cancellation)
+
+        return self._start(work)
 
     def generate(
         self,
@@ -122,8 +132,16 @@ class EndpointModel:
 
     def transcribe(self, clip: "Clip") -> int:
         """Request a transcript, and return the number that its event carries."""
-        transcribe = partial(self._speech.process.transcribe, clip)
-        return self._speech.request(next(self._numbers), transcribe)
+
+        def work(number: int, cancellation: Cancellation) -> None:
+            if (model := self._find_transcriber(cancellation)) is None:
+                self._speech.request(number, partial(self._speech.process.transcribe, clip))
+            else:
+                recording = encode_wav(clip)
+                text = speech.transcribe(self._client, model, recording, cancellation)
+                self._send(Transcribed(number, text), cancellation)
+
+        return self._start(work)
 
     def cancel(self, number: int) -> None:
         """Close the connection of a request; does nothing if it has ended."""
@@ -182,6 +200,10 @@ class EndpointModel:
     def _load(self, number: int, cancellation: Cancellation) -> None:
         endpoint = self._client.endpoint
         info = self._find_model(cancellation)
+        if info.reports_loading:
+            wait_until_loaded(self._client, cancellation, self._report)
+            self._catalog.forget()  # the context is known now
+            info = self._find_model(cancellation)
         ready = Ready(
             number, info.name, context=info.context, picture_tokens=0, vision=None,
             engine=endpoint.location, note=endpoint.note,
@@ -200,6 +222,14 @@ class EndpointModel:
         return self._catalog.check_inputs(
             name, cancellation, pictures=has_pictures, recordings=has_recordings
         )
+
+    def _find_transcriber(self, cancellation: Cancellation) -> str | None:
+        """Return the name of a model of the server that transcribes; None if there is none."""
+        try:
+            info = self._find_model(cancellation)
+        except MmtuiError:  # reported when the question is asked
+            return None
+        return info.name if info.can_transcribe else None
 
     def _generate_in_context(
         self, number: int, info: ModelInfo, request: Request, cancellation: Cancellation
@@ -301,7 +331,7 @@ def _load_picture(path: Path) -> "Image.Image":
 
 
 def _load_recording(path: Path) -> bytes:
-    from mmtui.pipeline.input_files import encode_wav, read_clip
+    from mmtui.pipeline.input_files import read_clip
 
     return encode_wav(read_clip(path))
 
@@ -315,5 +345,7 @@ def _to_completed(number: int, completion: Completion, dropped: int) -> Complete
         completion_tokens=completion.completion_tokens,
         first_token_s=completion.first_token_s,
         tokens_per_s=completion.tokens_per_s,
-        dropped=dropped,
+        dropped=dropped + completion.dropped,
+        full=completion.full,
+        repeats=completion.repeats,
     )

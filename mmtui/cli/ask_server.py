@@ -1,12 +1,14 @@
 """`mmtui ask` with a model that a server runs. Nothing is loaded on this machine."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mmtui.chat.config import LOCAL_MODEL
 from mmtui.cli.answers import print_answer
 from mmtui.cli.options import print_note
+from mmtui.endpoint import speech
 from mmtui.endpoint.address import Endpoint
 from mmtui.endpoint.capabilities import Catalog
 from mmtui.endpoint.client import Client
@@ -84,11 +86,17 @@ def ask_server(endpoint: Endpoint, model: str, question: ServerQuestion, *, as_j
     if endpoint.note:
         print_note(f"note: {endpoint.note}")
     with reporting() as report:
-        transcribed = [] if question.sends_recordings else question.recordings
-        transcript = _transcribe(transcribed, report)
         client = Client(endpoint, report)
         catalog, cancellation = Catalog(client), Cancellation()
         name = catalog.resolve(model, cancellation)
+        transcript = None
+        if question.recordings and not question.sends_recordings:
+            transcribe: Callable[[Sound], str]
+            if catalog.describe(name, cancellation).can_transcribe:
+                transcribe = partial(_transcribe_there, client, name, cancellation)
+            else:
+                transcribe = _load_speech(report)
+            transcript = _transcribe(question.recordings, transcribe)
         recordings = question.recordings if question.sends_recordings else []
         if question.pictures or recordings:
             catalog.check_inputs(
@@ -116,20 +124,29 @@ def ask_server(endpoint: Endpoint, model: str, question: ServerQuestion, *, as_j
         raise KeyboardInterrupt
 
 
-def _transcribe(recordings: Sequence[Sound], report: "Report") -> str | None:
-    """Return the transcripts of the recordings, each on a line; None without recordings."""
-    if not recordings:
-        return None
-    from mmtui import api
-
-    speech = api.load(LOCAL_MODEL, preload=False, report=report)
+def _transcribe(recordings: Sequence[Sound], transcribe: Callable[[Sound], str]) -> str:
+    """Return the transcripts of the recordings, each on a line."""
     transcripts = []
     for recording in recordings:
-        if not (text := speech.transcribe(recording).text):
+        if not (text := transcribe(recording)):
             raise NoSpeechError(recording.name)
         print_note(f"heard: {text}")
         transcripts.append(text)
     return "\n".join(transcripts)
+
+
+def _transcribe_there(
+    client: Client, model: str, cancellation: Cancellation, recording: Sound
+) -> str:
+    return speech.transcribe(client, model, encode_wav(recording.recording.clip), cancellation)
+
+
+def _load_speech(report: "Report") -> Callable[[Sound], str]:
+    """Return a function that transcribes on this machine."""
+    from mmtui import api
+
+    model = api.load(LOCAL_MODEL, preload=False, report=report)
+    return lambda recording: model.transcribe(recording).text
 
 
 def _to_turns(question: ServerQuestion, transcript: str | None) -> tuple[Turn, ...]:

@@ -29,6 +29,8 @@ class ModelInfo:
         can_hear: Whether it accepts recordings.
         can_think: Whether it can think before it answers.
         can_chat: Whether it writes replies; an embedding model does not.
+        can_transcribe: Whether the server transcribes recordings with it.
+        reports_loading: Whether the server reports the progress of loading, as `mmtui serve` does.
         continues_on_request: Whether a request has to ask that a reply is continued, as for vLLM.
     """
 
@@ -38,6 +40,8 @@ class ModelInfo:
     can_hear: bool | None = None
     can_think: bool | None = None
     can_chat: bool = True
+    can_transcribe: bool = False
+    reports_loading: bool = False
     continues_on_request: bool = False
 
     @property
@@ -244,6 +248,8 @@ def _read_entry(entry: Fields) -> ModelInfo:
         context=next(filter(None, contexts), 0),
         can_see=_accepts(entry, "image", "vision"),
         can_hear=_accepts(entry, "audio", "audio"),
+        can_transcribe=_get_fields(entry, "capabilities").get("transcription") is True,
+        reports_loading=entry.get("owned_by") == "mmtui",
         continues_on_request=entry.get("owned_by") == "vllm",
     )
 

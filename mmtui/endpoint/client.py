@@ -9,9 +9,10 @@ from contextlib import contextmanager
 
 from mmtui.endpoint import faults
 from mmtui.endpoint.address import Endpoint
+from mmtui.endpoint.comments import report_comment
 from mmtui.endpoint.completion import Completion, Delta, Request, Response
 from mmtui.endpoint.events import TooLargeError, read_events
-from mmtui.endpoint.exchange import Cancellation, CancelledError, Exchange
+from mmtui.endpoint.exchange import Cancellation, CancelledError, Exchange, Form
 from mmtui.endpoint.patience import Patience, Report
 from mmtui.errors import MmtuiError
 
@@ -38,7 +39,7 @@ class Client:
         self,
         path: str,
         cancellation: Cancellation,
-        body: dict[str, object] | None = None,
+        body: dict[str, object] | Form | None = None,
         *,
         waits: bool = False,
     ) -> object:
@@ -47,15 +48,18 @@ class Client:
         Args:
             path: The path.
             cancellation: Closes the connection.
-            body: Sent as JSON in a POST request; None sends a GET request.
+            body: Sent in a POST request, as JSON or as a form; None sends a GET request. The
+                server may take longer for a form, which contains a recording.
             waits: Whether to wait for a busy server.
 
         Raises:
             MmtuiError: The server can't be reached, refuses, or does not return JSON.
             CancelledError: The request was cancelled.
         """
-        data = None if body is None else json.dumps(body).encode()
-        timeout_s = min(LOOKUP_TIMEOUT_S, self.endpoint.timeout_s)
+        data = json.dumps(body).encode() if isinstance(body, dict) else body
+        timeout_s = self.endpoint.timeout_s
+        if not isinstance(body, Form):
+            timeout_s = min(LOOKUP_TIMEOUT_S, timeout_s)
         patience = Patience(self.endpoint, cancellation, self._report)
         while True:
             with self._send(path, data, cancellation, timeout_s) as (exchange, response):
@@ -128,14 +132,18 @@ class Client:
 
     @contextmanager
     def _send(
-        self, path: str, body: bytes | None, cancellation: Cancellation, timeout_s: float
+        self, path: str, body: bytes | Form | None, cancellation: Cancellation, timeout_s: float
     ) -> Iterator[tuple[Exchange, http.client.HTTPResponse]]:
         """Send a request, and read its response in the context; faults become MmtuiError."""
         exchange = Exchange(self.endpoint, cancellation, timeout_s)
+        form = Form("application/json", body) if isinstance(body, bytes) else body
         try:
-            yield exchange, exchange.send("GET" if body is None else "POST", path, body)
+            if form is None:
+                yield exchange, exchange.send("GET", path)
+            else:
+                yield exchange, exchange.send("POST", path, form.content, form.content_type)
         except (OSError, http.client.HTTPException) as error:
-            sent = len(body or b"")
+            sent = len(form.content) if form else 0
             raise faults.explain_connection(self.endpoint, error, timeout_s, sent) from error
         except TooLargeError as error:
             raise faults.explain_garbage(self.endpoint) from error
@@ -167,8 +175,12 @@ class Client:
                 raise TimeoutError  # there are signs of life, but no text
             return part
 
+        def handle_comment(comment: str) -> None:
+            if report_comment(comment, self._report):
+                collected.touch()  # a request that waits in a queue is alive
+
         try:
-            for data in read_events(read):
+            for data in read_events(read, handle_comment):
                 if data.strip() == "[DONE]":
                     collected.has_ended = True
                     break
@@ -193,6 +205,8 @@ class Client:
             raise faults.explain_garbage(self.endpoint)
         if document.get("error"):
             words = faults.quote(self.endpoint.redact(faults.find_words(document)))
+            if faults.is_about_context(words):
+                raise faults.explain_long_context(self.endpoint, words)
             raise MmtuiError(
                 f"{self.endpoint.location} failed: {words or 'no reason is given'}",
                 "the log of the server may say why",

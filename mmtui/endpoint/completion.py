@@ -83,6 +83,9 @@ class Completion:
         first_token_s: Seconds until the first piece; None if there was none.
         tokens_per_s: Decoding speed; None for a reply that came in one go.
         is_endless: Whether the reply was ended here because the server did not end it.
+        dropped: How many of the oldest turns the server left out, if it reports that.
+        full: Whether the reply was cut off at the end of the context, if the server reports that.
+        repeats: Whether the reply was stopped because it repeated itself, if it reports that.
     """
 
     stop_reason: Literal["stop", "length", "cancelled"]
@@ -92,6 +95,9 @@ class Completion:
     first_token_s: float | None = None
     tokens_per_s: float | None = None
     is_endless: bool = False
+    dropped: int = 0
+    full: bool = False
+    repeats: bool = False
 
 
 @dataclass
@@ -108,19 +114,27 @@ class Response:
     has_ended: bool = False
     characters: int = 0
     _stop_reason: Literal["stop", "length"] = "stop"
+    _touched: float = 0.0
     _usage: dict[str, Any] = field(default_factory=dict)
+    _notes: dict[str, Any] = field(default_factory=dict)
     _times: list[float] = field(default_factory=list)
     _surrogates: dict[bool, str] = field(default_factory=dict)
 
     @property
     def updated(self) -> float:
-        """The time of the last piece, or else of the request, on the monotonic clock."""
-        return self._times[-1] if self._times else self.started
+        """The time of the last sign of progress, or of the request, on the monotonic clock."""
+        return max(self._touched, self._times[-1] if self._times else self.started)
+
+    def touch(self) -> None:
+        """Note that the server makes progress without sending text."""
+        self._touched = time.monotonic()
 
     def add(self, document: dict[str, Any]) -> list[Delta]:
         """Add a part of a stream, or a response that is not streamed; return its pieces."""
         if isinstance(usage := document.get("usage"), dict):
             self._usage = usage
+        if isinstance(notes := document.get("notes"), dict):  # of `mmtui serve`
+            self._notes = notes
         choices = document.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
         if not isinstance(choice, dict):
@@ -155,6 +169,9 @@ class Response:
             first_token_s=times[0] - self.started if times else None,
             tokens_per_s=_compute_speed(completion_tokens, decode_s),
             is_endless=stop_reason == "length",
+            dropped=_get_count(self._notes, "dropped"),
+            full=self._notes.get("full") is True,
+            repeats=self._notes.get("repeats") is True,
         )
 
     def _join_surrogates(self, text: str, is_thinking: bool) -> str:

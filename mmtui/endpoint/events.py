@@ -10,7 +10,13 @@ class TooLargeError(Exception):
     """A response is larger than any that makes sense."""
 
 
-def read_events(read: Callable[[], bytes]) -> Iterator[str]:
+def _ignore(comment: str) -> None:
+    """Handle no comments."""
+
+
+def read_events(
+    read: Callable[[], bytes], handle_comment: Callable[[str], None] = _ignore
+) -> Iterator[str]:
     """Yield the data of each event.
 
     Bytes are decoded line by line, so a character that is split between two parts stays whole. An
@@ -18,6 +24,7 @@ def read_events(read: Callable[[], bytes]) -> Iterator[str]:
 
     Args:
         read: Returns the next part of the stream; b"" at its end.
+        handle_comment: Called with each comment, without its colon.
 
     Raises:
         TooLargeError: An event or the stream is too large.
@@ -34,6 +41,8 @@ def read_events(read: Callable[[], bytes]) -> Iterator[str]:
                 text = line.removesuffix(b"\r").decode("utf-8", "replace").removeprefix("\ufeff")
                 if text.startswith("data:"):
                     lines.append(text[5:].removeprefix(" "))
+                elif text.startswith(":"):
+                    handle_comment(text[1:].strip())
                 elif not text and lines:
                     yield "\n".join(lines)
                     lines.clear()

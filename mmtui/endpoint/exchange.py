@@ -10,6 +10,7 @@ import ssl
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from mmtui.endpoint.address import Endpoint
@@ -27,6 +28,14 @@ class CancelledError(Exception):
 
 class ConnectTimeoutError(TimeoutError):
     """The connection could not be established in time."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """The body of a request that is not JSON."""
+
+    content_type: str
+    content: bytes
 
 
 class Cancellation:
@@ -83,7 +92,13 @@ class Exchange:
         self._response: http.client.HTTPResponse | None = None
         self._socket: socket.socket | None = None
 
-    def send(self, method: str, path: str, body: bytes | None = None) -> http.client.HTTPResponse:
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+    ) -> http.client.HTTPResponse:
         """Send the request and return the response, whose body is not read yet."""
         headers = {
             "Host": self._endpoint.location,
@@ -91,7 +106,7 @@ class Exchange:
             "User-Agent": "mmtui",
         }
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            headers["Content-Type"] = content_type
         if self._endpoint.api_key:
             headers["Authorization"] = f"Bearer {self._endpoint.api_key}"
         if self._proxy is not None and self._endpoint.scheme == "http":

@@ -23,6 +23,9 @@ class UnsupportedInputError(MissingError):
     """The model does not accept an attachment."""
 
 
+_CONTEXT_HINT = "ask for less, or start the server with a larger context"
+
+
 class ContextError(MmtuiError):
     """The conversation is longer than the model's context."""
 
@@ -123,9 +126,17 @@ def explain_refusal(endpoint: Endpoint, status: int, body: bytes) -> MmtuiError:
     """Return the error for a request that the server understands and refuses."""
     words = _add_words(endpoint, body)
     message = f"{endpoint.location} refuses the request (HTTP {status}){words}"
-    if _CONTEXT.search(words):
-        return ContextError(message, "ask for less, or start the server with a larger context")
-    return MmtuiError(message)
+    return ContextError(message, _CONTEXT_HINT) if is_about_context(words) else MmtuiError(message)
+
+
+def explain_long_context(endpoint: Endpoint, words: str) -> ContextError:
+    """Return the error for a conversation that is found to be too long in a stream."""
+    return ContextError(f"{endpoint.location} refuses the request: {words}", _CONTEXT_HINT)
+
+
+def is_about_context(words: str) -> bool:
+    """Return whether an error of a server is about the length of the conversation."""
+    return _CONTEXT.search(words) is not None
 
 
 def explain_busy(endpoint: Endpoint, body: bytes, pause_s: float = 0.0) -> MmtuiError:
