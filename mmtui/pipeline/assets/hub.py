@@ -63,6 +63,13 @@ def fetch(repository: str, only: tuple[str, ...], is_intact: IsIntact) -> Path:
     return folder
 
 
+def get_blobs_folder(repository: str) -> Path:
+    """Return the folder of Hugging Face's cache that the files of a repository are written to."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE, f"models--{repository.replace('/', '--')}", "blobs")
+
+
 def list_files(repository: str) -> dict[str, int]:
     """Return the files of a repository with their sizes in bytes, as the hub tells them.
 

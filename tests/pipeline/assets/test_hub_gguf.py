@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 
 import huggingface_hub
@@ -154,20 +155,29 @@ def test_a_model_is_downloaded_when_it_is_loaded(cache, tmp_path, monkeypatch):
             raise LocalEntryNotFoundError("not here")
         if not local_files_only:
             requests.append((repository, options["allow_patterns"]))
+            blob = snapshot.parents[1] / "blobs" / "0.incomplete"
+            blob.parent.mkdir()
+            blob.write_bytes(bytes(12))
+            assert reported.wait(60)
+            blob.unlink()
             shutil.copytree(published, snapshot)
         return str(snapshot)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    steps: list[str] = []
+    reported = Event()
+
+    def report(*progress: object) -> None:
+        if progress == ("fetching hf:me/a-GGUF", 12, 20):  # of two files of 10 bytes
+            reported.set()
+
     found = checkpoint.find("hf:me/a-GGUF")
-    assistant = Assistant(found, lambda *progress: steps.append(progress[0]))
+    assistant = Assistant(found, report)
     assert found.can_see and not requests
     pixels = np.zeros((20, 30, 3), np.uint8)
     turns = [Turn("user", (Picture("0" * 64, Image.fromarray(pixels)), "What?"))]
     reply = list(assistant.reply(turns, max_tokens=2))[-1]
     assert reply.prompt_tokens > 16
     assert requests == [("me/a-GGUF", ["a-Q4_K_M.gguf", "mmproj-f16.gguf"])]
-    assert "fetching hf:me/a-GGUF" in steps
     assert checkpoint.find("hf:me/a-GGUF").gguf.shards == (snapshot / "a-Q4_K_M.gguf",)
 
 
