@@ -171,6 +171,15 @@ def send(*parts: bytes, content_type: str = "text/event-stream") -> Step:
     return step
 
 
+def send_raw(data: bytes) -> Step:
+    """Send bytes instead of a response, and close the connection."""
+
+    def step(handler: Handler) -> None:
+        handler.wfile.write(data)
+
+    return step
+
+
 def hang(*parts: bytes) -> Step:
     """Send the beginning of a stream, then nothing until the client hangs up."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mmtui.endpoint import faults
 from mmtui.endpoint.client import Client
+from mmtui.endpoint.completion import MAX_COUNT
 from mmtui.endpoint.exchange import Cancellation
 from mmtui.errors import MissingError, MmtuiError, UsageError
 
@@ -273,4 +274,4 @@ def _get_fields(document: Fields, key: str) -> Fields:
 
 def _get_count(document: Fields, key: str) -> int:
     value = document.get(key)
-    return value if isinstance(value, int) and value > 0 else 0
+    return value if isinstance(value, int) and 0 < value < MAX_COUNT else 0

@@ -12,6 +12,7 @@ from mmtui.endpoint.messages import Turn, to_messages
 
 MIN_CHARACTERS = 10_000
 CHARACTERS_PER_TOKEN = 64  # more than any tokenizer reaches on average
+MAX_COUNT = 10**9  # of tokens; more is a mistake of the server
 _MIN_DECODE_S = 0.01  # a reply that takes less came in one go, which shows no speed
 
 
@@ -198,4 +199,4 @@ def _get_text(content: object) -> str:
 
 def _get_count(usage: object, key: str) -> int:
     value = usage.get(key) if isinstance(usage, dict) else None
-    return value if isinstance(value, int) and value > 0 else 0
+    return value if isinstance(value, int) and 0 < value < MAX_COUNT else 0

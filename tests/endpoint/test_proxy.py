@@ -11,14 +11,6 @@ import pytest
 from scripted_server import ScriptedServer, reply
 
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-
-
-@pytest.fixture(autouse=True)
-def _no_proxies(monkeypatch):
-    for name in PROXIES:
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
 
 
 class Tunnel(BaseHTTPRequestHandler):
