@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmtui.errors import MissingError
 from mmtui.pipeline.assets import fetch, gguf_files, hashes
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.gguf_files import GgufFiles
@@ -131,15 +132,16 @@ def load_mmproj(
         report: Called when the tower is loaded.
 
     Raises:
-        MissingError: The llama.cpp at hand can't encode pictures.
-        InputError: The file is damaged or for another model, or mmtui can't feed its pictures to
-            the model.
+        MissingError: The llama.cpp at hand can't encode pictures, or there is no vision tower.
+        InputError: The file is damaged, or for another model.
     """
     from mmtui.pipeline.engines.llama_language import LlamaLanguage
     from mmtui.pipeline.engines.mtmd_encoder import MtmdEncoder
 
     mmproj = gguf_files.locate(files, weights).mmproj
-    assert isinstance(language, LlamaLanguage) and mmproj is not None
+    if mmproj is None:
+        raise MissingError(f"{files.name} can't see: its mmproj has no vision tower")
+    assert isinstance(language, LlamaLanguage)
     report("loading the vision tower", 0, 1)
     encoder = MtmdEncoder(language, mmproj)
     report("loading the vision tower", 1, 1)

@@ -15,6 +15,7 @@ from mmtui.pipeline.engines.llama_language import LlamaLanguage
 from mmtui.pipeline.engines.llama_library import record_errors
 from mmtui.pipeline.engines.mtmd_library import load_mtmd
 from mmtui.pipeline.engines.tiles import Tile
+from mmtui.pipeline.gguf.header import read_header
 from mmtui.pipeline.vision.encoder import EncodedPicture
 from mmtui.pipeline.vision.images import Picture
 
@@ -38,6 +39,7 @@ class MtmdEncoder:
         self._language, self._mmproj = language, mmproj
         self._context: Any = None  # mtmd_context_p
         self._functions = functions = load_mtmd(language.library)
+        read_header(mmproj).check_complete()
         options = functions.mtmd_context_params_default()
         options.use_gpu = options.warmup = options.print_timings = False
         options.n_threads = machine.count_cores()

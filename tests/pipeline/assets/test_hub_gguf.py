@@ -1,5 +1,6 @@
 """GGUFs in repositories of the Hugging Face hub, without a network."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 from threading import Event
@@ -17,6 +18,7 @@ from mmtui.errors import MissingError, UsageError
 from mmtui.pipeline.assets import checkpoint, hub_gguf
 from mmtui.pipeline.assets.stores import list_stored_models
 from mmtui.pipeline.assistant import Assistant
+from mmtui.pipeline.engines import loading
 from mmtui.pipeline.engines.llama_library import find_packages
 from mmtui.pipeline.prompt import Turn
 from mmtui.pipeline.vision.images import Picture
@@ -179,6 +181,19 @@ def test_a_model_is_downloaded_when_it_is_loaded(cache, tmp_path, monkeypatch):
     assert reply.prompt_tokens > 16
     assert requests == [("me/a-GGUF", ["a-Q4_K_M.gguf", "mmproj-f16.gguf"])]
     assert checkpoint.find("hf:me/a-GGUF").gguf.shards == (snapshot / "a-Q4_K_M.gguf",)
+
+
+@pytest.mark.skipif(not find_packages(), reason="llama.cpp is not installed")
+def test_a_repository_whose_mmproj_only_hears_can_t_see(snapshot):
+    write_mmproj(
+        snapshot / "mmproj-f16.gguf",
+        **{"clip.has_vision_encoder": False, "clip.has_audio_encoder": True},
+    )
+    found = checkpoint.find("hf:me/Tiny-GGUF")
+    assert not found.can_see
+    unknown = dataclasses.replace(found.gguf, mmproj=None)  # as after a download
+    with pytest.raises(MissingError, match="its mmproj has no vision tower"):
+        loading.load_mmproj(Assistant(found).language, unknown, snapshot)
 
 
 def test_models_of_the_cache_are_listed_with_names_that_open_them(snapshot):

@@ -170,6 +170,9 @@ def test_a_damaged_mmproj_is_reported_with_llama_cpp_s_reason(model, mmproj, tmp
     broken.write_bytes(mmproj.read_bytes().replace(b"vision.patch_size", b"vision.patch_xize"))
     with pytest.raises(InputError, match=r"can't load .*mmproj\.gguf: .*patch_size"):
         MtmdEncoder(model, broken)
+    broken.write_bytes(mmproj.read_bytes()[:-1000])
+    with pytest.raises(InputError, match="is cut off"):
+        MtmdEncoder(model, broken)
 
 
 def test_an_mmproj_for_embeddings_of_another_size_is_refused_by_llama_cpp_too(model, tmp_path):
