@@ -140,7 +140,7 @@ def _check_text(
     notes = skipped.notes("line")
     if not lengths:
         hint = "; ".join(notes) or 'each line must be JSON with a "text"'
-        raise InputError(f"{path} holds no text", hint)
+        raise InputError(f"{path} contains no text", hint)
     facts = {
         "layout": "RedPajama text",
         "files": len(files),

@@ -109,7 +109,9 @@ def load_captioned_images(annotations: Path, notes: list[str]) -> list[Captioned
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
-        raise InputError(f"{annotations} holds no COCO captions: {field}: {first['msg']}") from None
+        raise InputError(
+            f"{annotations} contains no COCO captions: {field}: {first['msg']}"
+        ) from None
     skipped_captions, skipped_images = SkipReport(), SkipReport()
     captions: dict[int, list[str]] = {image.id: [] for image in data.images}
     for number, annotation in enumerate(data.annotations):
@@ -122,7 +124,7 @@ def load_captioned_images(annotations: Path, notes: list[str]) -> list[Captioned
             captions[annotation.image_id].append(caption)
     captioned = [image for image in data.images if captions[image.id]]
     if not captioned:
-        raise InputError(f"{annotations} holds no caption of its images")
+        raise InputError(f"{annotations} contains no caption of its images")
     folder = annotations.parents[1] / annotations.stem.removeprefix("captions_")
     finder = FileFinder("image", [folder])
     items = []

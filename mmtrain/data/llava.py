@@ -95,7 +95,7 @@ def load_examples(path: Path, images: Path | None = None) -> Split:
     file = find_file(path)
     if file is None:
         raise InputError(
-            f"{path} holds no LLaVA-Instruct JSON, or more than one file", "pass the file itself"
+            f"{path} contains no LLaVA-Instruct JSON, or more than one file", "pass the file itself"
         )
     train, notes = _load_rows(file, images)
     validation_file = file.with_stem(f"{file.stem}_val")

@@ -53,7 +53,7 @@ def find_text_files(paths: list[Path], log: Callable[[str], None]) -> list[Path]
         try:
             found = redpajama.find_files(resolve(root))
         except InputError:
-            log(f"MMTRAIN_DATA can't be used: {root} holds no text")
+            log(f"MMTRAIN_DATA can't be used: {root} contains no text")
         else:
             log(f"data: {root}, from MMTRAIN_DATA")
             return found
@@ -69,7 +69,7 @@ def _load(path: Path, images: Path | None, prefer_captions: bool) -> Split:
     if has_dialogues:
         return llava.load_examples(path, images)
     raise InputError(
-        f"{path} holds no data in a layout that mmtrain knows",
+        f"{path} contains no data in a layout that mmtrain knows",
         "use annotations/captions_*.json beside the image folders (COCO), or a LLaVA-Instruct"
         " .json beside images/; `mmtrain data shapes --out DIR` writes an example of both",
     )

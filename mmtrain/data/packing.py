@@ -138,7 +138,7 @@ def _tokenize(
         counts = {"train": counts["held"], "held": 0}
     if not counts["train"]:
         raise InputError(
-            f"{files[0]} holds no text to train on",
+            f"{files[0]} contains no text to train on",
             "; ".join(notes) or 'each line must be JSON with a "text"',
         )
     if not counts["held"]:

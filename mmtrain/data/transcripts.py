@@ -67,7 +67,7 @@ def load_recordings(
     """
     file = root / TRANSCRIPTS_FILE
     if not file.is_file():
-        raise InputError(f"{root} holds no {TRANSCRIPTS_FILE}", LAYOUT_HINT)
+        raise InputError(f"{root} contains no {TRANSCRIPTS_FILE}", LAYOUT_HINT)
     skipped = SkipReport()
     lines: list[tuple[str, str]] = []  # file name and transcript
     for number, line in enumerate(read_text(file).split("\n"), 1):

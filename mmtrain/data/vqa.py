@@ -61,7 +61,9 @@ def load_questions(root: Path, limit: int | None = None) -> tuple[list[Question]
     """
     file = root / QUESTIONS_FILE
     if not file.is_file():
-        raise InputError(f"{root} holds no {QUESTIONS_FILE}", "put questions.json beside images/")
+        raise InputError(
+            f"{root} contains no {QUESTIONS_FILE}", "put questions.json beside images/"
+        )
     try:
         items = TypeAdapter(list[_Item]).validate_python(read_json(file))
     except ValidationError as error:
@@ -87,5 +89,5 @@ def load_questions(root: Path, limit: int | None = None) -> tuple[list[Question]
     finder.raise_for_missing(file, "put questions.json beside images/")
     notes = skipped.notes("question", QUESTIONS_FILE)
     if not questions:
-        raise InputError(f"{file} holds no question with an answer", "; ".join(notes) or None)
+        raise InputError(f"{file} contains no question with an answer", "; ".join(notes) or None)
     return questions, notes

@@ -101,7 +101,7 @@ def load_images(data: Path, limit: int | None) -> tuple[list[CaptionedImage], li
     chosen = [file for file in files if coco.is_validation_file(file)] or files
     if not chosen:
         raise InputError(
-            f"{data} holds no captions to score",
+            f"{data} contains no captions to score",
             "COCO's layout: annotations/captions_val2017.json beside val2017/",
         )
     notes: list[str] = []
@@ -114,7 +114,7 @@ def load_images(data: Path, limit: int | None) -> tuple[list[CaptionedImage], li
             skipped.add("its captions have no words", item.image.name)
     notes += skipped.notes("image")
     if not items:
-        raise InputError(f"{data} holds no captions with words", "; ".join(notes))
+        raise InputError(f"{data} contains no captions with words", "; ".join(notes))
     return items[:limit], notes
 
 

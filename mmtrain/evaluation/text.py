@@ -84,7 +84,7 @@ def load_documents(data: Path, limit: int | None) -> tuple[list[str], list[str]]
     notes = skipped.notes("line")
     if not documents:
         hint = "; ".join(notes) or 'each line must be JSON with a "text"'
-        raise InputError(f"{data} holds no text to evaluate", hint)
+        raise InputError(f"{data} contains no text to evaluate", hint)
     return documents, notes
 
 

@@ -18,9 +18,9 @@ def check(place: Path, marker: str | None = None) -> None:
         UsageError: It holds a run or other files, or is a file.
     """
     if (place / folder.RECORD).exists():
-        raise UsageError(f"{place} holds a run", "choose another folder")
+        raise UsageError(f"{place} contains a run", "choose another folder")
     if place.exists() and not place.is_dir():
         raise UsageError(f"{place} is not a folder", "choose another folder")
     is_replaced = marker is not None and (place / marker).exists()
     if place.exists() and not is_replaced and any(place.iterdir()):
-        raise UsageError(f"{place} holds other files", "choose another folder")
+        raise UsageError(f"{place} contains other files", "choose another folder")

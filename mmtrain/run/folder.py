@@ -46,16 +46,16 @@ def find_record(out: Path, resume: str | None) -> dict[str, Any] | None:
     """
     is_run = (out / RECORD).exists()
     if resume not in (None, "auto") and not is_run:
-        raise UsageError(f"{out} holds no run", "leave --resume out to start one")
+        raise UsageError(f"{out} contains no run", "leave --resume out to start one")
     if resume is not None and is_run:
         return read_record(out / RECORD)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if is_run:
             raise UsageError(
-                f"{out} holds a run already",
+                f"{out} already contains a run",
                 f"continue it with --resume {out}, or choose another --out",
             )
-        raise UsageError(f"{out} holds files already", "choose another --out")
+        raise UsageError(f"{out} already contains files", "choose another --out")
     return None
 
 
@@ -121,7 +121,7 @@ def resume_options(
     """
     if record["stage"] != options.stage:
         raise UsageError(
-            f"the run in {out} is of {record['stage']}, not of {options.stage}",
+            f"the run in {out} is a run of {record['stage']}, not of {options.stage}",
             "choose another --out",
         )
     stored = record["options"]

@@ -80,7 +80,7 @@ def make_encoder(
         if broken:
             dropped = train.drop(broken) + validation.drop(broken)
             notify(
-                f"{len(broken):,} broken images are left out, and {dropped:,} examples with them"
+                f"skipped {len(broken):,} broken images and {dropped:,} examples with them"
             )
         if long := train.drop_untrainable() + validation.drop_untrainable():
             notify(f"{long:,} examples are left out, whose answers begin after --max-length")

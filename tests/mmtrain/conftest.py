@@ -50,6 +50,7 @@ def tiny_seeing_phi(
 
 @pytest.fixture(scope="session")
 def shapes_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with generated pictures, captions, dialogues, questions and text."""
     folder = tmp_path_factory.mktemp("shapes")
     shapes.generate(folder, 60, seed=0)
     return folder
@@ -57,9 +58,9 @@ def shapes_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def train(session_cache: dict, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """Runs a stage in this process, as its command does.
+    """Return a function that runs a stage in this process, as its command does.
 
-    `explicit` names the options that were given on the command line.
+    `explicit` has the names of the options that are on the command line.
     """
     from mmtrain.options import StartOptions
     from mmtrain.run.launch import launch
@@ -68,7 +69,7 @@ def train(session_cache: dict, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
     monkeypatch.setenv("XDG_CACHE_HOME", session_cache["XDG_CACHE_HOME"])
 
     def run(options, out: Path, explicit: tuple = (), **start: object) -> None:
-        AcceleratorState._reset_state(True)  # it keeps the precision of another run
+        AcceleratorState._reset_state(True)  # else the precision of the previous run stays in force
         start_options = StartOptions(out=out, explicit=frozenset(explicit), **start)
         launch(options, start_options, ignore_progress)
 

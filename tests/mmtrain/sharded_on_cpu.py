@@ -1,6 +1,7 @@
-"""mmtrain, sharded over CPU processes. accelerate shards over accelerators only: here CPUs pass.
+"""Run mmtrain sharded over CPU processes.
 
-Gloo sums where FSDP asks for a mean (pytorch issue 162338), so that FSDP is told to divide.
+accelerate shards only over accelerators, so the processes are declared to be on GPUs. Gloo computes
+a sum where FSDP expects a mean (pytorch issue 162338), so FSDP divides the gradients itself.
 """
 
 import runpy
@@ -10,16 +11,16 @@ from accelerate import state
 from accelerate.utils import DistributedType
 from torch.distributed.fsdp._fully_shard import _fsdp_collectives as collectives
 
-begin = state.PartialState.__init__
+initialize = state.PartialState.__init__
 
 
-def as_accelerators(self, *arguments, **settings):
-    begin(self, *arguments, **settings)
+def initialize_as_gpu(self, *arguments, **settings):
+    initialize(self, *arguments, **settings)
     if self.distributed_type == DistributedType.MULTI_CPU:
         self.distributed_type = DistributedType.MULTI_GPU
 
 
-state.PartialState.__init__ = as_accelerators
+state.PartialState.__init__ = initialize_as_gpu
 factors = collectives._get_gradient_divide_factors
 collectives._get_gradient_divide_factors = lambda *arguments: factors(*arguments[:5], True)
 sys.argv[0] = "mmtrain"

@@ -1,4 +1,4 @@
-"""`mmtrain data check` tells of every layout what training would find, and what it would refuse."""
+"""`mmtrain data check` reports for each layout what training finds and refuses."""
 
 import gzip
 import json
@@ -22,8 +22,8 @@ def tokenizer(tiny_llama: Path) -> Tokenizer:
     return Tokenizer(tiny_llama)
 
 
-def rows_in(root: Path, count: int, broken: int = 0) -> Path:
-    """LLaVA-Instruct rows about as many images, the first of which are broken."""
+def write_rows(root: Path, count: int, broken: int = 0) -> Path:
+    """Write LLaVA-Instruct rows about one image each; the first `broken` images are broken."""
     (root / "images").mkdir(parents=True, exist_ok=True)
     rows = []
     for n in range(count):
@@ -37,7 +37,7 @@ def rows_in(root: Path, count: int, broken: int = 0) -> Path:
     return root
 
 
-def layouts(found: CheckResult) -> list[str]:
+def get_layouts(found: CheckResult) -> list[str]:
     return [facts["layout"] for facts in found.reports]
 
 
@@ -46,17 +46,17 @@ def test_every_layout_of_a_folder_is_reported(tokenizer, tmp_path):
     (tmp_path / "transcripts.tsv").write_text("file\ttext\na.wav\thello\n")
     (tmp_path / "a.wav").write_bytes(input_files.encode_wav(np.zeros(1600, np.float32)))
     found = check(tmp_path, None, tokenizer, ignore_progress)
-    assert layouts(found) == [
+    assert get_layouts(found) == [
         "COCO captions", "LLaVA-Instruct", "recordings to score", "RedPajama text",
     ]  # fmt: skip
     assert not found.refusals
-    (asked,) = check(tmp_path / "vqa", None, tokenizer, ignore_progress).reports
-    assert asked["layout"] == "questions to score" and asked["images"] == 1
+    (questions,) = check(tmp_path / "vqa", None, tokenizer, ignore_progress).reports
+    assert questions["layout"] == "questions to score" and questions["images"] == 1
 
 
 @pytest.mark.parametrize(("broken", "refused"), [(0, False), (1, False), (2, True)])
 def test_broken_images_are_listed_and_refused_as_in_training(tokenizer, tmp_path, broken, refused):
-    found = check(rows_in(tmp_path, 100, broken), None, tokenizer, ignore_progress)
+    found = check(write_rows(tmp_path, 100, broken), None, tokenizer, ignore_progress)
     (facts,) = found.reports
     assert (facts["images"], facts["broken_images"]) == (100, broken)
     assert sorted(Path(item["image"]).name for item in facts["broken"]) == [
@@ -67,32 +67,34 @@ def test_broken_images_are_listed_and_refused_as_in_training(tokenizer, tmp_path
     ] * refused
 
 
-def test_what_one_layout_is_refused_for_does_not_hide_the_others(tokenizer, tmp_path):
-    rows_in(tmp_path, 3)
+def test_an_error_in_one_layout_does_not_hide_the_others(tokenizer, tmp_path):
+    write_rows(tmp_path, 3)
     (tmp_path / "text.jsonl.gz").write_bytes(gzip.compress(b'{"text": "a"}\n')[:-4])
     found = check(tmp_path, None, tokenizer, ignore_progress)
-    assert layouts(found) == ["LLaVA-Instruct"]
+    assert get_layouts(found) == ["LLaVA-Instruct"]
     assert "text.jsonl.gz is cut off" in str(found.refusals[0])
     with pytest.raises(InputError, match="is cut off"):
         check(tmp_path / "text.jsonl.gz", None, tokenizer, ignore_progress)
 
 
-def test_images_elsewhere_are_found(tokenizer, tmp_path):
-    data, images = rows_in(tmp_path / "data", 3), tmp_path / "elsewhere"
+def test_images_in_another_folder_are_found(tokenizer, tmp_path):
+    data, images = write_rows(tmp_path / "data", 3), tmp_path / "elsewhere"
     (data / "images").rename(images)
     with pytest.raises(InputError, match="3 of the 3 images"):
         check(data, None, tokenizer, ignore_progress)
     assert check(data, images, tokenizer, ignore_progress).reports[0]["images"] == 3
 
 
-def test_text_is_a_file_a_folder_or_a_pattern(tokenizer, tmp_path):
+def test_text_is_read_from_a_file_a_folder_or_a_pattern(tokenizer, tmp_path):
     (tmp_path / "deep").mkdir()
     lines = '{"text": "a <|im_end|> b"}\nno json\n{"text": ""}\n{"text": "one"}\n'
     (tmp_path / "deep" / "a.jsonl").write_text(lines)
     for path in (tmp_path, tmp_path / "deep" / "a.jsonl", tmp_path / "deep" / "*.jsonl"):
         (facts,) = check(path, None, tokenizer, ignore_progress).reports
         assert (facts["documents"], facts["odd_lines"]) == (2, 2)
-        assert facts["tokens"]["most"] > 5  # the marker is text, of many tokens
+        assert (
+            facts["tokens"]["most"] > 5
+        )  # the special token is read as text, which has many tokens
         assert facts["notes"] == [
             "1 line skipped: not JSON (first: a.jsonl:2)",
             '1 line skipped: an empty "text" (first: a.jsonl:3)',
@@ -101,10 +103,10 @@ def test_text_is_a_file_a_folder_or_a_pattern(tokenizer, tmp_path):
         check(tmp_path / "no", None, tokenizer, ignore_progress)
 
 
-def test_the_command_prints_one_document_and_the_error_beside_it(
+def test_the_command_prints_one_json_document_and_an_error(
     mmtrain, tiny_model, session_cache, tmp_path
 ):
-    rows_in(tmp_path, 3, broken=1)
+    write_rows(tmp_path, 3, broken=1)
     (tmp_path / "a\x1b[2J.jsonl").write_text('{"text": "a"}\nno json\n')
     run = mmtrain("data", "check", tmp_path, "--model", tiny_model, "--json", env=session_cache)
     assert run.code == 4 and run.json["broken_images"] == 1

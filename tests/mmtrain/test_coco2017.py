@@ -1,4 +1,4 @@
-"""COCO's archives from a host: fetched, resumed, checked and unpacked."""
+"""The archives of COCO are downloaded, resumed, verified and unpacked."""
 
 import hashlib
 import io
@@ -28,7 +28,7 @@ ARCHIVE = Archive("zips/val.zip", len(DATA), hashlib.md5(DATA).hexdigest(), "val
 
 
 class Host(ThreadingHTTPServer):
-    """Serves `DATA`, at most `limit` bytes of it at once."""
+    """Serves `data`, at most `limit` bytes per request."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -41,9 +41,10 @@ class Handler(BaseHTTPRequestHandler):
     server: Host
 
     def do_GET(self) -> None:
-        wanted = self.headers.get("Range")
-        self.server.ranges.append(wanted)
-        start = int(re.findall(r"\d+", wanted)[0]) if wanted and self.server.has_ranges else 0
+        range_header = self.headers.get("Range")
+        self.server.ranges.append(range_header)
+        is_range = range_header is not None and self.server.has_ranges
+        start = int(re.findall(r"\d+", range_header)[0]) if is_range else 0
         self.send_response(206 if start else 200)
         self.end_headers()
         self.wfile.write(self.server.data[start : start + self.server.limit])
@@ -63,7 +64,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
         thread.join()
 
 
-def test_an_archive_is_unpacked_and_not_fetched_again(host, tmp_path):
+def test_an_archive_is_unpacked_and_downloaded_once(host, tmp_path):
     steps = []
     for _ in range(2):
         fetch(tmp_path / "coco", lambda *step: steps.append(step), host.url, (ARCHIVE,))
@@ -80,7 +81,7 @@ def test_nothing_is_unpacked_outside_of_the_folder(host, tmp_path):
 
 
 @pytest.mark.parametrize("has_ranges", [True, False])
-def test_a_broken_download_is_resumed_where_the_host_can_do_that(host, tmp_path, has_ranges):
+def test_an_interrupted_download_is_resumed_with_and_without_ranges(host, tmp_path, has_ranges):
     host.limit = 100
     with pytest.raises(MissingError, match="stopped at 100 bytes; run the command again"):
         fetch(tmp_path, ignore_progress, host.url, (ARCHIVE,))
@@ -98,7 +99,7 @@ def test_an_archive_with_a_wrong_checksum_is_removed(host, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_host_that_is_out_of_reach_is_an_error_with_what_to_fetch_by_hand(host, tmp_path):
+def test_an_unreachable_host_is_an_error_with_the_files_to_download(host, tmp_path):
     host.shutdown()
     host.server_close()
     with pytest.raises(MissingError, match="can't be reached") as refused:
@@ -106,7 +107,7 @@ def test_a_host_that_is_out_of_reach_is_an_error_with_what_to_fetch_by_hand(host
     assert "train2017.zip" in (refused.value.hint or "")
 
 
-def test_a_destination_that_can_t_hold_the_data_is_refused_first(host, tmp_path):
+def test_an_unsuitable_destination_is_refused_before_the_download(host, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="is not a folder"):
         fetch(tmp_path / "file", ignore_progress, host.url, (ARCHIVE,))

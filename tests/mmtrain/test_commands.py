@@ -1,4 +1,4 @@
-"""What a user does wrong is told in a line, before any training and with nothing left behind."""
+"""Errors of users are reported in one line before training, and leave no files."""
 
 import json
 import shutil
@@ -11,9 +11,10 @@ from PIL import Image
 from mmtui.pipeline.assets import checkpoint
 
 
-def refused(run, code: int, says: str, hint: str | None = None) -> None:
+def assert_error(run, code: int, error: str, hint: str | None = None) -> None:
+    """Check the exit code, the error and the hint of a command, and that it has no output."""
     assert (run.code, run.out) == (code, ""), run.err
-    assert f"error: {says}" in run.err or says in run.err, run.err
+    assert error in run.err, run.err
     assert "Traceback" not in run.err
     if hint:
         assert f"hint: {hint}" in run.err, run.err
@@ -21,7 +22,7 @@ def refused(run, code: int, says: str, hint: str | None = None) -> None:
 
 @pytest.fixture
 def coco(tmp_path: Path) -> Path:
-    """40 images of one colour each, with a caption."""
+    """Write 40 images of one colour each, with a caption."""
     root = tmp_path / "coco"
     (root / "annotations").mkdir(parents=True)
     (root / "train2017").mkdir()
@@ -35,23 +36,25 @@ def coco(tmp_path: Path) -> Path:
     return root
 
 
-def test_a_tenth_of_broken_images_stops_before_training(mmtrain, coco, tiny_model, session_cache):
+def test_too_many_broken_images_are_refused_before_training(
+    mmtrain, coco, tiny_model, session_cache
+):
     for n in range(4):
         (coco / "train2017" / f"{9 * n}.png").write_bytes(b"broken")
     out = coco.parent / "out"
     arguments = ("--model", tiny_model, "--data", coco, "--steps", 2, "--init", "random")
     run = mmtrain("align", *arguments, "--out", out, env=session_cache)
-    refused(run, 4, "4 of 40 images are broken")
+    assert_error(run, 4, "4 of 40 images are broken")
     assert not out.exists()
 
 
-def test_a_few_broken_images_are_left_out_and_told(
+def test_a_few_broken_images_are_skipped_with_a_note(
     mmtrain, shapes_data, tiny_model, session_cache, tmp_path
 ):
     data = tmp_path / "data"
     shutil.copytree(shapes_data, data)
     document = json.loads((data / "annotations" / "captions_train2017.json").read_bytes())
-    for n in range(150):  # more good images, so that one is few
+    for n in range(150):  # one of this many images may be broken
         document["images"].append({"id": 1000 + n, "file_name": f"more{n}.png"})
         document["annotations"].append({"image_id": 1000 + n, "caption": "A red circle."})
         Image.new("RGB", (8, 8), (n, n, 0)).save(data / "train2017" / f"more{n}.png")
@@ -60,11 +63,11 @@ def test_a_few_broken_images_are_left_out_and_told(
     arguments = ("--model", tiny_model, "--data", data, "--steps", 2, "--init", "random")
     run = mmtrain("align", *arguments, "--batch", 2, "--out", tmp_path / "out", env=session_cache)
     assert run.code == 0, run.err
-    assert "1 broken images are left out, and 1 examples with them" in run.err
+    assert "skipped 1 broken images and 1 examples with them" in run.err
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "error"),
     [
         ("{", "is cut off"),
         ("{}", "must be a list of rows"),
@@ -74,38 +77,38 @@ def test_a_few_broken_images_are_left_out_and_told(
          ' {"from": "gpt", "value": "a"}]}]', "1 of the 1 image that"),
     ],
 )  # fmt: skip
-def test_instructions_that_are_none_are_told(
-    mmtrain, tiny_seeing_phi, session_cache, tmp_path, content, says
+def test_a_file_without_usable_rows_is_refused(
+    mmtrain, tiny_seeing_phi, session_cache, tmp_path, content, error
 ):
     (tmp_path / "rows.json").write_text(content)
     arguments = ("--from", tiny_seeing_phi, "--data", tmp_path / "rows.json", "--quantize", "none")
     run = mmtrain("finetune", *arguments, "--out", tmp_path / "out", env=session_cache)
-    refused(run, 4, says)
+    assert_error(run, 4, error)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_layout_that_nobody_knows_is_told(mmtrain, tiny_model, session_cache, tmp_path):
+def test_an_unknown_layout_is_refused(mmtrain, tiny_model, session_cache, tmp_path):
     run = mmtrain("align", "--model", tiny_model, "--data", tmp_path, env=session_cache)
-    refused(
+    assert_error(
         run,
         4,
-        f"{tmp_path} holds no data in a layout that mmtrain knows",
+        f"{tmp_path} contains no data in a layout that mmtrain knows",
         "use annotations/captions_",
     )
     run = mmtrain("align", "--model", tiny_model, "--data", tmp_path / "no", env=session_cache)
-    refused(run, 4, "does not exist")
+    assert_error(run, 4, "does not exist")
 
 
-def test_finetune_without_align_says_so_and_begins_from_captions(
+def test_finetune_warns_about_a_model_that_is_not_aligned(
     mmtrain, tiny_model, shapes_data, session_cache, tmp_path
 ):
     arguments = ("--from", tiny_model, "--data", shapes_data, "--quantize", "none", "--dry-run")
     run = mmtrain("finetune", *arguments, "--out", tmp_path / "out", env=session_cache)
     assert run.code == 0 and "NOT ALIGNED: tiny has no projector" in run.err, run.err
-    refused(mmtrain("finetune", "--from", "nowhere"), 2, "nowhere is not a folder")
+    assert_error(mmtrain("finetune", "--from", "nowhere"), 2, "nowhere is not a folder")
 
 
-def test_a_projector_of_another_model_is_refused_before_training(
+def test_a_projector_of_another_shape_is_refused_before_training(
     mmtrain, tiny_phi, tiny_vision, shapes_data, session_cache, tmp_path
 ):
     from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
@@ -114,59 +117,65 @@ def test_a_projector_of_another_model_is_refused_before_training(
     checkpoint.write(tmp_path / "odd", spec, torch.nn.Linear(100, 64).state_dict())
     arguments = ("--from", tmp_path / "odd", "--data", shapes_data, "--quantize", "none")
     run = mmtrain("finetune", *arguments, "--out", tmp_path / "out", env=session_cache)
-    refused(run, 4, "between this tower and this language model", "the checkpoint belongs to")
+    assert_error(run, 4, "between this tower and this language model", "the checkpoint belongs to")
 
 
-def test_a_folder_in_use_is_left_alone(mmtrain, tiny_model, shapes_data, session_cache, tmp_path):
+def test_a_folder_with_files_is_not_overwritten(
+    mmtrain, tiny_model, shapes_data, session_cache, tmp_path
+):
     (tmp_path / "thesis.txt").write_text("years")
     arguments = ("--model", tiny_model, "--data", shapes_data, "--init", "random", "--steps", 2)
     run = mmtrain("align", *arguments, "--out", tmp_path, env=session_cache)
-    refused(run, 2, f"{tmp_path} holds files already", "choose another --out")
+    assert_error(run, 2, f"{tmp_path} already contains files", "choose another --out")
     out = tmp_path / "run"
     assert mmtrain("align", *arguments, "--out", out, env=session_cache).code == 0
     run = mmtrain("align", *arguments, "--out", out, env=session_cache)
-    refused(run, 2, "holds a run already", f"continue it with --resume {out}")
+    assert_error(run, 2, "already contains a run", f"continue it with --resume {out}")
     run = mmtrain("align", *arguments, "--lr", 0.5, "--resume", out, env=session_cache)
-    refused(run, 2, f"the run in {out} was started with other options: --lr was")
+    assert_error(run, 2, f"the run in {out} was started with other options: --lr was")
     run = mmtrain("align", *arguments, "--resume", tmp_path / "no", env=session_cache)
-    refused(run, 2, "holds no run")
+    assert_error(run, 2, "contains no run")
 
 
-def test_a_dry_run_leaves_nothing_behind(mmtrain, tiny_model, shapes_data, session_cache, tmp_path):
+def test_a_dry_run_prints_the_plan_and_writes_nothing(
+    mmtrain, tiny_model, shapes_data, session_cache, tmp_path
+):
     out = tmp_path / "out"
     arguments = ("--model", tiny_model, "--data", shapes_data, "--init", "random")
     run = mmtrain("align", *arguments, "--out", out, "--dry-run", env=session_cache)
     assert run.code == 0, run.err
-    for said in ("8,256 trained", "rows", "steps", "GiB", "batches", "loss"):
-        assert said in run.err
+    for text in ("8,256 trained", "rows", "steps", "GiB", "batches", "loss"):
+        assert text in run.err
     assert not out.exists()
 
 
-def test_without_data_the_shapes_stand_in_loudly(mmtrain, tiny_model, session_cache, tmp_path):
+def test_without_data_generated_shapes_are_used_with_a_warning(
+    mmtrain, tiny_model, session_cache, tmp_path
+):
     arguments = ("--model", tiny_model, "--init", "random", "--dry-run", "--out", tmp_path / "out")
     run = mmtrain("align", *arguments, env=session_cache)
     assert run.code == 0 and "NO REAL DATA" in run.err, run.err
-    named = mmtrain("align", *arguments, env={**session_cache, "MMTRAIN_DATA": str(tmp_path)})
-    assert f"MMTRAIN_DATA can't be used: {tmp_path} holds no data" in named.err
+    run = mmtrain("align", *arguments, env={**session_cache, "MMTRAIN_DATA": str(tmp_path)})
+    assert f"MMTRAIN_DATA can't be used: {tmp_path} contains no data" in run.err
 
 
-def test_a_loss_that_is_no_number_names_step_and_samples(
+def test_a_loss_that_is_not_finite_is_reported_with_its_step_and_samples(
     mmtrain, tiny_seeing_phi, shapes_data, session_cache, tmp_path
 ):
     arguments = ("--from", tiny_seeing_phi, "--data", shapes_data, "--quantize", "none")
     rates = ("--lora-lr", 1e30, "--projector-lr", 1e30, "--clip", 1e30, "--warmup", 0)
     run = mmtrain("finetune", *arguments, *rates, "--out", tmp_path / "out", env=session_cache)
-    refused(
+    assert_error(
         run, 1, "loss nan" if "loss nan" in run.err else "gradient norm", "look at these samples"
     )
     assert "error: step " in run.err and " in 0000000" in run.err
 
 
 @pytest.mark.parametrize("quantize", ["nf4", "none"])
-def test_checkpointing_changes_memory_not_the_run(
+def test_gradient_checkpointing_does_not_change_the_losses(
     mmtrain, tiny_seeing_phi, shapes_data, session_cache, tmp_path, quantize
 ):
-    """Over 4-bit weights, too, with the Phi that is said to be unable to."""
+    """Include 4-bit weights and Phi, which transformers declares not to support it."""
     results = []
     for more in ([], ["--checkpointing"]):
         out = tmp_path / f"out{len(more)}"
@@ -184,7 +193,7 @@ def test_checkpointing_changes_memory_not_the_run(
     assert config["base_model_name_or_path"] is None  # no path of this machine
 
 
-def test_an_exported_run_is_half_as_large_and_answers(
+def test_an_exported_run_is_about_half_as_large_and_answers(
     mmtrain, mmtui, tiny_model, shapes_data, session_cache, tmp_path
 ):
     out, exported = tmp_path / "out", tmp_path / "model"
@@ -197,10 +206,12 @@ def test_an_exported_run_is_half_as_large_and_answers(
     picture = next((shapes_data / "val2017").iterdir())
     answer = mmtui("ask", "--model", exported, "--image", picture, "--max-tokens", 3)
     assert answer.code == 0, answer.err
-    refused(mmtrain("export", shapes_data, tmp_path / "x"), 4, "is not a checkpoint")
+    assert_error(mmtrain("export", shapes_data, tmp_path / "x"), 4, "is not a checkpoint")
 
 
-def test_runs_are_drawn_over_each_other(mmtrain, tiny_model, shapes_data, session_cache, tmp_path):
+def test_the_curves_of_several_runs_are_drawn_in_one_plot(
+    mmtrain, tiny_model, shapes_data, session_cache, tmp_path
+):
     arguments = ("--model", tiny_model, "--data", shapes_data, "--steps", 2)
     for kind in ("linear", "mlp"):
         out = tmp_path / kind
@@ -210,4 +221,4 @@ def test_runs_are_drawn_over_each_other(mmtrain, tiny_model, shapes_data, sessio
     drawn = tmp_path / "both.png"
     run = mmtrain("plot", tmp_path / "linear", tmp_path / "mlp", "--out", drawn)
     assert run.code == 0 and Image.open(drawn).size[0] > 500
-    refused(mmtrain("plot", tmp_path), 4, "has no readable metrics.jsonl")
+    assert_error(mmtrain("plot", tmp_path), 4, "has no readable metrics.jsonl")

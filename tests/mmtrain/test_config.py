@@ -1,4 +1,4 @@
-"""A run is repeated from the run.json of another one, through the installed command."""
+"""`--config` repeats a run from its run.json."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ SHORT = ("--steps", 3, "--batch", 4, "--precision", "fp32", "--val-limit", 4)
 def arguments(
     stage: str, tiny_model: Path, tiny_seeing_phi: Path, shapes_data: Path, tmp_path: Path
 ) -> tuple:
-    """The options of a short run, most of which are not the defaults."""
+    """Return the options of a short run, most of which are not the defaults."""
     if stage == "pretrain":
         size = tmp_path / "nano.json"
         size.write_text(json.dumps(NANO))
@@ -29,18 +29,18 @@ def arguments(
 
 @pytest.fixture
 def first(mmtrain, stage, arguments, session_cache, tmp_path) -> Path:
-    """A run that is finished."""
+    """Return the folder of a finished run."""
     run = mmtrain(stage, *arguments, "--out", tmp_path / "first", env=session_cache)
     assert run.code == 0, run.err
     return tmp_path / "first"
 
 
-def options_of(run: Path) -> dict:
+def read_options(run: Path) -> dict:
     return json.loads((run / "run.json").read_bytes())["options"]
 
 
 def edit(run: Path, **changes: object) -> Path:
-    """Write another run.json, with a byte order mark, as some editors do."""
+    """Write a changed run.json, with a byte order mark as some editors write it."""
     record = json.loads((run / "run.json").read_bytes())
     record["options"] |= changes
     file = run.parent / "edited.json"
@@ -60,13 +60,13 @@ def test_a_run_is_repeated_and_options_override_the_file(
     run = mmtrain(stage, "--config", config, "--out", again, env=session_cache)
     assert run.code == 0, run.err
     assert read_metrics(again) == read_metrics(first)
-    assert options_of(again) == options_of(first)
+    assert read_options(again) == read_options(first)
 
     flag = f"--{rate.replace('_', '-')}"
     more = (flag, default, "--out", changed)  # overrides the file although it is the default
     run = mmtrain(stage, "--config", config, *more, env=session_cache)
     assert run.code == 0, run.err
-    assert options_of(changed) == options_of(first) | {rate: default}
+    assert read_options(changed) == read_options(first) | {rate: default}
     assert losses(changed)[0] == losses(first)[0] and losses(changed) != losses(first)
 
     config = edit(first, **{rate: default})
@@ -75,9 +75,9 @@ def test_a_run_is_repeated_and_options_override_the_file(
     assert losses(edited) == losses(changed)
 
 
-def test_a_file_that_is_no_record_is_refused(mmtrain, tmp_path):
+def test_an_invalid_run_json_is_refused(mmtrain, tmp_path):
     file = tmp_path / "run.json"
-    for content, says in (
+    for content, message in (
         ("[]", "is not a JSON object"),
         ('{"stage": "align"}', "has no options"),
         ('{"options": {}}', "has no stage"),
@@ -92,12 +92,12 @@ def test_a_file_that_is_no_record_is_refused(mmtrain, tmp_path):
         run = mmtrain("align", "--config", file, "--out", tmp_path / "out")
         assert (run.code, run.out) == (4, ""), run.err
         error = run.err.splitlines()[0]
-        assert error.startswith(f"error: {file}") and says in error, run.err
+        assert error.startswith(f"error: {file}") and message in error, run.err
         assert "Traceback" not in run.err
         assert not (tmp_path / "out").exists()
 
 
-def test_what_contradicts_the_file_is_refused(mmtrain, tmp_path):
+def test_options_that_contradict_the_file_are_refused(mmtrain, tmp_path):
     file = tmp_path / "run.json"
     file.write_text('{"stage": "align", "options": {}}')
     run = mmtrain("pretrain", "--config", file)
@@ -105,5 +105,5 @@ def test_what_contradicts_the_file_is_refused(mmtrain, tmp_path):
     run = mmtrain("align", "--config", file, "--resume", "auto")
     assert run.code == 2 and "leave one of the two out" in run.err, run.err
     run = mmtrain("align", "--config", file, "--out", tmp_path)
-    assert run.code == 2 and "holds a run already" in run.err, run.err
-    assert mmtrain("align", "--config", tmp_path / "gone.json").code == 4
+    assert run.code == 2 and "already contains a run" in run.err, run.err
+    assert mmtrain("align", "--config", tmp_path / "missing.json").code == 4

@@ -1,4 +1,4 @@
-"""Data in every layout, whole and damaged, as users have it."""
+"""Training data in every layout, valid and damaged."""
 
 import json
 from pathlib import Path
@@ -14,38 +14,40 @@ from mmtui.errors import InputError
 from mmtui.pipeline.assets.fetch import ignore_progress
 
 
-def test_no_picture_is_in_both_parts(shared):
+def test_no_picture_is_both_in_training_and_in_validation(shared):
     for split in (
         coco.load_examples(shared / "captions"),
         coco.load_examples(shared / "labels"),
         llava.load_examples(shared / "instruct"),
     ):
         trained = {picture for example in split.train for picture in example.pictures}
-        held = {picture for example in split.validation for picture in example.pictures}
-        assert trained and held and not trained & held
+        validation = {picture for example in split.validation for picture in example.pictures}
+        assert trained and validation and not trained & validation
 
 
-def test_what_is_held_out_does_not_depend_on_the_order():
+def test_the_validation_split_does_not_depend_on_the_order():
     names = [f"{n}.jpg" for n in range(100)]
-    train, held = hold_out(names, str)
+    train, validation = hold_out(names, str)
     again = hold_out(names[::-1] * 2, str)
-    assert len(held) == 10 and set(again[1]) == set(held) and set(again[0]) == set(train)
+    assert len(validation) == 10
+    assert set(again[1]) == set(validation) and set(again[0]) == set(train)
 
 
-def captions(root: Path, count: int, missing: int = 0) -> Path:
+def write_captions(root: Path, count: int, missing: int = 0) -> Path:
+    """Write COCO captions of one image each; the first `missing` images do not exist."""
     (root / "annotations").mkdir()
     (root / "train2017").mkdir()
     images = [{"id": n, "file_name": f"{n}.png"} for n in range(count)]
     for image in images[missing:]:
         Image.new("RGB", (9, 9), (image["id"], 0, 0)).save(root / "train2017" / image["file_name"])
-    said = [{"image_id": n, "caption": f" A  {n}\n"} for n in range(count)]
-    document = {"images": images, "annotations": said}
+    annotations = [{"image_id": n, "caption": f" A  {n}\n"} for n in range(count)]
+    document = {"images": images, "annotations": annotations}
     (root / "annotations" / "captions_train2017.json").write_text(json.dumps(document))
     return root
 
 
-def test_captions_are_one_line_each_and_what_is_left_out_is_counted(tmp_path):
-    captions(tmp_path, 200, missing=2)
+def test_captions_are_one_line_each_and_skipped_ones_are_counted(tmp_path):
+    write_captions(tmp_path, 200, missing=2)
     file = tmp_path / "annotations" / "captions_train2017.json"
     document = json.loads(file.read_text())
     document["annotations"] += [{"image_id": 5, "caption": " "}, {"image_id": 999, "caption": "A"}]
@@ -63,34 +65,34 @@ def test_captions_are_one_line_each_and_what_is_left_out_is_counted(tmp_path):
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_captions_with_a_byte_order_mark_are_read(tmp_path, encoding):
-    file = captions(tmp_path, 3) / "annotations" / "captions_train2017.json"
+    file = write_captions(tmp_path, 3) / "annotations" / "captions_train2017.json"
     file.write_text(file.read_text(), encoding=encoding)
     assert len(coco.load_captioned_images(file, [])) == 3
 
 
-def test_one_image_is_trained_on_without_validation(tmp_path):
-    split = coco.load_examples(captions(tmp_path, 1))
+def test_a_single_image_is_used_for_training(tmp_path):
+    split = coco.load_examples(write_captions(tmp_path, 1))
     assert len(split.train) == 1 and not split.validation
     assert any("without validation" in note for note in split.notes)
 
 
 @pytest.mark.parametrize(
-    ("damage", "says"),
+    ("damage", "error"),
     [
-        ("images gone", r"5 of the 10 images that .*json names are missing, such as '0.png'; "
+        ("missing images", r"5 of the 10 images that .*json names are missing, such as '0.png'; "
                         r"searched in .*train2017$"),
         ("cut off", "is cut off"),
         ("empty", "is empty"),
         ("no json", "can't be read as JSON: .* line 2, column 2"),
-        ("other json", "holds no COCO captions: images.0.id: Input should be a valid integer"),
-        ("no annotations", "holds no caption of its images"),
+        ("other json", "contains no COCO captions: images.0.id: Input should be a valid integer"),
+        ("no annotations", "contains no caption of its images"),
     ],
 )  # fmt: skip
-def test_captions_that_are_none_are_told(tmp_path, damage, says):
-    captions(tmp_path, 10, missing=5 if damage == "images gone" else 0)
+def test_unusable_captions_are_refused_with_the_reason(tmp_path, damage, error):
+    write_captions(tmp_path, 10, missing=5 if damage == "missing images" else 0)
     file = tmp_path / "annotations" / "captions_train2017.json"
     content = {
-        "images gone": file.read_text(),
+        "missing images": file.read_text(),
         "cut off": file.read_text()[:50],
         "empty": "",
         "no json": '{"images": [],\n }',
@@ -98,19 +100,19 @@ def test_captions_that_are_none_are_told(tmp_path, damage, says):
         "no annotations": '{"images": [], "annotations": []}',
     }
     file.write_text(content[damage])
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=error):
         coco.load_examples(tmp_path)
 
 
-def test_blocks_run_across_documents_and_every_token_is_there(tmp_path, cache):
+def test_blocks_cross_documents_and_contain_every_token(tmp_path, cache):
     texts = [f"Document {n} says {n * n}." for n in range(300)]
     file = tmp_path / "a.jsonl"
     file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     tokenizer = tokenization.train_tokenizer([file], 300, ignore_progress)
     packed = packing.pack_documents([file], [], tokenizer, ignore_progress)
     end = tokenizer.eos_token
-    whole = tokenizer.decode(packed.train.tolist()) + tokenizer.decode(packed.validation.tolist())
-    assert sorted(whole.split(end)[:-1]) == sorted(texts)
+    text = tokenizer.decode(packed.train.tolist()) + tokenizer.decode(packed.validation.tolist())
+    assert sorted(text.split(end)[:-1]) == sorted(texts)
     assert packed.documents < 300
     blocks = BlockDataset(packed.train, 16)
     batch = blocks.batch([0, 1])
@@ -120,26 +122,26 @@ def test_blocks_run_across_documents_and_every_token_is_there(tmp_path, cache):
     assert (again.train == packed.train).all()
 
 
-def test_an_epoch_shows_every_example_once_grouped_by_length():
+def test_an_epoch_has_every_example_once_grouped_by_length():
     lengths = [n % 50 for n in range(1000)]
-    order = LengthGroupedSampler(lengths, batch_size=8, seed=3)
-    epoch = [order.batch(step) for step in range(125)]
-    assert sorted(index for window in epoch for index in window) == list(range(1000))
-    spread = [lengths[window[-1]] - lengths[window[0]] for window in epoch]
+    sampler = LengthGroupedSampler(lengths, batch_size=8, seed=3)
+    epoch = [sampler.batch(step) for step in range(125)]
+    assert sorted(index for batch in epoch for index in batch) == list(range(1000))
+    spread = [lengths[batch[-1]] - lengths[batch[0]] for batch in epoch]
     assert sum(spread) / len(spread) < 5
-    assert order.batch(125) != epoch[0]
+    assert sampler.batch(125) != epoch[0]
     assert LengthGroupedSampler(lengths, 8, 3).batch(77) == epoch[77]
     assert LengthGroupedSampler(lengths, 8, 4).batch(77) != epoch[77]
     assert set(LengthGroupedSampler([1, 2, 3], 8, 0).batch(5)) == {0, 1, 2}
 
 
-def test_processes_and_batches_share_a_window():
-    window = list(range(8))
-    parts = [split_batch(window, 2, rank, 2) for rank in (0, 1)]
+def test_a_batch_is_split_over_processes_and_accumulation_steps():
+    batch = list(range(8))
+    parts = [split_batch(batch, 2, rank, 2) for rank in (0, 1)]
     assert parts == [[[0, 1], [4, 5]], [[2, 3], [6, 7]]]
 
 
-def test_shapes_are_the_same_bytes_for_the_same_seed(tmp_path):
+def test_the_same_seed_generates_the_same_files(tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         shapes.generate(tmp_path / name, 12, seed)
     files = [
@@ -153,22 +155,22 @@ def test_shapes_are_the_same_bytes_for_the_same_seed(tmp_path):
     assert files[0] == files[1] != files[2]
 
 
-def test_shapes_say_what_is_drawn(tmp_path):
+def test_answers_about_shapes_match_the_picture(tmp_path):
     """Every answer about a colour names a colour that is in the picture."""
     shapes.generate(tmp_path, 40, 0)
-    asked = 0
+    checked = 0
     for item in json.loads((tmp_path / "vqa" / "questions.json").read_text()):
         colour = shapes.COLOURS.get(item["answer"])
         if colour:
             pixels = Image.open(tmp_path / "vqa" / "images" / item["image"]).getdata()
             assert colour in set(pixels)
-            asked += 1
-    assert asked
+            checked += 1
+    assert checked
 
 
-def test_coco_without_a_network_tells_what_to_put_where(mmtrain, tmp_path):
-    dead = {"http_proxy": "http://127.0.0.1:9"}
-    run = mmtrain("data", "coco2017", "--out", tmp_path / "coco", env=dead)
+def test_coco_without_a_network_is_an_error_with_the_files_to_download(mmtrain, tmp_path):
+    environment = {"http_proxy": "http://127.0.0.1:9"}
+    run = mmtrain("data", "coco2017", "--out", tmp_path / "coco", env=environment)
     if "GB free" in run.err:
         pytest.skip("the disk is too small for COCO")
     assert run.code == 3

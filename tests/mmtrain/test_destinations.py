@@ -1,4 +1,4 @@
-"""What a command writes goes into a new folder or over a regular file, and over nothing else."""
+"""Commands write into new folders and over regular files, and replace nothing else."""
 
 import os
 from pathlib import Path
@@ -17,19 +17,19 @@ from mmtui.pipeline.assets.fetch import ignore_progress
 
 @pytest.fixture(params=["file", "pipe", "link"])
 def place(request, tmp_path: Path) -> Path:
-    """Something that is no folder, and that must stay as it is."""
-    made = tmp_path / "place.json"
+    """Return a path that is not a folder and must not be changed."""
+    path = tmp_path / "place.json"
     if request.param == "file":
-        made.write_text("precious")
+        path.write_text("precious")
     elif request.param == "pipe":
-        os.mkfifo(made)
+        os.mkfifo(path)
     else:
         (tmp_path / "target").write_text("precious")
-        made.symlink_to(tmp_path / "target")
-    return made
+        path.symlink_to(tmp_path / "target")
+    return path
 
 
-def test_a_folder_is_not_made_of_what_is_there(place, tiny_model):
+def test_an_existing_path_is_not_replaced_with_a_folder(place, tiny_model):
     before = place.lstat()
     for command in (
         lambda: app(["shapes", "--out", str(place)], standalone_mode=False),
@@ -43,7 +43,7 @@ def test_a_folder_is_not_made_of_what_is_there(place, tiny_model):
     assert place.lstat().st_ino == before.st_ino
 
 
-def test_a_file_is_written_over_a_regular_file_only(place, tmp_path):
+def test_a_file_replaces_only_a_regular_file(place, tmp_path):
     prediction = Prediction("a", "b", ["c"], 1.0)
     if place.is_file() and not place.is_symlink():
         write_predictions([prediction], place)
@@ -62,11 +62,11 @@ def test_a_file_is_written_over_a_regular_file_only(place, tmp_path):
         assert (tmp_path / "target").read_text() == "precious"
 
 
-def test_a_file_in_a_folder_that_is_not_there_is_refused_first(tmp_path):
+def test_a_file_in_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(MmtuiError, match="no is not a folder"):
         check_destination(tmp_path / "no" / "file.png")
 
 
-def test_text_that_no_encoding_can_write_is_written_without_it(tmp_path):
+def test_lone_surrogates_are_replaced_when_json_is_written(tmp_path):
     mix._write_json(tmp_path / "a.json", ["lone \ud800 surrogate"])
     assert "lone ? surrogate" in (tmp_path / "a.json").read_text("utf-8")

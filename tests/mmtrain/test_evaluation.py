@@ -1,4 +1,4 @@
-"""Scores: as the field computes them, the same for any batch size, on real photos and speech."""
+"""Scores agree with reference implementations and do not depend on the batch size."""
 
 import json
 import shutil
@@ -32,7 +32,7 @@ from mmtui.pipeline.vision.tower import VisionTower
 
 @pytest.fixture(scope="module")
 def seeing_smol(smol, tmp_path_factory) -> Path:
-    """The real parts, with a random projector."""
+    """Save smol with a random projector."""
     folder = tmp_path_factory.mktemp("smol")
     torch.manual_seed(0)
     layer = torch.nn.Linear(smol.spec.vision.width, 576)
@@ -41,25 +41,27 @@ def seeing_smol(smol, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.skipif(not shutil.which("java"), reason="COCO's own splitting of words needs Java")
-def test_scores_are_those_of_coco_s_own_splitting_of_words(shared):
-    """People's captions scored against each other, with NLTK here and Stanford's PTB there."""
+@pytest.mark.skipif(not shutil.which("java"), reason="COCO's tokenizer needs Java")
+def test_scores_agree_with_those_of_coco_s_tokenizer(shared):
+    """Score people's captions against each other, with NLTK and with Stanford's PTB tokenizer."""
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
     items = coco.load_captioned_images(shared / "captions/annotations/captions_val2017.json", [])
-    said = [item.captions[0] for item in items]
-    meant = [list(item.captions[1:]) for item in items]
-    theirs = PTBTokenizer()
-    split_said = theirs.tokenize({n: [{"caption": text}] for n, text in enumerate(said)})
-    split_meant = theirs.tokenize(
-        {n: [{"caption": text} for text in texts] for n, texts in enumerate(meant)}
+    candidates = [item.captions[0] for item in items]
+    references = [list(item.captions[1:]) for item in items]
+    tokenizer = PTBTokenizer()
+    split_candidates = tokenizer.tokenize(
+        {n: [{"caption": text}] for n, text in enumerate(candidates)}
     )
-    cider, _ = Cider().compute_score(split_meant, split_said)
-    bleu, _ = Bleu(4).compute_score(split_meant, split_said, verbose=0)
-    assert captions.cider_d(said, meant)[0] == pytest.approx(cider, rel=0.01)
-    assert captions.bleu_4(said, meant) == pytest.approx(bleu[3], rel=0.01)
+    split_references = tokenizer.tokenize(
+        {n: [{"caption": text} for text in texts] for n, texts in enumerate(references)}
+    )
+    cider, _ = Cider().compute_score(split_references, split_candidates)
+    bleu, _ = Bleu(4).compute_score(split_references, split_candidates, verbose=0)
+    assert captions.cider_d(candidates, references)[0] == pytest.approx(cider, rel=0.01)
+    assert captions.bleu_4(candidates, references) == pytest.approx(bleu[3], rel=0.01)
 
 
 def test_words_are_split_as_the_penn_treebank_does():
@@ -102,7 +104,7 @@ def test_answers_that_differ_are_not_normalized_alike(answer, other):
     assert normalize(answer) != normalize(other)
 
 
-def test_vqa_accuracy_needs_three_of_the_others():
+def test_vqa_accuracy_is_full_with_three_other_annotators():
     assert vqa.vqa_accuracy([True] * 10) == 1
     assert vqa.vqa_accuracy([True] + [False] * 9) == pytest.approx(0.3)
     assert vqa.vqa_accuracy([True] * 3 + [False] * 7) == pytest.approx(0.9)
@@ -112,10 +114,10 @@ def test_vqa_accuracy_needs_three_of_the_others():
 def test_every_token_is_scored_once():
     ids = list(range(100))
     rows = _split_into_windows(ids, 16)
-    targets = [target for _, wanted in rows for target in wanted if target != IGNORE_INDEX]
+    targets = [label for _, labels in rows for label in labels if label != IGNORE_INDEX]
     assert targets == ids[1:]
-    for inputs, wanted in rows[1:]:
-        assert len(inputs) == len(wanted) <= 16 and wanted[:8] == [IGNORE_INDEX] * 8
+    for inputs, labels in rows[1:]:
+        assert len(inputs) == len(labels) <= 16 and labels[:8] == [IGNORE_INDEX] * 8
 
 
 def test_batches_do_not_change_scores_on_real_photos(
@@ -154,8 +156,8 @@ def test_questions_are_scored_through_the_command(
     assert set(first) == {"id", "prediction", "references", "question"}
 
 
-def test_recordings_that_are_not_heard_as_a_whole_are_counted(tmp_path):
-    class Ears:
+def test_recordings_that_are_not_transcribed_completely_are_counted(tmp_path):
+    class FakeTranscriber:
         def transcribe(self, clip: np.ndarray) -> Transcript:
             return Transcript("hello", "en", len(clip) / 16_000)
 
@@ -165,8 +167,8 @@ def test_recordings_that_are_not_heard_as_a_whole_are_counted(tmp_path):
             input_files.encode_wav(np.zeros(seconds * 16_000, np.float32))
         )
         recordings.append(transcripts.Recording(tmp_path / name, "hello"))
-    found = speech.evaluate(Ears(), recordings, ignore_progress)
-    (note,) = found.notes
+    result = speech.evaluate(FakeTranscriber(), recordings, ignore_progress)
+    (note,) = result.notes
     assert note.startswith("2 recordings not transcribed completely") and "b.wav" in note
 
 
@@ -183,28 +185,28 @@ def test_wrong_words_are_counted_over_all_clips():
 
 
 def test_cider_is_undefined_for_one_image():
-    """It weighs a word by how few of the images it is said of."""
+    """It weighs a word by the number of images whose captions have it."""
     mean, each = captions.cider_d(["A dog."], [["A dog runs.", "A dog."]])
     assert mean is None and each == [None]
     assert captions.cider_d(["", ""], [["A dog."], ["A cat."]])[0] == 0
 
 
-def test_a_sheet_and_predictions_have_what_is_undefined(tmp_path):
+def test_a_sheet_and_predictions_include_undefined_scores(tmp_path):
     predictions = [Prediction("a#0", "A dog.", ["A dog."], None)]
     scores.write_sheet(predictions, tmp_path / "s.png")
     scores.write_predictions(predictions, tmp_path / "p.jsonl")
     assert json.loads((tmp_path / "p.jsonl").read_text())["prediction"] == "A dog."
 
 
-def test_captions_without_words_are_left_out(tmp_path):
+def test_captions_without_words_are_skipped(tmp_path):
     (tmp_path / "val2017").mkdir()
     (tmp_path / "annotations").mkdir()
-    said = {0: ["...", "A dog."], 1: ["!!"], 2: ["A cat."]}
-    for n in said:
+    texts = {0: ["...", "A dog."], 1: ["!!"], 2: ["A cat."]}
+    for n in texts:
         Image.new("RGB", (9, 9)).save(tmp_path / "val2017" / f"{n}.png")
     document = {
-        "images": [{"id": n, "file_name": f"{n}.png"} for n in said],
-        "annotations": [{"image_id": n, "caption": c} for n in said for c in said[n]],
+        "images": [{"id": n, "file_name": f"{n}.png"} for n in texts],
+        "annotations": [{"image_id": n, "caption": c} for n in texts for c in texts[n]],
     }
     (tmp_path / "annotations" / "captions_val2017.json").write_text(json.dumps(document))
     items, notes = captions.load_images(tmp_path, None)
@@ -214,7 +216,7 @@ def test_captions_without_words_are_left_out(tmp_path):
     assert notes == ["1 image skipped: its captions have no words (first: 1.png)"]
 
 
-def test_a_few_broken_pictures_are_left_out_and_many_refuse(
+def test_a_few_broken_pictures_are_skipped_and_many_are_refused(
     tmp_path, cache, tiny_vision, tiny_clip
 ):
     files = [tmp_path / f"{n}.png" for n in range(100)]
@@ -231,23 +233,31 @@ def test_a_few_broken_pictures_are_left_out_and_many_refuse(
         drop_broken_images(files[:9], lambda file: file, store)
 
 
-def questions_in(root: Path, *items: object, encoding: str = "utf-8") -> Path:
+def write_questions(root: Path, *items: object, encoding: str = "utf-8") -> Path:
     (root / "images").mkdir(exist_ok=True)
     Image.new("RGB", (9, 9)).save(root / "images" / "a.png")
     (root / "questions.json").write_text(json.dumps(items), encoding=encoding)
     return root
 
 
-def ask(question: str = "What?", image: str = "a.png", **answers: object) -> dict:
+def make_question(question: str = "What?", image: str = "a.png", **answers: object) -> dict:
     return {"image": image, "question": question, **answers}
 
 
 def test_questions_without_answers_are_counted_and_answers_may_be_numbers(tmp_path):
-    root = questions_in(
-        tmp_path, ask(answer="A dog."), ask(answer=2), ask(answer=0), ask(answers=["a", " ", "b"]),
-        ask(answer=""), ask(answer="  "), ask(), ask(answers=[" "]), ask(" ", answer="x"),
+    root = write_questions(
+        tmp_path,
+        make_question(answer="A dog."),
+        make_question(answer=2),
+        make_question(answer=0),
+        make_question(answers=["a", " ", "b"]),
+        make_question(answer=""),
+        make_question(answer="  "),
+        make_question(),
+        make_question(answers=[" "]),
+        make_question(" ", answer="x"),
         encoding="utf-8-sig",
-    )  # fmt: skip
+    )
     found, notes = load_questions(root)
     assert [question.answers for question in found] == [("A dog.",), ("2",), ("0",), ("a", "b")]
     assert notes == [
@@ -256,19 +266,19 @@ def test_questions_without_answers_are_counted_and_answers_may_be_numbers(tmp_pa
     ]
 
 
-def test_wordless_references_match_only_themselves():
-    class Mute:
-        def generate(self, asked: list, batch: int, report: object) -> list[str]:
-            return ["", "?", "\N{THUMBS UP SIGN}", "."][: len(asked)]
+def test_references_without_words_match_only_themselves():
+    class FakeGenerator:
+        def generate(self, questions: list, batch: int, report: object) -> list[str]:
+            return ["", "?", "\N{THUMBS UP SIGN}", "."][: len(questions)]
 
-    given = [("?",), ("?",), ("\N{THUMBS UP SIGN}",), ("yes", "Yes.")]
-    asked = [Question(Path("a.png"), "Q", answers) for answers in given]
-    result = vqa.evaluate(Mute(), asked, 4, ignore_progress)
+    answers_of_people = [("?",), ("?",), ("\N{THUMBS UP SIGN}",), ("yes", "Yes.")]
+    questions = [Question(Path("a.png"), "Q", answers) for answers in answers_of_people]
+    result = vqa.evaluate(FakeGenerator(), questions, 4, ignore_progress)
     assert result.values["exact_match"] == result.values["mentioned"] == 0.5
     assert result.values["yes_rate"] == 0
 
 
-def recordings_in(root: Path, transcript: str, encoding: str = "utf-8") -> Path:
+def write_recordings(root: Path, transcript: str, encoding: str = "utf-8") -> Path:
     for name in ("a.wav", "b.wav", "deep/c.wav"):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_bytes(input_files.encode_wav(np.zeros(1600, np.float32)))
@@ -289,16 +299,16 @@ def recordings_in(root: Path, transcript: str, encoding: str = "utf-8") -> Path:
         ("a.wav\thello\nb.wav there\n", ["a.wav hello"], ["it has no tab (first: line 2)"]),
     ],
 )  # fmt: skip
-def test_transcripts_are_read_as_people_write_them(tmp_path, transcript, found, notes):
-    recordings, said = transcripts.load_recordings(
-        recordings_in(tmp_path, transcript), None, ignore_progress
+def test_transcripts_are_read_in_common_variants(tmp_path, transcript, found, notes):
+    recordings, actual_notes = transcripts.load_recordings(
+        write_recordings(tmp_path, transcript), None, ignore_progress
     )
     assert [f"{r.file.name} {r.text}" for r in recordings] == found
-    assert said == [f"transcripts.tsv: 1 line skipped: {note}" for note in notes]
+    assert actual_notes == [f"transcripts.tsv: 1 line skipped: {note}" for note in notes]
 
 
 def test_missing_and_broken_sound_files_are_refused_by_name(tmp_path):
-    root = recordings_in(tmp_path, "a.wav\thello\ngone.wav\tthere\n")
+    root = write_recordings(tmp_path, "a.wav\thello\ngone.wav\tthere\n")
     with pytest.raises(InputError, match=r"1 of the 2 sound files .* such as 'gone.wav'"):
         transcripts.load_recordings(root, None, ignore_progress)
     assert transcripts.load_recordings(root, 1, ignore_progress)[0]
@@ -308,23 +318,23 @@ def test_missing_and_broken_sound_files_are_refused_by_name(tmp_path):
         transcripts.load_recordings(root, None, ignore_progress)
 
 
-def test_words_of_any_script_are_words():
+def test_words_are_split_in_any_script():
     assert transcripts.split_words("Don\u2019t \u2014 STOP, 'tis...") == ["don't", "stop", "'tis"]
     assert transcripts.split_words("हिन्दी में।") == ["हिन्दी", "में"]
     assert transcripts.split_words("\N{MUSICAL NOTE} ... '") == []
 
 
 @pytest.mark.parametrize("texts", [["a"], ["<|im_end|> is written here", "b"]])
-def test_text_of_few_tokens_and_with_special_tokens_is_scored(tiny_llama, texts):
-    """Every token counts once, and text never ends early."""
+def test_short_text_and_text_with_special_tokens_are_scored(tiny_llama, texts):
+    """Every token counts once, and special tokens in the text are text."""
 
     class Uniform:
         language = SimpleNamespace(tokenizer=Tokenizer(tiny_llama), context_length=64)
 
         def loss(self, rows: list) -> float:
-            wanted = [target for _, targets in rows for target in targets if target != IGNORE_INDEX]
-            assert not {0, 1, 2} & set(wanted)
-            return float(len(wanted))
+            targets = [label for _, labels in rows for label in labels if label != IGNORE_INDEX]
+            assert not {0, 1, 2} & set(targets)
+            return float(len(targets))
 
     values = text.evaluate(Uniform(), texts, 2, ignore_progress).values
     assert values["loss_per_token"] == 1 and values["documents"] == len(texts)
@@ -361,7 +371,7 @@ def test_data_in_another_layout_is_refused(tmp_path, read, file, content):
 def test_data_is_refused_before_a_model_is_loaded(
     mmtrain, tiny_seeing_phi, session_cache, tmp_path
 ):
-    questions_in(tmp_path, ask(answer="a"), ask(image="b.png", answer="b"))
+    write_questions(tmp_path, make_question(answer="a"), make_question(image="b.png", answer="b"))
     (tmp_path / "images" / "b.png").write_bytes(b"broken")
     arguments = ("--model", tiny_seeing_phi, "--data", tmp_path, "--json")
     run = mmtrain("eval", "vqa", *arguments, env=session_cache)
@@ -376,7 +386,9 @@ def test_data_is_refused_before_a_model_is_loaded(
         (("--sheet", "sheet.jpg"), 2), (("--sheet", "link.png"), 4),
     ],
 )  # fmt: skip
-def test_results_that_could_not_be_written_are_refused_first(tmp_path, monkeypatch, option, code):
+def test_destinations_that_can_not_be_written_are_refused_before_the_evaluation(
+    tmp_path, monkeypatch, option, code
+):
     monkeypatch.chdir(tmp_path)
     Path("link.png").symlink_to("elsewhere.png")
     with pytest.raises(MmtuiError) as refused:

@@ -1,4 +1,4 @@
-"""`mmtrain export between`: a model between another one and the run that started from it."""
+"""`mmtrain export between` interpolates a model and the run that started from it."""
 
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def lora(tiny_llama: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("adapted", ["base", "trained"])
-def test_a_model_without_an_adapter_has_one_that_changes_nothing(
+def test_a_model_without_an_adapter_counts_as_one_with_a_zero_adapter(
     adapted, lora, mmtrain, tiny_model, tiny_llama, tmp_path
 ):
     tensors = load_file(lora / "adapter_model.safetensors")

@@ -1,4 +1,4 @@
-"""The feature cache: what the tower says, once, and whole after any interruption."""
+"""The feature cache has the features of the tower, computed once, after any interruption."""
 
 import os
 from dataclasses import replace
@@ -31,30 +31,30 @@ def pictures(tmp_path: Path) -> list[Path]:
     return files
 
 
-def never():
-    pytest.fail("the tower was asked")
+def fail_to_load():
+    pytest.fail("the tower was loaded")
 
 
-def test_features_are_the_tower_s(cache, tiny_vision, tower, pictures):
+def test_features_equal_those_of_the_tower(cache, tiny_vision, tower, pictures):
     store = FeatureStore(tiny_vision, lambda: tower, ignore_progress)
     assert store.ensure(pictures, ("plain", "mirrored")) == {}
     images = [Image.open(file).convert("RGB") for file in pictures]
-    for view, shown in (("plain", images), ("mirrored", list(map(ImageOps.mirror, images)))):
-        expected = tower.encode(shown)
+    for view, inputs in (("plain", images), ("mirrored", list(map(ImageOps.mirror, images)))):
+        expected = tower.encode(inputs)
         found = torch.stack([store[store.key(file, view)] for file in pictures])
         assert found.dtype == torch.float16
         assert torch.allclose(found.float(), expected, atol=2e-3)
 
 
-def test_a_copy_or_a_new_run_asks_the_tower_for_nothing(cache, tiny_vision, tower, pictures):
+def test_a_copy_or_a_new_run_does_not_load_the_tower(cache, tiny_vision, tower, pictures):
     FeatureStore(tiny_vision, lambda: tower, ignore_progress).ensure(pictures)
     copy = pictures[0].with_name("copy.png")
     copy.write_bytes(pictures[0].read_bytes())
-    again = FeatureStore(tiny_vision, never, ignore_progress)
+    again = FeatureStore(tiny_vision, fail_to_load, ignore_progress)
     again.ensure([*pictures, copy])
     assert again.key(copy) == again.key(pictures[0])
     pictures[0].write_bytes(pictures[1].read_bytes())
-    changed = FeatureStore(tiny_vision, never, ignore_progress)
+    changed = FeatureStore(tiny_vision, fail_to_load, ignore_progress)
     changed.ensure(pictures[:2])
     assert changed.key(pictures[0]) == changed.key(pictures[1])
 
@@ -70,13 +70,13 @@ def test_another_version_of_the_preprocessing_computes_the_features_again(
     assert encoded[-1] == 4
 
 
-def test_a_tower_that_is_not_there_is_said(cache, tiny_vision, tmp_path):
-    gone = replace(tiny_vision, weights=replace(tiny_vision.weights, uri=str(tmp_path / "gone")))
+def test_a_missing_tower_is_reported(cache, tiny_vision, tmp_path):
+    missing = replace(tiny_vision, weights=replace(tiny_vision.weights, uri=str(tmp_path / "gone")))
     with pytest.raises(MissingError, match="gone is missing or damaged"):
-        FeatureStore(gone, never, ignore_progress)
+        FeatureStore(missing, fail_to_load, ignore_progress)
 
 
-def test_an_interruption_loses_one_shard_at_most_and_changes_nothing(
+def test_an_interruption_loses_at_most_one_shard_and_changes_no_feature(
     cache, tiny_vision, tower, pictures, monkeypatch
 ):
     monkeypatch.setattr(features, "SHARD", 16)
@@ -91,16 +91,16 @@ def test_an_interruption_loses_one_shard_at_most_and_changes_nothing(
     with pytest.raises(KeyboardInterrupt):
         FeatureStore(tiny_vision, lambda: tower, interrupted).ensure(pictures)
     store = FeatureStore(tiny_vision, lambda: tower, ignore_progress)
-    asked: list[int] = []
-    monkeypatch.setattr(store, "_report", lambda *step: asked.append(step[2]))
+    totals: list[int] = []
+    monkeypatch.setattr(store, "_report", lambda *step: totals.append(step[2]))
     store.ensure(pictures)
-    assert set(asked) == {8}  # of 40: two shards of 16 were kept
-    kept = {file: store[store.key(file)] for file in pictures}
+    assert set(totals) == {8}  # of 40: two shards of 16 were kept
+    resumed = {file: store[store.key(file)] for file in pictures}
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache.parent / "other"))
-    whole = FeatureStore(tiny_vision, lambda: tower, ignore_progress)
-    whole.ensure(pictures)
-    assert all(torch.equal(whole[whole.key(file)], kept[file]) for file in pictures)
+    complete = FeatureStore(tiny_vision, lambda: tower, ignore_progress)
+    complete.ensure(pictures)
+    assert all(torch.equal(complete[complete.key(file)], resumed[file]) for file in pictures)
 
 
 def test_a_damaged_shard_is_computed_again(cache, tiny_vision, tower, pictures):
@@ -112,7 +112,7 @@ def test_a_damaged_shard_is_computed_again(cache, tiny_vision, tower, pictures):
     assert all(store[store.key(file)].isfinite().all() for file in pictures)
 
 
-def test_files_that_are_no_pictures_are_named_and_the_others_are_there(
+def test_files_that_are_not_pictures_are_reported_and_the_others_encoded(
     cache, tiny_vision, tower, pictures
 ):
     pictures[3].write_bytes(b"nothing")
@@ -124,7 +124,7 @@ def test_files_that_are_no_pictures_are_named_and_the_others_are_there(
     assert store[store.key(pictures[4])].shape == (16, 128)
 
 
-def test_a_picture_that_changed_behind_its_time_stamp_is_looked_at_again(
+def test_a_picture_that_changed_with_the_same_time_stamp_is_hashed_again(
     cache, tiny_vision, tower, pictures
 ):
     store = FeatureStore(tiny_vision, lambda: tower, ignore_progress)

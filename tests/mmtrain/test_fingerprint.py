@@ -1,4 +1,4 @@
-"""A run that resumes finds the data that it began with, or says what changed."""
+"""A run resumes only with the same data; an error names what has changed."""
 
 import json
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from mmtui.pipeline.vision.tower import VisionTower
 
 @pytest.fixture
 def dialogues(tiny_vision, tiny_clip, tiny_llama, cache, tmp_path) -> Callable[[], DialogueDataset]:
-    """Reads and encodes the data anew, as a resumed run does."""
+    """Return a function that reads and encodes the data again, as a resumed run does."""
     (tmp_path / "images").mkdir()
     rows = []
     for n in range(20):
@@ -50,20 +50,20 @@ def resume(out: Path, before: dict[str, str], now: dict[str, str]) -> None:
     folder.check_same_data(out, {"fingerprint": {"training": before}}, {"training": now})
 
 
-def test_the_same_data_resumes(dialogues, tmp_path):
+def test_a_run_resumes_with_the_same_data(dialogues, tmp_path):
     before = dialogues().fingerprint()
     resume(tmp_path, before, dialogues().fingerprint())
-    # A run from before fingerprints were recorded:
+    # Runs of older versions have no fingerprint.
     folder.check_same_data(tmp_path, {}, {"training": before})
 
 
 @pytest.mark.parametrize("kind", ["texts", "pictures", "examples"])
-def test_what_changed_is_named(dialogues, tmp_path, kind):
+def test_changed_data_is_refused_by_name(dialogues, tmp_path, kind):
     before = dialogues().fingerprint()
     rows = json.loads((tmp_path / "rows.json").read_text())
     for n in range(20):
         if kind == "texts":
-            rows[n]["conversations"][1]["value"] = "Bad."  # as long as it was
+            rows[n]["conversations"][1]["value"] = "Bad."  # of the same length
         if kind == "pictures":
             Image.new("RGB", (9, 9), (0, n, 0)).save(tmp_path / "images" / f"{n}.png")
         if kind == "examples":
@@ -73,7 +73,7 @@ def test_what_changed_is_named(dialogues, tmp_path, kind):
         resume(tmp_path, before, dialogues().fingerprint())
 
 
-def test_another_text_gives_other_tokens(cache, tmp_path):
+def test_changed_text_is_refused(cache, tmp_path):
     file = tmp_path / "a.jsonl"
     file.write_text("".join(f'{{"text": "Line {n}."}}\n' for n in range(300)))
     tokenizer = tokenization.train_tokenizer([file], 300, ignore_progress)

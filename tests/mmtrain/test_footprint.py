@@ -1,4 +1,4 @@
-"""What a step takes: measured on one row and two, and on models that are shapes alone."""
+"""The memory of a training step is estimated from one row, two rows and meta tensors."""
 
 import pytest
 import torch
@@ -35,35 +35,37 @@ def measure(module: nn.Module, batch: int, precision: str = "fp32") -> footprint
     return footprint.measure(module, forward, batch, moment_bytes=8, accumulates=False)
 
 
-def saved(module: nn.Module, rows: int) -> int:
-    """By another way: the bytes of all that is saved, each storage once."""
-    kept = {}
+def measure_saved_tensors(module: nn.Module, rows: int) -> int:
+    """Return the bytes of all tensors that autograd saves, each storage counted once."""
+    storages = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        storages[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
         return tensor
 
     weights = {p.untyped_storage().data_ptr() for p in module.parameters()}
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         loss = module(torch.zeros(rows, 301, dtype=torch.long))
     assert loss > 0
-    return sum(storage.nbytes() for place, storage in kept.items() if place not in weights)
+    return sum(storage.nbytes() for place, storage in storages.items() if place not in weights)
 
 
-def test_two_rows_tell_of_a_batch(module):
-    assert measure(module, 9).activations == pytest.approx(saved(module, 9), rel=0.02)
+def test_the_activations_of_a_batch_are_extrapolated_from_two_rows(module):
+    assert measure(module, 9).activations == pytest.approx(
+        measure_saved_tensors(module, 9), rel=0.02
+    )
 
 
-def test_gradients_and_moments_are_those_of_what_is_trained(module):
+def test_gradients_and_moments_are_counted_for_trained_parameters(module):
     count = sum(p.numel() for p in module.parameters())
     found = measure(module, 1)
     assert (found.gradients, found.moments) == (4 * count, 8 * count)
-    apart = footprint.Footprint(1, 10, 100, accumulates=False)
-    assert apart.total == 101  # gradients take the place of activations
+    single = footprint.Footprint(1, 10, 100, accumulates=False)
+    assert single.total == 101  # gradients are allocated as activations are freed
     assert footprint.Footprint(1, 10, 100, accumulates=True).total == 111
 
 
-def test_autocast_and_checkpointing_take_less(module):
+def test_autocast_and_checkpointing_need_less_memory(module):
     plain = measure(module, 4).activations
     assert 0.3 * plain < measure(module, 4, "bf16").activations < 0.75 * plain
     module.language.gradient_checkpointing_enable({"use_reentrant": False})
@@ -76,7 +78,7 @@ def test_autocast_and_checkpointing_take_less(module):
 
 
 def test_phi2_from_scratch_fits_a_card_of_40_gb(monkeypatch):
-    """Batch 1, block 2048, 8-bit Adam, bf16: about 32 GiB by hand."""
+    """Batch 1, block 2048, 8-bit Adam and bf16 need about 32 GiB, computed by hand."""
     options = PretrainOptions(
         size="phi-2", batch=1, block=2048, optimizer="adam8bit", precision="bf16"
     )
@@ -91,8 +93,8 @@ def test_phi2_from_scratch_fits_a_card_of_40_gb(monkeypatch):
     plan.check_pretrain_memory(options, shape, accelerator, force=True)
 
 
-def test_a_dry_run_fetches_no_weights(train, shapes_data, monkeypatch, capsys, tmp_path):
-    """The presets' shapes are known; what a run would fetch is named."""
+def test_a_dry_run_downloads_no_weights(train, shapes_data, monkeypatch, capsys, tmp_path):
+    """The shapes of the presets are known; the plan names the files that a run would download."""
     monkeypatch.setattr(plan.fetch, "locate", lambda _: None)
     monkeypatch.setattr("mmtui.pipeline.assets.fetch.fetch", None)
     monkeypatch.setattr(plan.memory, "measure_free", lambda _: 100 * GIB)
@@ -103,11 +105,11 @@ def test_a_dry_run_fetches_no_weights(train, shapes_data, monkeypatch, capsys, t
                         images=shapes_data / "train2017", checkpointing=True),
     ):  # fmt: skip
         train(options, tmp_path / "out", dry_run=True)
-        told = capsys.readouterr().err
-        assert "language: hf:microsoft/phi-2, 5.56 GB; a run would download it" in told
-        assert "vision: hf:timm/vit_betwixt" in told
-        assert "parameters" in told and "epochs" in told
-        assert "including weights" in told
+        output = capsys.readouterr().err
+        assert "language: hf:microsoft/phi-2, 5.56 GB; a run would download it" in output
+        assert "vision: hf:timm/vit_betwixt" in output
+        assert "parameters" in output and "epochs" in output
+        assert "including weights" in output
     assert not (tmp_path / "out").exists()
 
 
@@ -118,7 +120,7 @@ def align(tiny_model, shapes_data) -> AlignOptions:
     )
 
 
-def test_what_does_not_fit_is_tried_with_force(align, train, monkeypatch, tmp_path):
+def test_a_run_that_does_not_fit_starts_only_with_force(align, train, monkeypatch, tmp_path):
     monkeypatch.setattr(preflight.memory, "measure_free", lambda _: 1)
     with pytest.raises(MmtuiError, match="needs about"):
         train(align, tmp_path / "refused")
@@ -127,17 +129,19 @@ def test_what_does_not_fit_is_tried_with_force(align, train, monkeypatch, tmp_pa
     assert checkpoint.read(tmp_path / "forced").can_see
 
 
-def test_scarce_memory_is_given_back_at_once(align, train, monkeypatch, capsys, tmp_path):
-    given_back = []
-    monkeypatch.setattr(preflight.memory, "return_freed_memory", lambda: given_back.append(True))
+def test_freed_memory_is_returned_when_memory_is_scarce(
+    align, train, monkeypatch, capsys, tmp_path
+):
+    returned = []
+    monkeypatch.setattr(preflight.memory, "return_freed_memory", lambda: returned.append(True))
     train(align, tmp_path / "out", dry_run=True)
-    assert not given_back
+    assert not returned
     monkeypatch.setattr(preflight.memory, "HEAP_FACTOR", 1e9)
     train(align, tmp_path / "out", dry_run=True)
-    assert given_back and "memory is scarce" in capsys.readouterr().err
+    assert returned and "memory is scarce" in capsys.readouterr().err
 
 
-def test_the_time_includes_validation_and_saves():
+def test_the_estimated_time_includes_validation_and_saves():
     options = AlignOptions(steps=100, eval_every=50, save_every=50, save_minutes=0, accumulation=3)
     found = preflight.estimate_seconds(options, 10, 1.0, 3.0, 7.0, int(preflight.SAVE_SPEED))
     assert found == {"steps": 900, "validation": 3 * 17, "saves": 3}
@@ -145,8 +149,8 @@ def test_the_time_includes_validation_and_saves():
     assert preflight.estimate_seconds(often, 10, 1.0, 3.0, 7.0, 0) == {**found, "saves": 0}
 
 
-def test_the_time_is_a_median_without_the_first(monkeypatch):
-    """The first batch waits for memory, and one of the others for another program."""
+def test_the_time_of_a_step_is_the_median_without_the_first_batch(monkeypatch):
+    """The first batch is slow because it allocates memory, and another one is an outlier."""
     now, takes = [0.0], iter([90.0, 2.0, 2.0, 50.0, 2.0])
 
     class Slow(nn.Module):

@@ -1,4 +1,4 @@
-"""Models that were trained, as GGUF files that llama.cpp and both engines take."""
+"""Trained models are exported as GGUF files that both engines load."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from mmtui.pipeline.vision.images import Picture
 
 @pytest.fixture(params=["tiny_llama", "tiny_phi"])
 def trained(request, tiny_vision, tmp_path) -> checkpoint.Checkpoint:
-    """A checkpoint with a projector and an adapter, as `finetune` leaves it."""
+    """Save a checkpoint with a projector and an adapter, as `finetune` does."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
@@ -36,13 +36,15 @@ def trained(request, tiny_vision, tmp_path) -> checkpoint.Checkpoint:
     return checkpoint.read(run)
 
 
-def said(found: checkpoint.Checkpoint, engine: str, *content) -> str:
-    *_, reply = Assistant(found, engine=engine).reply([Turn("user", content)], max_tokens=8)
+def generate_answer(model: checkpoint.Checkpoint, engine: str, *content) -> str:
+    *_, reply = Assistant(model, engine=engine).reply([Turn("user", content)], max_tokens=8)
     assert isinstance(reply, Reply)
     return reply.text
 
 
-def test_an_exported_gguf_is_the_model_with_both_engines(trained, mmtrain, session_cache, tmp_path):
+def test_an_exported_gguf_has_the_weights_and_answers_of_the_model(
+    trained, mmtrain, session_cache, tmp_path
+):
     out = tmp_path / "out"
     run = mmtrain("export", "gguf", tmp_path / "run", out, "--quantize", "f16", env=session_cache)
     assert run.code == 0, run.err
@@ -62,25 +64,27 @@ def test_an_exported_gguf_is_the_model_with_both_engines(trained, mmtrain, sessi
         pytest.skip("llama.cpp is not installed")
     picture = Picture("c" * 64, Image.new("RGB", (64, 64), "red"))
     for content in (("What is this?",), (picture, "And this?")):
-        assert said(exported, "llamacpp", *content) == said(trained, "torch", *content)
+        assert generate_answer(exported, "llamacpp", *content) == generate_answer(
+            trained, "torch", *content
+        )
 
 
-def test_a_folder_of_others_and_a_model_that_does_not_fit_are_refused(
+def test_a_folder_with_other_files_and_a_missing_model_are_refused(
     mmtrain, tiny_model, session_cache, tmp_path
 ):
     (tmp_path / "mine.txt").write_text("precious")
     run = mmtrain("export", "gguf", tiny_model, tmp_path, env=session_cache)
-    assert (run.code, run.out) == (2, "") and "holds other files" in run.err
+    assert (run.code, run.out) == (2, "") and "contains other files" in run.err
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text("{}")
     run = mmtrain("export", "gguf", tiny_model, tmp_path / "run", env=session_cache)
-    assert run.code == 2 and "holds a run" in run.err
+    assert run.code == 2 and "contains a run" in run.err
     run = mmtrain("export", "gguf", tmp_path / "nothing", tmp_path / "x", env=session_cache)
     assert run.code == 2 and "there is no model" in run.err
 
 
 @pytest.mark.parametrize("quantization", ["q8_0", "q4_0"])
-def test_perplexity_is_told_for_both_engines(
+def test_both_engines_have_nearly_the_same_perplexity(
     quantization, mmtrain, tiny_seeing_phi, shared, session_cache, tmp_path
 ):
     if not find_packages():
@@ -89,9 +93,9 @@ def test_perplexity_is_told_for_both_engines(
     options = ("--quantize", quantization)
     assert mmtrain("export", "gguf", tiny_seeing_phi, out, *options, env=session_cache).code == 0
     data = shared / "text" / "redpajama_sample_val.jsonl.gz"
-    asked = ("eval", "text", "--data", data, "--limit", 1, "--json")
-    exact = mmtrain(*asked, "--model", tiny_seeing_phi, env=session_cache).json
-    near = mmtrain(*asked, "--model", out, "--engine", "llamacpp", env=session_cache).json
+    command = ("eval", "text", "--data", data, "--limit", 1, "--json")
+    exact = mmtrain(*command, "--model", tiny_seeing_phi, env=session_cache).json
+    near = mmtrain(*command, "--model", out, "--engine", "llamacpp", env=session_cache).json
     assert near["tokens"] == exact["tokens"]
     allowed = {"q8_0": 0.02, "q4_0": 0.3}[quantization]
     assert near["loss_per_token"] == pytest.approx(exact["loss_per_token"], rel=allowed)

@@ -1,4 +1,4 @@
-"""LLaVA-Instruct rows as people write them: which are pictures, which are text, which are odd."""
+"""LLaVA-Instruct rows: pictures, text, and rows that are skipped."""
 
 import json
 from pathlib import Path
@@ -11,14 +11,17 @@ from mmtrain.data.dataset import Example, Split
 from mmtui.errors import InputError
 
 
-def row(*said: str, **more: object) -> dict:
-    speakers = ("human", "gpt") * len(said)
-    talk = [{"from": who, "value": text} for who, text in zip(speakers, said, strict=False)]
-    return {"id": "1", "conversations": talk} | more
+def row(*texts: str, **fields: object) -> dict:
+    """Return a row in which a person and a model speak in turn."""
+    speakers = ("human", "gpt") * len(texts)
+    conversations = [
+        {"from": who, "value": text} for who, text in zip(speakers, texts, strict=False)
+    ]
+    return {"id": "1", "conversations": conversations} | fields
 
 
 def read(root: Path, *rows: object, encoding: str = "utf-8") -> Split:
-    """The rows and images a.png and b.png beside them."""
+    """Write rows beside the images a.png and b.png, and load them."""
     (root / "images").mkdir(exist_ok=True)
     for name in ("a.png", "b.png"):
         Image.new("RGB", (9, 9), "red").save(root / "images" / name)
@@ -26,7 +29,8 @@ def read(root: Path, *rows: object, encoding: str = "utf-8") -> Split:
     return llava.load_examples(root)
 
 
-def only(split: Split) -> Example:
+def get_only_example(split: Split) -> Example:
+    """Return the one example of a split."""
     (example,) = split.train + split.validation
     return example
 
@@ -62,23 +66,23 @@ A, B = "a.png", "b.png"
         (row("What is this?", "An <image> tag.", image=A), (A, "What is this?")),
     ],
 )
-def test_pictures_stand_where_their_tags_are(tmp_path, given, content):
-    found = only(read(tmp_path, given)).turns[0][1]
+def test_pictures_are_placed_at_their_tags(tmp_path, given, content):
+    found = get_only_example(read(tmp_path, given)).turns[0][1]
     assert tuple(p.name if isinstance(p, Path) else p for p in found) == content
 
 
 def test_a_tag_in_an_answer_is_text(tmp_path):
-    example = only(read(tmp_path, row("Q", "Write `<image>` or <image>.", image=A)))
+    example = get_only_example(read(tmp_path, row("Q", "Write `<image>` or <image>.", image=A)))
     assert example.turns[1][1] == ("Write `<image>` or <image>.",)
 
 
-def test_a_later_picture_stands_in_its_turn(tmp_path):
-    example = only(read(tmp_path, row("Hi", "A.", "And <image> now?", "B.", image=A)))
+def test_a_picture_is_placed_in_the_turn_of_its_tag(tmp_path):
+    example = get_only_example(read(tmp_path, row("Hi", "A.", "And <image> now?", "B.", image=A)))
     assert example.turns[0][1] == ("Hi",)
     assert example.turns[2][1] == ("And ", tmp_path / "images" / A, " now?")
 
 
-ODD = {
+INVALID = {
     "it is not a JSON object": ["text", None],
     '"conversations": Field required': [{"id": "x"}],
     '"conversations": Input should be a valid list': [{"id": 3, "conversations": "no"}],
@@ -97,16 +101,16 @@ ODD = {
 }  # fmt: skip
 
 
-def test_odd_rows_are_counted_with_every_reason(tmp_path):
+def test_invalid_rows_are_counted_by_reason(tmp_path):
     good = [row("Q", f"A{n}.") | {"id": str(n)} for n in range(20)]
-    split = read(tmp_path, *good, *(odd for rows in ODD.values() for odd in rows))
+    split = read(tmp_path, *good, *(row for rows in INVALID.values() for row in rows))
     assert len(split.train) + len(split.validation) == 20
-    said = "\n".join(split.notes)
-    for reason, rows in ODD.items():
+    notes = "\n".join(split.notes)
+    for reason, rows in INVALID.items():
         things = "row" if len(rows) == 1 else "rows"
-        assert f"rows.json: {len(rows)} {things} skipped: {reason} (first: row " in said
-    assert len(split.notes) == len(ODD)
-    assert "rows.json: 2 rows skipped: it is not a JSON object (first: row 21)" in said
+        assert f"rows.json: {len(rows)} {things} skipped: {reason} (first: row " in notes
+    assert len(split.notes) == len(INVALID)
+    assert "rows.json: 2 rows skipped: it is not a JSON object (first: row 21)" in notes
 
 
 def with_pictures(count: int, missing: str, times: int) -> list[dict]:
@@ -117,7 +121,7 @@ def with_pictures(count: int, missing: str, times: int) -> list[dict]:
 
 
 @pytest.mark.parametrize("missing", ["gone/{}.png", "/data/{}.png", "../{}.png", "{}\0.png"])
-def test_missing_pictures_are_refused_though_there_is_text(tmp_path, missing):
+def test_missing_pictures_are_refused_even_beside_rows_of_text(tmp_path, missing):
     text = [row("Q", "A") | {"id": f"text {n}"} for n in range(50)]
     with pytest.raises(InputError) as refused:
         read(tmp_path, *with_pictures(20, missing, 20), *text)
@@ -128,12 +132,12 @@ def test_missing_pictures_are_refused_though_there_is_text(tmp_path, missing):
     assert ("a path relative" if wrong_path else "--images DIR") in str(refused.value.hint)
 
 
-def test_a_name_that_is_too_long_for_a_file_is_a_missing_picture(tmp_path):
+def test_a_name_that_is_too_long_counts_as_a_missing_picture(tmp_path):
     with pytest.raises(InputError, match="1 of the 1 image that"):
         read(tmp_path, row("Q", "A", image="x" * 5000))
 
 
-def test_a_few_missing_pictures_are_told(tmp_path):
+def test_a_few_missing_pictures_are_skipped_with_a_note(tmp_path):
     (tmp_path / "images").mkdir()
     rows = []
     for n in range(100):
@@ -143,7 +147,7 @@ def test_a_few_missing_pictures_are_told(tmp_path):
     assert split.notes == ["rows.json: 1 row skipped: an image is missing (first: row 101)"]
 
 
-def test_the_folder_that_was_named_is_the_one_that_is_searched(tmp_path):
+def test_only_the_given_folder_is_searched_for_images(tmp_path):
     read(tmp_path, row("Q", "A", image=A))
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=rf"searched in {tmp_path / 'empty'}$"):
@@ -152,10 +156,10 @@ def test_the_folder_that_was_named_is_the_one_that_is_searched(tmp_path):
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
 def test_rows_with_a_byte_order_mark_are_found_and_read(tmp_path, encoding):
-    assert only(read(tmp_path, row("Q", "Ä"), encoding=encoding)).turns[1][1] == ("Ä",)
+    assert get_only_example(read(tmp_path, row("Q", "Ä"), encoding=encoding)).turns[1][1] == ("Ä",)
 
 
-def test_one_row_is_trained_on_without_validation(tmp_path):
+def test_a_single_row_is_used_for_training(tmp_path):
     split = read(tmp_path, row("Q", "A", image=A))
     assert len(split.train) == 1 and not split.validation
     assert split.notes == [
@@ -164,13 +168,13 @@ def test_one_row_is_trained_on_without_validation(tmp_path):
 
 
 def test_ids_of_any_kind_are_read(tmp_path):
-    rows = [row("Q", "A", id=given) for given in (None, 1.5, "", "\ud800", ["x"], True)]
+    rows = [row("Q", "A", id=id) for id in (None, 1.5, "", "\ud800", ["x"], True)]
     split = read(tmp_path, *rows)
     assert len(split.train) + len(split.validation) == 6 and not split.notes
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "error"),
     [
         ("", "rows.json is empty"),
         ('[{"id": 1', "rows.json is cut off"),
@@ -180,7 +184,7 @@ def test_ids_of_any_kind_are_read(tmp_path):
         ("[" * 100_000, "can't be read as JSON"),
     ],
 )
-def test_what_is_no_list_of_rows_is_refused(tmp_path, content, says):
+def test_a_file_that_is_not_a_list_of_rows_is_refused(tmp_path, content, error):
     (tmp_path / "rows.json").write_text(content)
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=error):
         llava.load_examples(tmp_path / "rows.json")

@@ -1,4 +1,4 @@
-"""Models that were trained, as LLaVA checkpoints that transformers loads with nothing of ours."""
+"""Trained models are exported as LLaVA checkpoints that transformers loads without mmtui."""
 
 import dataclasses
 import json
@@ -37,7 +37,7 @@ def pictures() -> list[Picture]:
 def save_run(
     folder: Path, language: Path, vision: VisionSpec, *, projector: torch.nn.Module
 ) -> checkpoint.Checkpoint:
-    """Write a checkpoint with a projector and an adapter, as `finetune` leaves it."""
+    """Write a checkpoint with a projector and an adapter, as `finetune` does."""
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 

@@ -1,4 +1,4 @@
-"""Losses that are smoothed for the eye must stay near the losses."""
+"""Smoothed losses in a plot stay near the losses."""
 
 import math
 
@@ -9,7 +9,7 @@ from mmtrain.run import metrics
 
 @pytest.mark.parametrize("steps", [1, 2, 20, 200, 4000])
 def test_a_smoothed_loss_ends_near_the_loss(steps):
-    """A loss as of a short run: most of its fall comes at once, whatever the run's length."""
+    """The loss falls exponentially, mostly in the first eighth of the run."""
     losses = [2 + 6 * math.exp(-8 * step / steps) for step in range(steps)]
     smoothed = list(metrics.smooth(losses))
     assert smoothed[0] == losses[0] and len(smoothed) == steps

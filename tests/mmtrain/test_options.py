@@ -1,4 +1,4 @@
-"""Every documented value of every option is run: a new one without a way to work fails here."""
+"""Every documented value of every option is run, so that a new value must work."""
 
 import json
 from dataclasses import fields, replace
@@ -20,28 +20,28 @@ from mmtui.errors import InputError, MissingError, MmtuiError
 STAGES: tuple[type[RunOptions], ...] = (PretrainOptions, AlignOptions, FinetuneOptions)
 
 
-def values_of(hint: Any) -> tuple:
-    """Of a Literal, also within Annotated or a union; both of a flag."""
+def list_values(hint: Any) -> tuple:
+    """Return the values of a Literal, also within Annotated or a union, or those of a flag."""
     if get_origin(hint) is Annotated:
-        return values_of(get_args(hint)[0])
+        return list_values(get_args(hint)[0])
     if get_origin(hint) is Literal:
         return get_args(hint)
     if hint is bool:
         return (True, False)
-    return tuple(value for part in get_args(hint) for value in values_of(part))
+    return tuple(value for part in get_args(hint) for value in list_values(part))
 
 
 CHOICES = [
     pytest.param(stage, field.name, value, id=f"{stage.stage}{get_flag(field.name)}={value}")
     for stage in STAGES
     for field in fields(stage)
-    for value in values_of(get_type_hints(stage, include_extras=True)[field.name])
+    for value in list_values(get_type_hints(stage, include_extras=True)[field.name])
 ]
 
 
 @pytest.fixture
 def small(shapes_data, tiny_model, tiny_seeing_phi, tmp_path) -> dict:
-    """The least that a run of each stage takes."""
+    """Return the options of the smallest possible run of each stage."""
     (tmp_path / "nano.json").write_text(json.dumps(NANO))
     common = {"steps": 1, "batch": 2, "accumulation": 1, "val_limit": 0}
     dialogues = [shapes_data / "llava_instruct.json"]
@@ -80,7 +80,8 @@ def test_every_documented_value_is_run(stage, name, value, small, train, monkeyp
     assert (tmp_path / "out" / "metrics.jsonl").exists()
 
 
-def documented_sizes() -> list[str]:
+def list_documented_sizes() -> list[str]:
+    """Return the sizes in the help of --size."""
     (size,) = (
         option.metavar
         for option in typer.main.get_command(app).commands["pretrain"].params
@@ -90,25 +91,25 @@ def documented_sizes() -> list[str]:
 
 
 def test_every_size_is_documented():
-    assert documented_sizes() == list(pretrain.SIZES)
+    assert list_documented_sizes() == list(pretrain.SIZES)
 
 
-@pytest.mark.parametrize("size", documented_sizes())
+@pytest.mark.parametrize("size", list_documented_sizes())
 def test_every_size_can_be_trained(size, small, train, monkeypatch, tmp_path):
-    """Without memory for its weights; with some, where a step is a matter of seconds."""
+    """Train the small size; check that the others are refused for lack of memory."""
     options = replace(small[PretrainOptions], size=size, optimizer="adam8bit", block=32)
     if size == "nano":
         train(options, tmp_path / "out")
         return
     monkeypatch.setattr(plan.memory, "measure_free", lambda _: 1 << 20)
-    monkeypatch.setattr(pretrain, "build", None)  # nothing is built before it is found to fit
+    monkeypatch.setattr(pretrain, "build", None)  # the memory is checked before the model is built
     with pytest.raises(MmtuiError, match=r"needs about \d+\.\d+ GiB more memory"):
         train(options, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("changed", "says"),
+    ("changed", "error"),
     [
         ({"partial_rotary_factor": 0.45}, "16 x 0.45 = 7 rotary dimensions must be an even"),
         ({"num_key_value_heads": 3}, "describes no Phi"),
@@ -118,16 +119,16 @@ def test_every_size_can_be_trained(size, small, train, monkeypatch, tmp_path):
         ({"model_type": "llama"}, "not 'phi'"),
     ],
 )
-def test_a_config_that_contradicts_itself_is_refused_by_name(changed, says, tmp_path):
+def test_an_invalid_config_is_refused_by_name(changed, error, tmp_path):
     file = tmp_path / "odd.json"
     file.write_text(json.dumps(NANO | changed))
-    with pytest.raises(InputError, match=says) as raised:
+    with pytest.raises(InputError, match=error) as raised:
         pretrain.config(str(file))
     assert "odd.json" in str(raised.value) and "projector" not in str(raised.value.hint)
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "error"),
     [
         (b"", "is empty"),
         (b'{"hidden_size": 64,', "is cut off"),
@@ -136,10 +137,10 @@ def test_a_config_that_contradicts_itself_is_refused_by_name(changed, says, tmp_
         (b"\xff\xfe\x00", "is not UTF-8 text"),
     ],
 )
-def test_a_config_that_is_not_json_is_refused_by_name(content, says, tmp_path):
+def test_a_config_that_is_not_json_is_refused_by_name(content, error, tmp_path):
     file = tmp_path / "odd.json"
     file.write_bytes(content)
-    with pytest.raises(InputError, match=says) as raised:
+    with pytest.raises(InputError, match=error) as raised:
         pretrain.config(str(file))
     assert str(file) in str(raised.value)
 

@@ -1,4 +1,4 @@
-"""Curves of runs, whatever these are called, in the format that is asked for."""
+"""Plots of runs: formats, names, and destinations."""
 
 import json
 import os
@@ -12,7 +12,8 @@ from mmtrain.run import plotting
 from mmtui.errors import InputError, MmtuiError, UsageError
 
 
-def run_in(folder: Path) -> Path:
+def write_run(folder: Path) -> Path:
+    """Write the metrics of a short run."""
     folder.mkdir(parents=True)
     lines = [{"step": 0, "validation_loss": 3.0}]
     lines += [{"step": step, "loss": 3.0 / step} for step in range(1, 5)]
@@ -20,17 +21,17 @@ def run_in(folder: Path) -> Path:
     return folder
 
 
-STARTS = {
+SIGNATURES = {
     ".png": b"\x89PNG", ".jpg": b"\xff\xd8", ".jpeg": b"\xff\xd8", ".webp": b"RIFF",
     ".svg": b"<?xml", ".pdf": b"%PDF", ".PDF": b"%PDF",
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("ending", STARTS)
+@pytest.mark.parametrize("ending", SIGNATURES)
 def test_a_plot_is_in_the_format_that_its_ending_names(tmp_path, ending):
-    plotting.plot([run_in(tmp_path / "run")], tmp_path / f"loss{ending}")
-    assert (tmp_path / f"loss{ending}").read_bytes().startswith(STARTS[ending])
-    assert set(plotting.SUFFIXES) <= STARTS.keys()
+    plotting.plot([write_run(tmp_path / "run")], tmp_path / f"loss{ending}")
+    assert (tmp_path / f"loss{ending}").read_bytes().startswith(SIGNATURES[ending])
+    assert set(plotting.SUFFIXES) <= SIGNATURES.keys()
 
 
 @pytest.mark.parametrize("name", ["loss", "loss.txt", "loss.gif", ".png", "loss.png.exe"])
@@ -44,7 +45,7 @@ NAMES = ["_first", "$second$", "$third", r"\frac{", "100 % & <b>", "läuft", "$\
 
 
 def test_names_are_shown_as_they_are(tmp_path):
-    runs = [run_in(tmp_path / name) for name in NAMES]
+    runs = [write_run(tmp_path / name) for name in NAMES]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         plotting.plot(runs, tmp_path / "loss.svg")
@@ -55,7 +56,7 @@ def test_names_are_shown_as_they_are(tmp_path):
         assert f"<!-- {written} train, smoothed -->" in drawn or f"<!-- {name} train" in drawn
 
 
-def test_runs_of_the_same_name_are_told_apart_by_their_folders(tmp_path):
+def test_runs_of_the_same_name_are_distinguished_by_their_folders(tmp_path):
     runs = [tmp_path / path for path in ("a/run", "b/run", "b/other", "c/b/run")]
     assert plotting.name_runs(runs) == [
         "a/run", f"{tmp_path.name}/b/run", "other", "c/b/run",
@@ -72,8 +73,8 @@ def test_a_long_name_keeps_both_ends(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["link", "folder", "pipe"])
-def test_what_is_no_regular_file_is_left_alone(tmp_path, kind):
-    run, place = run_in(tmp_path / "run"), tmp_path / "loss.png"
+def test_only_a_regular_file_is_replaced(tmp_path, kind):
+    run, place = write_run(tmp_path / "run"), tmp_path / "loss.png"
     if kind == "link":
         place.symlink_to("precious")
     elif kind == "pipe":
@@ -86,10 +87,10 @@ def test_what_is_no_regular_file_is_left_alone(tmp_path, kind):
     assert place.lstat().st_ino == before.st_ino
 
 
-def test_a_run_that_is_none_leaves_the_old_plot(tmp_path):
+def test_a_folder_without_metrics_leaves_the_old_plot(tmp_path):
     (tmp_path / "loss.png").write_bytes(b"old")
     with pytest.raises(MmtuiError, match="no readable metrics"):
         plotting.plot([tmp_path], tmp_path / "loss.png")
     assert (tmp_path / "loss.png").read_bytes() == b"old"
-    plotting.plot([run_in(tmp_path / "run")], tmp_path / "loss.png")
+    plotting.plot([write_run(tmp_path / "run")], tmp_path / "loss.png")
     assert Image.open(tmp_path / "loss.png").format == "PNG"

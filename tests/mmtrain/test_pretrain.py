@@ -1,4 +1,4 @@
-"""pretrain through the command line: real layouts of text in, a model that mmtui loads out."""
+"""`mmtrain pretrain` reads text in several formats and writes a model that mmtui loads."""
 
 import gzip
 import json
@@ -27,7 +27,7 @@ def nano(tmp_path: Path) -> Path:
     return tmp_path / "nano.json"
 
 
-def test_every_packing_of_a_folder_is_read_and_the_model_speaks(
+def test_every_format_in_a_folder_is_read_and_the_model_answers(
     mmtrain, mmtui, text, nano, session_cache, tmp_path
 ):
     data = tmp_path / "data" / "c4"
@@ -50,11 +50,11 @@ def test_every_packing_of_a_folder_is_read_and_the_model_speaks(
         "eval", "text", "--model", out, "--data", data / "a.jsonl", "--json", env=session_cache
     )
     assert scored.json["perplexity_per_token"] < 400
-    said = mmtui("ask", "--model", out, "--max-tokens", 8, "A circle", env=session_cache)
-    assert said.code == 0, said.err
+    answer = mmtui("ask", "--model", out, "--max-tokens", 8, "A circle", env=session_cache)
+    assert answer.code == 0, answer.err
 
 
-def test_sharded_over_two_processes_it_is_the_same_run(
+def test_a_run_sharded_over_two_processes_has_the_same_losses(
     mmtrain, text, nano, session_cache, tmp_path
 ):
     (tmp_path / "text.jsonl").write_text("".join(text))
@@ -81,30 +81,32 @@ def test_sharded_over_two_processes_it_is_the_same_run(
     norms = [[x["gradient_norm"] for x in read_metrics(r) if "loss" in x] for r in (alone, sharded)]
     assert norms[1] == pytest.approx(norms[0], rel=1e-4)
 
-    whole = (sharded / "metrics.jsonl").read_bytes()
+    metrics = (sharded / "metrics.jsonl").read_bytes()
     (sharded / "state" / "00000008" / "seal.json").unlink()
     launch("--resume", "auto")
-    assert (sharded / "metrics.jsonl").read_bytes() == whole
+    assert (sharded / "metrics.jsonl").read_bytes() == metrics
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "error"),
     [
-        (b"", "holds no text"),
+        (b"", "contains no text"),
         (b'{"text": ""}\n{"text": "  "}\n', '2 lines skipped: an empty "text" (first: a.jsonl:1)'),
         (b"no json\n", "1 line skipped: not JSON (first: a.jsonl:1)"),
         (b'{"text": "alone"}\n', "less than a block"),
     ],
 )
-def test_text_that_is_none_is_told(mmtrain, nano, session_cache, tmp_path, content, says):
+def test_unusable_text_is_refused(mmtrain, nano, session_cache, tmp_path, content, error):
     (tmp_path / "a.jsonl").write_bytes(content)
     arguments = ("--size", nano, "--block", 64, "--data", tmp_path / "a.jsonl")
     run = mmtrain("pretrain", *arguments, "--out", tmp_path / "out", env=session_cache)
-    assert run.code == 4 and says in run.err and "Traceback" not in run.err
+    assert run.code == 4 and error in run.err and "Traceback" not in run.err
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_that_will_not_fit_is_refused_with_numbers(mmtrain, text, session_cache, tmp_path):
+def test_a_run_that_does_not_fit_is_refused_with_the_missing_memory(
+    mmtrain, text, session_cache, tmp_path
+):
     (tmp_path / "text.jsonl").write_text("".join(text))
     arguments = ("--data", tmp_path / "text.jsonl", "--batch", 200_000, "--block", 64)
     run = mmtrain("pretrain", *arguments, "--out", tmp_path / "out", env=session_cache)

@@ -138,7 +138,7 @@ def test_another_model_or_stage_is_refused(begun, train, tiny_seeing_phi):
     other = AlignOptions(model=str(tiny_seeing_phi), steps=5)
     with pytest.raises(UsageError, match="is not the model that the run in"):
         train(other, begun, resume="auto", explicit=("model", "steps"))
-    with pytest.raises(UsageError, match="is of align, not of finetune"):
+    with pytest.raises(UsageError, match="is a run of align, not of finetune"):
         train(FinetuneOptions(), begun, resume="auto")
 
 

@@ -1,4 +1,4 @@
-"""Contact sheets: nothing that should be compared is cut, and extremes are in order."""
+"""Contact sheets show texts completely, and the best and worst predictions in order."""
 
 import pytest
 from PIL import Image, ImageFont

@@ -1,4 +1,4 @@
-"""Text as people have it: compressed in every way, cut off, marked, with special tokens in it."""
+"""Text files: compressed, truncated, with byte order marks and with special tokens."""
 
 import gzip
 import json
@@ -22,7 +22,7 @@ EMPTY_FRAME = b"\x50\x2a\x4d\x18\x05\x00\x00\x00pzstd"  # skipped by every reade
 
 
 def with_long_distance(data: bytes) -> bytes:
-    """As `zstd --long=31` with a large file from a pipe."""
+    """Compress as `zstd --long=31` does with a large file from a pipe."""
     settings = zstandard.ZstdCompressionParameters(window_log=31, enable_ldm=True)
     stream = zstandard.ZstdCompressor(compression_params=settings).compressobj()
     return stream.compress(data) + stream.flush()
@@ -53,7 +53,7 @@ PACKED = {
 
 
 @pytest.mark.parametrize("name", PACKED)
-def test_documents_stream_out_of_every_packing(tmp_path, name):
+def test_documents_are_read_from_every_compressed_format(tmp_path, name):
     (tmp_path / name).write_bytes(PACKED[name])
     skipped = SkipReport()
     assert read(tmp_path / name, skipped) == TEXTS
@@ -96,7 +96,7 @@ def test_compressed_text_that_is_damaged_is_refused_by_name(tmp_path, name, data
         read(tmp_path / name)
 
 
-def test_a_whole_file_is_never_in_memory(tmp_path):
+def test_a_large_file_is_streamed(tmp_path):
     """A frame of 200 MB is read line by line, and closed after the first."""
     line = json.dumps({"text": "x" * 1000}).encode() + b"\n"
     (tmp_path / "a.jsonl.zst").write_bytes(zstandard.compress(line * 200_000, 1))
@@ -117,7 +117,7 @@ def test_lines_without_text_are_counted_by_reason(tmp_path):
     ]
 
 
-def test_a_pattern_and_a_folder_name_their_files(tmp_path):
+def test_files_are_found_by_a_pattern_and_in_a_folder(tmp_path):
     for name in ("a.jsonl", "b.jsonl.gz"):
         (tmp_path / name).write_bytes(PACKED["plain.jsonl"])
     assert len(redpajama.find_files(tmp_path)) == 2
@@ -138,7 +138,7 @@ def test_a_special_token_in_a_document_is_text(cache, tmp_path):
 
 
 @pytest.mark.parametrize("marker", ["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
-def test_no_special_token_of_a_chat_model_is_made_of_text(tiny_llama, marker):
+def test_text_is_never_encoded_as_a_special_token(tiny_llama, marker):
     tokenizer = Tokenizer(tiny_llama)
     text = f"what {marker} is"
     ids = copy_without_special_tokens(tokenizer).encode(text, add_special_tokens=False).ids
@@ -155,7 +155,7 @@ def test_a_single_document_trains_without_validation(cache, tmp_path):
     assert any("without validation" in note for note in packed.notes)
 
 
-def test_text_is_packed_anew_when_a_file_changes_behind_its_time_stamp(cache, tmp_path):
+def test_text_is_packed_again_when_a_file_changes_with_the_same_time_stamp(cache, tmp_path):
     file = tmp_path / "a.jsonl"
     file.write_text("".join(f'{{"text": "Line {n}."}}\n' for n in range(300)))
     stamp = file.stat()
