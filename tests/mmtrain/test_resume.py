@@ -1,4 +1,4 @@
-"""A run goes on with what it began with, longer if it is to be, and its folder tells all of it."""
+"""A run resumes with its recorded options, and can be made longer."""
 
 import json
 import shutil
@@ -60,7 +60,7 @@ def stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop.Loop, "_step", step_or_die)
 
 
-def test_the_record_tells_where_a_run_comes_from(begun, options, tiny_model):
+def test_the_record_has_the_origin_of_a_run(begun, options, tiny_model):
     record = record_of(begun)
     assert record["command"].split()[0] == "mmtrain"
     assert datetime.fromisoformat(record["date"]).utcoffset().total_seconds() == 0
@@ -73,7 +73,7 @@ def test_the_record_tells_where_a_run_comes_from(begun, options, tiny_model):
     assert told == folder.options_to_json(replace(options, optimizer="adamw"))
 
 
-def test_a_finished_run_says_so_at_once(begun, train, monkeypatch, capsys):
+def test_resuming_a_finished_run_reports_that_it_is_finished(begun, train, monkeypatch, capsys):
     monkeypatch.setattr(launch, "_build", None)
     train(AlignOptions(), begun, resume="auto")
     assert (
@@ -82,7 +82,7 @@ def test_a_finished_run_says_so_at_once(begun, train, monkeypatch, capsys):
     )
 
 
-def test_a_run_is_prolonged_with_what_it_began_with(begun, options, train, monkeypatch, tmp_path):
+def test_a_longer_run_keeps_its_other_options(begun, options, train, monkeypatch, tmp_path):
     """Nothing but --steps is explicit; a kill on the way changes nothing."""
     before = lines_of(begun)
     killed = shutil.copytree(begun, tmp_path / "killed")
@@ -104,12 +104,12 @@ def test_a_run_is_prolonged_with_what_it_began_with(begun, options, train, monke
     assert weights[0] == weights[1]
 
 
-def test_a_run_is_not_shorter_than_it_is(begun, train):
+def test_a_run_can_not_be_made_shorter(begun, train):
     with pytest.raises(UsageError, match="has taken 3 steps already"):
         train(AlignOptions(steps=2), begun, resume="auto", explicit=("steps",))
 
 
-def test_what_would_change_training_is_refused_by_name(begun, train):
+def test_options_that_change_training_are_refused_by_name(begun, train):
     changed = AlignOptions(lr=0.5, batch=2, mirror=True, eval_every=7, seed=0)
     explicit = ("lr", "batch", "mirror", "eval_every", "seed")
     with pytest.raises(UsageError) as raised:
@@ -120,7 +120,9 @@ def test_what_would_change_training_is_refused_by_name(begun, train):
     assert "eval" not in said and "seed" not in said
 
 
-def test_what_changes_no_training_may_change(begun, train, tmp_path, shapes_data, tiny_model):
+def test_options_that_do_not_change_training_can_change(
+    begun, train, tmp_path, shapes_data, tiny_model
+):
     """The data and the model may lie elsewhere, too."""
     data = shutil.copytree(shapes_data, tmp_path / "elsewhere" / "data")
     model = shutil.copytree(tiny_model, tmp_path / "elsewhere" / "model")
@@ -143,13 +145,13 @@ def test_another_model_or_stage_is_refused(begun, train, tiny_seeing_phi):
 
 
 @pytest.mark.parametrize("damaged", ["{", "[]", '{"stage": "align", "options": {"steps": "x"}}'])
-def test_a_damaged_record_is_told(begun, train, damaged):
+def test_a_damaged_record_is_reported(begun, train, damaged):
     (begun / folder.RECORD).write_text(damaged)
     with pytest.raises(InputError, match=r"run\.json"):
         train(AlignOptions(), begun, resume="auto")
 
 
-def test_a_model_is_there_before_the_first_step(options, train, monkeypatch, tmp_path):
+def test_a_model_is_saved_before_the_first_step(options, train, monkeypatch, tmp_path):
     stop_after(0, monkeypatch)
     with pytest.raises(ConnectionResetError):
         train(options, tmp_path / "run")
@@ -157,14 +159,14 @@ def test_a_model_is_there_before_the_first_step(options, train, monkeypatch, tmp
     assert states_of(tmp_path / "run") == [0]
 
 
-def test_minutes_save_too(options, train, monkeypatch, tmp_path):
+def test_a_run_is_also_saved_after_some_minutes(options, train, monkeypatch, tmp_path):
     stop_after(2, monkeypatch)
     with pytest.raises(ConnectionResetError):
         train(replace(options, save_minutes=1e-9), tmp_path / "run")
     assert states_of(tmp_path / "run") == [1, 2]
 
 
-def test_an_adapter_learns_on_with_its_own_rank(tiny_seeing_phi, shapes_data, train, tmp_path):
+def test_an_adapter_is_trained_further_with_its_rank(tiny_seeing_phi, shapes_data, train, tmp_path):
     options = FinetuneOptions(
         model=str(tiny_seeing_phi), data=[shapes_data / "llava_instruct.json"],
         images=shapes_data / "train2017", quantize="none", rank=3, alpha=5, steps=1, batch=2,
@@ -187,7 +189,7 @@ def test_an_adapter_learns_on_with_its_own_rank(tiny_seeing_phi, shapes_data, tr
             train(replace(on, **changed), tmp_path / "third")
 
 
-def test_speed_is_of_tokens_in_training(options, train, monkeypatch, tmp_path):
+def test_the_speed_counts_only_tokens_and_time_of_training(options, train, monkeypatch, tmp_path):
     """By a clock that stands still but for a second in each step, and hours in validation."""
     now, speeds = [0.0], []
 

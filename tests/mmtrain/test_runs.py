@@ -1,4 +1,4 @@
-"""Whole runs through the command line: the same steps however they are cut, killed or shared."""
+"""Runs have the same losses when they are killed, stopped, resumed or distributed."""
 
 import json
 import os
@@ -33,7 +33,7 @@ ALIGN = (
 
 @pytest.fixture(scope="module")
 def finetune_arguments(tiny_seeing_phi: Path, shapes_data: Path) -> list[str]:
-    """With dropout: chance must be restored, too."""
+    """Return arguments with dropout, so that the random state matters."""
     return [
         "finetune", "--from", str(tiny_seeing_phi), "--data",
         str(shapes_data / "llava_instruct.json"),
@@ -80,7 +80,7 @@ def same(a: Path, b: Path) -> None:
         assert (a / name).read_bytes() == (b / name).read_bytes()
 
 
-def test_a_killed_run_resumes_as_if_nothing_had_happened(
+def test_a_killed_run_resumes_with_identical_results(
     finetune_arguments, uninterrupted, session_cache, tmp_path
 ):
     out = tmp_path / "killed"
@@ -134,7 +134,7 @@ def test_a_run_belongs_to_one_process(finetune_arguments, uninterrupted, session
     assert f"another process trains in {uninterrupted}" in run.stderr.read()
 
 
-def test_a_finished_run_has_what_the_contract_says(uninterrupted, mmtui):
+def test_a_finished_run_has_the_documented_files(uninterrupted, mmtui):
     names = {path.name for path in uninterrupted.iterdir()}
     assert names == {
         "spec.json", "projector.safetensors", "adapter", "metrics.jsonl", "loss.png", "run.json",
@@ -196,7 +196,7 @@ def test_eight_batches_of_one_are_one_batch_of_eight_and_two_processes(
         assert (tensor - ours[name]).abs().max() < 1e-4
 
 
-def test_a_full_disk_is_told_and_the_state_before_is_whole(
+def test_a_full_disk_is_reported_and_the_previous_state_is_intact(
     mmtrain, tiny_model, shapes_data, session_cache, tmp_path
 ):
     """The file system of the run has room for its first steps, then for no more."""
