@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmtui.errors import MmtuiError
+from mmtui.pipeline.assets import gguf_files
 from mmtui.pipeline.assets.spec import EngineChoice
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def measure_start(checkpoint: "Checkpoint", engine: EngineChoice) -> StartTimes:
         "spec": json.dumps(checkpoint.spec.to_json()),
         "projector": str(projector) if projector else None,
         "adapter": str(adapter) if adapter else None,
+        "gguf": gguf_files.get_model(checkpoint.gguf) if checkpoint.gguf else None,
         "engine": engine,
     }
     command = [sys.executable, "-m", __name__, json.dumps(arguments)]
@@ -84,7 +86,8 @@ def main(arguments: str) -> None:
     projector, adapter = (
         Path(options[part]) if options[part] else None for part in ("projector", "adapter")
     )
-    checkpoint = Checkpoint(spec, projector, adapter)
+    gguf = gguf_files.find(options["gguf"]) if options["gguf"] else None
+    checkpoint = Checkpoint(spec, projector, adapter, gguf)
     times = [options["start"], time.monotonic()]
     assistant = Assistant(checkpoint, engine=options["engine"])
     assistant.load()

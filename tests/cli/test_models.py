@@ -51,6 +51,17 @@ def test_a_gguf_file_with_an_mmproj_accepts_pictures(mmtui, tmp_path, cat):
     assert_fails(ask("--mmproj", mmproj), 3, "no such file", "after --mmproj")
 
 
+def test_a_gguf_file_can_be_measured(mmtui, tmp_path):
+    file = write_gguf(tmp_path / "model.gguf", "qwen2")
+    mmproj = write_mmproj(tmp_path / "towers" / "mmproj.gguf")
+    run = mmtui("bench", "--model", file, "--mmproj", mmproj, "--json")
+    assert run.code == 0, run.err
+    assert (run.json["model"], run.json["engine"]) == ("model", "llamacpp")
+    assert run.json["image_s"] > 0
+    refused = mmtui("bench", "--model", file, "--precision", "bf16")
+    assert_fails(refused, 2, "model has the precision of its file", "leave it out")
+
+
 def test_models_of_other_programs_are_listed(mmtui, tmp_path):
     root = tmp_path / "models"
     digest = "0" * 64

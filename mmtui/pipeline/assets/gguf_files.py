@@ -100,6 +100,14 @@ def find(model: str) -> GgufFiles | None:
     )
 
 
+def get_model(files: GgufFiles) -> str:
+    """Return what `find` takes to find these files again."""
+    is_path = not files.name.startswith(("hf:", "ollama:"))
+    model = str(files.shards[0].absolute()) if is_path else files.name
+    chosen = files.mmproj if files.download is None else None
+    return model if chosen is None else add_mmproj(model, chosen.absolute())
+
+
 def locate(files: GgufFiles, folder: Path) -> GgufFiles:
     """Return the files of a model with absolute paths.
 

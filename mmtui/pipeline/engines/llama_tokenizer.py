@@ -15,9 +15,7 @@ from mmtui.pipeline.tokenizer import TextEncoding, render_template
 
 _NONE = -1  # LLAMA_TOKEN_NULL
 _SPECIAL = 1 << 0 | 1 << 3  # LLAMA_TOKEN_ATTR_UNKNOWN and LLAMA_TOKEN_ATTR_CONTROL
-
-
-_PROBE = "a text"
+_PROBE = "a text"  # that a template renders, or drops
 
 
 class LlamaTokenizer:
