@@ -1,5 +1,6 @@
 """`mmtrain export`: copy, convert or interpolate trained models."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -74,23 +75,28 @@ def gguf(
         ),
     ],
     quantize: Annotated[
-        Literal["q4_0", "q8_0", "f16"],
+        Literal["q4_0", "q8_0", "f16", "f32"],
         typer.Option(
             "--quantize",
-            help="Number format of the weight matrices. q4_0 is the smallest and fastest, f16 the"
-            " most exact.",
+            help="Number format of the weight matrices. q4_0 is the smallest and fastest, f32 the"
+            " most exact. The mmproj is f16, or f32 with f32.",
         ),
     ] = "q8_0",
 ) -> None:
     """Convert a model for llama.cpp: a GGUF of the language model, and the projector.
 
-    The adapter is merged into the language model.
+    The adapter is merged into the language model. For other programs, the vision tower is written
+    as an mmproj beside the GGUF if it is a CLIP or SigLIP, and a Modelfile for Ollama.
     """
     with reporting() as report:
-        from mmtrain.export.checkpoint import export_gguf
+        from mmtrain.export.gguf import export_gguf
 
-        written = export_gguf(checkpoint, out, quantize, report)
+        written = export_gguf(checkpoint, out, quantize, report, _notify)
     print(one_line(str(written)))
+
+
+def _notify(text: str) -> None:
+    print(one_line(text), file=sys.stderr)
 
 
 @app.command()

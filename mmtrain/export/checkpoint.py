@@ -1,6 +1,5 @@
-"""Export the model of a run as a checkpoint in bf16, as a preset, or as a GGUF."""
+"""Export the model of a run as a checkpoint in bf16 or as a preset, or a mean of two models."""
 
-import dataclasses
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,18 +12,13 @@ from mmtrain.export import destination
 from mmtui.errors import InputError
 from mmtui.paths import resolve
 from mmtui.pipeline.assets import checkpoint, fetch
-from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.file_names import (
     ADAPTER_FOLDER,
     ADAPTER_WEIGHTS_FILE,
-    GGUF_FILE,
     LANGUAGE_FOLDER,
     SPEC_FILE,
 )
-from mmtui.pipeline.engines.loading import fetch_for_torch
 from mmtui.pipeline.gguf import lora
-from mmtui.pipeline.gguf.conversion import copy_tokenizer
-from mmtui.pipeline.gguf.writer import Quantization, convert_folder
 
 _BETWEEN_HINT = "pass a model and a run that started from it"
 
@@ -102,42 +96,6 @@ def export_between(base: str, trained: str, place: Path, share: float) -> Path:
             tensors = _interpolate_adapters(near.adapter, far.adapter, share)
             fetch.save_tensors(tensors, adapter / ADAPTER_WEIGHTS_FILE)
         checkpoint.write(place, near.spec, projector=projector, adapter=adapter)
-    return place
-
-
-def export_gguf(
-    model: str, place: Path, quantization: Quantization, report: Report = ignore_progress
-) -> Path:
-    """Write a model whose language model is one GGUF, next to its projector.
-
-    The adapter is merged into the language model.
-
-    Args:
-        model: The model, as `--model` names it.
-        place: The folder to write.
-        quantization: The number format of the weight matrices.
-        report: Called with the progress of downloads and of the conversion.
-
-    Raises:
-        InputError: llama.cpp does not support this language model.
-        UsageError: The folder holds a run or other files.
-    """
-    found = checkpoint.find(model)
-    destination.check(place, marker=SPEC_FILE)
-    weights = fetch_for_torch(found.spec.language.weights, report)
-    place.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=place, prefix=".new-") as name:
-        language = Path(name) / LANGUAGE_FOLDER
-        language.mkdir()
-        convert_folder(weights, language / GGUF_FILE, quantization, found.adapter, report)
-        copy_tokenizer(weights, language)
-        plain = dataclasses.replace(found.spec.language, precision="auto")
-        checkpoint.write(
-            place,
-            dataclasses.replace(found.spec, language=plain),
-            projector=load_file(found.projector) if found.projector else None,
-            language=language,
-        )
     return place
 
 

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from mmtui.errors import InputError
 from mmtui.pipeline.vision.projector import Projector
 
+_GELU_SCALE = 1024.0  # a power of 2 that keeps both layers in the range of fp16
+
 
 @dataclass(frozen=True)
 class TwoLayers:
@@ -60,7 +62,8 @@ def to_llava(projector: Projector, activation: str, scale: float = 1.0) -> TwoLa
 def to_llama_cpp(projector: Projector, activation: str) -> TwoLayers:
     """Return a projector as two layers of any widths with GELU between.
 
-    A linear projector fits exactly, because GELU(x) - GELU(-x) = x.
+    A linear projector fits exactly, because GELU(x) - GELU(-x) = x. llama.cpp looks GELU up in a
+    table of fp16, but not beyond 10: the first layer scales its outputs, the second scales back.
 
     Raises:
         InputError: It has another activation.
@@ -73,8 +76,8 @@ def to_llama_cpp(projector: Projector, activation: str) -> TwoLayers:
         layers = (_make_layer(first.weight, first.bias), _make_layer(second.weight, second.bias))
         return TwoLayers(*layers, "gelu")
     identity = torch.eye(projector.out_features)
-    first = _make_layer(torch.cat([projector.weight, -projector.weight]), None)
-    second = _make_layer(torch.cat([identity, -identity], dim=1), projector.bias)
+    first = _make_layer(_GELU_SCALE * torch.cat([projector.weight, -projector.weight]), None)
+    second = _make_layer(torch.cat([identity, -identity], dim=1) / _GELU_SCALE, projector.bias)
     return TwoLayers(first, second, "gelu")
 
 

@@ -49,7 +49,8 @@ def find_gguf(weights: Path) -> Path | None:
         return weights
     if any(weights.glob(WEIGHTS_PATTERN)):
         return None
-    return next(iter(sorted(weights.glob("*.gguf"))), None)
+    models = sorted(file for file in weights.glob("*.gguf") if "mmproj" not in file.name)
+    return next(iter(models), None)
 
 
 def get_unsupported_reason(weights: Path, adapter: Path | None) -> str | None:

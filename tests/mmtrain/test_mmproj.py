@@ -1,0 +1,95 @@
+"""Exported GGUFs with an mmproj, which llama.cpp's own mtmd reads."""
+
+import hashlib
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from llava_checkpoints import save_llava
+from PIL import Image
+
+from mmtrain.export.gguf import export_gguf
+from mmtui.pipeline.assets import checkpoint
+from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
+from mmtui.pipeline.assistant import Assistant
+from mmtui.pipeline.engines.llama_library import find_packages
+from mmtui.pipeline.prompt import Turn
+from mmtui.pipeline.vision.images import Picture
+
+TOKENS = 20
+
+
+class Recorder:
+    """A greedy sampler that remembers the logits."""
+
+    def __init__(self) -> None:
+        self.logits: list[np.ndarray] = []
+
+    def __call__(self, logits: np.ndarray) -> np.ndarray:
+        self.logits.append(np.array(logits[0], np.float32))
+        return logits.argmax(-1)
+
+
+@pytest.fixture(scope="module")
+def picture() -> Picture:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels).resize((56, 56), Image.Resampling.BICUBIC)
+    return Picture(hashlib.sha256(image.tobytes()).hexdigest(), image)
+
+
+def answer(found: checkpoint.Checkpoint, engine: str, turns: list[Turn]) -> tuple[list, np.ndarray]:
+    assistant = Assistant(found, engine=engine)
+    pictures = [part for turn in turns for part in turn.content if isinstance(part, Picture)]
+    features = {k: v.features for k, v in assistant.encode_pictures(pictures).items()}
+    sequence, sampler = assistant._to_positions(turns), Recorder()
+    stream = assistant._engine.stream(sequence, features, sampler)
+    tokens = list(islice((token for token in stream if token is not None), TOKENS))
+    return tokens, np.stack(sampler.logits[:TOKENS])
+
+
+@pytest.fixture
+def run(tiny_llama: Path, tmp_path: Path) -> checkpoint.Checkpoint:
+    """A checkpoint with a SigLIP tower and a linear projector."""
+    save_llava(
+        tmp_path / "tower", "siglip", "qwen2",
+        vision_feature_layer=-2, vision_feature_select_strategy="full",
+    )  # fmt: skip
+    vision = checkpoint.find(str(tmp_path / "tower")).spec.vision
+    torch.manual_seed(1)
+    spec = ModelSpec("tiny", LanguageSpec(Asset(str(tiny_llama)), "fp32"), vision)
+    projector = torch.nn.Linear(32, 64)
+    torch.nn.init.normal_(projector.weight, std=0.02)
+    checkpoint.write(tmp_path / "run", spec, projector.state_dict())
+    return checkpoint.read(tmp_path / "run")
+
+
+@pytest.mark.skipif(not find_packages(), reason="llama.cpp is not installed")
+@pytest.mark.parametrize("quantization", ["f32", "f16"])
+def test_mtmd_answers_as_torch_does(run, picture, tmp_path, cache, quantization):
+    turns = [Turn("user", (picture, "What is in this picture?"))]
+    expected, expected_logits = answer(run, "torch", turns)
+    out = export_gguf(str(tmp_path / "run"), tmp_path / "out", quantization)
+    found = checkpoint.find(str(out / "language" / "model.gguf"))
+    assert found.gguf.mmproj == out / "language" / "mmproj.gguf"
+    tokens, logits = answer(found, "llamacpp", turns)
+    if quantization == "f32":
+        assert tokens == expected
+    np.testing.assert_allclose(logits[0], expected_logits[0], atol=2e-2)
+    modelfile = (out / "Modelfile").read_text()
+    assert modelfile == "FROM ./language/model.gguf\nFROM ./language/mmproj.gguf\n"
+
+
+def test_a_clip_tower_has_no_mmproj_and_the_reason_is_given(
+    tiny_llama, tiny_vision, tmp_path, cache
+):
+    spec = ModelSpec("tiny", LanguageSpec(Asset(str(tiny_llama)), "fp32"), tiny_vision)
+    checkpoint.write(tmp_path / "run", spec, torch.nn.Linear(128, 64).state_dict())
+    notes: list[str] = []
+    out = export_gguf(str(tmp_path / "run"), tmp_path / "out", "f16", notify=notes.append)
+    assert notes == [
+        "there is no mmproj: llama.cpp confuses the class token of CLIP towers with the first patch"
+    ]
+    assert not (out / "language" / "mmproj.gguf").exists()
+    assert not (out / "Modelfile").exists()
