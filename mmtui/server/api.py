@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from mmtui import logs
 from mmtui.chat.config import Config
 from mmtui.chat.model_process import ModelPort
 from mmtui.chat.protocol import Event
-from mmtui.server import replies
-from mmtui.server.errors import ApiError, from_http_error
+from mmtui.errors import explain
+from mmtui.server import openapi, replies
+from mmtui.server.errors import ApiError, from_http_error, make_server_error
 from mmtui.server.messages import MessageReader
 from mmtui.server.requests import CompletionRequest, TranscriptionRequest, parse, parse_form
 from mmtui.server.responses import (
@@ -68,6 +70,7 @@ class Api:
         app = web.Application(middlewares=[respond_with_errors])
         app.add_routes(
             [
+                web.get("/openapi.json", _get_openapi),
                 web.get("/models", self._list_models),
                 web.get("/models/{id:.+}", self._get_model),
                 web.post("/chat/completions", self._complete),
@@ -175,6 +178,10 @@ class Api:
         )
 
 
+async def _get_openapi(_: web.Request) -> web.Response:
+    return web.json_response(openapi.make_document())
+
+
 @web.middleware
 async def respond_with_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Respond with an error of OpenAI's form where a request fails."""
@@ -184,6 +191,11 @@ async def respond_with_errors(request: web.Request, handler: Handler) -> web.Str
         return error.to_response()
     except web.HTTPException as error:
         return from_http_error(error).to_response()
+    except ConnectionError:  # the client has hung up
+        raise
+    except Exception as error:
+        failure = explain(error, logs.record_error(error))
+        return make_server_error(str(failure)).to_response()
 
 
 def _respond(document: Document) -> web.Response:

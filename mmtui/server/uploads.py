@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http import HttpProcessingError
 
 from mmtui.server.errors import ApiError
 
@@ -39,8 +40,8 @@ async def read_form(request: web.Request) -> dict[str, bytes]:
             content = await _read(part, left)
             left -= len(content)
             fields[part.name or ""] = content
-    except (ValueError, AssertionError, KeyError) as error:
-        raise ApiError(f"the form is malformed: {error}") from None
+    except (ValueError, AssertionError, KeyError, HttpProcessingError):
+        raise ApiError("the form is malformed") from None
     return fields
 
 
