@@ -179,6 +179,8 @@ def finetune(
 ) -> None:
     """Train the projector, and LoRA on the language model, on LLaVA-Instruct dialogues."""
     if from_ is not None:
+        if "model" in start.explicit:
+            raise UsageError("--from and --model both name a model to start from", "pass only one")
         if not from_.is_dir():
             raise UsageError(f"{from_} is not a folder", "pass --from the folder of an align run")
         options = replace(options, model=str(from_))

@@ -88,28 +88,32 @@ def mix(
             "--text",
             parser=resolve,
             metavar="PATH",
-            help="RedPajama text, a file or a folder. Its passages become rows to continue, which"
-            " keep the language model from forgetting. May be repeated.",
+            help="RedPajama text, a file or a folder. Each passage is split: the first half is the"
+            " question, the second the answer. Such rows keep the language model from forgetting."
+            " May be repeated.",
         ),
     ] = None,
-    elsewhere: Annotated[
+    pseudo_labels: Annotated[
         int,
         typer.Option(
-            "--elsewhere",
+            "--pseudo-labels",
             metavar="N",
             min=0,
             max=16,
             help="Ask every short question about N other pictures too, and answer with the vision"
-            " tower's predictions (pseudo-labels). 0 adds none.",
+            " tower's predictions. 0 adds none.",
         ),
+    ] = 0,
+    elsewhere: Annotated[
+        int,
+        typer.Option("--elsewhere", min=0, max=16, hidden=True, help="Former --pseudo-labels."),
     ] = 0,
     model: Annotated[
         str,
         typer.Option(
             "--model",
             metavar="MODEL",
-            help="Preset or checkpoint folder whose vision tower makes the pseudo-labels of"
-            " --elsewhere.",
+            help="Preset or checkpoint folder whose vision tower predicts for --pseudo-labels.",
         ),
     ] = "smol",
     seed: Annotated[
@@ -124,8 +128,8 @@ def mix(
 ) -> None:
     """Mix captions, labels, dialogues and text into one LLaVA-Instruct data set.
 
-    Test sets are written next to it. A COCO data set counts as labels if every caption reads "A
-    photo of a ...".
+    --out also gets name/, present/ and answer/, test sets for `mmtrain eval vqa`. A COCO data set
+    counts as labels if every caption reads "A photo of a ...".
     """
     if not captions and not dialogues:
         raise UsageError(
@@ -136,12 +140,12 @@ def mix(
         from mmtrain.recipes.mix import mix as make
 
         look = None
-        if elsewhere:
+        if factor := pseudo_labels or elsewhere:
             from mmtrain.model import loading
 
             look = loading.load_feature_store(loading.find_checkpoint(model), report).means
         sources = captions or [], dialogues or [], text or []
-        notes = make(*sources, out, seed, elsewhere, look, report)
+        notes = make(*sources, out, seed, factor, look, report)
     for note in notes:
         print(one_line(f"note: {note}"), file=sys.stderr)
     print(one_line(str(out)))
@@ -208,8 +212,8 @@ def check(
             "--images",
             parser=resolve,
             metavar="DIR",
-            help="Folder of the pictures that LLaVA-Instruct data refers to. Default: images/,"
-            " train2017/ or the folder of the data file itself.",
+            help="Folder of the pictures that LLaVA-Instruct data refers to. Default: images/ or"
+            " train2017/ beside the data file, or else the folder of that file.",
         ),
     ] = None,
     model: Annotated[
@@ -217,7 +221,8 @@ def check(
         typer.Option(
             "--model",
             metavar="MODEL",
-            help="Preset or checkpoint folder whose tokenizer counts the tokens.",
+            help="Preset or checkpoint folder whose tokenizer counts the tokens. auto: phi2 if its"
+            " weights are downloaded and there is a GPU, else smol.",
         ),
     ] = "auto",
     as_json: Annotated[

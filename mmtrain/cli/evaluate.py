@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.models import OptionInfo
 
 from mmtui.errors import UsageError
 from mmtui.files import check_destination
@@ -20,19 +21,14 @@ app = typer.Typer(
     help="Evaluate a model on held-out data.", rich_markup_mode=None, no_args_is_help=True
 )
 
-Data = Annotated[
-    Path,
-    typer.Option(
-        "--data",
-        parser=resolve,
-        metavar="PATH",
-        help="Data to evaluate on. The command's description names its layout.",
-    ),
-]
 Model = Annotated[
     str,
     typer.Option(
-        "--model", metavar="MODEL", help="Model to evaluate: a preset or a checkpoint folder."
+        "--model",
+        metavar="MODEL",
+        help="Model to evaluate: a preset or a checkpoint folder. auto: the one that $MMTUI_MODEL"
+        " names, unless $MMTUI_ENDPOINT is set; else phi2 if it and a projector for it are on this"
+        " machine, else smol.",
     ),
 ]
 Batch = Annotated[
@@ -41,13 +37,8 @@ Batch = Annotated[
         "--batch",
         metavar="N",
         min=1,
-        help="Items per batch. Lower it if memory runs out; the scores don't depend on it in fp32.",
-    ),
-]
-Limit = Annotated[
-    int | None,
-    typer.Option(
-        "--limit", metavar="N", min=1, help="Evaluate only the first N items. Default: all."
+        help="Prompts per batch. Lower it if memory runs out; the scores don't depend on it in"
+        " fp32.",
     ),
 ]
 Predictions = Annotated[
@@ -66,26 +57,46 @@ Sheet = Annotated[
         "--sheet",
         parser=resolve,
         metavar="FILE",
-        help="PNG to write, with the pictures of the best and the worst predictions.",
+        help="PNG to write, with the pictures of the best and the worst predictions. By default it"
+        " is in the current folder.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the scores as one JSON document.")]
 
 
+def _data_option(metavar: str, layout: str) -> OptionInfo:
+    """Return --data of a command, whose help describes the layout."""
+    option: OptionInfo = typer.Option(
+        "--data", parser=resolve, metavar=metavar, help=f"Data to evaluate on: {layout}."
+    )
+    return option
+
+
+def _limit_option(unit: str) -> OptionInfo:
+    """Return --limit of a command, which counts `unit`, such as "questions"."""
+    option: OptionInfo = typer.Option(
+        "--limit", metavar="N", min=1, help=f"Evaluate only the first N {unit}. Default: all."
+    )
+    return option
+
+
 @app.command()
 def captions(
-    data: Data,
+    data: Annotated[
+        Path,
+        _data_option(
+            "DIR",
+            "a folder in the layout of COCO, with annotations/captions_val2017.json and val2017/",
+        ),
+    ],
     model: Model = "auto",
-    limit: Limit = None,
+    limit: Annotated[int | None, _limit_option("captioned pictures")] = None,
     batch: Batch = 16,
     predictions: Predictions = None,
     sheet: Sheet = Path("eval-captions.png"),
     as_json: Json = False,
 ) -> None:
-    """Evaluate captions: CIDEr-D, BLEU-4 and the loss per token.
-
-    The data is a folder in the layout of COCO: annotations/captions_val2017.json and val2017/.
-    """
+    """Evaluate captions: CIDEr-D, BLEU-4 and the loss per token."""
     _check_destinations(predictions, sheet)
     with reporting() as report:
         from mmtrain.evaluation import captions as task
@@ -103,18 +114,18 @@ def captions(
 
 @app.command()
 def vqa(
-    data: Data,
+    data: Annotated[
+        Path,
+        _data_option("DIR", "a folder with questions.json and images/"),
+    ],
     model: Model = "auto",
-    limit: Limit = None,
+    limit: Annotated[int | None, _limit_option("questions")] = None,
     batch: Batch = 16,
     predictions: Predictions = None,
     sheet: Sheet = Path("eval-vqa.png"),
     as_json: Json = False,
 ) -> None:
-    """Evaluate short answers about pictures: exact match and VQA accuracy.
-
-    The data is a folder with questions.json and images/.
-    """
+    """Evaluate short answers about pictures: exact match and VQA accuracy."""
     _check_destinations(predictions, sheet)
     with reporting() as report:
         from mmtrain.data.vqa import load_questions
@@ -133,16 +144,16 @@ def vqa(
 
 @app.command()
 def speech(
-    data: Data,
+    data: Annotated[
+        Path,
+        _data_option("DIR", "a folder with recordings and transcripts.tsv"),
+    ],
     model: Model = "auto",
-    limit: Limit = None,
+    limit: Annotated[int | None, _limit_option("recordings")] = None,
     predictions: Predictions = None,
     as_json: Json = False,
 ) -> None:
-    """Evaluate speech recognition: word error rate.
-
-    The data is a folder with recordings and transcripts.tsv.
-    """
+    """Evaluate speech recognition: word error rate."""
     _check_destinations(predictions)
     with reporting() as report:
         from mmtrain.data import transcripts
@@ -158,9 +169,12 @@ def speech(
 
 @app.command()
 def text(
-    data: Data,
+    data: Annotated[
+        Path,
+        _data_option("PATH", "RedPajama's JSON lines, plain or compressed, a file or a folder"),
+    ],
     model: Model = "auto",
-    limit: Limit = None,
+    limit: Annotated[int | None, _limit_option("documents")] = None,
     batch: Batch = 4,
     engine: Annotated[
         EngineName,
@@ -172,10 +186,7 @@ def text(
     ] = "torch",
     as_json: Json = False,
 ) -> None:
-    """Evaluate the language model on text: perplexity per token and per byte.
-
-    The data is RedPajama's JSON lines, plain or compressed.
-    """
+    """Evaluate the language model on text: perplexity per token and per byte."""
     with reporting() as report:
         from mmtrain.evaluation import text as task
         from mmtrain.model.loading import load_for_scoring, load_llamacpp

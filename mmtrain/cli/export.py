@@ -63,7 +63,7 @@ def gguf(
         str,
         typer.Argument(
             metavar="CHECKPOINT",
-            help="Checkpoint folder or preset; its language model is a Phi or a Llama.",
+            help="Run, checkpoint folder or preset; its language model is a Phi or a Llama.",
         ),
     ],
     out: Annotated[
@@ -105,7 +105,7 @@ def hf(
         str,
         typer.Argument(
             metavar="CHECKPOINT",
-            help="Run, checkpoint folder or preset that sees with a CLIP or SigLIP tower.",
+            help="Run, checkpoint folder or preset with a CLIP or SigLIP tower.",
         ),
     ],
     out: Annotated[

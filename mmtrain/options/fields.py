@@ -10,6 +10,9 @@ from mmtui.paths import resolve
 if TYPE_CHECKING:
     from mmtrain.data.features import View
 
+# The model that "auto" selects for training, as help texts describe it.
+AUTO = "phi2 if its weights are downloaded and there is a GPU, else smol"
+
 
 def value_option(metavar: str, help_text: str) -> Any:
     """Return an option with a value, named `metavar` in the help."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from annotated_types import Ge, Le
 
 from mmtrain.options.fields import (
+    AUTO,
     Accumulation,
     Batch,
     Checkpointing,
@@ -33,12 +34,20 @@ class FinetuneOptions(RunOptions):
 
     stage: ClassVar[StageName] = "finetune"
 
+    model: Annotated[
+        str,
+        value_option(
+            "MODEL",
+            "Model to start from: a preset (smol, phi2) or a checkpoint folder. auto: runs/align if"
+            f" it exists, else {AUTO}.",
+        ),
+    ] = "auto"
     images: Annotated[
         Path | None,
         path_option(
             "DIR",
-            "Folder of the pictures that LLaVA-Instruct data refers to. Default: images/,"
-            " train2017/ or the folder of the data file itself.",
+            "Folder of the pictures that LLaVA-Instruct data refers to. Default: images/ or"
+            " train2017/ beside the data file, or else the folder of that file.",
         ),
     ] = None
     quantize: Annotated[

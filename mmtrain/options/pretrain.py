@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge
 
 from mmtrain.options.fields import (
+    AUTO,
     Batch,
     Checkpointing,
     LearningRate,
@@ -26,11 +27,28 @@ class PretrainOptions(RunOptions):
 
     stage: ClassVar[StageName] = "pretrain"
 
+    data: Annotated[
+        list[Path] | None,
+        path_option(
+            "PATH",
+            "Training text: RedPajama's JSON lines, a file or a folder. May be repeated. Default:"
+            " $MMTRAIN_DATA, else generated text about coloured shapes.",
+        ),
+    ] = None
+    model: Annotated[
+        str,
+        value_option(
+            "MODEL",
+            "Model whose vision tower and speech model the new checkpoint refers to: a preset"
+            f" (smol, phi2) or a checkpoint folder. auto: {AUTO}.",
+        ),
+    ] = "auto"
     size: Annotated[
         str,
         value_option(
             "phi-2|170m|nano|FILE",
-            "Size of the language model, or a config.json of a Phi in the format of transformers.",
+            "Size of the language model: phi-2 (2.7 B parameters), 170m or nano (1.8 M); or FILE,"
+            " the config.json of a Phi in the format of transformers.",
         ),
     ] = "nano"
     block: Annotated[

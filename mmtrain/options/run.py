@@ -9,6 +9,7 @@ import typer
 from annotated_types import Ge
 
 from mmtrain.options.fields import (
+    AUTO,
     Accumulation,
     Batch,
     SaveEvery,
@@ -107,16 +108,16 @@ class RunOptions:
         list[Path] | None,
         path_option(
             "PATH",
-            "Training data: a file or a folder in a layout that `mmtrain data check` accepts. May"
-            " be repeated. Default: $MMTRAIN_DATA, else generated pictures of coloured shapes.",
+            "Training data: captions in the layout of COCO, or LLaVA-Instruct dialogues, a file or"
+            " a folder. May be repeated. Default: $MMTRAIN_DATA, else generated pictures of"
+            " coloured shapes.",
         ),
     ] = None
     model: Annotated[
         str,
         value_option(
             "MODEL",
-            "Model to start from: a preset (smol, phi2) or a checkpoint folder. auto: phi2 if its"
-            " weights are downloaded and there is a GPU, else smol.",
+            f"Model to start from: a preset (smol, phi2) or a checkpoint folder. auto: {AUTO}.",
         ),
     ] = "auto"
     steps: Steps
@@ -134,7 +135,7 @@ class RunOptions:
         choice_option(
             "Optimizer. adamw keeps its moments in fp32; adam8bit keeps them in 8 bits, in a"
             " quarter of the memory; paged-adam8bit also moves them to CPU memory when the GPU is"
-            " full. auto: adam8bit on a GPU, else adamw.",
+            " full. auto: adam8bit on a GPU (adamw with FSDP), else adamw.",
         ),
     ] = "auto"
     precision: Annotated[

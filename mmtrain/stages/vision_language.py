@@ -79,9 +79,7 @@ def make_encoder(
         raise_for_broken_files("image", broken, len(files))
         if broken:
             dropped = train.drop(broken) + validation.drop(broken)
-            notify(
-                f"skipped {len(broken):,} broken images and {dropped:,} examples with them"
-            )
+            notify(f"skipped {len(broken):,} broken images and {dropped:,} examples with them")
         if long := train.drop_untrainable() + validation.drop_untrainable():
             notify(f"{long:,} examples are left out, whose answers begin after --max-length")
         if not train.rows:

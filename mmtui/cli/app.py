@@ -5,7 +5,7 @@ Each command imports what is slow to import when it needs it.
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -23,9 +23,6 @@ from mmtui.paths import resolve
 from mmtui.pipeline.assets.spec import EngineChoice
 from mmtui.progress import print_json
 from mmtui.text import one_line
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="mmtui",
@@ -66,7 +63,7 @@ def _root(
     ] = False,
     model: Annotated[
         str | None,
-        typer.Option("--model", metavar="M", help="Model of the chat; see `mmtui ask --help`."),
+        typer.Option("--model", metavar="MODEL", help="Model of the chat; see `mmtui ask --help`."),
     ] = None,
     endpoint: Annotated[
         str | None,
@@ -96,7 +93,7 @@ def _root(
         typer.Option(
             "--image",
             parser=resolve,
-            metavar="P",
+            metavar="FILE",
             help="Picture to attach to the first message. Can be repeated.",
         ),
     ] = None,
@@ -142,7 +139,7 @@ def serve_(
         str,
         typer.Option(
             "--host",
-            metavar="H",
+            metavar="HOST",
             help="Address to listen on; 0.0.0.0 accepts connections from other machines.",
         ),
     ] = "127.0.0.1",
@@ -156,7 +153,7 @@ def serve_(
         str | None,
         typer.Option(
             "--token",
-            metavar="T",
+            metavar="TOKEN",
             help="Secret that the address must contain, random by default; '' lets everybody in."
             " Other users of this machine can see a token given here in the process list.",
         ),
@@ -172,7 +169,7 @@ def serve_(
     ] = 20,
     model: Annotated[
         str | None,
-        typer.Option("--model", metavar="M", help="Model to serve; see `mmtui ask --help`."),
+        typer.Option("--model", metavar="MODEL", help="Model to serve; see `mmtui ask --help`."),
     ] = None,
     endpoint: Annotated[
         str | None,

@@ -31,14 +31,16 @@ def ask(
     question: Annotated[
         str | None,
         typer.Argument(
-            metavar="[QUESTION]", help="What to ask. It is read from stdin if it is - or left out."
+            metavar="QUESTION",
+            help="What to ask. If it is - or left out, it is read from stdin, unless --audio or"
+            " --image - is given.",
         ),
     ] = None,
     image: Annotated[
         list[str] | None,
         typer.Option(
             "--image",
-            metavar="P",
+            metavar="FILE",
             help="Picture to ask about; - reads it from stdin. Can be repeated.",
         ),
     ] = None,
@@ -47,7 +49,7 @@ def ask(
         typer.Option(
             "--audio",
             parser=resolve,
-            metavar="P",
+            metavar="FILE",
             help="Recording to transcribe; its words come before the question. At most 15 s are"
             " used.",
         ),
@@ -61,7 +63,7 @@ def ask(
         str | None,
         typer.Option(
             "--system",
-            metavar="S",
+            metavar="TEXT",
             help="System prompt: instructions that come before the question.",
         ),
     ] = None,
@@ -75,7 +77,7 @@ def ask(
         float,
         typer.Option(
             "--temperature",
-            metavar="T",
+            metavar="X",
             min=0,
             help="Randomness of the answer: 0 always chooses the most probable token, 1 samples"
             " from the model's probabilities.",
@@ -167,7 +169,15 @@ def transcribe(
             help="Recording; at most 15 s are transcribed.",
         ),
     ],
-    model: ModelOption = "auto",
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="Model whose speech recognition is used; see `mmtui ask --help`. It runs on this"
+            " machine: auto is smol if the settings name an endpoint.",
+        ),
+    ] = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Print the transcript of a recording."""

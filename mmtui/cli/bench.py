@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 def bench(
     model: Annotated[
-        str, typer.Option("--model", metavar="M", help="Model to measure; see `mmtui ask --help`.")
+        str,
+        typer.Option("--model", metavar="MODEL", help="Model to measure; see `mmtui ask --help`."),
     ] = "auto",
     mmproj: MmprojOption = None,
     engine: Annotated[
@@ -32,14 +33,14 @@ def bench(
     ] = None,
     precision: Annotated[
         Precision | None,
-        typer.Option("--precision", help="Precision of the weights, instead of the model's own."),
+        typer.Option("--precision", help="Precision of the weights. Default: that of the model."),
     ] = None,
     image: Annotated[
         Path | None,
         typer.Option(
             "--image",
             parser=resolve,
-            metavar="P",
+            metavar="FILE",
             help="Picture to ask about, so that vision is measured too.",
         ),
     ] = None,
@@ -116,7 +117,9 @@ def _checkpoint(
 
     found = checkpoint.find(model)
     if precision is not None and found.gguf is not None:
-        raise UsageError(f"{found.spec.name} has the precision of its file", "leave it out")
+        raise UsageError(
+            f"{found.spec.name} has the precision of its file", "leave --precision out"
+        )
     if precision is not None:
         found = found.with_precision(precision)
     with ExitStack() as stack:

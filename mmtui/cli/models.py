@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def pull(
     model: Annotated[
-        str, typer.Argument(metavar="[MODEL]", help="Model to fetch; see `mmtui ask --help`.")
+        str, typer.Argument(metavar="MODEL", help="Model to fetch; see `mmtui ask --help`.")
     ] = "auto",
 ) -> None:
     """Fetch the weights of a model.

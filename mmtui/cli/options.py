@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import mmtui
-from mmtui.chat.config import Listener
+from mmtui.chat.config import Listener, resolve_model
 from mmtui.paths import resolve
 from mmtui.pipeline.assets.spec import EngineChoice
 from mmtui.text import one_line
@@ -19,11 +19,11 @@ ModelOption = Annotated[
     str,
     typer.Option(
         "--model",
-        metavar="M",
+        metavar="MODEL",
         help="Model to use: a preset (smol, phi2), a checkpoint folder, a GGUF file, ollama:NAME or"
-        " hf:OWNER/NAME. auto is the one that $MMTUI_MODEL or the settings name, or else phi2 if it"
-        " is here with a projector, or else smol. With an endpoint it is the name of one of its"
-        " models.",
+        " hf:OWNER/NAME. auto: the one that $MMTUI_MODEL or the settings name, else phi2 if it and"
+        " a projector for it are on this machine, else smol. With an endpoint it is the name of one"
+        " of its models.",
     ),
 ]
 EndpointOption = Annotated[
@@ -33,7 +33,7 @@ EndpointOption = Annotated[
         metavar="URL",
         help="Server with an OpenAI-compatible API that runs the model instead of this machine,"
         " such as http://127.0.0.1:11434/v1. The default is $MMTUI_ENDPOINT or that of the"
-        " settings; '' runs the model here.",
+        " settings; '' ignores it and runs --model, or else smol, on this machine.",
     ),
 ]
 ListenOption = Annotated[
@@ -71,8 +71,9 @@ def load_model(
     """Return a model whose parts are loaded when they are needed."""
     loaded = mmtui.load(model, mmproj=mmproj, engine=engine, preload=False, report=report)
     if model == "auto":
-        other = "" if loaded.name == "phi2" else "; phi2 and a projector for it are not here"
-        print_note(f"model: {loaded.name}{other}")
+        is_default = loaded.name == "smol" and resolve_model(model)[0] == "auto"
+        reason = "; phi2 and a projector for it are not here" if is_default else ""
+        print_note(f"model: {loaded.name}{reason}")
     return loaded
 
 

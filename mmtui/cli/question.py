@@ -36,17 +36,23 @@ def read_question(typed: str | None, pictures: list[str], recording: Path | None
     from stdin attaches no files, because the user may not have read it.
 
     Args:
-        typed: The question on the command line; None or "-" reads stdin.
+        typed: The question on the command line. None or "-" reads stdin; with a recording or the
+            picture "-", None is no question.
         pictures: The pictures of --image.
         recording: The recording of --audio.
 
     Raises:
-        UsageError: There is no question, or more than one recording.
+        UsageError: There is no question, more than one recording, or "-" where stdin is not read.
         InputError: The data on stdin is not text.
     """
     mentioned: list[Path] = []
     if typed in (None, "-"):
         is_free = recording is None and "-" not in pictures
+        if typed == "-" and not is_free:
+            raise UsageError(
+                "the question can't be read from stdin with --audio or --image -",
+                "type it instead of the -, or leave it out",
+            )
         typed = _read_pipe() if is_free else ""
     else:
         paths.refuse_web_address(typed)

@@ -54,6 +54,15 @@ def test_a_file_that_piped_text_names_is_not_attached(files, piped):
         assert question.text == "error: can't open ~/a b.jpg\n" and not question.pictures
 
 
+@pytest.mark.parametrize(("pictures", "recording"), [(["-"], None), ([], Path("memo.m4a"))])
+def test_a_question_from_stdin_is_refused_beside_a_recording_or_a_piped_picture(
+    piped, pictures, recording
+):
+    piped(b"What is this?")
+    with pytest.raises(UsageError, match="--audio or --image -"):
+        read_question("-", pictures, recording)
+
+
 def test_addresses_empty_questions_and_binary_data_are_refused(piped):
     with pytest.raises(UsageError, match="web addresses are not opened") as raised:
         read_question("https://example.org/cat.jpg", [], None)

@@ -106,6 +106,7 @@ def test_finetune_warns_about_a_model_that_is_not_aligned(
     run = mmtrain("finetune", *arguments, "--out", tmp_path / "out", env=session_cache)
     assert run.code == 0 and "NOT ALIGNED: tiny has no projector" in run.err, run.err
     assert_error(mmtrain("finetune", "--from", "nowhere"), 2, "nowhere is not a folder")
+    assert_error(mmtrain("finetune", "--from", "a", "--model", "b"), 2, "--from and --model")
 
 
 def test_a_projector_of_another_shape_is_refused_before_training(

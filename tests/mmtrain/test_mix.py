@@ -285,19 +285,17 @@ def test_a_mix_asks_elsewhere_only_on_demand(mmtrain, tmp_path):
     rows.append({"id": "40", "image": "40.png", "conversations": talk})
     (tmp_path / "rows" / "rows.json").write_text(json.dumps(rows))
     mixed = []
-    for times in (0, 2):
-        out = tmp_path / str(times)
-        run = mmtrain(
-            "data", "mix", "--dialogues", tmp_path / "rows", "--elsewhere", times, "--out", out
-        )
+    for option, times in (("--pseudo-labels", 0), ("--pseudo-labels", 2), ("--elsewhere", 2)):
+        out = tmp_path / f"{option}{times}"
+        run = mmtrain("data", "mix", "--dialogues", tmp_path / "rows", option, times, "--out", out)
         assert run.code == 0, run.err
         mixed.append(json.loads((out / "llava_instruct.json").read_text()))
     again = mixed[1][len(mixed[0]) :]
-    assert mixed[1] == mixed[0] + again
+    assert mixed[1] == mixed[2] == mixed[0] + again
     assert len(mixed[0]) / 3 < len(again) <= 2 * len(mixed[0])
     pictures = {row["image"][0] for row in again}
     assert len(pictures) > 20 and "000040.png" not in pictures  # which is none
-    tests = [tmp_path / times / "answer" / "questions.json" for times in "02"]
+    tests = [tmp_path / f"--pseudo-labels{n}" / "answer" / "questions.json" for n in (0, 2)]
     assert tests[0].read_bytes() == tests[1].read_bytes()
 
 

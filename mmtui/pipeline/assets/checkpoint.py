@@ -113,14 +113,15 @@ def find(model: str) -> Checkpoint:
 
     Args:
         model: A preset, a checkpoint folder, a GGUF file, `hf:owner/name`, or "auto": MMTUI_MODEL
-            if it is set, else phi2 if it is complete on this machine, else smol.
+            if it is set and does not name a model of an endpoint, else phi2 if it is complete on
+            this machine, else smol.
 
     Raises:
         UsageError: There is no such model.
         InputError: The folder is not a valid checkpoint, or the file is not a valid GGUF.
         MissingError: The GGUF file or one of its shards does not exist.
     """
-    if model == "auto":
+    if model == "auto" and not os.environ.get("MMTUI_ENDPOINT"):
         model = os.environ.get("MMTUI_MODEL") or "auto"
     if model == "auto":
         model = "phi2" if _is_ready("phi2") else "smol"

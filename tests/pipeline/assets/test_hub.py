@@ -125,6 +125,9 @@ def test_auto_is_phi2_only_if_its_weights_and_projector_exist(hub, tiny_phi, tmp
 
     monkeypatch.setenv("MMTUI_MODEL", "smol")
     assert checkpoint.find("auto").spec.name == "smol"
+    monkeypatch.setenv("MMTUI_MODEL", "gemma3")
+    monkeypatch.setenv("MMTUI_ENDPOINT", "http://127.0.0.1:11434/v1")  # has a model gemma3
+    assert checkpoint.find("auto").spec.name == "phi2"
 
 
 def test_all_files_of_a_repository_without_patterns_are_fetched(hub, tiny_llama, monkeypatch):
