@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from mmtui.chat.config import resolve_model
 from mmtui.errors import MmtuiError, NoSpeechError, UsageError
 from mmtui.media import Image, Sound
-from mmtui.pipeline import assistant as pipeline
 from mmtui.pipeline import prompt
 from mmtui.pipeline.assets import checkpoint, gguf_files
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import EngineChoice
+from mmtui.pipeline.assistant import Assistant, Reply
 from mmtui.pipeline.engines.sampling import Sampling
 from mmtui.pipeline.speech.transcription import Transcript
 
@@ -56,7 +56,7 @@ class Result:
     images: tuple[tuple[str, str], ...]
     tokens_per_image: int
     load_s: float
-    reply: pipeline.Reply
+    reply: Reply
 
     @property
     def text(self) -> str:
@@ -224,7 +224,7 @@ class Model:
     reply at a time.
     """
 
-    def __init__(self, assistant: pipeline.Assistant) -> None:
+    def __init__(self, assistant: Assistant) -> None:
         self.assistant = assistant
         self._load_s = 0.0  # since the last reply
         self._stream: ReplyStream | None = None
@@ -343,7 +343,7 @@ def load(
     model, chosen = resolve_model(model, engine)
     if mmproj is not None:
         model = gguf_files.add_mmproj(model, os.fspath(mmproj))
-    found = Model(pipeline.Assistant(checkpoint.find(model), report, chosen))
+    found = Model(Assistant(checkpoint.find(model), report, chosen))
     if preload:
         found.load()
     return found

@@ -56,7 +56,7 @@ def is_layout(root: Path) -> bool:
 
 
 def is_validation_file(file: Path) -> bool:
-    """Return whether the captions of an annotation file validate."""
+    """Return whether an annotation file holds the validation captions."""
     return file.stem.startswith("captions_val")
 
 
@@ -83,7 +83,10 @@ def load_split(root: Path) -> CaptionSplit:
         part = validation if is_validation_file(file) else train
         part += load_captioned_images(file, notes)
     if not train:
-        raise InputError(f"{root / 'annotations'} has no captions_train*.json")
+        raise InputError(
+            f"{root / 'annotations'} has no captions_train*.json",
+            "captions_val*.json is used for validation only",
+        )
     if validation:
         validation_images = {item.image for item in validation}
         train = [item for item in train if item.image not in validation_images]

@@ -62,7 +62,7 @@ def find_text_files(paths: list[Path], log: Callable[[str], None]) -> list[Path]
 
 def _load(path: Path, images: Path | None, prefer_captions: bool) -> Split:
     if not path.exists():
-        raise InputError(f"{path} does not exist")
+        raise InputError(f"{path} does not exist", "check the path after --data")
     has_captions, has_dialogues = coco.is_layout(path), llava.is_layout(path)
     if has_captions and (prefer_captions or not has_dialogues):
         return coco.load_examples(path)

@@ -57,7 +57,7 @@ def load(path: Path) -> LoadedFile:
     except sound.UnsupportedAudioError as error:
         raise InputError(
             f"{path} is neither a picture nor a recording that mmtui can read",
-            "supported are JPEG, PNG, WebP, GIF, HEIC, AVIF, TIFF; wav, flac, mp3, m4a, ogg, opus",
+            f"supported are {images.FORMAT_NAMES}; wav, flac, mp3, m4a, ogg and opus",
         ) from error
     except InputError as error:
         raise InputError(f"{path}: {error}", error.hint) from error

@@ -43,7 +43,7 @@ class Command:
     def require_argument(self, argument: str) -> None:
         """Raise UsageError if the command needs an argument and this one is empty."""
         if self.argument and self.argument[0] != "[" and not argument:
-            raise UsageError(f"/{self.name} needs a {self.argument.lower()}", self.help)
+            raise UsageError(f"/{self.name} needs an argument: {self.argument}", self.help)
 
 
 COMMANDS = (
@@ -63,13 +63,11 @@ COMMANDS = (
     Command("copy", "[code|all]", "copy the last answer, its code, or all", "f8"),
     Command("new", "", "start a new conversation", "ctrl+n"),
     Command("history", "[WORDS]", "search conversations", "f3"),
-    Command("resume", "NAME", "open a conversation by the first characters of its id"),
+    Command("resume", "ID", "open a conversation by the first characters of its id"),
     Command("rename", "TEXT", "rename this conversation"),
     Command("export", "PATH", "export this conversation to a .md, .html or .json file"),
-    Command("system", "TEXT", "edit the system prompt; - removes it", "f9"),
-    Command(
-        "model", "[NAME]", "switch to a model: preset, folder, GGUF or hf:OWNER/NAME", "ctrl+l"
-    ),
+    Command("system", "TEXT", "edit the system prompt; /system - removes it", "f9"),
+    Command("model", "[NAME]", "switch to another model; NAME is as after --model", "ctrl+l"),
     Command("sampling", "[KEY=VALUE ...]", "set temperature, top_p and max_tokens"),
     Command("theme", "[dark|light]", "switch between the dark and the light theme"),
     Command("quit", "", "quit; the conversation is saved", "ctrl+q"),

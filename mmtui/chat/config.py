@@ -30,8 +30,8 @@ TEMPLATE = """\
 # The chat uses all settings; the other commands use model, engine, and those of the endpoint.
 
 # Model: a preset (phi2, smol), a checkpoint folder, a GGUF file, ollama:NAME,
-# hf:OWNER/NAME, or auto. With an endpoint: the name of one of its models, or auto, which is the
-# only one.
+# hf:OWNER/NAME, or auto. With an endpoint: the name of one of its models, or auto, if it has only
+# one.
 #model = "auto"
 
 # Address of a server with an OpenAI-compatible API, which runs the model instead of this machine:

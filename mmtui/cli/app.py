@@ -14,7 +14,8 @@ from mmtui.chat.config import Listener
 from mmtui.cli.arguments import TextCommand
 from mmtui.cli.ask import ask, transcribe
 from mmtui.cli.bench import bench
-from mmtui.cli.history import config, history
+from mmtui.cli.config import config
+from mmtui.cli.history import history
 from mmtui.cli.models import models, pull
 from mmtui.cli.options import JsonOption, MmprojOption
 from mmtui.entry import silence_libraries

@@ -171,7 +171,7 @@ class Client:
 
         def read() -> bytes:
             part = exchange.read()
-            if time.monotonic() - collected.updated > self.endpoint.timeout_s:
+            if time.monotonic() - collected.last_progress_at > self.endpoint.timeout_s:
                 raise TimeoutError  # there are signs of life, but no text
             return part
 

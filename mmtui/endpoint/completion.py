@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from mmtui.endpoint.messages import Turn, to_messages
 
-MIN_CHARACTERS = 10_000
-CHARACTERS_PER_TOKEN = 64  # more than any tokenizer reaches on average
+MIN_CHARACTERS = 10_000  # a reply is not ended here before it has this many
+MAX_CHARACTERS_PER_TOKEN = 64  # no tokenizer reaches this on average
 MAX_COUNT = 10**9  # of tokens; more is a mistake of the server
 _MIN_DECODE_S = 0.01  # a reply that takes less came in one go, which shows no speed
 
@@ -37,7 +37,7 @@ class Request:
     @property
     def max_characters(self) -> int:
         """The size at which a reply is ended, if the server ignores `max_tokens`."""
-        return max(MIN_CHARACTERS, CHARACTERS_PER_TOKEN * self.max_tokens)
+        return max(MIN_CHARACTERS, MAX_CHARACTERS_PER_TOKEN * self.max_tokens)
 
     def encode(self, model: str, *, continue_message: bool = False) -> bytes:
         """Return the body of the request.
@@ -122,7 +122,7 @@ class Response:
     _surrogates: dict[bool, str] = field(default_factory=dict)
 
     @property
-    def updated(self) -> float:
+    def last_progress_at(self) -> float:
         """The time of the last sign of progress, or of the request, on the monotonic clock."""
         return max(self._touched, self._times[-1] if self._times else self.started)
 

@@ -83,7 +83,7 @@ def test_damaged_and_giant_pictures_are_errors(set_clipboard, data):
 
 
 def test_a_picture_over_the_size_limit_is_refused(set_clipboard, monkeypatch):
-    monkeypatch.setattr("mmtui.pipeline.vision.images.MAX_BYTES", 1000)
+    monkeypatch.setattr("mmtui.pipeline.vision.images.MAX_DECODING_BYTES", 1000)
     set_clipboard(encode(Image.new("RGB", (40, 30)), "PNG"))
     with pytest.raises(InputError, match="the clipboard: "):
         clipboard.load()

@@ -65,7 +65,7 @@ def read_mmproj(file: Path, model: Header) -> Header:
         raise MissingError(f"no such file: {file}", "check the name after --mmproj")
     header = read_header(file)
     if not is_mmproj(header):
-        raise InputError(f"{file} is not an mmproj", "it holds a language model")
+        raise InputError(f"{file} is not an mmproj", "pass a file with mmproj in its name")
     header.check_complete()
     if not fits(header, model):
         width = model.get_number(f"{model.architecture}.embedding_length")

@@ -16,16 +16,17 @@ from mmtui.pipeline.vision import incomplete, png
 
 # Memory limit for decoding a picture, in bytes. A photo of 200 megapixels takes 0.8 GB as PNG, and
 # 0.1 GB as JPEG, which is decoded at a smaller scale.
-MAX_BYTES = 1_500_000_000
+MAX_DECODING_BYTES = 1_500_000_000
 MAX_PIXELS = 300_000_000  # the largest photos have 200 million
 # A large picture is reduced by an integer factor while it is decoded, so that its shorter side has
 # at least this many pixels. The model gets a few hundred of them, an exported page shows 1200.
 MIN_SIDE = 2048
-# Raster formats that Pillow decodes by itself: no PostScript, no fonts, no video.
+# Raster formats that Pillow, or pi-heif for it, decodes: no PostScript, no fonts, no video.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "PPM", "ICO", "TGA")
-# Peak memory in bytes per pixel: that of the decoders of some formats, in addition to
+FORMAT_NAMES = "JPEG, PNG, WebP, GIF, HEIC, AVIF, TIFF and BMP"  # the usual ones, for hints
+# Peak memory in bytes per pixel that the decoders of some formats take, beside the pixels.
 _FORMAT_BYTES = {"WEBP": 12, "AVIF": 8, "HEIF": 8}
-# that of the pixels in Pillow, by mode, including their conversion.
+# Peak memory in bytes per pixel of the pixels in Pillow, by mode, including their conversion.
 _MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 8, "I;16B": 8, "I": 20, "F": 20}
 _STRIP = 256  # rows of a large picture that are converted at a time
 _SCALE_DOWN_HINT = "scale it down; the model gets only a few hundred pixels"
@@ -105,7 +106,7 @@ def decode(data: bytes) -> Picture:
             raise InputError("the picture is cut off or damaged", incomplete.HINT) from error
         raise UnsupportedImageError(
             "this is not a picture that mmtui can read",
-            "JPEG, PNG, WebP, GIF, HEIC, AVIF, TIFF and BMP work",
+            f"{FORMAT_NAMES} work",
         ) from error
     except (InputError, MemoryError):
         raise
@@ -165,8 +166,8 @@ def _check_memory(image: ImageFile) -> None:
     needed = decoded * (_MODE_BYTES.get(image.mode, 4) + _FORMAT_BYTES.get(image.format or "", 0))
     if image.info.get("progressive"):  # all coefficients are kept, 2 bytes each
         needed += width * height * 2 * len(image.getbands())
-    if needed > MAX_BYTES:
-        gigabytes, limit = math.ceil(needed / 1e8) / 10, MAX_BYTES / 1e9
+    if needed > MAX_DECODING_BYTES:
+        gigabytes, limit = math.ceil(needed / 1e8) / 10, MAX_DECODING_BYTES / 1e9
         raise InputError(
             f"decoding a picture of {width} x {height} pixels takes {gigabytes:.1f} GB of memory;"
             f" {limit:.1f} GB is the limit",

@@ -143,7 +143,7 @@ def test_a_picture_that_needs_too_much_memory_is_refused_before_decoding():
 
 
 def test_the_error_about_memory_shows_more_than_the_limit(monkeypatch):
-    monkeypatch.setattr(images, "MAX_BYTES", 1_499_999_999)
+    monkeypatch.setattr(images, "MAX_DECODING_BYTES", 1_499_999_999)
     picture = encode(Image.new("RGB", (3000, 2000)), "PNG")
     monkeypatch.setattr(images, "_MODE_BYTES", {"RGB": 250})
     with pytest.raises(InputError, match=r"takes 1\.5 GB of memory"):
