@@ -71,7 +71,8 @@ class ScriptedModel(FakeModel):
 
     def cancel(self, number: int) -> None:
         super().cancel(number)
-        self._cancellations[number].set()
+        if (cancellation := self._cancellations.get(number)) is not None:
+            cancellation.set()
 
     def _finish_loading(self, number: int) -> None:
         if self._loaded is not None:
@@ -86,6 +87,7 @@ class ScriptedModel(FakeModel):
         with self._lock:
             self.running -= 1
         self.send(events[-1])
+        del self._cancellations[number]
 
     def _write(self, number: int, text: str) -> Iterator[Event]:
         """Send the pieces of a reply, and yield its end."""

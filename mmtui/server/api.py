@@ -191,7 +191,7 @@ async def respond_with_errors(request: web.Request, handler: Handler) -> web.Str
         return error.to_response()
     except web.HTTPException as error:
         return from_http_error(error).to_response()
-    except ConnectionError:  # the client has hung up
+    except ConnectionError:  # the client has hung up while it sent its request
         raise
     except Exception as error:
         failure = explain(error, logs.record_error(error))

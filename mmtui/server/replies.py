@@ -108,6 +108,8 @@ async def stream(
         if not response.prepared:
             raise
         await send(f"data: {error.to_response().text}")
+    except ConnectionError:  # the client has hung up, which has cancelled the job
+        pass
     return response
 
 
