@@ -1,0 +1,26 @@
+"""A LLaVA checkpoint is trained further, and exported again."""
+
+from llava_checkpoints import save_llava
+from transformers import LlavaForConditionalGeneration
+
+from mmtui.pipeline.assets import checkpoint
+
+
+def test_a_llava_checkpoint_is_finetuned_and_exported(
+    mmtrain, session_cache, shapes_data, tmp_path
+):
+    save_llava(tmp_path / "llava", "clip", "qwen2")
+    run = mmtrain(
+        "finetune", "--from", tmp_path / "llava", "--data", shapes_data / "llava_instruct.json",
+        "--steps", 2, "--batch", 2, "--accumulation", 1, "--quantize", "none",
+        "--precision", "fp32", "--rank", 4, "--val-limit", 2, "--out", tmp_path / "run",
+        env=session_cache,
+    )  # fmt: skip
+    assert run.code == 0, run.err
+    trained = checkpoint.read(tmp_path / "run")
+    assert trained.can_see
+    assert trained.projector is not None
+    assert trained.spec.language.prompt.picture_token == "<image>"
+    exported = mmtrain("export", "hf", tmp_path / "run", tmp_path / "out", env=session_cache)
+    assert exported.code == 0, exported.err
+    LlavaForConditionalGeneration.from_pretrained(tmp_path / "out")
