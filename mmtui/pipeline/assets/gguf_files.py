@@ -5,10 +5,10 @@ from pathlib import Path
 
 from mmtui.errors import InputError, MissingError, MmtuiError, UsageError
 from mmtui.paths import resolve
-from mmtui.pipeline.assets import mmproj
-from mmtui.pipeline.assets.shards import get_model_name, list_shard_names
+from mmtui.pipeline.assets import hub_gguf, mmproj, stores
+from mmtui.pipeline.assets.gguf_header import MAGIC, Header, read_header
+from mmtui.pipeline.assets.shards import find_shards, get_model_name
 from mmtui.pipeline.assets.spec import Asset
-from mmtui.pipeline.gguf.header import MAGIC, Header, read_header
 
 SUFFIX = ".gguf"
 _USUAL_SIDE = 336  # pixels; assumed until an mmproj is downloaded
@@ -68,8 +68,6 @@ def find(model: str) -> GgufFiles | None:
     if name.startswith("hf:"):
         return _find_on_hub(name, resolve(chosen) if has_option else None)
     if name.startswith("ollama:"):
-        from mmtui.pipeline.assets import stores
-
         file: Path | None
         file, projector = stores.find_in_ollama(name.removeprefix(stores.OLLAMA_PREFIX))
     else:
@@ -128,8 +126,6 @@ def locate(files: GgufFiles, folder: Path) -> GgufFiles:
 
 
 def _find_on_hub(name: str, tower: Path | None) -> GgufFiles | None:
-    from mmtui.pipeline.assets import hub_gguf
-
     if (found := hub_gguf.find(name)) is None:
         if tower is not None:
             raise UsageError(f"--mmproj needs a GGUF file as the model; {name} is not one")
@@ -159,22 +155,6 @@ def _check_tensors(name: str, header: Header) -> None:
             f"{name} has its vision tower in the same file, which only Ollama can read",
             "use a GGUF with an mmproj of the same model, or ask Ollama by --endpoint",
         )
-
-
-def find_shards(file: Path) -> list[Path]:
-    """Return all files of a model by one of them, in order.
-
-    Raises:
-        MissingError: A shard does not exist.
-    """
-    shards = [file.with_name(name) for name in list_shard_names(file.name)]
-    missing = [shard for shard in shards if not shard.exists()]
-    if (missing and len(shards) > 1) or not shards:
-        raise MissingError(
-            f"{(missing or [file])[0]} is missing: the model is split into {len(shards)} files",
-            f"download all files of {get_model_name(file.name)} into one folder",
-        )
-    return shards
 
 
 def _add_tower(files: GgufFiles, tower: Header | None) -> GgufFiles:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from mmtui.errors import InputError, MissingError
-from mmtui.pipeline.gguf.header import Header, read_header
+from mmtui.pipeline.assets.gguf_header import Header, read_header
 
 _TYPES = ("f16", "bf16", "q8_0", "f32")  # of several files, the first type is used
 _QUANTIZATION_WORD = re.compile(r"i?q\d|b?f16|fp16|f32|fp32|\d|k|s|m|l|xl")

@@ -1,6 +1,9 @@
-"""Names of the files of a split GGUF: "model-00001-of-00003.gguf"."""
+"""The files of a split GGUF: "model-00001-of-00003.gguf"."""
 
 import re
+from pathlib import Path
+
+from mmtui.errors import MissingError
 
 _SHARD = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<suffix>\.gguf)", re.I)
 _MAX_SHARDS = 1000
@@ -27,3 +30,19 @@ def list_shard_names(file: str) -> tuple[str, ...]:
         f"{shard['name']}-{number:05}-of-{shard['count']}{shard['suffix']}"
         for number in range(1, count + 1)
     )
+
+
+def find_shards(file: Path) -> list[Path]:
+    """Return all files of a model by one of them, in order.
+
+    Raises:
+        MissingError: A shard does not exist.
+    """
+    shards = [file.with_name(name) for name in list_shard_names(file.name)]
+    missing = [shard for shard in shards if not shard.exists()]
+    if (missing and len(shards) > 1) or not shards:
+        raise MissingError(
+            f"{(missing or [file])[0]} is missing: the model is split into {len(shards)} files",
+            f"download all files of {get_model_name(file.name)} into one folder",
+        )
+    return shards

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from mmtui.errors import InputError, MissingError, UsageError
-from mmtui.pipeline.assets import gguf_files, mmproj
-from mmtui.pipeline.gguf.header import Header, read_header
+from mmtui.pipeline.assets import mmproj
+from mmtui.pipeline.assets.gguf_header import Header, read_header
+from mmtui.pipeline.assets.shards import find_shards
 
 OLLAMA_PREFIX = "ollama:"
 _MAX_JSON_BYTES = 1_000_000
@@ -208,7 +209,7 @@ def _describe(
 ) -> Iterator[StoredModel]:
     """Describe a model by one of its files; yield nothing for other files and further shards."""
     try:
-        shards = gguf_files.find_shards(file)
+        shards = find_shards(file)
         if not _is_file(file) or shards[0] != file or "mmproj" in file.name.lower():
             return
         tower = _find_tower(file, projector)

@@ -11,12 +11,12 @@ from mmtui import machine
 from mmtui.errors import InputError, MmtuiError
 from mmtui.files import read_optional_json
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
+from mmtui.pipeline.assets.gguf_header import read_header
 from mmtui.pipeline.assets.spec import Precision
 from mmtui.pipeline.engines.llama_library import LlamaLibrary, ProgressCallback, record_errors
 from mmtui.pipeline.engines.llama_tokenizer import LlamaTokenizer
 from mmtui.pipeline.engines.tiles import Tile
 from mmtui.pipeline.gguf import conversion
-from mmtui.pipeline.gguf.header import read_header
 from mmtui.pipeline.tokenizer import Tokenizer, find_end_tokens
 
 _LOADING = "loading the language model"

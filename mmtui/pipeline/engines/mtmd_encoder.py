@@ -11,11 +11,11 @@ import numpy as np
 
 from mmtui import machine
 from mmtui.errors import InputError, MmtuiError
+from mmtui.pipeline.assets.gguf_header import read_header
 from mmtui.pipeline.engines.llama_language import LlamaLanguage
 from mmtui.pipeline.engines.llama_library import record_errors
 from mmtui.pipeline.engines.mtmd_library import load_mtmd
 from mmtui.pipeline.engines.tiles import Tile
-from mmtui.pipeline.gguf.header import read_header
 from mmtui.pipeline.vision.encoder import EncodedPicture
 from mmtui.pipeline.vision.images import Picture
 

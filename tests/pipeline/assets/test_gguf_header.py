@@ -8,7 +8,7 @@ from gguf import GGUFReader
 from gguf_models import LAYERS, WIDTH, write_gguf
 
 from mmtui.errors import InputError
-from mmtui.pipeline.gguf.header import read_header
+from mmtui.pipeline.assets.gguf_header import read_header
 
 
 @pytest.fixture
