@@ -158,7 +158,7 @@ def test_an_incomplete_spec_is_refused(tmp_path):
 
 
 def test_names_without_a_model_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"no checkpoint: spec.json"):
+    with pytest.raises(InputError, match=r"not a checkpoint: spec.json"):
         checkpoint.find(str(tmp_path))
     for name in ("", "x" * 5000):
         with pytest.raises(UsageError, match="no model"):
