@@ -1,0 +1,67 @@
+"""`mmtui serve` with the real model."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+from api_server import TOKEN
+
+
+@pytest.fixture(scope="module")
+def serving(smol, tmp_path_factory) -> Iterator[tuple[str, psutil.Process]]:
+    """Serve smol; return the address of the API and the process."""
+    home = str(tmp_path_factory.mktemp("home"))
+    options = ["--model", "smol", "--token", TOKEN]
+    process = subprocess.Popen(
+        [Path(sys.executable).with_name("mmtui"), "serve", "--port", "0", *options],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home},
+    )
+    assert process.stdout
+    address = urlsplit(process.stdout.readline().decode().strip())
+    yield f"http://{address.netloc}/v1", psutil.Process(process.pid)
+    process.terminate()
+    process.wait(30)
+
+
+@pytest.fixture
+def environment(serving, tmp_path) -> dict[str, str]:
+    """The environment of a program that uses the server, and has no weights itself."""
+    return {
+        "MMTUI_ENDPOINT": serving[0],
+        "MMTUI_API_KEY": TOKEN,
+        "XDG_CACHE_HOME": str(tmp_path / "empty"),
+    }
+
+
+def test_a_question_about_a_picture_has_the_same_answer_as_here(mmtui, environment, cat):
+    question = ("ask", "--max-tokens", 16, "--image", cat, "What is in the picture?")
+    here = mmtui(*question, "--model", "smol")
+    there = mmtui(*question, env=environment)
+    assert (there.code, there.out) == (0, here.out), there.err
+
+
+def test_the_chat_continues_a_reply_of_the_server(mmtui, environment, tmp_path):
+    (tmp_path / "mmtui").mkdir()
+    (tmp_path / "mmtui" / "config.toml").write_text("max_tokens = 6\n")
+    home = {"XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    question = "Count from one to ten."
+    run = mmtui("--plain", stdin=f"{question}\n/continue\n".encode(), env=environment | home)
+    assert run.code == 0, run.err
+    first = run.out.split("\n")[0]
+    whole = mmtui("ask", "--max-tokens", 12, question, env=environment).out
+    assert first and whole.startswith(first)
+
+
+def test_requests_share_one_process(mmtui, environment, serving):
+    for _ in range(2):
+        assert mmtui("ask", "--max-tokens", 2, "Hi", env=environment).code == 0
+    names = [" ".join(child.cmdline()) for child in serving[1].children(recursive=True)]
+    assert len([name for name in names if "spawn_main" in name]) == 1, names
