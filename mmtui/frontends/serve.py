@@ -111,7 +111,8 @@ class ChatServer(Server):
         await websocket.prepare(request)
         notice = FULL_NOTICE.format(self._max_chats)
         key = secrets.token_urlsafe()
-        environment = {"MMTUI_API_KEY_ENV": PAGE_KEY, PAGE_KEY: key}
+        # With an endpoint, the chats have its key from the environment of the server.
+        environment = {"MMTUI_API_KEY_ENV": PAGE_KEY, PAGE_KEY: key} if self._api else {}
         chat = ServedChat(
             self._command, environment, websocket, self._slots, notice, self.download_manager
         )

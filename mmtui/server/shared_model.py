@@ -95,11 +95,6 @@ class SharedModel:
         return len(self._queue)
 
     @property
-    def is_idle(self) -> bool:
-        """Whether no request is being answered."""
-        return self._running is None
-
-    @property
     def is_loading(self) -> bool:
         """Whether the model is being loaded."""
         return self._load_number is not None

@@ -195,6 +195,10 @@ while head := sys.stdin.buffer.read(5):
     data = sys.stdin.buffer.read(int.from_bytes(head[1:], "big"))
     if b'"quit"' in data or data == b"die":
         break
+    if data == b"key":
+        name = os.environ.get("MMTUI_API_KEY_ENV", "")
+        put(b"D", b"key " + os.environ.get(name, "none").encode())
+        continue
     if data == b"hang":
         while True:
             put(b"D", b"x" * 100_000)
@@ -282,6 +286,23 @@ def test_twenty_open_pages_stay_within_the_limit_of_chats(monkeypatch):
     with run_server() as address:
         asyncio.run(visit(address))
     assert find_fake_chats() == []
+
+
+def test_with_an_endpoint_chats_have_its_key(monkeypatch):
+    monkeypatch.setenv("MMTUI_API_KEY_ENV", "UPSTREAM_KEY")
+    monkeypatch.setenv("UPSTREAM_KEY", "of the endpoint")
+
+    async def visit(address: str) -> None:
+        async with (
+            ClientSession(headers={"Cookie": f"mmtui-{address[10:]}=T"}) as session,
+            session.ws_connect(f"http://{address}/ws") as page,
+        ):
+            assert (await receive_text(page)).startswith("chat ")
+            await page.send_json(["stdin", "key"])
+            assert await receive_text(page) == "key of the endpoint"
+
+    with run_server() as address:
+        asyncio.run(visit(address))
 
 
 def test_a_connection_that_answers_no_pings_frees_its_slot(monkeypatch):
