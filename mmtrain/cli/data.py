@@ -143,7 +143,7 @@ def mix(
         if factor := pseudo_labels or elsewhere:
             from mmtrain.model import loading
 
-            look = loading.load_feature_store(loading.find_checkpoint(model), report).means
+            look = loading.load_feature_store(loading.find_checkpoint(model), report).compute_means
         sources = captions or [], dialogues or [], text or []
         notes = make(*sources, out, seed, factor, look, report)
     for note in notes:

@@ -172,7 +172,7 @@ class DialogueDataset:
 
     def _key(self, picture: Path) -> str:
         assert self._store is not None
-        return self._store.key(picture)
+        return self._store.get_key(picture)
 
     def _ensure_features(self, indexes: list[int]) -> None:
         """Compute missing features: a dry run asks for batches before all images are encoded."""
@@ -226,8 +226,8 @@ def to_turns(
         if isinstance(part, str):
             return swap_directions(part) if is_mirrored else part
         assert store is not None
-        key = store.key(part, view)
-        return make_placeholder(key, store.names(key))
+        key = store.get_key(part, view)
+        return make_placeholder(key, store.get_names(key))
 
     return [Turn(role, tuple(map(convert, content))) for role, content in dialogue]
 

@@ -59,7 +59,7 @@ class FeatureStore:
         weights = fetch.fetch(self._spec.weights, self._report)
         return load_classifier(weights, self._spec.names)
 
-    def key(self, image: Path, view: View = "plain") -> str:
+    def get_key(self, image: Path, view: View = "plain") -> str:
         """Return the key of a file's picture, which identifies it in prompts and in the store."""
         digest = self._hashes[image]
         return digest if view == "plain" else f"{digest}-{view}"
@@ -69,7 +69,7 @@ class FeatureStore:
         features: Tensor = shard[row]
         return features
 
-    def names(self, key: str) -> str:
+    def get_names(self, key: str) -> str:
         """Return the predicted class names as a prompt lists them, or "" without a classifier."""
         if key not in self._named:
             classifier = self._classifier
@@ -80,7 +80,7 @@ class FeatureStore:
     def ensure(
         self, files: Iterable[Path], views: Sequence[View] = ("plain",)
     ) -> dict[Path, InputError]:
-        """Compute the features that are missing.
+        """Compute the features that are missing, and return the files that can't be decoded.
 
         Every batch has BATCH images, so that the features of an image do not depend on which other
         images were missing.
@@ -89,17 +89,19 @@ class FeatureStore:
             The files that can't be decoded, with the reasons.
         """
         wanted = list(dict.fromkeys(files))
-        if all(f in self._hashes and self.key(f, v) in self._rows for f in wanted for v in views):
+        if all(
+            f in self._hashes and self.get_key(f, v) in self._rows for f in wanted for v in views
+        ):
             return {}
         self._open_shards()  # of other processes
         bad: dict[str, InputError] = {}
         self._hashes |= _hash_files([file for file in wanted if file not in self._hashes])
         with ThreadPoolExecutor() as pool:
             missing = {
-                self.key(file, view): (file, view)
+                self.get_key(file, view): (file, view)
                 for file in wanted
                 for view in views
-                if self.key(file, view) not in self._rows
+                if self.get_key(file, view) not in self._rows
             }
             todo = list(missing.items())
             for start in range(0, len(todo), SHARD):
@@ -123,11 +125,11 @@ class FeatureStore:
         if todo:
             self._report("encoding images", len(todo), len(todo))
             self._open_shards()
-        reasons = ((file, bad.get(self.key(file, view))) for file in wanted for view in views)
+        reasons = ((file, bad.get(self.get_key(file, view))) for file in wanted for view in views)
         return {file: reason for file, reason in reasons if reason is not None}
 
     def require(self, files: Iterable[Path], views: Sequence[View] = ("plain",)) -> None:
-        """Compute the features that are missing.
+        """Compute the features that are missing; all files must be pictures.
 
         Raises:
             InputError: A file can't be decoded.
@@ -135,10 +137,10 @@ class FeatureStore:
         for reason in self.ensure(files, views).values():
             raise reason
 
-    def means(self, files: Sequence[Path]) -> dict[Path, np.ndarray]:
+    def compute_means(self, files: Sequence[Path]) -> dict[Path, np.ndarray]:
         """Return the mean (width,) of each file's patches, without files that can't be decoded."""
         bad = self.ensure(files)
-        return {f: self[self.key(f)].float().mean(0).numpy() for f in files if f not in bad}
+        return {f: self[self.get_key(f)].float().mean(0).numpy() for f in files if f not in bad}
 
     def _encode(self, pictures: dict[str, Image.Image]) -> dict[str, Tensor]:
         filled = [*pictures.values()]

@@ -32,7 +32,7 @@ class FlatRows:
         scatter: (N,) where in the padded rows each position of the sequence is.
         is_copy: (rows * length,) whether a position of the padded rows is padding, or a further
             copy of the common prefix.
-        shared: Positions of the common prefix.
+        common: Positions of the common prefix.
         rows: Number of rows.
         length: Positions of the longest row.
     """
@@ -46,7 +46,7 @@ class FlatRows:
     gather: Tensor
     scatter: Tensor
     is_copy: Tensor
-    shared: int
+    common: int
     rows: int
     length: int
 
@@ -68,21 +68,21 @@ def flatten(rows: Sequence[Row], pictures: Mapping[str, int], patches: int) -> F
         pictures: The number of each picture in the batch, by its key.
         patches: Patches of a picture.
     """
-    shared = _count_shared(rows)
+    common = _count_common(rows)
     length = max(len(row.positions) for row in rows)
-    kept = [row.positions[shared if number else 0 :] for number, row in enumerate(rows)]
+    kept = [row.positions[common if number else 0 :] for number, row in enumerate(rows)]
     positions = [position for part in kept for position in part]
     starts = [0, *accumulate(map(len, kept))]
     gather = torch.zeros(len(rows), length, dtype=torch.long)
     is_copy = torch.ones(len(rows), length, dtype=torch.bool)
     scatter = []
     for number, part in enumerate(kept):
-        first = shared if number else 0
-        gather[number, :shared] = torch.arange(shared)
+        first = common if number else 0
+        gather[number, :common] = torch.arange(common)
         gather[number, first : first + len(part)] = torch.arange(starts[number], starts[number + 1])
         is_copy[number, first : first + len(part)] = False
         scatter.append(torch.arange(first, first + len(part)) + number * length)
-    labels = _join([row.labels for row in rows], shared)
+    labels = _join([row.labels for row in rows], common)
     label_slots = (labels != IGNORE_INDEX).nonzero().squeeze(1)
     slots = [(at, part) for at, part in enumerate(positions) if not isinstance(part, int)]
     return FlatRows(
@@ -91,13 +91,13 @@ def flatten(rows: Sequence[Row], pictures: Mapping[str, int], patches: int) -> F
         patches=torch.tensor(
             [pictures[key] * patches + patch for _, (key, patch) in slots], dtype=torch.long
         ),
-        position_ids=_join([row.position_ids for row in rows], shared)[None],
+        position_ids=_join([row.position_ids for row in rows], common)[None],
         label_slots=label_slots,
         labels=labels[label_slots],
         gather=gather.flatten(),
         scatter=torch.cat(scatter),
         is_copy=is_copy.flatten(),
-        shared=shared,
+        common=common,
         rows=len(rows),
         length=length,
     )
@@ -122,31 +122,31 @@ def make_equal_rows(rows: int, length: int, labelled: int) -> FlatRows:
         gather=slots,
         scatter=slots,
         is_copy=torch.zeros_like(slots, dtype=torch.bool),
-        shared=0,
+        common=0,
         rows=rows,
         length=length,
     )
 
 
-def _count_shared(rows: Sequence[Row]) -> int:
-    """Return how many leading positions all rows share, in the shared prefix and without a label.
+def _count_common(rows: Sequence[Row]) -> int:
+    """Return the length of the rows' common prefix, as far as it is in the prefix of each row.
 
-    They are counted only if there is another row to share them with.
+    It ends before the first label. A single row has no common prefix.
     """
     if len(rows) == 1:
         return 0
     equal = zip(*(row.positions for row in rows), strict=False)
-    common = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, equal))
+    count = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, equal))
     for row in rows:
         outside = (
             at
             for at, (label, branch) in enumerate(zip(row.labels, row.branch_ids, strict=True))
             if label != IGNORE_INDEX or branch
         )
-        common = min(common, next(outside, len(row.labels)))
-    return common
+        count = min(count, next(outside, len(row.labels)))
+    return count
 
 
-def _join(values: Sequence[list[int]], shared: int) -> Tensor:
+def _join(values: Sequence[list[int]], common: int) -> Tensor:
     """Return the values of all rows, those of the common prefix only once."""
-    return torch.tensor([v for n, row in enumerate(values) for v in row[shared if n else 0 :]])
+    return torch.tensor([v for n, row in enumerate(values) for v in row[common if n else 0 :]])

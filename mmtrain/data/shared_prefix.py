@@ -86,7 +86,7 @@ def pack_dialogues(dialogues: Sequence[EncodedDialogue], max_length: int) -> Row
     dropped.
     """
     positions, labels = dialogues[0]
-    length = len(positions) if len(dialogues) == 1 else _shared_length(dialogues)
+    length = len(positions) if len(dialogues) == 1 else _count_shared(dialogues)
     row = Row(positions[:length], labels[:length], [0] * length, list(range(length)))
     for number, (positions, labels) in enumerate(dialogues, 1):
         branch = positions[length:]
@@ -98,7 +98,7 @@ def pack_dialogues(dialogues: Sequence[EncodedDialogue], max_length: int) -> Row
     return row
 
 
-def _shared_length(dialogues: Sequence[EncodedDialogue]) -> int:
+def _count_shared(dialogues: Sequence[EncodedDialogue]) -> int:
     """Return the number of leading positions that all dialogues share and that have no label."""
     (first, _), *others = dialogues
     equal = (min(count_common(first, positions), len(positions) - 1) for positions, _ in others)

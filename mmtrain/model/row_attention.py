@@ -176,8 +176,8 @@ class _ToRows(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         flat, gradient = ctx.flat, gradients[0]
         result = gradient.flatten(0, 1).index_select(0, flat.scatter)
-        if flat.shared:
-            result[: flat.shared] = gradient[:, : flat.shared].sum(0)
+        if flat.common:
+            result[: flat.common] = gradient[:, : flat.common].sum(0)
         return result, None
 
 

@@ -174,7 +174,7 @@ def _build_pretrain(
     force: bool,
     report: Report,
 ) -> Stage:
-    shape = pretrain.config(options.size)
+    shape = pretrain.make_config(options.size)
     plan.check_pretrain_memory(options, shape, accelerator, force)
     with accelerator.main_process_first():
         paths = options.validation or []
@@ -215,7 +215,7 @@ def _make_record(
         **start,
         "options": folder.options_to_json(options),
         "processes": accelerator.num_processes,
-        "checkpoint_sha256": None if is_new else provenance.checkpoint_sha256(found),
+        "checkpoint_sha256": None if is_new else provenance.hash_checkpoint(found),
         "fingerprint": _fingerprint_data(stage),
     }
     if before is None:

@@ -31,7 +31,7 @@ class Metrics:
     def __init__(self, out: Path, step: int) -> None:
         """Open the file of a run and remove the lines after `step`; -1 removes all lines."""
         self._path = out / FILE
-        kept = [line for line in _lines(self._path) if _step(line) <= step]
+        kept = [line for line in _read_lines(self._path) if _get_step(line) <= step]
         with replacing(self._path) as partial:
             partial.write_text("".join(line + "\n" for line in kept))
 
@@ -48,7 +48,7 @@ def read(out: Path) -> list[dict[str, Any]]:
         InputError: The folder is not that of a run.
     """
     try:
-        return [json.loads(line) for line in _lines(out / FILE, missing_ok=False)]
+        return [json.loads(line) for line in _read_lines(out / FILE, missing_ok=False)]
     except (OSError, ValueError) as error:
         raise InputError(f"{out} has no readable {FILE}", "pass the folder of a run") from error
 
@@ -63,12 +63,12 @@ def smooth(values: list[float]) -> Iterator[float]:
         yield mean / weight
 
 
-def _lines(path: Path, missing_ok: bool = True) -> list[str]:
+def _read_lines(path: Path, missing_ok: bool = True) -> list[str]:
     """Return the complete lines: a killed process may have cut off the last one."""
     if missing_ok and not path.exists():
         return []
     return [line[:-1] for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
-def _step(line: str) -> int:
+def _get_step(line: str) -> int:
     return int(json.loads(line)["step"])

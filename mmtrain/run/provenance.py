@@ -31,7 +31,7 @@ def describe_start() -> dict[str, Any]:
     }
 
 
-def checkpoint_sha256(found: Checkpoint) -> str:
+def hash_checkpoint(found: Checkpoint) -> str:
     """Return a SHA-256 that identifies the weights of a checkpoint, independent of its path.
 
     Local files are hashed by content. Weights from the Hugging Face hub are identified by

@@ -38,7 +38,7 @@ SIZES: dict[str, dict[str, Any]] = {
 CONTEXT = 2048
 
 
-def config(size: str) -> Any:
+def make_config(size: str) -> Any:
     """Return the PhiConfig of a size, or of a config.json in the format of transformers.
 
     Raises:

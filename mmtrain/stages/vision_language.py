@@ -140,7 +140,7 @@ def collect_features(
     good = [file for file in files if file not in broken]
     if not good:
         raise next(iter(broken.values()))
-    features = torch.stack([components.store[components.store.key(file)] for file in good])
+    features = torch.stack([components.store[components.store.get_key(file)] for file in good])
     return features, [captions[file] for file in good]
 
 

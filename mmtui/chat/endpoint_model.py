@@ -35,8 +35,8 @@ from mmtui.endpoint.client import Client
 from mmtui.endpoint.completion import Completion, Delta, Request
 from mmtui.endpoint.exchange import Cancellation, CancelledError
 from mmtui.endpoint.loading import wait_until_loaded
-from mmtui.endpoint.messages import Turn, drop_oldest
-from mmtui.endpoint.pictures import PictureCache
+from mmtui.endpoint.messages import EndpointTurn, drop_oldest
+from mmtui.endpoint.pictures import DataUriCache
 from mmtui.errors import MmtuiError, TooLongError, explain
 from mmtui.pipeline.input_files import encode_wav
 
@@ -64,7 +64,7 @@ class EndpointModel:
         self._catalog = Catalog(self._client)
         self._numbers = itertools.count(1)
         self._running: dict[int, Cancellation] = {}
-        self._pictures = PictureCache()
+        self._pictures = DataUriCache()
         self._speech = _LocalSpeech(on_event)
 
     def load(self) -> int:
@@ -264,10 +264,10 @@ class EndpointModel:
             elif isinstance(part, Delta):
                 self._send(Piece(number, part.text, part.is_thinking), cancellation)
 
-    def _encode_turn(self, turn: ChatTurn) -> Turn:
+    def _encode_turn(self, turn: ChatTurn) -> EndpointTurn:
         pictures = tuple(map(self._encode_picture, turn.pictures))
         recordings = tuple(_load_recording(Path(path)) for path in turn.recordings)
-        return Turn(turn.role, turn.text, pictures, recordings)
+        return EndpointTurn(turn.role, turn.text, pictures, recordings)
 
     def _encode_picture(self, path: str) -> str:
         return self._pictures.get(path, partial(_load_picture, Path(path)))

@@ -14,7 +14,7 @@ from mmtui.endpoint.capabilities import Catalog
 from mmtui.endpoint.client import Client
 from mmtui.endpoint.completion import Completion, Delta, Request
 from mmtui.endpoint.exchange import Cancellation
-from mmtui.endpoint.messages import Turn
+from mmtui.endpoint.messages import EndpointTurn
 from mmtui.endpoint.pictures import encode_picture
 from mmtui.errors import NoSpeechError
 from mmtui.media import Image, Sound
@@ -149,7 +149,7 @@ def _load_speech(report: "Report") -> Callable[[Sound], str]:
     return lambda recording: model.transcribe(recording).text
 
 
-def _to_turns(question: ServerQuestion, transcript: str | None) -> tuple[Turn, ...]:
+def _to_turns(question: ServerQuestion, transcript: str | None) -> tuple[EndpointTurn, ...]:
     text = "\n".join(part for part in (transcript, question.text) if part)
     pictures = tuple(encode_picture(picture.picture.image) for picture in question.pictures)
     recordings = tuple(
@@ -157,8 +157,8 @@ def _to_turns(question: ServerQuestion, transcript: str | None) -> tuple[Turn, .
         for recording in question.recordings
         if question.sends_recordings
     )
-    user = Turn("user", text, pictures, recordings)
-    return (Turn("system", question.system), user) if question.system else (user,)
+    user = EndpointTurn("user", text, pictures, recordings)
+    return (EndpointTurn("system", question.system), user) if question.system else (user,)
 
 
 def _to_document(

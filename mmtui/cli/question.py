@@ -9,7 +9,7 @@ from mmtui import paths
 from mmtui.encodings import decode
 from mmtui.errors import UsageError
 
-MAX_BYTES = 10_000_000  # longest question that is read from stdin
+MAX_QUESTION_BYTES = 10_000_000  # longest question that is read from stdin
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ def open_pipe() -> BinaryIO | None:
 def _read_pipe() -> str:
     if (stream := open_pipe()) is None:
         return ""
-    data = stream.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
+    data = stream.read(MAX_QUESTION_BYTES + 1)
+    if len(data) > MAX_QUESTION_BYTES:
         raise UsageError("the question on stdin is longer than 10 MB")
     return decode(data)
 

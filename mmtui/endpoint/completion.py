@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from mmtui.endpoint.messages import Turn, to_messages
+from mmtui.endpoint.messages import EndpointTurn, to_messages
 
 MIN_CHARACTERS = 10_000  # a reply is not ended here before it has this many
 MAX_CHARACTERS_PER_TOKEN = 64  # no tokenizer reaches this on average
@@ -28,7 +28,7 @@ class Request:
         seed: Makes a reply with a temperature above 0 repeatable.
     """
 
-    turns: tuple[Turn, ...]
+    turns: tuple[EndpointTurn, ...]
     max_tokens: int = 512
     temperature: float = 0.0
     top_p: float = 0.95

@@ -7,7 +7,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
-class Turn:
+class EndpointTurn:
     """A message of one role.
 
     Attributes:
@@ -23,13 +23,13 @@ class Turn:
     recordings: tuple[bytes, ...] = ()
 
 
-def to_messages(turns: Sequence[Turn]) -> list[dict[str, object]]:
+def to_messages(turns: Sequence[EndpointTurn]) -> list[dict[str, object]]:
     """Return the messages for a conversation.
 
     Adjacent turns of the same role, such as two questions after a failed reply, are merged: some
     chat templates require that roles alternate.
     """
-    merged: list[Turn] = []
+    merged: list[EndpointTurn] = []
     for turn in turns:
         if merged and merged[-1].role == turn.role:
             merged[-1] = _merge(merged[-1], turn)
@@ -38,7 +38,7 @@ def to_messages(turns: Sequence[Turn]) -> list[dict[str, object]]:
     return [{"role": turn.role, "content": _to_content(turn)} for turn in merged]
 
 
-def drop_oldest(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+def drop_oldest(turns: tuple[EndpointTurn, ...]) -> tuple[EndpointTurn, ...]:
     """Return a conversation without the oldest quarter of its turns.
 
     The system prompt and the last question stay, with a reply that is to be continued; if nothing
@@ -51,8 +51,8 @@ def drop_oldest(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
     return turns if first is None else (*system, *rest[first:])
 
 
-def _merge(first: Turn, second: Turn) -> Turn:
-    return Turn(
+def _merge(first: EndpointTurn, second: EndpointTurn) -> EndpointTurn:
+    return EndpointTurn(
         first.role,
         "\n\n".join(text for text in (first.text, second.text) if text),
         first.pictures + second.pictures,
@@ -60,7 +60,7 @@ def _merge(first: Turn, second: Turn) -> Turn:
     )
 
 
-def _to_content(turn: Turn) -> str | list[dict[str, object]]:
+def _to_content(turn: EndpointTurn) -> str | list[dict[str, object]]:
     """Return a text alone as it is: not all servers accept a list of parts everywhere."""
     if not turn.pictures and not turn.recordings:
         return turn.text

@@ -31,7 +31,7 @@ def encode_picture(image: "Image.Image") -> str:
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 
-class PictureCache:
+class DataUriCache:
     """Keeps encoded pictures, so that each is decoded once in a chat."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from mmtui.pipeline.vision.encoder import EncodedPicture, VisionEncoder
 from mmtui.pipeline.vision.images import Picture
 
 MAX_PICTURES = 256  # that are kept; with smol, the features of each take 0.2 MB
-MAX_BYTES = 512_000_000  # of their features; with LLaVA 1.5 7B, those of each take 9 MB
+MAX_FEATURE_BYTES = 512_000_000  # with LLaVA 1.5 7B, those of each take 9 MB
 
 
 class PictureCache:
@@ -63,7 +63,7 @@ class PictureCache:
         encoded = {picture.sha256: self._encoded[picture.sha256] for picture in pictures}
         size = sum(picture.features.nbytes for picture in self._encoded.values())
         for sha256 in list(self._encoded):
-            if len(self._encoded) <= MAX_PICTURES and size <= MAX_BYTES:
+            if len(self._encoded) <= MAX_PICTURES and size <= MAX_FEATURE_BYTES:
                 break
             if sha256 not in encoded:
                 size -= self._encoded.pop(sha256).features.nbytes

@@ -41,7 +41,7 @@ def test_features_equal_those_of_the_tower(cache, tiny_vision, tower, pictures):
     images = [Image.open(file).convert("RGB") for file in pictures]
     for view, inputs in (("plain", images), ("mirrored", list(map(ImageOps.mirror, images)))):
         expected = tower.encode(inputs)
-        found = torch.stack([store[store.key(file, view)] for file in pictures])
+        found = torch.stack([store[store.get_key(file, view)] for file in pictures])
         assert found.dtype == torch.float16
         assert torch.allclose(found.float(), expected, atol=2e-3)
 
@@ -52,11 +52,11 @@ def test_a_copy_or_a_new_run_does_not_load_the_tower(cache, tiny_vision, tower, 
     copy.write_bytes(pictures[0].read_bytes())
     again = FeatureStore(tiny_vision, fail_to_load, ignore_progress)
     again.ensure([*pictures, copy])
-    assert again.key(copy) == again.key(pictures[0])
+    assert again.get_key(copy) == again.get_key(pictures[0])
     pictures[0].write_bytes(pictures[1].read_bytes())
     changed = FeatureStore(tiny_vision, fail_to_load, ignore_progress)
     changed.ensure(pictures[:2])
-    assert changed.key(pictures[0]) == changed.key(pictures[1])
+    assert changed.get_key(pictures[0]) == changed.get_key(pictures[1])
 
 
 def test_another_version_of_the_preprocessing_computes_the_features_again(
@@ -95,12 +95,12 @@ def test_an_interruption_loses_at_most_one_shard_and_changes_no_feature(
     monkeypatch.setattr(store, "_report", lambda *step: totals.append(step[2]))
     store.ensure(pictures)
     assert set(totals) == {8}  # of 40: two shards of 16 were kept
-    resumed = {file: store[store.key(file)] for file in pictures}
+    resumed = {file: store[store.get_key(file)] for file in pictures}
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache.parent / "other"))
     complete = FeatureStore(tiny_vision, lambda: tower, ignore_progress)
     complete.ensure(pictures)
-    assert all(torch.equal(complete[complete.key(file)], resumed[file]) for file in pictures)
+    assert all(torch.equal(complete[complete.get_key(file)], resumed[file]) for file in pictures)
 
 
 def test_a_damaged_shard_is_computed_again(cache, tiny_vision, tower, pictures):
@@ -109,7 +109,7 @@ def test_a_damaged_shard_is_computed_again(cache, tiny_vision, tower, pictures):
     shard.write_bytes(shard.read_bytes()[:-1000])
     store = FeatureStore(tiny_vision, lambda: tower, ignore_progress)
     store.ensure(pictures)
-    assert all(store[store.key(file)].isfinite().all() for file in pictures)
+    assert all(store[store.get_key(file)].isfinite().all() for file in pictures)
 
 
 def test_files_that_are_not_pictures_are_reported_and_the_others_encoded(
@@ -121,7 +121,7 @@ def test_files_that_are_not_pictures_are_reported_and_the_others_encoded(
     broken = store.ensure(pictures)
     assert set(broken) == {pictures[3], pictures[5]}
     assert "no such file" in str(broken[pictures[5]])
-    assert store[store.key(pictures[4])].shape == (16, 128)
+    assert store[store.get_key(pictures[4])].shape == (16, 128)
 
 
 def test_a_picture_that_changed_with_the_same_time_stamp_is_hashed_again(
@@ -136,5 +136,5 @@ def test_a_picture_that_changed_with_the_same_time_stamp_is_hashed_again(
     os.utime(pictures[0], ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     again = FeatureStore(tiny_vision, lambda: tower, ignore_progress)
     again.ensure(pictures[:2])
-    assert again.key(pictures[0]) != store.key(pictures[0])
-    assert again.key(pictures[1]) == store.key(pictures[1])
+    assert again.get_key(pictures[0]) != store.get_key(pictures[0])
+    assert again.get_key(pictures[1]) == store.get_key(pictures[1])

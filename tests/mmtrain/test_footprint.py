@@ -83,7 +83,7 @@ def test_phi2_from_scratch_fits_a_card_of_40_gb(monkeypatch):
         size="phi-2", batch=1, block=2048, optimizer="adam8bit", precision="bf16"
     )
     accelerator = Accelerator(cpu=True)
-    shape = pretrain.config("phi-2")
+    shape = pretrain.make_config("phi-2")
     monkeypatch.setattr(plan.memory, "measure_free", lambda _: 37 * GIB)
     plan.check_pretrain_memory(options, shape, accelerator, force=False)
     monkeypatch.setattr(plan.memory, "measure_free", lambda _: 24 * GIB)

@@ -260,7 +260,7 @@ def test_concepts_say_what_the_classifier_sees(smol, shared):
         :60
     ]
     loaded.store.ensure([item.image for item in items])
-    features = torch.stack([loaded.store[loaded.store.key(item.image)] for item in items])
+    features = torch.stack([loaded.store[loaded.store.get_key(item.image)] for item in items])
     made = projector_init.init_projector(
         "concepts", "linear", smol.spec.vision, loaded.language, features, []
     )

@@ -123,7 +123,7 @@ def test_an_invalid_config_is_refused_by_name(changed, error, tmp_path):
     file = tmp_path / "odd.json"
     file.write_text(json.dumps(NANO | changed))
     with pytest.raises(InputError, match=error) as raised:
-        pretrain.config(str(file))
+        pretrain.make_config(str(file))
     assert "odd.json" in str(raised.value) and "projector" not in str(raised.value.hint)
 
 
@@ -141,17 +141,17 @@ def test_a_config_that_is_not_json_is_refused_by_name(content, error, tmp_path):
     file = tmp_path / "odd.json"
     file.write_bytes(content)
     with pytest.raises(InputError, match=error) as raised:
-        pretrain.config(str(file))
+        pretrain.make_config(str(file))
     assert str(file) in str(raised.value)
 
 
 def test_a_config_with_a_byte_order_mark_is_read(tmp_path):
     file = tmp_path / "nano.json"
     file.write_text(json.dumps(NANO), "utf-8-sig")
-    assert pretrain.config(str(file)).hidden_size == NANO["hidden_size"]
+    assert pretrain.make_config(str(file)).hidden_size == NANO["hidden_size"]
 
 
 def test_a_misspelled_size_is_refused_with_the_sizes(tmp_path):
     with pytest.raises(InputError, match="neither a size nor a file") as raised:
-        pretrain.config(str(tmp_path / "170mb"))
+        pretrain.make_config(str(tmp_path / "170mb"))
     assert "phi-2, 170m, nano" in str(raised.value.hint)

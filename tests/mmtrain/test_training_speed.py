@@ -77,12 +77,12 @@ def test_a_common_prefix_is_computed_once(make_data, tiny_llama):
     data = make_data(torch_language.load(tiny_llama, precision="fp32"))
     together = data.batch([0, 1])
     alone = [data.batch([index]) for index in (0, 1)]
-    shared = together.flat.shared
+    shared = together.flat.common
     assert shared > 0
     assert together.sequences[0][:shared] == together.sequences[1][:shared]
     assert len(together.flat.tokens) == sum(len(b.flat.tokens) for b in alone) - shared
     assert torch.equal(together.flat.labels, torch.cat([b.flat.labels for b in alone]))
-    assert [b.flat.shared for b in alone] == [0, 0]
+    assert [b.flat.common for b in alone] == [0, 0]
 
 
 def test_a_model_that_can_not_attend_over_rows_keeps_its_attention(tiny_llama):

@@ -142,7 +142,7 @@ def _make(model: str, files: Mapping[str, int], file: str) -> HubGguf:
         and name.rpartition("/")[0] in folders
         and _SAFE_FILE.fullmatch(name)
     ]
-    tower = min(towers, key=mmproj.rank, default=None)
+    tower = min(towers, key=mmproj.get_priority, default=None)
     only = (*shards, *([tower] if tower else []))
     repository, _, _ = model.removeprefix("hf:").partition(":")
     size = sum(files[name] for name in only)

@@ -6,7 +6,7 @@ from pathlib import Path
 from mmtui.errors import InputError, MissingError
 from mmtui.pipeline.assets.gguf_header import Header, read_header
 
-_TYPES = ("f16", "bf16", "q8_0", "f32")  # of several files, the first type is used
+_TYPES = ("f16", "bf16", "q8_0", "f32")  # in the order of preference
 _QUANTIZATION_WORD = re.compile(r"i?q\d|b?f16|fp16|f32|fp32|\d|k|s|m|l|xl")
 
 
@@ -25,8 +25,8 @@ def can_hear(mmproj: Header) -> bool:
     return bool(mmproj.values.get("clip.has_audio_encoder"))
 
 
-def fits(mmproj: Header, model: Header) -> bool:
-    """Return whether an mmproj can be of a model: it computes embeddings of the model's size."""
+def is_compatible(mmproj: Header, model: Header) -> bool:
+    """Return whether an mmproj computes embeddings of the model's size."""
     width = model.get_number(f"{model.architecture}.embedding_length")
     return any(
         width in tensor.shape
@@ -49,9 +49,9 @@ def find_mmproj(model: Header) -> Header | None:
             header = read_header(file)
         except InputError:  # `--mmproj FILE` reports it
             continue
-        if is_mmproj(header) and fits(header, model) and not _is_of_another(header, model):
+        if is_mmproj(header) and is_compatible(header, model) and not _is_of_another(header, model):
             found.append(header)
-    return min(found, key=lambda header: rank(header.path.name), default=None)
+    return min(found, key=lambda header: get_priority(header.path.name), default=None)
 
 
 def read_mmproj(file: Path, model: Header) -> Header:
@@ -67,7 +67,7 @@ def read_mmproj(file: Path, model: Header) -> Header:
     if not is_mmproj(header):
         raise InputError(f"{file} is not an mmproj", "pass a file with mmproj in its name")
     header.check_complete()
-    if not fits(header, model):
+    if not is_compatible(header, model):
         width = model.get_number(f"{model.architecture}.embedding_length")
         raise InputError(
             f"{file} is for another model: it does not compute embeddings of {width} numbers",
@@ -76,8 +76,8 @@ def read_mmproj(file: Path, model: Header) -> Header:
     return header
 
 
-def rank(file: str) -> tuple[int, str]:
-    """Return a sort key for the names of several towers of a model; the first is used."""
+def get_priority(file: str) -> tuple[int, str]:
+    """Return a sort key of a file: f16 is preferred, then bf16, q8_0, f32."""
     name = file.lower()
     ranks = [
         rank for rank, kind in enumerate(_TYPES) if re.search(rf"(?<![a-z]){kind}(?![0-9])", name)
