@@ -13,6 +13,8 @@ from typing import Any
 from mmtui.encodings import find_byte_order_mark
 from mmtui.errors import InputError
 
+_COPY_HINT = "copy or download it again"
+
 
 def refuse_special(path: Path) -> None:
     """Raise an error if a path is a device, a pipe, a folder or a link, which must not be replaced.
@@ -109,18 +111,19 @@ def read_json(path: Path) -> Any:
     """
     text = read_text(path)
     if not text.strip():
-        raise InputError(f"{path} is empty")
+        raise InputError(f"{path} is empty", _COPY_HINT)
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         if error.pos >= len(text.rstrip()):
-            raise InputError(f"{path} is cut off: it ends in the middle of its JSON") from error
+            raise InputError(
+                f"{path} is cut off: it ends in the middle of its JSON", _COPY_HINT
+            ) from error
         where = f"line {error.lineno}, column {error.colno}"
-        raise InputError(f"{path} can't be read as JSON: {error.msg} at {where}") from error
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # too long a number, too deep a nesting
+        raise InputError(
+            f"{path} can't be read as JSON: {error.msg} at {where}", "correct that line"
+        ) from error
+    except (ValueError, RecursionError) as error:  # too long a number, too deep a nesting
         raise InputError(f"{path} can't be read as JSON: {error}") from error
 
 

@@ -89,7 +89,7 @@ def _find_text_files(path: Path, *, has_other_layouts: bool) -> list[Path]:
     if not has_other_layouts:
         is_pattern = any(character in str(path) for character in "*?[")
         if not path.exists() and not is_pattern:
-            raise InputError(f"{path} does not exist")
+            raise InputError(f"{path} does not exist", "check the path")
         return redpajama.find_files(path)
     if not path.is_dir():
         return []

@@ -128,7 +128,9 @@ class ChatFormat:
                 rendered template.
         """
         if self._end is None:
-            raise MmtuiError("the tokenizer of this model has no end-of-text token")
+            raise MmtuiError(
+                "the tokenizer of this model has no end-of-text token", "train another model"
+            )
         messages, pictures = self._to_messages(turns), find_pictures(turns)
         rendered = self._render(messages, answer=False)
         prompt: Prompt = list(self._bos)
@@ -141,7 +143,10 @@ class ChatFormat:
             answer = messages[number]["content"]
             start = rendered.find(answer, len(before))
             if not answer or start < 0 or not rendered.startswith(before):
-                raise MmtuiError("answers can't be located in the chat template of this model")
+                raise MmtuiError(
+                    "answers can't be located in the chat template of this model",
+                    "train another model",
+                )
             slots = rendered[end : len(before)].count(_SLOT)
             context = self._insert_pictures(rendered[end : len(before)], pictures[:slots])
             del pictures[:slots]
@@ -155,7 +160,10 @@ class ChatFormat:
         """Tokenize a rendered text, and replace its slots by pictures."""
         pieces = text.split(_SLOT)
         if len(pieces) != len(pictures) + 1:
-            raise MmtuiError("the chat template of this model drops pictures")
+            raise MmtuiError(
+                "the chat template of this model drops pictures",
+                "use another model, or ask without a picture",
+            )
         slot = self._tokenize(self._picture_token)
         if len(slot) == 1:  # tokenizers may treat the text beside a special token in their own way
             left = iter(pictures)
