@@ -123,14 +123,18 @@ class ApiServer:
 
 @contextmanager
 def serve_api(
-    name: str = "smol", config: Config | None = None, loaded: threading.Event | None = None
+    name: str = "smol",
+    config: Config | None = None,
+    loaded: threading.Event | None = None,
+    page: str = "",
 ) -> Iterator[ApiServer]:
-    """Serve the API of a preset, with a scripted model, and pages that end at once.
+    """Serve the API of a preset, with a scripted model.
 
     Args:
         name: The preset.
         config: The settings.
         loaded: Until it is set, the model is being loaded; None loads it at once.
+        page: The Python code of the chat of a page; the default ends at once.
     """
     with listen("127.0.0.1", 0) as listening:
         running = ApiServer("{}:{}".format(*listening.getsockname()))
@@ -140,7 +144,7 @@ def serve_api(
             return running.model
 
         api = Api(checkpoint.find(name), config or Config(), open_port)
-        server = ChatServer(listening, TOKEN, 4, [sys.executable, "-c", ""], api)
+        server = ChatServer(listening, TOKEN, 4, [sys.executable, "-c", page], api)
         loop, stop, has_started = asyncio.new_event_loop(), asyncio.Event(), threading.Event()
 
         async def run() -> None:

@@ -79,7 +79,9 @@ class ChatServer(Server):
         self._listening, self._token, self._command = listening, token, command
         self._cookie = f"mmtui-{port}"  # cookies are shared by all ports of a host
         self._max_chats, self._slots = max_chats, asyncio.Semaphore(max_chats)
-        self._chats: dict[str, ServedChat] = {}  # by their keys
+        self._chats: set[ServedChat] = set()
+        self._keys: set[str] = set()  # of the open pages
+        self._pages: set[asyncio.Task[web.WebSocketResponse]] = set()
         self._api = api
 
     def run(self) -> None:
@@ -103,10 +105,20 @@ class ChatServer(Server):
 
     async def on_shutdown(self, app: web.Application) -> None:  # noqa: ARG002
         """End all chats."""
-        await asyncio.gather(*(chat.stop() for chat in self._chats.values()))
+        await asyncio.gather(*(chat.stop() for chat in self._chats))
+        await asyncio.gather(*self._pages, return_exceptions=True)
 
     async def handle_websocket(self, request: web.Request) -> web.WebSocketResponse:
-        """Run a chat for as long as its page is open."""
+        """Run a chat for as long as its page is open.
+
+        This is cancelled when the connection is lost; the chat still ends in its own time.
+        """
+        page = asyncio.create_task(self._run_page(request))
+        self._pages.add(page)
+        page.add_done_callback(self._pages.discard)
+        return await asyncio.shield(page)
+
+    async def _run_page(self, request: web.Request) -> web.WebSocketResponse:
         websocket = web.WebSocketResponse(heartbeat=HEARTBEAT_S)
         await websocket.prepare(request)
         notice = FULL_NOTICE.format(self._max_chats)
@@ -116,15 +128,17 @@ class ChatServer(Server):
         chat = ServedChat(
             self._command, environment, websocket, self._slots, notice, self.download_manager
         )
-        self._chats[key] = chat
+        self._chats.add(chat)
+        self._keys.add(key)
         if self._api is not None:
             self._api.model.load()
         try:
             await chat.start(_parse_size(request, "width", 80), _parse_size(request, "height", 24))
             await self._process_messages(websocket, chat)
         finally:
+            self._keys.remove(key)
             await chat.stop()
-            del self._chats[key]
+            self._chats.remove(chat)
         return websocket
 
     async def handle_index(self, request: web.Request) -> web.Response:
@@ -186,7 +200,7 @@ class ChatServer(Server):
         """
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
         token = token.strip() if kind.lower() == "bearer" else ""
-        for key in self._chats:
+        for key in self._keys:
             if _is_equal(token, key):
                 return key
         if self._token and not self._is_token(token):
