@@ -139,22 +139,52 @@ class ChatFormat:
         for number, turn in enumerate(turns):
             if turn.role != "assistant":
                 continue
-            before = self._render(messages[:number])
-            answer = messages[number]["content"]
-            start = rendered.find(answer, len(before))
-            if not answer or start < 0 or not rendered.startswith(before):
-                raise MmtuiError(
-                    "answers can't be located in the chat template of this model",
-                    "train another model",
-                )
-            slots = rendered[end : len(before)].count(_SLOT)
-            context = self._insert_pictures(rendered[end : len(before)], pictures[:slots])
+            context_text, answer, next_end = self._locate_answer(messages, number, rendered, end)
+            slots = context_text.count(_SLOT)
+            context = self._insert_pictures(context_text, pictures[:slots])
             del pictures[:slots]
-            end = start + len(answer)
-            answer_ids = self._tokenize(rendered[len(before) : end])
+            end = next_end
+            answer_ids = self._tokenize(answer)
             prompt += [*context, *answer_ids]
             labels += [IGNORE_INDEX] * (len(context) - 1) + [*answer_ids, self._end]
         return prompt, labels
+
+    def _locate_answer(
+        self, messages: list[dict[str, str]], number: int, rendered: str, end: int
+    ) -> tuple[str, str, int]:
+        """Locate an answer in a rendered dialogue.
+
+        Some templates start answers in a dialogue differently than those that are generated: then
+        the generated start is used, because that is what precedes the answer at inference.
+
+        Args:
+            messages: The messages of the dialogue.
+            number: Index of the answer.
+            rendered: The rendered dialogue.
+            end: Where the previous answer ends in it.
+
+        Returns:
+            The text from the previous answer to this one, the answer with white space in front of
+            it that the template adds, and where it ends in the rendered dialogue.
+
+        Raises:
+            MmtuiError: The template changes the answer, or the messages before it.
+        """
+        answer, before = messages[number]["content"], self._render(messages[:number])
+        if answer and rendered.startswith(before):
+            start = rendered.find(answer, len(before))
+            if start >= 0:
+                stop = start + len(answer)
+                return rendered[end : len(before)], rendered[len(before) : stop], stop
+        elif answer:
+            history = self._render(messages[:number], answer=False)
+            marked = [*messages[:number], {**messages[number], "content": _MARK}]
+            head = self._render([*marked, *messages[number + 1 :]], answer=False).split(_MARK)[0]
+            located = rendered.startswith(head + answer) and head.startswith(history)
+            if located and before.startswith(history):
+                context = rendered[end : len(history)] + before[len(history) :]
+                return context, answer, len(head + answer)
+        raise MmtuiError("answers can't be located in the chat template of this model")
 
     def _insert_pictures(self, text: str, pictures: list[Picture]) -> Prompt:
         """Tokenize a rendered text, and replace its slots by pictures."""

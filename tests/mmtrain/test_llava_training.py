@@ -1,15 +1,24 @@
 """A LLaVA checkpoint is trained further, and exported again."""
 
-from llava_checkpoints import save_llava
+from pathlib import Path
+
+import pytest
+from llava_checkpoints import save_interleave, save_llava
 from transformers import LlavaForConditionalGeneration
 
 from mmtui.pipeline.assets import checkpoint
 
 
+def save_vicuna(folder: Path) -> None:
+    """Save a checkpoint with the chat template of LLaVA 1.5."""
+    save_llava(folder, "clip", "qwen2")
+
+
+@pytest.mark.parametrize("save", [save_vicuna, save_interleave])
 def test_a_llava_checkpoint_is_finetuned_and_exported(
-    mmtrain, session_cache, shapes_data, tmp_path
+    mmtrain, session_cache, shapes_data, tmp_path, save
 ):
-    save_llava(tmp_path / "llava", "clip", "qwen2")
+    save(tmp_path / "llava")
     run = mmtrain(
         "finetune", "--from", tmp_path / "llava", "--data", shapes_data / "llava_instruct.json",
         "--steps", 2, "--batch", 2, "--accumulation", 1, "--quantize", "none",

@@ -4,9 +4,11 @@ import dataclasses
 from itertools import groupby
 
 import pytest
+from llava_checkpoints import INTERLEAVE
 from transformers import AutoTokenizer
 
 from mmtui.errors import MmtuiError
+from mmtui.pipeline.assets.spec import PromptSpec
 from mmtui.pipeline.prompt import IGNORE_INDEX, ChatFormat, Turn
 from mmtui.pipeline.vision.images import Picture
 
@@ -168,6 +170,26 @@ def test_training_and_inference_encode_a_question_alike(chatml, plain, picture):
         asked, (prompt, labels) = form.encode(turns[:1]), form.encode_dialogue(turns)
         assert prompt[: len(asked)] == asked
         assert labels[len(asked) - 1 : -1] == prompt[len(asked) :]
+
+
+def test_answers_of_a_template_that_starts_them_in_two_ways_have_labels(chatml, picture):
+    """LLaVA-Interleave writes "assistant \\n" in a dialogue, but "assistant\\n" to generate."""
+    form = ChatFormat(chatml, PromptSpec(INTERLEAVE, "<image>"))
+    turns = [
+        Turn("user", (picture, "Which assistant?")),
+        Turn("assistant", ("assistant",)),
+        Turn("user", ("And", picture)),
+        Turn("assistant", ("A dog.",)),
+    ]
+    prompt, labels = form.encode_dialogue(turns)
+    texts = find_labelled_texts(chatml, prompt, labels)
+    assert texts == ["assistant<|im_end|>", "A dog.<|im_end|>"]
+    assert decode(chatml, prompt) == (
+        "<|im_start|>user [P]\nWhich assistant?<|im_end|><|im_start|>assistant\nassistant"
+        "<|im_end|><|im_start|>user [P]\nAnd<|im_end|><|im_start|>assistant\nA dog."
+    )
+    asked = form.encode(turns[:1])
+    assert prompt[: len(asked)] == asked
 
 
 def test_a_template_that_hides_answers_is_an_error(chatml):
