@@ -6,7 +6,7 @@ An example goes through `to_turns`, the chat format (`ChatFormat.encode_dialogue
 
 import random
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -51,6 +51,15 @@ class Batch:
     features: Tensor
     keys: list[str]
     flat: FlatRows
+
+    def pin_memory(self) -> "Batch":
+        """Return a batch whose tensors for the device are in pinned memory."""
+        return replace(
+            self,
+            features=self.features.pin_memory(),
+            branch_ids=self.branch_ids.pin_memory(),
+            flat=self.flat.pin_memory(),
+        )
 
 
 class DialogueDataset:

@@ -5,7 +5,7 @@ alone needs rows; `mmtrain.model.row_attention` gathers them from the sequence a
 result back. Rows begin with the same template, which is a fifth of the positions of short rows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import accumulate, takewhile
 from typing import Any
@@ -52,12 +52,19 @@ class FlatRows:
 
     def to(self, device: torch.device) -> "FlatRows":
         """Return a copy on a device, which does not wait for the device."""
-        moved: dict[str, Any] = {
-            field.name: value.to(device, non_blocking=True)
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "FlatRows":
+        """Return a copy in pinned memory."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, convert: Callable[[Tensor], Tensor]) -> "FlatRows":
+        converted: dict[str, Any] = {
+            field.name: convert(value)
             for field in fields(self)
             if isinstance(value := getattr(self, field.name), Tensor)
         }
-        return replace(self, **moved)
+        return replace(self, **converted)
 
 
 def flatten(rows: Sequence[Row], pictures: Mapping[str, int], patches: int) -> FlatRows:

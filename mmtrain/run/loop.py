@@ -2,10 +2,11 @@
 
 import math
 import signal
+import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,6 +21,7 @@ from mmtrain.evaluation import contact_sheet
 from mmtrain.model.modules import count_tokens, count_trained_tokens
 from mmtrain.options import RunOptions
 from mmtrain.run import optimizers, plotting, sharding, state
+from mmtrain.run.batches import load_batches
 from mmtrain.run.console import RunConsole
 from mmtrain.run.metrics import Metrics
 from mmtrain.run.preflight import preflight
@@ -27,6 +29,29 @@ from mmtrain.stages.stage import Stage
 from mmtui.errors import InputError, MmtuiError, UsageError
 
 TRAINED, OPTIMIZER = "trained.safetensors", "optimizer.pt"
+
+
+@dataclass(frozen=True)
+class _Step:
+    """An optimizer step that is launched, over all processes.
+
+    Attributes:
+        number: The step, counted from 0.
+        loss_and_norm: (2,) the loss per token and the norm of the gradient, on the device.
+        tokens: Labels that were trained on.
+        read: Tokens that were read, without padding.
+        rates: The learning rate of each part.
+        stops: A process was asked to stop.
+        saves: It is time to save.
+    """
+
+    number: int
+    loss_and_norm: Tensor
+    tokens: int
+    read: int
+    rates: dict[str, float]
+    stops: bool
+    saves: bool
 
 
 class Loop:
@@ -55,6 +80,7 @@ class Loop:
         self._module, self._optimizer = accelerator.prepare(stage.module, optimizer)
         self._module.train(stage.in_training_mode)
         self._saved_at = 0
+        self._began = 0.0  # when the step that runs was launched, or the one before it ended
         self._metrics: Metrics | None = None  # in the main process
 
     def check(self, force: bool = False) -> None:
@@ -88,29 +114,49 @@ class Loop:
             self._evaluate(0)
             self._save(0)
         self._saved_time = time.monotonic()
-        with _interruption() as interrupted, ThreadPoolExecutor(1) as loader:
-            next_batches: Future[list[Any]] = loader.submit(self._batches, start)
-            for step in range(start, options.steps):
-                started = time.perf_counter()
-                batches = next_batches.result()
-                if step + 1 < options.steps:
-                    next_batches = loader.submit(self._batches, step + 1)
-                line, read, stop, due = self._step(
-                    step, batches, interrupted(), self._is_save_due()
-                )
-                self._console.show_step(line, read / (time.perf_counter() - started))
-                done = step + 1
-                last = done == options.steps
-                if last or done % options.eval_every == 0:
-                    self._evaluate(done)
-                if last or stop or due or done % options.save_every == 0:
-                    self._save(done)
-                if stop and not last:
-                    self._console.print(f"saved after step {done}; --resume auto continues the run")
-                    raise KeyboardInterrupt
+        with _interruption() as is_interrupted:
+            self._take_steps(range(start, options.steps), is_interrupted)
         self._console.close()
 
-    def _batches(self, step: int) -> list[Any]:
+    def _take_steps(self, steps: range, is_interrupted: Callable[[], bool]) -> None:
+        """Take steps; validate and save where it is due.
+
+        A GPU computes a step after this process has launched it. Its loss is read after the next
+        step is launched too, so that the GPU does not wait in between.
+        """
+        options, device = self._options, self._accelerator.device
+        runs_ahead = is_asynchronous(device)
+        loaded = load_batches(
+            self._make_batches,
+            steps,
+            in_background=runs_ahead and sys.platform == "linux",
+            pins=device.type == "cuda",
+        )
+        pending: _Step | None = None
+        self._began = time.perf_counter()
+        for number, batches in zip(steps, loaded, strict=True):
+            step = self._step(number, batches, is_interrupted(), self._is_save_due())
+            if pending is not None:
+                self._finish(pending)
+            pending = step
+            done = number + 1
+            last = done == options.steps
+            evaluates = last or done % options.eval_every == 0
+            saves = last or step.stops or step.saves or done % options.save_every == 0
+            if evaluates or saves or not runs_ahead:
+                self._finish(step)
+                pending = None
+            if evaluates:
+                self._evaluate(done)
+            if saves:
+                self._save(done)
+            if evaluates or saves:
+                self._began = time.perf_counter()
+            if step.stops and not last:
+                self._console.print(f"saved after step {done}; --resume auto continues the run")
+                raise KeyboardInterrupt
+
+    def _make_batches(self, step: int) -> list[Any]:
         accelerator = self._accelerator
         parts = split_batch(
             self._order.batch(step),
@@ -126,62 +172,67 @@ class Loop:
         is_late = minutes > 0 and time.monotonic() - self._saved_time >= 60 * minutes
         return is_late and self._accelerator.is_main_process
 
-    def _step(
-        self, step: int, batches: list[Any], interrupted: bool, due: bool
-    ) -> tuple[dict[str, Any], int, bool, bool]:
-        """Take one optimizer step.
+    def _step(self, number: int, batches: list[Any], interrupted: bool, due: bool) -> "_Step":
+        """Launch one optimizer step.
 
         Args:
-            step: The step, counted from 0.
+            number: The step, counted from 0.
             batches: The batches of this process, whose gradients are accumulated.
             interrupted: This process was asked to stop.
             due: It is time to save.
-
-        Returns:
-            The line of metrics; the tokens that all processes read, without padding; whether any
-            process was asked to stop; whether to save.
         """
         accelerator, module = self._accelerator, self._module
-        counted = torch.tensor(
-            [
-                sum(map(count_trained_tokens, batches)),
-                sum(map(count_tokens, batches)),
-                interrupted,
-                due,
-            ],
-            device=accelerator.device,
-        )
-        tokens, read, stop, is_due = accelerator.reduce(counted, "sum").tolist()
+        counts = [
+            sum(map(count_trained_tokens, batches)),
+            sum(map(count_tokens, batches)),
+            int(interrupted),
+            int(due),
+        ]
+        if accelerator.num_processes > 1:
+            counted = torch.tensor(counts, device=accelerator.device)
+            counts = accelerator.reduce(counted, "sum").tolist()
+        tokens, read, stops, saves = counts
         if not tokens:
-            raise self._make_error(step, "no label in this step")
+            raise self._make_error(number, "no label in this step")
         optimizers.set_learning_rates(
-            self._optimizer, step, self._options.steps, self._options.warmup_steps
+            self._optimizer, number, self._options.steps, self._options.warmup_steps
         )
         summed = torch.zeros((), dtype=torch.float64, device=accelerator.device)
-        for number, batch in enumerate(batches, 1):
-            with nullcontext() if number == len(batches) else accelerator.no_sync(module):
+        for position, batch in enumerate(batches, 1):
+            with nullcontext() if position == len(batches) else accelerator.no_sync(module):
                 loss = module(batch)
                 # DDP averages gradients over processes, but the loss is the mean over all tokens.
                 accelerator.backward(loss * (accelerator.num_processes / tokens))
             summed += loss.detach()
-        norm = sharding.to_float(
+        norm = sharding.to_full(
             accelerator.clip_grad_norm_(module.parameters(), self._options.clip or math.inf)
         )
-        mean = float(accelerator.reduce(summed, "sum")) / tokens
-        if not math.isfinite(mean) or not math.isfinite(norm):
-            raise self._make_error(step, f"loss {mean}, gradient norm {norm}")
         self._optimizer.step()
         self._optimizer.zero_grad()
         rates = {group["name"]: group["lr"] for group in self._optimizer.param_groups}
+        loss_and_norm = torch.stack([accelerator.reduce(summed, "sum") / tokens, norm.double()])
+        return _Step(number, loss_and_norm, tokens, read, rates, bool(stops), bool(saves))
+
+    def _finish(self, step: "_Step") -> None:
+        """Wait for a launched step, log it and show it.
+
+        Raises:
+            MmtuiError: The loss or the gradient is not finite. The weights are spoiled then, and
+                not saved.
+        """
+        loss, norm = step.loss_and_norm.tolist()
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            raise self._make_error(step.number, f"loss {loss}, gradient norm {norm}")
         line = {
-            "step": step + 1,
-            "loss": mean,
+            "step": step.number + 1,
+            "loss": loss,
             "gradient_norm": norm,
-            "tokens": tokens,
-            "lr": rates,
+            "tokens": step.tokens,
+            "lr": step.rates,
         }
         self._log(line)
-        return line, read, bool(stop), bool(is_due)
+        began, self._began = self._began, time.perf_counter()
+        self._console.show_step(line, step.read / (self._began - began))
 
     def _make_error(self, step: int, problem: str) -> MmtuiError:
         names = self._stage.train.names(self._order.batch(step))
@@ -212,7 +263,8 @@ class Loop:
             batch = data.batch(indexes or chosen[:1], 0)
             loss = self._module(batch)
             if indexes:
-                sums += torch.tensor([float(loss), count_trained_tokens(batch)], device=sums.device)
+                sums[0] += loss
+                sums[1] += count_trained_tokens(batch)
         loss, tokens = accelerator.reduce(sums, "sum").tolist()
         line = {"step": step, "validation_loss": loss / tokens}
         self._log(line)
@@ -272,6 +324,11 @@ class Loop:
         if torch.cuda.is_available() and "cuda" in random:
             torch.cuda.set_rng_state(random["cuda"])
         return step
+
+
+def is_asynchronous(device: torch.device) -> bool:
+    """Return whether a device computes while this process goes on."""
+    return device.type == "cuda"
 
 
 def _random_state() -> dict[str, Tensor]:

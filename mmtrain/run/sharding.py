@@ -62,6 +62,6 @@ def load_state(
     )
 
 
-def to_float(value: Tensor) -> float:
-    """Return a scalar tensor, sharded or not, as a number."""
-    return float(value.full_tensor() if isinstance(value, DTensor) else value)
+def to_full(value: Tensor) -> Tensor:
+    """Return a tensor, sharded or not, as one on this device."""
+    return value.full_tensor() if isinstance(value, DTensor) else value

@@ -219,3 +219,15 @@ def test_the_speed_counts_only_tokens_and_time_of_training(options, train, monke
     assert speeds == [count for _, count in read]
     for batch, count in read:
         assert count == sum(len(row) for row in batch.sequences) <= batch.labels.numel()
+
+
+def test_steps_launched_ahead_are_the_same_steps(begun, options, train, monkeypatch, tmp_path):
+    """As beside a GPU: batches come from another process, losses are read one step later."""
+    monkeypatch.setattr(loop, "is_asynchronous", lambda _: True)
+    options = replace(options, save_every=2)
+    with monkeypatch.context() as patch:
+        stop_after(2, patch)
+        with pytest.raises(ConnectionResetError):
+            train(options, tmp_path / "ahead")
+    train(options, tmp_path / "ahead", resume="auto")
+    assert lines_of(tmp_path / "ahead") == lines_of(begun)
