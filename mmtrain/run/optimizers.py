@@ -43,7 +43,7 @@ def build_optimizer(
                 settings = {"name": group, "peak": rate, "lr": rate}
                 groups.append({"params": chosen, "weight_decay": decays * decay, **settings})
     if name == "adamw":
-        return torch.optim.AdamW(groups, betas=BETAS, fused=True)
+        return torch.optim.AdamW(groups, betas=BETAS)
     from bitsandbytes import optim
 
     kind = optim.PagedAdamW8bit if name == "paged-adam8bit" else optim.AdamW8bit
