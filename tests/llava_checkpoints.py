@@ -49,7 +49,13 @@ SIDE = 56
 
 
 def save_llava(
-    folder: Path, tower: str = "clip", language: str = "llama", **changed: Any
+    folder: Path,
+    tower: str = "clip",
+    language: str = "llama",
+    *,
+    side: int = SIDE,
+    patch: int = 14,
+    **changed: Any,
 ) -> LlavaForConditionalGeneration:
     """Save a LLaVA checkpoint with its processor, and return the model.
 
@@ -57,13 +63,15 @@ def save_llava(
         folder: The folder to write.
         tower: "clip" or "siglip".
         language: A key of LANGUAGES.
+        side: The side of the pictures that the tower reads, in pixels.
+        patch: The side of a patch, in pixels.
         changed: Fields of LlavaConfig that differ from those of LLaVA 1.5.
     """
     torch.manual_seed(len(tower) + len(language))
     tokenizer = _train_tokenizer(bos=language in ("llama", "mistral"))
     vision: dict[str, Any] = {
         "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3,
-        "num_attention_heads": 2, "image_size": SIDE, "patch_size": 14,
+        "num_attention_heads": 2, "image_size": side, "patch_size": patch,
     }  # fmt: skip
     if tower == "siglip":
         vision["vision_use_head"] = False
@@ -86,9 +94,9 @@ def save_llava(
     model.tie_weights()
     model.save_pretrained(folder)
     processor = LlavaProcessor(
-        _make_image_processor(tower),
+        _make_image_processor(tower, side),
         tokenizer,
-        patch_size=14,
+        patch_size=patch,
         vision_feature_select_strategy=config.vision_feature_select_strategy,
         chat_template=VICUNA if tower == "clip" else INTERLEAVE,
         num_additional_image_tokens=int(tower == "clip"),
@@ -119,11 +127,11 @@ def save_interleave(folder: Path, **changed: Any) -> LlavaForConditionalGenerati
     return model
 
 
-def _make_image_processor(tower: str) -> CLIPImageProcessor | SiglipImageProcessor:
+def _make_image_processor(tower: str, side: int) -> CLIPImageProcessor | SiglipImageProcessor:
     if tower == "siglip":
-        return SiglipImageProcessor(size={"height": SIDE, "width": SIDE})
+        return SiglipImageProcessor(size={"height": side, "width": side})
     return CLIPImageProcessor(
-        size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}
+        size={"shortest_edge": side}, crop_size={"height": side, "width": side}
     )
 
 

@@ -184,7 +184,9 @@ class ChatFormat:
             if located and before.startswith(history):
                 context = rendered[end : len(history)] + before[len(history) :]
                 return context, answer, len(head + answer)
-        raise MmtuiError("answers can't be located in the chat template of this model")
+        raise MmtuiError(
+            "answers can't be located in the chat template of this model", "train another model"
+        )
 
     def _insert_pictures(self, text: str, pictures: list[Picture]) -> Prompt:
         """Tokenize a rendered text, and replace its slots by pictures."""
