@@ -118,7 +118,9 @@ def test_a_projector_of_another_shape_is_refused_before_training(
     checkpoint.write(tmp_path / "odd", spec, torch.nn.Linear(100, 64).state_dict())
     arguments = ("--from", tmp_path / "odd", "--data", shapes_data, "--quantize", "none")
     run = mmtrain("finetune", *arguments, "--out", tmp_path / "out", env=session_cache)
-    assert_error(run, 4, "this vision tower and this language model need", "the checkpoint belongs to")
+    assert_error(
+        run, 4, "this vision tower and this language model need", "the checkpoint belongs to"
+    )
 
 
 def test_a_folder_with_files_is_not_overwritten(
