@@ -62,7 +62,11 @@ class Terminal(NamedTuple):
 
 @contextmanager
 def disable_echo() -> Iterator[None]:
-    """Turn the echo of the terminal off until Textual takes over."""
+    """Turn the echo of the terminal off until Textual takes over.
+
+    Keys arrive as Textual reads them: Enter is not turned into a line feed, which Textual takes for
+    Ctrl+J, and Ctrl+Q and Ctrl+S do not control the flow of the output.
+    """
     if not _is_terminal():
         yield
         return
@@ -72,6 +76,9 @@ def disable_echo() -> Iterator[None]:
     stdin = sys.stdin.fileno()
     attributes = termios.tcgetattr(stdin)
     tty.setcbreak(stdin, termios.TCSANOW)
+    input_flags, *other_attributes = termios.tcgetattr(stdin)
+    input_flags &= ~(termios.ICRNL | termios.IXON)
+    termios.tcsetattr(stdin, termios.TCSANOW, [input_flags, *other_attributes])
     try:
         yield
     finally:
@@ -151,7 +158,7 @@ def parse_responses(text: str) -> Terminal:
     elif (kitty := found["kitty"]) and kitty[1] == "OK":
         graphics = "kitty"
     cell_size = (int(found["cell"][2]), int(found["cell"][1])) if found["cell"] else None
-    typed = printable(SPECIAL_KEYS.sub("", keys)).strip("\n")
+    typed = printable(SPECIAL_KEYS.sub("", keys).replace("\r", "\n")).strip("\n")
     return Terminal(graphics, typed, cell_size, attributes is not None, unfinished)
 
 

@@ -17,6 +17,13 @@ from mmtui.frontends.tui.terminal import disable_echo, query
 with disable_echo():
     print('result', tuple(query()))
 """
+READ_KEYS = """
+import os
+from mmtui.frontends.tui.terminal import ATTRIBUTES_QUERY, disable_echo
+with disable_echo():
+    print(ATTRIBUTES_QUERY, flush=True)
+    print('result', os.read(0, 9))
+"""
 
 
 @pytest.mark.parametrize(
@@ -33,14 +40,17 @@ with disable_echo():
         (f"{KITTY}\x1b[?62;4c", Terminal("sixel")),  # preferred to Kitty's graphics
         ("\x1b_Gi=31;EINVAL:no\x1b\\\x1b[?62c", Terminal()),
         (f"hi{KITTY} th\x1b[Aere\x1b[?62c\x07!\r", Terminal("kitty", "hi there!")),
+        ("two\rlines\r\x1b[?62c", Terminal(typed="two\nlines")),
     ],
 )
 def test_responses_are_separated_from_keys(data, terminal):
     assert parse_responses(data) == terminal
 
 
-def query_fake_terminal(response: str, term: str = "xterm-256color") -> tuple[str, str]:
-    """Query a terminal with this response in a subprocess.
+def query_fake_terminal(
+    response: str, term: str = "xterm-256color", script: str = QUERY
+) -> tuple[str, str]:
+    """Query a terminal with this response in a subprocess, which runs a script.
 
     Returns:
         The queries that the terminal got, and the result.
@@ -48,7 +58,7 @@ def query_fake_terminal(response: str, term: str = "xterm-256color") -> tuple[st
     ours, theirs = pty.openpty()
     environment = {name: value for name, value in os.environ.items() if name not in ("TMUX", "STY")}
     process = subprocess.Popen(
-        [sys.executable, "-c", QUERY], stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL,
+        [sys.executable, "-c", script], stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL,
         env=environment | {"TERM": term},
     )  # fmt: skip
     os.close(theirs)
@@ -72,6 +82,10 @@ def test_responses_are_parsed_and_no_key_is_lost():
 
 def test_without_a_response_blocks_are_drawn_and_no_key_is_lost():
     assert query_fake_terminal("Why")[1] == "('blocks', 'Why', None, False, '')"
+
+
+def test_enter_and_ctrl_q_arrive_as_keys_before_textual_reads_them():
+    assert query_fake_terminal("Why\r\x11", script=READ_KEYS)[1] == repr(b"Why\r\x11")
 
 
 def test_the_kitty_query_is_not_sent_to_tmux_and_screen():
