@@ -176,7 +176,7 @@ def _to_document(
             for picture in question.pictures
         ],
         "usage": {
-            "prompt_tokens": completion.prompt_tokens,
+            "prompt_tokens": completion.prompt_tokens or None,  # null if it is not reported
             "cached_tokens": completion.cached_tokens,
             "completion_tokens": completion.completion_tokens,
         },

@@ -83,6 +83,8 @@ def _print_server_models(endpoint: "Endpoint", *, as_json: bool) -> None:
     if endpoint.note:
         print_note(f"note: {endpoint.note}")
     found = Catalog(Client(endpoint)).list_models(Cancellation())
+    if not found:
+        print_note(f"note: {endpoint.location} has no models")
     if as_json:
         print_json(
             [

@@ -113,7 +113,8 @@ def explain_status(
             problem, hint = "is busy", "try again later"
         case _ if 300 <= status < 400:
             problem = f"redirects to {quote(endpoint.redact(location or 'another address'))}"
-            hint = "use that address"
+            base = re.sub(r"/(models|chat/completions)/?$", "", location or "")
+            hint = f"--endpoint {quote(endpoint.redact(base))}" if "://" in base else None
         case _ if status >= 500:
             problem = f"failed with HTTP {status}"
             hint = "the log of the server may say why"

@@ -61,15 +61,19 @@ def _merge(first: EndpointTurn, second: EndpointTurn) -> EndpointTurn:
 
 
 def _to_content(turn: EndpointTurn) -> str | list[dict[str, object]]:
-    """Return a text alone as it is: not all servers accept a list of parts everywhere."""
+    """Return a text alone as it is: not all servers accept a list of parts everywhere.
+
+    JSON can't contain lone surrogates, which stand for bytes that are not UTF-8.
+    """
+    text = turn.text.encode(errors="replace").decode()
     if not turn.pictures and not turn.recordings:
-        return turn.text
+        return text
     parts: list[dict[str, object]] = [
         {"type": "image_url", "image_url": {"url": picture}} for picture in turn.pictures
     ]
     for recording in turn.recordings:
         data = base64.b64encode(recording).decode("ascii")
         parts.append({"type": "input_audio", "input_audio": {"data": data, "format": "wav"}})
-    if turn.text:
-        parts.append({"type": "text", "text": turn.text})
+    if text:
+        parts.append({"type": "text", "text": text})
     return parts

@@ -59,7 +59,7 @@ def test_a_gguf_file_can_be_measured(mmtui, tmp_path):
     assert (run.json["model"], run.json["engine"]) == ("model", "llamacpp")
     assert run.json["image_s"] > 0
     refused = mmtui("bench", "--model", file, "--precision", "bf16")
-    assert_fails(refused, 2, "model has the precision of its file", "leave it out")
+    assert_fails(refused, 2, "model has the precision of its file", "leave --precision out")
 
 
 def test_models_of_other_programs_are_listed(mmtui, tmp_path):

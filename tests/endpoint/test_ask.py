@@ -310,3 +310,10 @@ def test_ctrl_c_ends_the_wait_for_a_busy_server():
         process.communicate(timeout=10)
     assert process.returncode == 130
     assert len(server.completions) == 1
+
+
+def test_bytes_that_are_not_utf_8_are_replaced(mmtui):
+    with ScriptedServer(reply("x")) as server:
+        run = mmtui("ask", "--endpoint", server.url, "hi \udcff")
+    assert run.code == 0, run.err
+    assert server.completions[0].json["messages"] == [{"role": "user", "content": "hi ?"}]

@@ -154,3 +154,10 @@ def test_hostile_names_are_printed_without_control_characters(mmtui):
         as_json = mmtui("models", "--endpoint", server.url, "--json")
     assert run.out == "]0;owned\\nname\n"
     assert json.loads(as_json.out)[0]["name"] == "\x1b]0;owned\x07\nname\u202e"
+
+
+def test_a_server_without_models_is_noted(mmtui):
+    with ScriptedServer(reply("x"), models=[]) as server:
+        run = mmtui("models", "--endpoint", server.url)
+    assert (run.code, run.out) == (0, "")
+    assert run.err.endswith("has no models\n")

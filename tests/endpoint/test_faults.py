@@ -65,7 +65,7 @@ FAULTS: dict[str, tuple[Step, int, str, str, str]] = {
     "500": (refuse(500, b"stack trace"), 1, "", "failed with HTTP 500: stack trace", "log"),
     "redirect": (
         refuse(307, b"", Location="https://else.where/v1"),
-        1, "", "redirects to https://else.where/v1", "use that address",
+        1, "", "redirects to https://else.where/v1", "--endpoint https://else.where/v1",
     ),
     "context": (
         refuse(400, {"object": "error", "message": "maximum context length is 4096"}),

@@ -9,6 +9,7 @@ from mmtrain.cli.data import app
 from mmtrain.data import coco2017
 from mmtrain.evaluation.scores import Prediction, write_predictions
 from mmtrain.export import checkpoint
+from mmtrain.export.gguf import export_gguf
 from mmtrain.recipes import mix
 from mmtui.errors import InputError, MmtuiError, UsageError
 from mmtui.files import check_destination
@@ -36,7 +37,7 @@ def test_an_existing_path_is_not_replaced_with_a_folder(place, tiny_model):
         lambda: app(["mix", "--out", str(place), "--captions", "."], standalone_mode=False),
         lambda: coco2017.fetch(place, ignore_progress),
         lambda: checkpoint.export(tiny_model, str(place)),
-        lambda: checkpoint.export_gguf(str(tiny_model), place, "f16"),
+        lambda: export_gguf(str(tiny_model), place, "f16"),
     ):
         with pytest.raises(UsageError, match=r"place.json is not a folder"):
             command()

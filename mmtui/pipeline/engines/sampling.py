@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmtui.errors import UsageError
+from mmtui.errors import InputError, UsageError
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,16 @@ class Sampler:
         self._generator = np.random.default_rng(sampling.seed)
 
     def __call__(self, logits: np.ndarray) -> np.ndarray:
-        """Sample a token (batch,) from each row of logits (batch, vocabulary)."""
+        """Sample a token (batch,) from each row of logits (batch, vocabulary).
+
+        Raises:
+            InputError: A logit is not a number, because weights are damaged.
+        """
+        if np.isnan(logits.max(-1)).any():  # NaN is larger than any number to `max`
+            raise InputError(
+                "the model computes no numbers: its weights are damaged",
+                "download or copy the model again",
+            )
         if self._sampling.temperature == 0:
             return np.asarray(logits.argmax(-1))
         return np.array([self._draw(row) for row in logits])

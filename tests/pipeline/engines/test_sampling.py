@@ -3,7 +3,7 @@ import pytest
 import torch
 from transformers import TopPLogitsWarper
 
-from mmtui.errors import UsageError
+from mmtui.errors import InputError, UsageError
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler, Sampling, select_nucleus
 
 
@@ -66,3 +66,11 @@ def test_the_last_bit_of_a_logit_hardly_ever_decides():
     sampling = Sampling(temperature=1.0, top_p=1.0, seed=3)
     drawn, disturbed = Sampler(sampling)(logits), Sampler(sampling)(logits + noise)
     assert (drawn != disturbed).mean() < 0.01
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, Sampling(1.0, 0.9, 0)])
+def test_logits_that_are_not_numbers_are_an_error(sampling):
+    logits = random_logits(2, 50)
+    logits[1, 7] = np.nan
+    with pytest.raises(InputError, match="weights are damaged"):
+        Sampler(sampling)(logits)
