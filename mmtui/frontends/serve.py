@@ -26,7 +26,7 @@ from textual_serve.server import Server
 from mmtui.chat.backend import find_endpoint, open_model
 from mmtui.chat.config import Config
 from mmtui.errors import MmtuiError, UsageError
-from mmtui.frontends.served_chat import ServedChat
+from mmtui.frontends.served_chat import ServedChat, limit_size
 from mmtui.pipeline.assets import checkpoint
 from mmtui.server.api import CLIENT, Api
 from mmtui.server.errors import ApiError
@@ -171,6 +171,8 @@ class ChatServer(Server):
             return await handler(request)
         self._check_host(request)
         if self._token and request.path != HEALTH:
+            if self._api is not None and self._has_key(request):  # a program, not a browser
+                return ApiError("not found: the API is at /v1", status=404).to_response()
             self._check_cookie(request)
         return await handler(request)
 
@@ -198,8 +200,7 @@ class ChatServer(Server):
         Raises:
             ApiError: Its token is missing or wrong.
         """
-        kind, _, token = request.headers.get("Authorization", "").partition(" ")
-        token = token.strip() if kind.lower() == "bearer" else ""
+        token = _get_bearer_token(request)
         for key in self._keys:
             if _is_equal(token, key):
                 return key
@@ -207,6 +208,14 @@ class ChatServer(Server):
             message = "the token of `mmtui serve` is required, as `Authorization: Bearer TOKEN`"
             raise ApiError(message, status=401, code="invalid_api_key")
         return request.remote or ""
+
+    def _has_key(self, request: web.Request) -> bool:
+        """Return whether a request has a valid key of the API."""
+        try:
+            self._find_client(request)
+        except ApiError:
+            return False
+        return True
 
     def _is_token(self, value: str | None) -> bool:
         return value is not None and _is_equal(value, self._token)
@@ -234,9 +243,10 @@ def serve(
         options: Options of the `mmtui` command that starts each chat.
 
     Raises:
-        UsageError: There is no such model, or no such address.
+        UsageError: There is no such model, or no such address, or the token can't be sent.
         MmtuiError: The port can't be used.
     """
+    _check_token(token or "")
     api = None
     if find_endpoint(config) is None:
         api = Api(checkpoint.find(config.model), config, partial(open_model, config))
@@ -258,6 +268,13 @@ def serve(
         print("press Ctrl+C to stop", file=sys.stderr, flush=True)
         command = [sys.executable, "-P", "-m", "mmtui", *options]
         ChatServer(listening, token, max_chats, command, api).run()
+
+
+def _check_token(token: str) -> None:
+    """Refuse a token that clients can't send in the header of a request."""
+    if not (token.isascii() and token.isprintable()) or '"' in token or token != token.strip():
+        message = "--token must consist of printable ASCII characters without double quotes"
+        raise UsageError(message, "leave it out for a random token")
 
 
 def _join(host: str, port: int) -> str:
@@ -293,6 +310,11 @@ def listen(host: str, port: int) -> socket.socket:
         raise MmtuiError(f"port {port} can't be used: {error.strerror}", "--port 8000") from None
 
 
+def _get_bearer_token(request: web.Request) -> str:
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else ""
+
+
 def _is_equal(value: str, secret: str) -> bool:
     """Compare a value with a secret, in a time that does not depend on what they share."""
     return hmac.compare_digest(value.encode(errors="replace"), secret.encode())
@@ -309,7 +331,7 @@ def _split(url: str) -> SplitResult:
 def _parse_size(request: web.Request, name: str, default: int) -> int:
     """Return the width or height, in characters, that a page requests for its terminal."""
     value = request.query.get(name, "")
-    return min(max(int(value), 1), 1000) if value.isdecimal() and len(value) < 6 else default
+    return limit_size(int(value)) if value.isdecimal() and len(value) < 6 else default
 
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:

@@ -11,6 +11,7 @@ from textual_serve.app_service import AppService
 from textual_serve.download_manager import DownloadManager
 
 EXIT_TIMEOUT_S = 10.0  # for a chat to save the conversation and end its model
+MAX_SIZE = 1000  # of a terminal, in characters
 DRIVER = "mmtui.frontends.tui.web_driver:ChatWebDriver"
 
 
@@ -63,9 +64,11 @@ class ServedChat(AppService):
     async def send_meta(self, data: dict[str, str | int | bool | None]) -> bool:
         return self._stdin is not None and await super().send_meta(data)
 
-    async def set_terminal_size(self, width: int, height: int) -> None:
-        self._size = (width, height)
-        await super().set_terminal_size(width, height)
+    async def set_terminal_size(self, width: object, height: object) -> None:
+        """Resize the terminal of the chat, to the size that a page requests."""
+        if isinstance(width, int) and isinstance(height, int):
+            self._size = (limit_size(width), limit_size(height))
+            await super().set_terminal_size(*self._size)
 
     async def _run_in_slot(self) -> None:
         """Wait for a slot, and run the chat in it."""
@@ -104,6 +107,11 @@ class ServedChat(AppService):
         )  # fmt: skip
         self._stdin = process.stdin
         return process
+
+
+def limit_size(size: int) -> int:
+    """Return the width or height of a terminal that is nearest to the requested one."""
+    return min(max(size, 1), MAX_SIZE)
 
 
 async def _drain(stream: asyncio.StreamReader) -> None:

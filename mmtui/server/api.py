@@ -15,7 +15,7 @@ from mmtui.chat.model_process import ModelPort
 from mmtui.chat.protocol import Event
 from mmtui.errors import explain
 from mmtui.server import openapi, replies
-from mmtui.server.errors import ApiError, from_http_error, make_server_error
+from mmtui.server.errors import ApiError, from_http_error, make_server_error, shorten
 from mmtui.server.messages import MessageReader
 from mmtui.server.requests import CompletionRequest, TranscriptionRequest, parse, parse_form
 from mmtui.server.responses import (
@@ -99,6 +99,7 @@ class Api:
 
     async def _stop(self, _: web.Application) -> None:
         self.model.close()
+        self._reader.close()
         self._folder.cleanup()
 
     async def _list_models(self, _: web.Request) -> web.Response:
@@ -137,9 +138,9 @@ class Api:
         return _respond(Transcription(text=text))
 
     def _check_model(self, name: str | None) -> None:
-        if name not in (None, "auto", self._name):
+        if name is not None and name not in ("auto", self._name):
             raise ApiError(
-                f"there is no model {name!r}; this server has {self._name}",
+                f"there is no model {shorten(name)!r}; this server has {self._name}",
                 status=404,
                 param="model",
                 code="model_not_found",

@@ -8,8 +8,10 @@ import io
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from mmtui.errors import InputError
 from mmtui.server.errors import ApiError
@@ -20,14 +22,20 @@ if TYPE_CHECKING:
 MAX_PICTURES = 32  # in a request
 MAX_PICTURE_BYTES = 20_000_000
 _MAX_CHECKED = 1000
-_DATA_URI = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
+_DATA_URI = re.compile(r"data:image/[\w.+-]+(?:;[\w.+-]+=[^;,]*)*;base64,", re.IGNORECASE)
 
 
 class PictureFolder:
     """A folder of pictures that are named by their SHA-256, as the model process expects them."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, executor: Executor) -> None:
+        """Create the folder's index.
+
+        Args:
+            folder: An empty folder.
+            executor: Where pictures are decoded; its size limits the memory that this needs.
+        """
+        self._folder, self._executor = folder, executor
         self._uses: Counter[str] = Counter()
         self._checked: OrderedDict[str, None] = OrderedDict()  # pictures that could be decoded
 
@@ -39,8 +47,8 @@ class PictureFolder:
         """
         sha256 = hashlib.sha256(data).hexdigest()
         if sha256 not in self._checked:
-            await asyncio.to_thread(_check_picture, data)
-            self._checked[sha256] = None
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._executor, self._check, sha256, data)
             if len(self._checked) > _MAX_CHECKED:
                 self._checked.popitem(last=False)
         path = self._folder / sha256
@@ -57,6 +65,12 @@ class PictureFolder:
                 del self._uses[path.name]
                 path.unlink(missing_ok=True)
 
+    def _check(self, sha256: str, data: bytes) -> None:
+        """Decode a picture, unless another request has done so in the meantime."""
+        if sha256 not in self._checked:
+            _check_picture(data)
+            self._checked[sha256] = None
+
 
 def decode_data_uri(url: str, param: str) -> bytes:
     """Return the bytes of a picture in a data URI.
@@ -67,7 +81,7 @@ def decode_data_uri(url: str, param: str) -> bytes:
     if (start := _DATA_URI.match(url)) is None:
         message = "pictures are accepted as data URIs only, such as data:image/jpeg;base64,..."
         raise ApiError(message, param=param, code="invalid_image_url")
-    data = decode_base64(url[start.end() :], param)
+    data = decode_base64(unquote(url[start.end() :]), param)
     if len(data) > MAX_PICTURE_BYTES:
         limit = MAX_PICTURE_BYTES // 1_000_000
         message = f"the picture has more than {limit} MB, the limit"
@@ -76,9 +90,9 @@ def decode_data_uri(url: str, param: str) -> bytes:
 
 
 def decode_base64(text: str, param: str) -> bytes:
-    """Decode Base64; raise ApiError if the text is something else."""
+    """Decode Base64, which can have line breaks; raise ApiError if the text is something else."""
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
         raise ApiError("the data is not valid Base64", param=param) from None
 

@@ -40,6 +40,11 @@ class ApiError(Exception):
         return web.json_response(self.to_document(), status=self.status, headers=self.headers)
 
 
+def shorten(text: str, limit: int = 100) -> str:
+    """Return the start of a text that a client sent, for an error that quotes it."""
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
 def make_server_error(message: str) -> ApiError:
     """Return the error of a request that failed through no fault of the client."""
     return ApiError(message, status=500, kind="server_error")

@@ -1,6 +1,7 @@
 """The messages of a request as turns of a conversation, with their attachments."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mmtui.chat.protocol import ChatTurn
@@ -30,7 +31,10 @@ class MessageReader:
             folder: Where pictures are while a request needs them.
         """
         self._checkpoint, self._model = checkpoint, model
-        self._pictures = PictureFolder(folder)
+        # One thread, because a decoded picture can have a gigabyte. Unlike a lock, it still limits
+        # the memory if a client hangs up while its picture is decoded.
+        self._decoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="attachments")
+        self._pictures = PictureFolder(folder, self._decoder)
 
     async def read(
         self, messages: list[Message], client: str, paths: list[str]
@@ -63,6 +67,10 @@ class MessageReader:
         """Delete the pictures of a request, unless another one needs them."""
         self._pictures.release(paths)
 
+    def close(self) -> None:
+        """End the thread that decodes attachments."""
+        self._decoder.shutdown(wait=False, cancel_futures=True)
+
     async def transcribe(self, data: bytes, client: str, param: str) -> str:
         """Return the transcript of a recording; "" if there is no speech in it.
 
@@ -76,7 +84,8 @@ class MessageReader:
         """
         if self._checkpoint.spec.speech is None:
             raise ApiError(f"{self._checkpoint.spec.name} has no speech model", param=param)
-        clip = await asyncio.to_thread(decode_recording, data, param)
+        loop = asyncio.get_running_loop()
+        clip = await loop.run_in_executor(self._decoder, decode_recording, data, param)
         return await wait_for_transcript(self._model, self._model.transcribe(client, clip))
 
     async def _read_content(

@@ -3,11 +3,12 @@
 https://platform.openai.com/docs/api-reference/chat/create
 """
 
+from itertools import groupby
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mmtui.server.errors import ApiError
+from mmtui.server.errors import ApiError, shorten
 
 MAX_STOPS = 4
 MAX_MESSAGES = 10_000
@@ -136,9 +137,22 @@ def parse_form(body: type[Body], form: dict[str, bytes]) -> Body:
 
 
 def _explain(error: ValidationError) -> ApiError:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    first, *others = error.errors(include_url=False, include_context=False, include_input=False)
     if first["type"] == "json_invalid":
         return ApiError(f"the body is not valid JSON: {first['msg']}")
-    param = ".".join(map(str, first["loc"]))
-    message = f"{param}: {first['msg']}" if param else first["msg"]
+    # Where a text or a list is expected, the errors of the list follow that of the text.
+    if first["loc"][-1:] == ("str",) and others[0]["type"] != "list_type":
+        first = others[0]
+    param = ".".join(map(str, _simplify(first["loc"])))
+    reason = shorten(first["msg"], 300)
+    message = f"{param}: {reason}" if param else reason
     return ApiError(message, param=param or None, code=first["type"])
+
+
+def _simplify(loc: tuple[int | str, ...]) -> list[int | str]:
+    """Return the place of an error in the request, without pydantic's names of types.
+
+    The type of a part, such as "image_url", is also the name of the field that follows it.
+    """
+    steps = (step for step in loc if step != "str" and not str(step).startswith("list["))
+    return [step for step, _ in groupby(steps)]

@@ -208,11 +208,13 @@ class SharedModel:
                 self._start_next()
 
     def _update_status(self, event: Event) -> None:
+        # Any other event ends the step, whose last progress is not sent if a request interrupts it.
+        self.progress = None
         if isinstance(event, Progress):
             self.progress = event if event.done < event.total else None
         elif isinstance(event, Died):
-            self.ready, self.progress, self._load_number = None, None, None
+            self.ready, self._load_number = None, None
         elif event.number == self._load_number:
-            self.progress, self._load_number = None, None
+            self._load_number = None
             if isinstance(event, Ready):
                 self.ready = event

@@ -14,7 +14,7 @@ async def read_body(request: web.Request) -> bytes:
     """Return the body of a request.
 
     Raises:
-        ApiError: It is larger than `MAX_BODY_BYTES`.
+        ApiError: It is larger than `MAX_BODY_BYTES`, or can't be decompressed.
     """
     if (request.content_length or 0) > MAX_BODY_BYTES:
         raise _make_size_error()
@@ -42,15 +42,20 @@ async def read_form(request: web.Request) -> dict[str, bytes]:
             fields[part.name or ""] = content
     except (ValueError, AssertionError, KeyError, HttpProcessingError):
         raise ApiError("the form is malformed") from None
+    except web.RequestPayloadError:
+        raise _make_decoding_error() from None
     return fields
 
 
 async def _read(parts: AsyncIterator[bytes], limit: int) -> bytes:
     content = bytearray()
-    async for part in parts:
-        content += part
-        if len(content) > limit:
-            raise _make_size_error()
+    try:
+        async for part in parts:
+            content += part
+            if len(content) > limit:
+                raise _make_size_error()
+    except web.RequestPayloadError:
+        raise _make_decoding_error() from None
     return bytes(content)
 
 
@@ -58,3 +63,7 @@ def _make_size_error() -> ApiError:
     limit = MAX_BODY_BYTES // 1_000_000
     message = f"the request has more than {limit} MB, the limit"
     return ApiError(message, status=413, code="request_too_large")
+
+
+def _make_decoding_error() -> ApiError:
+    return ApiError("the body can't be decoded; check its Content-Encoding")

@@ -288,6 +288,23 @@ def test_twenty_open_pages_stay_within_the_limit_of_chats(monkeypatch):
     assert find_fake_chats() == []
 
 
+def test_the_size_of_a_terminal_is_limited():
+    async def visit(address: str) -> None:
+        async with (
+            ClientSession(headers={"Cookie": f"mmtui-{address[10:]}=T"}) as session,
+            session.ws_connect(f"http://{address}/ws") as page,
+        ):
+            assert (await receive_text(page)).startswith("chat ")
+            for width, height in (("wide", 24), (80, None), ([80], {}), (10_000_000, -3)):
+                await page.send_json(["resize", {"width": width, "height": height}])
+            kind, _, message = (await receive_text(page)).partition(" ")
+            assert kind == "echo"
+            assert json.loads(message) == {"type": "resize", "width": 1000, "height": 1}
+
+    with run_server() as address:
+        asyncio.run(visit(address))
+
+
 def test_with_an_endpoint_chats_have_its_key(monkeypatch):
     monkeypatch.setenv("MMTUI_API_KEY_ENV", "UPSTREAM_KEY")
     monkeypatch.setenv("UPSTREAM_KEY", "of the endpoint")
@@ -328,6 +345,9 @@ def test_an_address_that_can_t_be_served_is_a_one_line_error(serve, mmtui):
     _, url = serve()
     for arguments, code, message in (
         (("--port", urlsplit(url).port), 1, "is in use\nhint: --port 0"),
+        (("--token", 'a b\n"'), 2, "--token must consist of printable ASCII"),
+        (("--token", "é"), 2, "--token must consist of printable ASCII"),
+        (("--token", "sesame "), 2, "--token must consist of printable ASCII"),
         (("--host", "no host"), 2, "there is no host 'no host'\nhint: "),
         (("--host", "192.0.2.1"), 2, "this machine has no address 192.0.2.1\nhint: "),
     ):

@@ -36,7 +36,10 @@ def send(
     return connection.getresponse()
 
 
-def ask(text: str = "hi", **fields: object) -> dict[str, object]:
+OGG = {"data": "", "format": "ogg"}
+
+
+def ask(text: object = "hi", **fields: object) -> dict[str, object]:
     return {"model": "smol", "messages": [{"role": "user", "content": text}], **fields}
 
 
@@ -173,6 +176,15 @@ def message_with(url: str) -> dict[str, object]:
         (message_with("file:///etc/passwd"), "data URIs only"),
         (message_with("data:image/png;base64,%%%"), "Base64"),
         (message_with("data:image/png;base64,AAAA"), "not a picture"),
+        (ask([{"type": "video"}]), "messages.0.content.0: Input tag 'video'"),
+        (ask([{"type": "x" * 10_000}]), "xxx..."),
+        (ask([{"type": "text"}]), "messages.0.content.0.text: Field required"),
+        (ask([{"type": "image_url", "image_url": "x"}]), "content.0.image_url: Input should be an"),
+        (ask([{"type": "input_audio", "input_audio": OGG}]), "0.input_audio.format: Input should"),
+        (ask([{"type": "text", "text": "a"}, 3]), "messages.0.content.1: Input should be an obj"),
+        (ask(3), "messages.0.content: Input should be a valid string"),
+        (ask(stop=["a"] * 100), "stop: List should have at most 4 items"),
+        (ask(stop=[3]), "stop.0: Input should be a valid string"),
     ],
 )
 def test_an_invalid_request_is_refused_in_the_form_of_openai(server, body, words):
@@ -180,7 +192,7 @@ def test_an_invalid_request_is_refused_in_the_form_of_openai(server, body, words
     response = send(server, body)
     error = read_error(response)
     assert (response.status, error["type"]) == (400, "invalid_request_error")
-    assert words in error["message"]
+    assert words in error["message"] and len(error["message"]) < 500
     assert len(server.model.asked) == count
 
 
@@ -191,8 +203,15 @@ def test_paths_methods_models_and_tokens_that_do_not_exist(server):
     response = send(server, path="/v1/models", method="DELETE")
     assert response.status == 405 and "GET" in response.headers["Allow"]
     read_error(response)
-    response = send(server, ask(model="gpt-4"))
-    assert response.status == 404 and read_error(response)["code"] == "model_not_found"
+    for path in ("/v1", "/v2/models", "/"):
+        response = send(server, path=path)
+        assert response.status == 404 and "/v1" in read_error(response)["message"]
+        assert send(server, path=path, token="wrong").status == 403
+    for model in ("gpt-4", "x" * 100_000):
+        response = send(server, ask(model=model))
+        error = read_error(response)
+        assert response.status == 404 and error["code"] == "model_not_found"
+        assert f"'{model[:4]}" in error["message"] and len(error["message"]) < 200
     for token in ("", "wrong", f"{TOKEN} "[:-2]):
         response = send(server, ask(), token=token)
         assert response.status == 401 and read_error(response)["code"] == "invalid_api_key"
