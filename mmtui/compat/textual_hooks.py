@@ -1,13 +1,21 @@
 """What Textual does not document. See `mmtui.compat` for the versions."""
 
 import asyncio
+from typing import Any
 
 from textual._xterm_parser import XTermParser
+from textual.app import App
 from textual.drivers.web_driver import WebDriver
 from textual.message import Message
 from textual.messages import ExitApp
 
-__all__ = ["XTermParser", "expire_escape", "post_exit", "replace_parser"]
+__all__ = [
+    "XTermParser",
+    "expire_escape",
+    "keep_latest_notifications",
+    "post_exit",
+    "replace_parser",
+]
 
 
 def replace_parser(parser: type[XTermParser]) -> None:
@@ -27,3 +35,16 @@ def post_exit(driver: WebDriver) -> None:
     """Have the app of a driver quit, from another thread."""
     message: Message = ExitApp()
     asyncio.run_coroutine_threadsafe(driver._app._post_message(message), driver._loop)
+
+
+def keep_latest_notifications(app: App[Any], count: int) -> None:
+    """Remove all notifications of an app except the latest ones.
+
+    They disappear from the screen when the next notification is shown.
+
+    Args:
+        app: The app.
+        count: How many to keep, at least 1.
+    """
+    for notification in list(app._notifications)[:-count]:
+        app._unnotify(notification, refresh=False)

@@ -27,6 +27,7 @@ from mmtui.chat.conversation import Draft
 from mmtui.chat.model_process import ModelPort
 from mmtui.chat.notice import Notice
 from mmtui.chat.session import Session
+from mmtui.compat.textual_hooks import keep_latest_notifications
 from mmtui.errors import MmtuiError
 from mmtui.frontends.tui.input_parser import TerminalResponded
 from mmtui.frontends.tui.input_queue import InputQueue
@@ -38,6 +39,7 @@ from mmtui.frontends.tui.screens.help import HelpScreen
 from mmtui.frontends.tui.terminal import Terminal, is_closed
 from mmtui.text import printable
 
+MAX_NOTIFICATIONS = 3  # shown at once
 PURGE_AFTER_S = 60.0
 EXIT_TIMEOUT_S = 2.0  # for the handling of earlier input after a signal
 TERMINAL_CHECK_S = 2.0
@@ -111,6 +113,10 @@ class ChatApp(App[None]):
     def _update_terminal(self, event: TerminalResponded) -> None:
         """Draw the following pictures in the best way that a late response allows."""
         self.terminal = self.terminal.add_responses(event.responses)
+
+    def on_notify(self) -> None:
+        """Make room for a notification, before Textual's own handler shows it."""
+        keep_latest_notifications(self, MAX_NOTIFICATIONS - 1)
 
     async def on_mount(self) -> None:
         self._handle_signals()

@@ -160,3 +160,32 @@ async def test_the_picker_shows_no_control_characters(store, tmp_path, monkeypat
         while "52;c;x" not in user.screen:
             await user.settle()
         assert not {"\x1b", "\x07"} & set(user.screen)
+
+
+@run_async
+async def test_typing_replaces_a_command_that_failed(store):
+    async with open_chat(store) as user:
+        await user.type("/image no.png", "enter")
+        assert "no such file" in user.notices[-1] and user.composer.text == "/image no.png"
+        await user.type("Hello")
+        assert user.composer.text == "Hello"
+        user.composer.replace_all("/image no.png")
+        await user.press("enter", "end")
+        await user.type("x")
+        assert user.composer.text == "/image no.pngx"
+        user.composer.replace_all("")
+        user.chat.restore_text("See /image")  # a message
+        await user.type("s")
+        assert user.composer.text == "See /images"
+
+
+@run_async
+async def test_three_notices_are_shown_at_once(store):
+    async with open_chat(store) as user:
+        for name in ("a.png", "b.png", "c.png", "d.png"):
+            user.composer.replace_all(f"/image {name}")
+            await user.press("enter")
+        assert [notice.split("\n")[0] for notice in user.notices] == [
+            f"no such file: {name}" for name in ("b.png", "c.png", "d.png")
+        ]
+        assert "d.png" in user.screen and "file: a.png" not in user.screen

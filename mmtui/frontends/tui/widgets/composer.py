@@ -103,11 +103,17 @@ class Composer(TextField):
         self._show(draft)
 
     def restore(self, text: str) -> None:
-        """Put a text that could not be sent back, before what was typed since."""
+        """Put a text that could not be sent back, before what was typed since.
+
+        A command is selected if nothing was typed since, so that typing replaces it.
+        """
         self._store_text()
         draft = self._lines[-1]
+        is_replaceable = text.startswith("/") and not draft.text
         draft.text = _join(printable(text), draft.text)
         self._show(draft)
+        if is_replaceable:
+            self.select_all()
 
     def action_send(self) -> None:
         """Request to send the text."""
