@@ -109,6 +109,8 @@ async def test_a_message_that_waits_for_its_file_is_saved_as_draft(tmp_path, cat
             await user.pilot.press("enter")
             await user.app.input_queue.wait_until_empty()
             assert user.composer.text == "" and not user.model.asked
+            await user.pilot.pause()
+            assert "reading a cat.png" in user.screen
             await user.chat.save_draft()
             await user.app.session.store.wait_until_written()
             history = History(tmp_path / "store")
@@ -116,4 +118,26 @@ async def test_a_message_that_waits_for_its_file_is_saved_as_draft(tmp_path, cat
         finally:
             reading.set()
         await user.settle()
-        assert asked(user) == (f"what is in {cat}?", 1)
+        assert asked(user) == (f"what is in {cat}?", 1) and "reading" not in user.screen
+
+
+@run_async
+async def test_the_status_bar_shows_which_file_is_being_read(tmp_path, cat, monkeypatch):
+    reading, read = threading.Event(), attachments.load
+
+    def load_slowly(path: Path) -> attachments.LoadedFile:
+        reading.wait()
+        return read(path)
+
+    monkeypatch.setattr(attachments, "load", load_slowly)
+    async with open_chat(tmp_path / "store") as user:
+        user.composer.replace_all(f"/image {cat}")
+        try:
+            await user.pilot.press("enter")
+            await user.app.input_queue.wait_until_empty()
+            await user.pilot.pause()
+            assert "reading a cat.png" in user.screen
+        finally:
+            reading.set()
+        await user.settle()
+        assert get_staged_names(user) == ["a cat.png"] and "reading" not in user.screen

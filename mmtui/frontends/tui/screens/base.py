@@ -60,6 +60,7 @@ class BaseScreen(Screen[None]):
         then: Callable[[Any], Any],
         typed: str = "",
         group: str = "default",
+        description: str = "",
     ) -> Worker[None]:
         """Call a slow function in a thread, then `attempt` a callback with its result.
 
@@ -68,6 +69,7 @@ class BaseScreen(Screen[None]):
             then: Called with the result on the event loop; may be async.
             typed: Text to put back into the prompt if either fails.
             group: The worker's group.
+            description: What the function does, such as "reading a.png", for `activity`.
         """
 
         def run() -> None:
@@ -76,7 +78,19 @@ class BaseScreen(Screen[None]):
             except MmtuiError as error:
                 self.post_message(NoticePosted(Notice(str(error), error.hint), typed))
 
-        return self.run_worker(run, name="run_in_thread", group=group, thread=True)
+        return self.run_worker(
+            run, name="run_in_thread", group=group, description=description, thread=True
+        )
+
+    @property
+    def activity(self) -> str:
+        """What a call that runs in a thread does; "" if no call has a description."""
+        calls = [w for w in self.workers if w.name == "run_in_thread" and not w.is_finished]
+        return next((call.description for call in calls if call.description), "")
+
+    @on(Worker.StateChanged)
+    def _show_activity(self) -> None:
+        self.show_status()
 
     @on(CallFinished)
     async def _continue_call(self, event: CallFinished) -> None:

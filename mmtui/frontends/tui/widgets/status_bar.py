@@ -21,14 +21,15 @@ class StatusBar(Static):
 
         Args:
             status: The status of the model.
-            note: What the screen does, such as "recording"; it replaces the state of the model.
+            note: What the screen does, such as "recording" or "reading a.png". It replaces the
+                state of the model.
             unsaved: Why the history could not be written; "" if everything is saved.
         """
         state = STATE_NAMES.get(status.state, status.state)
         model = _shorten(status.model)
         parts = [
             one_line(f"{model} ({status.engine})" if status.engine else model),
-            note or (f"{status.step} …" if status.step else state),
+            one_line(note) or (f"{status.step} …" if status.step else state),
         ]
         if unsaved:  # early, so that a narrow window shows it
             parts.append(one_line(f"not saved: {unsaved}"))

@@ -34,7 +34,9 @@ class Mentions:
             loaded = [attachments.load(file) for file in files]
             return [(self._session.store_attachment(file), file.clip) for file in loaded]
 
-        self._screen.run_in_thread(load, partial(self._transcribe_and_send, text, ()), text)
+        send = partial(self._transcribe_and_send, text, ())
+        names = ", ".join(file.name for file in files)
+        self._screen.run_in_thread(load, send, text, description=f"reading {names}")
 
     async def _transcribe_and_send(
         self,

@@ -140,7 +140,7 @@ class ChatScreen(BaseScreen):
         self._saved_draft = draft
 
     def show_status(self) -> None:
-        note = "recording" if self._meter.is_recording else ""
+        note = "recording" if self._meter.is_recording else self.activity
         self._status.show(self.session.status, note, self.session.unsaved_reason)
 
     def action_scroll_page(self, direction: int) -> None:
@@ -328,19 +328,19 @@ class ChatScreen(BaseScreen):
             path: The file.
             typed: Text to put back into the prompt if the file can't be read.
         """
-        return self._load_and_stage(lambda: [attachments.load(path)], typed)
+        return self._load_and_stage(lambda: [attachments.load(path)], path.name, typed)
 
     def paste(self) -> None:
         """Attach the pictures or files in the clipboard."""
-        self._load_and_stage(clipboard.load)
+        self._load_and_stage(clipboard.load, "the clipboard")
 
     def _load_and_stage(
-        self, load: "Callable[[], list[attachments.LoadedFile]]", typed: str = ""
+        self, load: "Callable[[], list[attachments.LoadedFile]]", source: str, typed: str = ""
     ) -> Worker[None]:
         def store() -> list[tuple[Attachment, "Clip | None"]]:
             return [(self.session.store_attachment(loaded), loaded.clip) for loaded in load()]
 
-        return self.run_in_thread(store, self._stage, typed, group=STAGING)
+        return self.run_in_thread(store, self._stage, typed, STAGING, f"reading {source}")
 
     async def _stage(self, files: list[tuple[Attachment, "Clip | None"]]) -> None:
         for attachment, clip in files:
