@@ -26,7 +26,7 @@ def run(config: "Config", resume: str | None, images: tuple[Path, ...]) -> None:
 
     Raises:
         Exception: What made the app fail.
-        SystemExit: A signal ended the app.
+        SystemExit: A signal ended the app, or the chat is not in the history.
     """
     defer_full_collections()
     with terminal.disable_echo():
@@ -48,6 +48,8 @@ def run(config: "Config", resume: str | None, images: tuple[Path, ...]) -> None:
         raise app.failure
     if app.return_code:  # 128 + the number of a signal
         raise SystemExit(app.return_code)
+    if app.unsaved is not None:
+        raise SystemExit(1)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import pytest
 from fakes import FakeModel
 
 from mmtui.chat.config import Config
+from mmtui.chat.history import database
 from mmtui.frontends.tui import app as application
 from mmtui.frontends.tui import launch
 
@@ -47,6 +48,21 @@ def test_a_bug_raises_its_exception_and_prints_no_traceback(run, capfd):
     with pytest.raises(ZeroDivisionError):
         run(fail)
     assert "Traceback" not in "".join(capfd.readouterr())
+
+
+def test_a_chat_that_is_not_in_the_history_ends_with_an_error(run, capfd, tmp_path, monkeypatch):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    monkeypatch.setattr(database, "_is_writable", lambda folder: temporary in folder.parents)
+
+    async def send_and_quit(pilot) -> None:
+        await pilot.press("h", "i", "enter", "ctrl+q")
+
+    with pytest.raises(SystemExit) as exit:
+        run(send_and_quit)
+    assert exit.value.code == 1
+    assert capfd.readouterr().err.startswith("error: this chat is not in the history (")
 
 
 def test_output_of_native_libraries_is_discarded(run, capfd):
