@@ -1,14 +1,15 @@
-"""align against the loop that it replaces, finetune against transformers.Trainer.
+"""Compare align with the loop that it replaces, and finetune with transformers.Trainer.
 
     python tests/bench/training.py --data ../shared/data
 
-Each measurement is a process of its own, on the same batches, weights, threads and dtype; two
-rounds, the faster of each. Prints one JSON document. The baselines:
+Each measurement runs in a new process, on the same batches, weights, threads and dtype; the faster
+of two rounds counts. Prints one JSON document. The baselines:
 
 - "original": align as the first version of this project did it. The tower runs on each batch;
-  each caption token takes a full forward without cache, whose likeliest token is fed back.
-- "trainer": transformers.Trainer over the same LoRA and projector, with features computed
-  beforehand as ours, and the model's own loss over all positions.
+  each caption token needs a full forward pass without a cache, and the most probable token is the
+  next input.
+- "trainer": transformers.Trainer with the same LoRA, projector and cached features, and the model's
+  own loss over all positions.
 """
 
 import argparse
@@ -26,11 +27,12 @@ from torch import Tensor, nn
 from mmtrain.data import coco, llava
 from mmtrain.data.dataset import Example
 from mmtrain.data.dialogue_dataset import Batch, DialogueDataset
-from mmtrain.data.features import decoded
+from mmtrain.data.features import decode_view
 from mmtrain.model import loading
 from mmtrain.model.modules import VisionLanguage
 from mmtrain.run import memory, optimizers
 from mmtrain.stages.finetune import Lora, adapt
+from mmtui.memory import measure_peak
 from mmtui.pipeline.assets import checkpoint, fetch
 from mmtui.pipeline.assets.fetch import ignore_progress
 from mmtui.pipeline.multimodal import embed
@@ -100,9 +102,9 @@ def measure(kind: str, size: int, data: Path) -> dict[str, float]:
     if kind != "trainer":
         tower = _tower(components) if kind == "original" else None
         rates = {"projector": 1e-4, "language": 1e-4}
-        optimizer = optimizers.build_optimizer("adamw", module, rates, 0.0, CPU)
+        optimizer = optimizers.build_optimizer("adamw", module, rates, 0.0)
         for indexes in batches:
-            began = time.perf_counter()
+            start = time.perf_counter()
             if tower is None:
                 batch = dataset.batch(indexes)
                 with torch.autocast("cpu", torch.bfloat16):
@@ -112,12 +114,12 @@ def measure(kind: str, size: int, data: Path) -> dict[str, float]:
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-            times.append(time.perf_counter() - began)
-    took = sum(times[WARM:]) / len(times[WARM:])
+            times.append(time.perf_counter() - start)
+    seconds = sum(times[WARM:]) / len(times[WARM:])
     return {
-        "steps_per_s": 1 / took,
-        "samples_per_s": size / took,
-        "peak_gib": memory.measure_peak() / 2**30,
+        "steps_per_s": 1 / seconds,
+        "samples_per_s": size / seconds,
+        "peak_gib": measure_peak() / 2**30,
     }
 
 
@@ -127,8 +129,8 @@ def _original(
     tower: VisionTower,
     examples: list[Example],
 ) -> Tensor:
-    """A full forward for each caption token; the likeliest token is fed back."""
-    images = [decoded(example.pictures[0]) for example in examples]
+    """Return the loss of one forward pass for each caption token, without a cache."""
+    images = [decode_view(example.pictures[0]) for example in examples]
     with torch.autocast("cpu", torch.bfloat16):
         seen = module.projector(tower.encode(images))  # type: ignore[arg-type]
     captions = [_caption(components, example) for example in examples]
@@ -152,7 +154,7 @@ def _original(
 
 
 class _WithLabels(nn.Module):
-    """The usual form: embeddings in, the model's own loss over all positions out."""
+    """Computes the model's own loss over all positions, as Trainer expects it."""
 
     def __init__(self, module: VisionLanguage) -> None:
         super().__init__()
