@@ -97,6 +97,7 @@ class ChatApp(App[None]):
         self.session = Session.open(model, folder, config, self._show_notice)
         self._early_events: list[protocol.Event] = []  # before there is a screen
         self._event_lock = threading.Lock()
+        self._has_input = False  # since the start
         self.session.load()
 
     async def on_event(self, event: Event) -> None:
@@ -105,6 +106,7 @@ class ChatApp(App[None]):
             # Browsers and some terminals send a carriage return at the end of a line.
             event.text = printable(event.text.replace("\r\n", "\n").replace("\r", "\n"))
         if isinstance(event, InputEvent | Paste) and not event.is_forwarded:
+            self._has_input = True
             self.input_queue.put(event)
         else:
             await super().on_event(event)
@@ -115,8 +117,12 @@ class ChatApp(App[None]):
         self.terminal = self.terminal.add_responses(event.responses)
 
     def on_notify(self) -> None:
-        """Make room for a notification, before Textual's own handler shows it."""
-        keep_latest_notifications(self, MAX_NOTIFICATIONS - 1)
+        """Make room for a notification, before Textual's own handler shows it.
+
+        Problems of the settings, which are found at the start, stay together.
+        """
+        if self._has_input:
+            keep_latest_notifications(self, MAX_NOTIFICATIONS - 1)
 
     async def on_mount(self) -> None:
         self._handle_signals()
