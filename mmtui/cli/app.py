@@ -10,14 +10,13 @@ from typing import Annotated
 import typer
 
 import mmtui
-from mmtui.chat.config import Listener
 from mmtui.cli.arguments import TextCommand
 from mmtui.cli.ask import ask, transcribe
 from mmtui.cli.bench import bench
 from mmtui.cli.config import config
 from mmtui.cli.history import history
 from mmtui.cli.models import models, pull
-from mmtui.cli.options import JsonOption, MmprojOption
+from mmtui.cli.options import EndpointOption, JsonOption, ListenOption, MmprojOption
 from mmtui.entry import silence_libraries
 from mmtui.errors import UsageError
 from mmtui.paths import resolve
@@ -66,16 +65,8 @@ def _root(
         str | None,
         typer.Option("--model", metavar="MODEL", help="Model of the chat; see `mmtui ask --help`."),
     ] = None,
-    endpoint: Annotated[
-        str | None,
-        typer.Option(
-            "--endpoint", metavar="URL", help="Server of the chat; see `mmtui ask --help`."
-        ),
-    ] = None,
-    listen: Annotated[
-        Listener | None,
-        typer.Option("--listen", help="What reads recordings; see `mmtui ask --help`."),
-    ] = None,
+    endpoint: EndpointOption = None,
+    listen: ListenOption = None,
     mmproj: MmprojOption = None,
     engine: Annotated[
         EngineChoice | None,
@@ -172,16 +163,8 @@ def serve_(
         str | None,
         typer.Option("--model", metavar="MODEL", help="Model to serve; see `mmtui ask --help`."),
     ] = None,
-    endpoint: Annotated[
-        str | None,
-        typer.Option(
-            "--endpoint", metavar="URL", help="Server of the chats; see `mmtui ask --help`."
-        ),
-    ] = None,
-    listen: Annotated[
-        Listener | None,
-        typer.Option("--listen", help="What reads recordings; see `mmtui ask --help`."),
-    ] = None,
+    endpoint: EndpointOption = None,
+    listen: ListenOption = None,
     mmproj: MmprojOption = None,
     engine: Annotated[
         EngineChoice | None,

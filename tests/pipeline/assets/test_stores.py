@@ -1,6 +1,7 @@
 """Models that other programs have stored."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -143,7 +144,7 @@ def test_models_of_lm_studio_are_listed(home):
         ("XDG_CACHE_HOME", "caches/llama.cpp"),
     ],
 )
-@pytest.mark.skipif("sys.platform != 'linux'")
+@pytest.mark.skipif(sys.platform != "linux", reason="the folders are those of Linux")
 def test_models_of_llama_cpp_are_listed(home, monkeypatch, variable, folder):
     if variable:
         monkeypatch.setenv(variable, str(home / folder.split("/")[0]))
