@@ -1,4 +1,4 @@
-"""Reading text and JSON in any Unicode encoding, and replacing files atomically."""
+"""Reading text and JSON in any Unicode encoding, replacing files atomically, and their sizes."""
 
 import json
 import os
@@ -70,6 +70,21 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def measure_folder(folder: Path) -> int:
+    """Return the size of all files in a folder in bytes.
+
+    Another process may write to the folder meanwhile.
+    """
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += Path(parent, name).stat().st_size
+            except FileNotFoundError:
+                continue  # another process has moved it
+    return total
 
 
 def describe_kind(mode: int) -> str:

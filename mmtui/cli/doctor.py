@@ -15,6 +15,7 @@ from mmtui.audio.recorder import SystemMicrophone
 from mmtui.chat import config
 from mmtui.chat.config import resolve_model
 from mmtui.errors import MissingError, MmtuiError
+from mmtui.files import measure_folder
 from mmtui.pipeline.assets import checkpoint, fetch
 from mmtui.pipeline.engines import probe, selection
 
@@ -165,7 +166,7 @@ def _cache() -> Finding:
             pass
     except OSError as error:
         return Finding("cache", "bad", f"can't be written: {error}", f"make {folder} writable")
-    used = fetch.measure_folder(folder)
+    used = measure_folder(folder)
     free = shutil.disk_usage(folder).free
     return Finding("cache", "ok", f"{folder}: {used / 1e6:.0f} MB used, {free / 1e9:.1f} GB free")
 

