@@ -1,14 +1,18 @@
 """Information about a process that was killed by a signal."""
 
+import faulthandler
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import FileIO
+from pathlib import Path
 from typing import Any
 
 # Signals of a crash. Not every system has all of them.
 _NAMES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")
 CRASHES = {getattr(signal, name) for name in _NAMES if hasattr(signal, name)}
+_READING = "reading "  # in front of a path, in the first line of a dump
 
 
 class Dump:
@@ -35,8 +39,17 @@ class Dump:
     def flush(self) -> None:
         """Do nothing, because the file has no buffer; `faulthandler` requires this method."""
 
+    def write(self, text: str) -> None:
+        """Replace the content. Stacks are written behind it."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._file.write(text.encode(errors="surrogateescape"))
+
     def read(self) -> str:
-        """Return the stacks of all threads as code locations; empty if there was no crash."""
+        """Return the stacks of all threads as code locations; empty if there was no crash.
+
+        If the process crashed while native code read a file, its path is in the first line.
+        """
         return os.pread(self.fileno(), 100_000, 0).decode(errors="replace").strip()
 
     def __reduce__(self) -> tuple[Callable[[Any], "Dump"], tuple[Any]]:
@@ -57,3 +70,32 @@ def describe_signal(number: int) -> str:
         return f"{signal.strsignal(number)} ({signal.Signals(number).name})"
     except ValueError:  # a real-time signal has no name
         return f"signal {number}"
+
+
+_current: Dump | None = None  # the dump of this process
+
+
+def enable_dump(dump: Dump) -> None:
+    """Have the stacks of this process written to a dump if it crashes."""
+    global _current  # noqa: PLW0603 - a process has one fault handler
+    _current = dump
+    faulthandler.enable(dump)
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """Note that native code reads a file, which is the likely cause of a crash meanwhile."""
+    if _current is None:
+        yield
+        return
+    _current.write(f"{_READING}{file}\n")
+    try:
+        yield
+    finally:
+        _current.write("")
+
+
+def find_file(dump: str) -> str | None:
+    """Return the path of the file that native code read during a crash, or None."""
+    first = dump.partition("\n")[0]
+    return first.removeprefix(_READING) if first.startswith(_READING) else None

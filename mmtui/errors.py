@@ -5,7 +5,7 @@ import re
 import signal
 from pathlib import Path
 
-from mmtui.crashes import CRASHES, describe_signal
+from mmtui.crashes import CRASHES, describe_signal, find_file
 
 # torch raises a plain RuntimeError if the memory of the CPU runs out.
 _OUT_OF_MEMORY = re.compile("OutOfMemoryError|can't allocate memory|not enough memory")
@@ -87,6 +87,11 @@ def explain_death(process: str, number: int, dump: str, log: Path | None) -> Mmt
         return MmtuiError(
             f"{process} was killed, probably because memory ran out",
             "close other programs, or use a smaller model",
+        )
+    if number in CRASHES and (file := find_file(dump)) is not None:
+        return InputError(
+            f"llama.cpp crashed while it read {file}",
+            "the file may be damaged, or belong to another model: download it again",
         )
     cures = [f"{log} has the details"] if log else []
     if re.search("llama_?cpp", dump):

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable
 from typing import NoReturn
 
-from mmtui.crashes import CRASHES, Dump
+from mmtui.crashes import CRASHES, Dump, enable_dump
 
 # Sent by a person or the system to end a process, which needs no report.
 _ENDINGS = {
@@ -58,7 +58,7 @@ def supervise(report: Callable[[int, str], int]) -> None:
         if os.getppid() != parent:
             os._exit(1)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        faulthandler.enable(dump)
+        enable_dump(dump)
         return
     os.close(read_end)
     status = _wait(child)

@@ -1,6 +1,5 @@
 """The model process: reads requests and sends events until the chat closes the connection."""
 
-import faulthandler
 import os
 import signal
 import threading
@@ -30,7 +29,7 @@ from mmtui.chat.protocol import (
     Transcribe,
     Transcribed,
 )
-from mmtui.crashes import Dump
+from mmtui.crashes import Dump, enable_dump
 from mmtui.entry import silence_libraries
 from mmtui.errors import MmtuiError, TooLongError, explain
 from mmtui.pipeline.assets.spec import EngineChoice
@@ -55,7 +54,7 @@ def main(connection: Connection, model: str, engine: EngineChoice, dump: Dump) -
         dump: The file that receives the stacks if this process crashes.
     """
     _detach_from_terminal()
-    faulthandler.enable(dump)
+    enable_dump(dump)
     silence_libraries()
     _Worker(connection, model, engine).run()
 

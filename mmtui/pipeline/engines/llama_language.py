@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmtui import machine
+from mmtui import crashes, machine
 from mmtui.errors import InputError, MmtuiError
 from mmtui.files import read_optional_json
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
@@ -207,7 +207,8 @@ def open_model(
 
     options.progress_callback = ProgressCallback(show_progress)
     report(_LOADING, 0, 100)
-    handle = functions.llama_model_load_from_file(os.fsencode(file), options)
+    with crashes.reading(file):
+        handle = functions.llama_model_load_from_file(os.fsencode(file), options)
     if interruptions:
         raise interruptions[0]
     if not handle:

@@ -9,6 +9,7 @@ with another layout would be misread without an error.
 """
 
 import ctypes
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -104,6 +105,8 @@ def find_files(package: Package) -> list[Path]:
 def load_library(package: Package) -> LlamaLibrary:
     """Load llama.cpp and silence its log, which would be written over the screen.
 
+    If an assertion of it fails, no debugger is started to print the stack.
+
     Raises:
         MissingError: The package is not installed, can't be loaded, or is a version without
             declarations.
@@ -114,6 +117,10 @@ def load_library(package: Package) -> LlamaLibrary:
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         raise MissingError(f"{package} can't be loaded: {error}", _CURES[package]) from error
     functions.llama_log_set(get_ignored_log(), None)
+    os.environ["GGML_NO_BACKTRACE"] = "1"
+    native = functions._lib if package == "llama-cpp-python" else functions
+    if hasattr(native, "ggml_set_abort_callback"):
+        native.ggml_set_abort_callback(get_ignored_log())
     functions.llama_backend_init()
     return LlamaLibrary(functions, package, version)
 

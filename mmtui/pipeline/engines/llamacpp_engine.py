@@ -2,11 +2,13 @@
 
 import ctypes
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
+from mmtui import crashes
 from mmtui.errors import MmtuiError
 from mmtui.pipeline.engines.engine import PictureFeatures
 from mmtui.pipeline.engines.llama_language import LlamaLanguage
@@ -50,6 +52,7 @@ class LlamaEngine:
         self._logits: np.ndarray | None = None  # after that prompt
         self._capacity = 0  # positions for which `_context` has room
         self._batch = PREFILL_CHUNK  # positions that it can compute at once
+        self._has_decoded = False  # a model with invalid sizes crashes in the first batch
         self.threads = threads or ThreadCount()
         self._context: Any = None  # llama_context_p
 
@@ -214,7 +217,9 @@ class LlamaEngine:
             batch.logits[count - 1] = 1
             if not is_causal:
                 self._functions.llama_set_causal_attn(self._context, False)
-            code = self._functions.llama_decode(self._context, batch)
+            with nullcontext() if self._has_decoded else crashes.reading(self.language.files[0]):
+                code = self._functions.llama_decode(self._context, batch)
+            self._has_decoded = True
             if not is_causal:
                 self._functions.llama_set_causal_attn(self._context, True)
         finally:
@@ -263,7 +268,8 @@ class LlamaEngine:
             # By default, the cache and fused attention compute in 16 bits.
             options.type_k = options.type_v = 0  # GGML_TYPE_F32
             options.flash_attn_type = 0
-        context = functions.llama_init_from_model(self.language.handle, options)
+        with crashes.reading(self.language.files[0]):
+            context = functions.llama_init_from_model(self.language.handle, options)
         if not context:
             raise MmtuiError(
                 f"not enough memory for a context of {capacity} tokens", "close other programs"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mmtui import machine
+from mmtui import crashes, machine
 from mmtui.errors import InputError, MmtuiError
 from mmtui.pipeline.assets.gguf_header import read_header
 from mmtui.pipeline.engines.llama_language import LlamaLanguage
@@ -44,7 +44,8 @@ class MtmdEncoder:
         options.use_gpu = options.warmup = options.print_timings = False
         options.n_threads = machine.count_cores()
         name = os.fsencode(mmproj)
-        self._context = functions.mtmd_init_from_file(name, language.handle, options)
+        with crashes.reading(mmproj):
+            self._context = functions.mtmd_init_from_file(name, language.handle, options)
         if not self._context:
             with record_errors(functions, "mtmd_log_set") as lines:
                 functions.mtmd_init_from_file(name, language.handle, options)
@@ -67,6 +68,7 @@ class MtmdEncoder:
         features: list[np.ndarray] = []
         tiles: list[Tile] = []
         with ExitStack() as stack:
+            stack.enter_context(crashes.reading(self._mmproj))
             for chunk in self._tokenize(picture, stack):
                 if self._functions.mtmd_input_chunk_get_type(chunk) == _TEXT:
                     layout += self._get_tokens(chunk)
