@@ -1,0 +1,74 @@
+"""Writing of speech to a sound file: wav, flac, mp3 or ogg."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from mmtui.errors import UsageError
+
+# The name of each container and its codec, by the suffix of the file.
+FORMATS = {
+    ".wav": ("wav", "pcm_s16le"),
+    ".flac": ("flac", "flac"),
+    ".mp3": ("mp3", "libmp3lame"),
+    ".ogg": ("ogg", "libopus"),
+    ".opus": ("ogg", "libopus"),
+}
+
+
+def check_suffix(path: Path) -> None:
+    """Raise UsageError if the suffix of a file is not that of a format that can be written."""
+    if path.suffix.lower() not in FORMATS:
+        raise UsageError(
+            f"{path.name}: sound is not written in this format", f"use {', '.join(FORMATS)}"
+        )
+
+
+class SoundWriter:
+    """Writes mono 16-bit samples to a file, in the format of a suffix."""
+
+    def __init__(self, file: Path | BinaryIO, suffix: str, rate: int) -> None:
+        """Start a file.
+
+        Args:
+            file: The path, or a file that is open for writing and seeking.
+            suffix: The suffix of a format in `FORMATS`.
+            rate: Samples per second.
+
+        Raises:
+            OSError: The file can't be written.
+        """
+        import av
+
+        container, codec = FORMATS[suffix.lower()]
+        self._rate = rate
+        target = str(file) if isinstance(file, Path) else file
+        self._container: Any = av.open(target, "w", format=container)
+        self._stream: Any = self._container.add_stream(codec, rate=rate, layout="mono")
+
+    def write(self, samples: bytes) -> None:
+        """Add samples."""
+        import av
+        import numpy as np
+
+        if samples:
+            values = np.frombuffer(samples, "<i2")[None]
+            frame = av.AudioFrame.from_ndarray(values, format="s16", layout="mono")
+            frame.sample_rate = self._rate
+            self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        """Write the end of the file."""
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
