@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from mmtui import machine
-from mmtui.errors import MmtuiError
+from mmtui.errors import InputError, MmtuiError
 from mmtui.pipeline.assets import checkpoint, fetch, stores
 from mmtui.pipeline.assets.file_names import SPEC_FILE
+from mmtui.pipeline.assets.gguf_memory import estimate_memory
 from mmtui.pipeline.assets.stores import StoredModel
 
+_LARGE_CACHE = 8_000_000_000  # bytes; more than the KV cache of any model at the start
 RUNS_FOLDER = Path("runs")  # the default of mmtrain, relative to the working directory
 
 
@@ -58,8 +60,18 @@ def _describe_stored(model: StoredModel, free: int) -> dict[str, Any]:
         "size": model.size,
         "quantization": model.quantization,
         "hears": model.can_hear,
-        "fits": model.size <= free,
+        "fits": _fits(model, free),
     }
+
+
+def _fits(model: StoredModel, free: int) -> bool:
+    """Return whether a model fits into the free memory, with its KV cache at the start."""
+    if model.size > free or model.size + _LARGE_CACHE < free:
+        return model.size < free  # reading the header takes longer
+    try:
+        return estimate_memory(model.files, model.mmproj) <= free
+    except InputError:  # opening it reports what is wrong
+        return False
 
 
 def _list_folders() -> list[str]:

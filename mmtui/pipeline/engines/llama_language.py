@@ -12,6 +12,7 @@ from mmtui.errors import InputError, MmtuiError
 from mmtui.files import read_optional_json
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.gguf_header import read_header
+from mmtui.pipeline.assets.gguf_memory import estimate_memory
 from mmtui.pipeline.assets.spec import Precision
 from mmtui.pipeline.engines.llama_library import LlamaLibrary, ProgressCallback, record_errors
 from mmtui.pipeline.engines.llama_tokenizer import LlamaTokenizer
@@ -131,6 +132,7 @@ def load_gguf(
     library: LlamaLibrary,
     *,
     extra_buffers: bool = True,
+    mmproj: Path | None = None,
     report: Report = ignore_progress,
 ) -> LlamaLanguage:
     """Load a GGUF of any architecture, with the tokenizer that is stored in it.
@@ -139,15 +141,16 @@ def load_gguf(
         files: The file, or all files of a model that is split, in order.
         library: The llama.cpp that loads them.
         extra_buffers: Whether weights may be repacked for the processor's fastest kernels.
+        mmproj: The file with its vision or audio tower, which needs memory later.
         report: Called as the weights are loaded.
 
     Raises:
         InputError: A file is damaged, or llama.cpp can't load the model or chat with it.
-        MmtuiError: The model is larger than the free memory.
+        MmtuiError: The model, its mmproj and a KV cache are larger than the free memory.
     """
     for file in files:
         read_header(file).check_complete()
-    needed, free = sum(file.stat().st_size for file in files), machine.get_free_memory()
+    needed, free = estimate_memory(files, mmproj), machine.get_free_memory()
     if needed > free:
         raise MmtuiError(
             f"{files[0].name} needs {needed / 1e9:.1f} GB of memory; {free / 1e9:.1f} GB are free",

@@ -10,6 +10,7 @@ import numpy as np
 
 from mmtui import crashes
 from mmtui.errors import MmtuiError
+from mmtui.pipeline.assets.gguf_memory import FIRST_CONTEXT
 from mmtui.pipeline.engines.engine import PictureFeatures
 from mmtui.pipeline.engines.llama_language import LlamaLanguage
 from mmtui.pipeline.engines.prompt_lookup import PromptLookup
@@ -23,8 +24,6 @@ from mmtui.pipeline.sequence import (
     count_reusable,
     count_reusable_ahead,
 )
-
-FIRST_CONTEXT = 2048  # positions; the cache grows up to the model's context length
 
 
 class LlamaEngine:

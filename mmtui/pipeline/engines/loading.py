@@ -104,17 +104,19 @@ def load_gguf(
     Raises:
         MissingError: llama.cpp is not installed, or crashes on this machine.
         InputError: A file is damaged, or llama.cpp can't load the model or chat with it.
-        MmtuiError: The model is larger than the free memory.
+        MmtuiError: The model, its mmproj and a KV cache are larger than the free memory.
     """
     from mmtui.pipeline.engines import llama_language
     from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine
 
     threads = ThreadCount()  # the load is measured while the weights are read
     library, outcome = probe.choose_library()
+    located = gguf_files.locate(files, weights)
     language = llama_language.load_gguf(
-        gguf_files.locate(files, weights).shards,
+        located.shards,
         library,
         extra_buffers=outcome == "works",
+        mmproj=located.mmproj,
         report=report,
     )
     return LlamaEngine(language, prompt_lookup, threads)

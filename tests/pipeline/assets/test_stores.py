@@ -10,6 +10,7 @@ from gguf_models import write_gguf, write_mmproj
 from mmtui import machine
 from mmtui.errors import InputError, MissingError, UsageError
 from mmtui.pipeline.assets import checkpoint, inventory, stores
+from mmtui.pipeline.assets.gguf_memory import estimate_memory
 from mmtui.pipeline.assets.stores import list_stored_models
 
 MODEL = "application/vnd.ollama.image.model"
@@ -182,6 +183,16 @@ def test_the_inventory_says_whether_a_model_fits(ollama, monkeypatch):
     assert inventory.summarize_model(describe()).endswith(
         "vision, does not fit into the free memory (Ollama)"
     )
+
+
+def test_a_kv_cache_must_fit_beside_a_model(home, monkeypatch):
+    file = write_gguf(home / ".lmstudio/models/a/b/model-Q4_0.gguf")
+    needed = estimate_memory([file], None)
+    assert needed > file.stat().st_size
+    for free, fits in ((needed, True), (needed - 1, False)):
+        monkeypatch.setattr(machine, "get_free_memory", lambda free=free: free)
+        entry = next(e for e in inventory.list_models() if e["name"].endswith("model-Q4_0.gguf"))
+        assert entry["fits"] == fits
 
 
 def test_listing_reads_no_vocabulary_where_names_say_enough(home, monkeypatch):

@@ -7,11 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gguf_models import ARCHITECTURES, CHATML, write_gguf
+from gguf_models import (
+    ARCHITECTURES,
+    CHATML,
+    HEADS,
+    KV_HEADS,
+    LAYERS,
+    WIDTH,
+    write_gguf,
+    write_mmproj,
+)
 
 from mmtui import machine
 from mmtui.errors import InputError, MmtuiError, UsageError
 from mmtui.pipeline.assets import checkpoint, gguf_files
+from mmtui.pipeline.assets.gguf_memory import FIRST_CONTEXT, estimate_memory
 from mmtui.pipeline.assistant import Assistant, Reply
 from mmtui.pipeline.engines import llama_language, loading, probe
 from mmtui.pipeline.engines.detokenizer import Detokenizer
@@ -229,6 +239,26 @@ def test_a_model_that_does_not_fit_is_refused(file, library, monkeypatch):
     monkeypatch.setattr(machine, "get_free_memory", lambda: 1000)
     with pytest.raises(MmtuiError, match=r"needs 0\.0 GB of memory; 0\.0 GB are free"):
         load(file, library)
+
+
+def test_the_mmproj_and_the_kv_cache_must_fit_too(library, tmp_path, monkeypatch):
+    file = write_gguf(tmp_path / "model.gguf")
+    mmproj = write_mmproj(tmp_path / "mmproj.gguf")
+    cache = 2 * 2 * LAYERS * KV_HEADS * (WIDTH // HEADS) * FIRST_CONTEXT  # keys, values; 16 bits
+    needed = file.stat().st_size + mmproj.stat().st_size + cache
+    monkeypatch.setattr(machine, "get_free_memory", lambda: needed)
+    llama_language.load_gguf([file], library, mmproj=mmproj)
+    monkeypatch.setattr(machine, "get_free_memory", lambda: needed - 1)
+    load(file, library)
+    with pytest.raises(MmtuiError, match=r"model\.gguf needs 0\.0 GB of memory"):
+        llama_language.load_gguf([file], library, mmproj=mmproj)
+    with pytest.raises(MmtuiError, match=r"model\.gguf needs 0\.0 GB of memory"):
+        Assistant(checkpoint.find(f"{file} --mmproj {mmproj}")).load()
+
+
+def test_a_recurrent_model_has_no_kv_cache(tmp_path):
+    file = write_gguf(tmp_path / "mamba.gguf", "mamba")
+    assert estimate_memory([file], None) == file.stat().st_size
 
 
 def test_a_ctrl_c_while_a_model_loads_is_not_lost(file, library):
