@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -24,13 +24,19 @@ from mmtui.pipeline.assets.fetch import Report
 from mmtui.pipeline.assets.spec import VisionSpec
 from mmtui.pipeline.vision.classifier import Classifier, load_classifier
 from mmtui.pipeline.vision.preprocessing import PREPROCESSING_VERSION
-from mmtui.pipeline.vision.tower import VisionTower
 
 View = Literal["plain", "mirrored"]
 # Images per forward pass. Larger batches are slower on CPUs, because the allocator maps new memory
 # for each.
 BATCH = 4
 SHARD = 256  # images per file; an interruption loses the features of one file at most
+
+
+class Tower(Protocol):
+    """A vision tower, which runs on torch or on ONNX Runtime."""
+
+    def encode(self, images: list[Image.Image], /) -> Tensor | np.ndarray:
+        """Return the patch features of RGB pictures in fp32 (len(images), patches, width)."""
 
 
 class FeatureStore:
@@ -40,8 +46,15 @@ class FeatureStore:
     images by the SHA-256 of their bytes: a moved or copied image is not computed again.
     """
 
-    def __init__(self, spec: VisionSpec, tower: Callable[[], VisionTower], report: Report) -> None:
-        self._tower, self._report = tower, report
+    def __init__(self, spec: VisionSpec, load_tower: Callable[[], Tower], report: Report) -> None:
+        """Open the store.
+
+        Args:
+            spec: The vision tower and its preprocessing.
+            load_tower: Called for each batch of pictures whose features are missing.
+            report: Receives the progress.
+        """
+        self._load_tower, self._report = load_tower, report
         self._shape = (spec.patches, spec.width)
         self._folder = fetch.get_cache_folder() / "features" / _fingerprint(spec)
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -145,7 +158,7 @@ class FeatureStore:
     def _encode(self, pictures: dict[str, Image.Image]) -> dict[str, Tensor]:
         filled = [*pictures.values()]
         filled += [filled[-1]] * (BATCH - len(filled))
-        features = self._tower().encode(filled).half().cpu()
+        features = torch.as_tensor(self._load_tower().encode(filled)).half().cpu()
         if not features.isfinite().all():
             raise InputError(
                 "the vision tower computes infinite or NaN features", "its weights are damaged"

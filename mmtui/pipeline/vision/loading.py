@@ -12,6 +12,11 @@ from mmtui.pipeline.assets.spec import Part, VisionSpec
 from mmtui.pipeline.vision.encoder import VisionEncoder
 
 
+def runs_on_onnx(spec: VisionSpec) -> bool:
+    """Return whether the tower runs on ONNX Runtime on the CPU, if it can be exported."""
+    return spec.architecture != "transformers"
+
+
 def load_encoder(
     spec: VisionSpec,
     projector: Path,
@@ -40,7 +45,7 @@ def load_encoder(
         InputError: The weights are damaged, or do not fit the spec or the language model.
     """
     weights = fetch.fetch(spec.weights, report)
-    if device == "cpu" and spec.architecture != "transformers":
+    if device == "cpu" and runs_on_onnx(spec):
         from mmtui.pipeline.vision import onnx_export
         from mmtui.pipeline.vision.onnx_encoder import OnnxEncoder
 

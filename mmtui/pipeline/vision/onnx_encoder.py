@@ -1,7 +1,13 @@
-"""The vision encoder that runs on ONNX Runtime on the CPU, without torch."""
+"""Vision towers that run on ONNX Runtime on the CPU, without torch."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from mmtui import machine
 from mmtui.pipeline.assets.spec import VisionSpec
@@ -17,16 +23,7 @@ class OnnxEncoder:
 
     def __init__(self, spec: VisionSpec, folder: Path) -> None:
         """Load the network and the classifier from the folder."""
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = machine.count_cores()
-        # Threads that spin after a picture would slow down the language model.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._spec = spec
-        self._session = onnxruntime.InferenceSession(
-            folder / MODEL_FILE, options, providers=["CPUExecutionProvider"]
-        )
+        self._spec, self._session = spec, _create_session(folder)
         self._classifier = _load_classifier(folder, spec.names) if spec.names else None
 
     def encode(self, picture: Picture) -> EncodedPicture:
@@ -35,6 +32,31 @@ class OnnxEncoder:
         patches, features = self._session.run(["patches", "features"], {"pixels": pixels})
         names = self._classifier.classify(patches) if self._classifier else ""
         return EncodedPicture(features, names)
+
+
+class OnnxTower:
+    """A vision tower in a folder that `onnx_export` wrote, without a projector."""
+
+    def __init__(self, spec: VisionSpec, folder: Path) -> None:
+        """Load the network from the folder."""
+        self._spec, self._session = spec, _create_session(folder)
+
+    def encode(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Return the patch features of RGB pictures (len(images), patches, width)."""
+        pixels = (preprocess(image, self._spec)[None] for image in images)
+        return np.stack([self._session.run(["patches"], {"pixels": each})[0] for each in pixels])
+
+
+def _create_session(folder: Path) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = machine.count_cores()
+    # Threads that spin after a picture would slow down the language model.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(
+        folder / MODEL_FILE, options, providers=["CPUExecutionProvider"]
+    )
 
 
 def _load_classifier(folder: Path, max_names: int) -> Classifier:

@@ -25,19 +25,21 @@ class ExportError(MmtuiError):
 def export(
     spec: VisionSpec,
     weights: Path,
-    projector_weights: Path,
-    hidden_size: int,
+    projector_weights: Path | None,
+    hidden_size: int = 0,
     report: Report = ignore_progress,
 ) -> Path:
     """Export the tower, the projector and the classifier to the cache, unless this was done before.
 
     torch is imported only for an export. The network maps `pixels` (1, 3, image_size, image_size)
-    to `patches` (patches, width) and `features` (patches, hidden_size), all in fp32.
+    to `patches` (patches, width) and, with a projector, `features` (patches, hidden_size), all in
+    fp32.
 
     Args:
         spec: The vision tower.
         weights: The weights of the vision tower, a file or a folder.
-        projector_weights: The weights of the projector, a safetensors file.
+        projector_weights: The weights of the projector, a safetensors file; None exports the tower
+            without a projector.
         hidden_size: Embedding size of the language model.
         report: Receives the progress of an export.
 
@@ -48,7 +50,7 @@ def export(
         InputError: The weights are damaged, or do not fit the spec or the language model.
         ExportError: The tower can't be exported.
     """
-    files = [*_list_files(weights), projector_weights]
+    files = [*_list_files(weights), *([projector_weights] if projector_weights else [])]
     shape = f"{spec.architecture}-{spec.image_size}-{spec.patches}-{spec.width}-{spec.names}"
     name = f"{weights.stem}-{shape}-{hash_files(files)}-onnx-{_REVISION}"
     size = sum(file.stat().st_size for file in files)
@@ -70,7 +72,11 @@ def _list_files(weights: Path) -> Sequence[Path]:
 
 
 def _write_network(
-    spec: VisionSpec, weights: Path, projector_weights: Path, hidden_size: int, target: Path
+    spec: VisionSpec,
+    weights: Path,
+    projector_weights: Path | None,
+    hidden_size: int,
+    target: Path,
 ) -> None:
     import torch
     from torch import Tensor, nn
@@ -79,7 +85,7 @@ def _write_network(
     from mmtui.pipeline.vision.tower import VisionTower, average_patches
 
     class Network(nn.Module):
-        """The tower, the averaging and the projector.
+        """The tower, the averaging and, if there is one, the projector.
 
         ONNX has no adaptive average pooling: it is a product with a matrix of the averages.
         """
@@ -87,16 +93,20 @@ def _write_network(
         def __init__(self) -> None:
             super().__init__()
             self.tower = VisionTower(spec, weights)
-            self.projector = projector.load(projector_weights, spec.width, hidden_size)
+            self.projector = (
+                projector.load(projector_weights, spec.width, hidden_size)
+                if projector_weights
+                else None
+            )
             with torch.no_grad():
                 features = self.tower(pixels)
             self.tower.average(features)  # raises if the features do not fit the spec
             identity = torch.eye(features.shape[1])[None]
             self.averages = nn.Buffer(average_patches(identity, spec.patches)[0])
 
-        def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
             patches = self.averages @ self.tower(pixels)[0]
-            return patches, self.projector(patches)
+            return (patches, self.projector(patches)) if self.projector else (patches,)
 
     pixels = torch.zeros(1, 3, spec.image_size, spec.image_size)
     network = Network().eval()
@@ -113,7 +123,7 @@ def _write_network(
                 str(target),
                 opset_version=_OPSET,
                 input_names=["pixels"],
-                output_names=["patches", "features"],
+                output_names=["patches", "features"] if projector_weights else ["patches"],
                 dynamo=False,  # the newer exporter is ten times slower and needs another package
             )
     except (torch.onnx.OnnxExporterError, RuntimeError) as error:

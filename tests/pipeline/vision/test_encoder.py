@@ -14,8 +14,9 @@ from mmtui.pipeline.assets.checkpoint import Checkpoint
 from mmtui.pipeline.assets.spec import Asset, VisionSpec
 from mmtui.pipeline.vision import images, onnx_export
 from mmtui.pipeline.vision.loading import load_encoder
-from mmtui.pipeline.vision.onnx_encoder import OnnxEncoder
+from mmtui.pipeline.vision.onnx_encoder import OnnxEncoder, OnnxTower
 from mmtui.pipeline.vision.torch_encoder import TorchEncoder
+from mmtui.pipeline.vision.tower import VisionTower
 
 SIZES = [(640, 480), (260, 260), (97, 1024), (13, 7)]
 
@@ -50,6 +51,18 @@ def test_features_of_a_vit_equal_those_of_torch(tiny_clip, tmp_path, cache, kind
         assert encoded.features.dtype == np.float32
         np.testing.assert_allclose(encoded.features, expected.features, atol=1e-4)
         assert encoded.names == expected.names == ""
+
+
+@pytest.mark.parametrize("patches", [16, 4])
+def test_a_tower_without_a_projector_equals_that_of_torch(tiny_clip, cache, patches):
+    half = (0.5, 0.5, 0.5)
+    spec = VisionSpec(Asset(str(tiny_clip)), "open_clip", 64, half, half, patches, 128)
+    tower = OnnxTower(spec, onnx_export.export(spec, tiny_clip, None))
+    noise = [make_noise(size).image for size in SIZES]
+    features = tower.encode(noise)
+    assert features.shape == (len(SIZES), patches, 128)
+    expected = VisionTower(spec, tiny_clip).encode(noise).numpy()
+    np.testing.assert_allclose(features, expected, atol=1e-4)
 
 
 def test_features_and_names_of_smol_equal_those_of_torch(smol: Checkpoint, shared: Path):
