@@ -15,8 +15,9 @@ from mmtui.pipeline import prompt
 from mmtui.pipeline.assets import checkpoint, gguf_files
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import EngineChoice
-from mmtui.pipeline.assistant import Assistant, Reply
+from mmtui.pipeline.assistant import Assistant
 from mmtui.pipeline.engines.sampling import Sampling
+from mmtui.pipeline.reply import Reply
 from mmtui.pipeline.speech.transcription import Transcript
 
 if TYPE_CHECKING:

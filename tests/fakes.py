@@ -6,7 +6,7 @@ from typing import Any
 from mmtui.chat.model_process import ModelProcess
 
 
-def ignore_requests(connection: Any, model: str, engine: str, dump: Any) -> None:
+def ignore_requests(*_: Any) -> None:
     """Run as the model process, but never read a request."""
     threading.Event().wait()
 

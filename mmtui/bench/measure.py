@@ -19,8 +19,9 @@ from mmtui.pipeline.assets.spec import EngineChoice
 
 if TYPE_CHECKING:
     from mmtui.pipeline.assets.checkpoint import Checkpoint
-    from mmtui.pipeline.assistant import Assistant, Reply
+    from mmtui.pipeline.assistant import Assistant
     from mmtui.pipeline.prompt import Turn
+    from mmtui.pipeline.reply import Reply
     from mmtui.pipeline.vision.images import Picture
 
 REPEATS = 3  # each result is the median of this many runs
@@ -191,7 +192,7 @@ def generate_answer(assistant: "Assistant", turns: "Sequence[Turn]", max_tokens:
     Raises:
         MmtuiError: The model ends the answer without a token.
     """
-    from mmtui.pipeline.assistant import Reply
+    from mmtui.pipeline.reply import Reply
 
     for event in assistant.reply(turns, max_tokens=max_tokens):
         if isinstance(event, Reply):

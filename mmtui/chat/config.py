@@ -14,6 +14,7 @@ from platformdirs import user_config_path
 from mmtui.encodings import decode
 from mmtui.errors import InputError, UsageError
 from mmtui.pipeline.assets.spec import EngineChoice
+from mmtui.pipeline.limits import MAX_TEMPERATURE
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -71,6 +72,10 @@ TEMPLATE = """\
 # once; 0 stores nothing.
 #prompt_storage = 1000
 
+# Memory in MB for what the model of `mmtui serve` has read of conversations that alternate; 0 keeps
+# only that of one conversation. At most a quarter of the free memory is used.
+#server_cache = 1000
+
 # Name of the microphone, as `mmtui doctor` shows it; "" uses the system's default.
 #microphone = ""
 
@@ -92,11 +97,12 @@ class Config:
     listen: Listener = "whisper"
     engine: EngineChoice = "auto"
     theme: Literal["dark", "light"] = "dark"
-    temperature: Annotated[float, Ge(0), Le(10)] = 0.0
+    temperature: Annotated[float, Ge(0), Le(MAX_TEMPERATURE)] = 0.0
     top_p: Annotated[float, Gt(0), Le(1)] = 0.95
     max_tokens: Annotated[int, Ge(1)] = 512
     system: str = ""
     prompt_storage: Annotated[int, Ge(0)] = 1000
+    server_cache: Annotated[int, Ge(0)] = 1000
     microphone: str = ""
     keys: dict[str, str] = field(default_factory=dict)
 

@@ -80,7 +80,11 @@ class ModelProcess:
     """Starts the process with the first request, and again after it has died."""
 
     def __init__(
-        self, name: str, on_event: Callable[[Event], None], engine: EngineChoice = "auto"
+        self,
+        name: str,
+        on_event: Callable[[Event], None],
+        engine: EngineChoice = "auto",
+        memory_bytes: int = 0,
     ) -> None:
         """Prepare the process without starting it.
 
@@ -88,7 +92,10 @@ class ModelProcess:
             name: A preset, a checkpoint folder, a GGUF file or hf:OWNER/NAME.
             on_event: Called with each event, in a background thread.
             engine: The engine to run the model with.
+            memory_bytes: Limit of the memory for what was read of other conversations than the
+                present one.
         """
+        self._memory_bytes = memory_bytes
         self.name, self.engine = name, engine
         self._on_event = on_event
         self._numbers = itertools.count(1)
@@ -206,7 +213,7 @@ class ModelProcess:
         ours, theirs = context.Pipe()
         process = context.Process(
             target=worker.main,
-            args=(theirs, self.name, self.engine, dump),
+            args=(theirs, self.name, self.engine, dump, self._memory_bytes),
             name="mmtui-model",
             daemon=True,
         )

@@ -44,7 +44,9 @@ if TYPE_CHECKING:
 PROGRESS_EVERY_S = 0.1
 
 
-def main(connection: Connection, model: str, engine: EngineChoice, dump: Dump) -> None:
+def main(
+    connection: Connection, model: str, engine: EngineChoice, dump: Dump, memory_bytes: int
+) -> None:
     """Serve requests until the chat closes its end of the connection or dies.
 
     Args:
@@ -52,11 +54,13 @@ def main(connection: Connection, model: str, engine: EngineChoice, dump: Dump) -
         model: A preset, a checkpoint folder, a GGUF file or hf:OWNER/NAME.
         engine: The engine to run it with.
         dump: The file that receives the stacks if this process crashes.
+        memory_bytes: Limit of the memory for what was read of other conversations than the present
+            one.
     """
     _detach_from_terminal()
     enable_dump(dump)
     silence_libraries()
-    _Worker(connection, model, engine).run()
+    _Worker(connection, model, engine, memory_bytes).run()
 
 
 class _Preempted(Exception):
@@ -64,8 +68,11 @@ class _Preempted(Exception):
 
 
 class _Worker:
-    def __init__(self, connection: Connection, model: str, engine: EngineChoice) -> None:
+    def __init__(
+        self, connection: Connection, model: str, engine: EngineChoice, memory_bytes: int
+    ) -> None:
         self._connection, self._model, self._engine = connection, model, engine
+        self._memory_bytes = memory_bytes
         self._sending = threading.Lock()
         self._requests: SimpleQueue[Request] = SimpleQueue()
         self._cancelled: set[int] = set()
@@ -130,8 +137,8 @@ class _Worker:
             self._generate(assistant, request)
 
     def _generate(self, assistant: "Assistant", request: Generate) -> None:
-        from mmtui.pipeline.assistant import Reply
         from mmtui.pipeline.engines.sampling import Sampling
+        from mmtui.pipeline.reply import Reply
 
         sampling = Sampling(request.temperature, request.top_p, request.seed)
         turns = [_to_prompt_turn(turn, assistant) for turn in request.turns]
@@ -169,7 +176,9 @@ class _Worker:
             from mmtui.pipeline.assistant import Assistant
 
             found = checkpoint.find(self._model)
-            self._assistant = Assistant(found, self._make_reporter(), self._engine)
+            self._assistant = Assistant(
+                found, self._make_reporter(), self._engine, memory_bytes=self._memory_bytes
+            )
         return self._assistant
 
     def _make_reporter(self) -> "Report":

@@ -23,6 +23,7 @@ from mmtui.cli.question import open_pipe, read_question
 from mmtui.errors import NoSpeechError, UsageError
 from mmtui.media import Image, Sound
 from mmtui.paths import resolve
+from mmtui.pipeline.limits import MAX_TEMPERATURE
 from mmtui.progress import print_json, reporting
 from mmtui.text import printable
 
@@ -79,6 +80,7 @@ def ask(
             "--temperature",
             metavar="X",
             min=0,
+            max=MAX_TEMPERATURE,
             help="Randomness of the answer: 0 always chooses the most probable token, 1 samples"
             " from the model's probabilities.",
         ),

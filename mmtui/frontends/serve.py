@@ -249,7 +249,8 @@ def serve(
     _check_token(token or "")
     api = None
     if find_endpoint(config) is None:
-        api = Api(checkpoint.find(config.model), config, partial(open_model, config))
+        open_port = partial(open_model, config, memory_bytes=config.server_cache * 1_000_000)
+        api = Api(checkpoint.find(config.model), config, open_port)
     if token is None:
         token = secrets.token_urlsafe()
     with listen(host, port) as listening:

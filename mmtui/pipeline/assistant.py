@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from mmtui.errors import MissingError, TooLongError
 from mmtui.pipeline.assets import fetch
@@ -21,6 +21,8 @@ from mmtui.pipeline.engines.selection import Selection
 from mmtui.pipeline.picture_cache import PictureCache
 from mmtui.pipeline.prompt import ChatFormat, Turn, find_pictures
 from mmtui.pipeline.prompt_file import PromptFile, PromptStorage
+from mmtui.pipeline.prompt_memory import PromptMemory
+from mmtui.pipeline.reply import Reply, StopReason
 from mmtui.pipeline.sequence import Position, count_common, to_positions
 from mmtui.pipeline.truncation import FittedPrompt, fit_prompt
 from mmtui.pipeline.vision.encoder import EncodedPicture, VisionEncoder
@@ -32,37 +34,6 @@ if TYPE_CHECKING:
     from mmtui.pipeline.speech.transcription import SpeechModel, Transcript
 
 _QUESTIONS = ("A", "1")  # two that start with different tokens
-
-StopReason = Literal["stop", "length", "cancelled"]
-
-
-@dataclass(frozen=True)
-class Reply:
-    """The end of an answer.
-
-    Attributes:
-        text: The whole answer.
-        stop_reason: "stop" if the model ended the answer, "length" if it was cut off.
-        prompt_tokens: Positions of the prompt, the patches of pictures included.
-        cached_tokens: How many of these were in the KV cache.
-        completion_tokens: Tokens of the answer.
-        first_token_s: Seconds until the first token; None if the answer was cancelled before.
-        decode_tokens_per_s: Speed after the first token; None for a single token.
-        dropped: Number of oldest turns that were left out, because the context was full.
-        full: Whether the answer was cut off because the context was full.
-        repeats: Whether the answer was cut off because it repeated itself without end.
-    """
-
-    text: str
-    stop_reason: StopReason
-    prompt_tokens: int
-    cached_tokens: int
-    completion_tokens: int
-    first_token_s: float | None
-    decode_tokens_per_s: float | None
-    dropped: int = 0
-    full: bool = False
-    repeats: bool = False
 
 
 class Assistant:
@@ -78,6 +49,7 @@ class Assistant:
         report: Report = ignore_progress,
         engine: EngineChoice = "auto",
         prompt_lookup: bool = True,
+        memory_bytes: int = 0,
     ) -> None:
         """Create an assistant without loading anything.
 
@@ -87,12 +59,14 @@ class Assistant:
             engine: Which engine decodes.
             prompt_lookup: Whether llama.cpp verifies drafts that are copied from the conversation,
                 which speeds up quotes and changes no answer.
+            memory_bytes: Limit of the memory for what was read of other conversations.
         """
         self.spec = checkpoint.spec
         self._checkpoint, self._report = checkpoint, report
         self._engine_choice, self._prompt_lookup = engine, prompt_lookup
         self.storage: PromptStorage | None = None
         self._pictures = PictureCache(report)
+        self._memory = PromptMemory(memory_bytes)
 
     @property
     def name(self) -> str:
@@ -306,7 +280,8 @@ class Assistant:
         return sha256 in self._pictures
 
     def _restore(self, sequence: Sequence[Position]) -> PromptFile | None:
-        """Restore what is stored of a prompt, and return the file; None if nothing is stored."""
+        """Restore what was read of a prompt, and return its file; None if nothing is stored."""
+        self._memory.switch(self._engine, sequence)
         if self.storage is None:
             return None
         file = PromptFile(self.storage, self._engine, self._checkpoint.fingerprint)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mmtui.pipeline.limits import MAX_TEMPERATURE
 from mmtui.server.errors import ApiError, shorten
 
 MAX_STOPS = 4
@@ -85,7 +86,7 @@ class CompletionRequest(Fields):
     model: str | None = None
     max_tokens: Annotated[int | None, Field(ge=1)] = None
     max_completion_tokens: Annotated[int | None, Field(ge=1)] = None
-    temperature: Annotated[float | None, Field(ge=0, le=10)] = None
+    temperature: Annotated[float | None, Field(ge=0, le=MAX_TEMPERATURE)] = None
     top_p: Annotated[float | None, Field(ge=0, le=1)] = None
     seed: int | None = None
     stop: str | Annotated[list[str], Field(max_length=MAX_STOPS)] | None = None

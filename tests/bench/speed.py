@@ -32,9 +32,10 @@ from mmtui.machine import LIBRARIES, count_cores
 from mmtui.pipeline.assets import checkpoint, fetch
 from mmtui.pipeline.assets.checkpoint import Checkpoint
 from mmtui.pipeline.assets.spec import EngineName
-from mmtui.pipeline.assistant import Assistant, Reply
+from mmtui.pipeline.assistant import Assistant
 from mmtui.pipeline.engines import loading, selection
 from mmtui.pipeline.prompt import Turn
+from mmtui.pipeline.reply import Reply
 from mmtui.pipeline.vision.images import Picture
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"

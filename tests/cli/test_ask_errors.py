@@ -54,6 +54,7 @@ def test_usage_errors_have_a_hint(mmtui):
     assert_error(mmtui("ask", "--bad"), 2, "No such option: --bad", "mmtui ask --help")
     assert_error(mmtui("ask", "--max-tokens", "few", "?"), 2, "--max-tokens")
     assert_error(mmtui("ask", "--max-tokens", 0, "?"), 2, "--max-tokens")
+    assert_error(mmtui("ask", "--temperature", 10.1, "?"), 2, "--temperature")
     assert_error(mmtui("ask", "--image", "-", "--image", "-", "?"), 2, "can be given only once")
     assert_error(mmtui("ask", "--model", "gpt5", "?"), 2, "no model gpt5", "smol")
     assert_error(mmtui("nonsense"), 2, "nonsense", "mmtui --help")

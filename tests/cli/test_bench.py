@@ -11,9 +11,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from mmtui.bench import random_weights
 from mmtui.pipeline.assets import checkpoint
-from mmtui.pipeline.assistant import Assistant, Reply
+from mmtui.pipeline.assistant import Assistant
 from mmtui.pipeline.engines.llama_library import find_packages
 from mmtui.pipeline.prompt import Turn
+from mmtui.pipeline.reply import Reply
 
 pytestmark = pytest.mark.slow  # computes with models of real size
 SMOL_BYTES = 2 * 134_515_008  # in bf16; the output layer is the embedding table

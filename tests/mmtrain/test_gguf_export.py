@@ -8,11 +8,12 @@ from PIL import Image
 
 from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
-from mmtui.pipeline.assistant import Assistant, Reply
+from mmtui.pipeline.assistant import Assistant
 from mmtui.pipeline.engines import torch_language
 from mmtui.pipeline.engines.llama_library import find_packages
 from mmtui.pipeline.engines.loading import fetch_for_torch
 from mmtui.pipeline.prompt import Turn
+from mmtui.pipeline.reply import Reply
 from mmtui.pipeline.vision.images import Picture
 
 

@@ -6,9 +6,10 @@ import pytest
 
 from mmtui.errors import MissingError, UsageError
 from mmtui.pipeline.assets import checkpoint
-from mmtui.pipeline.assistant import Assistant, Reply
+from mmtui.pipeline.assistant import Assistant
 from mmtui.pipeline.engines.llama_library import find_packages
 from mmtui.pipeline.prompt import Turn
+from mmtui.pipeline.reply import Reply
 
 
 def ask(assistant: Assistant, *turns: Turn, **options) -> tuple[list[str], Reply]:

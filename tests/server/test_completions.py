@@ -168,6 +168,7 @@ def message_with(url: str) -> dict[str, object]:
         (ask(max_tokens="7"), "max_tokens"),
         (ask(max_tokens=0), "max_tokens"),
         (ask(temperature=-1), "temperature"),
+        (ask(temperature=10.1), "temperature"),
         (ask(n=2), "n: "),
         (ask(stop=["a"] * 5), "stop"),
         (ask(stream="yes"), "stream"),

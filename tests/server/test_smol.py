@@ -60,6 +60,24 @@ def test_the_chat_continues_a_reply_of_the_server(mmtui, environment, tmp_path):
     assert first and whole.startswith(first)
 
 
+def test_conversations_that_alternate_read_only_what_is_new(serving):
+    client = pytest.importorskip("openai").OpenAI(base_url=serving[0], api_key=TOKEN)
+    conversations = [
+        [{"role": "user", "content": f"{animal} eat and sleep. " * 200}]
+        for animal in ("Cats", "Cows")
+    ]
+    for question in range(3):
+        for messages in conversations:
+            reply = client.chat.completions.create(
+                model="smol", messages=messages, max_tokens=8, temperature=0
+            )
+            read = reply.usage.prompt_tokens - reply.usage.prompt_tokens_details.cached_tokens
+            assert reply.usage.prompt_tokens > 1000
+            assert read < 40 if question else read > 900
+            messages.append({"role": "assistant", "content": reply.choices[0].message.content})
+            messages.append({"role": "user", "content": "And then?"})
+
+
 def test_requests_share_one_process(mmtui, environment, serving):
     for _ in range(2):
         assert mmtui("ask", "--max-tokens", 2, "Hi", env=environment).code == 0

@@ -1,6 +1,7 @@
 """The interface of an engine and its language model, which each backend implements."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -55,6 +56,28 @@ class Language(Protocol):
         """
 
 
+@dataclass(frozen=True, eq=False)
+class CacheCopy:
+    """A copy of the KV cache of an engine, in memory.
+
+    Attributes:
+        positions: The positions in it.
+        prompt: The last prompt that was computed.
+        logits: The logits (1, vocabulary) after that prompt.
+        state: The keys and values, in the format of the engine.
+    """
+
+    positions: Sequence[Position]
+    prompt: Sequence[Position]
+    logits: np.ndarray | None
+    state: memoryview
+
+    @property
+    def size(self) -> int:
+        """The size in bytes, as far as it matters."""
+        return self.state.nbytes + (0 if self.logits is None else self.logits.nbytes)
+
+
 class Engine(Protocol):
     """Decodes one sequence at a time, and keeps its KV cache for the next one.
 
@@ -86,6 +109,12 @@ class Engine(Protocol):
             positions: The positions in it.
             state: The copy, made by the same version of this engine with the same weights.
         """
+
+    def copy_cache(self, max_bytes: int) -> CacheCopy | None:
+        """Return a copy of the cache; None if it is larger, or of a kind that can't be copied."""
+
+    def restore_cache(self, copy: CacheCopy) -> None:
+        """Replace the cache by a copy that this engine made; empty it if that is not possible."""
 
     def count_cached(self, sequence: Sequence[Position]) -> int:
         """Return how many leading positions of `sequence` are in the cache already."""

@@ -11,7 +11,7 @@ import numpy as np
 from mmtui import crashes
 from mmtui.errors import MmtuiError
 from mmtui.pipeline.assets.gguf_memory import FIRST_CONTEXT
-from mmtui.pipeline.engines.engine import PictureFeatures
+from mmtui.pipeline.engines.engine import CacheCopy, PictureFeatures
 from mmtui.pipeline.engines.llama_language import LlamaLanguage
 from mmtui.pipeline.engines.prompt_lookup import PromptLookup
 from mmtui.pipeline.engines.sampling import Sampler
@@ -74,9 +74,7 @@ class LlamaEngine:
         """Return a copy of the cache, as `Engine.dump_state` describes."""
         if self.language.tiles:  # llama.cpp does not store where their patches are placed
             return None
-        if self._functions.llama_state_seq_get_size(self._context, 0) > max_bytes:
-            return None
-        return memoryview(self._get_state(self._context)).cast("B")
+        return self._copy_state(max_bytes)
 
     def load_state(self, positions: Sequence[Position], state: memoryview) -> None:
         """Replace the cache, as `Engine.load_state` describes."""
@@ -87,6 +85,17 @@ class LlamaEngine:
             self._cached = list(positions)
         else:
             self._crop(0)
+
+    def copy_cache(self, max_bytes: int) -> CacheCopy | None:
+        """Return a copy of the cache, as `Engine.copy_cache` describes."""
+        if not self._cached or (state := self._copy_state(max_bytes)) is None:
+            return None
+        return CacheCopy(list(self._cached), self._prompt, self._logits, state)
+
+    def restore_cache(self, copy: CacheCopy) -> None:
+        """Replace the cache, as `Engine.restore_cache` describes."""
+        self.load_state(copy.positions, copy.state)
+        self._prompt, self._logits = list(copy.prompt), copy.logits
 
     def count_cached(self, sequence: Sequence[Position]) -> int:
         """Return how many leading positions of `sequence` are in the cache already."""
@@ -244,6 +253,12 @@ class LlamaEngine:
         state: ctypes.Array[ctypes.c_uint8] = (ctypes.c_uint8 * size)()
         self._functions.llama_state_seq_get_data(context, state, size, 0)
         return state
+
+    def _copy_state(self, max_bytes: int) -> memoryview | None:
+        """Return the keys and values; None if they are larger."""
+        if self._functions.llama_state_seq_get_size(self._context, 0) > max_bytes:
+            return None
+        return memoryview(self._get_state(self._context)).cast("B")
 
     def _reserve(self, cached: list[Position], needed: int, batch: int = 0) -> None:
         """Move the cache to a larger context unless this one is large enough.

@@ -11,7 +11,7 @@ from torch import Tensor
 from mmtui.pipeline.engines import attention
 from mmtui.pipeline.engines.cuda_graph import CudaGraphDecoder
 from mmtui.pipeline.engines.decoder import Decoder, PlainDecoder
-from mmtui.pipeline.engines.engine import PictureFeatures
+from mmtui.pipeline.engines.engine import CacheCopy, PictureFeatures
 from mmtui.pipeline.engines.llama_step import LlamaStepDecoder
 from mmtui.pipeline.engines.sampling import Sampler
 from mmtui.pipeline.engines.threads import ThreadCount
@@ -79,6 +79,19 @@ class TorchEngine:
         if isinstance(decoder, PlainDecoder):
             decoder.load_cache(state)
             self._decoder, self._cached = decoder, list(positions)
+
+    def copy_cache(self, max_bytes: int) -> CacheCopy | None:
+        """Return a copy of the cache, as `Engine.copy_cache` describes."""
+        if (state := self.dump_state(max_bytes)) is None:
+            return None
+        logits = None if self._logits is None else _to_array(self._logits)
+        return CacheCopy(list(self._cached), self._prompt, logits, state)
+
+    def restore_cache(self, copy: CacheCopy) -> None:
+        """Replace the cache, as `Engine.restore_cache` describes."""
+        self.load_state(copy.positions, copy.state)
+        self._prompt = list(copy.prompt)
+        self._logits = None if copy.logits is None else torch.from_numpy(copy.logits)
 
     def count_cached(self, sequence: Sequence[Position]) -> int:
         """Return how many leading positions of `sequence` are in the cache already."""

@@ -22,7 +22,7 @@ from mmtui import machine
 from mmtui.errors import InputError, MmtuiError, UsageError
 from mmtui.pipeline.assets import checkpoint, gguf_files
 from mmtui.pipeline.assets.gguf_memory import FIRST_CONTEXT, estimate_memory
-from mmtui.pipeline.assistant import Assistant, Reply
+from mmtui.pipeline.assistant import Assistant
 from mmtui.pipeline.engines import llama_language, loading, probe
 from mmtui.pipeline.engines.detokenizer import Detokenizer
 from mmtui.pipeline.engines.llama_language import LlamaLanguage
@@ -30,6 +30,7 @@ from mmtui.pipeline.engines.llama_library import LlamaLibrary, find_packages, lo
 from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler
 from mmtui.pipeline.prompt import ChatFormat, Turn
+from mmtui.pipeline.reply import Reply
 
 NEW = 24
 QUESTIONS = (

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from mmtui.errors import InputError
 from mmtui.pipeline.assets.fetch import ignore_progress
-from mmtui.pipeline.assistant import Assistant, Reply
+from mmtui.pipeline.assistant import Assistant
 from mmtui.pipeline.engines import llama_language, llamacpp_engine, prompt_lookup, torch_language
 from mmtui.pipeline.engines.llama_language import LlamaLanguage
 from mmtui.pipeline.engines.llama_library import LlamaLibrary, find_packages, load_library
@@ -24,6 +24,7 @@ from mmtui.pipeline.engines.sampling import GREEDY, Sampler, Sampling
 from mmtui.pipeline.engines.torch_engine import TorchEngine
 from mmtui.pipeline.gguf import conversion
 from mmtui.pipeline.prompt import Turn
+from mmtui.pipeline.reply import Reply
 
 pytestmark = pytest.mark.skipif(not find_packages(), reason="llama.cpp is not installed")
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mmtui.errors import InputError, MissingError
 from mmtui.pipeline.assets import checkpoint
-from mmtui.pipeline.assistant import Assistant, Reply
+from mmtui.pipeline.assistant import Assistant
 from mmtui.pipeline.engines import llama_language, mtmd_library, probe
 from mmtui.pipeline.engines.llama_language import LlamaLanguage
 from mmtui.pipeline.engines.llama_library import LlamaLibrary, find_packages, load_library
@@ -19,6 +19,7 @@ from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine
 from mmtui.pipeline.engines.mtmd_encoder import MtmdEncoder
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler
 from mmtui.pipeline.prompt import ChatFormat, Turn
+from mmtui.pipeline.reply import Reply
 from mmtui.pipeline.sequence import PREFILL_CHUNK, to_positions
 from mmtui.pipeline.vision.images import Picture
 
@@ -212,6 +213,21 @@ def test_positions_in_two_dimensions_are_those_of_mtmd(qwen, qwen_mmproj, size):
         qwen, qwen_mmproj, render(qwen, f"{QUESTION}\n<__media__>\nAnd a cat?"), [first]
     )
     assert generate(engine, encoder, other) == alone
+
+
+@pytest.mark.parametrize("size", [(112, 84), (84, 250), (700, 500)])
+def test_a_copy_of_the_cache_has_positions_in_two_dimensions(qwen, qwen_mmproj, size):
+    encoder, engine = MtmdEncoder(qwen, qwen_mmproj), LlamaEngine(qwen)
+    turns = [Turn("user", (QUESTION, make_picture(1, size), QUESTION))]
+    generate(engine, encoder, turns)
+    copy, length = engine.copy_cache(100_000_000), len(engine.cached)
+    assert copy is not None
+    generate(engine, encoder, [Turn("user", (QUESTION,))])
+    engine.restore_cache(copy)
+    assert len(engine.cached) == length
+    picture = make_picture(2, (90, 60))
+    more = [*turns, Turn("assistant", ("A dog.",)), Turn("user", (picture, "What else?"))]
+    assert generate(engine, encoder, more) == generate(LlamaEngine(qwen), encoder, more)
 
 
 def test_a_picture_that_was_read_in_part_is_read_again(qwen, qwen_mmproj):

@@ -5,10 +5,11 @@ import itertools
 
 import pytest
 
-from mmtui.pipeline.assistant import Assistant, Reply
+from mmtui.pipeline.assistant import Assistant
 from mmtui.pipeline.engines.repetition import MIN_REPEATS, MIN_TOKENS, Repetition
 from mmtui.pipeline.engines.torch_engine import TorchEngine
 from mmtui.pipeline.prompt import Turn
+from mmtui.pipeline.reply import Reply
 
 
 def count_until_detected(tokens) -> int | None:
