@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mmtui.api import (
+        Document,
         Image,
         MmtuiError,
         Model,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Document",
     "Image",
     "MmtuiError",
     "Model",

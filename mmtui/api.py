@@ -6,40 +6,25 @@ from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from mmtui.chat.config import resolve_model
-from mmtui.errors import MmtuiError, NoSpeechError, UsageError
-from mmtui.media import Image, Sound
-from mmtui.pipeline import prompt
+from mmtui.errors import MmtuiError, UsageError
+from mmtui.media import Document, Image, Sound
 from mmtui.pipeline.assets import checkpoint, gguf_files
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import EngineChoice
 from mmtui.pipeline.assistant import Assistant
+from mmtui.pipeline.documents.fitting import Fit
 from mmtui.pipeline.engines.sampling import Sampling
 from mmtui.pipeline.reply import Reply
 from mmtui.pipeline.speech.transcription import Transcript
-
-if TYPE_CHECKING:
-    from mmtui.pipeline.vision.images import Picture
+from mmtui.turns import PARTS, Part, Turn, TurnReader, UsedDocument
 
 __all__ = [
-    "Image", "MmtuiError", "Model", "ReplyStream", "Result", "Sound", "Transcript", "Turn", "load",
-    "transcribe",
+    "Document", "Image", "MmtuiError", "Model", "ReplyStream", "Result", "Sound", "Transcript",
+    "Turn", "load", "transcribe",
 ]  # fmt: skip
-
-Role = Literal["system", "user", "assistant"]
-
-
-Part = str | Image | Sound
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One message of a conversation: text, pictures and speech, in order."""
-
-    role: Role
-    content: Part | Sequence[Part]
 
 
 @dataclass(frozen=True)
@@ -47,8 +32,8 @@ class Result:
     """How a reply ended, and its measurements.
 
     `stop_reason` is "stop" (the model ended), "length" (the limit or the context was reached) or
-    "cancelled". `images` are (name, sha256) of each picture. Tokens of the prompt include those of
-    pictures; times are in seconds.
+    "cancelled". `images` are (name, sha256) of each picture, `documents` what of each document is
+    in the prompt. Tokens of the prompt include those of pictures; times are in seconds.
     """
 
     model: str
@@ -58,6 +43,7 @@ class Result:
     tokens_per_image: int
     load_s: float
     reply: Reply
+    documents: tuple[UsedDocument, ...] = ()
 
     @property
     def text(self) -> str:
@@ -72,6 +58,7 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON document that `mmtui ask --json` prints."""
         reply = self.reply
+        documents = {"documents": [document.to_dict() for document in self.documents]}
         return {
             "answer": reply.text,
             "transcript": self.transcript,
@@ -81,6 +68,7 @@ class Result:
                 {"path": name, "sha256": sha256, "tokens": self.tokens_per_image}
                 for name, sha256 in self.images
             ],
+            **(documents if self.documents else {}),
             "usage": {
                 "prompt_tokens": reply.prompt_tokens,
                 "cached_tokens": reply.cached_tokens,
@@ -102,20 +90,26 @@ class ReplyStream:
 
     Attributes:
         transcripts: The transcripts of the recordings in the conversation.
-        notes: Notes for the user about pictures and recordings, such as that one is cut off.
+        notes: Notes for the user about files, such as that a picture is cut off.
+        documents: What of each document is in the prompt.
     """
 
     def __init__(
-        self, model: "Model", turns: Sequence[Turn], sampling: Sampling, max_tokens: int
+        self,
+        model: "Model",
+        turns: Sequence[Turn],
+        sampling: Sampling,
+        max_tokens: int,
+        fit: Fit = "match",
     ) -> None:
         self._model = model
         self._sampling, self._max_tokens = sampling, max_tokens
         self._cancelled = False
         self._result: Result | None = None
-        self._images: list[tuple[str, str]] = []
-        self.transcripts: list[str] = []
-        self.notes: list[str] = []
-        self._turns = [prompt.Turn(turn.role, tuple(self._content(turn))) for turn in turns]
+        self._reader = TurnReader(model)
+        self.transcripts, self.notes = self._reader.transcripts, self._reader.notes
+        self.documents = self._reader.documents
+        self._turns = self._reader.read(turns, max_tokens, fit)
         self._pieces = self._generate()
 
     def cancel(self) -> None:
@@ -169,37 +163,9 @@ class ReplyStream:
         finally:
             self.cancel()  # nobody reads the rest: stop generating it
 
-    def _content(self, turn: Turn) -> "Iterator[str | Picture]":
-        """Yield pictures, and the lines of text and transcripts between them."""
-        parts = [turn.content] if isinstance(turn.content, Part) else turn.content
-        lines: list[str] = []
-        for part in parts:
-            if isinstance(part, Image):
-                if lines:
-                    yield "\n".join(lines)
-                    lines = []
-                picture = part.picture
-                self.notes += picture.notes
-                self._images.append((part.name, picture.sha256))
-                yield picture
-            elif isinstance(part, Sound):
-                lines.append(self._transcribe(part))
-            else:
-                lines.append(part)
-        if lines:
-            yield "\n".join(lines)
-
-    def _transcribe(self, part: Sound) -> str:
-        self.notes += part.recording.notes
-        text = self._model.transcribe(part).text
-        if not text:
-            raise NoSpeechError(part.name)
-        self.transcripts.append(text)
-        return text
-
     def _generate(self) -> Generator[str]:
         assistant = self._model.assistant
-        load_s = self._model.take_load_s(pictures=bool(self._images))
+        load_s = self._model.take_load_s(pictures=bool(self._reader.images))
         events = assistant.reply(
             self._turns, self._sampling, self._max_tokens, lambda: self._cancelled
         )
@@ -211,10 +177,11 @@ class ReplyStream:
                     model=self._model.name,
                     engine=assistant.engine,
                     transcript="\n".join(self.transcripts) or None,
-                    images=tuple(self._images),
+                    images=tuple(self._reader.images),
                     tokens_per_image=assistant.tokens_per_picture,
                     load_s=load_s,
                     reply=event,
+                    documents=tuple(self.documents),
                 )
 
 
@@ -269,36 +236,39 @@ class Model:
         temperature: float = 0.0,
         top_p: float = 0.95,
         seed: int | None = None,
+        fit: Fit = "match",
     ) -> ReplyStream:
         """Reply to a message, or to a conversation of several turns.
 
-        Pictures are decoded and sounds transcribed at once; the reply is written as it is read. An
+        Files are read and sounds transcribed at once; the reply is written as it is read. An
         earlier reply that was not read to its end is closed.
 
         Args:
-            conversation: Text, an `Image` or a `Sound`; a list of them, which makes one message;
-                or a list of `Turn`s. A last turn of the assistant is continued.
+            conversation: Text, an `Image`, a `Sound` or a `Document`; a list of them, which makes
+                one message; or a list of `Turn`s. A last turn of the assistant is continued.
             max_tokens: Length limit of the reply.
             temperature: 0 always takes the most probable token; higher values vary more.
             top_p: Tokens are drawn from the smallest set with this probability in total.
             seed: Makes a reply with a temperature above 0 repeatable.
+            fit: What to use of documents that are too long for the context: "match", the parts
+                that match the question; "beginning"; or "error", which raises TooLongError.
 
         Raises:
-            InputError: A picture or a recording is unusable, or holds no speech.
+            InputError: A file is unusable, or a recording holds no speech.
             MissingError: The model lacks vision or speech, or its weights can't be fetched.
             UsageError: A value is out of range, or another thread is reading a reply.
         """
-        parts = [conversation] if isinstance(conversation, Part) else list(conversation)
+        parts = [conversation] if isinstance(conversation, PARTS) else list(conversation)
         turns = [part for part in parts if isinstance(part, Turn)]
         if not parts or (turns and len(turns) != len(parts)):
-            raise UsageError("a conversation is text, pictures and sounds, or a list of turns")
+            raise UsageError("a conversation is text, pictures, sounds and documents, or turns")
         if not turns:
-            turns = [Turn("user", [part for part in parts if isinstance(part, Part)])]
+            turns = [Turn("user", [part for part in parts if isinstance(part, PARTS)])]
         if any(_has_image(turn) for turn in turns):
             self.assistant.require_vision()
         if self._stream is not None:
             self._stream.close()
-        self._stream = ReplyStream(self, turns, Sampling(temperature, top_p, seed), max_tokens)
+        self._stream = ReplyStream(self, turns, Sampling(temperature, top_p, seed), max_tokens, fit)
         return self._stream
 
     def transcribe(self, sound: "Sound | str | os.PathLike[str] | bytes") -> Transcript:
@@ -371,5 +341,4 @@ def transcribe(
 
 
 def _has_image(turn: Turn) -> bool:
-    parts = [turn.content] if isinstance(turn.content, Part) else turn.content
-    return any(isinstance(part, Image) for part in parts)
+    return any(isinstance(part, Image) for part in turn.parts)

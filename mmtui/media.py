@@ -1,4 +1,4 @@
-"""Pictures and recordings of a message, from paths, bytes, PIL images or arrays."""
+"""Pictures, recordings and documents of a message, from paths, bytes, PIL images or arrays."""
 
 import hashlib
 import io
@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from mmtui.errors import InputError, UsageError
 from mmtui.pipeline import input_files
+from mmtui.pipeline.documents import reading
+from mmtui.pipeline.documents.document import DocumentText
+from mmtui.pipeline.documents.page_ranges import parse_ranges
 
 if TYPE_CHECKING:
     import numpy as np
     import PIL.Image
     from numpy.typing import NDArray
 
+    from mmtui.pipeline.assets.fetch import Report
     from mmtui.pipeline.speech import sound
     from mmtui.pipeline.vision.images import Picture
 
@@ -116,3 +120,56 @@ class Sound:
         if not self._rate:
             raise UsageError(f"{self.name}: an array of samples needs its rate", "pass rate=16000")
         return sound.convert_samples(source, self._rate)
+
+
+class Document:
+    """A document of a message: a text file, a PDF, a Word document or an HTML page.
+
+    Args:
+        source: A path, an open binary file or its bytes.
+        name: The name that the model and errors get; the name of the file by default.
+        pages: The pages of a PDF to read, such as "3-7" or "1,4"; all by default.
+    """
+
+    def __init__(
+        self,
+        source: "str | os.PathLike[str] | BinaryIO | bytes",
+        name: str | None = None,
+        pages: str | None = None,
+    ) -> None:
+        self._source = source
+        is_path = isinstance(source, str | os.PathLike)
+        self.path = os.fspath(source) if is_path else name or "document"  # type: ignore[arg-type]
+        self.name = name or Path(self.path).name
+        self._ranges = parse_ranges(pages) if pages else None
+        self._content: DocumentText | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes for the user, such as that pages have no text."""
+        return self.content.notes
+
+    @property
+    def content(self) -> DocumentText:
+        """The text of the document.
+
+        Raises:
+            InputError: The file is not a document, is damaged, or has no text.
+        """
+        return self.read()
+
+    def read(self, report: "Report" = reading.ignore_progress) -> DocumentText:
+        """Read the text, once; `report` is called with (step, done, total) for each page."""
+        if self._content is None:
+            source = self._source
+            if isinstance(source, bytes):
+                source = io.BytesIO(source)
+            if isinstance(source, str | os.PathLike):
+                with input_files.open_file(Path(source)) as file:
+                    self._content = self._decode(file, report)
+            else:
+                self._content = self._decode(source, report)
+        return self._content
+
+    def _decode(self, file: BinaryIO, report: "Report") -> DocumentText:
+        return reading.decode_document(file, self.name, self.path, self._ranges, report=report)

@@ -9,6 +9,7 @@ import mmtui
 from mmtui.chat.backend import find_endpoint
 from mmtui.chat.config import Config
 from mmtui.cli.answers import print_answer, print_notes
+from mmtui.cli.files import check_stdin, open_documents, open_pictures
 from mmtui.cli.options import (
     EndpointOption,
     EngineOption,
@@ -19,10 +20,11 @@ from mmtui.cli.options import (
     load_model,
     print_note,
 )
-from mmtui.cli.question import open_pipe, read_question
+from mmtui.cli.question import read_question
 from mmtui.errors import NoSpeechError, UsageError
-from mmtui.media import Image, Sound
+from mmtui.media import Document, Image, Sound
 from mmtui.paths import resolve
+from mmtui.pipeline.documents.fitting import Fit
 from mmtui.pipeline.limits import MAX_TEMPERATURE
 from mmtui.progress import print_json, reporting
 from mmtui.text import printable
@@ -42,9 +44,37 @@ def ask(
         typer.Option(
             "--image",
             metavar="FILE",
-            help="Picture to ask about; - reads it from stdin. Can be repeated.",
+            help="Picture to ask about; - reads it from stdin. Of a PDF, pages are attached as"
+            " pictures: scan.pdf#2 is the second. Can be repeated.",
         ),
     ] = None,
+    file: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--file",
+            metavar="FILE",
+            help="Document whose text comes before the question: text, source code, CSV, JSON,"
+            " Markdown, PDF, DOCX or HTML; - reads it from stdin. report.pdf#3-7 chooses pages."
+            " Can be repeated.",
+        ),
+    ] = None,
+    pages: Annotated[
+        str | None,
+        typer.Option(
+            "--pages",
+            metavar="PAGES",
+            help="Pages of the --file, if it is a PDF: 3-7 or 1,4-6. All by default.",
+        ),
+    ] = None,
+    fit: Annotated[
+        Fit,
+        typer.Option(
+            "--fit",
+            help="What to use of documents that are too long for the model's context: match, the"
+            " default, uses the parts with the words of the question; beginning uses the start of"
+            " each; error stops.",
+        ),
+    ] = "match",
     audio: Annotated[
         Path | None,
         typer.Option(
@@ -100,18 +130,19 @@ def ask(
 ) -> None:
     """Ask one question and stream the answer to standard output.
 
-    The question can come with pictures and a recording. Notes go to standard error.
+    The question can come with pictures, documents and a recording. Notes go to standard error.
     """
-    names = image or []
-    if names.count("-") > 1:
-        raise UsageError("--image - can be given only once: there is one stdin")
-    request = read_question(question, names, audio)
-    for file in request.mentioned:
-        print_note(f"attached: {file}")
-    names, audio = list(request.pictures), request.recording
-    pictures = [_open_picture(name) for name in names]
+    names, document_names = image or [], file or []
+    check_stdin(names, document_names)
+    request = read_question(question, names, audio, document_names)
+    for mentioned in request.mentioned:
+        print_note(f"attached: {mentioned}")
+    audio = request.recording
+    with reporting() as report:
+        pictures = list(open_pictures(request.pictures, report))
+        documents = open_documents(request.documents, pages, report)
     recordings = [Sound(audio)] if audio else []
-    files: list[Image | Sound] = [*pictures, *recordings]
+    files: list[Image | Sound | Document] = [*documents, *pictures, *recordings]
     for attached in files:
         print_notes(attached.notes)
     config = Config.load().with_endpoint(endpoint).with_listener(listen)
@@ -124,6 +155,8 @@ def ask(
             request.text,
             pictures,
             recordings,
+            documents,
+            fit=fit,
             sends_recordings=config.sends_recordings,
             system=system,
             max_tokens=max_tokens,
@@ -142,10 +175,12 @@ def ask(
             max_tokens=max_tokens,
             temperature=temperature,
             seed=seed,
+            fit=fit,
         )
         for transcript in stream.transcripts:
             print_note(f"heard: {transcript}")
-        loaded.load(pictures=bool(names))
+        print_notes(used.fitted.note for used in stream.documents if used.fitted.note)
+        loaded.load(pictures=bool(pictures))
         if loaded.note:
             print_note(loaded.note)
         print_answer(stream, silent=as_json)
@@ -193,11 +228,3 @@ def transcribe(
         print_json(vars(transcript))
     else:
         print(printable(transcript.text))
-
-
-def _open_picture(name: str) -> Image:
-    if name != "-":
-        return Image(resolve(name), name)
-    if (pipe := open_pipe()) is None:
-        raise UsageError("--image - reads a picture from stdin", "mmtui ask --image - < photo.jpg")
-    return Image(pipe, name)

@@ -1,12 +1,13 @@
 """`mmtui ask` with a model that a server runs. Nothing is loaded on this machine."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from mmtui.chat.config import LOCAL_MODEL
-from mmtui.cli.answers import print_answer
+from mmtui.cli.answers import print_answer, print_notes
 from mmtui.cli.options import print_note
 from mmtui.endpoint import speech
 from mmtui.endpoint.address import Endpoint
@@ -17,9 +18,19 @@ from mmtui.endpoint.exchange import Cancellation
 from mmtui.endpoint.messages import EndpointTurn
 from mmtui.endpoint.pictures import encode_picture
 from mmtui.errors import NoSpeechError
-from mmtui.media import Image, Sound
+from mmtui.media import Document, Image, Sound
+from mmtui.pipeline.documents.fitting import (
+    PICTURE_TOKENS,
+    Fit,
+    FittedDocument,
+    estimate_tokens,
+    fit_documents,
+    get_room,
+)
+from mmtui.pipeline.documents.framing import frame
 from mmtui.pipeline.input_files import encode_wav
 from mmtui.progress import print_json, reporting
+from mmtui.turns import UsedDocument
 
 if TYPE_CHECKING:
     from mmtui.pipeline.assets.fetch import Report
@@ -35,6 +46,8 @@ class ServerQuestion:
         text: The question.
         pictures: The pictures to ask about.
         recordings: The recordings, which come before the question.
+        documents: The documents, which come before both.
+        fit: What to use of documents that are too long.
         sends_recordings: Whether the model gets them itself, not their transcripts.
         system: The system prompt, if there is one.
         max_tokens: Length limit of the answer.
@@ -45,6 +58,8 @@ class ServerQuestion:
     text: str
     pictures: Sequence[Image]
     recordings: Sequence[Sound]
+    documents: Sequence[Document]
+    fit: Fit
     sends_recordings: bool
     system: str | None
     max_tokens: int
@@ -105,8 +120,11 @@ def ask_server(endpoint: Endpoint, model: str, question: ServerQuestion, *, as_j
                 pictures=bool(question.pictures),
                 recordings=bool(recordings),
             )
+        context = catalog.describe(name, cancellation).context if question.documents else 0
+        documents = _fit_documents(question, transcript, context)
+        print_notes(document.note for document in documents if document.note)
         request = Request(
-            _to_turns(question, transcript),
+            _to_turns(question, transcript, documents),
             max_tokens=question.max_tokens,
             temperature=question.temperature,
             seed=question.seed,
@@ -115,7 +133,11 @@ def ask_server(endpoint: Endpoint, model: str, question: ServerQuestion, *, as_j
         print_answer(answer, silent=as_json)
     completion = answer.completion
     if as_json:
-        print_json(_to_document(question, name, transcript, answer))
+        used = [
+            UsedDocument(document.path, document.content, fitted)
+            for document, fitted in zip(question.documents, documents, strict=True)
+        ]
+        print_json(_to_document(question, name, transcript, answer, used))
     elif completion.is_endless:
         print_note("stopped: the server ignored the length limit")
     elif completion.stop_reason == "length":
@@ -149,8 +171,23 @@ def _load_speech(report: "Report") -> Callable[[Sound], str]:
     return lambda recording: model.transcribe(recording).text
 
 
-def _to_turns(question: ServerQuestion, transcript: str | None) -> tuple[EndpointTurn, ...]:
+def _fit_documents(
+    question: ServerQuestion, transcript: str | None, context: int
+) -> list[FittedDocument]:
+    """Fit the documents to the context of the model; an unknown one (0) counts as long enough."""
     text = "\n".join(part for part in (transcript, question.text) if part)
+    pictures = PICTURE_TOKENS * len(question.pictures)
+    other = estimate_tokens(text) + estimate_tokens(question.system or "") + pictures
+    room = get_room(context, question.max_tokens, other) if context else sys.maxsize
+    contents = [document.content for document in question.documents]
+    return fit_documents(contents, text, room, estimate_tokens, question.fit)
+
+
+def _to_turns(
+    question: ServerQuestion, transcript: str | None, documents: Sequence[FittedDocument]
+) -> tuple[EndpointTurn, ...]:
+    framed = (frame(document.name, document.text) for document in documents)
+    text = "\n".join(part for part in (*framed, transcript, question.text) if part)
     pictures = tuple(encode_picture(picture.picture.image) for picture in question.pictures)
     recordings = tuple(
         encode_wav(recording.recording.clip)
@@ -162,7 +199,11 @@ def _to_turns(question: ServerQuestion, transcript: str | None) -> tuple[Endpoin
 
 
 def _to_document(
-    question: ServerQuestion, model: str, transcript: str | None, answer: _ServerAnswer
+    question: ServerQuestion,
+    model: str,
+    transcript: str | None,
+    answer: _ServerAnswer,
+    documents: Sequence[UsedDocument],
 ) -> dict[str, object]:
     """Return the document of `ask --json`, with the keys that it has for any model."""
     completion = answer.completion
@@ -175,6 +216,7 @@ def _to_document(
             {"path": picture.name, "sha256": picture.picture.sha256, "tokens": 0}
             for picture in question.pictures
         ],
+        **({"documents": [document.to_dict() for document in documents]} if documents else {}),
         "usage": {
             "prompt_tokens": completion.prompt_tokens or None,  # null if it is not reported
             "cached_tokens": completion.cached_tokens,

@@ -1,6 +1,7 @@
 """The question of `mmtui ask`, from the command line or stdin, and its files."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -20,26 +21,34 @@ class Question:
         text: The text; it may be empty if there is a recording.
         pictures: The paths of the pictures; "-" is stdin.
         recording: The path of the recording.
+        documents: The paths of the documents; "-" is stdin.
         mentioned: Those of the files that were found in the text, not in options.
     """
 
     text: str
     pictures: tuple[str, ...]
     recording: Path | None
+    documents: tuple[str, ...] = ()
     mentioned: tuple[Path, ...] = ()
 
 
-def read_question(typed: str | None, pictures: list[str], recording: Path | None) -> Question:
+def read_question(
+    typed: str | None,
+    pictures: list[str],
+    recording: Path | None,
+    documents: Sequence[str] = (),
+) -> Question:
     """Return the question from the command line, or from stdin if there is none.
 
     Files that the text on the command line names are attached, as in "what is in ~/a b.jpg?". Text
     from stdin attaches no files, because the user may not have read it.
 
     Args:
-        typed: The question on the command line. None or "-" reads stdin; with a recording or the
-            picture "-", None is no question.
+        typed: The question on the command line. None or "-" reads stdin; with a recording or a
+            file "-", None is no question.
         pictures: The pictures of --image.
         recording: The recording of --audio.
+        documents: The documents of --file.
 
     Raises:
         UsageError: There is no question, more than one recording, or "-" where stdin is not read.
@@ -47,10 +56,10 @@ def read_question(typed: str | None, pictures: list[str], recording: Path | None
     """
     mentioned: list[Path] = []
     if typed in (None, "-"):
-        is_free = recording is None and "-" not in pictures
+        is_free = recording is None and "-" not in (*pictures, *documents)
         if typed == "-" and not is_free:
             raise UsageError(
-                "the question can't be read from stdin with --audio or --image -",
+                "the question can't be read from stdin with --file -, --audio or --image -",
                 "type it instead of the -, or leave it out",
             )
         typed = _read_pipe() if is_free else ""
@@ -68,8 +77,10 @@ def read_question(typed: str | None, pictures: list[str], recording: Path | None
         else:
             raise UsageError(f"{file}: only one recording can be attached", "ask about one of them")
     if not typed.strip() and recording is None:
-        typed = _get_default_question(len(pictures))
-    return Question(typed.strip() and typed, tuple(pictures), recording, tuple(mentioned))
+        typed = _get_default_question(len(pictures), len(documents))
+    return Question(
+        typed.strip() and typed, tuple(pictures), recording, tuple(documents), tuple(mentioned)
+    )
 
 
 def open_pipe() -> BinaryIO | None:
@@ -86,7 +97,9 @@ def _read_pipe() -> str:
     return decode(data)
 
 
-def _get_default_question(pictures: int) -> str:
+def _get_default_question(pictures: int, documents: int) -> str:
+    if documents:
+        return "Summarize this document." if documents == 1 else "Summarize these documents."
     if pictures:
         return "Describe this picture." if pictures == 1 else "Describe these pictures."
     raise UsageError("there is no question", 'type or pipe it: mmtui ask "Why is the sky blue?"')

@@ -1,0 +1,187 @@
+"""The turns of the Python interface as turns of a prompt: files are read, speech is transcribed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+from mmtui.errors import NoSpeechError
+from mmtui.media import Document, Image, Sound
+from mmtui.pipeline import prompt
+from mmtui.pipeline.documents.document import DocumentText
+from mmtui.pipeline.documents.fitting import (
+    PICTURE_TOKENS,
+    TEMPLATE_TOKENS,
+    Fit,
+    FittedDocument,
+    fit_documents,
+    get_room,
+)
+from mmtui.pipeline.documents.framing import frame
+from mmtui.pipeline.vision.images import Picture
+
+if TYPE_CHECKING:
+    from mmtui.pipeline.assistant import Assistant
+    from mmtui.pipeline.speech.transcription import Transcript
+
+Role = Literal["system", "user", "assistant"]
+Part = str | Image | Sound | Document
+PARTS = (str, Image, Sound, Document)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message of a conversation: text, pictures, speech and documents, in order."""
+
+    role: Role
+    content: Part | Sequence[Part]
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """The parts of the content."""
+        return [self.content] if isinstance(self.content, PARTS) else self.content
+
+
+class UsedDocument(NamedTuple):
+    """A document of a conversation, and what of it is in the prompt.
+
+    Attributes:
+        path: Its path or name.
+        content: Its text.
+        fitted: The part of it that is in the prompt.
+    """
+
+    path: str
+    content: DocumentText
+    fitted: FittedDocument
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry of the document in the JSON document of `mmtui ask --json`."""
+        return {
+            "path": self.path,
+            "sha256": self.content.sha256,
+            "pages": len(self.content.pages),
+            "tokens": self.fitted.tokens,
+            "note": self.fitted.note or None,
+        }
+
+
+class SpeechTranscriber(Protocol):
+    """What transcribes the recordings of a conversation."""
+
+    @property
+    def assistant(self) -> "Assistant": ...
+
+    def transcribe(self, sound: Sound) -> "Transcript": ...
+
+
+_Resolved = list[str | Picture | Document]
+
+
+class TurnReader:
+    """Reads the files of a conversation.
+
+    Attributes:
+        transcripts: The transcripts of the recordings.
+        notes: Notes for the user about files, such as that a picture is cut off.
+        images: Name and SHA-256 of each picture.
+        documents: The documents.
+    """
+
+    def __init__(self, model: SpeechTranscriber) -> None:
+        self._model = model
+        self.transcripts: list[str] = []
+        self.notes: list[str] = []
+        self.images: list[tuple[str, str]] = []
+        self.documents: list[UsedDocument] = []
+
+    def read(self, turns: Sequence[Turn], max_tokens: int, fit: Fit) -> list[prompt.Turn]:
+        """Return the turns of a prompt.
+
+        Args:
+            turns: The conversation.
+            max_tokens: Length limit of the reply, for which room is left beside documents.
+            fit: What to use of documents that are too long.
+
+        Raises:
+            InputError: A file is unusable, or a recording holds no speech.
+            TooLongError: There is no room for the documents.
+        """
+        resolved = [list(map(self._resolve, turn.parts)) for turn in turns]
+        if any(isinstance(part, Document) for parts in resolved for part in parts):
+            self._fit(resolved, max_tokens, fit)
+        return [
+            prompt.Turn(turn.role, tuple(_join_lines(parts)))
+            for turn, parts in zip(turns, resolved, strict=True)
+        ]
+
+    def _resolve(self, part: Part) -> str | Picture | Document:
+        if isinstance(part, Image):
+            self.notes += part.picture.notes
+            self.images.append((part.name, part.picture.sha256))
+            return part.picture
+        if isinstance(part, Sound):
+            return self._transcribe(part)
+        if isinstance(part, Document):
+            self.notes += part.content.notes
+        return part
+
+    def _transcribe(self, part: Sound) -> str:
+        self.notes += part.recording.notes
+        text = self._model.transcribe(part).text
+        if not text:
+            raise NoSpeechError(part.name)
+        self.transcripts.append(text)
+        return text
+
+    def _fit(self, turns: list[_Resolved], max_tokens: int, fit: Fit) -> None:
+        """Replace documents by their text; those of the last turn get room first."""
+        language = self._model.assistant.language
+
+        def count_tokens(text: str) -> int:
+            return len(language.tokenizer(text, add_special_tokens=False).input_ids)
+
+        other = 0
+        for parts in turns:
+            other += TEMPLATE_TOKENS + self._count_picture_tokens(parts)
+            other += sum(count_tokens(part) for part in parts if isinstance(part, str))
+        room = get_room(language.context_length, max_tokens, other)
+        for parts in reversed(turns):
+            documents = [part for part in parts if isinstance(part, Document)]
+            if not documents:
+                continue
+            question = "\n".join(part for part in parts if isinstance(part, str))
+            contents = [document.content for document in documents]
+            fitted = fit_documents(contents, question, room, count_tokens, fit)
+            self._replace(parts, documents, fitted)
+            room -= sum(document.tokens for document in fitted)
+
+    def _count_picture_tokens(self, parts: _Resolved) -> int:
+        each = self._model.assistant.tokens_per_picture or PICTURE_TOKENS
+        return each * sum(isinstance(part, Picture) for part in parts)
+
+    def _replace(
+        self, parts: _Resolved, documents: list[Document], fitted: list[FittedDocument]
+    ) -> None:
+        used = [
+            UsedDocument(document.path, document.content, each)
+            for document, each in zip(documents, fitted, strict=True)
+        ]
+        self.documents[:0] = used
+        self.notes += [each.note for each in fitted if each.note]
+        framed = iter(frame(each.name, each.text) for each in fitted)
+        parts[:] = [next(framed) if isinstance(part, Document) else part for part in parts]
+
+
+def _join_lines(parts: _Resolved) -> Iterator[str | Picture]:
+    """Yield pictures, and the lines of text between them."""
+    lines: list[str] = []
+    for part in parts:
+        if isinstance(part, Picture):
+            if lines:
+                yield "\n".join(lines)
+                lines = []
+            yield part
+        elif isinstance(part, str):
+            lines.append(part)
+    if lines:
+        yield "\n".join(lines)
