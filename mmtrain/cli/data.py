@@ -128,8 +128,9 @@ def mix(
 ) -> None:
     """Mix captions, labels, dialogues and text into one LLaVA-Instruct data set.
 
-    --out also gets name/, present/ and answer/, test sets for `mmtrain eval vqa`. A COCO data set
-    counts as labels if every caption reads "A photo of a ...".
+    A tenth of the pictures is held out. --out also gets tests about them: name/, present/,
+    answer/, yes-no/, colour/ and which/ for `mmtrain eval vqa`, captions/ for `mmtrain eval
+    captions`. A COCO data set counts as labels if every caption reads "A photo of a ...".
     """
     if not captions and not dialogues:
         raise UsageError(

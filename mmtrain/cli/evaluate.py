@@ -106,7 +106,7 @@ def captions(
         found = loading.find_vision_checkpoint(model)
         items, notes = task.load_images(data, limit)
         store = loading.load_feature_store(found, report)
-        items, broken = drop_broken_images(items, lambda item: item.image, store)
+        items, broken = drop_broken_images(items, lambda item: [item.image], store)
         components, generator = loading.load_generator(found, store, report)
         scores = task.evaluate(components, generator, items, batch, report)
     _report(scores, notes + broken, predictions, sheet, as_json)
@@ -125,7 +125,7 @@ def vqa(
     sheet: Sheet = Path("eval-vqa.png"),
     as_json: Json = False,
 ) -> None:
-    """Evaluate short answers about pictures: exact match and VQA accuracy."""
+    """Evaluate short answers about pictures: exact match, mentioned answers and VQA accuracy."""
     _check_destinations(predictions, sheet)
     with reporting() as report:
         from mmtrain.data.vqa import load_questions
@@ -136,7 +136,7 @@ def vqa(
         found = loading.find_vision_checkpoint(model)
         asked, notes = load_questions(data, limit)
         store = loading.load_feature_store(found, report)
-        asked, broken = drop_broken_images(asked, lambda question: question.picture, store)
+        asked, broken = drop_broken_images(asked, lambda question: question.all_pictures, store)
         _, generator = loading.load_generator(found, store, report)
         scores = task.evaluate(generator, asked, batch, report)
     _report(scores, notes + broken, predictions, sheet, as_json)

@@ -116,7 +116,7 @@ def _check_dialogues(
 
 def _check_questions(path: Path, report: Report) -> tuple[Facts, dict[Path, InputError]]:
     questions, notes = vqa.load_questions(path)
-    images = list(dict.fromkeys(question.picture for question in questions))
+    images = list(dict.fromkeys(picture for q in questions for picture in q.all_pictures))
     broken = _find_broken(images, report)
     facts = {"layout": "questions to score", "questions": len(questions)}
     return {**facts, **_summarize_images(images, broken), "notes": notes}, broken

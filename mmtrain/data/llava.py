@@ -86,7 +86,7 @@ def load_examples(path: Path, images: Path | None = None) -> Split:
     Args:
         path: The JSON file, or the folder with it.
         images: The folder of the images; None searches images/, train2017/ and the folder of the
-            file.
+            file, and of a file in annotations/ also the train2017/ beside that folder.
 
     Raises:
         InputError: The file is not a list of rows, more than a few of its images are missing, or
@@ -106,15 +106,22 @@ def load_examples(path: Path, images: Path | None = None) -> Split:
     return Split(train, validation, notes if validation else [*notes, NO_VALIDATION_NOTE])
 
 
+def _list_image_folders(file: Path, images: Path | None) -> list[Path]:
+    """Return the folders that are searched for the images of a file."""
+    if images:
+        return [images]
+    folders = [file.parent / "images", file.parent / "train2017", file.parent]
+    if file.parent.name == "annotations":  # beside COCO's images
+        folders.append(file.parents[1] / "train2017")
+    return folders
+
+
 def _load_rows(file: Path, images: Path | None) -> tuple[list[Example], list[str]]:
     """Return the examples of a file, and notes about skipped rows."""
     rows = read_json(file)
     if not isinstance(rows, list):
         raise InputError(f"{file} is not LLaVA-Instruct data: it must be a list of rows")
-    folders = (
-        [images] if images else [file.parent / "images", file.parent / "train2017", file.parent]
-    )
-    finder, skipped = FileFinder("image", folders), SkipReport()
+    finder, skipped = FileFinder("image", _list_image_folders(file, images)), SkipReport()
     examples = []
     for number, row in enumerate(rows, 1):
         try:

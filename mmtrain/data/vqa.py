@@ -1,7 +1,8 @@
 """Questions about pictures for an evaluation: questions.json beside images/.
 
-questions.json is a list of {"image", "question", "answer"}, or of {"image", "question",
-"answers"} with the answers of several people.
+questions.json is a list of {"image", "question", "answer"}. "images" lists several pictures of one
+message, "answers" several accepted answers, and "wrong" answers that make a reply wrong.
+"earlier" lists {"image" or "images", "question"} of messages that the model answers first.
 """
 
 from dataclasses import dataclass
@@ -18,11 +19,21 @@ from mmtui.files import read_json
 _Answer = str | int | float
 
 
-class _Item(BaseModel):
-    image: str
+class _Message(BaseModel):
+    image: str | None = None
+    images: list[str] | None = None
     question: str
+
+    @property
+    def image_names(self) -> list[str]:
+        return [self.image] if self.image is not None else self.images or []
+
+
+class _Item(_Message):
     answer: _Answer | None = None
     answers: list[_Answer] | None = None
+    wrong: list[_Answer] = []
+    earlier: list[_Message] = []
 
     @property
     def reference_answers(self) -> tuple[str, ...]:
@@ -33,12 +44,32 @@ class _Item(BaseModel):
 
 
 @dataclass(frozen=True)
-class Question:
-    """A question about a picture, with the answers of one or more people."""
+class Message:
+    """A message to the model: pictures, and the text after them."""
 
-    picture: Path
+    pictures: tuple[Path, ...]
     text: str
+
+
+@dataclass(frozen=True)
+class Question(Message):
+    """A question about pictures, with the answers of one or more people.
+
+    Attributes:
+        answers: The accepted answers.
+        wrong: Answers that make a reply wrong, also beside an accepted one.
+        earlier: Messages that the model answers before the question.
+    """
+
     answers: tuple[str, ...]
+    wrong: tuple[str, ...] = ()
+    earlier: tuple[Message, ...] = ()
+
+    @property
+    def all_pictures(self) -> tuple[Path, ...]:
+        """The pictures of all messages, in order."""
+        messages = (*self.earlier, self)
+        return tuple(picture for message in messages for picture in message.pictures)
 
 
 def is_layout(root: Path) -> bool:
@@ -77,17 +108,36 @@ def load_questions(root: Path, limit: int | None = None) -> tuple[list[Question]
             skipped.add("it has no answer", f"question {number}")
         elif not item.question.strip():
             skipped.add("its question is empty", f"question {number}")
+        elif not any(message.image_names for message in (item, *item.earlier)):
+            skipped.add("it has no image", f"question {number}")
         else:
             answered.append((number, item))
     finder = FileFinder("image", [root / "images"])
     questions = []
     for number, item in answered[:limit]:
-        if picture := finder.find(item.image):
-            questions.append(Question(picture, item.question, item.reference_answers))
+        names = [name for message in (item, *item.earlier) for name in message.image_names]
+        missing = [name for name in names if finder.find(name) is None]
+        if missing:
+            skipped.add("its image is missing", f"question {number}, {missing[0]!r}")
         else:
-            skipped.add("its image is missing", f"question {number}, {item.image!r}")
+            questions.append(_to_question(item, finder))
     finder.raise_for_missing(file, "put questions.json beside images/")
     notes = skipped.notes("question", QUESTIONS_FILE)
     if not questions:
         raise InputError(f"{file} contains no question with an answer", "; ".join(notes) or None)
     return questions, notes
+
+
+def _to_question(item: _Item, finder: FileFinder) -> Question:
+    return Question(
+        _find_pictures(item, finder),
+        item.question,
+        item.reference_answers,
+        tuple(map(str, item.wrong)),
+        tuple(Message(_find_pictures(part, finder), part.question) for part in item.earlier),
+    )
+
+
+def _find_pictures(message: _Message, finder: FileFinder) -> tuple[Path, ...]:
+    found = (finder.find(name) for name in message.image_names)
+    return tuple(picture for picture in found if picture is not None)

@@ -1,12 +1,15 @@
 """Questions about pictures: exact match, mention and VQA accuracy."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 
+from mmtrain.data.dataset import Content
 from mmtrain.data.vqa import Question
 from mmtrain.evaluation.normalization import normalize
 from mmtrain.evaluation.scores import Prediction, Scores
 from mmtrain.model.generation import AnswerGenerator
 from mmtui.pipeline.assets.fetch import Report
+from mmtui.pipeline.prompt import Role
 
 COMMON = 20  # questions of a kind whose accuracy is reported on its own
 
@@ -14,25 +17,29 @@ COMMON = 20  # questions of a kind whose accuracy is reported on its own
 def evaluate(
     generator: AnswerGenerator, questions: list[Question], batch: int, report: Report
 ) -> Scores:
-    """Score a model on questions whose pictures can be read."""
-    asked = [[("user", (question.picture, question.text))] for question in questions]
-    answers = generator.generate(asked, batch, report=report)  # type: ignore[arg-type]
+    """Score a model on questions whose pictures can be read.
+
+    A reply mentions an answer if the words of the answer are in it, and no wrong answer is.
+    """
+    answers = _generate_answers(generator, questions, batch, report)
     predictions, exact, mentioned, accuracy = [], 0, 0, 0.0
     for number, (question, answer) in enumerate(zip(questions, answers, strict=True)):
         given = normalize(answer)
         references = [normalize(reference) for reference in question.answers]
         matches = [given == reference for reference in references]
         exact += any(matches)
-        mentioned += any(f" {reference} " in f" {given} " for reference in references)
+        mentioned += _mentions(given, references) and not _mentions(
+            given, map(normalize, question.wrong)
+        )
         score = vqa_accuracy(matches)
         accuracy += score
         predictions.append(
             Prediction(
-                f"{question.picture.name}#{number}",
+                f"{question.all_pictures[0].name}#{number}",
                 answer,
                 list(question.answers),
                 score,
-                question.picture,
+                question.all_pictures[0],
                 question.text,
             )
         )
@@ -46,6 +53,29 @@ def evaluate(
         **_by_kind(predictions),
     }
     return Scores(values, predictions)
+
+
+def _generate_answers(
+    generator: AnswerGenerator, questions: list[Question], batch: int, report: Report
+) -> list[str]:
+    """Return the replies to the questions, after the model's replies to earlier messages."""
+    dialogues: list[list[tuple[Role, Content]]] = [[] for _ in questions]
+    answers = [""] * len(questions)
+    messages = [(*question.earlier, question) for question in questions]
+    for turn in range(max(map(len, messages), default=0)):
+        asked = [number for number, turns in enumerate(messages) if turn < len(turns)]
+        for number in asked:
+            message = messages[number][turn]
+            dialogues[number].append(("user", (*message.pictures, message.text)))
+        replies = generator.generate([dialogues[n] for n in asked], batch, report=report)
+        for number, reply in zip(asked, replies, strict=True):
+            dialogues[number].append(("assistant", (reply,)))
+            answers[number] = reply
+    return answers
+
+
+def _mentions(reply: str, answers: Iterable[str]) -> bool:
+    return any(f" {answer} " in f" {reply} " for answer in answers)
 
 
 def _yes_rate(predictions: list[Prediction]) -> dict[str, float]:

@@ -143,11 +143,11 @@ def generate_presence_rows(
         return rng.choice((*_PRESENCE, _LABEL_PRESENCE) if photo.label else _PRESENCE).format(thing)
 
     chosen = list(photos)
-    counts = Counter(thing for photo in chosen for thing in _present_objects(photo))
+    counts = Counter(thing for photo in chosen for thing in present_objects(photo))
     for photo in chosen:
-        present = _present_objects(photo)
+        present = present_objects(photo)
         exchanges = []
-        absent = {thing: counts[thing] for thing in counts if not _may_contain(photo, thing)}
+        absent = {thing: counts[thing] for thing in counts if not may_contain(photo, thing)}
         for _ in range(turns):
             if not present or not absent:  # only one answer would be possible
                 break
@@ -216,14 +216,20 @@ def to_sentence(thing: str) -> str:
     return f"{thing[:1].upper()}{thing[1:]}."
 
 
-def _present_objects(photo: Photo) -> list[str]:
+def strip_article(thing: str) -> str:
+    """Return the name of a thing without "a" or "an"."""
+    return thing.removeprefix("a ").removeprefix("an ")
+
+
+def present_objects(photo: Photo) -> list[str]:
+    """Return the things, with their articles, that a photo certainly shows."""
     if photo.label:
         return [photo.label]
     words = _words(" ".join(photo.captions))
     return [object_class.name for object_class in OBJECT_CLASSES if words & object_class.words]
 
 
-def _may_contain(photo: Photo, thing: str) -> bool:
+def may_contain(photo: Photo, thing: str) -> bool:
     """Return whether the captions allow that an object is in a photo."""
     words = _words(" ".join(photo.captions))
     if photo.label is None:

@@ -225,12 +225,12 @@ def test_a_few_broken_pictures_are_skipped_and_many_are_refused(
     files[7].write_bytes(b"broken")
     tower = VisionTower(tiny_vision, tiny_clip)
     store = FeatureStore(tiny_vision, lambda: tower, ignore_progress)
-    good, notes = drop_broken_images(files, lambda file: file, store)
+    good, notes = drop_broken_images(files, lambda file: [file], store)
     assert good == files[:7] + files[8:]
     (note,) = notes
     assert note.startswith(f"1 image skipped: it is broken (first: {files[7]}: ")
     with pytest.raises(InputError, match=f"1 of 9 images are broken, such as {files[7]}: "):
-        drop_broken_images(files[:9], lambda file: file, store)
+        drop_broken_images(files[:9], lambda file: [file], store)
 
 
 def write_questions(root: Path, *items: object, encoding: str = "utf-8") -> Path:
@@ -272,7 +272,7 @@ def test_references_without_words_match_only_themselves():
             return ["", "?", "\N{THUMBS UP SIGN}", "."][: len(questions)]
 
     answers_of_people = [("?",), ("?",), ("\N{THUMBS UP SIGN}",), ("yes", "Yes.")]
-    questions = [Question(Path("a.png"), "Q", answers) for answers in answers_of_people]
+    questions = [Question((Path("a.png"),), "Q", answers) for answers in answers_of_people]
     result = vqa.evaluate(FakeGenerator(), questions, 4, ignore_progress)
     assert result.values["exact_match"] == result.values["mentioned"] == 0.5
     assert result.values["yes_rate"] == 0
