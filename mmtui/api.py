@@ -265,7 +265,7 @@ class Model:
         if not turns:
             turns = [Turn("user", [part for part in parts if isinstance(part, PARTS)])]
         if any(_has_image(turn) for turn in turns):
-            self.assistant.require_vision()
+            self.assistant.require_pictures()
         if self._stream is not None:
             self._stream.close()
         self._stream = ReplyStream(self, turns, Sampling(temperature, top_p, seed), max_tokens, fit)

@@ -22,6 +22,7 @@ from mmtrain.data.mirroring import swap_directions
 from mmtrain.data.shared_prefix import Row
 from mmtui.errors import InputError
 from mmtui.pipeline.prompt import IGNORE_INDEX, ChatFormat, Role, Turn
+from mmtui.pipeline.reading.notation import MAX_NOTATION_TOKENS
 from mmtui.pipeline.sequence import Position, to_positions
 from mmtui.pipeline.vision.images import Picture, make_placeholder
 
@@ -170,7 +171,9 @@ class DialogueDataset:
 
     def _max_overhead(self, pictures: int) -> int:
         """Return an upper bound of the positions of so many pictures and the chat template."""
-        return pictures * (self._feature_shape[0] + MAX_PICTURE_NAME_BYTES) + MAX_TEMPLATE_TOKENS
+        has_text = self._store is not None and self._store.texts is not None
+        words = MAX_PICTURE_NAME_BYTES + (MAX_NOTATION_TOKENS if has_text else 0)
+        return pictures * (self._feature_shape[0] + words) + MAX_TEMPLATE_TOKENS
 
     def _filter(self, keep: Callable[[Example], bool]) -> int:
         kept = [tuple(filter(keep, row)) for row in self.rows]
@@ -236,7 +239,7 @@ def to_turns(
             return swap_directions(part) if is_mirrored else part
         assert store is not None
         key = store.get_key(part, view)
-        return make_placeholder(key, store.get_names(key))
+        return make_placeholder(key, store.get_names(key), store.get_text(key))
 
     return [Turn(role, tuple(map(convert, content))) for role, content in dialogue]
 

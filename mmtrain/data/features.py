@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from mmtrain.data.texts import TextStore
 from mmtui.errors import InputError
 from mmtui.pipeline import input_files
 from mmtui.pipeline.assets import fetch, hashes
@@ -43,7 +44,11 @@ class FeatureStore:
     """Patch features (patches, width) in fp16, by image file, in memory-mapped shards.
 
     A shard lies in the cache under a fingerprint of tower and preprocessing, and holds the
-    images by the SHA-256 of their bytes: a moved or copied image is not computed again.
+    images by the SHA-256 of their bytes: a moved or copied image is not computed again. The text
+    in the images is cached beside them, if the model uses it.
+
+    Attributes:
+        texts: The text in the images; None if the model does not use it.
     """
 
     def __init__(self, spec: VisionSpec, load_tower: Callable[[], Tower], report: Report) -> None:
@@ -56,6 +61,7 @@ class FeatureStore:
         """
         self._load_tower, self._report = load_tower, report
         self._shape = (spec.patches, spec.width)
+        self.texts = TextStore(report) if spec.read else None
         self._folder = fetch.get_cache_folder() / "features" / _fingerprint(spec)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._hashes: dict[Path, str] = {}
@@ -90,10 +96,17 @@ class FeatureStore:
             self._named[key] = classifier.classify(features) if classifier else ""
         return self._named[key]
 
+    def get_text(self, key: str) -> str | None:
+        """Return the lines of text in a picture; None if the model does not use them.
+
+        A mirrored picture has the text that it had before.
+        """
+        return None if self.texts is None else self.texts[key.partition("-")[0]]
+
     def ensure(
         self, files: Iterable[Path], views: Sequence[View] = ("plain",)
     ) -> dict[Path, InputError]:
-        """Compute the features that are missing, and return the files that can't be decoded.
+        """Compute what is missing, and return the files that can't be decoded.
 
         Every batch has BATCH images, so that the features of an image do not depend on which other
         images were missing.
@@ -102,9 +115,7 @@ class FeatureStore:
             The files that can't be decoded, with the reasons.
         """
         wanted = list(dict.fromkeys(files))
-        if all(
-            f in self._hashes and self.get_key(f, v) in self._rows for f in wanted for v in views
-        ):
+        if all(file in self._hashes and self._is_complete(file, views) for file in wanted):
             return {}
         self._open_shards()  # of other processes
         bad: dict[str, InputError] = {}
@@ -138,8 +149,14 @@ class FeatureStore:
         if todo:
             self._report("encoding images", len(todo), len(todo))
             self._open_shards()
+        if self.texts is not None:
+            self.texts.ensure({self._hashes[file]: file for file in wanted})
         reasons = ((file, bad.get(self.get_key(file, view))) for file in wanted for view in views)
         return {file: reason for file, reason in reasons if reason is not None}
+
+    def _is_complete(self, file: Path, views: Sequence[View]) -> bool:
+        has_text = self.texts is None or self._hashes[file] in self.texts
+        return has_text and all(self.get_key(file, view) in self._rows for view in views)
 
     def require(self, files: Iterable[Path], views: Sequence[View] = ("plain",)) -> None:
         """Compute the features that are missing; all files must be pictures.
@@ -217,7 +234,8 @@ def _fingerprint(spec: VisionSpec) -> str:
     facts = {name: value for name, value in values.items() if value != optional.get(name)}
     facts |= {"weights": weights, "layer": "last, normalized", "dtype": "fp16"}
     facts["preprocessing"] = PREPROCESSING_VERSION
-    del facts["names"]  # written beside the features, not among them
+    for name in ("names", "read"):  # written beside the features, not among them
+        facts.pop(name, None)
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -19,7 +19,6 @@ from mmtui.pipeline.assets.checkpoint import Checkpoint
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.file_names import WEIGHTS_PATTERN
 from mmtui.pipeline.assets.spec import VisionSpec
-from mmtui.pipeline.assistant import Assistant
 from mmtui.pipeline.engines import loading
 from mmtui.pipeline.engines import torch_language as language
 from mmtui.pipeline.engines.llama_language import LlamaLanguage
@@ -160,7 +159,7 @@ def find_vision_checkpoint(model: str) -> Checkpoint:
         MissingError: The model has no vision tower or no trained projector.
     """
     found = checkpoint.find(model)
-    Assistant(found).require_vision()
+    found.require_vision()
     return found
 
 

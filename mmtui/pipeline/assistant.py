@@ -18,7 +18,8 @@ from mmtui.pipeline.engines.engine import Engine, Language
 from mmtui.pipeline.engines.repetition import Repetition
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler, Sampling
 from mmtui.pipeline.engines.selection import Selection
-from mmtui.pipeline.picture_cache import PictureCache
+from mmtui.pipeline.picture_cache import Features, PictureCache
+from mmtui.pipeline.picture_texts import PictureTexts
 from mmtui.pipeline.prompt import ChatFormat, Turn, find_pictures
 from mmtui.pipeline.prompt_file import PromptFile, PromptStorage
 from mmtui.pipeline.prompt_memory import PromptMemory
@@ -50,6 +51,7 @@ class Assistant:
         engine: EngineChoice = "auto",
         prompt_lookup: bool = True,
         memory_bytes: int = 0,
+        read: bool | None = None,
     ) -> None:
         """Create an assistant without loading anything.
 
@@ -60,13 +62,17 @@ class Assistant:
             prompt_lookup: Whether llama.cpp verifies drafts that are copied from the conversation,
                 which speeds up quotes and changes no answer.
             memory_bytes: Limit of the memory for what was read of other conversations.
+            read: Whether the text in pictures is recognized and written beside them in prompts;
+                None does what the model was trained for.
         """
         self.spec = checkpoint.spec
         self._checkpoint, self._report = checkpoint, report
         self._engine_choice, self._prompt_lookup = engine, prompt_lookup
         self.storage: PromptStorage | None = None
-        self._pictures = PictureCache(report)
         self._memory = PromptMemory(memory_bytes)
+        trained = self.spec.vision is not None and self.spec.vision.read
+        self._texts = PictureTexts(report) if (trained if read is None else read) else None
+        self._pictures = PictureCache(report, self._texts, can_see=checkpoint.can_see)
 
     @property
     def name(self) -> str:
@@ -87,6 +93,11 @@ class Assistant:
     def is_loaded(self) -> bool:
         """Whether the language model is loaded."""
         return "_engine" in vars(self)
+
+    @property
+    def can_read(self) -> bool:
+        """Whether the text in pictures is recognized for the model."""
+        return self._texts is not None
 
     @property
     def picture_side(self) -> int:
@@ -118,9 +129,9 @@ class Assistant:
         """
         start = time.perf_counter()
         if pictures:
-            self.require_vision()
+            self.require_pictures()
         _ = self._engine
-        if pictures:
+        if pictures and self._checkpoint.can_see:
             _ = self._vision
         return time.perf_counter() - start
 
@@ -141,13 +152,19 @@ class Assistant:
             report=self._report,
         )
 
-    def require_vision(self) -> None:
-        """Check that the model can see.
+    def require_pictures(self) -> None:
+        """Check that the model accepts pictures: it can see, or gets the text in them.
 
         Raises:
             MissingError: It has no vision tower, or no trained projector.
         """
-        self._checkpoint.require_vision()
+        if not self.can_read:
+            self._checkpoint.require_vision()
+
+    def start_reading(self, pictures: Sequence[Picture]) -> None:
+        """Start recognizing the text in pictures in a thread, if the model gets it."""
+        if self._texts is not None:
+            self._texts.start(pictures)
 
     def transcribe(self, clip: "Clip") -> "Transcript":
         """Transcribe speech, mono at 16 kHz. The speech model is not loaded for silence.
@@ -188,9 +205,11 @@ class Assistant:
             TooLongError: Even the last turn is longer than the context.
             MissingError: The model can't see, or its weights can't be fetched.
         """
-        self.load(pictures=bool(find_pictures(turns)))
+        pictures = find_pictures(turns)
+        self.start_reading(pictures)
+        self.load(pictures=bool(pictures))
         start = time.perf_counter()
-        turns, features = self._pictures.encode_turns(turns, lambda: self._vision)
+        turns, features = self._encode_turns(turns)
         kept, sequence, room = self._fit(turns, max_tokens)
         self._restore(sequence)
         cached = self._engine.count_cached(sequence)
@@ -257,8 +276,9 @@ class Assistant:
             MissingError: The model can't see, or its weights can't be fetched.
         """
         turns = [*turns, Turn("user", tuple(pictures))]
+        self.start_reading(find_pictures(turns))
         self.load(pictures=bool(find_pictures(turns)))
-        turns, features = self._pictures.encode_turns(turns, lambda: self._vision)
+        turns, features = self._encode_turns(turns)
         try:
             first, second = (self._fit(_ask(turns, q), max_tokens).sequence for q in _QUESTIONS)
         except TooLongError:  # reported when the question is asked
@@ -272,12 +292,16 @@ class Assistant:
             yield from file.save()
 
     def encode_pictures(self, pictures: Sequence[Picture]) -> dict[str, EncodedPicture]:
-        """Encode each new picture once; return all of them by their sha256."""
+        """Encode and read each new picture once; return the encoded ones by their sha256."""
+        self.start_reading(pictures)
         return self._pictures.encode(pictures, lambda: self._vision)
 
     def has_encoded(self, sha256: str) -> bool:
         """Return whether a picture is encoded, so that its pixels are not needed again."""
         return sha256 in self._pictures
+
+    def _encode_turns(self, turns: Sequence[Turn]) -> tuple[list[Turn], Features]:
+        return self._pictures.encode_turns(turns, lambda: self._vision, self._format.count_tokens)
 
     def _restore(self, sequence: Sequence[Position]) -> PromptFile | None:
         """Restore what was read of a prompt, and return its file; None if nothing is stored."""

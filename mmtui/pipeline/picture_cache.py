@@ -1,4 +1,4 @@
-"""Pictures that were encoded, so that each one is encoded once."""
+"""Pictures that were encoded and read, so that this is done once for each of them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -6,9 +6,13 @@ from dataclasses import replace
 import numpy as np
 
 from mmtui.pipeline.assets.fetch import Report
+from mmtui.pipeline.picture_texts import PictureTexts
 from mmtui.pipeline.prompt import Turn, find_pictures
+from mmtui.pipeline.reading.notation import write_picture
 from mmtui.pipeline.vision.encoder import EncodedPicture, VisionEncoder
 from mmtui.pipeline.vision.images import Picture
+
+Features = dict[str, np.ndarray]  # of pictures, by their SHA-256
 
 MAX_PICTURES = 256  # that are kept; with smol, the features of each take 0.2 MB
 MAX_FEATURE_BYTES = 512_000_000  # with LLaVA 1.5 7B, those of each take 9 MB
@@ -17,13 +21,22 @@ MAX_FEATURE_BYTES = 512_000_000  # with LLaVA 1.5 7B, those of each take 9 MB
 class PictureCache:
     """The features and names of the pictures that were used last."""
 
-    def __init__(self, report: Report) -> None:
-        """Start empty. `report` is called as pictures are encoded."""
-        self._report = report
+    def __init__(
+        self, report: Report, texts: PictureTexts | None = None, *, can_see: bool = True
+    ) -> None:
+        """Start empty.
+
+        Args:
+            report: Called as pictures are encoded.
+            texts: Reads the text in pictures; None if the model does not get it.
+            can_see: Whether the model can see; otherwise it gets nothing but the text.
+        """
+        self._report, self._texts, self._can_see = report, texts, can_see
         self._encoded: dict[str, EncodedPicture] = {}  # by SHA-256
 
     def __contains__(self, sha256: str) -> bool:
-        return sha256 in self._encoded
+        is_read = self._texts is None or sha256 in self._texts
+        return is_read and (sha256 in self._encoded or not self._can_see)
 
     @property
     def layouts(self) -> dict[str, tuple[int | None, ...]]:
@@ -31,14 +44,28 @@ class PictureCache:
         return {sha256: picture.layout for sha256, picture in self._encoded.items()}
 
     def encode_turns(
-        self, turns: Sequence[Turn], get_encoder: Callable[[], VisionEncoder]
-    ) -> tuple[list[Turn], dict[str, np.ndarray]]:
-        """Encode the pictures of a conversation.
+        self,
+        turns: Sequence[Turn],
+        get_encoder: Callable[[], VisionEncoder],
+        count_tokens: Callable[[str], int],
+    ) -> tuple[list[Turn], Features]:
+        """Encode and read the pictures of a conversation.
+
+        Args:
+            turns: The conversation.
+            get_encoder: Returns the encoder; called if it is needed.
+            count_tokens: Returns the number of tokens of a text.
 
         Returns:
-            The turns with the names that a classifier gave to their pictures, and the features of
-            the pictures by their SHA-256.
+            The turns with the names that a classifier gave to their pictures and the text in them,
+            and the features of the pictures by their SHA-256. For a model that can't see, the
+            pictures are replaced by text.
         """
+        turns = list(turns)
+        if self._texts is not None:
+            turns = self._texts.add_texts(turns)
+        if not self._can_see:
+            return [_replace_pictures(turn, count_tokens) for turn in turns], {}
         encoded = self.encode(find_pictures(turns), get_encoder)
         named = [_add_names(turn, encoded) for turn in turns]
         return named, {sha256: picture.features for sha256, picture in encoded.items()}
@@ -51,7 +78,12 @@ class PictureCache:
         Args:
             pictures: Pictures, of which some may be cached.
             get_encoder: Returns the encoder; called if one is needed.
+
+        Returns:
+            The encoded pictures; empty for a model that can't see.
         """
+        if not self._can_see:
+            return {}
         new = {
             picture.sha256: picture for picture in pictures if picture.sha256 not in self._encoded
         }
@@ -73,6 +105,14 @@ class PictureCache:
 def _add_names(turn: Turn, encoded: dict[str, EncodedPicture]) -> Turn:
     content = (
         replace(part, names=encoded[part.sha256].names) if isinstance(part, Picture) else part
+        for part in turn.content
+    )
+    return replace(turn, content=tuple(content))
+
+
+def _replace_pictures(turn: Turn, count_tokens: Callable[[str], int]) -> Turn:
+    content = (
+        write_picture(part.text or "", count_tokens) if isinstance(part, Picture) else part
         for part in turn.content
     )
     return replace(turn, content=tuple(content))

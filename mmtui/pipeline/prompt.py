@@ -6,6 +6,7 @@ from typing import Literal
 
 from mmtui.errors import InputError, MmtuiError
 from mmtui.pipeline.assets.spec import PromptSpec
+from mmtui.pipeline.reading.notation import write_text
 from mmtui.pipeline.tokenizer import PromptTokenizer
 from mmtui.pipeline.vision.images import Picture
 
@@ -210,14 +211,26 @@ class ChatFormat:
         return [{"role": turn.role, "content": self._join_content(turn)} for turn in turns]
 
     def _join_content(self, turn: Turn) -> str:
-        """Join the parts of a turn by line breaks; class names follow their picture."""
+        """Join the parts of a turn by line breaks; class names and text follow their picture."""
         lines = [
-            f"{_SLOT} {self._escape(part.names)}".rstrip()
+            f"{_SLOT} {self._describe(part)}".rstrip()
             if isinstance(part, Picture)
             else self._escape(part).strip()
             for part in turn.content
         ]
         return "\n".join(line for line in lines if line)
+
+    def _describe(self, picture: Picture) -> str:
+        """Return what a prompt says about a picture: its class names and the text in it."""
+        names = self._escape(picture.names)
+        if picture.text is None:
+            return names
+        text = self._escape(write_text(picture.text, self.count_tokens))
+        return f"{names}; {text}" if names else text
+
+    def count_tokens(self, text: str) -> int:
+        """Return the number of tokens of a text in a prompt."""
+        return len(self._tokenize(self._escape(text)))
 
     def _escape(self, text: str) -> str:
         """Break special tokens in a text by a zero-width space."""

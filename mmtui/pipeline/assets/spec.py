@@ -142,6 +142,8 @@ class VisionSpec:
         names: Maximum number of class names from the tower's own classifier that are written after
             a picture in the prompt. Needs an EfficientNet with ImageNet's 1000 classes; 0 turns it
             off.
+        read: Whether the model was trained to use the text in a picture, which then follows the
+            class names in the prompt.
         layers: Which hidden states the features are, as transformers counts them: 0 is the input of
             the first layer, -1 the output of the last. Several are concatenated. Only
             "transformers" has others than the last.
@@ -165,6 +167,7 @@ class VisionSpec:
     patches: int
     width: int
     names: int = 0
+    read: bool = False
     layers: tuple[int, ...] = (-1,)
     final_norm: bool = True
     select: Literal["default", "full"] = "default"

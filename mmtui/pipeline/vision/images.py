@@ -55,6 +55,8 @@ class Picture:
         sha256: SHA-256 of the file's bytes, which identifies the picture.
         image: The pixels, at a smaller scale than in the file if it is large.
         names: The classes that the vision tower recognizes, which follow the picture in a prompt.
+        text: The lines of text in the picture, which follow it, too; "" if there are none, and None
+            if the model does not use them.
         size: Width and height in the file, upright; (0, 0) if there is no file.
         notes: Notes for the user, such as that the file is cut off.
     """
@@ -62,13 +64,14 @@ class Picture:
     sha256: str
     image: Image.Image
     names: str = ""
+    text: str | None = None
     size: tuple[int, int] = (0, 0)
     notes: tuple[str, ...] = ()
 
 
-def make_placeholder(sha256: str, names: str = "") -> Picture:
+def make_placeholder(sha256: str, names: str = "", text: str | None = None) -> Picture:
     """Create a picture without pixels, for a prompt whose picture has been encoded before."""
-    return Picture(sha256, Image.new("RGB", (1, 1)), names)
+    return Picture(sha256, Image.new("RGB", (1, 1)), names, text)
 
 
 def decode(data: bytes) -> Picture:

@@ -1,0 +1,1 @@
+"""Optical character recognition: the text that is written in pictures."""
