@@ -124,7 +124,8 @@ class TextReader:
         limits = np.array([width, height], np.float32)
         boxes = boxes.clip(0, limits) * (np.array(image.size, np.float32) / limits)
         sides = np.linalg.norm(boxes - np.roll(boxes, -1, axis=1), axis=2)
-        return boxes[sides.min(axis=1) >= 2]
+        kept: Boxes = boxes[sides.min(axis=1) >= 2]
+        return kept
 
     def _recognize_upright(
         self, pixels: Pixels, boxes: Boxes, turns: int, max_pieces: int | None
