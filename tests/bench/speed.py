@@ -9,6 +9,7 @@ docs/performance.md.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -42,6 +44,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 BEGIN, END = "<!-- speed: written by tests/bench/speed.py -->\n", "<!-- /speed -->"
 TOKENS = 64  # that are decoded
 STORY = "Tell me a long story about a lighthouse at the end of the world."
+# About 3000 tokens.
+LONG_STORY = (
+    "".join(f"On day {d} the fog was {d * 7 % 31} miles deep. " for d in range(190)) + STORY
+)
 QUOTE = """Correct the spelling of this text.
 
 - On Monday, the ferry leaves the old harbour at half past seven and carries the mail.
@@ -51,7 +57,9 @@ QUOTE = """Correct the spelling of this text.
 QUESTION = "What is the capital of France?"
 # The smallest acceptable ratios to what a user would take instead.
 BARS = {
-    "decode": 0.95, "second turn, llamacpp": 10, "process, llamacpp": 1.2, "phi2": 14 / 16,
+    "decode": 1, "decode, bare loop": 0.95, "decode after 3000 tokens": 1,
+    "decode after 3000 tokens, bare loop": 0.95,
+    "second turn, llamacpp": 10, "process, llamacpp": 1.2, "phi2": 14 / 16,
     "busy, llamacpp": 0.95, "busy, torch": 0.95,
 }  # fmt: skip
 PHI2_BYTES = 4_000_000_000  # of memory: the weights twice, ours and the peer's
@@ -71,6 +79,9 @@ def main() -> None:
     smol = checkpoint.find("smol")
     _note("decoding with smol")
     found["decode"] = medians(_decoders(smol), arguments.rounds)
+    if selection.is_installed():
+        _note("decoding after 3000 tokens")
+        found["decode_long"] = medians(_on_llamacpp(smol, LONG_STORY), arguments.rounds)
     _note("decoding beside busy processes")
     found["busy"] = {
         engine: [
@@ -137,10 +148,15 @@ def _decoders(smol: Checkpoint) -> dict[str, Measure]:
     return (_on_llamacpp(smol) if "llamacpp" in _engines() else {}) | cases
 
 
-def _on_llamacpp(model: Checkpoint) -> dict[str, Measure]:
+def _on_llamacpp(model: Checkpoint, question: str = STORY) -> dict[str, Measure]:
     # Prompt lookup is off because what it saves depends on the answer.
     ours = Assistant(model, engine="llamacpp", prompt_lookup=False)
-    return {"llamacpp, ours": lambda: _decode(ours, STORY), "llama.cpp": _llama_cpp(model)}
+    llama = LlamaCpp(model, question)
+    return {
+        "llamacpp, ours": lambda: _decode(ours, question),
+        "llama.cpp": partial(llama.measure, llama.generate),
+        "llama.cpp, bare loop": partial(llama.measure, llama.decode_only),
+    }
 
 
 def _decode(assistant: Assistant, question: str) -> float:
@@ -178,43 +194,68 @@ def _transformers(smol: Checkpoint) -> Measure:
     return lambda: (TOKENS - 1) / (generate(TOKENS) - generate(1))
 
 
-def _llama_cpp(model: Checkpoint) -> Measure:
-    """Return what measures llama.cpp called directly: greedy decoding of the file that ours loads.
+class LlamaCpp:
+    """llama.cpp called directly: greedy decoding of the file that ours loads.
 
     It has as many threads as ours on a machine that is otherwise idle.
     """
-    language = model.spec.language
-    loaded = loading.load_llama_language(
-        fetch.fetch(language.weights), precision=language.precision, adapter=model.adapter
-    )
-    functions, vocabulary = loaded.library.functions, loaded.vocabulary_size
-    prompt = loaded.tokenizer(STORY).input_ids
-    options = functions.llama_context_default_params()
-    options.n_ctx = 2048
-    context = functions.llama_init_from_model(loaded.handle, options)
-    threads = count_cores()
-    functions.llama_set_n_threads(context, threads, threads)
-    batch = functions.llama_batch_init(len(prompt), 0, 1)
 
-    def decode(tokens: list[int], start: int) -> int:
+    def __init__(self, model: Checkpoint, question: str) -> None:
+        language = model.spec.language
+        self._language = loaded = loading.load_llama_language(
+            fetch.fetch(language.weights), precision=language.precision, adapter=model.adapter
+        )
+        self._functions = functions = loaded.library.functions
+        self._prompt = loaded.tokenizer(question).input_ids
+        options = functions.llama_context_default_params()
+        # As large as ours becomes, because attention takes longer in a larger one.
+        options.n_ctx = max(2048, 1 << (len(self._prompt) + TOKENS).bit_length())
+        options.n_batch = options.n_ctx
+        self._context = functions.llama_init_from_model(loaded.handle, options)
+        threads = count_cores()
+        functions.llama_set_n_threads(self._context, threads, threads)
+        self._batch = functions.llama_batch_init(len(self._prompt), 0, 1)
+        if isinstance(functions, ctypes.CDLL):  # our declarations have no samplers
+            functions.llama_sampler_init_greedy.restype = ctypes.c_void_p
+            functions.llama_sampler_sample.argtypes = [ctypes.c_void_p] * 2 + [ctypes.c_int32]
+        self._sampler = functions.llama_sampler_init_greedy()
+        self._vocabulary = functions.llama_model_get_vocab(loaded.handle)
+        self._piece = ctypes.create_string_buffer(256)
+
+    def generate(self, tokens: list[int], start: int) -> int:
+        """Decode, sample with llama.cpp's greedy sampler, and convert the token to text."""
+        self._decode(tokens, start)
+        token: int = self._functions.llama_sampler_sample(self._sampler, self._context, -1)
+        size = self._functions.llama_token_to_piece(
+            self._vocabulary, token, self._piece, len(self._piece), 0, False
+        )
+        self._piece.raw[:size].decode(errors="replace")
+        return token
+
+    def decode_only(self, tokens: list[int], start: int) -> int:
+        """Decode without a sampler and without text."""
+        self._decode(tokens, start)
+        logits = self._functions.llama_get_logits(self._context)
+        return int(np.ctypeslib.as_array(logits, (self._language.vocabulary_size,)).argmax())
+
+    def measure(self, step: Callable[[list[int], int], int]) -> float:
+        """Return the tokens per second after the prompt."""
+        memory = self._functions.llama_get_memory(self._context)
+        self._functions.llama_memory_seq_rm(memory, 0, -1, -1)
+        token = step(self._prompt, 0)
+        start = time.perf_counter()
+        for position in range(len(self._prompt), len(self._prompt) + TOKENS - 1):
+            token = step([token], position)
+        return (TOKENS - 1) / (time.perf_counter() - start)
+
+    def _decode(self, tokens: list[int], start: int) -> None:
+        batch = self._batch
         batch.n_tokens = len(tokens)
         for index, token in enumerate(tokens):
             batch.token[index], batch.pos[index] = token, start + index
             batch.n_seq_id[index], batch.seq_id[index][0] = 1, 0
             batch.logits[index] = index == len(tokens) - 1
-        assert functions.llama_decode(context, batch) == 0
-        logits = functions.llama_get_logits(context)
-        return int(np.ctypeslib.as_array(logits, (vocabulary,)).argmax())
-
-    def measure() -> float:
-        functions.llama_memory_seq_rm(functions.llama_get_memory(context), 0, -1, -1)
-        token = decode(prompt, 0)
-        start = time.perf_counter()
-        for position in range(len(prompt), len(prompt) + TOKENS - 1):
-            token = decode([token], position)
-        return (TOKENS - 1) / (time.perf_counter() - start)
-
-    return measure
+        assert self._functions.llama_decode(self._context, batch) == 0
 
 
 def _second_turn(assistant: Assistant, rounds: int) -> dict[str, float]:
@@ -267,6 +308,13 @@ def ratios(found: Mapping[str, Any]) -> dict[str, float]:
     """Return the ratios of what was measured to what `BARS` compares it with."""
     pairs = {
         "decode": ("llamacpp, ours", "llama.cpp", found["decode"]),
+        "decode, bare loop": ("llamacpp, ours", "llama.cpp, bare loop", found["decode"]),
+        "decode after 3000 tokens": ("llamacpp, ours", "llama.cpp", found.get("decode_long", {})),
+        "decode after 3000 tokens, bare loop": (
+            "llamacpp, ours",
+            "llama.cpp, bare loop",
+            found.get("decode_long", {}),
+        ),
         "second turn, llamacpp": ("anew", "kept", found["second_turn"].get("llamacpp", {})),
         "process, llamacpp": ("llm -m SmolLM2", "mmtui ask, llamacpp", found["process_s"]),
         "phi2": ("llamacpp, ours", "llama.cpp", found.get("phi2_decode", {})),
@@ -295,10 +343,15 @@ def table(found: Mapping[str, Any]) -> str:
 
     rate, seconds = "{:.1f} tokens/s", "{:.2f} s"
     decode, process = found["decode"], found["process_s"]
-    row(
-        "smol, llama.cpp; instead: llama.cpp called directly",
-        decode.get("llamacpp, ours"), decode.get("llama.cpp"), rate, True,
-    )  # fmt: skip
+    for state, figures in (("", decode), (" after 3000 tokens", found.get("decode_long", {}))):
+        for peer, what in (
+            ("llama.cpp", "llama.cpp called directly, with its greedy sampler"),
+            ("llama.cpp, bare loop", "its `llama_decode` in a loop, without sampling and text"),
+        ):
+            row(
+                f"smol, llama.cpp{state}; instead: {what}",
+                figures.get("llamacpp, ours"), figures.get(peer), rate, True,
+            )  # fmt: skip
     row(
         "smol, torch in bf16; instead: transformers' `generate`",
         decode["torch, ours"], decode["transformers"], rate, True,

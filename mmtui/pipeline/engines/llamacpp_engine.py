@@ -12,6 +12,7 @@ from mmtui import crashes
 from mmtui.errors import MmtuiError
 from mmtui.pipeline.assets.gguf_memory import FIRST_CONTEXT
 from mmtui.pipeline.engines.engine import CacheCopy, PictureFeatures
+from mmtui.pipeline.engines.llama_batch import Batch
 from mmtui.pipeline.engines.llama_language import LlamaLanguage
 from mmtui.pipeline.engines.prompt_lookup import PromptLookup
 from mmtui.pipeline.engines.sampling import Sampler
@@ -46,7 +47,10 @@ class LlamaEngine:
         self.language = language
         self._functions = language.library.functions
         self._prompt_lookup = prompt_lookup and language.can_forget
+        self._vocabulary = language.vocabulary_size
         self._cached: list[Position] = []
+        self._end = 0  # the position after those that are cached; tiles take fewer
+        self._batches: dict[int, Batch] = {}  # by the width of their inputs
         self._prompt: list[Position] = []  # the last prompt that was computed
         self._logits: np.ndarray | None = None  # after that prompt
         self._capacity = 0  # positions for which `_context` has room
@@ -83,6 +87,7 @@ class LlamaEngine:
         copy = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
         if self._functions.llama_state_seq_set_data(self._context, copy, len(copy), 0):
             self._cached = list(positions)
+            self._end = count_positions(self.language.tiles, positions)
         else:
             self._crop(0)
 
@@ -195,58 +200,50 @@ class LlamaEngine:
         Returns:
             Logits (n or 1, vocabulary), which the next call overwrites.
         """
-        cached, self._cached = self._cached, []
+        cached, start = self._cached, self._end
+        self._cached, self._end = [], 0  # until it has succeeded
         count, width = len(positions), 0 if embeddings is None else embeddings.shape[1]
-        start = count_positions(self.language.tiles, cached)
         if tile is None:
             places = np.arange(start, start + count, dtype=np.int32)
         else:
             places = tile.get_positions(start, [patch for _, patch in positions])
-        places = np.ascontiguousarray(places, np.int32)
         is_causal = tile is None or tile.is_causal
         self._reserve(cached, len(cached) + count, batch=0 if is_causal else count)
         self.threads.update()
         threads = self.threads.value
         self._functions.llama_set_n_threads(self._context, threads, threads)
-        batch = self._functions.llama_batch_init(count, width, 1)
-        # A copy of the pointer: `batch.pos` itself is a view of the field.
-        allocated = ctypes.cast(batch.pos, type(batch.pos))
-        try:
-            batch.n_tokens = count
-            if embeddings is None:
-                np.ctypeslib.as_array(batch.token, (count,))[:] = positions
-            else:
-                np.ctypeslib.as_array(batch.embd, (count, width))[:] = embeddings
-            batch.pos = places.ctypes.data_as(type(allocated))
-            np.ctypeslib.as_array(batch.n_seq_id, (count,))[:] = 1
-            for index in range(count):
-                batch.seq_id[index][0] = 0
-            np.ctypeslib.as_array(batch.logits, (count,))[:] = not last_only
-            batch.logits[count - 1] = 1
-            if not is_causal:
-                self._functions.llama_set_causal_attn(self._context, False)
-            with nullcontext() if self._has_decoded else crashes.reading(self.language.files[0]):
-                code = self._functions.llama_decode(self._context, batch)
-            self._has_decoded = True
-            if not is_causal:
-                self._functions.llama_set_causal_attn(self._context, True)
-        finally:
-            batch.pos = allocated
-            self._functions.llama_batch_free(batch)
+        batch = self._get_batch(count, width)
+        batch.fill(positions if embeddings is None else embeddings, places, last_only)
+        if not is_causal:
+            self._functions.llama_set_causal_attn(self._context, False)
+        with nullcontext() if self._has_decoded else crashes.reading(self.language.files[0]):
+            code = self._functions.llama_decode(self._context, batch.struct)
+        self._has_decoded = True
+        if not is_causal:
+            self._functions.llama_set_causal_attn(self._context, True)
         if code:
             raise MmtuiError(f"llama.cpp could not decode (code {code})", "pass --engine torch")
-        self._cached = [*cached, *positions]
+        cached.extend(positions)  # in place: a copy for each token would grow with the context
+        self._cached, self._end = cached, start + count_positions(self.language.tiles, positions)
         first = self._functions.llama_get_logits(self._context)
-        rows = 1 if last_only else count
-        return np.ctypeslib.as_array(first, (rows, self.language.vocabulary_size))
+        return np.ctypeslib.as_array(first, (1 if last_only else count, self._vocabulary))
+
+    def _get_batch(self, size: int, width: int) -> Batch:
+        batch = self._batches.get(width)
+        if batch is None or batch.size < size:
+            batch = Batch(self._functions, max(size, PREFILL_CHUNK), width)
+            self._batches[width] = batch
+        return batch
 
     def _crop(self, length: int) -> None:
         """Remove all but the first `length` positions from the cache."""
+        if 0 < length == len(self._cached):
+            return
         del self._cached[length:]
+        self._end = count_positions(self.language.tiles, self._cached)
         if self._context is not None:
             memory = self._functions.llama_get_memory(self._context)
-            end = count_positions(self.language.tiles, self._cached)
-            self._functions.llama_memory_seq_rm(memory, 0, end, -1)
+            self._functions.llama_memory_seq_rm(memory, 0, self._end, -1)
 
     def _get_state(self, context: Any) -> "ctypes.Array[ctypes.c_uint8]":
         size = self._functions.llama_state_seq_get_size(context, 0)

@@ -13,9 +13,11 @@ class Repetition:
 
     def __init__(self) -> None:
         self._recent = np.full(MAX_PERIOD, -1)  # the last tokens, the newest first
-        self._periods = np.arange(1, MAX_PERIOD + 1)
         # For each period: how many of the last tokens equal the token one period before them.
         self._matches = np.zeros(MAX_PERIOD, int)
+        # The first copy of a repeated text matches nothing before it.
+        periods = np.arange(1, MAX_PERIOD + 1)
+        self._limits = np.maximum(MIN_TOKENS, MIN_REPEATS * periods) - periods
 
     def push(self, token: int) -> bool:
         """Add the next token; return whether the answer repeats.
@@ -23,8 +25,8 @@ class Repetition:
         It does if it ends with at least MIN_REPEATS copies of a sequence, of at least MIN_TOKENS in
         total.
         """
-        self._matches = np.where(self._recent == token, self._matches + 1, 0)
-        self._recent = np.concatenate(([token], self._recent[:-1]))
-        repeated = self._matches + self._periods  # the first copy matches nothing before it
-        least = np.maximum(MIN_TOKENS, MIN_REPEATS * self._periods)
-        return bool((repeated >= least).any())
+        self._matches += 1
+        self._matches *= self._recent == token
+        self._recent[1:] = self._recent[:-1]
+        self._recent[0] = token
+        return bool((self._matches >= self._limits).any())

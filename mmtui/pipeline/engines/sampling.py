@@ -6,6 +6,8 @@ import numpy as np
 
 from mmtui.errors import InputError, UsageError
 
+_MIN_TEMPERATURE = 1e-30  # lower ones are 0 in single precision
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -51,20 +53,31 @@ class Sampler:
         Raises:
             InputError: A logit is not a number, because weights are damaged.
         """
-        if np.isnan(logits.max(-1)).any():  # NaN is larger than any number to `max`
+        best = logits.argmax(-1)
+        if np.isnan(logits[np.arange(len(best)), best]).any():  # NaN is the largest to `argmax`
             raise InputError(
                 "the model computes no numbers: its weights are damaged",
                 "download or copy the model again",
             )
         if self._sampling.temperature == 0:
-            return np.asarray(logits.argmax(-1))
+            return np.asarray(best)
         return np.array([self._draw(row) for row in logits])
 
     def _draw(self, logits: np.ndarray) -> int:
-        below_best = logits.astype(np.float64) - float(logits.max())  # 0 stays 0 when divided
+        temperature, top_p = self._sampling.temperature, self._sampling.top_p
+        highest = logits.max()
+        # Single precision is enough to find the few tokens that can be drawn, and to sum the rest.
+        odds = np.exp((logits - highest) / max(temperature, _MIN_TEMPERATURE))
+        total = float(odds.sum(dtype=np.float64))
+        # Tokens below this threshold sum to less than 1 - top_p. Half of it leaves room for errors.
+        threshold = total * (1 - top_p) / len(odds)
+        (candidates,) = np.nonzero(odds >= threshold / 2)
+        below_best = logits[candidates].astype(np.float64) - float(highest)
         with np.errstate(over="ignore"):  # far below the best, at a temperature of nearly 0
-            odds = np.exp(below_best / self._sampling.temperature)
-        tokens, probabilities = select_nucleus(odds / odds.sum(), self._sampling.top_p)
+            exact = np.exp(below_best / temperature)
+        total += exact.sum() - odds[candidates].sum(dtype=np.float64)
+        chosen, probabilities = select_nucleus(exact / total, top_p)
+        tokens = candidates[chosen]
         # Sort by token id. Sorted by probability, the order of two nearly equal tokens, and so
         # which of them is drawn, would depend on the last bit of a logit.
         order = tokens.argsort()
@@ -79,15 +92,14 @@ def select_nucleus(probabilities: np.ndarray, top_p: float) -> tuple[np.ndarray,
     The most probable token is always in it. Source: Holtzman et al., arXiv:1904.09751.
 
     Args:
-        probabilities: The probability of each token (vocabulary,).
+        probabilities: The probabilities of tokens (n,); tokens that are too improbable to be in
+            the set may be left out.
         top_p: The probability of the set.
 
     Returns:
         The tokens and their probabilities, the most probable first.
     """
-    # Tokens below this threshold sum to less than 1 - top_p. Few are left to sort.
-    (tokens,) = np.nonzero(probabilities >= (1 - top_p) / len(probabilities))
-    tokens = tokens[np.argsort(-probabilities[tokens], kind="stable")]
+    tokens = np.argsort(-probabilities, kind="stable")
     ordered = probabilities[tokens]
     kept = ordered.cumsum() - ordered < top_p
     return tokens[kept], ordered[kept]

@@ -1,0 +1,59 @@
+"""The memory from which `llama_decode` reads its input, allocated once for many calls."""
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+_MAX_SECTIONS = 4  # positions of a patch: M-RoPE has up to four dimensions
+
+
+class Batch:
+    """A `llama_batch` of one sequence, of token ids or of embeddings.
+
+    Attributes:
+        size: How many positions it has room for.
+        struct: The `llama_batch`.
+    """
+
+    def __init__(self, functions: Any, size: int, width: int = 0) -> None:
+        """Allocate a batch.
+
+        Args:
+            functions: The functions of `llama.h`.
+            size: How many positions it must have room for.
+            width: The size of an embedding; 0 for token ids.
+        """
+        self.size, self._functions = size, functions
+        self.struct = struct = functions.llama_batch_init(size, width, 1)
+        view = np.ctypeslib.as_array
+        self._inputs = view(struct.embd, (size, width)) if width else view(struct.token, (size,))
+        self._needs_logits = view(struct.logits, (size,))
+        view(struct.n_seq_id, (size,))[:] = 1
+        for index in range(size):
+            struct.seq_id[index][0] = 0
+        # llama.cpp allocates one position for each embedding, which is too few for M-RoPE.
+        self._places = np.zeros(_MAX_SECTIONS * size, np.int32)
+        # A copy of the pointer: `struct.pos` itself is a view of the field.
+        self._allocated = ctypes.cast(struct.pos, type(struct.pos))
+        struct.pos = self._places.ctypes.data_as(type(struct.pos))
+
+    def __del__(self) -> None:
+        self.struct.pos = self._allocated
+        self._functions.llama_batch_free(self.struct)
+
+    def fill(self, inputs: Sequence[int] | np.ndarray, places: np.ndarray, last_only: bool) -> None:
+        """Replace the contents.
+
+        Args:
+            inputs: Token ids, or embeddings (n, width).
+            places: The positions (n) or (sections, n).
+            last_only: Whether only the logits of the last position are needed.
+        """
+        count = len(inputs)
+        self.struct.n_tokens = count
+        self._inputs[:count] = inputs
+        self._places[: places.size] = places.ravel()
+        self._needs_logits[:count] = not last_only
+        self._needs_logits[count - 1] = 1
