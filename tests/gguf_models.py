@@ -1,6 +1,7 @@
 """Small GGUFs with random weights and their own tokenizers."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from gguf import GGUFValueType, GGUFWriter, TokenType
@@ -50,7 +51,7 @@ def write_gguf(
     writer.add_block_count(LAYERS)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_file_type(0)
-    vocabulary = _add_sentencepiece(writer) if architecture == "llama" else _add_bpe(writer)
+    vocabulary = _add_sentencepiece(writer) if architecture == "llama" else add_bpe(writer)
     if template is not None:
         writer.add_chat_template(template or TEMPLATES[architecture])
     draw = np.random.default_rng(seed)
@@ -87,7 +88,7 @@ def write_gguf(
             if architecture.startswith("qwen2"):
                 for part, size in (("q", WIDTH), ("k", WIDTH // 2), ("v", WIDTH // 2)):
                     add_vector(f"{block}.attn_{part}.bias", size, 0.1)
-    _finish(writer)
+    finish(writer)
     return path
 
 
@@ -141,8 +142,13 @@ def _add_sentencepiece(writer: GGUFWriter) -> int:
     return len(tokens)
 
 
-def _add_bpe(writer: GGUFWriter) -> int:
-    """Add byte-level BPE with the special tokens of ChatML."""
+def add_bpe(writer: GGUFWriter, size: int = 0) -> int:
+    """Add byte-level BPE with the special tokens of ChatML; return the size of the vocabulary.
+
+    Args:
+        writer: The writer of the model.
+        size: The size that unused tokens fill up; 0 adds none.
+    """
     from tokenizers.pre_tokenizers import ByteLevel
 
     alphabet = sorted(ByteLevel.alphabet())
@@ -155,6 +161,7 @@ def _add_bpe(writer: GGUFWriter) -> int:
             tokens.append(piece)
     merges, tokens = list(dict.fromkeys(merges)), list(dict.fromkeys(tokens))
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    tokens += [f"<unused {number}>" for number in range(size - len(tokens) - len(special))]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
     writer.add_token_list([*tokens, *special])
@@ -166,11 +173,37 @@ def _add_bpe(writer: GGUFWriter) -> int:
     return len(tokens) + len(special)
 
 
+class Tower(NamedTuple):
+    """The shape of a vision tower."""
+
+    hidden: int = 32
+    inner: int = 64
+    layers: int = 3
+    heads: int = 2
+    patch: int = 14
+
+
 def write_mmproj(
-    path: Path, width: int = WIDTH, seed: int = 1, side: int = 56, **metadata: object
+    path: Path,
+    width: int = WIDTH,
+    seed: int = 1,
+    side: int = 56,
+    tower: Tower = Tower(),  # noqa: B008 - it can't be changed
+    dtype: type[np.floating] = np.float32,
+    **metadata: object,
 ) -> Path:
-    """Write a CLIP with a projector of two layers, as LLaVA has, which computes `width` numbers."""
-    size, hidden, inner, patch = 3, 32, 64, 14
+    """Write a CLIP with a projector of two layers, as LLaVA has, which computes `width` numbers.
+
+    Args:
+        path: The file to write.
+        width: The size of the embeddings of the language model.
+        seed: Seed of the weights.
+        side: Side of the pictures that the tower reads, in pixels.
+        tower: Its shape.
+        dtype: The type of its matrices.
+        metadata: More metadata, by key.
+    """
+    hidden, inner, size, heads, patch = tower
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = GGUFWriter(path, "clip")
     for key, value in {"clip.has_vision_encoder": True, **metadata}.items():
@@ -183,14 +216,16 @@ def write_mmproj(
     writer.add_uint32("clip.vision.feed_forward_length", inner)
     writer.add_uint32("clip.vision.projection_dim", width)
     writer.add_uint32("clip.vision.block_count", size)
-    writer.add_uint32("clip.vision.attention.head_count", 2)
+    writer.add_uint32("clip.vision.attention.head_count", heads)
     writer.add_float32("clip.vision.attention.layer_norm_epsilon", 1e-5)
     writer.add_array("clip.vision.image_mean", [0.5, 0.5, 0.5])
     writer.add_array("clip.vision.image_std", [0.5, 0.5, 0.5])
     draw = np.random.default_rng(seed)
 
     def add(name: str, *shape: int) -> None:
-        writer.add_tensor(name, draw.normal(0, 0.2, shape).astype(np.float32))
+        is_matrix = len(shape) > 1 and "position" not in name
+        values = draw.normal(0, 0.2, shape).astype(dtype if is_matrix else np.float32)
+        writer.add_tensor(name, values)
 
     def add_norm(name: str) -> None:
         writer.add_tensor(f"{name}.weight", np.ones(hidden, np.float32))
@@ -213,7 +248,7 @@ def write_mmproj(
     for layer, columns in ((0, hidden), (2, width)):
         add(f"mm.{layer}.weight", width, columns)
         add(f"mm.{layer}.bias", width)
-    _finish(writer)
+    finish(writer)
     return path
 
 
@@ -256,11 +291,11 @@ def write_qwen_mmproj(path: Path, seed: int = 1) -> Path:
     for name in (*norms, "v.post_ln"):
         writer.add_tensor(f"{name}.weight", np.ones(hidden, np.float32))
         writer.add_tensor(f"{name}.bias", np.zeros(hidden, np.float32))
-    _finish(writer)
+    finish(writer)
     return path
 
 
-def _finish(writer: GGUFWriter) -> None:
+def finish(writer: GGUFWriter) -> None:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

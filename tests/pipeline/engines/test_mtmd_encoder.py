@@ -1,12 +1,12 @@
 """Pictures through an mmproj, against the helper functions of llama.cpp's mtmd."""
 
-import ctypes
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 from gguf_models import write_gguf, write_mmproj, write_qwen_mmproj
+from mtmd_helper import MtmdHelper
 from PIL import Image
 
 from mmtui.errors import InputError, MissingError
@@ -57,51 +57,11 @@ def make_picture(seed: int, size: tuple[int, int]) -> Picture:
     return Picture(f"picture {seed}", Image.fromarray(pixels))
 
 
-def call_helper(model: LlamaLanguage, mmproj: Path, text: str, pictures: list[Picture]) -> list:
+def call_helper(
+    model: LlamaLanguage, mmproj: Path, text: str, pictures: list[Picture]
+) -> list[int]:
     """Return greedy tokens after a prompt with markers, as `llama-mtmd-cli` computes them."""
-    llama, mtmd = model.library.functions, mtmd_library.load_mtmd(model.library)
-    helper = mtmd.mtmd_helper_eval_chunks
-    if model.library.package == "xllamacpp":
-        pointer, int32 = ctypes.c_void_p, ctypes.c_int32
-        helper.restype = int32
-        helper.argtypes = [
-            pointer, pointer, pointer, int32, int32, int32, ctypes.c_bool, ctypes.POINTER(int32),
-        ]  # fmt: skip
-    options = llama.llama_context_default_params()
-    options.n_ctx = options.n_batch = CONTEXT
-    options.n_threads = options.n_threads_batch = 1
-    context = llama.llama_init_from_model(model.handle, options)
-    params = mtmd.mtmd_context_params_default()
-    params.use_gpu = params.warmup = params.print_timings = False
-    tower = mtmd.mtmd_init_from_file(str(mmproj).encode(), model.handle, params)
-    bitmaps = (ctypes.c_void_p * max(1, len(pictures)))()
-    for index, picture in enumerate(pictures):
-        data = picture.image.tobytes()
-        pixels = (ctypes.c_uint8 * len(data)).from_buffer_copy(data)
-        bitmaps[index] = mtmd.mtmd_bitmap_init(*picture.image.size, pixels)
-    encoded = text.encode()
-    prompt = mtmd.mtmd_input_text(
-        text=encoded, text_len=len(encoded), add_special=True, parse_special=True
-    )
-    chunks = mtmd.mtmd_input_chunks_init()
-    assert mtmd.mtmd_tokenize(tower, chunks, ctypes.byref(prompt), bitmaps, len(pictures)) == 0
-    past = ctypes.c_int32()
-    assert helper(tower, context, chunks, 0, 0, CONTEXT, True, ctypes.byref(past)) == 0
-    new: list[int] = []
-    batch = llama.llama_batch_init(1, 0, 1)
-    while True:
-        logits = np.ctypeslib.as_array(llama.llama_get_logits(context), (model.vocabulary_size,))
-        new.append(int(logits.argmax()))
-        if len(new) == NEW:
-            break
-        batch.n_tokens, batch.token[0], batch.pos[0] = 1, new[-1], past.value + len(new) - 1
-        batch.n_seq_id[0], batch.seq_id[0][0], batch.logits[0] = 1, 0, 1
-        assert llama.llama_decode(context, batch) == 0
-    llama.llama_batch_free(batch)
-    llama.llama_free(context)
-    mtmd.mtmd_input_chunks_free(chunks)
-    mtmd.mtmd_free(tower)
-    return new
+    return MtmdHelper(model, mmproj, CONTEXT).generate(text, pictures, NEW)
 
 
 def render(model: LlamaLanguage, content: str) -> str:
