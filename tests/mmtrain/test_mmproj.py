@@ -110,7 +110,7 @@ def test_mtmd_answers_as_torch_does(run, picture, tmp_path, cache, quantization)
 @pytest.mark.skipif(not find_packages(), reason="llama.cpp is not installed")
 @pytest.mark.parametrize(("patch", "quantization"), [(32, "f32"), (16, "f32"), (16, "f16")])
 def test_mtmd_answers_as_torch_does_at_224_pixels(tiny_llama, tmp_path, cache, patch, quantization):
-    """With llama.cpp's fused attention, the default, logits differ by 0.03, also without pictures."""
+    """With llama.cpp's fused attention, its default, logits differ by up to 0.03."""
     run = write_run(tiny_llama, tmp_path, 224, patch)
     turns = [Turn("user", (draw_picture(224), "What is in this picture?"))]
     expected, expected_logits = answer(run, "torch", turns)
