@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from mmtui.chat.config import resolve_model
+from mmtui.chat.config import Config, resolve_model
 from mmtui.errors import MmtuiError, UsageError
 from mmtui.media import Document, Image, Sound
 from mmtui.pipeline.assets import checkpoint, gguf_files
@@ -32,13 +32,15 @@ class Result:
     """How a reply ended, and its measurements.
 
     `stop_reason` is "stop" (the model ended), "length" (the limit or the context was reached) or
-    "cancelled". `images` are (name, sha256) of each picture, `documents` what of each document is
-    in the prompt. Tokens of the prompt include those of pictures; times are in seconds.
+    "cancelled". `language` is the code of the language of the last recording, if there is one.
+    `images` are (name, sha256) of each picture, `documents` what of each document is in the prompt.
+    Tokens of the prompt include those of pictures; times are in seconds.
     """
 
     model: str
     engine: str
     transcript: str | None
+    language: str | None
     images: tuple[tuple[str, str], ...]
     tokens_per_image: int
     load_s: float
@@ -62,6 +64,7 @@ class Result:
         return {
             "answer": reply.text,
             "transcript": self.transcript,
+            **({"language": self.language} if self.transcript else {}),
             "model": self.model,
             "engine": self.engine,
             "images": [
@@ -89,7 +92,7 @@ class ReplyStream:
     Iterate over it, `async for` over it, or call `text()`.
 
     Attributes:
-        transcripts: The transcripts of the recordings in the conversation.
+        recordings: The transcripts of the recordings in the conversation, with their languages.
         notes: Notes for the user about files, such as that a picture is cut off.
         documents: What of each document is in the prompt.
     """
@@ -107,10 +110,15 @@ class ReplyStream:
         self._cancelled = False
         self._result: Result | None = None
         self._reader = TurnReader(model)
-        self.transcripts, self.notes = self._reader.transcripts, self._reader.notes
+        self.recordings, self.notes = self._reader.recordings, self._reader.notes
         self.documents = self._reader.documents
         self._turns = self._reader.read(turns, max_tokens, fit)
         self._pieces = self._generate()
+
+    @property
+    def transcripts(self) -> list[str]:
+        """The texts of the recordings in the conversation."""
+        return [transcript.text for transcript in self.recordings]
 
     def cancel(self) -> None:
         """End the reply before its next token; the text so far is kept. Thread-safe."""
@@ -177,6 +185,7 @@ class ReplyStream:
                     model=self._model.name,
                     engine=assistant.engine,
                     transcript="\n".join(self.transcripts) or None,
+                    language=self.recordings[-1].language if self.recordings else None,
                     images=tuple(self._reader.images),
                     tokens_per_image=assistant.tokens_per_picture,
                     load_s=load_s,
@@ -190,10 +199,13 @@ class Model:
 
     The KV cache is kept between replies, so that only new turns are computed. A model generates one
     reply at a time.
+
+    Attributes:
+        language: Code of the language of recordings; None detects it.
     """
 
-    def __init__(self, assistant: Assistant) -> None:
-        self.assistant = assistant
+    def __init__(self, assistant: Assistant, language: str | None = None) -> None:
+        self.assistant, self.language = assistant, language
         self._load_s = 0.0  # since the last reply
         self._stream: ReplyStream | None = None
 
@@ -277,9 +289,10 @@ class Model:
         Raises:
             InputError: The recording is unusable.
             MissingError: The model has no speech model, or it can't be fetched.
+            UsageError: The speech model does not know the language.
         """
         recorded = sound if isinstance(sound, Sound) else Sound(sound)
-        return self.assistant.transcribe(recorded.recording.clip)
+        return self.assistant.transcribe(recorded.recording.clip, self.language)
 
     @cached_property
     def thread(self) -> ThreadPoolExecutor:
@@ -292,6 +305,7 @@ def load(
     *,
     mmproj: "str | os.PathLike[str] | None" = None,
     engine: EngineChoice | None = None,
+    language: str | None = None,
     preload: bool = True,
     report: Report = ignore_progress,
 ) -> Model:
@@ -303,18 +317,22 @@ def load(
             are here, else smol.
         mmproj: The vision tower of a model that is a GGUF file; None uses the mmproj beside it.
         engine: "torch", "llamacpp" or "auto"; None uses the settings.
+        language: The language of recordings: a code or a name, such as "de" or "german", or "auto",
+            which detects it; None uses the settings.
         preload: Load the language model now, not with the first reply.
         report: Called with (step, done, total) while something is fetched or loaded.
 
     Raises:
-        UsageError: There is no such model.
+        UsageError: There is no such model or language.
         InputError: The model is damaged.
         MissingError: Its weights can't be fetched, or the engine is not installed.
     """
+    config = Config.load().with_language(language)
     model, chosen = resolve_model(model, engine)
     if mmproj is not None:
         model = gguf_files.add_mmproj(model, os.fspath(mmproj))
-    found = Model(Assistant(checkpoint.find(model), report, chosen))
+    assistant = Assistant(checkpoint.find(model), report, chosen, speech=config.speech)
+    found = Model(assistant, config.spoken_language)
     if preload:
         found.load()
     return found
@@ -324,6 +342,7 @@ def transcribe(
     sound: "Sound | str | os.PathLike[str] | bytes",
     model: str = "auto",
     *,
+    language: str | None = None,
     report: Report = ignore_progress,
 ) -> Transcript:
     """Transcribe the first 15 s of a recording; only the speech model is loaded.
@@ -331,13 +350,14 @@ def transcribe(
     Args:
         sound: A `Sound`, a path, or the bytes of an audio file.
         model: As for `load`.
+        language: As for `load`.
         report: As for `load`.
 
     Raises:
         InputError: The recording is unusable.
         MissingError: The model has no speech model, or it can't be fetched.
     """
-    return load(model, preload=False, report=report).transcribe(sound)
+    return load(model, language=language, preload=False, report=report).transcribe(sound)
 
 
 def _has_image(turn: Turn) -> bool:

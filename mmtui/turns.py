@@ -81,7 +81,7 @@ class TurnReader:
     """Reads the files of a conversation.
 
     Attributes:
-        transcripts: The transcripts of the recordings.
+        recordings: The transcripts of the recordings.
         notes: Notes for the user about files, such as that a picture is cut off.
         images: Name and SHA-256 of each picture.
         documents: The documents.
@@ -89,7 +89,7 @@ class TurnReader:
 
     def __init__(self, model: SpeechTranscriber) -> None:
         self._model = model
-        self.transcripts: list[str] = []
+        self.recordings: list[Transcript] = []
         self.notes: list[str] = []
         self.images: list[tuple[str, str]] = []
         self.documents: list[UsedDocument] = []
@@ -127,11 +127,15 @@ class TurnReader:
 
     def _transcribe(self, part: Sound) -> str:
         self.notes += part.recording.notes
-        text = self._model.transcribe(part).text
-        if not text:
+        transcript = self._model.transcribe(part)
+        if not transcript.text:
             raise NoSpeechError(part.name)
-        self.transcripts.append(text)
-        return text
+        self.recordings.append(transcript)
+        mismatch = self._model.assistant.describe_mismatch(transcript.language)
+        self.notes += [
+            note for note in (*transcript.notes, mismatch) if note and note not in self.notes
+        ]
+        return transcript.text
 
     def _fit(self, turns: list[_Resolved], max_tokens: int, fit: Fit) -> None:
         """Replace documents by their text; those of the last turn get room first."""

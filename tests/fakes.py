@@ -19,6 +19,7 @@ class FakeModel:
         self.prepared: list[tuple[tuple, tuple]] = []  # turns and pictures
         self.speech_loads = 0
         self.clips: list[Any] = []
+        self.languages: list[str | None] = []
         self.cancelled: list[int] = []
         self.number, self.closed, self.name = 0, False, "fake"
 
@@ -29,7 +30,7 @@ class FakeModel:
         self.prepared.append((tuple(turns), tuple(pictures)))
         return -len(self.prepared)  # `number` remains that of the last question
 
-    def load_speech(self) -> int:
+    def load_speech(self, language=None) -> int:
         self.speech_loads += 1
         return -1000 - self.speech_loads
 
@@ -37,8 +38,9 @@ class FakeModel:
         self.asked.append(tuple(turns))
         return self._next()
 
-    def transcribe(self, clip) -> int:
+    def transcribe(self, clip, language=None) -> int:
         self.clips.append(clip)
+        self.languages.append(language)
         return self._next()
 
     def cancel(self, number: int) -> None:

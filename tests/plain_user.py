@@ -58,8 +58,8 @@ class TranscribingModel(FakeModel):
         super().__init__()
         self._transcript, self._events = transcript, events
 
-    def transcribe(self, clip) -> int:
-        number = super().transcribe(clip)
+    def transcribe(self, clip, language=None) -> int:
+        number = super().transcribe(clip, language)
         self._events.put(Transcribed(number, self._transcript))
         return number
 

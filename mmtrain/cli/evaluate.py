@@ -10,7 +10,7 @@ from typer.models import OptionInfo
 from mmtui.errors import UsageError
 from mmtui.files import check_destination
 from mmtui.paths import resolve
-from mmtui.pipeline.assets.spec import EngineName
+from mmtui.pipeline.assets.spec import EngineName, SpeechChoice
 from mmtui.progress import print_json, reporting
 from mmtui.text import one_line
 
@@ -149,21 +149,36 @@ def speech(
         _data_option("DIR", "a folder with recordings and transcripts.tsv"),
     ],
     model: Model = "auto",
+    speech_model: Annotated[
+        SpeechChoice,
+        typer.Option(
+            "--speech",
+            help="Speech model to evaluate: base or tiny.en of Whisper; auto is that of --model.",
+        ),
+    ] = "auto",
     limit: Annotated[int | None, _limit_option("recordings")] = None,
     predictions: Predictions = None,
     as_json: Json = False,
 ) -> None:
-    """Evaluate speech recognition: word error rate."""
+    """Evaluate speech recognition: word error rate.
+
+    It is computed without case and punctuation, and with Whisper's normalizer of English text,
+    which published figures are computed with.
+    """
     _check_destinations(predictions)
     with reporting() as report:
         from mmtrain.data import transcripts
         from mmtrain.evaluation import speech as task
+        from mmtui.pipeline.assets import fetch
         from mmtui.pipeline.assets.checkpoint import find
         from mmtui.pipeline.assistant import Assistant
 
         found = find(model)
         recordings, notes = transcripts.load_recordings(data, limit, report)
-        scores = task.evaluate(Assistant(found, report), recordings, report)
+        assistant = Assistant(found, report, speech=speech_model)
+        if assistant.spec.speech is not None:  # else a smaller model might be used instead
+            fetch.fetch(assistant.spec.speech.weights, report)
+        scores = task.evaluate(assistant, recordings, report)
     _report(scores, notes, predictions, None, as_json)
 
 
@@ -223,7 +238,7 @@ def _report(
         print_json(scores.values)
     else:
         for name, value in scores.values.items():
-            print(f"{one_line(name):22} {_format(value)}")
+            print(f"{one_line(name):24} {_format(value)}")
     if predictions is not None:
         write_predictions(scores.predictions, predictions)
     if sheet is not None:

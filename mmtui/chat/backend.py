@@ -41,7 +41,7 @@ def open_model(
     if (endpoint := find_endpoint(config)) is None:
         from mmtui.chat.model_process import ModelProcess
 
-        return ModelProcess(config.model, on_event, config.engine, memory_bytes)
+        return ModelProcess(config.model, on_event, config.engine, memory_bytes, config.speech)
     from mmtui.chat.endpoint_model import EndpointModel
 
-    return EndpointModel(endpoint, config.model, on_event)
+    return EndpointModel(endpoint, config.model, on_event, config.speech)

@@ -53,6 +53,7 @@ COMMANDS = (
     Command("paste", "", "attach the picture in the clipboard", "f10,alt+v"),
     Command("record", "", "start or finish recording speech", "f4,ctrl+t"),
     Command("transcribe", "", "transcribe the last recording again"),
+    Command("language", "LANGUAGE", "language of recordings, as in /language de; auto detects it"),
     Command("microphone", "[NAME]", "choose a microphone"),
     Command("drop", "", "remove all attachments"),
     Command("stop", "", "stop the answer, recording or playback", "escape"),

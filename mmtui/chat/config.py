@@ -8,13 +8,19 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Predicate
 from platformdirs import user_config_path
 
 from mmtui.encodings import decode
 from mmtui.errors import InputError, UsageError
-from mmtui.pipeline.assets.spec import EngineChoice
+from mmtui.pipeline.assets.spec import EngineChoice, SpeechChoice
 from mmtui.pipeline.limits import MAX_TEMPERATURE
+from mmtui.pipeline.speech.languages import (
+    DETECTED,
+    is_language,
+    parse_language,
+    suggest,
+)
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -28,7 +34,8 @@ _EDIT_HINT = "`mmtui config edit` explains the settings"
 TEMPLATE = """\
 # Settings of mmtui. Lines that begin with # show the defaults.
 # Environment variables override all but [keys]: MMTUI_MODEL, MMTUI_THEME, ...
-# The chat uses all settings; the other commands use model, engine, and those of the endpoint.
+# The chat uses all settings; the other commands use model, engine, speech, language, and those of
+# the endpoint.
 
 # Model: a preset (phi2, smol), a checkpoint folder, a GGUF file, ollama:NAME,
 # hf:OWNER/NAME, or auto. With an endpoint: the name of one of its models, or auto, if it has only
@@ -48,6 +55,13 @@ TEMPLATE = """\
 # What reads recordings: "whisper", which transcribes them on this machine, or "model", the model of
 # the endpoint, which gets the recordings themselves.
 #listen = "whisper"
+
+# Whisper model that transcribes recordings: "base", which knows 99 languages, "tiny.en", which is
+# smaller, faster and knows English only, or "auto", that of the model, which is base for smol.
+#speech = "auto"
+
+# Language of recordings: a code or a name, such as "de" or "german", or "auto", which detects it.
+#language = "auto"
 
 # Library that runs the model: "torch", "llamacpp", or "auto", which is llamacpp on a CPU.
 #engine = "auto"
@@ -95,6 +109,8 @@ class Config:
     api_key_env: str = "MMTUI_API_KEY"
     endpoint_timeout: Annotated[float, Gt(0), Le(86_400)] = 300.0
     listen: Listener = "whisper"
+    speech: SpeechChoice = "auto"
+    language: Annotated[str, Predicate(is_language)] = "auto"
     engine: EngineChoice = "auto"
     theme: Literal["dark", "light"] = "dark"
     temperature: Annotated[float, Ge(0), Le(MAX_TEMPERATURE)] = 0.0
@@ -162,6 +178,16 @@ class Config:
         model = os.environ.get("MMTUI_MODEL") or ("auto" if endpoint else LOCAL_MODEL)
         return self.replace(endpoint=endpoint, model=model)
 
+    def with_language(self, language: str | None) -> Self:
+        """Replace the language of recordings; None changes nothing.
+
+        Raises:
+            UsageError: Whisper knows no such language.
+        """
+        if language is None:
+            return self
+        return self.replace(language=parse_language(language) or DETECTED)
+
     def with_listener(self, listener: Listener | None) -> Self:
         """Replace what reads recordings; None changes nothing.
 
@@ -176,6 +202,11 @@ class Config:
                 "pass --endpoint, or --listen whisper",
             )
         return self.replace(listen=listener)
+
+    @property
+    def spoken_language(self) -> str | None:
+        """Code of the language of recordings; None detects it."""
+        return parse_language(self.language)
 
     @property
     def sends_recordings(self) -> bool:
@@ -227,6 +258,8 @@ class _InvalidSettings(Exception):
 
 def _explain(location: tuple[str, ...], error: "ErrorDetails") -> str:
     name = ".".join(location)
+    if error["type"] == "predicate_failed":
+        return f"{name}: Whisper knows no language {error['input']!r}; {suggest(error['input'])}"
     if error["type"] == "unexpected_keyword_argument":
         nearest = difflib.get_close_matches(name, KEYS, 1, cutoff=0)[0]
         return f"there is no setting {name!r}, the nearest is {nearest!r}"

@@ -38,6 +38,7 @@ from mmtui.endpoint.loading import wait_until_loaded
 from mmtui.endpoint.messages import EndpointTurn, drop_oldest
 from mmtui.endpoint.pictures import DataUriCache
 from mmtui.errors import MmtuiError, TooLongError, explain
+from mmtui.pipeline.assets.spec import SpeechChoice
 from mmtui.pipeline.input_files import encode_wav
 
 if TYPE_CHECKING:
@@ -51,13 +52,20 @@ Work = Callable[[int, Cancellation], None]
 class EndpointModel:
     """Sends the requests of a chat to a server."""
 
-    def __init__(self, endpoint: Endpoint, name: str, on_event: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        name: str,
+        on_event: Callable[[Event], None],
+        speech: SpeechChoice = "auto",
+    ) -> None:
         """Prepare the requests without connecting.
 
         Args:
             endpoint: The server.
             name: The name of one of its models; "auto" is the only one.
             on_event: Called with each event, in a background thread.
+            speech: The speech model of this machine, if the server has none.
         """
         self.name = name
         self._client, self._on_event = Client(endpoint, self._report), on_event
@@ -65,7 +73,7 @@ class EndpointModel:
         self._numbers = itertools.count(1)
         self._running: dict[int, Cancellation] = {}
         self._pictures = DataUriCache()
-        self._speech = _LocalSpeech(on_event)
+        self._speech = _LocalSpeech(on_event, speech)
 
     def load(self) -> int:
         """Request that the model is found, and return the number of the request."""
@@ -96,12 +104,13 @@ class EndpointModel:
 
         return self._start(work)
 
-    def load_speech(self) -> int:
+    def load_speech(self, language: str | None = None) -> int:
         """Request that the speech model is loaded, and return the number of the request."""
 
         def work(number: int, cancellation: Cancellation) -> None:
             if self._find_transcriber(cancellation) is None:
-                self._speech.request(number, self._speech.process.load_speech)
+                load = partial(self._speech.process.load_speech, language)
+                self._speech.request(number, load)
             else:
                 self._send(Prepared(number), cancellation)
 
@@ -130,16 +139,21 @@ class EndpointModel:
 
         return self._start(work)
 
-    def transcribe(self, clip: "Clip") -> int:
+    def transcribe(self, clip: "Clip", language: str | None = None) -> int:
         """Request a transcript, and return the number that its event carries."""
 
         def work(number: int, cancellation: Cancellation) -> None:
             if (model := self._find_transcriber(cancellation)) is None:
-                self._speech.request(number, partial(self._speech.process.transcribe, clip))
+                transcribe = partial(self._speech.process.transcribe, clip, language)
+                self._speech.request(number, transcribe)
             else:
-                recording = encode_wav(clip)
-                text = speech.transcribe(self._client, model, recording, cancellation)
-                self._send(Transcribed(number, text), cancellation)
+                transcript = speech.transcribe(
+                    self._client, model, encode_wav(clip), language, cancellation
+                )
+                self._send(
+                    Transcribed(number, transcript.text, transcript.language, transcript.notes),
+                    cancellation,
+                )
 
         return self._start(work)
 
@@ -206,7 +220,7 @@ class EndpointModel:
             info = self._find_model(cancellation)
         ready = Ready(
             number, info.name, context=info.context, picture_tokens=0, vision=None,
-            engine=endpoint.location, note=endpoint.note,
+            engine=endpoint.location, note=endpoint.note, languages=info.languages,
         )  # fmt: skip
         self._send(ready, cancellation)
 
@@ -289,9 +303,9 @@ class EndpointModel:
 class _LocalSpeech:
     """Transcribes recordings in a model process, which starts with the first one."""
 
-    def __init__(self, on_event: Callable[[Event], None]) -> None:
+    def __init__(self, on_event: Callable[[Event], None], speech: SpeechChoice) -> None:
         self._on_event = on_event
-        self.process = ModelProcess(LOCAL_MODEL, self._forward)
+        self.process = ModelProcess(LOCAL_MODEL, self._forward, speech=speech)
         self._numbers: dict[int, int] = {}  # of the requests of the chat, by those of the process
         self._starting: list[int] = []  # requests that may have to start the process
         self._lock = threading.RLock()

@@ -8,6 +8,7 @@ from mmtui.chat.model_process import ModelPort
 from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import ChatTurn, Event, Failed, Prepared, Progress, Ready, Transcribed
 from mmtui.chat.status import ModelStatus
+from mmtui.pipeline.speech.languages import describe_mismatch
 
 if TYPE_CHECKING:
     from mmtui.pipeline.speech.sound import Clip
@@ -38,6 +39,7 @@ class ModelClient:
         self._is_loaded = False
         self._transcriptions: dict[int, OnTranscript] = {}
         self._ahead: set[int] = set()  # requests that prepare the next question
+        self._shown_notes: set[str] = set()  # about recordings
         self._shown_failure = ""  # the one of such a request that was shown last
 
     @property
@@ -78,14 +80,20 @@ class ModelClient:
         )
         self._ahead.add(number)
 
-    def load_speech(self) -> None:
-        """Load the speech model."""
-        self._ahead.add(self._process.load_speech())
+    def load_speech(self, language: str | None) -> None:
+        """Load the speech model for a language; None if it is to be detected."""
+        self._ahead.add(self._process.load_speech(language))
 
-    def transcribe(self, clip: "Clip", on_transcript: OnTranscript) -> None:
-        """Request a transcript, with which a callback is called; with None if that fails."""
+    def transcribe(self, clip: "Clip", language: str | None, on_transcript: OnTranscript) -> None:
+        """Request a transcript.
+
+        Args:
+            clip: Mono speech at 16 kHz.
+            language: Code of the spoken language; None detects it.
+            on_transcript: Called with the text, or with None if the request failed.
+        """
         self.status.set_state("listening")
-        self._transcriptions[self._process.transcribe(clip)] = on_transcript
+        self._transcriptions[self._process.transcribe(clip, language)] = on_transcript
 
     def generate(self, turns: Sequence[ChatTurn], config: Config) -> None:
         """Request a reply. The model is loaded first if it isn't yet."""
@@ -125,10 +133,12 @@ class ModelClient:
             self.status.update_model(event)
             if event.note:
                 self._notify(Notice(event.note, is_error=False))
+            self._check_language()
         elif isinstance(event, Prepared):
             self.status.step = ""
             self._ahead.discard(event.number)
         elif isinstance(event, Transcribed):
+            self._note_language(event)
             self._finish_transcription(event.number, event.text)
 
     def finish_reply(self, *, is_loaded: bool | None = None) -> None:
@@ -165,6 +175,25 @@ class ModelClient:
         abandoned, self._transcriptions = self._transcriptions, {}
         for on_transcript in abandoned.values():
             on_transcript(None)
+
+    def _note_language(self, event: Transcribed) -> None:
+        if event.text:
+            self.status.spoken_language = event.language
+        for note in event.notes:
+            self._notify_once(note)
+        self._check_language()
+
+    def _check_language(self) -> None:
+        """Tell the user if the model does not speak the language of the last recording."""
+        status = self.status
+        note = describe_mismatch(status.model, status.languages, status.spoken_language)
+        if note is not None:
+            self._notify_once(note)
+
+    def _notify_once(self, note: str) -> None:
+        if note not in self._shown_notes:
+            self._shown_notes.add(note)
+            self._notify(Notice(note, is_error=False))
 
     def _finish_transcription(self, number: int, text: str | None) -> None:
         on_transcript = self._transcriptions.pop(number, None)

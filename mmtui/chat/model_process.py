@@ -30,7 +30,7 @@ from mmtui.chat.protocol import (
 )
 from mmtui.crashes import Dump, describe_signal
 from mmtui.errors import MmtuiError, explain_death
-from mmtui.pipeline.assets.spec import EngineChoice
+from mmtui.pipeline.assets.spec import EngineChoice, SpeechChoice
 
 if TYPE_CHECKING:
     from mmtui.pipeline.speech.sound import Clip
@@ -52,7 +52,7 @@ class ModelPort(Protocol):
         storage_bytes: int,
     ) -> int: ...
 
-    def load_speech(self) -> int: ...
+    def load_speech(self, language: str | None = None) -> int: ...
 
     def generate(
         self,
@@ -63,7 +63,7 @@ class ModelPort(Protocol):
         seed: int | None = None,
     ) -> int: ...
 
-    def transcribe(self, clip: "Clip") -> int: ...
+    def transcribe(self, clip: "Clip", language: str | None = None) -> int: ...
 
     def cancel(self, number: int) -> None: ...
 
@@ -85,6 +85,7 @@ class ModelProcess:
         on_event: Callable[[Event], None],
         engine: EngineChoice = "auto",
         memory_bytes: int = 0,
+        speech: SpeechChoice = "auto",
     ) -> None:
         """Prepare the process without starting it.
 
@@ -94,9 +95,10 @@ class ModelProcess:
             engine: The engine to run the model with.
             memory_bytes: Limit of the memory for what was read of other conversations than the
                 present one.
+            speech: The speech model.
         """
         self._memory_bytes = memory_bytes
-        self.name, self.engine = name, engine
+        self.name, self.engine, self.speech = name, engine, speech
         self._on_event = on_event
         self._numbers = itertools.count(1)
         self._process: SpawnProcess | None = None
@@ -138,9 +140,9 @@ class ModelProcess:
         self._send_if_alive(request)
         return request.number
 
-    def load_speech(self) -> int:
+    def load_speech(self, language: str | None = None) -> int:
         """Request that the speech model is loaded, and return the number of the request."""
-        return self._send(LoadSpeech(next(self._numbers)))
+        return self._send(LoadSpeech(next(self._numbers), language))
 
     def generate(
         self,
@@ -154,9 +156,9 @@ class ModelProcess:
         number = next(self._numbers)
         return self._send(Generate(number, tuple(turns), max_tokens, temperature, top_p, seed))
 
-    def transcribe(self, clip: "Clip") -> int:
+    def transcribe(self, clip: "Clip", language: str | None = None) -> int:
         """Request a transcript, and return the number that its event carries."""
-        return self._send(Transcribe(next(self._numbers), clip))
+        return self._send(Transcribe(next(self._numbers), clip, language))
 
     def cancel(self, number: int) -> None:
         """Stop a request; does nothing if the process has ended."""
@@ -171,7 +173,7 @@ class ModelProcess:
         """Return the name and a summary of each model on this machine. Blocks on the disk."""
         from mmtui.pipeline.assets.inventory import list_models, summarize_model
 
-        return [(str(entry["name"]), summarize_model(entry)) for entry in list_models()]
+        return [(str(entry["name"]), summarize_model(entry)) for entry in list_models(self.speech)]
 
     def find_model(self, name: str) -> None:
         """Check that there is a model, without loading it; raise MmtuiError if there is none."""
@@ -213,7 +215,7 @@ class ModelProcess:
         ours, theirs = context.Pipe()
         process = context.Process(
             target=worker.main,
-            args=(theirs, self.name, self.engine, dump, self._memory_bytes),
+            args=(theirs, self.name, self.engine, dump, self._memory_bytes, self.speech),
             name="mmtui-model",
             daemon=True,
         )

@@ -68,10 +68,12 @@ class Prepare:
 class LoadSpeech:
     """Load the speech model before a recording ends. Answered by `Prepared`.
 
-    A download of its weights gives way to any other request.
+    A download of its weights gives way to any other request. `language` is the code of the spoken
+    language; None if it is to be detected.
     """
 
     number: int
+    language: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,14 @@ class Generate:
 
 @dataclass(frozen=True)
 class Transcribe:
-    """Transcribe speech. Answered by `Transcribed`."""
+    """Transcribe speech. Answered by `Transcribed`.
+
+    `language` is the code of the spoken language; None detects it.
+    """
 
     number: int
     clip: "Clip"
+    language: str | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,7 @@ class Ready:
             resizes them itself.
         engine: The name of the engine that runs the model.
         note: What the user should know about the choice of the engine.
+        languages: Codes of the languages that the model speaks; empty if that is unknown.
     """
 
     number: int
@@ -135,6 +142,7 @@ class Ready:
     vision: "VisionSpec | None"
     engine: str = "torch"
     note: str | None = None
+    languages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -184,10 +192,19 @@ class Completed:
 
 @dataclass(frozen=True)
 class Transcribed:
-    """A transcript; `text` is empty if the clip contains no speech."""
+    """A transcript.
+
+    Attributes:
+        number: The request that it answers.
+        text: The words; empty if the clip contains no speech.
+        language: Code of the spoken language; None if it is unknown.
+        notes: Notes for the user, such as that another speech model was used.
+    """
 
     number: int
     text: str
+    language: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,7 @@ class Session:
             on_transcript: Called with the text; with "" if there is no speech, and with None if
                 the request failed.
         """
-        self._model.transcribe(clip, on_transcript)
+        self._model.transcribe(clip, self.config.spoken_language, on_transcript)
 
     def update_transcript(self, message: Message, old: Attachment, text: str) -> Attachment:
         """Replace the transcript of a recording that was sent with `message`."""
@@ -295,7 +295,7 @@ class Session:
     def load_speech(self) -> None:
         """Load the speech model, to be ready when a recording ends."""
         if not self.config.sends_recordings:
-            self._model.load_speech()
+            self._model.load_speech(self.config.spoken_language)
 
     def switch_model(self, model: str) -> None:
         """Use another model from now on."""

@@ -28,6 +28,8 @@ class ModelStatus:
             resizes them itself.
         engine: The name of the engine.
         dropped: How many of the oldest turns were left out of the last prompt.
+        languages: Codes of the languages that the model speaks; empty if that is unknown.
+        spoken_language: Code of the language of the last recording; None if it is unknown.
     """
 
     model: str = ""
@@ -40,6 +42,8 @@ class ModelStatus:
     vision: "VisionSpec | None" = None
     engine: str = ""
     dropped: int = 0
+    languages: tuple[str, ...] = ()
+    spoken_language: str | None = None
 
     def set_state(self, state: State) -> None:
         """Change the state, and end the step in progress."""
@@ -56,7 +60,7 @@ class ModelStatus:
     def update_model(self, event: Ready) -> None:
         """Copy the properties of a model that was loaded."""
         self.model, self.context, self.step = event.model, event.context, ""
-        self.engine = event.engine
+        self.engine, self.languages = event.engine, event.languages
         self.picture_tokens, self.vision = event.picture_tokens, event.vision
         if self.state == "loading":
             self.state = "idle"

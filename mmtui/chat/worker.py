@@ -32,7 +32,7 @@ from mmtui.chat.protocol import (
 from mmtui.crashes import Dump, enable_dump
 from mmtui.entry import silence_libraries
 from mmtui.errors import MmtuiError, TooLongError, explain
-from mmtui.pipeline.assets.spec import EngineChoice
+from mmtui.pipeline.assets.spec import EngineChoice, SpeechChoice
 
 if TYPE_CHECKING:
     from mmtui.pipeline.assets.fetch import Report
@@ -45,7 +45,12 @@ PROGRESS_EVERY_S = 0.1
 
 
 def main(
-    connection: Connection, model: str, engine: EngineChoice, dump: Dump, memory_bytes: int
+    connection: Connection,
+    model: str,
+    engine: EngineChoice,
+    dump: Dump,
+    memory_bytes: int,
+    speech: SpeechChoice,
 ) -> None:
     """Serve requests until the chat closes its end of the connection or dies.
 
@@ -56,11 +61,12 @@ def main(
         dump: The file that receives the stacks if this process crashes.
         memory_bytes: Limit of the memory for what was read of other conversations than the present
             one.
+        speech: The speech model.
     """
     _detach_from_terminal()
     enable_dump(dump)
     silence_libraries()
-    _Worker(connection, model, engine, memory_bytes).run()
+    _Worker(connection, model, engine, memory_bytes, speech).run()
 
 
 class _Preempted(Exception):
@@ -69,10 +75,15 @@ class _Preempted(Exception):
 
 class _Worker:
     def __init__(
-        self, connection: Connection, model: str, engine: EngineChoice, memory_bytes: int
+        self,
+        connection: Connection,
+        model: str,
+        engine: EngineChoice,
+        memory_bytes: int,
+        speech: SpeechChoice,
     ) -> None:
         self._connection, self._model, self._engine = connection, model, engine
-        self._memory_bytes = memory_bytes
+        self._memory_bytes, self._speech = memory_bytes, speech
         self._sending = threading.Lock()
         self._requests: SimpleQueue[Request] = SimpleQueue()
         self._cancelled: set[int] = set()
@@ -120,6 +131,7 @@ class _Worker:
                     vision=assistant.spec.vision if assistant.picture_side else None,
                     engine=assistant.engine,
                     note=assistant.note,
+                    languages=assistant.spec.language.languages,
                 )
             )
         elif isinstance(request, Prepare):
@@ -129,10 +141,13 @@ class _Worker:
                     self._give_way()
             self._send(Prepared(request.number))
         elif isinstance(request, LoadSpeech):
-            assistant.load_speech()
+            assistant.transcriber.load(request.language)
             self._send(Prepared(request.number))
         elif isinstance(request, Transcribe):
-            self._send(Transcribed(request.number, assistant.transcribe(request.clip).text))
+            transcript = assistant.transcribe(request.clip, request.language)
+            self._send(
+                Transcribed(request.number, transcript.text, transcript.language, transcript.notes)
+            )
         elif isinstance(request, Generate):
             self._generate(assistant, request)
 
@@ -177,7 +192,11 @@ class _Worker:
 
             found = checkpoint.find(self._model)
             self._assistant = Assistant(
-                found, self._make_reporter(), self._engine, memory_bytes=self._memory_bytes
+                found,
+                self._make_reporter(),
+                self._engine,
+                memory_bytes=self._memory_bytes,
+                speech=self._speech,
             )
         return self._assistant
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from mmtui.cli.options import print_note
+from mmtui.pipeline.speech.languages import get_name
 from mmtui.text import printable
 
 
@@ -41,6 +42,12 @@ def print_answer(answer: Answer, *, silent: bool) -> None:
             print(flush=True)
     if not (silent or has_printed):
         print(flush=True)
+
+
+def print_transcript(text: str, language: str | None) -> None:
+    """Print a transcript as a note, with the name of its language if it is not English."""
+    spoken = "" if language in (None, "en") else f" ({get_name(language)})"
+    print_note(f"heard{spoken}: {text}")
 
 
 def print_notes(notes: Iterable[str]) -> None:

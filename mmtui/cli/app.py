@@ -16,7 +16,13 @@ from mmtui.cli.bench import bench
 from mmtui.cli.config import config
 from mmtui.cli.history import history
 from mmtui.cli.models import models, pull
-from mmtui.cli.options import EndpointOption, JsonOption, ListenOption, MmprojOption
+from mmtui.cli.options import (
+    EndpointOption,
+    JsonOption,
+    LanguageOption,
+    ListenOption,
+    MmprojOption,
+)
 from mmtui.entry import silence_libraries
 from mmtui.errors import UsageError
 from mmtui.paths import resolve
@@ -67,6 +73,7 @@ def _root(
     ] = None,
     endpoint: EndpointOption = None,
     listen: ListenOption = None,
+    language: LanguageOption = None,
     mmproj: MmprojOption = None,
     engine: Annotated[
         EngineChoice | None,
@@ -100,6 +107,7 @@ def _root(
             "--model": model,
             "--endpoint": endpoint,
             "--listen": listen,
+            "--language": language,
             "--mmproj": mmproj,
             "--engine": engine,
             "--resume": resume,
@@ -122,6 +130,7 @@ def _root(
         plain=plain,
         mmproj=mmproj,
         listen=listen,
+        language=language,
     )
 
 
@@ -165,6 +174,7 @@ def serve_(
     ] = None,
     endpoint: EndpointOption = None,
     listen: ListenOption = None,
+    language: LanguageOption = None,
     mmproj: MmprojOption = None,
     engine: Annotated[
         EngineChoice | None,
@@ -182,11 +192,12 @@ def serve_(
     from mmtui.cli.chat import configure
     from mmtui.frontends.serve import serve
 
-    config = configure(model, endpoint, engine, mmproj, listen)
+    config = configure(model, endpoint, engine, mmproj, listen, language)
     chosen = {
         "--model": model,
         "--endpoint": endpoint,
         "--listen": listen,
+        "--language": language,
         "--mmproj": mmproj,
         "--engine": engine,
     }

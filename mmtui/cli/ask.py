@@ -8,12 +8,13 @@ import typer
 import mmtui
 from mmtui.chat.backend import find_endpoint
 from mmtui.chat.config import Config
-from mmtui.cli.answers import print_answer, print_notes
+from mmtui.cli.answers import print_answer, print_notes, print_transcript
 from mmtui.cli.files import check_stdin, open_documents, open_pictures
 from mmtui.cli.options import (
     EndpointOption,
     EngineOption,
     JsonOption,
+    LanguageOption,
     ListenOption,
     MmprojOption,
     ModelOption,
@@ -26,6 +27,7 @@ from mmtui.media import Document, Image, Sound
 from mmtui.paths import resolve
 from mmtui.pipeline.documents.fitting import Fit
 from mmtui.pipeline.limits import MAX_TEMPERATURE
+from mmtui.pipeline.speech.languages import get_name
 from mmtui.progress import print_json, reporting
 from mmtui.text import printable
 
@@ -89,6 +91,7 @@ def ask(
     mmproj: MmprojOption = None,
     endpoint: EndpointOption = None,
     listen: ListenOption = None,
+    language: LanguageOption = None,
     engine: EngineOption = None,
     system: Annotated[
         str | None,
@@ -143,9 +146,9 @@ def ask(
         documents = open_documents(request.documents, pages, report)
     recordings = [Sound(audio)] if audio else []
     files: list[Image | Sound | Document] = [*documents, *pictures, *recordings]
-    for attached in files:
-        print_notes(attached.notes)
-    config = Config.load().with_endpoint(endpoint).with_listener(listen)
+    shown = [note for attached in files for note in attached.notes]
+    print_notes(shown)
+    config = Config.load().with_endpoint(endpoint).with_listener(listen).with_language(language)
     if (server := find_endpoint(config)) is not None:
         if mmproj is not None:
             raise UsageError("--mmproj needs a model on this machine", "pass --endpoint ''")
@@ -158,6 +161,7 @@ def ask(
             documents,
             fit=fit,
             sends_recordings=config.sends_recordings,
+            language=config.spoken_language,
             system=system,
             max_tokens=max_tokens,
             temperature=temperature,
@@ -167,7 +171,7 @@ def ask(
         ask_server(server, name, server_question, as_json=as_json)
         return
     with reporting() as report:
-        loaded = load_model(model, engine, report, mmproj)
+        loaded = load_model(model, engine, report, mmproj, language)
         message = [*files, request.text] if request.text else files
         turns = [mmtui.Turn("system", system)] if system else []
         stream = loaded.reply(
@@ -177,9 +181,9 @@ def ask(
             seed=seed,
             fit=fit,
         )
-        for transcript in stream.transcripts:
-            print_note(f"heard: {transcript}")
-        print_notes(used.fitted.note for used in stream.documents if used.fitted.note)
+        for heard in stream.recordings:
+            print_transcript(heard.text, heard.language)
+        print_notes(note for note in stream.notes if note not in shown)
         loaded.load(pictures=bool(pictures))
         if loaded.note:
             print_note(loaded.note)
@@ -215,16 +219,24 @@ def transcribe(
             " machine: auto is smol if the settings name an endpoint.",
         ),
     ] = "auto",
+    language: LanguageOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the transcript of a recording."""
+    """Print the transcript of a recording.
+
+    A note names the language if it is not English.
+    """
     sound = Sound(audio)
     print_notes(sound.notes)
     with reporting() as report:
-        transcript = load_model(model, None, report).transcribe(sound)
+        transcript = load_model(model, None, report, language=language).transcribe(sound)
+    print_notes(transcript.notes)
     if not transcript.text:
         raise NoSpeechError(str(audio))
     if as_json:
-        print_json(vars(transcript))
+        keys = ("text", "language", "seconds")
+        print_json({key: getattr(transcript, key) for key in keys})
     else:
+        if transcript.language not in (None, "en"):
+            print_note(f"language: {get_name(transcript.language)}")
         print(printable(transcript.text))

@@ -7,11 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mmtui.chat.config import LOCAL_MODEL
-from mmtui.cli.answers import print_answer, print_notes
+from mmtui.cli.answers import print_answer, print_notes, print_transcript
 from mmtui.cli.options import print_note
 from mmtui.endpoint import speech
 from mmtui.endpoint.address import Endpoint
-from mmtui.endpoint.capabilities import Catalog
+from mmtui.endpoint.capabilities import Catalog, ModelInfo
 from mmtui.endpoint.client import Client
 from mmtui.endpoint.completion import Completion, Delta, Request
 from mmtui.endpoint.exchange import Cancellation
@@ -29,12 +29,14 @@ from mmtui.pipeline.documents.fitting import (
 )
 from mmtui.pipeline.documents.framing import frame
 from mmtui.pipeline.input_files import encode_wav
+from mmtui.pipeline.speech.languages import DETECTED, describe_mismatch
 from mmtui.progress import print_json, reporting
 from mmtui.turns import UsedDocument
 
 if TYPE_CHECKING:
     from mmtui.pipeline.assets.fetch import Report
 
+Transcribe = Callable[[Sound], speech.ServerTranscript]
 ENGINE = "server"  # as the value of "engine" in the JSON document
 
 
@@ -49,6 +51,7 @@ class ServerQuestion:
         documents: The documents, which come before both.
         fit: What to use of documents that are too long.
         sends_recordings: Whether the model gets them itself, not their transcripts.
+        language: Code of the language of the recordings; None detects it.
         system: The system prompt, if there is one.
         max_tokens: Length limit of the answer.
         temperature: 0 always chooses the most probable token.
@@ -61,6 +64,7 @@ class ServerQuestion:
     documents: Sequence[Document]
     fit: Fit
     sends_recordings: bool
+    language: str | None
     system: str | None
     max_tokens: int
     temperature: float
@@ -104,14 +108,17 @@ def ask_server(endpoint: Endpoint, model: str, question: ServerQuestion, *, as_j
         client = Client(endpoint, report)
         catalog, cancellation = Catalog(client), Cancellation()
         name = catalog.resolve(model, cancellation)
-        transcript = None
+        transcript = speech.ServerTranscript("")
         if question.recordings and not question.sends_recordings:
-            transcribe: Callable[[Sound], str]
-            if catalog.describe(name, cancellation).can_transcribe:
-                transcribe = partial(_transcribe_there, client, name, cancellation)
+            transcribe: Transcribe
+            info = catalog.describe(name, cancellation)
+            if info.can_transcribe:
+                transcribe = partial(
+                    _transcribe_there, client, name, cancellation, question.language
+                )
             else:
-                transcribe = _load_speech(report)
-            transcript = _transcribe(question.recordings, transcribe)
+                transcribe = _load_speech(question, report)
+            transcript = _transcribe(question.recordings, transcribe, info)
         recordings = question.recordings if question.sends_recordings else []
         if question.pictures or recordings:
             catalog.check_inputs(
@@ -121,10 +128,10 @@ def ask_server(endpoint: Endpoint, model: str, question: ServerQuestion, *, as_j
                 recordings=bool(recordings),
             )
         context = catalog.describe(name, cancellation).context if question.documents else 0
-        documents = _fit_documents(question, transcript, context)
+        documents = _fit_documents(question, transcript.text, context)
         print_notes(document.note for document in documents if document.note)
         request = Request(
-            _to_turns(question, transcript, documents),
+            _to_turns(question, transcript.text, documents),
             max_tokens=question.max_tokens,
             temperature=question.temperature,
             seed=question.seed,
@@ -146,34 +153,48 @@ def ask_server(endpoint: Endpoint, model: str, question: ServerQuestion, *, as_j
         raise KeyboardInterrupt
 
 
-def _transcribe(recordings: Sequence[Sound], transcribe: Callable[[Sound], str]) -> str:
-    """Return the transcripts of the recordings, each on a line."""
-    transcripts = []
+def _transcribe(
+    recordings: Sequence[Sound], transcribe: Transcribe, info: ModelInfo
+) -> speech.ServerTranscript:
+    """Transcribe the recordings; in the text, each is on a line."""
+    texts: list[str] = []
+    notes: list[str] = []
+    language = None
     for recording in recordings:
-        if not (text := transcribe(recording)):
+        transcript = transcribe(recording)
+        if not transcript.text:
             raise NoSpeechError(recording.name)
-        print_note(f"heard: {text}")
-        transcripts.append(text)
-    return "\n".join(transcripts)
+        print_transcript(transcript.text, transcript.language)
+        texts.append(transcript.text)
+        language = transcript.language
+        mismatch = describe_mismatch(info.name, info.languages, language)
+        notes += [*transcript.notes, *([mismatch] if mismatch else [])]
+    print_notes(dict.fromkeys(notes))
+    return speech.ServerTranscript("\n".join(texts), language)
 
 
 def _transcribe_there(
-    client: Client, model: str, cancellation: Cancellation, recording: Sound
-) -> str:
-    return speech.transcribe(client, model, encode_wav(recording.recording.clip), cancellation)
+    client: Client, model: str, cancellation: Cancellation, language: str | None, recording: Sound
+) -> speech.ServerTranscript:
+    clip = recording.recording.clip
+    return speech.transcribe(client, model, encode_wav(clip), language, cancellation)
 
 
-def _load_speech(report: "Report") -> Callable[[Sound], str]:
+def _load_speech(question: ServerQuestion, report: "Report") -> Transcribe:
     """Return a function that transcribes on this machine."""
     from mmtui import api
 
-    model = api.load(LOCAL_MODEL, preload=False, report=report)
-    return lambda recording: model.transcribe(recording).text
+    language = question.language or DETECTED
+    model = api.load(LOCAL_MODEL, language=language, preload=False, report=report)
+
+    def transcribe(recording: Sound) -> speech.ServerTranscript:
+        transcript = model.transcribe(recording)
+        return speech.ServerTranscript(transcript.text, transcript.language, transcript.notes)
+
+    return transcribe
 
 
-def _fit_documents(
-    question: ServerQuestion, transcript: str | None, context: int
-) -> list[FittedDocument]:
+def _fit_documents(question: ServerQuestion, transcript: str, context: int) -> list[FittedDocument]:
     """Fit the documents to the context of the model; an unknown one (0) counts as long enough."""
     text = "\n".join(part for part in (transcript, question.text) if part)
     pictures = PICTURE_TOKENS * len(question.pictures)
@@ -184,7 +205,7 @@ def _fit_documents(
 
 
 def _to_turns(
-    question: ServerQuestion, transcript: str | None, documents: Sequence[FittedDocument]
+    question: ServerQuestion, transcript: str, documents: Sequence[FittedDocument]
 ) -> tuple[EndpointTurn, ...]:
     framed = (frame(document.name, document.text) for document in documents)
     text = "\n".join(part for part in (*framed, transcript, question.text) if part)
@@ -201,7 +222,7 @@ def _to_turns(
 def _to_document(
     question: ServerQuestion,
     model: str,
-    transcript: str | None,
+    transcript: speech.ServerTranscript,
     answer: _ServerAnswer,
     documents: Sequence[UsedDocument],
 ) -> dict[str, object]:
@@ -209,7 +230,8 @@ def _to_document(
     completion = answer.completion
     return {
         "answer": answer.text,
-        "transcript": transcript,
+        "transcript": transcript.text or None,
+        **({"language": transcript.language} if transcript.text else {}),
         "model": model,
         "engine": ENGINE,
         "images": [

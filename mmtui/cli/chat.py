@@ -22,6 +22,7 @@ def chat(
     plain: bool = False,
     mmproj: Path | None = None,
     listen: Listener | None = None,
+    language: str | None = None,
 ) -> None:
     """Open the chat: full screen if the terminal supports it, else line by line.
 
@@ -34,8 +35,9 @@ def chat(
         plain: Chat line by line, even in a terminal that can show a screen.
         mmproj: The vision tower of a model that is a GGUF file.
         listen: Used instead of the one in the settings.
+        language: Language of recordings, used instead of the one in the settings.
     """
-    config = configure(model, endpoint, engine, mmproj, listen)
+    config = configure(model, endpoint, engine, mmproj, listen, language)
     in_browser = "TEXTUAL_DRIVER" in os.environ  # set by `serve`, which has no terminal
     has_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if has_terminal and not (plain or in_browser or can_move_cursor()):
@@ -58,6 +60,7 @@ def configure(
     engine: "EngineChoice | None",
     mmproj: Path | None,
     listen: Listener | None,
+    language: str | None,
 ) -> Config:
     """Return the settings with the options of a command; None leaves a setting as it is.
 
@@ -67,8 +70,9 @@ def configure(
         engine: The engine.
         mmproj: The vision tower of a model that is a GGUF file.
         listen: What listens to recordings.
+        language: Language of recordings.
     """
-    config = Config.load().with_endpoint(endpoint).with_listener(listen)
+    config = Config.load().with_endpoint(endpoint).with_listener(listen).with_language(language)
     if model:
         config = config.replace(model=model)
     if mmproj:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +17,8 @@ from mmtui.chat import config
 from mmtui.chat.config import resolve_model
 from mmtui.errors import MissingError, MmtuiError
 from mmtui.files import measure_folder
-from mmtui.pipeline.assets import checkpoint, fetch
+from mmtui.pipeline.assets import checkpoint, fetch, speech_models
+from mmtui.pipeline.assets.spec import ModelSpec, SpeechChoice
 from mmtui.pipeline.engines import probe, selection
 
 
@@ -182,23 +184,31 @@ def _log() -> Finding:
 
 
 def _presets(online: bool) -> Iterator[Finding]:
+    speech: SpeechChoice = "auto"
+    with suppress(MmtuiError):  # reported by another check
+        speech = config.Config.load().speech
     for name in checkpoint.PRESETS:
         try:
             found = checkpoint.find(name)
         except MmtuiError as error:
             yield Finding(name, "bad", str(error), error.hint)
             continue
-        missing = {
-            role: asset for role, asset in found.spec.assets.items() if not fetch.locate(asset)
-        }
+        assets = speech_models.choose(found.spec, speech).assets
+        missing = {role: asset for role, asset in assets.items() if not fetch.locate(asset)}
         vision = "" if found.can_see else "; can't see: its projector is not trained"
         if not missing:
             yield Finding(name, "ok", f"all its weights are here{vision}")
             continue
         size = sum(asset.download for asset in missing.values()) / 1e6
         lacking = f"not here: {', '.join(missing)} ({size:,.0f} MB){vision}"
+        if "speech" in missing and speech == "auto" and _has_substitute(found.spec):
+            lacking += "; tiny.en transcribes English until then"
         lost = name == "smol" and not online and "language" in missing
         yield Finding(name, "bad" if lost else "note", lacking, f"mmtui pull {name}")
+
+
+def _has_substitute(spec: ModelSpec) -> bool:
+    return spec.speech is not None and bool(speech_models.find_substitute(spec.speech, None))
 
 
 def _index() -> Finding:

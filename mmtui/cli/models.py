@@ -59,7 +59,7 @@ def models(endpoint: EndpointOption = None, as_json: JsonOption = False) -> None
         return
     from mmtui.pipeline.assets.inventory import list_models
 
-    known = list_models()
+    known = list_models(Config.load().speech)
     if as_json:
         print_json(known)
         return

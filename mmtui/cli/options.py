@@ -44,6 +44,15 @@ ListenOption = Annotated[
         " sends them to the model of the endpoint, which has to accept them.",
     ),
 ]
+LanguageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--language",
+        metavar="LANGUAGE",
+        help="Language of recordings: a code or a name, such as de or german; auto detects it. The"
+        " default is $MMTUI_LANGUAGE or that of the settings, else auto.",
+    ),
+]
 EngineOption = Annotated[
     EngineChoice | None,
     typer.Option(
@@ -66,10 +75,16 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as on
 
 
 def load_model(
-    model: str, engine: EngineChoice | None, report: "Report", mmproj: Path | None = None
+    model: str,
+    engine: EngineChoice | None,
+    report: "Report",
+    mmproj: Path | None = None,
+    language: str | None = None,
 ) -> "mmtui.Model":
     """Return a model whose parts are loaded when they are needed."""
-    loaded = mmtui.load(model, mmproj=mmproj, engine=engine, preload=False, report=report)
+    loaded = mmtui.load(
+        model, mmproj=mmproj, engine=engine, language=language, preload=False, report=report
+    )
     if model == "auto":
         is_default = loaded.name == "smol" and resolve_model(model)[0] == "auto"
         reason = "; phi2 and a projector for it are not here" if is_default else ""

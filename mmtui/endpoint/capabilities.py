@@ -31,6 +31,7 @@ class ModelInfo:
         can_think: Whether it can think before it answers.
         can_chat: Whether it writes replies; an embedding model does not.
         can_transcribe: Whether the server transcribes recordings with it.
+        languages: Codes of the languages that it speaks; empty if that is unknown.
         reports_loading: Whether the server reports the progress of loading, as `mmtui serve` does.
         continues_on_request: Whether a request has to ask that a reply is continued, as for vLLM.
     """
@@ -42,6 +43,7 @@ class ModelInfo:
     can_think: bool | None = None
     can_chat: bool = True
     can_transcribe: bool = False
+    languages: tuple[str, ...] = ()
     reports_loading: bool = False
     continues_on_request: bool = False
 
@@ -250,6 +252,7 @@ def _read_entry(entry: Fields) -> ModelInfo:
         can_see=_accepts(entry, "image", "vision"),
         can_hear=_accepts(entry, "audio", "audio"),
         can_transcribe=_get_fields(entry, "capabilities").get("transcription") is True,
+        languages=_get_languages(entry),
         reports_loading=entry.get("owned_by") == "mmtui",
         continues_on_request=entry.get("owned_by") == "vllm",
     )
@@ -265,6 +268,12 @@ def _accepts(entry: Fields, modality: str, capability: str) -> bool | None:
         return modality in modalities
     value = _get_fields(entry, "capabilities").get(capability)
     return value if isinstance(value, bool) else None
+
+
+def _get_languages(entry: Fields) -> tuple[str, ...]:
+    """Return the languages that a model of `mmtui serve` speaks."""
+    languages = entry.get("languages")
+    return tuple(map(str, languages)) if isinstance(languages, list) else ()
 
 
 def _get_fields(document: Fields, key: str) -> Fields:

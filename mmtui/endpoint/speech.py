@@ -1,32 +1,65 @@
 """Transcripts by a server: https://platform.openai.com/docs/api-reference/audio."""
 
 import secrets
+from dataclasses import dataclass
 
 from mmtui.endpoint import faults
 from mmtui.endpoint.client import Client
 from mmtui.endpoint.exchange import Cancellation, Form
+from mmtui.pipeline.speech.languages import find_code
 
 
-def transcribe(client: Client, model: str, recording: bytes, cancellation: Cancellation) -> str:
+@dataclass(frozen=True)
+class ServerTranscript:
+    """The transcript of a recording.
+
+    Attributes:
+        text: The words; "" if nobody speaks.
+        language: Code of the spoken language; None if the server does not report it.
+        notes: Notes for the user, which only `mmtui serve` sends.
+    """
+
+    text: str
+    language: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def transcribe(
+    client: Client,
+    model: str,
+    recording: bytes,
+    language: str | None,
+    cancellation: Cancellation,
+) -> ServerTranscript:
     """Return the transcript of a recording.
 
     Args:
         client: The client of the server.
         model: The name of the model.
         recording: A WAV file.
+        language: Code of the spoken language; None leaves it to the server.
         cancellation: Closes the connection.
 
     Raises:
         MmtuiError: The server can't be reached, or refuses.
         CancelledError: The request was cancelled.
     """
-    form = _encode({"model": model.encode(), "file": recording})
+    fields = {"model": model.encode(), "file": recording}
+    if language is not None:
+        fields["language"] = language.encode()
+    form = _encode(fields)
     path = f"{client.endpoint.path}/audio/transcriptions"
     document = client.fetch(path, cancellation, form, waits=True)
     text = document.get("text") if isinstance(document, dict) else None
     if not isinstance(text, str):
         raise faults.explain_garbage(client.endpoint)
-    return text
+    assert isinstance(document, dict)
+    reported, notes = document.get("language"), document.get("notes")
+    return ServerTranscript(
+        text,
+        find_code(reported) if isinstance(reported, str) else language,
+        tuple(map(str, notes)) if isinstance(notes, list) else (),
+    )
 
 
 def _encode(fields: dict[str, bytes]) -> Form:

@@ -266,6 +266,7 @@ def serve(
             loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
             url = f"http://{_join(loopback, port)}/v1"
             options = [f"--endpoint={url}", "--model=auto", "--listen=whisper"]
+            options.append(f"--language={config.language}")
         print("press Ctrl+C to stop", file=sys.stderr, flush=True)
         command = [sys.executable, "-P", "-m", "mmtui", *options]
         ChatServer(listening, token, max_chats, command, api).run()

@@ -7,11 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmtui.errors import MissingError, TooLongError
-from mmtui.pipeline.assets import fetch
+from mmtui.errors import TooLongError
+from mmtui.pipeline.assets import fetch, speech_models
 from mmtui.pipeline.assets.checkpoint import Checkpoint
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
-from mmtui.pipeline.assets.spec import EngineChoice, EngineName
+from mmtui.pipeline.assets.spec import EngineChoice, EngineName, SpeechChoice
 from mmtui.pipeline.engines import loading, selection
 from mmtui.pipeline.engines.detokenizer import Detokenizer
 from mmtui.pipeline.engines.engine import Engine, Language
@@ -25,6 +25,8 @@ from mmtui.pipeline.prompt_file import PromptFile, PromptStorage
 from mmtui.pipeline.prompt_memory import PromptMemory
 from mmtui.pipeline.reply import Reply, StopReason
 from mmtui.pipeline.sequence import Position, count_common, to_positions
+from mmtui.pipeline.speech.languages import describe_mismatch
+from mmtui.pipeline.speech.transcriber import Transcriber
 from mmtui.pipeline.truncation import FittedPrompt, fit_prompt
 from mmtui.pipeline.vision.encoder import EncodedPicture, VisionEncoder
 from mmtui.pipeline.vision.images import Picture
@@ -32,7 +34,7 @@ from mmtui.pipeline.vision.loading import load_encoder
 
 if TYPE_CHECKING:
     from mmtui.pipeline.speech.sound import Clip
-    from mmtui.pipeline.speech.transcription import SpeechModel, Transcript
+    from mmtui.pipeline.speech.transcription import Transcript
 
 _QUESTIONS = ("A", "1")  # two that start with different tokens
 
@@ -41,7 +43,9 @@ class Assistant:
     """A model, whose parts are fetched and loaded when they are first needed.
 
     Attributes:
+        spec: The specification, with the speech model that was chosen.
         storage: Where what is read of the conversation is stored; None stores nothing.
+        transcriber: Transcribes recordings.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class Assistant:
         prompt_lookup: bool = True,
         memory_bytes: int = 0,
         read: bool | None = None,
+        speech: SpeechChoice = "auto",
     ) -> None:
         """Create an assistant without loading anything.
 
@@ -64,8 +69,10 @@ class Assistant:
             memory_bytes: Limit of the memory for what was read of other conversations.
             read: Whether the text in pictures is recognized and written beside them in prompts;
                 None does what the model was trained for.
+            speech: Which speech model transcribes; "auto" is that of the checkpoint.
         """
-        self.spec = checkpoint.spec
+        self.spec = speech_models.choose(checkpoint.spec, speech)
+        self.transcriber = Transcriber(self.spec, speech, report)
         self._checkpoint, self._report = checkpoint, report
         self._engine_choice, self._prompt_lookup = engine, prompt_lookup
         self.storage: PromptStorage | None = None
@@ -135,11 +142,6 @@ class Assistant:
             _ = self._vision
         return time.perf_counter() - start
 
-    def load_speech(self) -> None:
-        """Load the speech model, if the model has one."""
-        if self.spec.speech is not None:
-            _ = self._speech
-
     def prepare_language(self) -> Path:
         """Fetch the language model, and convert it to what its engine loads."""
         if self._checkpoint.gguf is not None:
@@ -166,20 +168,13 @@ class Assistant:
         if self._texts is not None:
             self._texts.start(pictures)
 
-    def transcribe(self, clip: "Clip") -> "Transcript":
-        """Transcribe speech, mono at 16 kHz. The speech model is not loaded for silence.
+    def transcribe(self, clip: "Clip", language: str | None = None) -> "Transcript":
+        """Transcribe speech; see `Transcriber.transcribe`."""
+        return self.transcriber.transcribe(clip, language)
 
-        Raises:
-            MissingError: The model has no speech model, or its weights can't be fetched.
-        """
-        from mmtui.pipeline.speech.sound import RATE, is_silent
-        from mmtui.pipeline.speech.transcription import Transcript
-
-        if self.spec.speech is None:
-            raise MissingError(f"{self.name} has no speech model", "use --model smol")
-        if is_silent(clip):
-            return Transcript("", self.spec.speech.language, len(clip) / RATE)
-        return self._speech.transcribe(clip)
+    def describe_mismatch(self, language: str | None) -> str | None:
+        """Return a note if the model does not speak the language of a recording."""
+        return describe_mismatch(self.name, self.spec.language.languages, language)
 
     def reply(
         self,
@@ -379,17 +374,6 @@ class Assistant:
         )
         self._report("loading the vision tower", 1, 1)
         return encoder
-
-    @cached_property
-    def _speech(self) -> "SpeechModel":
-        from mmtui.pipeline.speech.transcription import SpeechModel
-
-        assert self.spec.speech is not None
-        self._report("loading the speech model", 0, 1)
-        folder = fetch.fetch(self.spec.speech.weights, self._report)
-        model = SpeechModel(self.spec.speech, folder)
-        self._report("loading the speech model", 1, 1)
-        return model
 
 
 def _ask(turns: Sequence[Turn], question: str) -> list[Turn]:

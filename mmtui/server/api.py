@@ -95,7 +95,9 @@ class Api:
 
     async def _start(self, _: web.Application) -> None:
         self._model = SharedModel(self._open_port)
-        self._reader = MessageReader(self._checkpoint, self._model, Path(self._folder.name))
+        self._reader = MessageReader(
+            self._checkpoint, self._model, Path(self._folder.name), self._config.spoken_language
+        )
 
     async def _stop(self, _: web.Application) -> None:
         self.model.close()
@@ -132,10 +134,17 @@ class Api:
         self._check_model(body.model)
         if "file" not in form:
             raise ApiError("file: the recording is missing", param="file")
-        text = await self._reader.transcribe(form["file"], request[CLIENT], "file")
+        transcript = await self._reader.transcribe(
+            form["file"], request[CLIENT], "file", body.language
+        )
         if body.response_format == "text":
-            return web.Response(text=f"{text}\n")
-        return _respond(Transcription(text=text))
+            return web.Response(text=f"{transcript.text}\n")
+        document = Transcription(
+            text=transcript.text,
+            language=transcript.language,
+            notes=list(transcript.notes) or None,
+        )
+        return _respond(document)
 
     def _check_model(self, name: str | None) -> None:
         if name is not None and name not in ("auto", self._name):
@@ -176,6 +185,7 @@ class Api:
             architecture=architecture,
             capabilities=capabilities,
             context_length=ready.context if ready else None,
+            languages=list(self._checkpoint.spec.language.languages) or None,
         )
 
 

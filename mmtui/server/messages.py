@@ -4,7 +4,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from mmtui.chat.protocol import ChatTurn
+from mmtui.chat.protocol import ChatTurn, Transcribed
 from mmtui.pipeline.assets.checkpoint import Checkpoint
 from mmtui.server.attachments import (
     MAX_PICTURES,
@@ -22,15 +22,18 @@ from mmtui.server.shared_model import SharedModel
 class MessageReader:
     """Reads the messages of requests to a model."""
 
-    def __init__(self, checkpoint: Checkpoint, model: SharedModel, folder: Path) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, model: SharedModel, folder: Path, language: str | None
+    ) -> None:
         """Create the reader.
 
         Args:
             checkpoint: The model.
             model: Its process, which also transcribes recordings.
             folder: Where pictures are while a request needs them.
+            language: Code of the language of recordings; None detects it.
         """
-        self._checkpoint, self._model = checkpoint, model
+        self._checkpoint, self._model, self._language = checkpoint, model, language
         # One thread, because a decoded picture can have a gigabyte. Unlike a lock, it still limits
         # the memory if a client hangs up while its picture is decoded.
         self._decoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="attachments")
@@ -71,13 +74,16 @@ class MessageReader:
         """End the thread that decodes attachments."""
         self._decoder.shutdown(wait=False, cancel_futures=True)
 
-    async def transcribe(self, data: bytes, client: str, param: str) -> str:
-        """Return the transcript of a recording; "" if there is no speech in it.
+    async def transcribe(
+        self, data: bytes, client: str, param: str, language: str | None = None
+    ) -> Transcribed:
+        """Return the transcript of a recording.
 
         Args:
             data: The recording, as a file.
             client: Whose request it is.
             param: The field of the request that contains it.
+            language: Code of the spoken language; None is that of the settings.
 
         Raises:
             ApiError: It is not a recording, or the model can't transcribe.
@@ -86,7 +92,9 @@ class MessageReader:
             raise ApiError(f"{self._checkpoint.spec.name} has no speech model", param=param)
         loop = asyncio.get_running_loop()
         clip = await loop.run_in_executor(self._decoder, decode_recording, data, param)
-        return await wait_for_transcript(self._model, self._model.transcribe(client, clip))
+        return await wait_for_transcript(
+            self._model, self._model.transcribe(client, clip, language or self._language)
+        )
 
     async def _read_content(
         self, message: Message, param: str, client: str, paths: list[str]
@@ -104,7 +112,7 @@ class MessageReader:
                 pictures.append(path)
             elif isinstance(part, RecordingPart):
                 data = decode_base64(part.input_audio.data, param)
-                texts.append(await self.transcribe(data, client, param))
+                texts.append((await self.transcribe(data, client, param)).text)
             else:
                 texts.append(part.text)
         return "\n".join(texts), tuple(pictures)

@@ -66,6 +66,7 @@ def _make_paths() -> dict[str, object]:
             "file": {"type": "string", "format": "binary"},
             "model": {"type": "string"},
             "response_format": {"type": "string", "enum": ["json", "text"]},
+            "language": {"type": "string"},
         },
         "required": ["file"],
     }

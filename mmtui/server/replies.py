@@ -27,7 +27,7 @@ from mmtui.server.stop_texts import StopTexts
 PLACE_HEADER = "X-Queue-Place"  # of a request when it came; 0 if it did not have to wait
 
 
-async def wait_for_transcript(model: SharedModel, job: Job) -> str:
+async def wait_for_transcript(model: SharedModel, job: Job) -> Transcribed:
     """Return a transcript.
 
     Raises:
@@ -36,7 +36,7 @@ async def wait_for_transcript(model: SharedModel, job: Job) -> str:
     async with aclosing(model.follow(job)) as events:
         async for event in events:
             if isinstance(event, Transcribed):
-                return event.text
+                return event
             if isinstance(event, Failed | Died):
                 _raise_failure(event)
     raise make_server_error("the model has ended")

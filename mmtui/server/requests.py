@@ -6,9 +6,10 @@ https://platform.openai.com/docs/api-reference/chat/create
 from itertools import groupby
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mmtui.pipeline.limits import MAX_TEMPERATURE
+from mmtui.pipeline.speech.languages import is_language, parse_language, suggest
 from mmtui.server.errors import ApiError, shorten
 
 MAX_STOPS = 4
@@ -112,6 +113,17 @@ class TranscriptionRequest(Fields):
 
     model: str | None = None
     response_format: Literal["json", "text"] = "json"
+    language: str | None = None
+
+    @field_validator("language")
+    @classmethod
+    def _parse_language(cls, language: str | None) -> str | None:
+        """Return the code of the language; None detects it."""
+        if not language:
+            return None
+        if not is_language(language):
+            raise ValueError(f"Whisper knows no language {language!r}; {suggest(language)}")
+        return parse_language(language)
 
 
 def parse(body: type[Body], content: bytes) -> Body:

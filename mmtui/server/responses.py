@@ -40,7 +40,10 @@ class Capabilities(Document):
 
 
 class ModelEntry(Document):
-    """A model. `context_length` is known once it is loaded."""
+    """A model.
+
+    `context_length` is known once it is loaded. `languages` are the codes of those that it speaks.
+    """
 
     id: str
     object: Literal["model"] = "model"
@@ -49,6 +52,7 @@ class ModelEntry(Document):
     architecture: Architecture
     capabilities: Capabilities
     context_length: int | None = None
+    languages: list[str] | None = None
 
 
 class ModelList(Document):
@@ -145,9 +149,16 @@ class Chunk(Identity):
 
 
 class Transcription(Document):
-    """The transcript of a recording."""
+    """The transcript of a recording.
+
+    Attributes:
+        language: Code of the spoken language.
+        notes: What the user should know, such as that a smaller speech model was used.
+    """
 
     text: str
+    language: str | None = None
+    notes: list[str] | None = None
 
 
 class Health(Document):

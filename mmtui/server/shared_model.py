@@ -125,9 +125,18 @@ class SharedModel:
 
         return self._submit(client, send)
 
-    def transcribe(self, client: str, clip: "Clip") -> Job:
-        """Queue a transcript; raise ApiError if the queue is full."""
-        return self._submit(client, lambda: self._port.transcribe(clip))
+    def transcribe(self, client: str, clip: "Clip", language: str | None = None) -> Job:
+        """Queue a transcript.
+
+        Args:
+            client: Whose request it is.
+            clip: Mono speech at 16 kHz.
+            language: Code of the spoken language; None detects it.
+
+        Raises:
+            ApiError: The queue is full.
+        """
+        return self._submit(client, lambda: self._port.transcribe(clip, language))
 
     async def follow(self, job: Job) -> AsyncGenerator[Event | Waiting, None]:
         """Yield what happens to a request, up to its end. It is cancelled if the caller stops.

@@ -77,6 +77,13 @@ def test_the_server_transcribes(connected, server):
     assert connected.model._speech.process._process is None  # no process of its own
 
 
+def test_the_server_gets_the_language_and_reports_it(connected, server):
+    clip = np.ones(1600, dtype=np.float32) / 2
+    [transcribed] = connected.wait_for(connected.model.transcribe(clip, "de"))
+    assert isinstance(transcribed, Transcribed) and transcribed.language == "de"
+    assert server.model.languages[-1] == "de"
+
+
 def test_a_conversation_that_is_too_long_is_refused(connected):
     failed = connected.ask("long")[-1]
     assert isinstance(failed, Failed) and failed.is_refused

@@ -46,8 +46,10 @@ def test_json_has_the_documented_keys(mmtui, small_model, photo, smol, shared):
     assert run.code == 0, run.err
     answer = run.json
     assert list(answer) == [
-        "answer", "transcript", "model", "engine", "images", "usage", "timing", "stop_reason",
+        "answer", "transcript", "language", "model", "engine", "images", "usage", "timing",
+        "stop_reason",
     ]  # fmt: skip
+    assert answer["language"] == "en"
     assert "printing beautiful letters" in answer["transcript"]
     assert (answer["model"], answer["engine"]) == ("tiny", "torch")
     assert [image["path"] for image in answer["images"]] == [str(photo)] * 2

@@ -178,10 +178,19 @@ def test_speech_is_scored_through_the_command(mmtrain, smol, shared):
     )
     assert run.code == 0, run.err
     assert run.json["clips"] == 4 and run.json["word_error_rate"] < 0.2
+    assert run.json["word_error_rate_whisper"] <= run.json["word_error_rate"]
 
 
 def test_wrong_words_are_counted_over_all_clips():
     assert speech.error_rate(["a b", "c"], ["A, b!", "c d"]) == 0.25
+
+
+def test_whisper_s_normalizer_makes_figures_comparable():
+    hypotheses = ["I have 21 colors", "uh, it is"]
+    references = ["I've twenty-one colours.", "It's [laughs]"]
+    assert speech.error_rate(hypotheses, references) > 0.5
+    assert speech.whisper_error_rate(hypotheses, references) == 0
+    assert speech.whisper_error_rate(["a"], ["hmm"]) is None
 
 
 def test_cider_is_undefined_for_one_image():

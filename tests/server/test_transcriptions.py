@@ -46,6 +46,13 @@ def test_a_recording_is_transcribed(server, clip_wav):
     assert send(server, form) == (200, "16000 samples\n")
 
 
+def test_the_language_may_be_a_name_and_is_reported(server, clip_wav):
+    status, text = send(server, encode_form(file=clip_wav, language="German"))
+    assert (status, json.loads(text)) == (200, {"text": "16000 samples", "language": "de"})
+    status, text = send(server, encode_form(file=clip_wav, language="auto"))
+    assert (status, json.loads(text)) == (200, {"text": "16000 samples"})
+
+
 @pytest.mark.parametrize(
     ("body", "content_type", "words"),
     [
@@ -58,6 +65,11 @@ def test_a_recording_is_transcribed(server, clip_wav):
             encode_form(file=b"", response_format="srt"),
             "multipart/form-data; boundary=X",
             "response_format",
+        ),
+        (
+            encode_form(file=b"", language="klingon"),
+            "multipart/form-data; boundary=X",
+            "language: Value error, Whisper knows no language 'klingon'",
         ),
     ],
 )

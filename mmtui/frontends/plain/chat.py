@@ -13,6 +13,7 @@ from mmtui.chat.protocol import Died, Event, Failed, Piece, Progress
 from mmtui.chat.session import Session
 from mmtui.errors import NoSpeechError
 from mmtui.frontends.plain.console import catch_interrupts, print_note
+from mmtui.pipeline.speech.languages import get_name
 from mmtui.text import printable
 
 if TYPE_CHECKING:
@@ -143,7 +144,9 @@ class PlainChat:
         if transcript == "":
             raise NoSpeechError
         if transcript is not None:
-            print_note(f"transcript: {transcript}")
+            language = self.session.status.spoken_language
+            spoken = "" if language in (None, "en") else f" ({get_name(language)})"
+            print_note(f"transcript{spoken}: {transcript}")
         return transcript
 
     def handle_event(self, timeout_s: float, *, prints_steps: bool = True) -> bool:

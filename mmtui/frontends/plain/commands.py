@@ -17,6 +17,7 @@ from mmtui.frontends.plain.console import catch_interrupts, print_note, print_no
 from mmtui.frontends.plain.recording import wait_for_end
 from mmtui.frontends.stdin import LineReader
 from mmtui.pipeline import input_files
+from mmtui.pipeline.speech.languages import DETECTED, parse_language
 
 
 class Commands:
@@ -139,6 +140,10 @@ class Commands:
     def do_sampling(self, settings: str) -> None:
         self._session.set_sampling(settings)
         print_note(self._session.config.sampling)
+
+    def do_language(self, language: str) -> None:
+        self._session.configure(language=parse_language(language) or DETECTED)
+        print_note(f"language of recordings: {self._session.config.language}")
 
     def do_system(self, text: str) -> None:
         self._session.set_system_prompt(text)

@@ -71,14 +71,15 @@ class Checkpoint:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Identifies the weights by the names, sizes and times of their files."""
+        """Identifies the weights, without those for speech, by the state of their files."""
         parts = [self.adapter, self.projector]
         if self.gguf is not None:
             parts += [*self.gguf.shards, self.gguf.mmproj]
         else:
             assets = (self.spec.language, self.spec.vision)
             parts += [fetch.locate(asset.weights) for asset in assets if asset is not None]
-        return hashes.fingerprint(repr(self.spec), [part for part in parts if part is not None])
+        text = repr(dataclasses.replace(self.spec, speech=None))
+        return hashes.fingerprint(text, [part for part in parts if part is not None])
 
     def require_vision(self) -> None:
         """Check that the model can see.

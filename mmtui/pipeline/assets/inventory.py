@@ -5,19 +5,23 @@ from typing import Any
 
 from mmtui import machine
 from mmtui.errors import InputError, MmtuiError
-from mmtui.pipeline.assets import checkpoint, fetch, stores
+from mmtui.pipeline.assets import checkpoint, fetch, speech_models, stores
 from mmtui.pipeline.assets.file_names import SPEC_FILE
 from mmtui.pipeline.assets.gguf_memory import estimate_memory
+from mmtui.pipeline.assets.spec import SpeechChoice
 from mmtui.pipeline.assets.stores import StoredModel
 
 _LARGE_CACHE = 8_000_000_000  # bytes; more than the KV cache of any model at the start
 RUNS_FOLDER = Path("runs")  # the default of mmtrain, relative to the working directory
 
 
-def list_models() -> list[dict[str, Any]]:
+def list_models(speech: SpeechChoice = "auto") -> list[dict[str, Any]]:
     """List the presets, the checkpoints in the user's data directory and in `runs`, and GGUFs.
 
     The GGUFs are those in the stores of Ollama, LM Studio, Hugging Face and llama.cpp.
+
+    Args:
+        speech: The speech model of the presets and checkpoints; "auto" is that of each.
 
     Returns:
         An entry for each model: "name"; "sees", whether it has vision; "parts", the "role", "uri",
@@ -26,7 +30,7 @@ def list_models() -> list[dict[str, Any]]:
         "quantization", "hears", whether there is an audio tower, and "fits", whether there is
         enough free memory.
     """
-    own = [_describe(name) for name in (*checkpoint.PRESETS, *_list_folders())]
+    own = [_describe(name, speech) for name in (*checkpoint.PRESETS, *_list_folders())]
     free = machine.get_free_memory()
     return [*own, *(_describe_stored(model, free) for model in stores.list_stored_models())]
 
@@ -85,14 +89,14 @@ def _list_folders() -> list[str]:
     return [str(folder) for folder in folders if folder not in presets]
 
 
-def _describe(name: str) -> dict[str, Any]:
+def _describe(name: str, speech: SpeechChoice) -> dict[str, Any]:
     """Return the entry of a model."""
     try:
         found = checkpoint.find(name)
     except MmtuiError as error:
         return {"name": name, "sees": False, "parts": [], "error": str(error)}
     parts = []
-    for role, asset in found.spec.assets.items():
+    for role, asset in speech_models.choose(found.spec, speech).assets.items():
         path = fetch.locate(asset)
         parts.append(
             {

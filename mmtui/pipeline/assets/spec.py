@@ -11,6 +11,7 @@ VERSION = 1
 Precision = Literal["auto", "fp32", "bf16", "fp16", "nf4"]
 EngineName = Literal["torch", "llamacpp"]
 EngineChoice = Literal["auto", "torch", "llamacpp"]
+SpeechChoice = Literal["auto", "base", "tiny.en"]
 # In the order of Pillow's numbers, which the settings of transformers' processors contain.
 Resampling = Literal["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"]
 
@@ -117,11 +118,13 @@ class LanguageSpec:
             on a GPU without bf16), or nf4 if that does not fit; llama.cpp uses 8 bits, or the
             format that a GGUF is stored in.
         prompt: How conversations become prompts.
+        languages: Codes of the languages that it speaks, such as "en"; empty if that is unknown.
     """
 
     weights: Asset
     precision: Precision = "auto"
     prompt: PromptSpec = PromptSpec()
+    languages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -199,10 +202,14 @@ class SpeechSpec:
     Attributes:
         weights: A folder in CTranslate2's layout.
         language: Code of the spoken language, such as "en"; None detects it in each recording.
+        name: What notes call it, such as "base"; "" for "the speech model".
+        languages: Codes of the languages that it transcribes; empty if it is multilingual.
     """
 
     weights: Asset
     language: str | None = None
+    name: str = ""
+    languages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from mmtui import machine
 from mmtui.errors import InputError
 from mmtui.pipeline.assets.spec import SpeechSpec
 from mmtui.pipeline.speech import voice
+from mmtui.pipeline.speech.languages import refuse_language
 from mmtui.pipeline.speech.sound import RATE, Clip
 
 # Whisper transcribes windows of 30 s, and was trained on clips that are padded with silence.
@@ -35,11 +36,13 @@ class Transcript:
         text: The words; "" if nobody speaks.
         language: Code of the spoken language, such as "en".
         seconds: Duration of the clip.
+        notes: Notes for the user, such as that another speech model was used.
     """
 
     text: str
     language: str | None
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 class SpeechModel:
@@ -61,7 +64,7 @@ class SpeechModel:
         """
         from faster_whisper import WhisperModel
 
-        self._language = spec.language
+        self._name, self._language = spec.name, spec.language
         try:
             # Half of the cores: CTranslate2 may share an OpenMP runtime with torch, which lets
             # threads sleep between any two steps once there are more of them than cores.
@@ -75,17 +78,26 @@ class SpeechModel:
         except (RuntimeError, OSError, ValueError) as error:
             raise InputError(f"{folder} has no Whisper model: {error}") from error
 
-    def transcribe(self, clip: Clip) -> Transcript:
-        """Transcribe a clip of at most 30 s, mono float32 at 16 kHz (samples,)."""
+    def transcribe(self, clip: Clip, language: str | None = None) -> Transcript:
+        """Transcribe a clip.
+
+        Args:
+            clip: At most 30 s, mono float32 at 16 kHz (samples,).
+            language: Code of the spoken language; None is that of the specification.
+
+        Raises:
+            UsageError: The model does not know the language.
+        """
         from faster_whisper.vad import get_speech_timestamps
 
+        language = self._check_language(language) or self._language
         seconds = len(clip) / RATE
         change = voice.detect_change(clip)
         if change == "none" or not get_speech_timestamps(clip):
-            return Transcript("", self._language, seconds)
+            return Transcript("", language, seconds)
         segments, info = self._model.transcribe(
             np.pad(clip, (0, max(0, _WINDOW_S * RATE - len(clip)))),
-            language=self._language,
+            language=language,
             beam_size=5,
             temperature=0.0,
             without_timestamps=True,
@@ -100,6 +112,14 @@ class SpeechModel:
             if change == "loudness" or _is_spoken(segment.no_speech_prob, segment.avg_logprob)
         ]
         return Transcript(" ".join(words).strip(), info.language, seconds)
+
+    def _check_language(self, language: str | None) -> str | None:
+        """Return the code of a language that the model knows; raise UsageError for another."""
+        is_english_only = not self._model.model.is_multilingual
+        token = self._model.hf_tokenizer.token_to_id(f"<|{language}|>")
+        if language not in (None, "en") and (is_english_only or token is None):
+            raise refuse_language(self._name, language)
+        return language
 
 
 def _is_spoken(no_speech_prob: float, avg_logprob: float) -> bool:

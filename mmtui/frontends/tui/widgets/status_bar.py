@@ -4,6 +4,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from mmtui.chat.status import ModelStatus
+from mmtui.pipeline.speech.languages import get_name
 from mmtui.text import one_line
 
 MAX_NAME_LENGTH = 40
@@ -33,6 +34,8 @@ class StatusBar(Static):
         ]
         if unsaved:  # early, so that a narrow window shows it
             parts.append(one_line(f"not saved: {unsaved}"))
+        if status.spoken_language not in (None, "en"):
+            parts.append(f"heard {get_name(status.spoken_language)}")
         if status.context and status.used is not None:
             parts.append(f"{status.used:,} of {status.context:,} tokens")
         elif status.used:  # a server may not report the size of its context

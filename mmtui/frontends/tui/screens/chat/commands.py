@@ -19,6 +19,7 @@ from mmtui.frontends.tui.screens.dialogs import ChoiceDialog, TextDialog
 from mmtui.frontends.tui.screens.history import HistoryScreen
 from mmtui.frontends.tui.screens.picker import Picker
 from mmtui.frontends.tui.widgets.chips import Chips
+from mmtui.pipeline.speech.languages import DETECTED, parse_language
 
 SYSTEM_DEFAULT = "system default"
 
@@ -155,6 +156,15 @@ class Commands:
             self._chat.show_notice(Notice(self._session.config.sampling, is_error=False))
         else:
             self._ask(TextDialog("Sampling", self._session.config.sampling), self.do_sampling)
+
+    def do_language(self, language: str) -> None:
+        if language:
+            self._session.configure(language=parse_language(language) or DETECTED)
+            text = f"language of recordings: {self._session.config.language}"
+            self._chat.show_notice(Notice(text, is_error=False))
+        else:
+            current = self._session.config.language
+            self._ask(TextDialog("Language of recordings", current), self.do_language)
 
     def do_system(self, text: str) -> None:
         if text:
