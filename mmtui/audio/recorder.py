@@ -1,20 +1,17 @@
-"""Interfaces of microphone and speaker, and implementations that run PortAudio in a process."""
+"""The interface of the microphone, and an implementation that runs PortAudio in a process."""
 
-import json
 import subprocess
-import sys
 import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from mmtui.audio.device import NO_MICROPHONE, RATE
+from mmtui.audio.portaudio import NO_MICROPHONE, RATE
+from mmtui.audio.process import TIMEOUT_S, list_devices, parse_message, start_process
 from mmtui.errors import MissingError, MmtuiError
 
 if TYPE_CHECKING:
     from mmtui.pipeline.speech.sound import Clip
 
 LIMIT_S = 15.0
-TIMEOUT_S = 2.0  # for an answer of the device; quitting the app may wait this long
 MUTED_LEVEL = 1e-4  # a recording with a lower peak level (0 to 1) comes from a muted microphone
 _SAMPLE_BYTES = 2
 _MAX_BYTES = int(LIMIT_S * RATE) * _SAMPLE_BYTES
@@ -76,18 +73,10 @@ class SystemMicrophone:
     """Records with PortAudio; each recording is a subprocess."""
 
     def list_devices(self) -> list[str]:
-        with _start_process("list") as process:
-            try:
-                output, _ = process.communicate(timeout=TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise MissingError("the sound system does not answer", "restart it") from None
-        if not (names := _parse_message(output)["devices"]):
-            raise MissingError(*NO_MICROPHONE)
-        return [str(name) for name in names]
+        return list_devices("list", TIMEOUT_S, NO_MICROPHONE)
 
     def record(self, device: str | None = None) -> Recording:
-        return _ProcessRecording(_start_process("record", *([device] if device else [])))
+        return _ProcessRecording(start_process("record", *([device] if device else [])))
 
 
 class _ProcessRecording:
@@ -138,10 +127,10 @@ class _ProcessRecording:
         stream = self._process.stdout
         assert stream
         try:
-            _parse_message(stream.readline())
+            parse_message(stream.readline())
             self._is_ready.set()
             while not self.is_full and (line := stream.readline()):
-                block = stream.read(_parse_message(line)["bytes"])
+                block = stream.read(parse_message(line)["bytes"])
                 self._data += block[: _MAX_BYTES - len(self._data)]
             if not self.is_full and not self._is_finished:
                 self._error = MissingError(
@@ -155,50 +144,6 @@ class _ProcessRecording:
             self._process.kill()
             stream.close()
             self._process.wait()
-
-
-class Playback(Protocol):
-    """A sound that is being played."""
-
-    def wait(self) -> None:
-        """Wait until the sound ends or is stopped.
-
-        Raises:
-            MissingError: The sound can't be played.
-        """
-        ...
-
-    def stop(self) -> None:
-        """Stop playing."""
-        ...
-
-
-class Speaker(Protocol):
-    """Plays sound on the loudspeaker of this machine."""
-
-    def __call__(self, wav: bytes) -> Playback:
-        """Start playing a WAV file."""
-        ...
-
-
-def play(wav: bytes) -> Playback:
-    """Start playing a WAV file with PortAudio in a subprocess."""
-    return _ProcessPlayback(_start_process("play", stdin=subprocess.PIPE), wav)
-
-
-class _ProcessPlayback:
-    def __init__(self, process: "subprocess.Popen[bytes]", wav: bytes) -> None:
-        self._process, self._wav = process, wav
-        self._is_stopped = False
-
-    def wait(self) -> None:
-        output, _ = self._process.communicate(self._wav)
-        if not self._is_stopped:
-            _parse_message(output.splitlines()[-1] if output else b"")
-
-    def stop(self) -> None:
-        self._is_stopped = True
-        self._process.kill()
 
 
 def compute_peak_level(samples: bytes) -> float:
@@ -215,24 +160,3 @@ def to_clip(samples: bytes) -> "Clip":
 
     complete = samples[: len(samples) // _SAMPLE_BYTES * _SAMPLE_BYTES]
     return np.frombuffer(complete, "<i2").astype(np.float32) / np.float32(32768)
-
-
-def _start_process(*arguments: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
-    """Start `mmtui.audio.device` with the arguments."""
-    command: Sequence[str] = [sys.executable, "-P", "-m", "mmtui.audio.device", *arguments]
-    return subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-
-
-def _parse_message(line: bytes) -> dict[str, Any]:
-    """Parse a message of the process.
-
-    Raises:
-        MissingError: The message is an error, or the process has crashed.
-    """
-    try:
-        message: dict[str, Any] = json.loads(line)
-    except ValueError as error:
-        raise MissingError("the sound system has crashed", "restart it") from error
-    if "error" in message:
-        raise MissingError(message["error"], message.get("hint"))
-    return message

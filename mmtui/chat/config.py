@@ -21,6 +21,7 @@ from mmtui.pipeline.speech.languages import (
     parse_language,
     suggest,
 )
+from mmtui.pipeline.speech.voices import DEFAULT_VOICE, MAX_SPEED, MIN_SPEED
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -93,6 +94,23 @@ TEMPLATE = """\
 # Name of the microphone, as `mmtui doctor` shows it; "" uses the system's default.
 #microphone = ""
 
+# Whether answers are read aloud: "never", or "always". F12 and /speak read single answers.
+#speak = "never"
+
+# Voice of English answers: "heart", "fenrir", "emma", "fable" or "kore"; the last four are
+# downloaded by `hibari --voice NAME`. Other languages are read by espeak-ng, if it is installed;
+# "espeak:en-gb" reads everything with that voice of espeak-ng.
+#voice = "heart"
+
+# Speed of the voice, from 0.5 to 2.
+#speaking_rate = 1.0
+
+# Volume of what is played, from 0 to 2; 1 leaves it as it is.
+#volume = 1.0
+
+# Name of the speaker or headphones, as `mmtui doctor` shows it; "" uses the system's default.
+#speaker = ""
+
 # Keys of actions, such as "F4", "Ctrl+B" or "Shift+Enter"; separate several keys with commas.
 # The help screen (F1) lists the actions.
 #[keys]
@@ -120,6 +138,11 @@ class Config:
     prompt_storage: Annotated[int, Ge(0)] = 1000
     server_cache: Annotated[int, Ge(0)] = 1000
     microphone: str = ""
+    speak: Literal["never", "always"] = "never"
+    voice: str = DEFAULT_VOICE
+    speaking_rate: Annotated[float, Ge(MIN_SPEED), Le(MAX_SPEED)] = 1.0
+    volume: Annotated[float, Ge(0), Le(2)] = 1.0
+    speaker: str = ""
     keys: dict[str, str] = field(default_factory=dict)
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}

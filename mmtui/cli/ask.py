@@ -22,6 +22,7 @@ from mmtui.cli.options import (
     print_note,
 )
 from mmtui.cli.question import read_question
+from mmtui.cli.speech import SpeakOption, SpeakToOption, check_speech, read_aloud
 from mmtui.errors import NoSpeechError, UsageError
 from mmtui.media import Document, Image, Sound
 from mmtui.paths import resolve
@@ -129,6 +130,8 @@ def ask(
             " default.",
         ),
     ] = None,
+    speak: SpeakOption = False,
+    speak_to: SpeakToOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ask one question and stream the answer to standard output.
@@ -149,6 +152,7 @@ def ask(
     shown = [note for attached in files for note in attached.notes]
     print_notes(shown)
     config = Config.load().with_endpoint(endpoint).with_listener(listen).with_language(language)
+    check_speech(config, speak_to)
     if (server := find_endpoint(config)) is not None:
         if mmproj is not None:
             raise UsageError("--mmproj needs a model on this machine", "pass --endpoint ''")
@@ -168,37 +172,40 @@ def ask(
             seed=seed,
         )
         name = config.model if model == "auto" else model
-        ask_server(server, name, server_question, as_json=as_json)
+        with read_aloud(config, speak=speak, speak_to=speak_to) as speech:
+            ask_server(server, name, server_question, speech, as_json=as_json)
         return
-    with reporting() as report:
-        loaded = load_model(model, engine, report, mmproj, language)
-        message = [*files, request.text] if request.text else files
-        turns = [mmtui.Turn("system", system)] if system else []
-        stream = loaded.reply(
-            [*turns, mmtui.Turn("user", message)],
-            max_tokens=max_tokens,
-            temperature=temperature,
-            seed=seed,
-            fit=fit,
-        )
-        for heard in stream.recordings:
-            print_transcript(heard.text, heard.language)
-        print_notes(note for note in stream.notes if note not in shown)
-        loaded.load(pictures=bool(pictures))
-        if loaded.note:
-            print_note(loaded.note)
-        print_answer(stream, silent=as_json)
-    reply = stream.result.reply
-    if as_json:
-        print_json(stream.result.to_dict())
-    elif reply.repeats:
-        print_note("stopped: the answer was repeating itself")
-    elif reply.full:
-        print_note(f"stopped at the end of {loaded.name}'s context")
-    elif reply.stop_reason == "length":
-        print_note(f"stopped after {reply.completion_tokens} tokens; --max-tokens allows more")
-    if reply.stop_reason == "cancelled":
-        raise KeyboardInterrupt
+    with read_aloud(config, speak=speak, speak_to=speak_to) as speech:
+        with reporting() as report:
+            loaded = load_model(model, engine, report, mmproj, language)
+            message = [*files, request.text] if request.text else files
+            turns = [mmtui.Turn("system", system)] if system else []
+            stream = loaded.reply(
+                [*turns, mmtui.Turn("user", message)],
+                max_tokens=max_tokens,
+                temperature=temperature,
+                seed=seed,
+                fit=fit,
+            )
+            for heard in stream.recordings:
+                print_transcript(heard.text, heard.language)
+            print_notes(note for note in stream.notes if note not in shown)
+            loaded.load(pictures=bool(pictures))
+            if loaded.note:
+                print_note(loaded.note)
+            print_answer(speech.follow(stream), silent=as_json)
+        reply = stream.result.reply
+        if as_json:
+            print_json(stream.result.to_dict())
+        elif reply.repeats:
+            print_note("stopped: the answer was repeating itself")
+        elif reply.full:
+            print_note(f"stopped at the end of {loaded.name}'s context")
+        elif reply.stop_reason == "length":
+            print_note(f"stopped after {reply.completion_tokens} tokens; --max-tokens allows more")
+        if reply.stop_reason == "cancelled":
+            raise KeyboardInterrupt
+        speech.wait()
 
 
 def transcribe(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mmtui.chat.config import LOCAL_MODEL
 from mmtui.cli.answers import print_answer, print_notes, print_transcript
 from mmtui.cli.options import print_note
+from mmtui.cli.speech import Speech
 from mmtui.endpoint import speech
 from mmtui.endpoint.address import Endpoint
 from mmtui.endpoint.capabilities import Catalog, ModelInfo
@@ -93,13 +94,16 @@ class _ServerAnswer:
         self._cancellation.cancel()
 
 
-def ask_server(endpoint: Endpoint, model: str, question: ServerQuestion, *, as_json: bool) -> None:
+def ask_server(
+    endpoint: Endpoint, model: str, question: ServerQuestion, spoken: Speech, *, as_json: bool
+) -> None:
     """Ask a server, and print its answer.
 
     Args:
         endpoint: The server.
         model: The name of one of its models; "auto" is the only one.
         question: What to ask.
+        spoken: Reads the answer aloud.
         as_json: Print one JSON document at the end.
     """
     if endpoint.note:
@@ -137,7 +141,7 @@ def ask_server(endpoint: Endpoint, model: str, question: ServerQuestion, *, as_j
             seed=question.seed,
         )
         answer = _ServerAnswer(client, name, request)
-        print_answer(answer, silent=as_json)
+        print_answer(spoken.follow(answer), silent=as_json)
     completion = answer.completion
     if as_json:
         used = [
@@ -151,6 +155,7 @@ def ask_server(endpoint: Endpoint, model: str, question: ServerQuestion, *, as_j
         print_note(f"stopped after {completion.completion_tokens} tokens; --max-tokens allows more")
     if completion.stop_reason == "cancelled":
         raise KeyboardInterrupt
+    spoken.wait()
 
 
 def _transcribe(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mmtui import logs, machine
+from mmtui.audio.player import SystemSpeaker
 from mmtui.audio.recorder import SystemMicrophone
 from mmtui.chat import config
 from mmtui.chat.config import resolve_model
@@ -20,6 +21,8 @@ from mmtui.files import measure_folder
 from mmtui.pipeline.assets import checkpoint, fetch, speech_models
 from mmtui.pipeline.assets.spec import ModelSpec, SpeechChoice
 from mmtui.pipeline.engines import probe, selection
+from mmtui.pipeline.speech.spoken_text import Sentence
+from mmtui.pipeline.speech.synthesis import SynthesizerProcess
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ def examine() -> Iterator[Finding]:
     yield _settings()
     yield _memory()
     yield _microphone()
+    yield _speaker()
+    yield _voice()
     yield _ffmpeg()
     yield _cache()
     yield _log()
@@ -151,6 +156,30 @@ def _microphone() -> Finding:
     except MissingError as error:
         return Finding("microphone", "note", str(error), error.hint)
     return Finding("microphone", "ok", ", ".join(names))
+
+
+def _speaker() -> Finding:
+    try:
+        names = SystemSpeaker().list_devices()
+    except MissingError as error:
+        return Finding("speaker", "note", str(error), error.hint)
+    return Finding("speaker", "ok", ", ".join(names))
+
+
+def _voice() -> Finding:
+    """Check what reads answers aloud, by reading a word."""
+    name, synthesizer = "heart", SynthesizerProcess()
+    try:
+        name = config.Config.load().voice
+        synthesizer.synthesize(Sentence("Hello.", "en"), name)
+    except MmtuiError as error:
+        return Finding("voice", "note", str(error), error.hint)
+    finally:
+        synthesizer.close()
+    if shutil.which("espeak-ng"):
+        return Finding("voice", "ok", f"{name}; espeak-ng for languages other than English")
+    cure = "for other languages, install espeak-ng, as with `apt install espeak-ng`"
+    return Finding("voice", "ok", f"{name}, which reads English", cure)
 
 
 def _ffmpeg() -> Finding:

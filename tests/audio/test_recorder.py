@@ -9,69 +9,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_sound import install_fake_sound
 
 from mmtui.audio import recorder
+from mmtui.audio.player import SystemSpeaker, play_wav
 from mmtui.audio.recorder import LIMIT_S, SystemMicrophone
 from mmtui.cli.doctor import examine
 from mmtui.errors import MissingError
 from mmtui.pipeline.input_files import encode_wav
 
-# A fake `sounddevice`, controlled by the environment variable FAKE_SOUND.
-FAKE = """
-import os, sys, threading
-import numpy as np
-os.write(2, b"ALSA lib: noise on stderr\\n")
-MODE = os.environ["FAKE_SOUND"]
-if MODE == "no portaudio":
-    raise OSError("PortAudio library not found")
-if MODE == "hangs":
-    threading.Event().wait()
-class PortAudioError(Exception): pass
-RATE = 44_100 if "44 kHz" in MODE else 16_000
-def query_devices(device=None, kind=None):
-    mine = {"name": "Fake Mic", "index": 1, "max_input_channels": 1}
-    mine["default_samplerate"] = float(RATE)
-    if device is not None or kind is not None:
-        return mine
-    speakers = {"name": "Speakers", "index": 0, "max_input_channels": 0}
-    return [speakers] if MODE == "no microphone" else [speakers, mine]
-def check_input_settings(device=None, channels=None, samplerate=None):
-    if samplerate != RATE:
-        raise PortAudioError("Invalid sample rate [PaErrorCode -9997]")
-class InputStream:
-    def __init__(self, device, samplerate, channels, dtype, blocksize):
-        if MODE == "refused":
-            raise PortAudioError("Error opening InputStream: Permission denied [PaErrorCode -9]")
-        assert samplerate == RATE and device in (None, 1)
-        self.samplerate, self.at, self.active = samplerate, 0, True
-    def __enter__(self): return self
-    def __exit__(self, *_): pass
-    def read(self, count):
-        times = (self.at + np.arange(count)) / self.samplerate
-        self.at += count
-        if "unplugged" in MODE and self.at > self.samplerate:
-            raise PortAudioError("Device unavailable [PaErrorCode -9985]")
-        if MODE == "silent":
-            return np.zeros((count, 1), np.int16), False
-        return (16384 * np.sin(2 * np.pi * 440 * times)).astype(np.int16)[:, None], False
-def play(samples, rate, blocking):
-    if MODE == "plays long":
-        import time
-        time.sleep(600)
-    open(os.environ["FAKE_PLAYED"], "w").write(f"{len(samples)} {rate}")
-"""
-
 
 @pytest.fixture
 def sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "sounddevice.py").write_text(FAKE)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setenv("FAKE_PLAYED", str(tmp_path / "played"))
-
     monkeypatch.setattr(recorder, "TIMEOUT_S", 60.0)  # on a busy machine
 
     def mode(name: str) -> SystemMicrophone:
-        monkeypatch.setenv("FAKE_SOUND", name)
+        install_fake_sound(tmp_path, monkeypatch, name)
         return SystemMicrophone()
 
     return mode
@@ -202,7 +155,7 @@ def test_a_crash_of_the_sound_system_is_reported(monkeypatch):
     def crash(*_: str, stdin: int = 0) -> "subprocess.Popen[bytes]":
         return subprocess.Popen([sys.executable, "-c", "import os; os.abort()"], stdout=-1)
 
-    monkeypatch.setattr(recorder, "_start_process", crash)
+    monkeypatch.setattr(recorder, "start_process", crash)
     recording = SystemMicrophone().record()
     wait_until_ended(recording)
     assert "has crashed" in str(recording.error)
@@ -210,18 +163,18 @@ def test_a_crash_of_the_sound_system_is_reported(monkeypatch):
 
 def test_a_clip_is_played(sound, tmp_path):
     sound("works")
-    recorder.play(encode_wav(np.zeros(1600, np.float32))).wait()
+    play_wav(SystemSpeaker(), encode_wav(np.zeros(1600, np.float32))).wait()
     assert (tmp_path / "played").read_text() == "1600 16000"
 
 
 def test_playback_can_be_stopped_and_raises_errors(sound):
     sound("plays long")
-    playback = recorder.play(encode_wav(np.zeros(1600, np.float32)))
+    playback = play_wav(SystemSpeaker(), encode_wav(np.zeros(1600, np.float32)))
     threading.Timer(0.5, playback.stop).start()
     playback.wait()
     sound("no portaudio")
     with pytest.raises(MissingError, match="PortAudio is not installed"):
-        recorder.play(encode_wav(np.zeros(1600, np.float32))).wait()
+        play_wav(SystemSpeaker(), encode_wav(np.zeros(1600, np.float32))).wait()
 
 
 def test_a_part_of_a_microphone_s_name_does_not_select_it(sound):
@@ -266,8 +219,9 @@ def test_the_device_process_exits_with_one_line_about_the_error(sound, mode, arg
     assert code == 3 and message in line["error"] and line["hint"]
 
 
-def test_the_device_process_plays_the_file_on_stdin(sound, tmp_path):
+def test_the_device_process_plays_the_samples_on_stdin(sound, tmp_path):
     sound("works")
-    code, lines, _ = run_device("play", stdin=encode_wav(np.zeros(1600, np.float32)))
-    assert code == 0 and lines == [{"rate": 16_000}]
+    messages = b'{"rate": 16000, "volume": 1}\n{"bytes": 3200}\n' + bytes(3200)
+    code, lines, _ = run_device("play", stdin=messages)
+    assert code == 0 and lines[0] == {"rate": 16_000} and lines[-1] == {"done": True}
     assert (tmp_path / "played").read_text() == "1600 16000"

@@ -18,7 +18,8 @@ from textual.events import Event, InputEvent, Paste
 from textual.screen import Screen
 from textual.worker import WorkerFailed
 
-from mmtui.audio.recorder import Microphone, Speaker, SystemMicrophone, play
+from mmtui.audio.player import Speaker, SystemSpeaker
+from mmtui.audio.recorder import Microphone, SystemMicrophone
 from mmtui.chat import clipboard, protocol
 from mmtui.chat.backend import open_model
 from mmtui.chat.commands import COMMANDS
@@ -82,7 +83,7 @@ class ChatApp(App[None]):
             folder: The folder of the history; None is the user's.
             model: The model; None starts the model of the settings in a process.
             microphone: Records speech; None is the system's microphone.
-            speaker: Plays recordings; None is the system's speaker.
+            speaker: Plays sound; None is the system's speaker.
         """
         super().__init__()
         self._config, self._resume, self._images = config, resume, images
@@ -92,7 +93,10 @@ class ChatApp(App[None]):
         self.tracebacks: list[str] = []
         self.unsaved: Notice | None = None
         self._chat: ChatScreen | None = None
-        self._microphone, self._speaker = microphone or SystemMicrophone(), speaker or play
+        self._microphone, self._speaker = (
+            microphone or SystemMicrophone(),
+            speaker or SystemSpeaker(),
+        )
         model = model or open_model(config, self._receive_event)
         self.session = Session.open(model, folder, config, self._show_notice)
         self._early_events: list[protocol.Event] = []  # before there is a screen

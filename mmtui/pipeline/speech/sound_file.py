@@ -45,6 +45,7 @@ class SoundWriter:
         target = str(file) if isinstance(file, Path) else file
         self._container: Any = av.open(target, "w", format=container)
         self._stream: Any = self._container.add_stream(codec, rate=rate, layout="mono")
+        self._container.start_encoding()
 
     def write(self, samples: bytes) -> None:
         """Add samples."""

@@ -8,7 +8,7 @@ from markdown_it import MarkdownIt
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
-from mmtui.pipeline.speech.language import detect_language
+from mmtui.pipeline.speech.language_detection import detect_language
 from mmtui.pipeline.speech.sentences import has_sentence_end, split_sentences
 from mmtui.pipeline.speech.spoken_math import read_formula
 from mmtui.text import printable

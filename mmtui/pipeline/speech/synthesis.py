@@ -9,16 +9,12 @@ import sys
 import threading
 from typing import Any, Protocol
 
-from mmtui.errors import MissingError, UsageError
+from mmtui.errors import MissingError
 from mmtui.pipeline.speech.spoken_text import Sentence
+from mmtui.pipeline.speech.voices import ESPEAK_PREFIX, check_voice
 
 RATE = 24_000  # Hz, of all synthesized speech
 SAMPLE_BYTES = 2
-DEFAULT_VOICE = "heart"
-# The voices of hibari for English. The first is part of its package.
-ENGLISH_VOICES = (DEFAULT_VOICE, "fenrir", "emma", "fable", "kore")
-ESPEAK_PREFIX = "espeak:"
-MIN_SPEED, MAX_SPEED = 0.5, 2.0
 
 
 class Synthesizer(Protocol):
@@ -35,7 +31,8 @@ class Synthesizer(Protocol):
             sentence: What to say.
             voice: One of `ENGLISH_VOICES`, which reads English, or "espeak:LANGUAGE", which reads
                 everything. Other languages are read by espeak-ng.
-            speed: 1 is the usual speed of the voice; from `MIN_SPEED` to `MAX_SPEED`.
+            speed: 1 is the usual speed of the voice; from `MIN_SPEED` to `MAX_SPEED`
+                of `voices`.
 
         Raises:
             MissingError: No voice for the language is installed, or the process has crashed.
@@ -52,18 +49,19 @@ class SynthesizerProcess:
     """Synthesizes in a subprocess, which is started again after a crash. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        if self._process is None or self._process.poll() is not None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "mmtui.pipeline.speech.synthesis_worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl+C is handled by this process
-            )
+        with self._lock:
+            if self._process is None or self._process.poll() is not None:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "mmtui.pipeline.speech.synthesis_worker"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,  # Ctrl+C is handled by this process
+                )
 
     def synthesize(self, sentence: Sentence, voice: str, speed: float = 1.0) -> bytes:
         check_voice(voice)
@@ -90,15 +88,6 @@ class SynthesizerProcess:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-
-
-def check_voice(voice: str) -> None:
-    """Raise UsageError if there is no voice of this name."""
-    if voice not in ENGLISH_VOICES and not voice.startswith(ESPEAK_PREFIX):
-        names = ", ".join(ENGLISH_VOICES)
-        raise UsageError(
-            f"there is no voice {voice!r}", f"choose one of {names}, or espeak:LANGUAGE"
-        )
 
 
 def _check_reply(reply: dict[str, Any], samples: bytes) -> bytes:

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmtui.errors import MissingError
-from mmtui.pipeline.speech.language import NAMES
-from mmtui.pipeline.speech.synthesis import ENGLISH_VOICES, ESPEAK_PREFIX, RATE
+from mmtui.pipeline.speech.languages import LANGUAGES
+from mmtui.pipeline.speech.synthesis import RATE
+from mmtui.pipeline.speech.voices import DEFAULT_VOICE, ESPEAK_PREFIX
 
 if TYPE_CHECKING:
     from hibari import Hibari
@@ -35,7 +36,7 @@ def main() -> None:
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     output = sys.stdout.buffer
-    _load_voice(ENGLISH_VOICES[0])
+    _load_voice(DEFAULT_VOICE)
     for line in sys.stdin.buffer:
         request = json.loads(line)
         try:
@@ -84,7 +85,7 @@ def _run_espeak(text: str, language: str, speed: float) -> bytes:
         MissingError: It is not installed, or does not know the language.
     """
     program = shutil.which("espeak-ng") or shutil.which("espeak")
-    name = NAMES.get(language, language)
+    name = LANGUAGES.get(language, language)
     if program is None:
         raise MissingError(
             f"{name} is read aloud by espeak-ng, which is not installed",

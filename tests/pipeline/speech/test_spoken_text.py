@@ -143,4 +143,4 @@ def test_each_sentence_has_its_language():
         "That is the answer to it. Der Satz ist nicht auf Englisch, und das ist gut. Genau. Привет,"
         " мир! The end of this text is in English. 你好。世界。"
     )
-    assert [sentence.language for sentence in found] == ["en", "de", "de", "ru", "en", "cmn", "cmn"]
+    assert [sentence.language for sentence in found] == ["en", "de", "de", "ru", "en", "zh", "zh"]

@@ -6,7 +6,7 @@ from textual import work
 from textual.widget import Widget
 from textual.worker import get_current_worker
 
-from mmtui.audio.recorder import Playback, Speaker
+from mmtui.audio.player import Playback, Speaker, play_wav
 from mmtui.chat.notice import Notice
 from mmtui.errors import MmtuiError
 from mmtui.frontends.tui.messages import NoticePosted
@@ -29,13 +29,19 @@ class Player(Widget):
         return self._playing is not None
 
     @work(thread=True, group="play")
-    def play(self, file: Path) -> None:
-        """Play a sound file in a thread."""
+    def play(self, file: Path, device: str | None, volume: float) -> None:
+        """Play a sound file in a thread.
+
+        Args:
+            file: The sound file.
+            device: The name of a speaker; None selects the default one.
+            volume: 1 is that of the file.
+        """
         worker = get_current_worker()
         try:
             wav = input_files.encode_wav(input_files.read_clip(file))
             if not worker.is_cancelled:
-                self._playing = playing = self._speaker(wav)
+                self._playing = playing = play_wav(self._speaker, wav, device, volume)
                 playing.wait()
                 if self._playing is playing:
                     self._playing = None

@@ -12,7 +12,8 @@ from textual.screen import Screen
 from textual.worker import Worker
 
 from mmtui import paths
-from mmtui.audio.recorder import Microphone, Speaker
+from mmtui.audio.player import Speaker
+from mmtui.audio.recorder import Microphone
 from mmtui.chat import attachments, clipboard
 from mmtui.chat.commands import COMMANDS, parse
 from mmtui.chat.conversation import Attachment, Draft, Message
@@ -359,7 +360,8 @@ class ChatScreen(BaseScreen):
             )
         elif file is not None:
             self.stop_audio()
-            self._player.play(file)
+            config = self.session.config
+            self._player.play(file, config.speaker or None, config.volume)
 
     # Recordings
 

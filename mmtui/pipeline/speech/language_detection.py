@@ -3,17 +3,11 @@
 import re
 from collections import Counter
 
-NAMES = {
-    "en": "English", "de": "German", "fr": "French", "es": "Spanish", "it": "Italian",
-    "pt": "Portuguese", "nl": "Dutch", "pl": "Polish", "sv": "Swedish", "ru": "Russian",
-    "el": "Greek", "he": "Hebrew", "ar": "Arabic", "hi": "Hindi", "th": "Thai", "ko": "Korean",
-    "ja": "Japanese", "cmn": "Chinese",
-}  # fmt: skip
 # Ranges of characters of one script; the first that makes up a third of the letters decides.
 # Languages that share a script are read as the one with the most speakers. Kana come before Han,
 # because Japanese uses both.
 _SCRIPTS = (
-    ("ja", "\u3040-\u30ff"), ("ko", "\uac00-\ud7af\u1100-\u11ff"), ("cmn", "\u4e00-\u9fff"),
+    ("ja", "\u3040-\u30ff"), ("ko", "\uac00-\ud7af\u1100-\u11ff"), ("zh", "\u4e00-\u9fff"),
     ("ru", "\u0400-\u04ff"), ("el", "\u0370-\u03ff"), ("he", "\u0590-\u05ff"),
     ("ar", "\u0600-\u06ff"), ("hi", "\u0900-\u097f"), ("th", "\u0e00-\u0e7f"),
 )  # fmt: skip

@@ -1,0 +1,128 @@
+"""`mmtui ask --speak` and `--speak-to`: answers read aloud."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mmtui.chat.config import Config
+from mmtui.cli.answers import Answer
+from mmtui.files import check_destination, replacing
+from mmtui.paths import resolve
+from mmtui.pipeline.speech.sound_file import check_suffix
+from mmtui.pipeline.speech.voices import check_voice
+
+if TYPE_CHECKING:
+    from mmtui.audio.narration import Narration
+
+SpeakOption = Annotated[
+    bool,
+    typer.Option(
+        "--speak",
+        help="Read the answer aloud while it is printed. The settings have the voice, its speed,"
+        " the volume and the speaker.",
+    ),
+]
+SpeakToOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--speak-to",
+        parser=resolve,
+        metavar="FILE",
+        help="Write the answer as speech to a sound file: .wav, .flac, .mp3, .ogg or .opus.",
+    ),
+]
+
+
+class Speech:
+    """The narrations of an answer."""
+
+    def __init__(self, narrations: list["Narration"]) -> None:
+        self._narrations = narrations
+
+    def follow(self, answer: Answer) -> Answer:
+        """Return an answer that is read aloud while it is iterated over."""
+        return _SpokenAnswer(answer, self._narrations) if self._narrations else answer
+
+    def wait(self) -> None:
+        """Wait until everything is read.
+
+        Raises:
+            MmtuiError: There is no speaker, voice, or space on the disk.
+        """
+        for narration in self._narrations:
+            narration.wait()
+
+
+class _SpokenAnswer:
+    def __init__(self, answer: Answer, narrations: list["Narration"]) -> None:
+        self._answer, self._narrations = answer, narrations
+
+    def __iter__(self) -> Iterator[str]:
+        for piece in self._answer:
+            for narration in self._narrations:
+                narration.write(piece)
+            yield piece
+        for narration in self._narrations:
+            narration.finish()
+
+    def cancel(self) -> None:
+        """Cancel the answer, and be silent at once."""
+        for narration in self._narrations:
+            narration.stop()
+        self._answer.cancel()
+
+
+def check_speech(config: Config, speak_to: Path | None) -> None:
+    """Check the voice and the file before an answer is generated.
+
+    Raises:
+        UsageError: There is no such voice or format.
+        InputError: The file can't be written.
+    """
+    check_voice(config.voice)
+    if speak_to is not None:
+        check_suffix(speak_to)
+        check_destination(speak_to)
+
+
+@contextmanager
+def read_aloud(config: Config, *, speak: bool, speak_to: Path | None) -> Iterator[Speech]:
+    """Read an answer aloud; without options, do nothing.
+
+    Args:
+        config: The settings, with the voice and the speaker.
+        speak: Whether it is played.
+        speak_to: The file that it is written to, which is replaced at the end.
+    """
+    if not (speak or speak_to):
+        yield Speech([])
+        return
+    from mmtui.audio.narration import FileSink, Narration
+    from mmtui.audio.player import SystemSpeaker
+    from mmtui.pipeline.speech.synthesis import RATE, SynthesizerProcess
+
+    narrations: list[Narration] = []
+    synthesizer = SynthesizerProcess()
+    with ExitStack() as stack:
+        stack.callback(synthesizer.close)
+        if speak:
+            device, volume = config.speaker or None, config.volume
+            narrations.append(
+                Narration(
+                    synthesizer,
+                    lambda: SystemSpeaker().open(RATE, device, volume),
+                    config.voice,
+                    config.speaking_rate,
+                )
+            )
+        if speak_to:
+            file = stack.enter_context(replacing(speak_to))
+            narrations.append(
+                Narration(synthesizer, lambda: FileSink(file), config.voice, config.speaking_rate)
+            )
+        for narration in narrations:
+            stack.callback(narration.stop)
+        yield Speech(narrations)
