@@ -12,6 +12,7 @@ from mmtui.pipeline import input_files
 from mmtui.pipeline.documents import reading
 from mmtui.pipeline.documents.document import DocumentText
 from mmtui.pipeline.documents.page_ranges import parse_ranges
+from mmtui.pipeline.documents.recognition import find_recognizer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -172,4 +173,7 @@ class Document:
         return self._content
 
     def _decode(self, file: BinaryIO, report: "Report") -> DocumentText:
-        return reading.decode_document(file, self.name, self.path, self._ranges, report=report)
+        recognize = find_recognizer()
+        return reading.decode_document(
+            file, self.name, self.path, self._ranges, recognize=recognize, report=report
+        )

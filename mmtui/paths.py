@@ -28,8 +28,20 @@ RECORDING_SUFFIXES = {
     ".mpeg", ".mpg", ".mpga", ".oga", ".ogg", ".ogv", ".ogx", ".opus", ".snd", ".spx", ".voc",
     ".w64", ".wav", ".wave", ".weba", ".webm", ".wma", ".wmv", ".wv",
 }
+# Documents whose text is converted, and text files of any kind; other suffixes are read, too.
+CONVERTED_SUFFIXES = {".docx", ".pdf"}
+TEXT_SUFFIXES = {
+    ".bat", ".bib", ".c", ".cc", ".cfg", ".conf", ".cpp", ".cs", ".css", ".csv", ".dart", ".diff",
+    ".ex", ".go", ".h", ".hpp", ".hs", ".htm", ".html", ".ini", ".ipynb", ".java", ".jl", ".js",
+    ".json", ".jsonl", ".jsx", ".kt", ".log", ".lua", ".m", ".md", ".nix", ".org", ".patch", ".php",
+    ".pl", ".ps1", ".py", ".r", ".rb", ".rs", ".rst", ".scala", ".sh", ".sql", ".srt", ".svg",
+    ".swift", ".tex", ".toml", ".ts", ".tsv", ".tsx", ".txt", ".vtt", ".vue", ".xhtml", ".xml",
+    ".yaml", ".yml", ".zig",
+}
 # fmt: on
-SUFFIXES = PICTURE_SUFFIXES | RECORDING_SUFFIXES
+DOCUMENT_SUFFIXES = CONVERTED_SUFFIXES | TEXT_SUFFIXES
+# Files that are attached if a text names them: their names are hardly ever meant otherwise.
+SUFFIXES = PICTURE_SUFFIXES | RECORDING_SUFFIXES | CONVERTED_SUFFIXES
 MAX_PASTE = 20_000  # characters; a longer paste is text
 
 _WEB = re.compile(r"(https?|ftp)://\S+", re.IGNORECASE)
@@ -39,6 +51,9 @@ _ESCAPED = re.compile(r"\\([^A-Za-z0-9])")
 _WORD = r"[^\W\u3000-\uffff]"
 _PATH_START = rf"(?i)(?<!{_WORD})(?<![./\\~-])(?:/(?!/)|~[\w.-]*/|\.\.?/|file:/)"
 _PATH_END = rf"(?i)(?:{'|'.join(map(re.escape, sorted(SUFFIXES)))})(?!{_WORD}|[/\\-])"
+# A mention, as in "compare @old.py and @'new file.py'"; not the @ of a mail address.
+_MENTION = re.compile(r"""(?<![\w@/])@(?:"([^"\n]+)"|'([^'\n]+)'|(\S+))""")
+_PAGES = re.compile(r"(?s)(.+)#(\d[\d,\s-]*)")
 _MAX_ENDS = 8  # possible ends of a path that are tried
 _MAX_TRIES = 500  # possible paths in a text that are looked up on the disk
 _MAX_LENGTH = 1000  # characters of a path in a sentence
@@ -86,24 +101,26 @@ def find_pasted(text: str) -> list[Path]:
 
 
 def find_dropped(text: str) -> list[Path]:
-    """Return the files of `find_pasted` if all of them are pictures or recordings.
+    """Return the files of `find_pasted` if all of them can be attached.
 
-    Any other word could be the name of a file by chance.
+    A text file must be named by its full path, as terminals do: other words could be the name of a
+    file by chance.
     """
     files = find_pasted(text)
-    return files if all(file.suffix.lower() in SUFFIXES for file in files) else []
+    return files if all(map(_is_dropped, files)) else []
 
 
 def find_mentioned(text: str) -> list[Path]:
-    """Return the pictures and recordings that a sentence names, as in "what is in ~/a b.jpg?".
+    """Return the files that a sentence names, as in "what is in ~/a b.jpg?" or "read @notes.md".
 
-    A path must start with `/`, `~/`, `~user/`, `./`, `../` or `file:`, because other words could be
-    file names by chance, and its file must exist.
+    Without the `@`, it must be a picture, a recording, a PDF or a Word document, and its path must
+    start with `/`, `~/`, `~user/`, `./`, `../` or `file:`, because other words could be file names
+    by chance. The file must exist. Pages of a document follow it: `@report.pdf#3-7`.
     """
-    found: dict[Path, None] = {}
-    tries = 0
     if len(text) > MAX_PASTE:
         return []
+    found = dict.fromkeys(_find_at_mentions(text))
+    tries = 0
     path_start = re.compile(_PATH_START)  # not at import, because it takes 10 ms
     for line in text.splitlines():
         ends = [end.end() for end in re.finditer(_PATH_END, line)]
@@ -121,8 +138,19 @@ def find_mentioned(text: str) -> list[Path]:
     return list(found)
 
 
+def split_pages(text: str) -> tuple[str, str]:
+    """Split the pages off the name of a document, as in "report.pdf#3-7"; "" are all pages.
+
+    A file whose name ends like this is preferred.
+    """
+    match = _PAGES.fullmatch(text.strip())
+    if match is None or _find_existing(text) is not None:
+        return text, ""
+    return match[1], match[2].strip()
+
+
 def refuse_web_address(text: str) -> None:
-    """Raise UsageError if a text is only the web address of a picture or a recording."""
+    """Raise UsageError if a text is only the web address of a file that could be attached."""
     text = text.strip()
     if _WEB.fullmatch(text) and _get_web_suffix(text) in SUFFIXES:
         raise UsageError("web addresses are not opened", _make_download_hint(text))
@@ -145,6 +173,24 @@ def complete(prefix: str) -> list[str]:
         ]
     except (OSError, ValueError, InputError, UsageError):  # unreadable, a NUL, an unknown ~user
         return []
+
+
+def _is_dropped(file: Path) -> bool:
+    suffix = file.suffix.lower()
+    return suffix in SUFFIXES or (suffix in TEXT_SUFFIXES and file.is_absolute())
+
+
+def _find_at_mentions(text: str) -> Iterator[Path]:
+    """Yield the existing files that follow an `@`, with the pages that follow them."""
+    for match in _MENTION.finditer(text):
+        name = match[1] or match[2] or match[3]
+        # Punctuation at the end can be of the sentence.
+        names = [name, name.rstrip(".,;:!?)]}'\"")] if match[3] else [name]
+        for each in dict.fromkeys(names):
+            path, pages = split_pages(each)
+            if (file := _find_file(path)) is not None:
+                yield Path(f"{file}#{pages}") if pages else file
+                break
 
 
 def _list_forms(text: str) -> Iterator[str]:
@@ -242,6 +288,8 @@ def _split_words(text: str) -> list[str]:
 def _make_download_hint(address: str) -> str:
     if _get_web_suffix(address) in PICTURE_SUFFIXES | {""}:
         return f"download it: curl -s {shlex.quote(address)} | mmtui ask --image -"
+    if _get_web_suffix(address) in CONVERTED_SUFFIXES:
+        return f"download it: curl -s {shlex.quote(address)} | mmtui ask --file -"
     return f"download it: curl -O {shlex.quote(address)}"
 
 

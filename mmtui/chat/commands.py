@@ -48,7 +48,8 @@ class Command:
 
 COMMANDS = (
     Command("help", "", "show keys and commands", "f1"),
-    Command("image", "PATH", "attach a picture", "f2,ctrl+o"),
+    Command("image", "PATH", "attach a picture, or pages of a PDF as pictures", "f2,ctrl+o"),
+    Command("file", "PATH", "attach a document; report.pdf#3-7 chooses pages"),
     Command("audio", "PATH", "attach a recording; its first 15 s are transcribed"),
     Command("paste", "", "attach the picture in the clipboard", "f10,alt+v"),
     Command("record", "", "start or finish recording speech", "f4,ctrl+t"),

@@ -15,7 +15,7 @@ Role = Literal["user", "assistant"]
 # The state of a reply. "stopped": by the user or by the length limit; "failed": by an error.
 # Messages of the user are always complete.
 State = Literal["writing", "complete", "stopped", "failed"]
-Kind = Literal["image", "audio"]
+Kind = Literal["image", "audio", "document"]
 
 MAX_TITLE_LENGTH = 60
 
@@ -25,12 +25,13 @@ class Attachment:
     """A stored file that is part of a message.
 
     Attributes:
-        sha256: The hash of the file, under which it is stored.
-        kind: Whether it is a picture or a recording.
+        sha256: The hash of the stored file: the original, or the text of a document.
+        kind: Whether it is a picture, a recording or a document.
         name: The original name of the file.
-        size: Its size in bytes.
-        detail: The size of a picture ("640 x 480") or the length of a recording ("3.2 s").
-        transcript: The text of a recording.
+        size: The size of the stored file in bytes.
+        detail: The size of a picture ("640 x 480"), the length of a recording ("3.2 s"), or the
+            length of a document ("12 pages, about 3,400 tokens").
+        transcript: The text of a recording, or what of a sent document is in the prompt.
     """
 
     sha256: str
@@ -62,7 +63,7 @@ class Message:
         parent: The id of the message before it; None for the first one.
         role: Who wrote it.
         text: The text, in Markdown if the model wrote it.
-        attachments: Its pictures and recordings.
+        attachments: Its pictures, recordings and documents.
         state: Whether a reply is complete.
         created: When it was created.
         thinking: What the model thought before a reply; it is shown, and not stored.

@@ -7,6 +7,7 @@ import base64
 import html
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -122,7 +123,10 @@ def to_markdown(conversation: Conversation) -> str:
         parts += ["**System**", quote(_isolate(conversation.system))]
     for message in conversation.thread:
         parts.append(f"**{_SPEAKERS[message.role]}**")
-        parts += [quote(escape(_describe(file))) for file in message.attachments]
+        for file in message.attachments:
+            parts.append(quote(escape(_describe(file))))
+            if file.kind == "document" and file.transcript:
+                parts.append(quote(_to_code_block(file.transcript)))
         if message.text.strip():
             text = _isolate(message.text)
             parts.append(quote(text) if message.role == "user" else text)
@@ -177,6 +181,9 @@ def _to_figure(file: Attachment, find: FindFile) -> str:
     """Decode a file and encode it again, so that no metadata gets into the page."""
     caption = html.escape(_describe(file))
     try:
+        if file.kind == "document":
+            text = html.escape(printable(file.transcript))
+            return f"<details><summary>{caption}</summary><pre>{text}</pre></details>"
         if file.kind == "image":
             element = f'<img alt="" src="{_to_data_url(_encode_jpeg(find(file)), "image/jpeg")}">'
         else:
@@ -211,8 +218,17 @@ def _make_renderer() -> "MarkdownIt":
     return parser
 
 
+def _to_code_block(text: str) -> str:
+    """Return text in a fence that is longer than any in the text."""
+    text = printable(text)
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(longest + 1, 3)
+    return f"{fence}\n{text}\n{fence}"
+
+
 def _describe(file: Attachment) -> str:
-    transcript = f': "{one_line(file.transcript)}"' if file.transcript else ""
+    is_spoken = file.transcript and file.kind == "audio"
+    transcript = f': "{one_line(file.transcript)}"' if is_spoken else ""
     return f"{one_line(file.name)} ({one_line(file.kind)}, {one_line(file.detail)}){transcript}"
 
 

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from mmtui.chat.conversation import Attachment, Conversation, Kind
+from mmtui.chat.documents import list_used
 from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import ChatTurn, Completed
 from mmtui.errors import MmtuiError
+from mmtui.pipeline.documents.framing import prepend_documents
 
 
 def list_turns(
@@ -30,8 +32,9 @@ def list_turns(
         untranscribed = [file for file in message.attachments if not file.transcript]
         sent = untranscribed if sends_recordings else []
         recordings = tuple(list_files(sent, find, "audio", notify))
-        if message.text or pictures or recordings:
-            yield ChatTurn(message.role, message.text, pictures, recordings)
+        text = prepend_documents(list(list_used(message.attachments)), message.text)
+        if text or pictures or recordings:
+            yield ChatTurn(message.role, text, pictures, recordings)
 
 
 def list_files(

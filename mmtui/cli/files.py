@@ -7,7 +7,7 @@ from mmtui.cli.question import open_pipe
 from mmtui.errors import UsageError
 from mmtui.media import Document, Image
 from mmtui.paths import resolve
-from mmtui.pipeline.documents.page_ranges import encode_ranges, parse_ranges, split_pages
+from mmtui.pipeline.documents.page_ranges import encode_ranges, parse_ranges, split_ranges
 from mmtui.pipeline.documents.reading import draw_pages, is_pdf
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def open_pictures(names: Sequence[str], report: "Report") -> Iterator[Image]:
         if name == "-":
             yield Image(_open_stdin("image", "a picture", "photo.jpg"), name)
             continue
-        path_name, ranges = split_pages(name)
+        path_name, ranges = split_ranges(name)
         path = resolve(path_name)
         if not is_pdf(path):
             yield Image(resolve(name), name)
@@ -71,7 +71,7 @@ def open_documents(names: Sequence[str], pages: str | None, report: "Report") ->
 def _open_document(name: str, pages: str | None) -> Document:
     if name == "-":
         return Document(_open_stdin("file", "a document", "report.pdf"), "stdin", pages)
-    path, ranges = split_pages(name)
+    path, ranges = split_ranges(name)
     if pages is not None and ranges is not None:
         raise UsageError(f"pages are chosen twice: {name} and --pages", "leave one of them out")
     if pages is not None:

@@ -65,13 +65,17 @@ def read_question(
         typed = _read_pipe() if is_free else ""
     else:
         paths.refuse_web_address(typed)
-        attached = {paths.resolve(name) for name in pictures if name != "-"} | {recording}
+        named = (*pictures, *documents)
+        attached = {paths.resolve(name) for name in named if name != "-"} | {recording}
         files = paths.find_dropped(typed)
         typed = "" if files else typed
         mentioned = [file for file in files or paths.find_mentioned(typed) if file not in attached]
     for file in mentioned:
-        if file.suffix.lower() in paths.PICTURE_SUFFIXES:
+        suffix = file.suffix.lower()
+        if suffix in paths.PICTURE_SUFFIXES:
             pictures = [*pictures, str(file)]
+        elif suffix not in paths.RECORDING_SUFFIXES:
+            documents = [*documents, str(file)]
         elif recording is None:
             recording = file
         else:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmtui import paths
-from mmtui.chat import attachments
+from mmtui.chat import attachments, documents
 from mmtui.chat.conversation import Attachment, Draft
+from mmtui.chat.documents import Reading
 from mmtui.chat.protocol import Died, Event, Failed, Piece, Progress
 from mmtui.chat.session import Session
 from mmtui.errors import NoSpeechError
 from mmtui.frontends.plain.console import catch_interrupts, print_note
+from mmtui.pipeline.documents.conversion import ConversionCancelledError
 from mmtui.pipeline.speech.languages import get_name
 from mmtui.text import printable
 
@@ -39,13 +41,25 @@ class PlainChat:
 
     # Attachments
 
-    def attach(self, path: Path) -> None:
-        """Attach a file to the next message.
+    def attach(self, path: Path, *, pages_as_pictures: bool = False) -> None:
+        """Attach a file to the next message; Ctrl+C stops reading it.
+
+        Args:
+            path: The file; pages of a PDF follow its name, as in "report.pdf#3-7".
+            pages_as_pictures: Attach pages of a PDF as pictures, not their text.
 
         Raises:
-            InputError: The file is neither a picture nor a recording.
+            InputError: The file is of another kind, or can't be read.
         """
-        self.attach_loaded(attachments.load(path))
+        load = attachments.load_pages if pages_as_pictures else _load_one
+        with catch_interrupts() as is_interrupted:
+            try:
+                files = load(path, Reading(is_cancelled=is_interrupted))
+            except ConversionCancelledError:
+                print_note(f"not attached: {path.name}")
+                return
+        for file in files:
+            self.attach_loaded(file)
 
     def attach_loaded(self, loaded: attachments.LoadedFile) -> None:
         """Attach a file that was read to the next message; transcribe it if it is a recording."""
@@ -77,7 +91,7 @@ class PlainChat:
     @property
     def transcripts(self) -> list[str]:
         """The transcripts of the staged recordings, which are sent as part of the message."""
-        return [file.transcript for file in self.staged if file.transcript]
+        return attachments.list_transcripts(self.staged)
 
     @property
     def has_message(self) -> bool:
@@ -93,10 +107,30 @@ class PlainChat:
         for file in paths.find_mentioned(text):
             self.attach(file)
         lines = [*self.transcripts, text] if text else self.transcripts
-        self.session.send("\n".join(lines), tuple(self.staged))
+        text = "\n".join(lines)
+        self.session.send(text, self._fit_documents(text))
         asyncio.run(self.session.store.wait_until_written())
         self.unstage_all()
         self.print_reply()
+
+    def _fit_documents(self, text: str) -> tuple[Attachment, ...]:
+        """Return the staged attachments, with the parts of long documents that match a message."""
+        staged = tuple(self.staged)
+        if not documents.has_documents(staged):
+            return staged
+        session = self.session
+        if session.status.state == "off":  # its context is not known yet
+            session.load()
+        while session.status.state == "loading":
+            self.handle_event(POLL_S)
+        pictures = sum(file.kind == "image" for file in staged)
+        room = documents.find_room(
+            session.status, session.conversation.system, text, pictures, session.config.max_tokens
+        )
+        fitted = documents.fit_attachments(staged, session.file, text, room, "match")
+        for note in fitted.notes:
+            print_note(note)
+        return fitted.attachments
 
     def print_reply(self) -> None:
         """Print the reply while it is generated. Ctrl+C stops it; the text so far is kept."""
@@ -180,6 +214,12 @@ class PlainChat:
             pass
         if step := self.session.status.step:
             print_note(f"{step} ...")
+
+
+def _load_one(path: Path, reading: Reading) -> list[attachments.LoadedFile]:
+    if attachments.is_document(path):
+        return [attachments.load_document(path, reading)]
+    return [attachments.load(path)]
 
 
 def _get_step(event: Event) -> str:

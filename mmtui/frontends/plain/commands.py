@@ -44,9 +44,13 @@ class Commands:
 
     def do_image(self, argument: str) -> None:
         for path in paths.find_pasted(argument) or [paths.resolve(argument)]:
+            self._chat.attach(path, pages_as_pictures=True)
+
+    def do_file(self, argument: str) -> None:
+        for path in paths.find_pasted(argument) or [paths.resolve(argument)]:
             self._chat.attach(path)
 
-    do_audio = do_image
+    do_audio = do_file
 
     def do_paste(self, _: str) -> None:
         for loaded in clipboard.load():

@@ -39,7 +39,7 @@ def run(config: Config, resume: str | None, images: Sequence[Path]) -> None:
         if resume is not None:
             chat.load_draft(session.resume(None if resume == "latest" else resume))
         for image in images:
-            chat.attach(image)
+            chat.attach(image, pages_as_pictures=True)
         InputLoop(chat, SystemMicrophone()).run()
     finally:
         signals.ignore_signals()

@@ -153,7 +153,8 @@ class ChatApp(App[None]):
                 chat.post_message(ModelEventReceived(event))
         self.run_worker(self.input_queue.run())
         for image in self._images:
-            self._chat.call_after_refresh(self._chat.attach, image)
+            attach = partial(self._chat.attach, image, pages_as_pictures=True)
+            self._chat.call_after_refresh(attach)
         for notice in self._early_notices:
             self._show_notice(notice)
         self.set_interval(TERMINAL_CHECK_S, self._check_terminal)

@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
 from mmtui.errors import InputError, UsageError
+from mmtui.paths import split_pages
 
 _RANGES = re.compile(r"\s*\d{1,9}(\s*-\s*\d{0,9})?(\s*,\s*\d{1,9}(\s*-\s*\d{0,9})?)*\s*")
-_SUFFIX = re.compile(r"(?s)(.+)#([\d,\s-]+)")
 
 Ranges = tuple[tuple[int, int], ...]  # first and last page of each; 0 is the end of the document
 
@@ -32,18 +31,14 @@ def parse_ranges(text: str) -> Ranges:
     return tuple(ranges)
 
 
-def split_pages(path: str) -> tuple[str, Ranges | None]:
+def split_ranges(path: str) -> tuple[str, Ranges | None]:
     """Split the pages off a path, as in "report.pdf#3-7"; they are None if it names none.
 
-    A file whose name ends like this is preferred.
-
     Raises:
-        UsageError: A range ends before it starts.
+        UsageError: The pages can't be parsed.
     """
-    if (match := _SUFFIX.fullmatch(path.rstrip("'\" "))) and not _exists(path):
-        quote = path[0] if path[0] in "'\"" and not match[1].endswith(path[0]) else ""
-        return match[1] + quote, parse_ranges(match[2])
-    return path, None
+    name, pages = split_pages(path)
+    return name, parse_ranges(pages) if pages else None
 
 
 def list_pages(ranges: Ranges | None, count: int) -> list[int]:
@@ -82,10 +77,3 @@ def encode_ranges(ranges: Ranges | None) -> str:
     """Return ranges in the form that `parse_ranges` reads; "" for all pages."""
     parts = (f"{start}" if start == end else f"{start}-{end or ''}" for start, end in ranges or ())
     return ",".join(parts)
-
-
-def _exists(path: str) -> bool:
-    try:
-        return Path(path).exists()
-    except (OSError, ValueError):  # too long, or a NUL
-        return False

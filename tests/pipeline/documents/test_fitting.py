@@ -16,7 +16,7 @@ from mmtui.pipeline.documents.page_ranges import (
     encode_ranges,
     format_ranges,
     parse_ranges,
-    split_pages,
+    split_ranges,
 )
 
 FILLER = "The gardens lie beside a quiet river.\n" * 40
@@ -127,10 +127,9 @@ def test_page_ranges():
 
 def test_pages_are_split_off_a_path(tmp_path):
     file = tmp_path / "report#2.pdf"
-    assert split_pages("a b.pdf#3-7") == ("a b.pdf", ((3, 7),))
-    assert split_pages("'a b.pdf#3-7'") == ("'a b.pdf'", ((3, 7),))
-    assert split_pages("a.pdf") == ("a.pdf", None)
+    assert split_ranges("a b.pdf#3-7") == ("a b.pdf", ((3, 7),))
+    assert split_ranges("a.pdf") == ("a.pdf", None)
     strange = tmp_path / "chapter#2"
     strange.touch()
-    assert split_pages(str(strange)) == (str(strange), None)
-    assert split_pages(str(file)) == (str(file), None)
+    assert split_ranges(str(strange)) == (str(strange), None)
+    assert split_ranges(str(file)) == (str(file), None)

@@ -15,16 +15,32 @@ from textual.widgets.directory_tree import DirEntry
 
 from mmtui.chat.conversation import Kind
 from mmtui.frontends.tui.widgets.thumbnail import LargePicture
-from mmtui.paths import PICTURE_SUFFIXES, RECORDING_SUFFIXES
+from mmtui.paths import (
+    CONVERTED_SUFFIXES,
+    DOCUMENT_SUFFIXES,
+    PICTURE_SUFFIXES,
+    RECORDING_SUFFIXES,
+)
 from mmtui.text import one_line
+
+_SUFFIXES: dict[Kind, set[str]] = {
+    "image": PICTURE_SUFFIXES | CONVERTED_SUFFIXES,
+    "audio": RECORDING_SUFFIXES,
+    "document": DOCUMENT_SUFFIXES,
+}
+_TITLES: dict[Kind, str] = {
+    "image": "Attach a picture or a document",
+    "audio": "Attach a recording",
+    "document": "Attach a document",
+}
 
 
 class FileTree(DirectoryTree):
     """A tree of folders and of files of one kind; hidden files are left out."""
 
     def __init__(self, folder: Path, kind: Kind) -> None:
-        """Create a tree of the pictures or the recordings in a folder."""
-        self._suffixes = PICTURE_SUFFIXES if kind == "image" else RECORDING_SUFFIXES
+        """Create a tree of the files of a kind in a folder; with pictures, PDFs are listed."""
+        self._suffixes = _SUFFIXES[kind]
         super().__init__(folder)
 
     def filter_paths(self, paths: Iterable[Path]) -> Iterable[Path]:
@@ -38,7 +54,7 @@ class FileTree(DirectoryTree):
 
 
 class Picker(ModalScreen[Path | None]):
-    """Asks for a picture or a recording. The result is None if the user cancels."""
+    """Asks for a file. The result is None if the user cancels."""
 
     CSS_PATH = "picker.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-wide")]  # noqa: RUF012
@@ -54,7 +70,7 @@ class Picker(ModalScreen[Path | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical() as dialog:
-            dialog.border_title = f"Attach a {'picture' if self._kind == 'image' else 'recording'}"
+            dialog.border_title = _TITLES[self._kind]
             dialog.border_subtitle = "Enter attaches, Backspace goes up, Esc cancels"
             with Horizontal():
                 yield FileTree(_get_start_folder(), self._kind)
@@ -73,7 +89,8 @@ class Picker(ModalScreen[Path | None]):
         preview = self.query_one("#preview")
         await preview.remove_children()
         entry = event.node.data
-        if self._kind == "image" and entry is not None and _is_true(entry.path.is_file):
+        is_picture = entry is not None and entry.path.suffix.lower() in PICTURE_SUFFIXES
+        if is_picture and entry is not None and _is_true(entry.path.is_file):
             await preview.mount(LargePicture(entry.path))
 
     @on(DirectoryTree.FileSelected)

@@ -27,7 +27,7 @@ class Chip(Horizontal, can_focus=True):
 
     FOCUS_ON_CLICK = False  # the prompt keeps the focus, and with it the Delete key
     BINDINGS: ClassVar = [
-        Binding("enter", "open", "open picture or play recording", id="open_chip"),
+        Binding("enter", "open", "open attachment, or play recording", id="open_chip"),
         Binding("ctrl+e", "transcribe", "transcribe again", id="hear_chip"),
         Binding("delete", "remove", "remove", id="remove_chip"),
     ]
@@ -82,6 +82,8 @@ class Chip(Horizontal, can_focus=True):
 
     def _label(self) -> Content:
         file = self.attachment
+        if file.kind == "document":
+            return Content(f"¶ {one_line(file.name)}\n{file.detail.replace(', ', chr(10), 1)}")
         icon = "♪ " if file.kind == "audio" else ""
         size = _format_size(file.size)
         transcript = f"\n“{one_line(file.transcript)}”" if file.transcript else ""

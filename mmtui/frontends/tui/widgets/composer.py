@@ -17,7 +17,7 @@ from mmtui.frontends.tui.widgets.text_fields import TextField
 from mmtui.text import one_line, printable
 
 MAX_CANDIDATES = 20  # completions that are listed
-ATTACH_COMMANDS = ("/image", "/audio")  # superfluous if files are dropped
+ATTACH_COMMANDS = ("/image", "/audio", "/file")  # superfluous if files are dropped
 
 
 @dataclass(eq=False)

@@ -22,6 +22,7 @@ from mmtui.frontends.tui.widgets.chips import Chips
 from mmtui.pipeline.speech.languages import DETECTED, parse_language
 
 SYSTEM_DEFAULT = "system default"
+_COMMANDS: dict[Kind, str] = {"image": "image", "audio": "audio", "document": "file"}
 
 
 class Chat(Protocol):
@@ -44,7 +45,7 @@ class Chat(Protocol):
     async def show_conversation(self, draft: Draft = ...) -> None: ...
     async def save_draft(self) -> None: ...
 
-    def attach(self, path: Path, typed: str = "") -> object: ...
+    def attach(self, path: Path, typed: str = "", *, pages_as_pictures: bool = False) -> object: ...
     def paste(self) -> None: ...
     def record(self) -> None: ...
     def transcribe_last(self) -> None: ...
@@ -70,6 +71,9 @@ class Commands:
     def do_image(self, path: str) -> None:
         self._attach(path, "image")
 
+    def do_file(self, path: str) -> None:
+        self._attach(path, "document")
+
     def do_audio(self, path: str) -> None:
         self._attach(path, "audio")
 
@@ -81,7 +85,8 @@ class Commands:
             self._ask(Picker(kind), self._chat.attach)
             return
         for path in paths.find_pasted(argument) or [paths.resolve(argument)]:
-            self._chat.attach(path, f"/{kind} {argument}")
+            typed = f"/{_COMMANDS[kind]} {argument}"
+            self._chat.attach(path, typed, pages_as_pictures=kind == "image")
 
     async def do_drop(self, _: str) -> None:
         await self._chat.chips.clear()

@@ -46,7 +46,7 @@ class Mentions:
     ) -> None:
         """Transcribe `files` one after the other; then send the text with all attachments."""
         if not files:
-            transcripts = [file.transcript for file in ready if file.transcript]
+            transcripts = attachments.list_transcripts(ready)
             await self._send("\n".join([*transcripts, text]), ready)
             return
         (attachment, clip), *rest = files

@@ -3,7 +3,7 @@
 import gc
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -14,7 +14,7 @@ from textual.worker import Worker
 from mmtui import paths
 from mmtui.audio.player import Speaker
 from mmtui.audio.recorder import Microphone
-from mmtui.chat import attachments, clipboard
+from mmtui.chat import documents
 from mmtui.chat.commands import COMMANDS, parse
 from mmtui.chat.conversation import Attachment, Draft, Message
 from mmtui.chat.notice import Notice
@@ -25,8 +25,10 @@ from mmtui.frontends.tui.messages import ModelEventReceived
 from mmtui.frontends.tui.screens.base import BaseScreen
 from mmtui.frontends.tui.screens.chat.commands import Commands
 from mmtui.frontends.tui.screens.chat.mentions import Mentions
-from mmtui.frontends.tui.screens.chat.speech import STAGING, Speech
+from mmtui.frontends.tui.screens.chat.speech import Speech
+from mmtui.frontends.tui.screens.chat.staging import Staging
 from mmtui.frontends.tui.screens.dialogs import TextDialog
+from mmtui.frontends.tui.screens.document import DocumentScreen
 from mmtui.frontends.tui.screens.picture import PictureScreen
 from mmtui.frontends.tui.widgets.chips import Chip, Chips
 from mmtui.frontends.tui.widgets.composer import Composer
@@ -35,9 +37,6 @@ from mmtui.frontends.tui.widgets.message_view import MessageView
 from mmtui.frontends.tui.widgets.player import Player
 from mmtui.frontends.tui.widgets.status_bar import StatusBar
 from mmtui.frontends.tui.widgets.transcript import Transcript
-
-if TYPE_CHECKING:
-    from mmtui.pipeline.speech.sound import Clip
 
 SAVE_DRAFT_EVERY_S = 0.5
 RETRY_SAVE_EVERY_S = 2.0  # to write what could not be written
@@ -96,7 +95,8 @@ class ChatScreen(BaseScreen):
         self.chips = Chips(session.file, removable=True)
         self.composer = Composer(sent)
         self._speech = Speech(self, session, self.composer, self.chips)
-        self._mentions = Mentions(self, session, self._speech, self._send_and_show)
+        self._staging = Staging(self, session, self._speech, self.chips)
+        self._mentions = Mentions(self, session, self._speech, self._send_message)
         self._commands = Commands(self, session)
 
     def compose(self) -> ComposeResult:
@@ -141,7 +141,7 @@ class ChatScreen(BaseScreen):
         self._saved_draft = draft
 
     def show_status(self) -> None:
-        note = "recording" if self._meter.is_recording else self.activity
+        note = "recording" if self._meter.is_recording else self._staging.step or self.activity
         self._status.show(self.session.status, note, self.session.unsaved_reason)
 
     def action_scroll_page(self, direction: int) -> None:
@@ -182,33 +182,28 @@ class ChatScreen(BaseScreen):
             self._mentions.send(self._pending, files)
         elif text.strip() or self.chips.attachments:
             paths.refuse_web_address(text)
-            self._send(text.strip())
+            self._staging.require_ready()
             self.composer.accept_sent()
-            await self._show_sent()
+            await self._send_message(text.strip())
         else:
             self.composer.accept_sent()
 
-    def _send(self, text: str, files: tuple[Attachment, ...] = ()) -> None:
-        """Send a message with the staged attachments and `files`.
+    async def _send_message(self, text: str, files: tuple[Attachment, ...] = ()) -> None:
+        """Send a message with the staged attachments and `files`; fit its documents first."""
+        self._staging.require_ready()
+        attached = (*self.chips.attachments, *files)
+        if documents.has_documents(attached):
+            self._pending = text
+            self._staging.send(text, attached, self._send_and_show)
+        else:
+            await self._send_and_show(text, attached)
 
-        Raises:
-            UsageError: A file is being read, or an answer is being written.
-        """
-        if self.session.is_transcribing or any(
-            worker.group == STAGING and not worker.is_finished for worker in self.workers
-        ):
-            raise UsageError("a file is still being read", "try again in a moment")
-        self.session.send(text, (*self.chips.attachments, *files))
+    async def _send_and_show(self, text: str, files: tuple[Attachment, ...]) -> None:
+        self.session.send(text, files)
         self._pending = ""
-
-    async def _show_sent(self) -> None:
         await self.chips.clear()
         await self.session.store.wait_until_written()
         await self._transcript.add(*self.session.conversation.thread[-2:])
-
-    async def _send_and_show(self, text: str, files: tuple[Attachment, ...]) -> None:
-        self._send(text, files)
-        await self._show_sent()
 
     @on(MessageView.Edit)
     async def _edit_message(self, event: MessageView.Edit) -> None:
@@ -259,11 +254,15 @@ class ChatScreen(BaseScreen):
     @property
     def is_busy(self) -> bool:
         """Whether there is something to stop."""
+        if self._staging.is_reading:
+            return True
         return self._meter.is_recording or self._player.is_playing or self.session.is_answering
 
     def stop(self) -> None:
-        """Discard a recording, stop the playback, or stop the answer, whichever is going on."""
-        if self._meter.is_recording or self._player.is_playing:
+        """Discard a recording, stop the playback, the reading of a file, or the answer."""
+        if self._staging.is_reading:
+            self._staging.cancel()
+        elif self._meter.is_recording or self._player.is_playing:
             self.stop_audio()
         elif self.session.is_answering:
             self.stop_answer()
@@ -322,33 +321,15 @@ class ChatScreen(BaseScreen):
     def _prepare_attachments(self) -> None:
         self.session.prepare_attachments(self.chips.attachments)
 
-    def attach(self, path: Path, typed: str = "") -> Worker[None]:
-        """Attach a file to the next message; a recording is transcribed first.
-
-        Args:
-            path: The file.
-            typed: Text to put back into the prompt if the file can't be read.
-        """
-        return self._load_and_stage(lambda: [attachments.load(path)], path.name, typed)
+    def attach(
+        self, path: Path, typed: str = "", *, pages_as_pictures: bool = False
+    ) -> Worker[None]:
+        """Attach a file to the next message; see `Staging.attach`."""
+        return self._staging.attach(path, typed, pages_as_pictures=pages_as_pictures)
 
     def paste(self) -> None:
         """Attach the pictures or files in the clipboard."""
-        self._load_and_stage(clipboard.load, "the clipboard")
-
-    def _load_and_stage(
-        self, load: "Callable[[], list[attachments.LoadedFile]]", source: str, typed: str = ""
-    ) -> Worker[None]:
-        def store() -> list[tuple[Attachment, "Clip | None"]]:
-            return [(self.session.store_attachment(loaded), loaded.clip) for loaded in load()]
-
-        return self.run_in_thread(store, self._stage, typed, STAGING, f"reading {source}")
-
-    async def _stage(self, files: list[tuple[Attachment, "Clip | None"]]) -> None:
-        for attachment, clip in files:
-            if clip is None or self.session.config.sends_recordings:
-                await self.chips.add(attachment)
-            else:
-                self._speech.transcribe_file(clip, attachment)
+        self._staging.paste()
 
     @on(Chip.Opened)
     async def _open_attachment(self, event: Chip.Opened) -> None:
@@ -358,6 +339,8 @@ class ChatScreen(BaseScreen):
             self.app.push_screen(
                 PictureScreen(file, event.attachment, status.vision, status.picture_tokens)
             )
+        elif file is not None and event.attachment.kind == "document":
+            self.app.push_screen(DocumentScreen(file, event.attachment))
         elif file is not None:
             self.stop_audio()
             config = self.session.config

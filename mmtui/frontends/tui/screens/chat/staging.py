@@ -1,0 +1,218 @@
+"""Attach files to the next message, and send it once its documents are fitted to the context."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual.worker import Worker
+
+from mmtui.chat import attachments, clipboard, documents
+from mmtui.chat.attachments import LoadedFile
+from mmtui.chat.conversation import Attachment
+from mmtui.chat.documents import Fitted, Reading
+from mmtui.chat.notice import Notice
+from mmtui.chat.session import Session
+from mmtui.errors import MmtuiError, TooLongError, UsageError
+from mmtui.frontends.tui.screens.base import BaseScreen
+from mmtui.frontends.tui.screens.chat.speech import STAGING, Speech
+from mmtui.frontends.tui.screens.dialogs import ChoiceDialog, TextDialog
+from mmtui.frontends.tui.widgets.chips import Chips
+from mmtui.pipeline.documents.conversion import ConversionCancelledError
+from mmtui.pipeline.documents.fitting import Fit
+
+if TYPE_CHECKING:
+    from mmtui.pipeline.speech.sound import Clip
+
+POLL_S = 0.1  # while the model is loaded, whose context is not known before
+
+MATCH, BEGINNING, PAGES = "matching parts", "beginning", "pages"
+_CHOICES = (
+    (MATCH, "the parts that have the words of your question"),
+    (BEGINNING, "as much as fits, from the start"),
+    (PAGES, "choose them, as in 3-7"),
+)
+
+Send = Callable[[str, tuple[Attachment, ...]], Awaitable[None]]
+
+
+class Staging:
+    """Reads the files of the next message, and fits its documents to the context.
+
+    Attributes:
+        step: What is being read, with its progress; "" if nothing reports any.
+    """
+
+    def __init__(self, screen: BaseScreen, session: Session, speech: Speech, chips: Chips) -> None:
+        self._screen, self._session = screen, session
+        self._speech, self._chips = speech, chips
+        self._readings = 0
+        self._is_cancelled = False
+        self.step = ""
+
+    # Reading
+
+    def attach(self, path: Path, typed: str, *, pages_as_pictures: bool) -> Worker[None]:
+        """Attach a file to the next message; a recording is transcribed first.
+
+        Args:
+            path: The file; pages of a PDF follow its name, as in "report.pdf#3-7".
+            typed: Text to put back into the prompt if the file can't be read.
+            pages_as_pictures: Attach pages of a PDF as pictures, not their text.
+        """
+
+        def load() -> list[LoadedFile]:
+            return self._load(path, pages_as_pictures=pages_as_pictures)
+
+        return self._load_and_stage(load, path.name, typed)
+
+    def paste(self) -> None:
+        """Attach the pictures or files in the clipboard."""
+        self._load_and_stage(clipboard.load, "the clipboard")
+
+    def require_ready(self) -> None:
+        """Raise UsageError while a file is being read, or an answer is being written."""
+        self._session.require_idle()
+        workers = self._screen.workers
+        if self._session.is_transcribing or any(
+            worker.group == STAGING and not worker.is_finished for worker in workers
+        ):
+            raise UsageError("a file is still being read", "try again in a moment")
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether a file is being read."""
+        return self._readings > 0
+
+    def cancel(self) -> None:
+        """Stop reading."""
+        self._is_cancelled = True
+
+    def _load_and_stage(
+        self, load: Callable[[], list[LoadedFile]], source: str, typed: str = ""
+    ) -> Worker[None]:
+        def store() -> list[tuple[Attachment, "Clip | None"]]:
+            return [(self._session.store_attachment(loaded), loaded.clip) for loaded in load()]
+
+        run = self._screen.run_in_thread
+        return run(store, self._stage, typed, STAGING, f"reading {source}")
+
+    async def _stage(self, files: list[tuple[Attachment, "Clip | None"]]) -> None:
+        for attachment, clip in files:
+            if clip is None or self._session.config.sends_recordings:
+                await self._chips.add(attachment)
+            else:
+                self._speech.transcribe_file(clip, attachment)
+
+    def _load(self, path: Path, *, pages_as_pictures: bool) -> list[LoadedFile]:
+        """Read a file in a thread; return nothing if the user cancels it."""
+        self._start_reading()
+        reading = Reading(self._report, lambda: self._is_cancelled)
+        try:
+            if pages_as_pictures:
+                return attachments.load_pages(path, reading)
+            if attachments.is_document(path):
+                return [attachments.load_document(path, reading)]
+            return [attachments.load(path)]
+        except ConversionCancelledError:
+            return []
+        finally:
+            self._readings -= 1
+            self.step = ""
+
+    def _report(self, step: str, done: int, total: int) -> None:
+        step = f"{step} {100 * done // total} %" if total > 1 else step
+        if step != self.step:
+            self.step = step
+            self._screen.app.call_from_thread(self._screen.show_status)
+
+    # Sending
+
+    def send(self, text: str, files: Sequence[Attachment], send: Send) -> None:
+        """Fit the documents among `files`, and send the message with all of them.
+
+        A dialog asks what to use of documents that are too long. If the user cancels it, or a
+        document can't be read, the text goes back to the prompt.
+        """
+
+        async def fit_and_send() -> None:
+            fitted = await self._screen.attempt(self._fit, text, tuple(files), typed=text)
+            if fitted is not None:
+                for note in fitted.notes:
+                    self._screen.show_notice(Notice(note, is_error=False))
+                await self._screen.attempt(send, text, fitted.attachments, typed=text)
+
+        self._screen.run_worker(fit_and_send(), group=STAGING)
+
+    async def _fit(self, text: str, files: tuple[Attachment, ...]) -> Fitted | None:
+        """Return the attachments to send; None if the user cancels."""
+        if await self._is_cancelled_while_loading():
+            self._screen.restore_text(text)
+            return None
+        fit: Fit = "error"
+        while True:
+            try:
+                return await self._fit_in_thread(text, files, fit)
+            except TooLongError as error:
+                if fit != "error":  # there is no room for anything
+                    raise
+                choice = await self._screen.app.push_screen_wait(ChoiceDialog(str(error), _CHOICES))
+            if choice is None:
+                self._screen.restore_text(text)
+                return None
+            if choice == PAGES:
+                files = await self._choose_pages(files)
+            else:
+                fit = "match" if choice == MATCH else "beginning"
+
+    async def _is_cancelled_while_loading(self) -> bool:
+        """Wait until the model is loaded, since its context is not known before."""
+        self._start_reading()
+        try:
+            while self._session.status.state == "loading" and not self._is_cancelled:
+                await asyncio.sleep(POLL_S)
+            return self._is_cancelled
+        finally:
+            self._readings -= 1
+
+    def _start_reading(self) -> None:
+        if not self._readings:
+            self._is_cancelled = False
+        self._readings += 1
+
+    async def _fit_in_thread(self, text: str, files: tuple[Attachment, ...], fit: Fit) -> Fitted:
+        session = self._session
+        pictures = sum(file.kind == "image" for file in files)
+        room = documents.find_room(
+            session.status, session.conversation.system, text, pictures, session.config.max_tokens
+        )
+        return await asyncio.to_thread(
+            documents.fit_attachments, files, session.file, text, room, fit
+        )
+
+    async def _choose_pages(self, files: tuple[Attachment, ...]) -> tuple[Attachment, ...]:
+        """Ask for the pages of each document that has some; keep all if the user cancels."""
+        chosen: list[Attachment] = []
+        for file in files:
+            chosen.append(file)
+            if file.kind != "document":
+                continue
+            document = documents.read_stored(file, self._session.file)
+            if not document.has_pages:
+                continue
+            title = f"Pages of {file.name}, {file.detail}"
+            pages = await self._screen.app.push_screen_wait(TextDialog(title))
+            if pages is None:
+                continue
+            try:
+                part = documents.choose_pages(document, pages)
+            except MmtuiError as error:
+                self._screen.show_notice(Notice(str(error), error.hint))
+                continue
+            stored = await asyncio.to_thread(
+                self._session.store.add_attachment, part.dump().encode()
+            )
+            detail = documents.describe_document(part)
+            chosen[-1] = replace(file, sha256=stored, detail=detail)
+        return tuple(chosen)
