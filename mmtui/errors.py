@@ -37,6 +37,10 @@ class TooLongError(UsageError):
     """A message is too long for the model's context, even without earlier messages."""
 
 
+class GrammarError(UsageError):
+    """An answer can't be restricted to JSON with this schema, or with any."""
+
+
 class MissingError(MmtuiError):
     """A required asset, library or device is missing."""
 

@@ -39,6 +39,7 @@ class ScriptedModel(FakeModel):
         self.started, self.stopped = threading.Semaphore(0), threading.Semaphore(0)
         self.released = threading.Event()
         self.options: list[tuple] = []
+        self.schemas: list[str | None] = []
         self.pictures: list[list[bytes]] = []
         self._lock, self._cancellations = threading.Lock(), {}
 
@@ -51,7 +52,8 @@ class ScriptedModel(FakeModel):
             threading.Thread(target=self._finish_loading, args=(number,), daemon=True).start()
         return number
 
-    def generate(self, turns, max_tokens, temperature, top_p, seed=None) -> int:
+    def generate(self, turns, max_tokens, temperature, top_p, seed=None, schema=None) -> int:
+        self.schemas.append(schema)
         self.options.append((max_tokens, temperature, top_p, seed))
         contents = []
         for turn in turns:
@@ -96,6 +98,8 @@ class ScriptedModel(FakeModel):
             yield Failed(number, "the weights are gone", None)
         elif text == "long":
             yield Failed(number, "9000 tokens are too many", None, is_refused=True)
+        elif text == "bad schema":
+            yield Failed(number, "the schema is invalid", None, is_schema_refused=True)
         elif text == "die":
             yield Died("the model was killed", "send again to restart it")
         else:

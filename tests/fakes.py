@@ -34,7 +34,7 @@ class FakeModel:
         self.speech_loads += 1
         return -1000 - self.speech_loads
 
-    def generate(self, turns, max_tokens, temperature, top_p, seed=None) -> int:
+    def generate(self, turns, max_tokens, temperature, top_p, seed=None, schema=None) -> int:
         self.asked.append(tuple(turns))
         return self._next()
 

@@ -24,16 +24,12 @@ def find_endpoint(config: Config) -> "Endpoint | None":
     return parse_endpoint(config.endpoint, config.api_key_env, config.endpoint_timeout)
 
 
-def open_model(
-    config: Config, on_event: "Callable[[Event], None]", memory_bytes: int = 0
-) -> "ModelPort":
+def open_model(config: Config, on_event: "Callable[[Event], None]") -> "ModelPort":
     """Return the model of a chat, which starts or connects with its first request.
 
     Args:
         config: The settings.
         on_event: Called with each event, in a background thread.
-        memory_bytes: Limit of the memory for what a model on this machine has read of other
-            conversations than the present one.
 
     Raises:
         UsageError: The endpoint in the settings is not the address of a server.
@@ -41,7 +37,7 @@ def open_model(
     if (endpoint := find_endpoint(config)) is None:
         from mmtui.chat.model_process import ModelProcess
 
-        return ModelProcess(config.model, on_event, config.engine, memory_bytes, config.speech)
+        return ModelProcess(config.model, on_event, config.engine, speech=config.speech)
     from mmtui.chat.endpoint_model import EndpointModel
 
     return EndpointModel(endpoint, config.model, on_event, config.speech)

@@ -151,10 +151,16 @@ class ModelProcess:
         temperature: float = 0.0,
         top_p: float = 0.95,
         seed: int | None = None,
+        schema: str | None = None,
     ) -> int:
-        """Request a reply to `turns`, and return the number that its events carry."""
+        """Request a reply to `turns`, and return the number that its events carry.
+
+        `Generate` describes the arguments.
+        """
         number = next(self._numbers)
-        return self._send(Generate(number, tuple(turns), max_tokens, temperature, top_p, seed))
+        return self._send(
+            Generate(number, tuple(turns), max_tokens, temperature, top_p, seed, schema)
+        )
 
     def transcribe(self, clip: "Clip", language: str | None = None) -> int:
         """Request a transcript, and return the number that its event carries."""

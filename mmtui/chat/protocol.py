@@ -78,7 +78,17 @@ class LoadSpeech:
 
 @dataclass(frozen=True)
 class Generate:
-    """Generate a reply to `turns`. Answered by `Piece`s and one `Completed`."""
+    """Generate a reply to `turns`. Answered by `Piece`s and one `Completed`.
+
+    Attributes:
+        number: The number of the request.
+        turns: The conversation.
+        max_tokens: Length limit of the reply.
+        temperature: 0 always chooses the most probable token.
+        top_p: The probability of the tokens that are sampled from.
+        seed: Makes a reply with a temperature above 0 repeatable.
+        schema: A JSON Schema, as JSON: the reply is a document of this form.
+    """
 
     number: int
     turns: tuple[ChatTurn, ...]
@@ -86,6 +96,7 @@ class Generate:
     temperature: float
     top_p: float
     seed: int | None
+    schema: str | None = None
 
 
 @dataclass(frozen=True)
@@ -218,6 +229,7 @@ class Failed:
         traceback: The traceback, with `--debug` only.
         is_refused: Whether the model can't read the last message, because it is longer than the
             context or has attachments of a kind that the model does not accept.
+        is_schema_refused: Whether the reply can't be restricted to the JSON Schema of the request.
     """
 
     number: int
@@ -225,6 +237,7 @@ class Failed:
     hint: str | None
     traceback: str | None = None
     is_refused: bool = False
+    is_schema_refused: bool = False
 
 
 @dataclass(frozen=True)

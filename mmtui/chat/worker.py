@@ -31,7 +31,7 @@ from mmtui.chat.protocol import (
 )
 from mmtui.crashes import Dump, enable_dump
 from mmtui.entry import silence_libraries
-from mmtui.errors import MmtuiError, TooLongError, explain
+from mmtui.errors import GrammarError, MmtuiError, TooLongError, explain
 from mmtui.pipeline.assets.spec import EngineChoice, SpeechChoice
 
 if TYPE_CHECKING:
@@ -161,7 +161,8 @@ class _Worker:
         def is_cancelled() -> bool:
             return request.number in self._cancelled
 
-        for event in assistant.reply(turns, sampling, request.max_tokens, is_cancelled):
+        events = assistant.reply(turns, sampling, request.max_tokens, is_cancelled, request.schema)
+        for event in events:
             if isinstance(event, Reply):
                 self._send(
                     Completed(
@@ -235,8 +236,14 @@ def _to_failed(request: Request, error: Exception) -> Failed:
 
         failure = explain(error, logs.record_error(error))
     debug_traceback = traceback.format_exc() if os.environ.get("MMTUI_DEBUG") else None
-    is_refused = isinstance(failure, TooLongError)
-    return Failed(request.number, str(failure), failure.hint, debug_traceback, is_refused)
+    return Failed(
+        request.number,
+        str(failure),
+        failure.hint,
+        debug_traceback,
+        is_refused=isinstance(failure, TooLongError),
+        is_schema_refused=isinstance(failure, GrammarError),
+    )
 
 
 def _find_storage(request: Prepare) -> "PromptStorage | None":

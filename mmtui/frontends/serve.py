@@ -23,8 +23,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from textual_serve.server import Server
 
-from mmtui.chat.backend import find_endpoint, open_model
+from mmtui.chat.backend import find_endpoint
 from mmtui.chat.config import Config
+from mmtui.chat.model_process import ModelProcess
 from mmtui.errors import MmtuiError, UsageError
 from mmtui.frontends.served_chat import ServedChat, limit_size
 from mmtui.pipeline.assets import checkpoint
@@ -249,7 +250,13 @@ def serve(
     _check_token(token or "")
     api = None
     if find_endpoint(config) is None:
-        open_port = partial(open_model, config, memory_bytes=config.server_cache * 1_000_000)
+        open_port = partial(
+            ModelProcess,
+            config.model,
+            engine=config.engine,
+            memory_bytes=config.server_cache * 1_000_000,
+            speech=config.speech,
+        )
         api = Api(checkpoint.find(config.model), config, open_port)
     if token is None:
         token = secrets.token_urlsafe()

@@ -15,9 +15,11 @@ from mmtui.pipeline.assets.spec import EngineChoice, EngineName, SpeechChoice
 from mmtui.pipeline.engines import loading, selection
 from mmtui.pipeline.engines.detokenizer import Detokenizer
 from mmtui.pipeline.engines.engine import Engine, Language
+from mmtui.pipeline.engines.grammar_sampler import GrammarSampler
 from mmtui.pipeline.engines.repetition import Repetition
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler, Sampling
 from mmtui.pipeline.engines.selection import Selection
+from mmtui.pipeline.json_completion import find_json_end
 from mmtui.pipeline.picture_cache import Features, PictureCache
 from mmtui.pipeline.picture_texts import PictureTexts
 from mmtui.pipeline.prompt import ChatFormat, Turn, find_pictures
@@ -182,6 +184,7 @@ class Assistant:
         sampling: Sampling = GREEDY,
         max_tokens: int = 512,
         is_cancelled: Callable[[], bool] = lambda: False,
+        schema: str | None = None,
     ) -> Iterator[str | Reply]:
         """Answer a conversation.
 
@@ -192,6 +195,8 @@ class Assistant:
             sampling: How tokens are chosen.
             max_tokens: Length limit of the answer.
             is_cancelled: Asked before each token and each chunk of a long prompt.
+            schema: A JSON Schema, as JSON: the answer is a JSON document of this form. If it is
+                cut off, brackets and texts are closed, so that it can be parsed.
 
         Yields:
             Pieces of the answer, then one Reply.
@@ -199,10 +204,12 @@ class Assistant:
         Raises:
             TooLongError: Even the last turn is longer than the context.
             MissingError: The model can't see, or its weights can't be fetched.
+            GrammarError: The engine has no grammars, or does not support the schema.
         """
         pictures = find_pictures(turns)
         self.start_reading(pictures)
         self.load(pictures=bool(pictures))
+        sampler = self._make_sampler(sampling, schema)
         start = time.perf_counter()
         turns, features = self._encode_turns(turns)
         kept, sequence, room = self._fit(turns, max_tokens)
@@ -215,7 +222,7 @@ class Assistant:
         times: list[float] = []  # of each token, a stop token included
         count = 0
         stop_reason: StopReason = "length"
-        tokens = self._engine.stream(sequence, features, Sampler(sampling))
+        tokens = self._engine.stream(sequence, features, sampler)
         while count < min(max_tokens, room):
             if is_cancelled():
                 stop_reason = "cancelled"
@@ -236,6 +243,10 @@ class Assistant:
             if repeats := repetition.push(token):
                 break
         if piece := stream.flush().rstrip():
+            pieces.append(piece)
+            yield piece
+        is_document = schema is not None and stop_reason != "cancelled"
+        if is_document and (piece := find_json_end("".join(pieces))):
             pieces.append(piece)
             yield piece
         decode_s = times[-1] - times[0] if len(times) > 1 else None
@@ -306,6 +317,11 @@ class Assistant:
         file = PromptFile(self.storage, self._engine, self._checkpoint.fingerprint)
         file.restore(sequence)
         return file
+
+    def _make_sampler(self, sampling: Sampling, schema: str | None) -> Sampler:
+        if schema is None:
+            return Sampler(sampling)
+        return GrammarSampler(sampling, self._engine.make_grammar(schema))
 
     def _fit(self, turns: Sequence[Turn], max_tokens: int) -> FittedPrompt:
         context = self.language.context_length

@@ -11,7 +11,6 @@ from aiohttp.typedefs import Handler
 
 from mmtui import logs
 from mmtui.chat.config import Config
-from mmtui.chat.model_process import ModelPort
 from mmtui.chat.protocol import Event
 from mmtui.errors import explain
 from mmtui.server import openapi, replies
@@ -28,7 +27,7 @@ from mmtui.server.responses import (
     ModelList,
     Transcription,
 )
-from mmtui.server.shared_model import Sampling, SharedModel
+from mmtui.server.shared_model import Sampling, ServedModel, SharedModel
 from mmtui.server.uploads import read_body, read_form
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ class Api:
         self,
         checkpoint: "Checkpoint",
         config: Config,
-        open_port: Callable[[Callable[[Event], None]], ModelPort],
+        open_port: Callable[[Callable[[Event], None]], ServedModel],
     ) -> None:
         """Prepare the API.
 
@@ -114,9 +113,6 @@ class Api:
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         body = parse(CompletionRequest, await read_body(request))
         self._check_model(body.model)
-        if body.response_format and body.response_format.type != "text":
-            message = f"{self._name} can't be restricted to JSON: its engine has no grammars"
-            raise ApiError(message, param="response_format")
         paths: list[str] = []
         try:
             turns = await self._reader.read(body.messages, request[CLIENT], paths)
@@ -166,6 +162,7 @@ class Api:
             temperature=temperature,
             top_p=body.top_p or config.top_p,
             seed=None if body.seed is None else body.seed % 2**64,  # it may be negative
+            schema=body.schema_text,
         )
 
     def _describe_model(self) -> ModelEntry:

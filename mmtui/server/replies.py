@@ -179,4 +179,7 @@ def _raise_failure(event: Failed | Died) -> NoReturn:
     if isinstance(event, Failed) and event.is_refused:
         message = f"{event.message}: this exceeds the context length of the model"
         raise ApiError(message, code=TOO_LONG, param="messages")
+    if isinstance(event, Failed) and event.is_schema_refused:
+        message = f"{event.message}: the reply can't be restricted to JSON of this form"
+        raise ApiError(message, code="unsupported_response_format", param="response_format")
     raise make_server_error(event.message)

@@ -3,10 +3,11 @@
 https://platform.openai.com/docs/api-reference/chat/create
 """
 
+import json
 from itertools import groupby
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from mmtui.pipeline.limits import MAX_TEMPERATURE
 from mmtui.pipeline.speech.languages import is_language, parse_language, suggest
@@ -68,10 +69,32 @@ class Message(Fields):
     content: str | list[Part] | None = None
 
 
-class ResponseFormat(Fields):
-    """The form of the reply."""
+class JsonSchema(Fields):
+    """The JSON Schema of the reply."""
 
-    type: Literal["text", "json_object", "json_schema"]
+    content: Annotated[dict[str, JsonValue], Field(alias="schema")]
+
+
+class TextFormat(Fields):
+    """The reply is any text."""
+
+    type: Literal["text"]
+
+
+class ObjectFormat(Fields):
+    """The reply is a JSON object."""
+
+    type: Literal["json_object"]
+
+
+class SchemaFormat(Fields):
+    """The reply is a JSON document that matches a schema."""
+
+    type: Literal["json_schema"]
+    json_schema: JsonSchema
+
+
+ResponseFormat = Annotated[TextFormat | ObjectFormat | SchemaFormat, Field(discriminator="type")]
 
 
 class StreamOptions(Fields):
@@ -101,6 +124,13 @@ class CompletionRequest(Fields):
         """The texts that end the reply."""
         texts = [self.stop] if isinstance(self.stop, str) else self.stop or []
         return tuple(text for text in texts if text)
+
+    @property
+    def schema_text(self) -> str | None:
+        """The JSON Schema of the reply, as JSON; None if it can be any text."""
+        if isinstance(self.response_format, SchemaFormat):
+            return json.dumps(self.response_format.json_schema.content)
+        return '{"type": "object"}' if isinstance(self.response_format, ObjectFormat) else None
 
     @property
     def includes_usage(self) -> bool:

@@ -3,9 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from mmtui.chat.model_process import ModelPort
 from mmtui.chat.protocol import (
     ChatTurn,
     Completed,
@@ -29,6 +28,37 @@ REPEAT_S = 15.0
 _FINAL = (Completed, Transcribed, Failed, Died)
 
 
+class ServedModel(Protocol):
+    """The model process, whose requests return their number; see `ModelProcess`."""
+
+    def load(self) -> int: ...
+
+    def prepare(
+        self,
+        turns: Sequence[ChatTurn],
+        pictures: Sequence[str],
+        max_tokens: int,
+        conversation: str,
+        storage_bytes: int,
+    ) -> int: ...
+
+    def generate(
+        self,
+        turns: Sequence[ChatTurn],
+        max_tokens: int,
+        temperature: float,
+        top_p: float,
+        seed: int | None,
+        schema: str | None,
+    ) -> int: ...
+
+    def transcribe(self, clip: "Clip") -> int: ...
+
+    def cancel(self, number: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True)
 class Waiting:
     """The place of a request in the queue: 1 if it is the next one, 0 if it is being answered."""
@@ -44,6 +74,7 @@ class Sampling:
     temperature: float
     top_p: float
     seed: int | None
+    schema: str | None
 
 
 @dataclass(eq=False)
@@ -75,7 +106,7 @@ class SharedModel:
         progress: The long step in progress, if there is one.
     """
 
-    def __init__(self, open_port: Callable[[Callable[[Event], None]], ModelPort]) -> None:
+    def __init__(self, open_port: Callable[[Callable[[Event], None]], ServedModel]) -> None:
         """Prepare the queue without starting the model.
 
         Args:
@@ -120,7 +151,12 @@ class SharedModel:
 
         def send() -> int:
             return self._port.generate(
-                turns, sampling.max_tokens, sampling.temperature, sampling.top_p, sampling.seed
+                turns,
+                sampling.max_tokens,
+                sampling.temperature,
+                sampling.top_p,
+                sampling.seed,
+                sampling.schema,
             )
 
         return self._submit(client, send)

@@ -23,6 +23,7 @@ def serve(connection: Connection) -> None:
     with serve_api() as server:
         model = server.model  # whose records of all requests would grow
         model.asked = model.options = model.pictures = deque(maxlen=1)
+        model.schemas = deque(maxlen=1)
         model.cancelled = deque(maxlen=1)
         connection.send(server.url)
         connection.recv()

@@ -172,7 +172,9 @@ def message_with(url: str) -> dict[str, object]:
         (ask(n=2), "n: "),
         (ask(stop=["a"] * 5), "stop"),
         (ask(stream="yes"), "stream"),
-        (ask(response_format={"type": "json_object"}), "no grammars"),
+        (ask(response_format={"type": "xml"}), "response_format"),
+        (ask(response_format={"type": "json_schema"}), "json_schema"),
+        (ask(response_format={"type": "json_schema", "json_schema": {"schema": 1}}), "schema"),
         (message_with("http://127.0.0.1/secret.png"), "data URIs only"),
         (message_with("file:///etc/passwd"), "data URIs only"),
         (message_with("data:image/png;base64,%%%"), "Base64"),
@@ -235,6 +237,7 @@ def test_failures_of_the_model(server):
         ("fail", 500, None),
         ("die", 500, None),
         ("long", 400, "context_length_exceeded"),
+        ("bad schema", 400, "unsupported_response_format"),
     ):
         for stream in (False, True):
             response = send(server, ask(text, stream=stream))
@@ -246,6 +249,18 @@ def test_failures_of_the_model(server):
                 error = read_error(response)
             assert error["code"] == code
     assert json.loads(send(server, ask()).read())["choices"]
+
+
+def test_the_form_of_a_reply_is_passed_on(server):
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}}
+    for form, expected in (
+        ({"type": "text"}, None),
+        ({"type": "json_object"}, {"type": "object"}),
+        ({"type": "json_schema", "json_schema": {"name": "cat", "schema": schema}}, schema),
+    ):
+        send(server, ask(response_format=form)).read()
+        text = server.model.schemas[-1]
+        assert (text and json.loads(text)) == expected
 
 
 def test_a_body_above_the_limit_is_refused(server, monkeypatch):

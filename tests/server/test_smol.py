@@ -1,9 +1,11 @@
 """`mmtui serve` with the real model."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -76,6 +78,40 @@ def test_conversations_that_alternate_read_only_what_is_new(serving):
             assert read < 40 if question else read > 900
             messages.append({"role": "assistant", "content": reply.choices[0].message.content})
             messages.append({"role": "user", "content": "And then?"})
+
+
+def test_replies_are_json_also_if_they_are_cut_off(serving):
+    client = pytest.importorskip("openai").OpenAI(base_url=serving[0], api_key=TOKEN)
+    schema = {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+        "required": ["name", "age"],
+        "additionalProperties": False,
+    }
+    messages = [{"role": "user", "content": "Describe a cat in JSON."}]
+    for form in (
+        {"type": "json_object"},
+        {"type": "json_schema", "json_schema": {"name": "cat", "schema": schema}},
+    ):
+        for max_tokens in (7, 60):
+            ask = partial(
+                client.chat.completions.create,
+                model="smol",
+                messages=messages,
+                max_tokens=max_tokens,
+                response_format=form,
+            )
+            choice = ask().choices[0]
+            assert isinstance(json.loads(choice.message.content), dict)
+            assert choice.finish_reason == "length" or max_tokens > 7
+            chunks = [chunk.choices[0].delta.content or "" for chunk in ask(stream=True)]
+            assert "".join(chunks) == choice.message.content
+    assert choice.finish_reason == "stop" and json.loads(choice.message.content).keys() == {
+        "name",
+        "age",
+    }
+    with pytest.raises(pytest.importorskip("openai").BadRequestError, match="Invalid type"):
+        ask(response_format={"type": "json_schema", "json_schema": {"schema": {"type": "x"}}})
 
 
 def test_requests_share_one_process(mmtui, environment, serving):

@@ -78,6 +78,19 @@ class CacheCopy:
         return self.state.nbytes + (0 if self.logits is None else self.logits.nbytes)
 
 
+class Grammar(Protocol):
+    """Which tokens can follow in an answer that has a certain form."""
+
+    def allows(self, token: int) -> bool:
+        """Return whether a token can follow."""
+
+    def restrict(self, logits: np.ndarray) -> np.ndarray:
+        """Return a copy of logits (vocabulary,) with -inf for tokens that can't follow."""
+
+    def accept(self, token: int) -> None:
+        """Append a token, which the grammar allows, to the answer."""
+
+
 class Engine(Protocol):
     """Decodes one sequence at a time, and keeps its KV cache for the next one.
 
@@ -115,6 +128,16 @@ class Engine(Protocol):
 
     def restore_cache(self, copy: CacheCopy) -> None:
         """Replace the cache by a copy that this engine made; empty it if that is not possible."""
+
+    def make_grammar(self, schema: str) -> Grammar:
+        """Return the grammar of JSON documents.
+
+        Args:
+            schema: A JSON Schema, as JSON.
+
+        Raises:
+            GrammarError: The engine has no grammars, or does not support this schema.
+        """
 
     def count_cached(self, sequence: Sequence[Position]) -> int:
         """Return how many leading positions of `sequence` are in the cache already."""

@@ -68,6 +68,17 @@ class LlamaLanguage:
         functions = self.library.functions
         return int(functions.llama_vocab_n_tokens(functions.llama_model_get_vocab(self.handle)))
 
+    def get_token_bytes(self) -> list[bytes]:
+        """Return the bytes of each token; they are empty for those that are not text."""
+        functions = self.library.functions
+        vocabulary = functions.llama_model_get_vocab(self.handle)
+        buffer = ctypes.create_string_buffer(1024)
+        tokens = []
+        for token in range(self.vocabulary_size):
+            size = functions.llama_token_to_piece(vocabulary, token, buffer, len(buffer), 0, False)
+            tokens.append(buffer.raw[: max(size, 0)])
+        return tokens
+
     @property
     def weight_type(self) -> str:
         """The type of most weights in llama.cpp's words, such as "Q4_0" or "BF16"."""

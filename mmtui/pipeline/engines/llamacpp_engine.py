@@ -3,6 +3,7 @@
 import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
@@ -14,6 +15,7 @@ from mmtui.pipeline.assets.gguf_memory import FIRST_CONTEXT
 from mmtui.pipeline.engines.engine import CacheCopy, PictureFeatures
 from mmtui.pipeline.engines.llama_batch import Batch
 from mmtui.pipeline.engines.llama_language import LlamaLanguage
+from mmtui.pipeline.engines.llguidance import GrammarCompiler, JsonGrammar
 from mmtui.pipeline.engines.prompt_lookup import PromptLookup
 from mmtui.pipeline.engines.sampling import Sampler
 from mmtui.pipeline.engines.threads import ThreadCount
@@ -101,6 +103,14 @@ class LlamaEngine:
         """Replace the cache, as `Engine.restore_cache` describes."""
         self.load_state(copy.positions, copy.state)
         self._prompt, self._logits = list(copy.prompt), copy.logits
+
+    def make_grammar(self, schema: str) -> JsonGrammar:
+        """Return the grammar of JSON documents, as `Engine.make_grammar` describes."""
+        return self._grammar_compiler.compile(schema)
+
+    @cached_property
+    def _grammar_compiler(self) -> GrammarCompiler:
+        return GrammarCompiler(self.language.get_token_bytes(), self.language.stop_ids)
 
     def count_cached(self, sequence: Sequence[Position]) -> int:
         """Return how many leading positions of `sequence` are in the cache already."""

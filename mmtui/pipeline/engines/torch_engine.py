@@ -2,12 +2,14 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NoReturn
 
 import numpy as np
 import torch
 import transformers
 from torch import Tensor
 
+from mmtui.errors import GrammarError
 from mmtui.pipeline.engines import attention
 from mmtui.pipeline.engines.cuda_graph import CudaGraphDecoder
 from mmtui.pipeline.engines.decoder import Decoder, PlainDecoder
@@ -92,6 +94,10 @@ class TorchEngine:
         self.load_state(copy.positions, copy.state)
         self._prompt = list(copy.prompt)
         self._logits = None if copy.logits is None else torch.from_numpy(copy.logits)
+
+    def make_grammar(self, schema: str) -> NoReturn:  # noqa: ARG002
+        """Raise the error of `Engine.make_grammar`."""
+        raise GrammarError("the torch engine has no grammars", "use the engine llamacpp")
 
     def count_cached(self, sequence: Sequence[Position]) -> int:
         """Return how many leading positions of `sequence` are in the cache already."""
