@@ -153,6 +153,88 @@ def mix(
 
 
 @app.command()
+def reading(
+    out: Annotated[
+        Path,
+        typer.Option("--out", parser=resolve, metavar="DIR", help="Folder to write, new or empty."),
+    ],
+    images: Annotated[
+        int,
+        typer.Option("--images", metavar="N", min=1, help="Number of pictures with text to draw."),
+    ] = 2000,
+    photos: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--photos",
+            parser=resolve,
+            metavar="DIR",
+            help="Folder in the layout of COCO captions. Text is drawn on its photos; photos"
+            " without text teach that nothing is written there. May be repeated.",
+        ),
+    ] = None,
+    labelled: Annotated[
+        Path | None,
+        typer.Option(
+            "--labelled",
+            parser=resolve,
+            metavar="DIR",
+            help="Folder of pictures with text beside labels.json, a list of {image, text}. Half of"
+            " them is held out.",
+        ),
+    ] = None,
+    text: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--text",
+            parser=resolve,
+            metavar="PATH",
+            help="RedPajama text, a file or a folder, whose words and names are drawn. Without it,"
+            " they are few. May be repeated.",
+        ),
+    ] = None,
+    fonts: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--fonts",
+            parser=resolve,
+            metavar="DIR",
+            help="Folder with .ttf or .otf fonts to draw with, beside those of Matplotlib. May be"
+            " repeated.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed",
+            metavar="N",
+            min=0,
+            help="Random seed. The same seed draws the same pictures; change it for other ones.",
+        ),
+    ] = 0,
+) -> None:
+    """Generate a data set that teaches to read the text in pictures.
+
+    Draws signs, receipts, book covers, screens and other papers, and asks what is written in them.
+    All pictures are read by the text recognition whose words the model gets beside a picture;
+    answers that it did not recognize are left out. --out also gets text/ and no-text/, tests for
+    `mmtrain eval vqa` with other words, fonts and layouts.
+    """
+    _check_new(out)
+    with reporting() as report:
+        from mmtrain.data.texts import read_files
+        from mmtrain.recipes.reading.dataset import write_reading
+        from mmtrain.recipes.reading.sources import Locations
+
+        locations = Locations(photos or [], labelled, text or [], fonts or [])
+        notes = write_reading(
+            locations, out, images, seed, lambda files: read_files(files, report), report
+        )
+    for note in notes:
+        print(one_line(f"note: {note}"), file=sys.stderr)
+    print(one_line(str(out)))
+
+
+@app.command()
 def chats(
     out: Annotated[
         Path,

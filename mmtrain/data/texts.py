@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from mmtui import machine
 from mmtui.errors import InputError
 from mmtui.files import read_json
 from mmtui.pipeline import input_files
-from mmtui.pipeline.assets import fetch
+from mmtui.pipeline.assets import fetch, hashes
 from mmtui.pipeline.assets.fetch import Report
 from mmtui.pipeline.reading.reader import READER_VERSION, TextReader
 
@@ -89,3 +89,11 @@ class TextStore:
                 self._opened.add(path)
             except (InputError, TypeError):
                 path.unlink(missing_ok=True)  # cut off by a full disk or a crash: read again
+
+
+def read_files(files: Sequence[Path], report: Report) -> dict[Path, str]:
+    """Return the text in picture files as prompts have it, from the cache where it is there."""
+    keys = hashes.get_many(files)
+    store = TextStore(report)
+    store.ensure({sha256: file for file, sha256 in keys.items()})
+    return {file: store[sha256] for file, sha256 in keys.items()}

@@ -1,0 +1,1 @@
+"""Pictures with text, drawn or photographed, and questions about what is written in them."""
