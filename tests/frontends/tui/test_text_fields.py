@@ -6,6 +6,7 @@ import pytest
 from textual.widgets import Input
 from user import open_chat, run_async
 
+from mmtui.frontends.tui.widgets import text_fields
 from mmtui.frontends.tui.widgets.text_fields import find_end, find_start
 
 FAMILY, FLAG, WAVE, KEYCAP = "👨‍👩‍👧", "🇩🇪", "👋🏽", "1\ufe0f\u20e3"
@@ -59,3 +60,19 @@ async def test_keys_in_the_search_act_on_characters(tmp_path):
                 words.cursor_position = len(words.value)
                 await user.press(*keys)
                 assert words.value == text
+
+
+@run_async
+async def test_the_cursor_rests_until_the_next_change(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_fields, "BLINK_S", 0.01)
+    async with open_chat(tmp_path) as user:
+        while user.composer.cursor_blink:
+            await user.settle()
+        changes: list[bool] = []
+
+        def record(is_on: bool) -> None:
+            changes.append(is_on)
+
+        user.app.watch(user.composer, "cursor_blink", record, init=False)
+        await user.press("x")
+        assert changes[:1] == [True]

@@ -34,7 +34,7 @@ class LevelMeter(Static):
         self._recording: Recording | None = None
 
     def on_mount(self) -> None:
-        self.set_interval(1 / UPDATES_PER_S, self._update_meter)
+        self._meter_timer = self.set_interval(1 / UPDATES_PER_S, self._update_meter, pause=True)
 
     @property
     def is_recording(self) -> bool:
@@ -44,20 +44,24 @@ class LevelMeter(Static):
     def start_recording(self, device: str | None) -> None:
         """Start recording; None selects the system's default device."""
         self._recording = self._microphone.record(device)
+        self._meter_timer.resume()
         self._update_meter()
 
     def stop_recording(self) -> None:
         """End the recording and post it as `Recorded`."""
         if (recording := self._recording) is not None:
-            self._recording = None
-            self.set_class(False, "-on")
+            self._hide()
             self.post_message(self.Recorded(recording.finish(), recording.error))
 
     def discard(self) -> None:
         """End the recording without posting it."""
         if self._recording is not None:
             self._recording.finish()
+        self._hide()
+
+    def _hide(self) -> None:
         self._recording = None
+        self._meter_timer.pause()
         self.set_class(False, "-on")
 
     def _update_meter(self) -> None:

@@ -9,6 +9,7 @@ from textual.widgets import Input, TextArea
 from textual.widgets.input import Selection
 from textual.widgets.text_area import Location
 
+BLINK_S = 10.0
 _CHARACTER = regex.compile(r"\X")  # an extended grapheme cluster
 
 
@@ -23,7 +24,26 @@ def find_end(text: str, index: int) -> int:
 
 
 class TextField(TextArea):
-    """A text area."""
+    """A text area.
+
+    Its cursor stops blinking BLINK_S after the last change, as that of many terminals does. Each
+    blink draws the line, which is most of what an idle chat does.
+    """
+
+    def on_mount(self) -> None:
+        self._has_rested = False
+        self._rest_timer = self.set_interval(BLINK_S, self._rest)
+
+    def on_text_area_selection_changed(self) -> None:
+        """Blink again: the text or the position of the cursor has changed."""
+        if self._has_rested:
+            self._has_rested, self.cursor_blink = False, True
+        self._rest_timer.reset()
+
+    def _rest(self) -> None:
+        self._rest_timer.pause()
+        if self.cursor_blink:
+            self._has_rested, self.cursor_blink = True, False
 
     def get_cursor_left_location(self) -> Location:
         row, column = self.cursor_location
