@@ -11,12 +11,15 @@ if TYPE_CHECKING:
         Image,
         MmtuiError,
         Model,
+        PictureText,
         ReplyStream,
         Result,
         Sound,
+        TextLine,
         Transcript,
         Turn,
         load,
+        read,
         transcribe,
     )
 
@@ -26,12 +29,15 @@ __all__ = [
     "Image",
     "MmtuiError",
     "Model",
+    "PictureText",
     "ReplyStream",
     "Result",
     "Sound",
+    "TextLine",
     "Transcript",
     "Turn",
     "load",
+    "read",
     "transcribe",
 ]
 

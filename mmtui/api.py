@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mmtui.chat.config import Config, resolve_model
 from mmtui.errors import MmtuiError, UsageError
@@ -17,13 +17,18 @@ from mmtui.pipeline.assets.spec import EngineChoice
 from mmtui.pipeline.assistant import Assistant
 from mmtui.pipeline.documents.fitting import Fit
 from mmtui.pipeline.engines.sampling import Sampling
+from mmtui.pipeline.reading.picture_text import PictureText, read_text
+from mmtui.pipeline.reading.reader import TextLine
 from mmtui.pipeline.reply import Reply
 from mmtui.pipeline.speech.transcription import Transcript
 from mmtui.turns import PARTS, Part, Turn, TurnReader, UsedDocument
 
+if TYPE_CHECKING:
+    import PIL.Image
+
 __all__ = [
-    "Document", "Image", "MmtuiError", "Model", "ReplyStream", "Result", "Sound", "Transcript",
-    "Turn", "load", "transcribe",
+    "Document", "Image", "MmtuiError", "Model", "PictureText", "ReplyStream", "Result", "Sound",
+    "TextLine", "Transcript", "Turn", "load", "read", "transcribe",
 ]  # fmt: skip
 
 
@@ -216,8 +221,8 @@ class Model:
 
     @property
     def sees(self) -> bool:
-        """Whether the model accepts pictures."""
-        return bool(self.assistant.picture_side)
+        """Whether the model accepts pictures, be it only for the text in them."""
+        return self.assistant.accepts_pictures
 
     @property
     def note(self) -> str | None:
@@ -306,6 +311,7 @@ def load(
     mmproj: "str | os.PathLike[str] | None" = None,
     engine: EngineChoice | None = None,
     language: str | None = None,
+    read: bool | None = None,
     preload: bool = True,
     report: Report = ignore_progress,
 ) -> Model:
@@ -319,6 +325,7 @@ def load(
         engine: "torch", "llamacpp" or "auto"; None uses the settings.
         language: The language of recordings: a code or a name, such as "de" or "german", or "auto",
             which detects it; None uses the settings.
+        read: Whether the model gets the text in pictures beside them; None uses the settings.
         preload: Load the language model now, not with the first reply.
         report: Called with (step, done, total) while something is fetched or loaded.
 
@@ -329,9 +336,10 @@ def load(
     """
     config = Config.load().with_language(language)
     model, chosen = resolve_model(model, engine)
+    read = Config.load().reads if read is None else read
     if mmproj is not None:
         model = gguf_files.add_mmproj(model, os.fspath(mmproj))
-    assistant = Assistant(checkpoint.find(model), report, chosen, speech=config.speech)
+    assistant = Assistant(checkpoint.find(model), report, chosen, speech=config.speech, read=read)
     found = Model(assistant, config.spoken_language)
     if preload:
         found.load()
@@ -358,6 +366,21 @@ def transcribe(
         MissingError: The model has no speech model, or it can't be fetched.
     """
     return load(model, language=language, preload=False, report=report).transcribe(sound)
+
+
+def read(
+    picture: "Image | str | os.PathLike[str] | bytes | PIL.Image.Image",
+) -> PictureText:
+    """Recognize the text that is written in a picture, without a language model.
+
+    Args:
+        picture: An `Image`, a path, the bytes of a file, or a PIL image.
+
+    Raises:
+        InputError: The picture is unusable.
+    """
+    image = picture if isinstance(picture, Image) else Image(picture)
+    return read_text(image.picture)
 
 
 def _has_image(turn: Turn) -> bool:

@@ -62,6 +62,15 @@ class NoSpeechError(InputError):
         super().__init__(message, "the recording may be too quiet or too noisy")
 
 
+class NoTextError(InputError):
+    """A picture contains no text."""
+
+    def __init__(self, name: str = "") -> None:
+        """Create the error for a file name, or for several pictures if it is empty."""
+        message = f"{name}: no text found" if name else "no text found"
+        super().__init__(message, "the text may be too small or too blurred")
+
+
 def explain(error: Exception, log: Path | None = None) -> MmtuiError:
     """Convert an unexpected exception to an error with a message and a hint.
 

@@ -37,7 +37,11 @@ def open_model(config: Config, on_event: "Callable[[Event], None]") -> "ModelPor
     if (endpoint := find_endpoint(config)) is None:
         from mmtui.chat.model_process import ModelProcess
 
-        return ModelProcess(config.model, on_event, config.engine, speech=config.speech)
+        return ModelProcess(
+            config.model, on_event, config.engine, speech=config.speech, read=config.reads
+        )
     from mmtui.chat.endpoint_model import EndpointModel
 
-    return EndpointModel(endpoint, config.model, on_event, config.speech)
+    return EndpointModel(
+        endpoint, config.model, on_event, config.speech, can_read=config.reads is True
+    )

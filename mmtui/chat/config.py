@@ -63,6 +63,10 @@ TEMPLATE = """\
 
 # Language of recordings: a code or a name, such as "de" or "german", or "auto", which detects it.
 #language = "auto"
+# Whether the text in pictures is recognized on this machine and given to the model beside them:
+# true, false, or "auto", which is true for models that were trained with it. A model without
+# vision gets nothing but the text.
+#read = "auto"
 
 # Library that runs the model: "torch", "llamacpp", or "auto", which is llamacpp on a CPU.
 #engine = "auto"
@@ -129,6 +133,7 @@ class Config:
     listen: Listener = "whisper"
     speech: SpeechChoice = "auto"
     language: Annotated[str, Predicate(is_language)] = "auto"
+    read: Literal["auto"] | bool = "auto"
     engine: EngineChoice = "auto"
     theme: Literal["dark", "light"] = "dark"
     temperature: Annotated[float, Ge(0), Le(MAX_TEMPERATURE)] = 0.0
@@ -225,6 +230,15 @@ class Config:
                 "pass --endpoint, or --listen whisper",
             )
         return self.replace(listen=listener)
+
+    def with_reading(self, read: bool | None) -> Self:
+        """Replace whether the model gets the text in pictures; None changes nothing."""
+        return self if read is None else self.replace(read=read)
+
+    @property
+    def reads(self) -> bool | None:
+        """Whether the model gets the text in pictures; None if that depends on the model."""
+        return None if self.read == "auto" else self.read
 
     @property
     def spoken_language(self) -> str | None:

@@ -36,10 +36,11 @@ from mmtui.endpoint.completion import Completion, Delta, Request
 from mmtui.endpoint.exchange import Cancellation, CancelledError
 from mmtui.endpoint.loading import wait_until_loaded
 from mmtui.endpoint.messages import EndpointTurn, drop_oldest
+from mmtui.endpoint.picture_texts import EndpointTexts
 from mmtui.endpoint.pictures import DataUriCache
 from mmtui.errors import MmtuiError, TooLongError, explain
 from mmtui.pipeline.assets.spec import SpeechChoice
-from mmtui.pipeline.input_files import encode_wav
+from mmtui.pipeline.input_files import encode_wav, read_picture
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -58,6 +59,8 @@ class EndpointModel:
         name: str,
         on_event: Callable[[Event], None],
         speech: SpeechChoice = "auto",
+        *,
+        can_read: bool = False,
     ) -> None:
         """Prepare the requests without connecting.
 
@@ -66,8 +69,10 @@ class EndpointModel:
             name: The name of one of its models; "auto" is the only one.
             on_event: Called with each event, in a background thread.
             speech: The speech model of this machine, if the server has none.
+            can_read: Whether the model gets the text in pictures, which is recognized here.
         """
         self.name = name
+        self._texts = EndpointTexts() if can_read else None
         self._client, self._on_event = Client(endpoint, self._report), on_event
         self._catalog = Catalog(self._client)
         self._numbers = itertools.count(1)
@@ -100,6 +105,7 @@ class EndpointModel:
             for path in paths:
                 cancellation.check()
                 self._encode_picture(path)
+                self._read_pictures([path], can_see=True)
             self._send(Prepared(number), cancellation)
 
         return self._start(work)
@@ -132,9 +138,9 @@ class EndpointModel:
                 has_pictures=any(turn.pictures for turn in turns),
                 has_recordings=any(turn.recordings for turn in turns),
             )
-            request = Request(
-                tuple(map(self._encode_turn, turns)), max_tokens, temperature, top_p, seed
-            )
+            can_see = info.can_see is not False
+            encoded = tuple(self._encode_turn(turn, can_see) for turn in turns)
+            request = Request(encoded, max_tokens, temperature, top_p, seed)
             self._generate_in_context(number, info, request, cancellation)
 
         return self._start(work)
@@ -218,9 +224,12 @@ class EndpointModel:
             wait_until_loaded(self._client, cancellation, self._report)
             self._catalog.forget()  # the context is known now
             info = self._find_model(cancellation)
+        notes = [endpoint.note] if endpoint.note else []
+        if self._texts is not None and info.can_see is False:
+            notes.append(f"{info.name} can't see: of pictures, it gets only the text")
         ready = Ready(
             number, info.name, context=info.context, picture_tokens=0, vision=None,
-            engine=endpoint.location, note=endpoint.note, languages=info.languages,
+            engine=endpoint.location, note="; ".join(notes) or None, languages=info.languages,
         )  # fmt: skip
         self._send(ready, cancellation)
 
@@ -233,8 +242,9 @@ class EndpointModel:
     ) -> ModelInfo:
         """Find the model, and check that it accepts the attachments that it is going to get."""
         name = self._catalog.resolve(self.name, cancellation)
+        sends_pictures = has_pictures and self._texts is None
         return self._catalog.check_inputs(
-            name, cancellation, pictures=has_pictures, recordings=has_recordings
+            name, cancellation, pictures=sends_pictures, recordings=has_recordings
         )
 
     def _find_transcriber(self, cancellation: Cancellation) -> str | None:
@@ -278,10 +288,20 @@ class EndpointModel:
             elif isinstance(part, Delta):
                 self._send(Piece(number, part.text, part.is_thinking), cancellation)
 
-    def _encode_turn(self, turn: ChatTurn) -> EndpointTurn:
-        pictures = tuple(map(self._encode_picture, turn.pictures))
+    def _encode_turn(self, turn: ChatTurn, can_see: bool) -> EndpointTurn:
+        """Return a turn as the server gets it, with its files."""
+        pictures = tuple(map(self._encode_picture, turn.pictures)) if can_see else ()
         recordings = tuple(_load_recording(Path(path)) for path in turn.recordings)
-        return EndpointTurn(turn.role, turn.text, pictures, recordings)
+        texts = self._read_pictures(turn.pictures, can_see)
+        return EndpointTurn(turn.role, turn.text, pictures, recordings, texts)
+
+    def _read_pictures(self, paths: Sequence[str], can_see: bool) -> tuple[str, ...]:
+        """Return what is said about the text in pictures; nothing if the model does not get it."""
+        if self._texts is None:
+            return ()
+        files = {Path(path).name: Path(path) for path in paths}  # named by their SHA-256
+        keys = [Path(path).name for path in paths]
+        return self._texts.describe(keys, lambda key: read_picture(files[key]), can_see=can_see)
 
     def _encode_picture(self, path: str) -> str:
         return self._pictures.get(path, partial(_load_picture, Path(path)))
@@ -339,8 +359,6 @@ class _LocalSpeech:
 
 
 def _load_picture(path: Path) -> "Image.Image":
-    from mmtui.pipeline.input_files import read_picture
-
     return read_picture(path).image
 
 

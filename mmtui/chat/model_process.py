@@ -86,6 +86,7 @@ class ModelProcess:
         engine: EngineChoice = "auto",
         memory_bytes: int = 0,
         speech: SpeechChoice = "auto",
+        read: bool | None = None,
     ) -> None:
         """Prepare the process without starting it.
 
@@ -96,8 +97,9 @@ class ModelProcess:
             memory_bytes: Limit of the memory for what was read of other conversations than the
                 present one.
             speech: The speech model.
+            read: Whether the model gets the text in pictures; None if it was trained with it.
         """
-        self._memory_bytes = memory_bytes
+        self._memory_bytes, self._read = memory_bytes, read
         self.name, self.engine, self.speech = name, engine, speech
         self._on_event = on_event
         self._numbers = itertools.count(1)
@@ -221,7 +223,15 @@ class ModelProcess:
         ours, theirs = context.Pipe()
         process = context.Process(
             target=worker.main,
-            args=(theirs, self.name, self.engine, dump, self._memory_bytes, self.speech),
+            args=(
+                theirs,
+                self.name,
+                self.engine,
+                dump,
+                self._memory_bytes,
+                self.speech,
+                self._read,
+            ),
             name="mmtui-model",
             daemon=True,
         )

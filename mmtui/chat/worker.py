@@ -51,6 +51,7 @@ def main(
     dump: Dump,
     memory_bytes: int,
     speech: SpeechChoice,
+    read: bool | None,
 ) -> None:
     """Serve requests until the chat closes its end of the connection or dies.
 
@@ -62,11 +63,12 @@ def main(
         memory_bytes: Limit of the memory for what was read of other conversations than the present
             one.
         speech: The speech model.
+        read: Whether the model gets the text in pictures; None if it was trained with it.
     """
     _detach_from_terminal()
     enable_dump(dump)
     silence_libraries()
-    _Worker(connection, model, engine, memory_bytes, speech).run()
+    _Worker(connection, model, engine, memory_bytes, speech, read).run()
 
 
 class _Preempted(Exception):
@@ -81,9 +83,10 @@ class _Worker:
         engine: EngineChoice,
         memory_bytes: int,
         speech: SpeechChoice,
+        read: bool | None,
     ) -> None:
         self._connection, self._model, self._engine = connection, model, engine
-        self._memory_bytes, self._speech = memory_bytes, speech
+        self._memory_bytes, self._speech, self._read = memory_bytes, speech, read
         self._sending = threading.Lock()
         self._requests: SimpleQueue[Request] = SimpleQueue()
         self._cancelled: set[int] = set()
@@ -198,6 +201,7 @@ class _Worker:
                 self._engine,
                 memory_bytes=self._memory_bytes,
                 speech=self._speech,
+                read=self._read,
             )
         return self._assistant
 
@@ -257,7 +261,7 @@ def _find_storage(request: Prepare) -> "PromptStorage | None":
 def _prepare(assistant: "Assistant", request: Prepare) -> "Iterator[None]":
     """Prepare the next question, as far as the model is able to; yield after each step."""
     files = [*(file for turn in request.turns for file in turn.pictures), *request.pictures]
-    if assistant.picture_side:
+    if assistant.accepts_pictures:
         assistant.load(pictures=True)
         yield
         for file in files:

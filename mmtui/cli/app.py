@@ -22,7 +22,9 @@ from mmtui.cli.options import (
     LanguageOption,
     ListenOption,
     MmprojOption,
+    ReadOption,
 )
+from mmtui.cli.read import read as read_command
 from mmtui.entry import silence_libraries
 from mmtui.errors import UsageError
 from mmtui.paths import resolve
@@ -41,6 +43,7 @@ app.add_typer(history, name="history")
 app.add_typer(config, name="config")
 app.command(cls=TextCommand)(ask)
 app.command()(transcribe)
+app.command("read")(read_command)
 app.command()(pull)
 app.command()(models)
 app.command()(bench)
@@ -74,6 +77,7 @@ def _root(
     endpoint: EndpointOption = None,
     listen: ListenOption = None,
     language: LanguageOption = None,
+    read: ReadOption = None,
     mmproj: MmprojOption = None,
     engine: Annotated[
         EngineChoice | None,
@@ -108,6 +112,7 @@ def _root(
             "--endpoint": endpoint,
             "--listen": listen,
             "--language": language,
+            "--read" if read else "--no-read": read is not None,
             "--mmproj": mmproj,
             "--engine": engine,
             "--resume": resume,
@@ -131,6 +136,7 @@ def _root(
         mmproj=mmproj,
         listen=listen,
         language=language,
+        read=read,
     )
 
 
@@ -175,6 +181,7 @@ def serve_(
     endpoint: EndpointOption = None,
     listen: ListenOption = None,
     language: LanguageOption = None,
+    read: ReadOption = None,
     mmproj: MmprojOption = None,
     engine: Annotated[
         EngineChoice | None,
@@ -192,7 +199,7 @@ def serve_(
     from mmtui.cli.chat import configure
     from mmtui.frontends.serve import serve
 
-    config = configure(model, endpoint, engine, mmproj, listen, language)
+    config = configure(model, endpoint, engine, mmproj, listen, language, read)
     chosen = {
         "--model": model,
         "--endpoint": endpoint,
@@ -202,6 +209,8 @@ def serve_(
         "--engine": engine,
     }
     options = [f"{name}={value}" for name, value in chosen.items() if value is not None]
+    if read is not None:
+        options.append("--read" if read else "--no-read")
     serve(host, port, token, max_chats, config, options)
 
 

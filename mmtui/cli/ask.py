@@ -18,6 +18,7 @@ from mmtui.cli.options import (
     ListenOption,
     MmprojOption,
     ModelOption,
+    ReadOption,
     load_model,
     print_note,
 )
@@ -94,6 +95,7 @@ def ask(
     listen: ListenOption = None,
     language: LanguageOption = None,
     engine: EngineOption = None,
+    read: ReadOption = None,
     system: Annotated[
         str | None,
         typer.Option(
@@ -152,6 +154,7 @@ def ask(
     shown = [note for attached in files for note in attached.notes]
     print_notes(shown)
     config = Config.load().with_endpoint(endpoint).with_listener(listen).with_language(language)
+    config = config.with_reading(read)
     check_speech(config, speak_to)
     if (server := find_endpoint(config)) is not None:
         if mmproj is not None:
@@ -166,6 +169,7 @@ def ask(
             fit=fit,
             sends_recordings=config.sends_recordings,
             language=config.spoken_language,
+            can_read=config.reads is True,
             system=system,
             max_tokens=max_tokens,
             temperature=temperature,
@@ -177,7 +181,7 @@ def ask(
         return
     with read_aloud(config, speak=speak, speak_to=speak_to) as speech:
         with reporting() as report:
-            loaded = load_model(model, engine, report, mmproj, language)
+            loaded = load_model(model, engine, report, mmproj, language, read)
             message = [*files, request.text] if request.text else files
             turns = [mmtui.Turn("system", system)] if system else []
             stream = loaded.reply(

@@ -17,6 +17,7 @@ from mmtui.endpoint.client import Client
 from mmtui.endpoint.completion import Completion, Delta, Request
 from mmtui.endpoint.exchange import Cancellation
 from mmtui.endpoint.messages import EndpointTurn
+from mmtui.endpoint.picture_texts import EndpointTexts
 from mmtui.endpoint.pictures import encode_picture
 from mmtui.errors import NoSpeechError
 from mmtui.media import Document, Image, Sound
@@ -51,6 +52,7 @@ class ServerQuestion:
         recordings: The recordings, which come before the question.
         documents: The documents, which come before both.
         fit: What to use of documents that are too long.
+        can_read: Whether the model gets the text in pictures, which is recognized here.
         sends_recordings: Whether the model gets them itself, not their transcripts.
         language: Code of the language of the recordings; None detects it.
         system: The system prompt, if there is one.
@@ -66,6 +68,7 @@ class ServerQuestion:
     fit: Fit
     sends_recordings: bool
     language: str | None
+    can_read: bool
     system: str | None
     max_tokens: int
     temperature: float
@@ -128,14 +131,19 @@ def ask_server(
             catalog.check_inputs(
                 name,
                 cancellation,
-                pictures=bool(question.pictures),
+                pictures=bool(question.pictures) and not question.can_read,
                 recordings=bool(recordings),
             )
         context = catalog.describe(name, cancellation).context if question.documents else 0
         documents = _fit_documents(question, transcript.text, context)
         print_notes(document.note for document in documents if document.note)
+        can_see = True
+        if question.pictures and question.can_read:
+            can_see = catalog.describe(name, cancellation).can_see is not False
+            if not can_see:
+                print_note(f"{name} can't see: of pictures, it gets only the text")
         request = Request(
-            _to_turns(question, transcript.text, documents),
+            _to_turns(question, transcript.text, documents, can_see=can_see),
             max_tokens=question.max_tokens,
             temperature=question.temperature,
             seed=question.seed,
@@ -210,17 +218,26 @@ def _fit_documents(question: ServerQuestion, transcript: str, context: int) -> l
 
 
 def _to_turns(
-    question: ServerQuestion, transcript: str, documents: Sequence[FittedDocument]
+    question: ServerQuestion,
+    transcript: str,
+    documents: Sequence[FittedDocument],
+    *,
+    can_see: bool,
 ) -> tuple[EndpointTurn, ...]:
     framed = (frame(document.name, document.text) for document in documents)
     text = "\n".join(part for part in (*framed, transcript, question.text) if part)
-    pictures = tuple(encode_picture(picture.picture.image) for picture in question.pictures)
+    found = {image.picture.sha256: image.picture for image in question.pictures}
+    keys = [image.picture.sha256 for image in question.pictures]
+    pictures = tuple(encode_picture(found[key].image) for key in keys) if can_see else ()
+    texts: tuple[str, ...] = ()
+    if question.can_read:
+        texts = EndpointTexts().describe(keys, found.__getitem__, can_see=can_see)
     recordings = tuple(
         encode_wav(recording.recording.clip)
         for recording in question.recordings
         if question.sends_recordings
     )
-    user = EndpointTurn("user", text, pictures, recordings)
+    user = EndpointTurn("user", text, pictures, recordings, texts)
     return (EndpointTurn("system", question.system), user) if question.system else (user,)
 
 

@@ -23,6 +23,7 @@ def chat(
     mmproj: Path | None = None,
     listen: Listener | None = None,
     language: str | None = None,
+    read: bool | None = None,
 ) -> None:
     """Open the chat: full screen if the terminal supports it, else line by line.
 
@@ -36,8 +37,9 @@ def chat(
         mmproj: The vision tower of a model that is a GGUF file.
         listen: Used instead of the one in the settings.
         language: Language of recordings, used instead of the one in the settings.
+        read: Used instead of the one in the settings.
     """
-    config = configure(model, endpoint, engine, mmproj, listen, language)
+    config = configure(model, endpoint, engine, mmproj, listen, language, read)
     in_browser = "TEXTUAL_DRIVER" in os.environ  # set by `serve`, which has no terminal
     has_terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if has_terminal and not (plain or in_browser or can_move_cursor()):
@@ -61,6 +63,7 @@ def configure(
     mmproj: Path | None,
     listen: Listener | None,
     language: str | None,
+    read: bool | None,
 ) -> Config:
     """Return the settings with the options of a command; None leaves a setting as it is.
 
@@ -71,8 +74,10 @@ def configure(
         mmproj: The vision tower of a model that is a GGUF file.
         listen: What listens to recordings.
         language: Language of recordings.
+        read: Whether the model gets the text in pictures.
     """
     config = Config.load().with_endpoint(endpoint).with_listener(listen).with_language(language)
+    config = config.with_reading(read)
     if model:
         config = config.replace(model=model)
     if mmproj:

@@ -61,6 +61,15 @@ EngineOption = Annotated[
         " torch on a GPU.",
     ),
 ]
+ReadOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--read/--no-read",
+        help="Whether the text in pictures is recognized on this machine and given to the model"
+        " beside them. By default, it is for models that were trained with it, or as the settings"
+        " say. A model without vision gets nothing but the text.",
+    ),
+]
 MmprojOption = Annotated[
     Path | None,
     typer.Option(
@@ -80,10 +89,17 @@ def load_model(
     report: "Report",
     mmproj: Path | None = None,
     language: str | None = None,
+    read: bool | None = None,
 ) -> "mmtui.Model":
     """Return a model whose parts are loaded when they are needed."""
     loaded = mmtui.load(
-        model, mmproj=mmproj, engine=engine, language=language, preload=False, report=report
+        model,
+        mmproj=mmproj,
+        engine=engine,
+        language=language,
+        read=read,
+        preload=False,
+        report=report,
     )
     if model == "auto":
         is_default = loaded.name == "smol" and resolve_model(model)[0] == "auto"

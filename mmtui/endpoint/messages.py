@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Literal
 
 
@@ -15,12 +16,15 @@ class EndpointTurn:
         text: Its text.
         pictures: Data URIs; they come before the text.
         recordings: WAV files; they come before the text, too.
+        picture_texts: What is said about the text in each picture, after the picture; empty if the
+            model does not get it. Without `pictures`, it replaces them.
     """
 
     role: Literal["system", "user", "assistant"]
     text: str
     pictures: tuple[str, ...] = ()
     recordings: tuple[bytes, ...] = ()
+    picture_texts: tuple[str, ...] = ()
 
 
 def to_messages(turns: Sequence[EndpointTurn]) -> list[dict[str, object]]:
@@ -57,6 +61,7 @@ def _merge(first: EndpointTurn, second: EndpointTurn) -> EndpointTurn:
         "\n\n".join(text for text in (first.text, second.text) if text),
         first.pictures + second.pictures,
         first.recordings + second.recordings,
+        first.picture_texts + second.picture_texts,
     )
 
 
@@ -66,11 +71,15 @@ def _to_content(turn: EndpointTurn) -> str | list[dict[str, object]]:
     JSON can't contain lone surrogates, which stand for bytes that are not UTF-8.
     """
     text = turn.text.encode(errors="replace").decode()
+    if not turn.pictures:
+        text = "\n".join(part for part in (*turn.picture_texts, text) if part)
     if not turn.pictures and not turn.recordings:
         return text
-    parts: list[dict[str, object]] = [
-        {"type": "image_url", "image_url": {"url": picture}} for picture in turn.pictures
-    ]
+    parts: list[dict[str, object]] = []
+    for picture, words in zip_longest(turn.pictures, turn.picture_texts if turn.pictures else ()):
+        parts.append({"type": "image_url", "image_url": {"url": picture}})
+        if words:
+            parts.append({"type": "text", "text": words})
     for recording in turn.recordings:
         data = base64.b64encode(recording).decode("ascii")
         parts.append({"type": "input_audio", "input_audio": {"data": data, "format": "wav"}})

@@ -95,8 +95,10 @@ class Assistant:
 
     @property
     def note(self) -> str | None:
-        """What the user should know about the choice of the engine, if anything."""
-        return self._selection.note
+        """What the user should know about the engine and the use of pictures, if anything."""
+        is_blind = self.accepts_pictures and not self._checkpoint.can_see
+        blind = f"{self.name} can't see: of pictures, it gets only the text" if is_blind else None
+        return "; ".join(filter(None, (blind, self._selection.note))) or None
 
     @property
     def is_loaded(self) -> bool:
@@ -104,9 +106,9 @@ class Assistant:
         return "_engine" in vars(self)
 
     @property
-    def can_read(self) -> bool:
-        """Whether the text in pictures is recognized for the model."""
-        return self._texts is not None
+    def accepts_pictures(self) -> bool:
+        """Whether pictures can be attached: the model can see, or gets the text in them."""
+        return self._texts is not None or self._checkpoint.can_see
 
     @property
     def picture_side(self) -> int:
@@ -162,7 +164,7 @@ class Assistant:
         Raises:
             MissingError: It has no vision tower, or no trained projector.
         """
-        if not self.can_read:
+        if not self.accepts_pictures:
             self._checkpoint.require_vision()
 
     def start_reading(self, pictures: Sequence[Picture]) -> None:

@@ -35,8 +35,9 @@ class PictureCache:
         self._encoded: dict[str, EncodedPicture] = {}  # by SHA-256
 
     def __contains__(self, sha256: str) -> bool:
-        is_read = self._texts is None or sha256 in self._texts
-        return is_read and (sha256 in self._encoded or not self._can_see)
+        if self._texts is not None and not self._can_see:
+            return sha256 in self._texts
+        return sha256 in self._encoded and (self._texts is None or sha256 in self._texts)
 
     @property
     def layouts(self) -> dict[str, tuple[int | None, ...]]:

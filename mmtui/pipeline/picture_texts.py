@@ -39,6 +39,10 @@ class PictureTexts:
         while len(self._texts) > max(MAX_PICTURES, len(pictures)):
             del self._texts[next(iter(self._texts))]
 
+    def get_text(self, sha256: str) -> str:
+        """Return the lines of text in a picture that was passed to `start`, once it is read."""
+        return self._texts[sha256].result()
+
     def add_texts(self, turns: Sequence[Turn]) -> list[Turn]:
         """Return the turns with the text of their pictures, once these have been read."""
         pictures = find_pictures(turns)
@@ -55,7 +59,7 @@ class PictureTexts:
     def _add_text(self, turn: Turn) -> Iterator[str | Picture]:
         for part in turn.content:
             if isinstance(part, Picture):
-                yield replace(part, text=self._texts[part.sha256].result())
+                yield replace(part, text=self.get_text(part.sha256))
             else:
                 yield part
 

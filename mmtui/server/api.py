@@ -54,6 +54,7 @@ class Api:
         """
         self._checkpoint, self._config, self._open_port = checkpoint, config, open_port
         self._name = checkpoint.spec.name
+        self._accepts_pictures = checkpoint.can_see or config.reads is True
         self._created = int(time.time())
         self._folder = TemporaryDirectory(prefix="mmtui-serve-")
         self._model: SharedModel | None = None
@@ -95,7 +96,11 @@ class Api:
     async def _start(self, _: web.Application) -> None:
         self._model = SharedModel(self._open_port)
         self._reader = MessageReader(
-            self._checkpoint, self._model, Path(self._folder.name), self._config.spoken_language
+            self._checkpoint,
+            self._model,
+            Path(self._folder.name),
+            self._config.spoken_language,
+            accepts_pictures=self._accepts_pictures,
         )
 
     async def _stop(self, _: web.Application) -> None:
@@ -168,7 +173,7 @@ class Api:
     def _describe_model(self) -> ModelEntry:
         ready = self.model.ready
         capabilities = Capabilities(
-            vision=self._checkpoint.can_see,
+            vision=self._accepts_pictures,
             transcription=self._checkpoint.spec.speech is not None,
         )
         architecture = Architecture(input_modalities=["text"])

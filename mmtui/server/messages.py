@@ -23,7 +23,13 @@ class MessageReader:
     """Reads the messages of requests to a model."""
 
     def __init__(
-        self, checkpoint: Checkpoint, model: SharedModel, folder: Path, language: str | None
+        self,
+        checkpoint: Checkpoint,
+        model: SharedModel,
+        folder: Path,
+        language: str | None,
+        *,
+        accepts_pictures: bool,
     ) -> None:
         """Create the reader.
 
@@ -32,8 +38,10 @@ class MessageReader:
             model: Its process, which also transcribes recordings.
             folder: Where pictures are while a request needs them.
             language: Code of the language of recordings; None detects it.
+            accepts_pictures: Whether the model sees pictures, or gets the text in them.
         """
         self._checkpoint, self._model, self._language = checkpoint, model, language
+        self._accepts_pictures = accepts_pictures
         # One thread, because a decoded picture can have a gigabyte. Unlike a lock, it still limits
         # the memory if a client hangs up while its picture is decoded.
         self._decoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="attachments")
@@ -118,7 +126,7 @@ class MessageReader:
         return "\n".join(texts), tuple(pictures)
 
     def _check_pictures(self, count: int, param: str) -> None:
-        if not self._checkpoint.can_see:
+        if not self._accepts_pictures:
             message = f"{self._checkpoint.spec.name} does not accept pictures"
             raise ApiError(message, param=param)
         if count > MAX_PICTURES:

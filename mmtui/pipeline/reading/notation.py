@@ -31,11 +31,6 @@ def write_picture(text: str, count_tokens: Callable[[str], int]) -> str:
     return f"picture; {write_text(text, count_tokens)}"
 
 
-def estimate_tokens(text: str) -> int:
-    """Estimate the number of tokens of a text for a model whose tokenizer is not here."""
-    return len(text.encode()) // 4
-
-
 def _clean(line: str) -> str:
     """Remove control characters, also invisible ones, and double quotes."""
     kept = (" " if character.isspace() else character for character in line)

@@ -11,6 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from mmtui.chat.conversation import Attachment
+from mmtui.frontends.tui.screens.picture_text import PictureTextScreen
 from mmtui.frontends.tui.widgets.thumbnail import LargePicture
 from mmtui.text import one_line
 
@@ -23,7 +24,10 @@ class PictureScreen(ModalScreen[None]):
 
     CSS_PATH = "picture.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-wide")]  # noqa: RUF012
-    BINDINGS: ClassVar = [Binding("escape,space,enter,q", "dismiss", "Back")]
+    BINDINGS: ClassVar = [
+        Binding("escape,space,enter,q", "dismiss", "Back"),
+        Binding("t", "read", "Text"),
+    ]
 
     def __init__(
         self, file: Path, attachment: Attachment, vision: "VisionSpec | None", tokens: int
@@ -39,11 +43,15 @@ class PictureScreen(ModalScreen[None]):
         super().__init__()
         self._file, self._attachment, self._vision, self._tokens = file, attachment, vision, tokens
 
+    def action_read(self) -> None:
+        """Show the text in the picture."""
+        self.app.push_screen(PictureTextScreen(self._file, self._attachment))
+
     def compose(self) -> ComposeResult:
         attachment = self._attachment
         with Vertical() as dialog:
             dialog.border_title = Content(f"{one_line(attachment.name)}, {attachment.detail}")
-            dialog.border_subtitle = "Esc closes"
+            dialog.border_subtitle = "T shows the text in it, Esc closes"
             with Horizontal():
                 with Vertical(classes="side", id="original"):
                     yield Static("Picture", markup=False)

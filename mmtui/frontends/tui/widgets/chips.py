@@ -28,12 +28,20 @@ class Chip(Horizontal, can_focus=True):
     FOCUS_ON_CLICK = False  # the prompt keeps the focus, and with it the Delete key
     BINDINGS: ClassVar = [
         Binding("enter", "open", "open attachment, or play recording", id="open_chip"),
+        Binding("t", "read", "show the text in a picture", id="read_chip"),
         Binding("ctrl+e", "transcribe", "transcribe again", id="hear_chip"),
         Binding("delete", "remove", "remove", id="remove_chip"),
     ]
 
     class Opened(Message):
         """The user wants to see or hear an attachment."""
+
+        def __init__(self, attachment: Attachment) -> None:
+            super().__init__()
+            self.attachment = attachment
+
+    class ReadRequested(Message):
+        """The user wants to see the text in a picture."""
 
         def __init__(self, attachment: Attachment) -> None:
             super().__init__()
@@ -93,6 +101,11 @@ class Chip(Horizontal, can_focus=True):
         """Request a new transcript."""
         if self.attachment.kind == "audio":
             self.post_message(self.TranscribeAgain(self))
+
+    def action_read(self) -> None:
+        """Request the text in a picture."""
+        if self.attachment.kind == "image":
+            self.post_message(self.ReadRequested(self.attachment))
 
     def action_open(self) -> None:
         """Request to open the attachment."""

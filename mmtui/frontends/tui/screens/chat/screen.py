@@ -30,6 +30,7 @@ from mmtui.frontends.tui.screens.chat.staging import Staging
 from mmtui.frontends.tui.screens.dialogs import TextDialog
 from mmtui.frontends.tui.screens.document import DocumentScreen
 from mmtui.frontends.tui.screens.picture import PictureScreen
+from mmtui.frontends.tui.screens.picture_text import PictureTextScreen
 from mmtui.frontends.tui.widgets.chips import Chip, Chips
 from mmtui.frontends.tui.widgets.composer import Composer
 from mmtui.frontends.tui.widgets.level_meter import LevelMeter
@@ -345,6 +346,12 @@ class ChatScreen(BaseScreen):
             self.stop_audio()
             config = self.session.config
             self._player.play(file, config.speaker or None, config.volume)
+
+    @on(Chip.ReadRequested)
+    async def _show_text(self, event: Chip.ReadRequested) -> None:
+        file = await self.attempt(self.session.file, event.attachment)
+        if file is not None:
+            self.app.push_screen(PictureTextScreen(file, event.attachment))
 
     # Recordings
 

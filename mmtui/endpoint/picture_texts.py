@@ -1,0 +1,32 @@
+"""The text in pictures, for a model that a server runs: it is recognized on this machine."""
+
+from collections.abc import Callable, Sequence
+
+from mmtui.pipeline.documents.fitting import estimate_tokens
+from mmtui.pipeline.picture_texts import PictureTexts
+from mmtui.pipeline.reading.notation import write_picture, write_text
+from mmtui.pipeline.vision.images import Picture
+
+
+class EndpointTexts:
+    """Reads pictures, each one once. Any thread may call its methods."""
+
+    def __init__(self) -> None:
+        """Start empty; the models are loaded with the first picture."""
+        self._texts = PictureTexts()
+
+    def describe(
+        self, names: Sequence[str], load: Callable[[str], Picture], *, can_see: bool
+    ) -> tuple[str, ...]:
+        """Return what a prompt says about the text in pictures, as for a model on this machine.
+
+        Args:
+            names: The SHA-256 of each picture.
+            load: Returns a picture by its SHA-256, if it was not read yet.
+            can_see: Whether the model gets the pictures, too.
+        """
+        write = write_text if can_see else write_picture
+        for name in names:
+            if name not in self._texts:
+                self._texts.start([load(name)])
+        return tuple(write(self._texts.get_text(name), estimate_tokens) for name in names)
