@@ -256,6 +256,7 @@ def serve(
             engine=config.engine,
             memory_bytes=config.server_cache * 1_000_000,
             speech=config.speech,
+            read=config.reads,
         )
         api = Api(checkpoint.find(config.model), config, open_port)
     if token is None:
@@ -272,7 +273,7 @@ def serve(
             print(f"the API is at {where}, with the token as the key", file=sys.stderr)
             loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
             url = f"http://{_join(loopback, port)}/v1"
-            options = [f"--endpoint={url}", "--model=auto", "--listen=whisper"]
+            options = [f"--endpoint={url}", "--model=auto", "--listen=whisper", "--no-read"]
             options.append(f"--language={config.language}")
         print("press Ctrl+C to stop", file=sys.stderr, flush=True)
         command = [sys.executable, "-P", "-m", "mmtui", *options]
