@@ -52,6 +52,7 @@ def examine() -> Iterator[Finding]:
     yield _microphone()
     yield _speaker()
     yield _voice()
+    yield _reading()
     yield _ffmpeg()
     yield _cache()
     yield _log()
@@ -180,6 +181,22 @@ def _voice() -> Finding:
         return Finding("voice", "ok", f"{name}; espeak-ng for languages other than English")
     cure = "for other languages, install espeak-ng, as with `apt install espeak-ng`"
     return Finding("voice", "ok", f"{name}, which reads English", cure)
+
+
+def _reading() -> Finding:
+    """Check that the text in pictures can be recognized."""
+    version = machine.get_version("rapidocr")
+    if version is None:
+        return Finding("reading", "note", "rapidocr is not installed", "pip install rapidocr")
+    setting: str | bool = "auto"
+    with suppress(MmtuiError):  # reported by another check
+        setting = config.Config.load().read
+    users = {
+        "auto": "for models that were trained with it",
+        True: "for all models",
+        False: "for no model",
+    }
+    return Finding("reading", "ok", f"text in pictures by rapidocr {version}, {users[setting]}")
 
 
 def _ffmpeg() -> Finding:

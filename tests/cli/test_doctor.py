@@ -91,6 +91,7 @@ def test_doctor_finds_nothing_wrong_with_smol(mmtui, smol):
         "torch",
         "memory",
         "microphone",
+        "reading",
         "ffmpeg",
         "cache",
         "smol",

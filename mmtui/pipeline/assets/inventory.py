@@ -26,7 +26,8 @@ def list_models(speech: SpeechChoice = "auto") -> list[dict[str, Any]]:
     Returns:
         An entry for each model: "name"; "sees", whether it has vision; "parts", the "role", "uri",
         local "path" (or None) and "download" size in bytes of each part; and "error" if the
-        checkpoint can't be read. Entries of GGUFs also have "store", "size" in bytes,
+        checkpoint can't be read. Entries of checkpoints also have "reads", whether the model was
+        trained with the text in pictures. Entries of GGUFs also have "store", "size" in bytes,
         "quantization", "hears", whether there is an audio tower, and "fits", whether there is
         enough free memory.
     """
@@ -40,6 +41,8 @@ def summarize_model(entry: dict[str, Any]) -> str:
     if "error" in entry:
         return str(entry["error"])
     vision = "vision" if entry["sees"] else "no vision"
+    if entry.get("reads"):
+        vision += " and reading"
     if "store" in entry:
         fits = "" if entry["fits"] else ", does not fit into the free memory"
         kind = f"{entry['quantization']} ".lstrip()
@@ -106,4 +109,5 @@ def _describe(name: str, speech: SpeechChoice) -> dict[str, Any]:
                 "download": asset.download,
             }
         )
-    return {"name": name, "sees": found.can_see, "parts": parts}
+    reads = found.spec.vision is not None and found.spec.vision.read
+    return {"name": name, "sees": found.can_see, "reads": reads, "parts": parts}
