@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from mmtui.chat.conversation import Attachment, Conversation, Kind
+from mmtui.chat.conversation import Attachment, Conversation, Draft, Kind, Message
 from mmtui.chat.documents import list_used
 from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import ChatTurn, Completed
@@ -51,6 +51,15 @@ def list_files(
             except MmtuiError as error:
                 if notify is not None:
                     notify(Notice(f"{error}; the model does not get it", error.hint))
+
+
+def to_draft(message: Message) -> Draft:
+    """Return a message as a draft, whose documents are fitted again when it is sent."""
+    files = (
+        file.with_transcript("") if file.kind == "document" else file
+        for file in message.attachments
+    )
+    return Draft(message.text, tuple(files))
 
 
 def completion_notices(event: Completed, dropped_before: int) -> Iterator[Notice]:

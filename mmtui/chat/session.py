@@ -19,7 +19,7 @@ from mmtui.chat.model_client import ModelClient
 from mmtui.chat.model_process import ModelPort
 from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import Completed, Died, Event, Failed, Piece, Transcribed
-from mmtui.chat.replies import completion_notices, list_files, list_turns
+from mmtui.chat.replies import completion_notices, list_files, list_turns, to_draft
 from mmtui.chat.status import ModelStatus
 from mmtui.errors import MmtuiError, UsageError
 from mmtui.pipeline import input_files
@@ -390,7 +390,7 @@ class Session:
             self._model.prepare(list(turns), list(pictures), self.conversation.id, self.config)
 
     def _retract(self, prompt: Message) -> Draft:
-        draft = Draft(prompt.text, prompt.attachments)
+        draft = to_draft(prompt)
         self.conversation.retract(prompt.id)
         self.store.retract(self.conversation, prompt.id, draft)
         return draft

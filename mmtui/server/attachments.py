@@ -1,4 +1,7 @@
-"""Pictures and recordings of requests. Pictures are in files while a request needs them."""
+"""Pictures, recordings and documents of requests.
+
+Pictures are in files while a request needs them.
+"""
 
 import asyncio
 import base64
@@ -23,6 +26,8 @@ MAX_PICTURES = 32  # in a request
 MAX_PICTURE_BYTES = 20_000_000
 _MAX_CHECKED = 1000
 _DATA_URI = re.compile(r"data:image/[\w.+-]+(?:;[\w.+-]+=[^;,]*)*;base64,", re.IGNORECASE)
+
+_DOCUMENT_URI = re.compile(r"data:[\w.+-]+/[\w.+-]+(?:;[\w.+-]+=[^;,]*)*;base64,", re.IGNORECASE)
 
 
 class PictureFolder:
@@ -87,6 +92,29 @@ def decode_data_uri(url: str, param: str) -> bytes:
         message = f"the picture has more than {limit} MB, the limit"
         raise ApiError(message, status=413, param=param, code="image_too_large")
     return data
+
+
+def decode_document(uri: str, name: str, param: str) -> str:
+    """Return the text of a document in a data URI, in its frame.
+
+    Raises:
+        ApiError: The data is invalid, not a document, or too large.
+    """
+    from mmtui.pipeline.documents.chunks import write_document
+    from mmtui.pipeline.documents.framing import frame
+    from mmtui.pipeline.documents.reading import decode_document
+    from mmtui.pipeline.documents.recognition import find_recognizer
+
+    if (start := _DOCUMENT_URI.match(uri)) is None:
+        message = "files are accepted as data URIs only, such as data:application/pdf;base64,..."
+        raise ApiError(message, param=param, code="invalid_file_data")
+    data = decode_base64(unquote(uri[start.end() :]), param)
+    name = Path(name).name or "document"
+    try:
+        document = decode_document(io.BytesIO(data), name, name, recognize=find_recognizer())
+    except InputError as error:
+        raise ApiError(str(error), param=param, code="invalid_file") from None
+    return frame(name, write_document(document))
 
 
 def decode_base64(text: str, param: str) -> bytes:

@@ -11,11 +11,12 @@ from mmtui.server.attachments import (
     PictureFolder,
     decode_base64,
     decode_data_uri,
+    decode_document,
     decode_recording,
 )
 from mmtui.server.errors import ApiError
 from mmtui.server.replies import wait_for_transcript
-from mmtui.server.requests import Message, PicturePart, RecordingPart
+from mmtui.server.requests import DocumentPart, Message, PicturePart, RecordingPart
 from mmtui.server.shared_model import SharedModel
 
 
@@ -107,7 +108,7 @@ class MessageReader:
     async def _read_content(
         self, message: Message, param: str, client: str, paths: list[str]
     ) -> tuple[str, tuple[str, ...]]:
-        """Return the text of a message, transcripts included, and the paths of its pictures."""
+        """Return the text of a message, with transcripts and documents, and its pictures."""
         if not isinstance(message.content, list):
             return message.content or "", ()
         texts: list[str] = []
@@ -121,6 +122,13 @@ class MessageReader:
             elif isinstance(part, RecordingPart):
                 data = decode_base64(part.input_audio.data, param)
                 texts.append((await self.transcribe(data, client, param)).text)
+            elif isinstance(part, DocumentPart):
+                file = part.file
+                loop = asyncio.get_running_loop()
+                text = await loop.run_in_executor(
+                    self._decoder, decode_document, file.file_data, file.filename, param
+                )
+                texts.append(text)
             else:
                 texts.append(part.text)
         return "\n".join(texts), tuple(pictures)

@@ -59,7 +59,21 @@ class RecordingPart(Fields):
     input_audio: InputAudio
 
 
-Part = Annotated[TextPart | PicturePart | RecordingPart, Field(discriminator="type")]
+class FileData(Fields):
+    """A document in a data URI, and the name that the model gets."""
+
+    file_data: str
+    filename: str = "document"
+
+
+class DocumentPart(Fields):
+    """A document, whose text becomes part of the message."""
+
+    type: Literal["file"]
+    file: FileData
+
+
+Part = Annotated[TextPart | PicturePart | RecordingPart | DocumentPart, Field(discriminator="type")]
 
 
 class Message(Fields):

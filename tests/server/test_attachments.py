@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from api_server import TOKEN, ApiServer, serve_api
+from documents import make_pdf
 from PIL import Image
 
 from mmtui.pipeline import input_files
@@ -106,3 +107,32 @@ def test_a_body_that_cannot_be_decompressed_is_refused(server, path, content_typ
         status, document = post(server, body, path, **headers)
         assert (status, document["error"]["type"]) == (400, "invalid_request_error")
         assert "Content-Encoding" in document["error"]["message"]
+
+
+def file_part(data: bytes, kind: str = "application/pdf", **names: str) -> dict[str, object]:
+    uri = f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    return {"type": "file", "file": {"file_data": uri, **names}}
+
+
+def test_the_text_of_a_document_is_part_of_the_message(server):
+    question = {"type": "text", "text": "When?"}
+    pdf = file_part(make_pdf(["Total: 250", "Due on 3 May"]), filename="../a.pdf")
+    status, _ = post(server, ask_about(pdf, file_part(b"# Notes", "text/markdown"), question))
+    assert status == 200
+    (turn,) = server.model.asked[-1]
+    assert turn.text == (
+        '<document name="a.pdf">\n[page 1]\nTotal: 250\n[page 2]\nDue on 3 May\n</document>\n'
+        '<document name="document">\n# Notes\n</document>\nWhen?'
+    )
+
+
+def test_wrong_documents_are_errors(server):
+    wrong = {"type": "file", "file": {"file_data": "https://example.org/a.pdf"}}
+    for part, code in (
+        (wrong, "invalid_file_data"),
+        (file_part(b"%PDF-1.7 nonsense"), "invalid_file"),
+        (file_part(bytes(range(256)) * 9, "text/plain"), "invalid_file"),
+        ({"type": "file", "file": {"file_id": "file-1"}}, "missing"),
+    ):
+        status, document = post(server, ask_about(part))
+        assert (status, document["error"]["code"]) == (400, code)

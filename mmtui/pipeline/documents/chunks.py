@@ -62,6 +62,12 @@ def join_chunks(document: DocumentText, chunks: Sequence[Chunk], kept: Collectio
     return "\n".join(lines)
 
 
+def write_document(document: DocumentText) -> str:
+    """Return the whole text of a document for a prompt, with the marks of its pages."""
+    chunks = split_document(document)
+    return join_chunks(document, chunks, range(len(chunks)))
+
+
 def _split_lines(text: str) -> Iterator[str]:
     for line in text.split("\n"):
         for start in range(0, max(len(line), 1), CHUNK_CHARACTERS):

@@ -19,6 +19,7 @@ Fit = Literal["match", "beginning", "error"]
 MIN_SCORE = 0.2  # of the best match; parts with a lower one are left out
 TEMPLATE_TOKENS = 32  # that a chat template adds to a turn, rather too many
 PICTURE_TOKENS = 1000  # of a picture whose number of tokens depends on its size
+SHORT_SHARE = 0.25  # of a document's share of the room; a shorter one is used whole
 MIN_TOKENS = 64  # of the context, for documents to make sense
 _CHUNK_TOKENS = 8  # for the mark of a page or of omitted text
 
@@ -84,6 +85,8 @@ def fit_documents(
             f"{names}: too long for the {max(budget, 0):,} tokens that the context has left",
             "choose pages, or --fit match" if budget >= MIN_TOKENS else "use a longer context",
         )
+    if fit == "match":
+        _keep_short(parts, counts, budget)
     order = _rank(parts, question) if fit == "match" else _list_from_start(parts)
     _keep(parts, order, budget, count_tokens)
     is_match = fit == "match" and any(score for score, _, _ in order)
@@ -120,6 +123,13 @@ def estimate_tokens(text: str) -> int:
 Ranked = tuple[float, int, int]  # the score of a chunk, the index of its document, its own index
 
 
+def _keep_short(parts: Sequence[_Split], counts: Sequence[int], budget: int) -> None:
+    """Keep all of the documents that are short beside the others."""
+    for part, count in zip(parts, counts, strict=True):
+        if count <= SHORT_SHARE * budget / len(parts):
+            part.kept.update(range(len(part.chunks)))
+
+
 def _rank(parts: Sequence[_Split], question: str) -> list[Ranked]:
     """Return the chunks that match, the best ones first; all from the start if none matches."""
     order = _list_from_start(parts)
@@ -131,7 +141,19 @@ def _rank(parts: Sequence[_Split], question: str) -> list[Ranked]:
         for score, (_, part, chunk) in zip(scores, order, strict=True)
         if score >= MIN_SCORE * best
     ]
-    return sorted(ranked, key=lambda entry: -entry[0])
+    ranked.sort(key=lambda entry: -entry[0])
+    return ranked + (_list_neighbors(parts, ranked) if best else [])
+
+
+def _list_neighbors(parts: Sequence[_Split], ranked: Sequence[Ranked]) -> list[Ranked]:
+    """Return the chunks beside those that match, on the same page."""
+    return [
+        (score, part, chunk)
+        for score, part, index in ranked
+        for chunk in (index + 1, index - 1)
+        if 0 <= chunk < len(parts[part].chunks)
+        and parts[part].chunks[chunk].page == parts[part].chunks[index].page
+    ]
 
 
 def _list_from_start(parts: Sequence[_Split]) -> list[Ranked]:
@@ -149,7 +171,14 @@ def _keep(
 ) -> None:
     """Keep chunks in this order while they fit."""
     left = budget - sum(count_tokens(frame(part.document.name, "")) for part in parts)
+    left -= sum(
+        count_tokens(part.chunks[index].text) + _CHUNK_TOKENS
+        for part in parts
+        for index in part.kept
+    )
     for _, part, index in order:
+        if index in parts[part].kept:
+            continue
         tokens = count_tokens(parts[part].chunks[index].text) + _CHUNK_TOKENS
         if tokens > left:
             break

@@ -58,6 +58,15 @@ def test_without_a_match_the_beginning_is_used(book):
         assert "the beginning is used (pages 1-2 of 20)" in fitted.note
 
 
+def test_short_documents_and_the_surroundings_of_a_match_are_kept(book):
+    note = DocumentText("note.txt", ("Nothing of interest.",))
+    pages = ("x\n" * 800 + "vault code\n" + "y\n" * 800,)
+    long = DocumentText("long.txt", (pages[0], FILLER * 40))
+    kept, found = fit_documents([note, long], "Which vault code?", 2600, count_words)
+    assert kept.text == "Nothing of interest." and not kept.note
+    assert found.text.count("x") > 300 and found.text.count("y") > 300
+
+
 def test_several_documents_share_the_room(book):
     text = DocumentText("notes.txt", (FILLER * 20,))
     fitted = fit_documents([book, text], "", 1000, count_words, "beginning")

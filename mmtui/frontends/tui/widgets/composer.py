@@ -1,6 +1,7 @@
 """The prompt: a text area with history, completion and pasted files."""
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,7 +193,10 @@ def _join(*texts: str) -> str:
 
 
 def _find_candidates(text: str) -> list[str]:
-    """Return the texts to which a command's name, or the path after it, can be completed."""
+    """Return the texts to which a command, the path after it, or one after an @ is completed."""
+    if mention := re.search(r"(?:^|\s)@(\S+)$", text):
+        before = text[: mention.start(1)]
+        return [f"{before}{path}" for path in paths.complete(mention[1])]
     if "\n" in text or not text.startswith("/"):
         return []
     name, space, path_start = text.partition(" ")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 POLL_S = 0.1  # while the model is loaded, whose context is not known before
 
 MATCH, BEGINNING, PAGES = "matching parts", "beginning", "pages"
+_TITLE = "Too long for the model's context. Use:"
 _CHOICES = (
     (MATCH, "the parts that have the words of your question"),
     (BEGINNING, "as much as fits, from the start"),
@@ -154,10 +155,10 @@ class Staging:
         while True:
             try:
                 return await self._fit_in_thread(text, files, fit)
-            except TooLongError as error:
+            except TooLongError:
                 if fit != "error":  # there is no room for anything
                     raise
-                choice = await self._screen.app.push_screen_wait(ChoiceDialog(str(error), _CHOICES))
+                choice = await self._screen.app.push_screen_wait(ChoiceDialog(_TITLE, _CHOICES))
             if choice is None:
                 self._screen.restore_text(text)
                 return None
