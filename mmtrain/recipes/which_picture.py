@@ -22,6 +22,7 @@ from mmtrain.recipes.question_templates import (
     to_sentence,
 )
 
+_CLASS_NAMES = {object_class.name for object_class in OBJECT_CLASSES}
 ORDINALS = ("first", "second", "third")
 _SAME_MESSAGE_SHARE = 0.6  # of the groups; the others show a photo in each turn
 _TRIPLE_SHARE = 0.4  # of the groups; the others have two photos
@@ -110,7 +111,11 @@ def generate_group_tests(
 
 def _make_test(group: Group, at: int, *, asks_which: bool, in_turns: bool) -> dict[str, Any] | None:
     """Return a question about the photo at a position, or None if nothing can be asked."""
-    if not group.things[at]:
+    things = group.things[at]
+    if not asks_which and not group.photos[at].label:
+        # The reply may name anything in the picture, so a colored thing alone is not enough.
+        things = things if _CLASS_NAMES & set(things) else ()
+    if not things:
         return None
     item: dict[str, Any] = {}
     if in_turns:
@@ -124,13 +129,13 @@ def _make_test(group: Group, at: int, *, asks_which: bool, in_turns: bool) -> di
         item["images"] = list(group.images)
     verb = "showed" if in_turns else "shows"
     if asks_which:
-        item["question"] = f"Which picture {verb} {group.things[at][0]}?"
+        item["question"] = f"Which picture {verb} {things[0]}?"
         item["answer"] = ORDINALS[at]
         item["wrong"] = [word for word in ORDINALS if word != ORDINALS[at]]
     else:
         item["question"] = f"What {'was' if in_turns else 'is'} in the {ORDINALS[at]} picture?"
-        item["answers"] = _find_words(group.things[at])
-        others = [thing for n, things in enumerate(group.things) if n != at for thing in things]
+        item["answers"] = _find_words(things)
+        others = [thing for n, part in enumerate(group.things) if n != at for thing in part]
         item["wrong"] = _find_words(others)
     return item
 
