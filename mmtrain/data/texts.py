@@ -55,9 +55,12 @@ class TextStore:
                 keys = missing[start : start + SHARD]
                 shard: dict[str, str] = {}
                 texts = pool.map(self._read, [files[sha256] for sha256 in keys])
-                for sha256, text in zip(keys, texts, strict=True):
-                    self._report(_STEP, start + len(shard), len(missing))
-                    shard[sha256] = text
+                for number, (sha256, text) in enumerate(zip(keys, texts, strict=True), start):
+                    self._report(_STEP, number, len(missing))
+                    if text is None:
+                        self._texts[sha256] = ""
+                    else:
+                        shard[sha256] = text
                 self._write(shard)
         self._report(_STEP, len(missing), len(missing))
 
@@ -65,11 +68,12 @@ class TextStore:
     def _reader(self) -> TextReader:
         return TextReader(threads=1)  # each thread of the pool reads a picture
 
-    def _read(self, file: Path) -> str:
+    def _read(self, file: Path) -> str | None:
+        """Return the text in a picture, or None if the file can't be read (it may be gone)."""
         try:
             return self._reader.read_for_prompt(input_files.read_picture(file).image)
         except InputError:  # reported when its features are computed
-            return ""
+            return None
 
     def _write(self, shard: dict[str, str]) -> None:
         temporary = self._folder / f".{uuid.uuid4().hex}"

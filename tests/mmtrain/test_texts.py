@@ -89,3 +89,15 @@ def test_a_row_has_the_text(store, tiny_llama, tiny_vision, pictures):
     data = DialogueDataset([example], ChatFormat(tokenizer), store, shape, max_length=400)
     ids = [part for part in data.batch([0]).sequences[0] if isinstance(part, int)]
     assert ' text: "BAKERY"\nWhat?' in tokenizer.decode(ids)
+
+
+def test_a_file_that_could_not_be_read_is_read_again(cache, pictures, tmp_path):
+    """The cache is by content, so a file that is gone must not leave an empty text in it."""
+    missing = {"sha256": tmp_path / "moved.png"}
+    store = TextStore(ignore_progress)
+    store.ensure(missing)
+    assert store["sha256"] == ""
+    pictures["BAKERY"].rename(missing["sha256"])
+    again = TextStore(ignore_progress)
+    again.ensure(missing)
+    assert again["sha256"] == "BAKERY"
