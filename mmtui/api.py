@@ -21,7 +21,7 @@ from mmtui.pipeline.reading.picture_text import PictureText, read_text
 from mmtui.pipeline.reading.reader import TextLine
 from mmtui.pipeline.reply import Reply
 from mmtui.pipeline.speech.transcription import Transcript
-from mmtui.turns import PARTS, Part, Turn, TurnReader, UsedDocument
+from mmtui.turns import PARTS, Listener, Part, Turn, TurnReader, UsedDocument
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -109,12 +109,13 @@ class ReplyStream:
         sampling: Sampling,
         max_tokens: int,
         fit: Fit = "match",
+        listen: Listener = "whisper",
     ) -> None:
         self._model = model
         self._sampling, self._max_tokens = sampling, max_tokens
         self._cancelled = False
         self._result: Result | None = None
-        self._reader = TurnReader(model)
+        self._reader = TurnReader(model, listen)
         self.recordings, self.notes = self._reader.recordings, self._reader.notes
         self.documents = self._reader.documents
         self._turns = self._reader.read(turns, max_tokens, fit)
@@ -254,6 +255,7 @@ class Model:
         top_p: float = 0.95,
         seed: int | None = None,
         fit: Fit = "match",
+        listen: Listener = "whisper",
     ) -> ReplyStream:
         """Reply to a message, or to a conversation of several turns.
 
@@ -269,6 +271,8 @@ class Model:
             seed: Makes a reply with a temperature above 0 repeatable.
             fit: What to use of documents that are too long for the context: "match", the parts
                 that match the question; "beginning"; or "error", which raises TooLongError.
+            listen: What hears recordings: "whisper" transcribes them; "model" has the model hear
+                them itself, if it is a GGUF whose mmproj has an audio tower.
 
         Raises:
             InputError: A file is unusable, or a recording holds no speech.
@@ -285,7 +289,8 @@ class Model:
             self.assistant.require_pictures()
         if self._stream is not None:
             self._stream.close()
-        self._stream = ReplyStream(self, turns, Sampling(temperature, top_p, seed), max_tokens, fit)
+        sampling = Sampling(temperature, top_p, seed)
+        self._stream = ReplyStream(self, turns, sampling, max_tokens, fit, listen)
         return self._stream
 
     def transcribe(self, sound: "Sound | str | os.PathLike[str] | bytes") -> Transcript:

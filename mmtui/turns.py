@@ -17,6 +17,8 @@ from mmtui.pipeline.documents.fitting import (
     get_room,
 )
 from mmtui.pipeline.documents.framing import frame
+from mmtui.pipeline.prompt import Medium
+from mmtui.pipeline.speech.recording import Recording, make_recording
 from mmtui.pipeline.vision.images import Picture
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from mmtui.pipeline.speech.transcription import Transcript
 
 Role = Literal["system", "user", "assistant"]
+Listener = Literal["whisper", "model"]
 Part = str | Image | Sound | Document
 PARTS = (str, Image, Sound, Document)
 
@@ -74,7 +77,7 @@ class SpeechTranscriber(Protocol):
     def transcribe(self, sound: Sound) -> "Transcript": ...
 
 
-_Resolved = list[str | Picture | Document]
+_Resolved = list[str | Picture | Recording | Document]
 
 
 class TurnReader:
@@ -87,8 +90,14 @@ class TurnReader:
         documents: The documents.
     """
 
-    def __init__(self, model: SpeechTranscriber) -> None:
-        self._model = model
+    def __init__(self, model: SpeechTranscriber, listen: Listener = "whisper") -> None:
+        """Start with nothing read.
+
+        Args:
+            model: Transcribes the recordings.
+            listen: What hears the recordings: "model" leaves them in the prompt.
+        """
+        self._model, self._listen = model, listen
         self.recordings: list[Transcript] = []
         self.notes: list[str] = []
         self.images: list[tuple[str, str]] = []
@@ -114,13 +123,16 @@ class TurnReader:
             for turn, parts in zip(turns, resolved, strict=True)
         ]
 
-    def _resolve(self, part: Part) -> str | Picture | Document:
+    def _resolve(self, part: Part) -> str | Picture | Recording | Document:
         if isinstance(part, Image):
             self.notes += part.picture.notes
             self.images.append((part.name, part.picture.sha256))
             return part.picture
         if isinstance(part, Sound):
-            return self._transcribe(part)
+            if self._listen == "whisper":
+                return self._transcribe(part)
+            self.notes += part.recording.notes
+            return make_recording(part.recording.clip)
         if isinstance(part, Document):
             self.notes += part.content.notes
         return part
@@ -176,11 +188,11 @@ class TurnReader:
         parts[:] = [next(framed) if isinstance(part, Document) else part for part in parts]
 
 
-def _join_lines(parts: _Resolved) -> Iterator[str | Picture]:
-    """Yield pictures, and the lines of text between them."""
+def _join_lines(parts: _Resolved) -> Iterator[str | Medium]:
+    """Yield pictures and recordings, and the lines of text between them."""
     lines: list[str] = []
     for part in parts:
-        if isinstance(part, Picture):
+        if isinstance(part, Picture | Recording):
             if lines:
                 yield "\n".join(lines)
                 lines = []

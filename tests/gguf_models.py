@@ -295,6 +295,51 @@ def write_qwen_mmproj(path: Path, seed: int = 1) -> Path:
     return path
 
 
+def write_audio_mmproj(path: Path, seed: int = 1) -> Path:
+    """Write the audio tower of a Qwen2-Audio, an encoder like Whisper's."""
+    size, hidden, inner, mel = 2, 32, 64, 80
+    writer = GGUFWriter(path, "clip")
+    writer.add_bool("clip.has_audio_encoder", True)
+    writer.add_bool("clip.has_vision_encoder", False)
+    writer.add_string("clip.projector_type", "qwen2a")
+    writer.add_uint32("clip.audio.num_mel_bins", mel)
+    writer.add_uint32("clip.audio.embedding_length", hidden)
+    writer.add_uint32("clip.audio.feed_forward_length", inner)
+    writer.add_uint32("clip.audio.projection_dim", WIDTH)
+    writer.add_uint32("clip.audio.block_count", size)
+    writer.add_uint32("clip.audio.attention.head_count", 2)
+    writer.add_float32("clip.audio.attention.layer_norm_epsilon", 1e-5)
+    draw = np.random.default_rng(seed)
+
+    def add(name: str, *shape: int, std: float = 0.2) -> None:
+        writer.add_tensor(name, draw.normal(0, std, shape).astype(np.float32))
+
+    def add_norm(name: str) -> None:
+        writer.add_tensor(f"{name}.weight", np.ones(hidden, np.float32))
+        writer.add_tensor(f"{name}.bias", np.zeros(hidden, np.float32))
+
+    add("a.position_embd.weight", 1500, hidden)
+    for number, channels in ((1, mel), (2, hidden)):
+        add(f"a.conv1d.{number}.weight", hidden, channels, 3)
+        add(f"a.conv1d.{number}.bias", hidden, 1)
+    add_norm("a.post_ln")
+    for number in range(size):
+        block = f"a.blk.{number}"
+        add_norm(f"{block}.ln1")
+        add_norm(f"{block}.ln2")
+        for name, rows, columns in (
+            ("attn_q", hidden, hidden), ("attn_k", hidden, hidden), ("attn_v", hidden, hidden),
+            ("attn_out", hidden, hidden), ("ffn_up", inner, hidden), ("ffn_down", hidden, inner),
+        ):  # fmt: skip
+            add(f"{block}.{name}.weight", rows, columns)
+            if name != "attn_k":  # Whisper's keys have no bias
+                add(f"{block}.{name}.bias", rows)
+    add("mm.a.fc.weight", WIDTH, hidden, std=2.0)
+    add("mm.a.fc.bias", WIDTH)
+    finish(writer)
+    return path
+
+
 def finish(writer: GGUFWriter) -> None:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

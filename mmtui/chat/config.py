@@ -5,6 +5,7 @@ import os
 import re
 import tomllib
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -54,7 +55,7 @@ TEMPLATE = """\
 #endpoint_timeout = 300.0
 
 # What reads recordings: "whisper", which transcribes them on this machine, or "model", the model of
-# the endpoint, which gets the recordings themselves.
+# the endpoint, or a GGUF with an audio tower, which gets the recordings themselves.
 #listen = "whisper"
 
 # Whisper model that transcribes recordings: "base", which knows 99 languages, "tiny.en", which is
@@ -220,16 +221,18 @@ class Config:
         """Replace what reads recordings; None changes nothing.
 
         Raises:
-            UsageError: The model is to hear them, and there is no endpoint.
+            UsageError: The model is to hear them, and can't.
         """
         if listener is None:
             return self
-        if listener == "model" and not self.endpoint:
+        config = self.replace(listen=listener)
+        if listener == "model" and not config.sends_recordings:
             raise UsageError(
-                "models on this machine do not hear, they get transcripts",
+                "models on this machine do not hear, they get transcripts; only a GGUF whose mmproj"
+                " has an audio tower hears",
                 "pass --endpoint, or --listen whisper",
             )
-        return self.replace(listen=listener)
+        return config
 
     def with_reading(self, read: bool | None) -> Self:
         """Replace whether the model gets the text in pictures; None changes nothing."""
@@ -248,7 +251,7 @@ class Config:
     @property
     def sends_recordings(self) -> bool:
         """Whether the model gets recordings instead of their transcripts."""
-        return self.listen == "model" and bool(self.endpoint)
+        return self.listen == "model" and (bool(self.endpoint) or _may_hear(self.model))
 
     @property
     def sampling(self) -> str:
@@ -333,6 +336,13 @@ def _find_line(key: str, text: str) -> int:
 
 
 KEYS = tuple(key.name for key in fields(Config))
+
+
+@cache
+def _may_hear(model: str) -> bool:
+    from mmtui.pipeline.assets.gguf_files import may_hear
+
+    return may_hear(model)
 
 
 def resolve_model(model: str, engine: EngineChoice | None = None) -> tuple[str, EngineChoice]:

@@ -71,10 +71,7 @@ class Session:
     def open(
         cls, model: ModelPort, folder: Path | None, config: Config, notify: Callable[[Notice], None]
     ) -> Self:
-        """Start a session with the history in `folder`; None is the user's data folder.
-
-        While the history can't be opened, conversations are stored in a temporary folder.
-        """
+        """Start a session with the history in `folder`; None is the user's data folder."""
 
         def reopen() -> History:
             return History(
@@ -83,7 +80,7 @@ class Session:
 
         try:
             return cls(model, reopen(), config, notify)
-        except MmtuiError:  # the store tries again, and reports the error
+        except MmtuiError:  # the store uses a temporary folder, tries again, and reports the error
             return cls(model, None, config, notify, reopen)
 
     # Conversations
@@ -300,6 +297,7 @@ class Session:
     def switch_model(self, model: str) -> None:
         """Use another model from now on."""
         self._cancel()
+        self.config = self.config.replace(model=model)
         self._model.switch(model)
         self.load()
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mmtui.pipeline.assistant import Assistant
     from mmtui.pipeline.prompt import Turn
     from mmtui.pipeline.prompt_file import PromptStorage
+    from mmtui.pipeline.speech.recording import Recording
     from mmtui.pipeline.vision.images import Picture
 
 PROGRESS_EVERY_S = 0.1
@@ -278,7 +279,9 @@ def _to_prompt_turn(turn: ChatTurn, assistant: "Assistant") -> "Turn":
     from mmtui.pipeline.prompt import Turn
 
     pictures = (_load_picture(Path(file), assistant) for file in turn.pictures)
-    return Turn(turn.role, (*pictures, turn.text))
+    recordings = (_load_recording(Path(file)) for file in turn.recordings)
+    text = (turn.text,) if turn.text or not turn.recordings else ()
+    return Turn(turn.role, (*pictures, *recordings, *text))
 
 
 def _load_picture(file: Path, assistant: "Assistant") -> "Picture":
@@ -287,6 +290,14 @@ def _load_picture(file: Path, assistant: "Assistant") -> "Picture":
     from mmtui.pipeline.vision.images import make_placeholder
 
     return make_placeholder(file.name) if assistant.has_encoded(file.name) else read_picture(file)
+
+
+def _load_recording(file: Path) -> "Recording":
+    """Load a recording that the model hears itself."""
+    from mmtui.pipeline.input_files import read_clip
+    from mmtui.pipeline.speech.recording import make_recording
+
+    return make_recording(read_clip(file))
 
 
 def _detach_from_terminal() -> None:

@@ -19,6 +19,7 @@ from mmtui.cli.options import (
     MmprojOption,
     ModelOption,
     ReadOption,
+    choose_listener,
     load_model,
     print_note,
 )
@@ -153,7 +154,7 @@ def ask(
     files: list[Image | Sound | Document] = [*documents, *pictures, *recordings]
     shown = [note for attached in files for note in attached.notes]
     print_notes(shown)
-    config = Config.load().with_endpoint(endpoint).with_listener(listen).with_language(language)
+    config = Config.load().with_endpoint(endpoint).with_language(language)
     config = config.with_reading(read)
     check_speech(config, speak_to)
     if (server := find_endpoint(config)) is not None:
@@ -167,7 +168,7 @@ def ask(
             recordings,
             documents,
             fit=fit,
-            sends_recordings=config.sends_recordings,
+            sends_recordings=config.with_listener(listen).sends_recordings,
             language=config.spoken_language,
             can_read=config.reads is True,
             system=system,
@@ -179,6 +180,7 @@ def ask(
         with read_aloud(config, speak=speak, speak_to=speak_to) as speech:
             ask_server(server, name, server_question, speech, as_json=as_json)
         return
+    listener = choose_listener(config, listen, model, mmproj)
     with read_aloud(config, speak=speak, speak_to=speak_to) as speech:
         with reporting() as report:
             loaded = load_model(model, engine, report, mmproj, language, read)
@@ -190,6 +192,7 @@ def ask(
                 temperature=temperature,
                 seed=seed,
                 fit=fit,
+                listen=listener,
             )
             for heard in stream.recordings:
                 print_transcript(heard.text, heard.language)

@@ -76,7 +76,7 @@ def configure(
         language: Language of recordings.
         read: Whether the model gets the text in pictures.
     """
-    config = Config.load().with_endpoint(endpoint).with_listener(listen).with_language(language)
+    config = Config.load().with_endpoint(endpoint).with_language(language)
     config = config.with_reading(read)
     if model:
         config = config.replace(model=model)
@@ -86,7 +86,7 @@ def configure(
         config = config.replace(model=add_mmproj(config.model, mmproj))
     if engine:
         config = config.replace(engine=engine)
-    return config
+    return config.with_listener(listen)
 
 
 def can_move_cursor() -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import mmtui
-from mmtui.chat.config import Listener, resolve_model
+from mmtui.chat.config import Config, Listener, resolve_model
 from mmtui.paths import resolve
 from mmtui.pipeline.assets.spec import EngineChoice
 from mmtui.text import one_line
@@ -41,7 +41,8 @@ ListenOption = Annotated[
     typer.Option(
         "--listen",
         help="What reads recordings: whisper, the default, transcribes them on this machine; model"
-        " sends them to the model of the endpoint, which has to accept them.",
+        " gives them to the model itself: that of the endpoint, which has to accept them, or a GGUF"
+        " whose mmproj has an audio tower.",
     ),
 ]
 LanguageOption = Annotated[
@@ -106,6 +107,31 @@ def load_model(
         reason = "; phi2 and a projector for it are not here" if is_default else ""
         print_note(f"model: {loaded.name}{reason}")
     return loaded
+
+
+def choose_listener(
+    config: Config, listen: Listener | None, model: str, mmproj: Path | None
+) -> Listener:
+    """Return what hears recordings that come with a question to a model on this machine.
+
+    Args:
+        config: The settings.
+        listen: What `--listen` chooses.
+        model: The model.
+        mmproj: The mmproj of `--mmproj`.
+
+    Raises:
+        UsageError: `--listen` chooses the model, which can't hear.
+    """
+    if (listen or config.listen) == "whisper":
+        return "whisper"
+    model, _ = resolve_model(model)
+    if mmproj is not None:
+        from mmtui.pipeline.assets.gguf_files import add_mmproj
+
+        model = add_mmproj(model, mmproj)
+    config = config.replace(model=model).with_listener(listen)
+    return "model" if config.sends_recordings else "whisper"
 
 
 def print_note(text: str) -> None:

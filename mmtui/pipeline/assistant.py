@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from mmtui.errors import TooLongError
 from mmtui.pipeline.assets import fetch, speech_models
@@ -22,7 +22,7 @@ from mmtui.pipeline.engines.selection import Selection
 from mmtui.pipeline.json_completion import find_json_end
 from mmtui.pipeline.picture_cache import Features, PictureCache
 from mmtui.pipeline.picture_texts import PictureTexts
-from mmtui.pipeline.prompt import ChatFormat, Turn, find_pictures
+from mmtui.pipeline.prompt import ChatFormat, Medium, Turn, find_pictures
 from mmtui.pipeline.prompt_file import PromptFile, PromptStorage
 from mmtui.pipeline.prompt_memory import PromptMemory
 from mmtui.pipeline.reply import Reply, StopReason
@@ -32,9 +32,10 @@ from mmtui.pipeline.speech.transcriber import Transcriber
 from mmtui.pipeline.truncation import FittedPrompt, fit_prompt
 from mmtui.pipeline.vision.encoder import EncodedPicture, VisionEncoder
 from mmtui.pipeline.vision.images import Picture
-from mmtui.pipeline.vision.loading import load_encoder
+from mmtui.pipeline.vision.loading import load_vision
 
 if TYPE_CHECKING:
+    from mmtui.pipeline.engines.mtmd_encoder import MtmdEncoder
     from mmtui.pipeline.speech.sound import Clip
     from mmtui.pipeline.speech.transcription import Transcript
 
@@ -302,14 +303,19 @@ class Assistant:
     def encode_pictures(self, pictures: Sequence[Picture]) -> dict[str, EncodedPicture]:
         """Encode and read each new picture once; return the encoded ones by their sha256."""
         self.start_reading(pictures)
-        return self._pictures.encode(pictures, lambda: self._vision)
+        return self._pictures.encode(pictures, self._encode)
 
     def has_encoded(self, sha256: str) -> bool:
         """Return whether a picture is encoded, so that its pixels are not needed again."""
         return sha256 in self._pictures
 
     def _encode_turns(self, turns: Sequence[Turn]) -> tuple[list[Turn], Features]:
-        return self._pictures.encode_turns(turns, lambda: self._vision, self._format.count_tokens)
+        return self._pictures.encode_turns(turns, self._encode, self._format.count_tokens)
+
+    def _encode(self, medium: Medium) -> EncodedPicture:
+        if isinstance(medium, Picture):
+            return self._vision.encode(medium)
+        return self._hearing.encode(medium)
 
     def _restore(self, sequence: Sequence[Position]) -> PromptFile | None:
         """Restore what was read of a prompt, and return its file; None if nothing is stored."""
@@ -330,9 +336,8 @@ class Assistant:
         return fit_prompt(turns, self._to_positions, context, max_tokens, self.name)
 
     def _to_positions(self, turns: Sequence[Turn]) -> list[Position]:
-        return to_positions(
-            self._format.encode(turns), self.tokens_per_picture, self._pictures.layouts
-        )
+        layouts = self._pictures.layouts
+        return to_positions(self._format.encode(turns), self.tokens_per_picture, layouts)
 
     @cached_property
     def _weights(self) -> Path:
@@ -341,9 +346,7 @@ class Assistant:
     @cached_property
     def _selection(self) -> Selection:
         if self._checkpoint.gguf is not None:
-            return selection.select_for_gguf(
-                self._engine_choice, can_hear=self._checkpoint.gguf.can_hear
-            )
+            return selection.select_for_gguf(self._engine_choice, self._checkpoint.gguf.can_hear)
         if self._engine_choice != "auto":
             return Selection(self._engine_choice)
         return selection.select_engine(self._weights, self._checkpoint.adapter)
@@ -374,24 +377,21 @@ class Assistant:
 
     @cached_property
     def _vision(self) -> VisionEncoder:
-        if self._checkpoint.gguf is not None:
-            return loading.load_mmproj(
-                self.language, self._checkpoint.gguf, self._weights, report=self._report
-            )
-        weights = self._checkpoint.projector_weights
-        assert self.spec.vision is not None and weights is not None
-        self._report("loading the vision tower", 0, 1)
-        encoder = load_encoder(
-            self.spec.vision,
-            fetch.fetch(weights, self._report),
-            self.language.hidden_size,
-            activation=self.spec.projector.activation,
-            part=weights.part,
-            device=self.language.device_name,
-            report=self._report,
-        )
-        self._report("loading the vision tower", 1, 1)
-        return encoder
+        files = self._checkpoint.gguf
+        if files is not None:
+            return loading.load_mmproj(self.language, files, self._weights, report=self._report)
+        weights, language = self._checkpoint.projector_weights, self.language
+        assert weights is not None
+        size, device = language.hidden_size, language.device_name
+        return load_vision(self.spec, weights, size, device, self._report)
+
+    @cached_property
+    def _hearing(self) -> "MtmdEncoder":
+        self._checkpoint.require_hearing()
+        files = self._checkpoint.gguf
+        if files is None or files.mmproj:  # the file of the audio tower has a vision tower, too
+            return cast("MtmdEncoder", self._vision)
+        return loading.load_audio_tower(self.language, files, self._weights, report=self._report)
 
 
 def _ask(turns: Sequence[Turn], question: str) -> list[Turn]:

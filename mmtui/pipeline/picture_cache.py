@@ -1,4 +1,4 @@
-"""Pictures that were encoded and read, so that this is done once for each of them."""
+"""Pictures and recordings that were encoded, so that this is done once for each of them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -7,12 +7,13 @@ import numpy as np
 
 from mmtui.pipeline.assets.fetch import Report
 from mmtui.pipeline.picture_texts import PictureTexts
-from mmtui.pipeline.prompt import Turn, find_pictures
+from mmtui.pipeline.prompt import Medium, Turn, find_media
 from mmtui.pipeline.reading.notation import write_picture
-from mmtui.pipeline.vision.encoder import EncodedPicture, VisionEncoder
+from mmtui.pipeline.vision.encoder import EncodedPicture
 from mmtui.pipeline.vision.images import Picture
 
-Features = dict[str, np.ndarray]  # of pictures, by their SHA-256
+Features = dict[str, np.ndarray]  # of pictures and recordings, by their SHA-256
+Encode = Callable[[Medium], EncodedPicture]
 
 MAX_PICTURES = 256  # that are kept; with smol, the features of each take 0.2 MB
 MAX_FEATURE_BYTES = 512_000_000  # with LLaVA 1.5 7B, those of each take 9 MB
@@ -47,14 +48,14 @@ class PictureCache:
     def encode_turns(
         self,
         turns: Sequence[Turn],
-        get_encoder: Callable[[], VisionEncoder],
+        encode: Encode,
         count_tokens: Callable[[str], int],
     ) -> tuple[list[Turn], Features]:
-        """Encode and read the pictures of a conversation.
+        """Encode the pictures and recordings of a conversation, and read the pictures.
 
         Args:
             turns: The conversation.
-            get_encoder: Returns the encoder; called if it is needed.
+            encode: Encodes a picture or a recording.
             count_tokens: Returns the number of tokens of a text.
 
         Returns:
@@ -66,34 +67,30 @@ class PictureCache:
         if self._texts is not None:
             turns = self._texts.add_texts(turns)
         if not self._can_see:
-            return [_replace_pictures(turn, count_tokens) for turn in turns], {}
-        encoded = self.encode(find_pictures(turns), get_encoder)
+            turns = [_replace_pictures(turn, count_tokens) for turn in turns]
+        encoded = self.encode(find_media(turns), encode)
         named = [_add_names(turn, encoded) for turn in turns]
         return named, {sha256: picture.features for sha256, picture in encoded.items()}
 
-    def encode(
-        self, pictures: Sequence[Picture], get_encoder: Callable[[], VisionEncoder]
-    ) -> dict[str, EncodedPicture]:
-        """Encode the pictures that are not cached; return all of them by their SHA-256.
+    def encode(self, media: Sequence[Medium], encode: Encode) -> dict[str, EncodedPicture]:
+        """Encode what is not cached; return everything by its SHA-256.
 
         Args:
-            pictures: Pictures, of which some may be cached.
-            get_encoder: Returns the encoder; called if one is needed.
+            media: Pictures and recordings, of which some may be cached.
+            encode: Encodes one of them.
 
         Returns:
-            The encoded pictures; empty for a model that can't see.
+            The encoded media, without the pictures if the model can't see.
         """
         if not self._can_see:
-            return {}
-        new = {
-            picture.sha256: picture for picture in pictures if picture.sha256 not in self._encoded
-        }
-        for done, (sha256, picture) in enumerate(new.items()):
-            self._report("seeing", done, len(new))
-            self._encoded[sha256] = get_encoder().encode(picture)
-        if new:
-            self._report("seeing", len(new), len(new))
-        encoded = {picture.sha256: self._encoded[picture.sha256] for picture in pictures}
+            media = [medium for medium in media if not isinstance(medium, Picture)]
+        new = {medium.sha256: medium for medium in media if medium.sha256 not in self._encoded}
+        for done, (sha256, medium) in enumerate(new.items()):
+            step = "seeing" if isinstance(medium, Picture) else "listening"
+            self._report(step, done, len(new))
+            self._encoded[sha256] = encode(medium)
+            self._report(step, done + 1, len(new))
+        encoded = {medium.sha256: self._encoded[medium.sha256] for medium in media}
         size = sum(picture.features.nbytes for picture in self._encoded.values())
         for sha256 in list(self._encoded):
             if len(self._encoded) <= MAX_PICTURES and size <= MAX_FEATURE_BYTES:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
-from mmtui.pipeline.prompt import Turn, find_pictures
+from mmtui.pipeline.prompt import Medium, Turn, find_pictures
 from mmtui.pipeline.reading.reader import TextReader
 from mmtui.pipeline.vision.images import Picture
 
@@ -56,7 +56,7 @@ class PictureTexts:
             self._report(_STEP, len(missing), len(missing))
         return [replace(turn, content=tuple(self._add_text(turn))) for turn in turns]
 
-    def _add_text(self, turn: Turn) -> Iterator[str | Picture]:
+    def _add_text(self, turn: Turn) -> Iterator[str | Medium]:
         for part in turn.content:
             if isinstance(part, Picture):
                 yield replace(part, text=self.get_text(part.sha256))

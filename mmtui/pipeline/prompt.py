@@ -7,6 +7,7 @@ from typing import Literal
 from mmtui.errors import InputError, MmtuiError
 from mmtui.pipeline.assets.spec import PromptSpec
 from mmtui.pipeline.reading.notation import write_text
+from mmtui.pipeline.speech.recording import Recording
 from mmtui.pipeline.tokenizer import PromptTokenizer
 from mmtui.pipeline.vision.images import Picture
 
@@ -19,15 +20,16 @@ class Turn:
 
     Attributes:
         role: Who wrote the message.
-        content: Text and pictures, in order.
+        content: Text, pictures, and recordings that the model hears itself, in order.
     """
 
     role: Role
-    content: tuple[str | Picture, ...]
+    content: tuple[str | Picture | Recording, ...]
 
 
-# Token ids, and pictures in the places where their patch features are inserted.
-Prompt = list[int | Picture]
+Medium = Picture | Recording
+# Token ids, and media in the places where their features are inserted.
+Prompt = list[int | Medium]
 
 IGNORE_INDEX = -100  # a label without a loss: the default ignore_index of torch's losses
 
@@ -112,7 +114,7 @@ class ChatFormat:
             text += f"{space}{prefix}" if rest[len(space) :].startswith(prefix) else prefix
         else:
             text = self._render(messages)
-        prompt = self._insert_pictures(text, find_pictures(turns))
+        prompt = self._insert_media(text, find_media(turns))
         return prompt if prompt[:1] == self._bos else [*self._bos, *prompt]
 
     def encode_dialogue(self, turns: Sequence[Turn]) -> tuple[Prompt, list[int]]:
@@ -132,7 +134,7 @@ class ChatFormat:
             raise MmtuiError(
                 "the tokenizer of this model has no end-of-text token", "train another model"
             )
-        messages, pictures = self._to_messages(turns), find_pictures(turns)
+        messages, pictures = self._to_messages(turns), find_media(turns)
         rendered = self._render(messages, answer=False)
         prompt: Prompt = list(self._bos)
         labels = [IGNORE_INDEX] * len(prompt)
@@ -142,7 +144,7 @@ class ChatFormat:
                 continue
             context_text, answer, next_end = self._locate_answer(messages, number, rendered, end)
             slots = context_text.count(_SLOT)
-            context = self._insert_pictures(context_text, pictures[:slots])
+            context = self._insert_media(context_text, pictures[:slots])
             del pictures[:slots]
             end = next_end
             answer_ids = self._tokenize(answer)
@@ -189,22 +191,23 @@ class ChatFormat:
             "answers can't be located in the chat template of this model", "train another model"
         )
 
-    def _insert_pictures(self, text: str, pictures: list[Picture]) -> Prompt:
-        """Tokenize a rendered text, and replace its slots by pictures."""
+    def _insert_media(self, text: str, media: list[Medium]) -> Prompt:
+        """Tokenize a rendered text, and replace its slots by pictures and recordings."""
         pieces = text.split(_SLOT)
-        if len(pieces) != len(pictures) + 1:
+        if len(pieces) != len(media) + 1:
             raise MmtuiError(
                 "the chat template of this model drops pictures",
                 "use another model, or ask without a picture",
             )
         slot = self._tokenize(self._picture_token)
         if len(slot) == 1:  # tokenizers may treat the text beside a special token in their own way
-            left = iter(pictures)
+            left = iter(media)
             tokens = self._tokenize(text.replace(_SLOT, self._picture_token))
             return [next(left) if token == slot[0] else token for token in tokens]
         prompt: Prompt = [*self._tokenize(pieces[0])]
-        for picture, piece in zip(pictures, pieces[1:], strict=True):
-            prompt += [picture, *self._after_picture, *self._tokenize(piece)]
+        for medium, piece in zip(media, pieces[1:], strict=True):
+            after = self._after_picture if isinstance(medium, Picture) else []
+            prompt += [medium, *after, *self._tokenize(piece)]
         return prompt
 
     def _to_messages(self, turns: Sequence[Turn]) -> list[dict[str, str]]:
@@ -213,15 +216,17 @@ class ChatFormat:
     def _join_content(self, turn: Turn) -> str:
         """Join the parts of a turn by line breaks; class names and text follow their picture."""
         lines = [
-            f"{_SLOT} {self._describe(part)}".rstrip()
-            if isinstance(part, Picture)
-            else self._escape(part).strip()
+            self._escape(part).strip()
+            if isinstance(part, str)
+            else f"{_SLOT} {self._describe(part)}".rstrip()
             for part in turn.content
         ]
         return "\n".join(line for line in lines if line)
 
-    def _describe(self, picture: Picture) -> str:
+    def _describe(self, picture: Medium) -> str:
         """Return what a prompt says about a picture: its class names and the text in it."""
+        if isinstance(picture, Recording):
+            return ""
         names = self._escape(picture.names)
         if picture.text is None:
             return names
@@ -313,3 +318,8 @@ def _merge_adjacent(turns: Sequence[Turn]) -> list[Turn]:
 def find_pictures(turns: Sequence[Turn]) -> list[Picture]:
     """Return the pictures of all turns, in order."""
     return [part for turn in turns for part in turn.content if isinstance(part, Picture)]
+
+
+def find_media(turns: Sequence[Turn]) -> list[Medium]:
+    """Return the pictures and recordings of all turns, in order."""
+    return [part for turn in turns for part in turn.content if not isinstance(part, str)]

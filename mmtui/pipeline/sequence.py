@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 
 from mmtui.pipeline.prompt import Prompt
-from mmtui.pipeline.vision.images import Picture
 
 # A token id, or the SHA-256 of a picture and the number of one of its patches.
 Position = int | tuple[str, int]
@@ -17,17 +16,17 @@ AHEAD_CHUNK = 32  # positions in a batch that is read ahead: a question waits fo
 def to_positions(
     prompt: Prompt, patches: int, layouts: Mapping[str, Sequence[int | None]] | None = None
 ) -> list[Position]:
-    """Replace each picture of a prompt by its patches.
+    """Replace each picture of a prompt by its patches, and each recording by its frames.
 
     Args:
-        prompt: Token ids and pictures.
+        prompt: Token ids, pictures and recordings.
         patches: The number of patches of a picture.
         layouts: For pictures that have another number or tokens between their patches, by SHA-256:
             these tokens, with None for each patch.
     """
     expanded: list[Position] = []
     for part in prompt:
-        if not isinstance(part, Picture):
+        if isinstance(part, int):
             expanded.append(part)
         elif layout := (layouts or {}).get(part.sha256):
             numbers = count()

@@ -64,6 +64,15 @@ class Checkpoint:
             return self.gguf.mmproj is not None
         return self.spec.vision is not None and self.projector_weights is not None
 
+    def require_hearing(self) -> None:
+        """Check that the model hears recordings itself.
+
+        Raises:
+            MissingError: It has no audio tower.
+        """
+        if self.gguf is None or self.gguf.audio_tower is None:
+            raise MissingError(f"{self.spec.name} has no audio tower", "pass --listen whisper")
+
     @property
     def projector_weights(self) -> Asset | None:
         """The weights of the projector, beside spec.json or elsewhere; None without one."""
@@ -74,7 +83,7 @@ class Checkpoint:
         """Identifies the weights, without those for speech, by the state of their files."""
         parts = [self.adapter, self.projector]
         if self.gguf is not None:
-            parts += [*self.gguf.shards, self.gguf.mmproj]
+            parts += [*self.gguf.shards, self.gguf.mmproj or self.gguf.audio_tower]
         else:
             assets = (self.spec.language, self.spec.vision)
             parts += [fetch.locate(asset.weights) for asset in assets if asset is not None]

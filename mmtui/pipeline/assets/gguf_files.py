@@ -25,6 +25,7 @@ class GgufFiles:
         mmproj: The file with the vision tower; None if there is none.
         picture_side: Width and height in pixels of what the tower sees; 0 without a tower.
         can_hear: Whether the mmproj has an audio tower.
+        audio_tower: The file with the audio tower; None if there is none.
         download: The files in a repository of the Hugging Face hub; then the paths are relative to
             the folder that they are downloaded to. None for files on this machine.
     """
@@ -34,6 +35,7 @@ class GgufFiles:
     mmproj: Path | None = None
     picture_side: int = 0
     can_hear: bool = False
+    audio_tower: Path | None = None
     download: Asset | None = None
 
 
@@ -96,6 +98,16 @@ def find(model: str) -> GgufFiles | None:
     return _add_tower(
         GgufFiles(get_model_name(file.name) if is_path else name, tuple(shards)), tower
     )
+
+
+def may_hear(model: str) -> bool:
+    """Return whether a model is a GGUF with an audio tower, or may be one once it is downloaded."""
+    try:
+        files = find(model)
+    except MmtuiError:  # reported when the model is loaded
+        return False
+    is_unknown = files is not None and files.download is not None and files.mmproj is not None
+    return files is not None and (files.can_hear or is_unknown)
 
 
 def get_model(files: GgufFiles) -> str:
@@ -166,6 +178,7 @@ def _add_tower(files: GgufFiles, tower: Header | None) -> GgufFiles:
         mmproj=tower.path if sees else None,
         picture_side=max(1, tower.get_number("clip.vision.image_size")) if sees else 0,
         can_hear=mmproj.can_hear(tower),
+        audio_tower=tower.path if mmproj.can_hear(tower) else None,
     )
 
 

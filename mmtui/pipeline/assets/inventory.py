@@ -43,6 +43,7 @@ def summarize_model(entry: dict[str, Any]) -> str:
     vision = "vision" if entry["sees"] else "no vision"
     if entry.get("reads"):
         vision += " and reading"
+    vision += ", hears" if entry.get("hears") else ""
     if "store" in entry:
         fits = "" if entry["fits"] else ", does not fit into the free memory"
         kind = f"{entry['quantization']} ".lstrip()

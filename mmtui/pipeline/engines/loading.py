@@ -16,6 +16,7 @@ from mmtui.pipeline.vision.encoder import VisionEncoder
 
 if TYPE_CHECKING:
     from mmtui.pipeline.engines.llama_language import LlamaLanguage
+    from mmtui.pipeline.engines.mtmd_encoder import MtmdEncoder
 
 
 def load_engine(
@@ -116,7 +117,7 @@ def load_gguf(
         located.shards,
         library,
         extra_buffers=outcome == "works",
-        mmproj=located.mmproj,
+        mmproj=located.mmproj or located.audio_tower,
         report=report,
     )
     return LlamaEngine(language, prompt_lookup, threads)
@@ -137,16 +138,35 @@ def load_mmproj(
         MissingError: The llama.cpp at hand can't encode pictures, or there is no vision tower.
         InputError: The file is damaged, or for another model.
     """
-    from mmtui.pipeline.engines.llama_language import LlamaLanguage
-    from mmtui.pipeline.engines.mtmd_encoder import MtmdEncoder
-
     mmproj = gguf_files.locate(files, weights).mmproj
     if mmproj is None:
         raise MissingError(f"{files.name} can't see: its mmproj has no vision tower")
+    return _load_tower(language, mmproj, "loading the vision tower", report)
+
+
+def load_audio_tower(
+    language: Language, files: GgufFiles, weights: Path, *, report: Report = ignore_progress
+) -> "MtmdEncoder":
+    """Load the mmproj of a GGUF model that hears. The arguments are those of `load_mmproj`.
+
+    Raises:
+        MissingError: The llama.cpp at hand can't encode recordings, or there is no audio tower.
+        InputError: The file is damaged, or for another model.
+    """
+    mmproj = gguf_files.locate(files, weights).audio_tower
+    if mmproj is None:
+        raise MissingError(f"{files.name} has no audio tower", "pass --listen whisper")
+    return _load_tower(language, mmproj, "loading the audio tower", report)
+
+
+def _load_tower(language: Language, mmproj: Path, step: str, report: Report) -> "MtmdEncoder":
+    from mmtui.pipeline.engines.llama_language import LlamaLanguage
+    from mmtui.pipeline.engines.mtmd_encoder import MtmdEncoder
+
     assert isinstance(language, LlamaLanguage)
-    report("loading the vision tower", 0, 1)
+    report(step, 0, 1)
     encoder = MtmdEncoder(language, mmproj)
-    report("loading the vision tower", 1, 1)
+    report(step, 1, 1)
     return encoder
 
 

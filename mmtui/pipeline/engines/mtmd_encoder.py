@@ -1,4 +1,4 @@
-"""Encodes pictures with the vision tower in an mmproj, which llama.cpp's mtmd computes."""
+"""Encodes pictures and recordings with the towers in an mmproj, which llama.cpp's mtmd computes."""
 
 import ctypes
 import os
@@ -16,21 +16,23 @@ from mmtui.pipeline.engines.llama_language import LlamaLanguage
 from mmtui.pipeline.engines.llama_library import record_errors
 from mmtui.pipeline.engines.mtmd_library import load_mtmd
 from mmtui.pipeline.engines.tiles import Tile
+from mmtui.pipeline.prompt import Medium
+from mmtui.pipeline.speech.sound import RATE
 from mmtui.pipeline.vision.encoder import EncodedPicture
 from mmtui.pipeline.vision.images import Picture
 
-_TEXT, _IMAGE = 0, 1  # MTMD_INPUT_CHUNK_TYPE_TEXT, ..._IMAGE
+_TEXT, _IMAGE, _AUDIO = 0, 1, 2  # MTMD_INPUT_CHUNK_TYPE_TEXT, ..._IMAGE, ..._AUDIO
 
 
 class MtmdEncoder:
-    """The vision tower of a GGUF model."""
+    """The vision and the audio tower of a GGUF model."""
 
     def __init__(self, language: LlamaLanguage, mmproj: Path) -> None:
-        """Load a vision tower.
+        """Load an mmproj.
 
         Args:
             language: The model that it belongs to.
-            mmproj: The file with the tower and its projector.
+            mmproj: The file with the towers and their projectors.
 
         Raises:
             MissingError: The llama.cpp at hand has no mtmd that is known.
@@ -54,22 +56,24 @@ class MtmdEncoder:
                 f"llama.cpp can't load {mmproj}{reason}",
                 "use the mmproj that belongs to the model; it may also be damaged",
             )
-        if not functions.mtmd_support_vision(self._context):
-            raise InputError(f"{mmproj} has no vision tower", "use another mmproj")
         self._has_mrope = bool(functions.mtmd_decode_use_mrope(self._context))
 
     def __del__(self) -> None:
         if self._context:
             self._functions.mtmd_free(self._context)
 
-    def encode(self, picture: Picture) -> EncodedPicture:
-        """Return the projected patch features of a picture, and the tokens around them."""
+    def encode(self, medium: Medium) -> EncodedPicture:
+        """Return the projected features of a picture or a recording, and the tokens around them.
+
+        Raises:
+            InputError: The mmproj has no tower for it, or can't encode it.
+        """
         layout: list[int | None] = []
         features: list[np.ndarray] = []
         tiles: list[Tile] = []
         with ExitStack() as stack:
             stack.enter_context(crashes.reading(self._mmproj))
-            for chunk in self._tokenize(picture, stack):
+            for chunk in self._tokenize(medium, stack):
                 if self._functions.mtmd_input_chunk_get_type(chunk) == _TEXT:
                     layout += self._get_tokens(chunk)
                 else:
@@ -78,19 +82,17 @@ class MtmdEncoder:
                     features.append(self._encode_chunk(chunk))
                     layout += [None] * len(features[-1])
         if tiles:
-            self._language.tiles[picture.sha256] = tuple(tiles)
+            self._language.tiles[medium.sha256] = tuple(tiles)
         return EncodedPicture(np.concatenate(features), "", tuple(layout))
 
-    def _tokenize(self, picture: Picture, stack: ExitStack) -> Iterator[Any]:
-        """Have mtmd resize a picture, cut it into tiles, and add the tokens around them.
+    def _tokenize(self, medium: Medium, stack: ExitStack) -> Iterator[Any]:
+        """Have mtmd cut a medium into parts of the tower's size, and add the tokens around them.
 
         Yields:
-            Chunks of tokens and of pixels, which are freed with `stack`.
+            Chunks of tokens, of pixels and of samples, which are freed with `stack`.
         """
         functions = self._functions
-        width, height = picture.image.size
-        pixels = (ctypes.c_uint8 * (3 * width * height)).from_buffer_copy(picture.image.tobytes())
-        bitmap = functions.mtmd_bitmap_init(width, height, pixels)
+        bitmap = self._make_bitmap(medium)
         stack.callback(functions.mtmd_bitmap_free, bitmap)
         chunks = functions.mtmd_input_chunks_init()
         stack.callback(functions.mtmd_input_chunks_free, chunks)
@@ -100,9 +102,28 @@ class MtmdEncoder:
         )
         bitmaps = (ctypes.c_void_p * 1)(bitmap)
         if functions.mtmd_tokenize(self._context, chunks, ctypes.byref(text), bitmaps, 1):
-            raise MmtuiError(f"{self._mmproj} can't encode a picture of {width} x {height} pixels")
+            raise MmtuiError(f"{self._mmproj} can't encode {_describe(medium)}")
         for index in range(functions.mtmd_input_chunks_size(chunks)):
             yield functions.mtmd_input_chunks_get(chunks, index)
+
+    def _make_bitmap(self, medium: Medium) -> Any:
+        """Return a medium as an `mtmd_bitmap`."""
+        functions = self._functions
+        if isinstance(medium, Picture):
+            if not functions.mtmd_support_vision(self._context):
+                raise InputError(f"{self._mmproj} has no vision tower", "use another mmproj")
+            width, height = medium.image.size
+            data = medium.image.tobytes()
+            pixels = (ctypes.c_uint8 * len(data)).from_buffer_copy(data)
+            return functions.mtmd_bitmap_init(width, height, pixels)
+        rate = functions.mtmd_get_audio_sample_rate(self._context)
+        if not functions.mtmd_support_audio(self._context) or rate != RATE:
+            raise InputError(
+                f"{self._mmproj} has no audio tower for {RATE} Hz", "pass --listen whisper"
+            )
+        samples = np.ascontiguousarray(medium.clip, np.float32)
+        pointer = samples.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        return functions.mtmd_bitmap_init_from_audio(len(samples), pointer)
 
     def _get_tokens(self, chunk: Any) -> list[int]:
         count = ctypes.c_size_t()
@@ -110,12 +131,12 @@ class MtmdEncoder:
         return list(tokens[: count.value])
 
     def _encode_chunk(self, chunk: Any) -> np.ndarray:
-        """Return the features (patches, embedding size) of a tile."""
+        """Return the features (patches, embedding size) of a part."""
         functions = self._functions
-        if functions.mtmd_input_chunk_get_type(chunk) != _IMAGE:
-            raise MmtuiError(f"{self._mmproj} makes something else of a picture")
+        if functions.mtmd_input_chunk_get_type(chunk) not in (_IMAGE, _AUDIO):
+            raise MmtuiError(f"{self._mmproj} makes something else of a picture or recording")
         if functions.mtmd_encode_chunk(self._context, chunk):
-            raise MmtuiError("llama.cpp could not encode the picture", "try a smaller picture")
+            raise MmtuiError("llama.cpp could not encode a part", "try a smaller file")
         shape = (
             functions.mtmd_input_chunk_get_n_tokens(chunk),
             self._language.input_size,
@@ -135,6 +156,10 @@ class MtmdEncoder:
             return None
         count = functions.mtmd_input_chunk_get_n_tokens(chunk)
         length = functions.mtmd_input_chunk_get_n_pos(chunk)
+        if functions.mtmd_input_chunk_get_type(chunk) == _AUDIO and self._has_mrope:
+            line = np.arange(count, dtype=np.int32)
+            offsets = np.stack([line, line, line, np.zeros_like(line)])
+            return Tile(first, offsets, np.array([[1], [1], [1], [0]], np.int32), length, is_causal)
         if not self._has_mrope:
             offsets = np.arange(count, dtype=np.int32)[None]
             return Tile(first, offsets, np.ones((1, 1), np.int32), length, is_causal)
@@ -148,3 +173,10 @@ class MtmdEncoder:
             for places in (at_0, at_1)
         )
         return Tile(first, offsets, (moved - offsets)[:, :1], length, is_causal)
+
+
+def _describe(medium: Medium) -> str:
+    if isinstance(medium, Picture):
+        width, height = medium.image.size
+        return f"a picture of {width} x {height} pixels"
+    return f"a recording of {len(medium.clip) / RATE:.1f} s"

@@ -86,9 +86,12 @@ def _declare(library: Any) -> None:
         "mtmd_init_from_file": (pointer, [text, pointer, _ContextParams]),
         "mtmd_free": (None, [pointer]),
         "mtmd_support_vision": (flag, [pointer]),
+        "mtmd_support_audio": (flag, [pointer]),
+        "mtmd_get_audio_sample_rate": (ctypes.c_int, [pointer]),
         "mtmd_decode_use_mrope": (flag, [pointer]),
         "mtmd_decode_use_non_causal": (flag, [pointer, pointer]),
         "mtmd_bitmap_init": (pointer, [uint32, uint32, ctypes.POINTER(ctypes.c_uint8)]),
+        "mtmd_bitmap_init_from_audio": (pointer, [size, ctypes.POINTER(ctypes.c_float)]),
         "mtmd_bitmap_free": (None, [pointer]),
         "mtmd_tokenize": (
             int32,

@@ -10,7 +10,7 @@ from mmtui.pipeline.engines import probe
 from mmtui.pipeline.engines.llama_library import find_packages
 from mmtui.pipeline.gguf import conversion
 
-_AUDIO_NOTE = "the model's audio tower is not used: recordings are transcribed"
+_AUDIO_NOTE = "this model can hear: with --listen model, it gets recordings instead of transcripts"
 _CRASH_NOTE = "llama.cpp crashes on this machine, so torch is used; run mmtui doctor for details"
 
 

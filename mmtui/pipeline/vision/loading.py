@@ -8,13 +8,48 @@ from pathlib import Path
 
 from mmtui.pipeline.assets import fetch
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
-from mmtui.pipeline.assets.spec import Part, VisionSpec
+from mmtui.pipeline.assets.spec import Asset, ModelSpec, Part, VisionSpec
 from mmtui.pipeline.vision.encoder import VisionEncoder
 
 
 def runs_on_onnx(spec: VisionSpec) -> bool:
     """Return whether the tower runs on ONNX Runtime on the CPU, if it can be exported."""
     return spec.architecture != "transformers"
+
+
+def load_vision(
+    spec: ModelSpec,
+    projector: Asset,
+    hidden_size: int,
+    device: str,
+    report: Report = ignore_progress,
+) -> VisionEncoder:
+    """Fetch and load the vision tower and the projector of a model.
+
+    Args:
+        spec: The model, which has a vision tower.
+        projector: The weights of its projector.
+        hidden_size: Embedding size of the language model.
+        device: The device to compute on, "cpu" or "cuda".
+        report: Called as the weights are fetched and loaded.
+
+    Raises:
+        MissingError: The weights can't be fetched.
+        InputError: They are damaged, or for another model.
+    """
+    assert spec.vision is not None
+    report("loading the vision tower", 0, 1)
+    encoder = load_encoder(
+        spec.vision,
+        fetch.fetch(projector, report),
+        hidden_size,
+        activation=spec.projector.activation,
+        part=projector.part,
+        device=device,
+        report=report,
+    )
+    report("loading the vision tower", 1, 1)
+    return encoder
 
 
 def load_encoder(

@@ -111,12 +111,12 @@ def test_an_mmproj_that_can_t_be_used_is_reported(tmp_path):
     assert error.value.hint == "--model MODEL.gguf --mmproj tower.gguf"
 
 
-def test_an_audio_tower_is_noted_and_not_used(tmp_path):
+def test_an_audio_tower_is_noted(tmp_path):
     file = write_gguf(tmp_path / "model.gguf")
     audio = {"clip.has_audio_encoder": True, "clip.has_vision_encoder": False}
     write_mmproj(tmp_path / "mmproj.gguf", **audio)
     found = checkpoint.find(str(file))
     assert (found.gguf.can_hear, found.can_see) == (True, False)
-    assert (
-        Assistant(found).note == "the model's audio tower is not used: recordings are transcribed"
+    assert Assistant(found).note == (
+        "this model can hear: with --listen model, it gets recordings instead of transcripts"
     )
