@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 _interrupted = False
 
 
-def run(name: str, load: Callable[[], Callable[[], int | None]]) -> NoReturn:
+def run(
+    name: str, load: Callable[[], Callable[[], int | None]], *, is_supervised: bool = True
+) -> NoReturn:
     """Run a command in this process, and exit with its exit code.
 
     Few modules are imported before `load` is called, so that Ctrl-C never shows a traceback.
@@ -26,9 +28,12 @@ def run(name: str, load: Callable[[], Callable[[], int | None]]) -> NoReturn:
         name: The name of the command, for messages.
         load: Imports the command and returns a function that runs it. That function returns the
             exit code, or None for 0.
+        is_supervised: Whether another process reports a crash; otherwise, its stacks are printed.
     """
     _open_standard_streams()
-    if not {"--help", "--version"}.intersection(sys.argv):  # they load no native library
+    if not is_supervised:
+        faulthandler.enable()
+    elif not {"--help", "--version"}.intersection(sys.argv):  # they load no native library
         _supervise(name)
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # nothing has to be cleaned up yet
     signal.signal(signal.SIGTERM, _terminate)

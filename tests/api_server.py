@@ -11,6 +11,7 @@ from fakes import FakeModel
 
 from mmtui.chat.config import Config
 from mmtui.chat.protocol import Completed, Died, Event, Failed, Piece, Progress, Ready, Transcribed
+from mmtui.frontends.page_process import CommandStarter
 from mmtui.frontends.serve import ChatServer, listen
 from mmtui.pipeline.assets import checkpoint
 from mmtui.server.api import Api
@@ -149,7 +150,7 @@ def serve_api(
             return running.model
 
         api = Api(checkpoint.find(name), config or Config(), open_port)
-        server = ChatServer(listening, TOKEN, 4, [sys.executable, "-c", page], api)
+        server = ChatServer(listening, TOKEN, 4, CommandStarter([sys.executable, "-c", page]), api)
         loop, stop, has_started = asyncio.new_event_loop(), asyncio.Event(), threading.Event()
 
         async def run() -> None:

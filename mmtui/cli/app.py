@@ -197,21 +197,12 @@ def serve_(
     programs, one after the other.
     """
     from mmtui.cli.chat import configure
+    from mmtui.cli.pages import ChatOptions, make_starter
     from mmtui.frontends.serve import serve
 
     config = configure(model, endpoint, engine, mmproj, listen, language, read)
-    chosen = {
-        "--model": model,
-        "--endpoint": endpoint,
-        "--listen": listen,
-        "--language": language,
-        "--mmproj": mmproj,
-        "--engine": engine,
-    }
-    options = [f"{name}={value}" for name, value in chosen.items() if value is not None]
-    if read is not None:
-        options.append("--read" if read else "--no-read")
-    serve(host, port, token, max_chats, config, options)
+    options = ChatOptions(model, endpoint, listen, language, mmproj, engine, read)
+    serve(host, port, token, max_chats, config, options, make_starter)
 
 
 @app.command()

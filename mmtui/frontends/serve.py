@@ -12,9 +12,9 @@ import errno
 import hmac
 import ipaddress
 import secrets
-import shlex
 import socket
 import sys
+from collections.abc import Callable
 from functools import partial
 from urllib.parse import SplitResult, quote, urlsplit
 
@@ -27,6 +27,7 @@ from mmtui.chat.backend import find_endpoint
 from mmtui.chat.config import Config
 from mmtui.chat.model_process import ModelProcess
 from mmtui.errors import MmtuiError, UsageError
+from mmtui.frontends.page_process import ChatOptions, PageStarter
 from mmtui.frontends.served_chat import ServedChat, limit_size
 from mmtui.pipeline.assets import checkpoint
 from mmtui.server.api import CLIENT, Api
@@ -62,7 +63,7 @@ class ChatServer(Server):
         listening: socket.socket,
         token: str,
         max_chats: int,
-        command: list[str],
+        starter: PageStarter,
         api: Api | None = None,
     ) -> None:
         """Prepare to serve.
@@ -72,12 +73,12 @@ class ChatServer(Server):
             token: The secret that requests must have; "" accepts every request that names this
                 machine in its Host header.
             max_chats: How many chats can be open at once.
-            command: Starts a chat.
+            starter: Starts the process of a chat.
             api: The API under /v1; None serves only the chat.
         """
         host, port = listening.getsockname()[:2]
-        super().__init__(shlex.join(command), host, port, title="mmtui")
-        self._listening, self._token, self._command = listening, token, command
+        super().__init__("", host, port, title="mmtui")
+        self._listening, self._token, self._starter = listening, token, starter
         self._cookie = f"mmtui-{port}"  # cookies are shared by all ports of a host
         self._max_chats, self._slots = max_chats, asyncio.Semaphore(max_chats)
         self._chats: set[ServedChat] = set()
@@ -127,7 +128,7 @@ class ChatServer(Server):
         # With an endpoint, the chats have its key from the environment of the server.
         environment = {"MMTUI_API_KEY_ENV": PAGE_KEY, PAGE_KEY: key} if self._api else {}
         chat = ServedChat(
-            self._command, environment, websocket, self._slots, notice, self.download_manager
+            self._starter, environment, websocket, self._slots, notice, self.download_manager
         )
         self._chats.add(chat)
         self._keys.add(key)
@@ -231,7 +232,13 @@ class ChatServer(Server):
 
 
 def serve(
-    host: str, port: int, token: str | None, max_chats: int, config: Config, options: list[str]
+    host: str,
+    port: int,
+    token: str | None,
+    max_chats: int,
+    config: Config,
+    options: ChatOptions,
+    make_starter: Callable[[ChatOptions], PageStarter],
 ) -> None:
     """Print the address and serve until Ctrl+C.
 
@@ -241,7 +248,8 @@ def serve(
         token: The secret in the address; None generates one, "" serves without one.
         max_chats: How many chats can be open at once.
         config: The settings. If they name an endpoint, the chats use it, and there is no API.
-        options: Options of the `mmtui` command that starts each chat.
+        options: Options of each chat.
+        make_starter: Returns what starts the chats with their options.
 
     Raises:
         UsageError: There is no such model, or no such address, or the token can't be sent.
@@ -273,11 +281,15 @@ def serve(
             print(f"the API is at {where}, with the token as the key", file=sys.stderr)
             loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
             url = f"http://{_join(loopback, port)}/v1"
-            options = [f"--endpoint={url}", "--model=auto", "--listen=whisper", "--no-read"]
-            options.append(f"--language={config.language}")
+            options = ChatOptions(
+                model="auto",
+                endpoint=url,
+                listen="whisper",
+                language=config.language,
+                read=False,
+            )
         print("press Ctrl+C to stop", file=sys.stderr, flush=True)
-        command = [sys.executable, "-P", "-m", "mmtui", *options]
-        ChatServer(listening, token, max_chats, command, api).run()
+        ChatServer(listening, token, max_chats, make_starter(options), api).run()
 
 
 def _check_token(token: str) -> None:

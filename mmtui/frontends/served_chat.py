@@ -2,17 +2,21 @@
 
 import asyncio
 import os
-import shlex
 import signal
-from asyncio.subprocess import PIPE, Process
 
 from aiohttp.web import WebSocketResponse
 from textual_serve.app_service import AppService
 from textual_serve.download_manager import DownloadManager
 
+from mmtui.frontends.page_process import PageProcess, PageStarter
+
 EXIT_TIMEOUT_S = 10.0  # for a chat to save the conversation and end its model
 MAX_SIZE = 1000  # of a terminal, in characters
-DRIVER = "mmtui.frontends.tui.web_driver:ChatWebDriver"
+SCREEN_VARIABLES = {
+    "TEXTUAL_DRIVER": "mmtui.frontends.tui.web_driver:ChatWebDriver",
+    "TEXTUAL_FPS": "60",
+    "TEXTUAL_COLOR_SYSTEM": "truecolor",
+}
 
 
 class ServedChat(AppService):
@@ -20,7 +24,7 @@ class ServedChat(AppService):
 
     def __init__(
         self,
-        command: list[str],
+        starter: PageStarter,
         environment: dict[str, str],
         websocket: WebSocketResponse,
         slots: asyncio.Semaphore,
@@ -30,7 +34,7 @@ class ServedChat(AppService):
         """Create the chat.
 
         Args:
-            command: Starts the chat.
+            starter: Starts the process.
             environment: Additional environment variables of the chat.
             websocket: The connection to the page.
             slots: Limits how many chats run at once.
@@ -38,10 +42,10 @@ class ServedChat(AppService):
             downloads: The files that the page downloads.
         """
         super().__init__(
-            shlex.join(command), write_bytes=websocket.send_bytes, write_str=websocket.send_str,
+            "", write_bytes=websocket.send_bytes, write_str=websocket.send_str,
             close=websocket.close, download_manager=downloads,  # type: ignore[arg-type]
         )  # fmt: skip
-        self._arguments, self._websocket = command, websocket
+        self._starter, self._websocket = starter, websocket
         self._added_environment = environment
         self._slots, self._full_notice = slots, full_notice
         self._running: asyncio.Task[None] | None = None
@@ -83,7 +87,7 @@ class ServedChat(AppService):
         finally:
             await self._websocket.close()
 
-    async def _end_process(self, process: Process) -> None:
+    async def _end_process(self, process: PageProcess) -> None:
         """Ask the process to exit; kill it after a timeout."""
         await self._download_manager.cancel_app_downloads(app_service_id=self.app_service_id)
         await self.send_meta({"type": "quit"})
@@ -97,14 +101,13 @@ class ServedChat(AppService):
             await drained
         await process.wait()
 
-    async def _open_app_process(self, width: int = 80, height: int = 24) -> Process:
-        """Start the process in a new session: Ctrl+C in the server's terminal is for the server."""
+    async def _open_app_process(  # type: ignore[override]
+        self, width: int = 80, height: int = 24
+    ) -> PageProcess:
+        """Start the process with a terminal of this size."""
         environment = self._build_environment(width, height) | self._added_environment
-        environment["TEXTUAL_DRIVER"] = DRIVER
-        self._process = process = await asyncio.create_subprocess_exec(
-            *self._arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment,
-            start_new_session=True,
-        )  # fmt: skip
+        process = await self._starter.start(environment | SCREEN_VARIABLES)
+        self._process = process  # type: ignore[assignment]
         self._stdin = process.stdin
         return process
 

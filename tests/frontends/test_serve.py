@@ -26,6 +26,7 @@ from aiohttp import (
 )
 from browser import browser
 
+from mmtui.frontends.page_process import CommandStarter
 from mmtui.frontends.serve import ChatServer, listen
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
@@ -210,7 +211,9 @@ while head := sys.stdin.buffer.read(5):
 def run_server(max_chats: int = 4, token: str = "T") -> Iterator[str]:
     """Run a server with fake chats in a thread of this process; yield its host and port."""
     with listen("127.0.0.1", 0) as listening:
-        server = ChatServer(listening, token, max_chats, [sys.executable, "-c", FAKE_CHAT])
+        server = ChatServer(
+            listening, token, max_chats, CommandStarter([sys.executable, "-c", FAKE_CHAT])
+        )
         loop, stop = asyncio.new_event_loop(), asyncio.Event()
 
         async def run() -> None:

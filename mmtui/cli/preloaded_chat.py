@@ -1,0 +1,31 @@
+"""Imports what the chat of a page needs, in the process that is forked for each page.
+
+The environment variables are those of all pages: Textual reads them when it is imported.
+"""
+
+import gc
+import os
+from importlib import import_module
+
+from mmtui.chat.config import Config
+from mmtui.frontends.served_chat import SCREEN_VARIABLES
+
+os.environ.update(SCREEN_VARIABLES)
+for name in (
+    "mmtui.frontends.tui.app",
+    "mmtui.frontends.tui.launch",
+    "mmtui.frontends.tui.screens.chat.screen",
+    "mmtui.frontends.tui.web_driver",
+    "textual.drivers.headless_driver",
+    "textual.layouts.factory",
+    "textual.layouts.horizontal",
+    "textual.layouts.stream",
+    "textual.pilot",
+    "textual.scrollbar",
+):
+    import_module(name)
+Config().replace()  # imports Pydantic, which compiles the validation of the settings
+
+# Otherwise each search for unreachable objects would write to the memory that pages share.
+gc.collect()
+gc.freeze()
