@@ -197,7 +197,8 @@ def serve_(
     programs, one after the other.
     """
     from mmtui.cli.chat import configure
-    from mmtui.cli.pages import ChatOptions, make_starter
+    from mmtui.cli.pages import make_starter
+    from mmtui.frontends.page_process import ChatOptions
     from mmtui.frontends.serve import serve
 
     config = configure(model, endpoint, engine, mmproj, listen, language, read)

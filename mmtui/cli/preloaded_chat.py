@@ -11,7 +11,12 @@ from mmtui.chat.config import Config
 from mmtui.frontends.served_chat import SCREEN_VARIABLES
 
 os.environ.update(SCREEN_VARIABLES)
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy must not start threads: they do not survive a fork
 for name in (
+    "encodings.idna",
+    "mmtui.chat.endpoint_model",
+    "mmtui.cli.chat",
+    "mmtui.endpoint.loading",
     "mmtui.frontends.tui.app",
     "mmtui.frontends.tui.launch",
     "mmtui.frontends.tui.screens.chat.screen",
