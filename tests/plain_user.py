@@ -6,10 +6,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from fake_audio import FakeSpeaker, FakeSynthesizer
 from fakes import FakeModel
 
-from mmtui.chat.protocol import Completed, Event, Transcribed
+from mmtui.chat.protocol import Completed, Event, Piece, Transcribed
 from mmtui.errors import MmtuiError
+
+ANSWER = "It is a joke."
 
 
 class FakeRecording:
@@ -52,7 +55,7 @@ class FakeMicrophone:
 
 
 class TranscribingModel(FakeModel):
-    """Returns the same transcript for each recording, and empty answers."""
+    """Returns the same transcript for each recording, and the same answer."""
 
     def __init__(self, transcript: str | None, events: "queue.Queue[Event]") -> None:
         super().__init__()
@@ -65,6 +68,7 @@ class TranscribingModel(FakeModel):
 
     def generate(self, *args, **kwargs) -> int:
         number = super().generate(*args, **kwargs)
+        self._events.put(Piece(number, ANSWER))
         self._events.put(Completed(number, "stop", 20, 8, 1, 0.1, 50.0))
         return number
 
@@ -74,4 +78,6 @@ class PlainRun(NamedTuple):
 
     model: TranscribingModel
     microphone: FakeMicrophone
+    synthesizer: FakeSynthesizer
+    speaker: FakeSpeaker
     err: str

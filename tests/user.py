@@ -1,7 +1,6 @@
 """A user of the app, with a fake model, microphone and speaker."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import wraps
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fake_audio import FakeSpeaker, FakeSynthesizer
 from fakes import FakeModel
 from textual._xterm_parser import XTermParser
 from textual.events import Paste
@@ -59,26 +59,6 @@ class FakeMicrophone:
         self.devices_used.append(device)
         self.recordings.append(FakeRecording(self._seconds, self._error))
         return self.recordings[-1]
-
-
-class FakeSpeaker:
-    """Plays until it is stopped, or fails."""
-
-    def __init__(self, error: MmtuiError | None = None) -> None:
-        self.played: list[bytes] = []
-        self.stopped, self._error = threading.Event(), error
-
-    def __call__(self, wav: bytes) -> "FakeSpeaker":
-        self.played.append(wav)
-        return self
-
-    def wait(self) -> None:
-        if self._error is not None:
-            raise self._error
-        self.stopped.wait(60)
-
-    def stop(self) -> None:
-        self.stopped.set()
 
 
 NO_MICROPHONE = MissingError("there is no microphone", "plug one in")
@@ -182,6 +162,7 @@ async def open_chat(
     size: tuple[int, int] = (90, 30),
     microphone: Any = None,
     speaker: Any = None,
+    synthesizer: Any = None,
     **settings: Any,
 ) -> AsyncIterator[User]:
     """Run the app with the history in `folder`; other arguments are settings."""
@@ -190,6 +171,7 @@ async def open_chat(
     app = ChatApp(
         Config(**settings), **app_settings, folder=folder, model=model,
         microphone=microphone or FakeMicrophone(), speaker=speaker or FakeSpeaker(),
+        synthesizer=synthesizer or FakeSynthesizer(),
     )  # fmt: skip
     async with app.run_test(size=size, notifications=True) as pilot:
         user = User(app, pilot, model)

@@ -4,7 +4,7 @@ import queue
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from mmtui.errors import MissingError, MmtuiError
 from mmtui.pipeline.speech.sound_file import SoundWriter
@@ -44,6 +44,9 @@ class Sink(Protocol):
         ...
 
 
+SinkType = TypeVar("SinkType", bound=Sink)
+
+
 class FileSink:
     """Writes speech to a sound file."""
 
@@ -66,19 +69,20 @@ class FileSink:
         """Return: the rest is not written, and the caller removes the file."""
 
 
-class Narration:
+class Narration(Generic[SinkType]):
     """A text that is read aloud in a thread, sentence by sentence, while it arrives.
 
     Attributes:
         voice: The voice of the following sentences.
         speed: The speed of the following sentences; 1 is the usual one.
         sink: Where the speech goes; None until it is open.
+        has_ended: Whether nothing more will be read.
     """
 
     def __init__(
         self,
         synthesizer: Synthesizer,
-        open_sink: Callable[[], Sink],
+        open_sink: Callable[[], SinkType],
         voice: str = DEFAULT_VOICE,
         speed: float = 1.0,
         on_end: Callable[[MmtuiError | None], object] = lambda _: None,
@@ -93,7 +97,8 @@ class Narration:
             on_end: Called in the thread at the end, with the reason if not everything was read.
         """
         self.voice, self.speed = voice, speed
-        self.sink: Sink | None = None
+        self.sink: SinkType | None = None
+        self.has_ended = False
         self._synthesizer, self._open_sink, self._on_end = synthesizer, open_sink, on_end
         self._pieces: queue.Queue[str | None] = queue.Queue()  # None is the end
         self._is_stopped = False
@@ -135,6 +140,8 @@ class Narration:
             self._error = error
         except OSError as error:  # the file can't be written
             self._error = MmtuiError(f"the speech can't be written: {error.strerror or error}")
+        finally:
+            self.has_ended = True
         self._on_end(None if self._is_stopped else self._error)
 
     def _read(self, sink: Sink) -> None:

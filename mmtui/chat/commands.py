@@ -56,6 +56,11 @@ COMMANDS = (
     Command("transcribe", "", "transcribe the last recording again"),
     Command("language", "LANGUAGE", "language of recordings, as in /language de; auto detects it"),
     Command("microphone", "[NAME]", "choose a microphone"),
+    Command(
+        "speak", "[once|always|never]", "read the answer aloud, pause or resume it", "f12,alt+s"
+    ),
+    Command("voice", "[KEY=VALUE ...]", "set voice, speaking_rate and volume"),
+    Command("speaker", "[NAME]", "choose a speaker or headphones"),
     Command("drop", "", "remove all attachments"),
     Command("stop", "", "stop the answer, recording or playback", "escape"),
     Command("retry", "", "regenerate the last answer", "f5,ctrl+r"),

@@ -22,7 +22,7 @@ from mmtui.pipeline.speech.languages import (
     parse_language,
     suggest,
 )
-from mmtui.pipeline.speech.voices import DEFAULT_VOICE, MAX_SPEED, MIN_SPEED
+from mmtui.pipeline.speech.voices import DEFAULT_VOICE, MAX_SPEED, MIN_SPEED, check_voice
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 LOCAL_MODEL = "smol"  # what runs here while an endpoint runs the model
 Listener = Literal["whisper", "model"]
+VOICE = ("voice", "speaking_rate", "volume")
 SAMPLING = ("temperature", "top_p", "max_tokens")
 _EDIT_HINT = "`mmtui config edit` explains the settings"
 # The content of a new settings file; the comments document each key.
@@ -256,7 +257,7 @@ class Config:
     @property
     def sampling(self) -> str:
         """The sampling settings, in the format of `with_sampling`."""
-        return " ".join(f"{key}={getattr(self, key)}" for key in SAMPLING)
+        return self._format_pairs(SAMPLING)
 
     def with_sampling(self, text: str) -> Self:
         """Return a copy with sampling settings replaced, such as "temperature=0.7 top_p=0.9".
@@ -264,10 +265,31 @@ class Config:
         Raises:
             UsageError: A name or a value is invalid.
         """
+        return self._replace_pairs(text, SAMPLING, "a sampling setting")
+
+    @property
+    def voice_settings(self) -> str:
+        """The settings of the voice, in the format of `with_voice`."""
+        return self._format_pairs(VOICE)
+
+    def with_voice(self, text: str) -> Self:
+        """Return a copy with settings of the voice replaced, such as "voice=emma volume=0.5".
+
+        Raises:
+            UsageError: A name or a value is invalid.
+        """
+        changed = self._replace_pairs(text, VOICE, "a setting of the voice")
+        check_voice(changed.voice)
+        return changed
+
+    def _format_pairs(self, keys: tuple[str, ...]) -> str:
+        return " ".join(f"{key}={getattr(self, key)}" for key in keys)
+
+    def _replace_pairs(self, text: str, keys: tuple[str, ...], kind: str) -> Self:
         pairs = [pair.partition("=")[::2] for pair in text.split()]
         for key, value in pairs:
-            if key not in SAMPLING or not value:
-                raise UsageError(f"{key!r} is not a sampling setting", self.sampling)
+            if key not in keys or not value:
+                raise UsageError(f"{key!r} is not {kind}", self._format_pairs(keys))
         return self.replace(**dict(pairs))
 
     @classmethod

@@ -1,6 +1,6 @@
 """`mmtui ask --speak` and `--speak-to`: answers read aloud."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +15,7 @@ from mmtui.pipeline.speech.sound_file import check_suffix
 from mmtui.pipeline.speech.voices import check_voice
 
 if TYPE_CHECKING:
-    from mmtui.audio.narration import Narration
+    from mmtui.audio.narration import Narration, Sink
 
 SpeakOption = Annotated[
     bool,
@@ -39,7 +39,7 @@ SpeakToOption = Annotated[
 class Speech:
     """The narrations of an answer."""
 
-    def __init__(self, narrations: list["Narration"]) -> None:
+    def __init__(self, narrations: "Sequence[Narration[Sink]]") -> None:
         self._narrations = narrations
 
     def follow(self, answer: Answer) -> Answer:
@@ -57,7 +57,7 @@ class Speech:
 
 
 class _SpokenAnswer:
-    def __init__(self, answer: Answer, narrations: list["Narration"]) -> None:
+    def __init__(self, answer: Answer, narrations: "Sequence[Narration[Sink]]") -> None:
         self._answer, self._narrations = answer, narrations
 
     def __iter__(self) -> Iterator[str]:
@@ -104,7 +104,7 @@ def read_aloud(config: Config, *, speak: bool, speak_to: Path | None) -> Iterato
     from mmtui.audio.player import SystemSpeaker
     from mmtui.pipeline.speech.synthesis import RATE, SynthesizerProcess
 
-    narrations: list[Narration] = []
+    narrations: list[Narration[Sink]] = []
     synthesizer = SynthesizerProcess()
     with ExitStack() as stack:
         stack.callback(synthesizer.close)

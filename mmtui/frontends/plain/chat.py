@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmtui import paths
+from mmtui.audio.player import Speaker
 from mmtui.chat import attachments, documents
-from mmtui.chat.conversation import Attachment, Draft
+from mmtui.chat.conversation import Attachment, Draft, Message
 from mmtui.chat.documents import Reading
+from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import Died, Event, Failed, Piece, Progress
+from mmtui.chat.read_aloud import ReadAloud
 from mmtui.chat.session import Session
-from mmtui.errors import NoSpeechError
-from mmtui.frontends.plain.console import catch_interrupts, print_note
+from mmtui.errors import MmtuiError, NoSpeechError
+from mmtui.frontends.plain.console import catch_interrupts, print_note, print_notice
 from mmtui.pipeline.documents.conversion import ConversionCancelledError
 from mmtui.pipeline.speech.languages import get_name
+from mmtui.pipeline.speech.synthesis import Synthesizer
 from mmtui.text import printable
 
 if TYPE_CHECKING:
@@ -32,9 +36,24 @@ class PlainChat:
         staged: The attachments of the next message.
     """
 
-    def __init__(self, session: Session, events: "queue.Queue[Event]") -> None:
-        """Create the chat. `events` receives the events of the model."""
+    def __init__(
+        self,
+        session: Session,
+        events: "queue.Queue[Event]",
+        speaker: Speaker,
+        synthesizer: Synthesizer,
+    ) -> None:
+        """Create the chat.
+
+        Args:
+            session: The chat in progress.
+            events: Receives the events of the model.
+            speaker: Plays answers that are read aloud.
+            synthesizer: Makes speech of them.
+        """
         self.session = session
+        self.aloud = ReadAloud(speaker, synthesizer, lambda: session.config, self._end_reading)
+        self._reading_error: MmtuiError | None = None
         self.staged: list[Attachment] = []
         self._events = events
         self._step = ""
@@ -143,11 +162,38 @@ class PlainChat:
                 if is_interrupted():
                     self.session.stop()
                 self.handle_event(POLL_S)
+                self.aloud.follow(self.session.reply)
                 print(printable(reply.text[printed:]), end="", flush=True)
                 printed = len(reply.text)
         print(flush=True)
+        if is_interrupted():
+            self.aloud.stop()
+        self.wait_until_read()
         if reply.state == "stopped":
             print_note("stopped; /continue resumes the answer")
+
+    def read_aloud(self, message: Message) -> None:
+        """Read a message aloud, and wait until that is done.
+
+        Raises:
+            UsageError: There is no such voice as in the settings.
+        """
+        self.aloud.read(message)
+        self.wait_until_read()
+
+    def wait_until_read(self) -> None:
+        """Wait until an answer is read aloud. Ctrl+C makes it stop."""
+        with catch_interrupts() as is_interrupted:
+            while self.aloud.message is not None and not is_interrupted():
+                self.handle_event(POLL_S)
+        self.aloud.stop()
+        error, self._reading_error = self._reading_error, None
+        if error is not None:
+            print_notice(Notice(str(error), error.hint))
+
+    def _end_reading(self, error: MmtuiError | None) -> None:
+        """Keep the error for `wait_until_read`; called in a thread."""
+        self._reading_error = error
 
     def print_thread(self) -> None:
         """Print all messages of the current branch."""

@@ -5,6 +5,7 @@ import os
 import sys
 
 from mmtui import paths
+from mmtui.audio.player import Speaker
 from mmtui.audio.recorder import Microphone
 from mmtui.chat import clipboard
 from mmtui.chat.commands import ABOUT, COMMANDS, Command
@@ -27,9 +28,11 @@ class Commands:
     MmtuiError.
     """
 
-    def __init__(self, chat: PlainChat, microphone: Microphone, stdin: LineReader) -> None:
+    def __init__(
+        self, chat: PlainChat, microphone: Microphone, speaker: Speaker, stdin: LineReader
+    ) -> None:
         self._chat, self._session = chat, chat.session
-        self._microphone, self._stdin = microphone, stdin
+        self._microphone, self._speaker, self._stdin = microphone, speaker, stdin
 
     def run(self, command: Command, argument: str) -> None:
         """Run a command.
@@ -96,6 +99,24 @@ class Commands:
             self._session.configure(microphone=name)
         for device in self._microphone.list_devices():
             print_note(f"{'*' if device == self._session.microphone else ' '} {device}")
+
+    def do_speak(self, mode: str) -> None:
+        if mode in ("always", "never"):
+            self._session.configure(speak=mode)
+            self._chat.aloud.prepare()
+            print_note(f"answers are {'always' if mode == 'always' else 'not'} read aloud")
+        else:
+            self._chat.read_aloud(self._session.conversation.last_reply())
+
+    def do_voice(self, text: str) -> None:
+        self._session.config = self._session.config.with_voice(text)
+        print_note(self._session.config.voice_settings)
+
+    def do_speaker(self, name: str) -> None:
+        if name:
+            self._session.configure(speaker=name)
+        for device in self._speaker.list_devices():
+            print_note(f"{'*' if device == self._session.config.speaker else ' '} {device}")
 
     # Answers
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmtui import paths, signals
+from mmtui.audio.player import Speaker, SystemSpeaker
 from mmtui.audio.recorder import Microphone, SystemMicrophone
 from mmtui.chat import commands
 from mmtui.chat.backend import open_model
@@ -18,6 +19,7 @@ from mmtui.frontends.plain.chat import PlainChat
 from mmtui.frontends.plain.commands import Commands
 from mmtui.frontends.plain.console import print_note, print_notice
 from mmtui.frontends.stdin import LineReader
+from mmtui.pipeline.speech.synthesis import SynthesizerProcess
 
 
 def run(config: Config, resume: str | None, images: Sequence[Path]) -> None:
@@ -34,15 +36,18 @@ def run(config: Config, resume: str | None, images: Sequence[Path]) -> None:
     if sys.stdin.isatty():  # otherwise the first question arrives at once, if there is one
         session.load()
     signals.exit_on_signals()
+    speaker = SystemSpeaker()
+    chat = PlainChat(session, events, speaker, SynthesizerProcess())
     try:
-        chat = PlainChat(session, events)
+        chat.aloud.prepare()
         if resume is not None:
             chat.load_draft(session.resume(None if resume == "latest" else resume))
         for image in images:
             chat.attach(image, pages_as_pictures=True)
-        InputLoop(chat, SystemMicrophone()).run()
+        InputLoop(chat, SystemMicrophone(), speaker).run()
     finally:
         signals.ignore_signals()
+        chat.aloud.close()
         if (unsaved := session.close()) is not None:
             print_notice(unsaved)
 
@@ -50,10 +55,10 @@ def run(config: Config, resume: str | None, images: Sequence[Path]) -> None:
 class InputLoop:
     """Reads lines, and runs each as a command, attaches the files it names, or sends it."""
 
-    def __init__(self, chat: PlainChat, microphone: Microphone) -> None:
+    def __init__(self, chat: PlainChat, microphone: Microphone, speaker: Speaker) -> None:
         self._chat = chat
         self._stdin = LineReader()
-        self._commands = Commands(chat, microphone, self._stdin)
+        self._commands = Commands(chat, microphone, speaker, self._stdin)
 
     def run(self) -> None:
         """Chat until stdin ends or a line is /quit.

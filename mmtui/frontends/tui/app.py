@@ -38,6 +38,7 @@ from mmtui.frontends.tui.messages import ModelEventReceived
 from mmtui.frontends.tui.screens.chat.screen import ChatScreen
 from mmtui.frontends.tui.screens.help import HelpScreen
 from mmtui.frontends.tui.terminal import Terminal, is_closed
+from mmtui.pipeline.speech.synthesis import Synthesizer, SynthesizerProcess
 from mmtui.text import printable
 
 MAX_NOTIFICATIONS = 3  # shown at once
@@ -72,6 +73,7 @@ class ChatApp(App[None]):
         model: ModelPort | None = None,
         microphone: Microphone | None = None,
         speaker: Speaker | None = None,
+        synthesizer: Synthesizer | None = None,
     ) -> None:
         """Create the app.
 
@@ -84,6 +86,7 @@ class ChatApp(App[None]):
             model: The model; None starts the model of the settings in a process.
             microphone: Records speech; None is the system's microphone.
             speaker: Plays sound; None is the system's speaker.
+            synthesizer: Reads answers aloud; None is a process.
         """
         super().__init__()
         self._config, self._resume, self._images = config, resume, images
@@ -93,10 +96,9 @@ class ChatApp(App[None]):
         self.tracebacks: list[str] = []
         self.unsaved: Notice | None = None
         self._chat: ChatScreen | None = None
-        self._microphone, self._speaker = (
-            microphone or SystemMicrophone(),
-            speaker or SystemSpeaker(),
-        )
+        self._microphone = microphone or SystemMicrophone()
+        self._speaker = speaker or SystemSpeaker()
+        self._synthesizer = synthesizer or SynthesizerProcess()
         model = model or open_model(config, self._receive_event)
         self.session = Session.open(model, folder, config, self._show_notice)
         self._early_events: list[protocol.Event] = []  # before there is a screen
@@ -145,7 +147,9 @@ class ChatApp(App[None]):
         except MmtuiError as error:
             self._show_notice(Notice(str(error), error.hint))
         typed = self.terminal.typed
-        chat = ChatScreen(self.session, self._microphone, self._speaker, draft, sent, typed)
+        chat = ChatScreen(
+            self.session, self._microphone, self._speaker, self._synthesizer, draft, sent, typed
+        )
         self.push_screen(chat)
         with self._event_lock:
             self._chat = chat

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fake_audio import FakeSpeaker, FakeSynthesizer
 from plain_user import FakeMicrophone, FakeRecording, PlainRun, TranscribingModel
 
 from mmtui.chat.config import Config
@@ -69,6 +70,7 @@ def chat(
         lines_after: str = "",
         recording: FakeRecording | None = None,
         transcript: str = "tell a joke",
+        speaker: FakeSpeaker | None = None,
     ) -> PlainRun:
         """Run it.
 
@@ -77,6 +79,7 @@ def chat(
             lines_after: Written when the recording ends, or after `lines` if there is none.
             recording: What the microphone returns.
             transcript: What the model recognizes in each recording.
+            speaker: What plays the answers that are read aloud.
         """
         read_end, write_end = os.pipe()
         monkeypatch.setattr(sys, "stdin", os.fdopen(read_end))
@@ -93,8 +96,9 @@ def chat(
         events: queue.Queue[Event] = queue.Queue()
         model, microphone = TranscribingModel(transcript, events), FakeMicrophone(recording)
         session = Session(model, History(tmp_path / "store"), Config(), print_notice)
-        InputLoop(PlainChat(session, events), microphone).run()
+        speaker, synthesizer = speaker or FakeSpeaker(is_endless=False), FakeSynthesizer()
+        InputLoop(PlainChat(session, events, speaker, synthesizer), microphone, speaker).run()
         session.close()
-        return PlainRun(model, microphone, capsys.readouterr().err)
+        return PlainRun(model, microphone, synthesizer, speaker, capsys.readouterr().err)
 
     return run

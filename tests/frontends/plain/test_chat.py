@@ -2,6 +2,7 @@
 
 import queue
 
+from fake_audio import FakeSpeaker, FakeSynthesizer
 from fakes import FakeModel
 
 from mmtui.chat.config import Config
@@ -15,7 +16,7 @@ from mmtui.frontends.plain.console import print_notice
 def test_only_the_step_in_progress_is_printed_of_what_was_loaded_ahead(tmp_path, capsys):
     events: queue.Queue[Event] = queue.Queue()
     session = Session(FakeModel(), History(tmp_path), Config(), print_notice)
-    chat = PlainChat(session, events)
+    chat = PlainChat(session, events, FakeSpeaker(), FakeSynthesizer())
     session.load()
     for done in (0, 1):
         events.put(Progress("loading the language model", done, 1))

@@ -136,10 +136,14 @@ class MessageView(Vertical, can_focus=True):
             await body.update(text)
         self.show_note()
 
-    def show_note(self) -> None:
-        """Show the state of the message and the number of its version."""
+    def show_note(self, activity: str = "") -> None:
+        """Show the state of the message, and the number of its version.
+
+        Args:
+            activity: What is done with the message, such as "reading aloud".
+        """
         version, count = self._version
-        parts = [STATE_NOTES.get(self.message.state, "")]
+        parts = [f"♪ {activity}" if activity else "", STATE_NOTES.get(self.message.state, "")]
         if count > 1:
             parts.append(f"version {version} of {count}")
         note = "  ·  ".join(filter(None, parts))

@@ -1,47 +1,144 @@
-"""Play recordings, one at a time."""
+"""Play sound, one at a time: recordings, and answers that are read aloud."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from textual import work
+from textual.message import Message as TextualMessage
 from textual.widget import Widget
 from textual.worker import get_current_worker
 
 from mmtui.audio.player import Playback, Speaker, play_wav
+from mmtui.chat.config import Config
+from mmtui.chat.conversation import Message
 from mmtui.chat.notice import Notice
-from mmtui.errors import MmtuiError
+from mmtui.chat.read_aloud import ReadAloud
+from mmtui.errors import MmtuiError, UsageError
 from mmtui.frontends.tui.messages import NoticePosted
 from mmtui.pipeline import input_files
+from mmtui.pipeline.speech.synthesis import Synthesizer
 
 
 class Player(Widget):
-    """An invisible widget that plays recordings; it posts errors as `NoticePosted`."""
+    """An invisible widget that plays sound; it posts errors as `NoticePosted`."""
 
     DEFAULT_CSS = "Player { display: none; }"
 
-    def __init__(self, speaker: Speaker) -> None:
+    class ReadingChanged(TextualMessage):
+        """Another message is read aloud, or none, or the reading was paused or resumed.
+
+        Attributes:
+            before: The message that is no longer read.
+            message: The message that is read.
+            is_paused: Whether the reading is paused.
+        """
+
+        def __init__(
+            self, before: Message | None, message: Message | None, is_paused: bool
+        ) -> None:
+            super().__init__()
+            self.before, self.message, self.is_paused = before, message, is_paused
+
+    def __init__(
+        self, speaker: Speaker, synthesizer: Synthesizer, get_config: Callable[[], Config]
+    ) -> None:
+        """Create the widget.
+
+        Args:
+            speaker: Plays sound.
+            synthesizer: Makes speech of answers.
+            get_config: Returns the settings.
+        """
         super().__init__()
-        self._speaker = speaker
+        self._speaker, self._get_config = speaker, get_config
         self._playing: Playback | None = None
+        self._aloud = ReadAloud(speaker, synthesizer, get_config, self._end_reading)
+        self._shown: Message | None = None  # the message that is marked as being read
+
+    def on_mount(self) -> None:
+        if not self.app.is_web:
+            self._aloud.prepare()
+
+    def on_unmount(self) -> None:
+        self.stop()
+        self._aloud.close()
 
     @property
     def is_playing(self) -> bool:
-        """Whether a recording is being played."""
-        return self._playing is not None
+        """Whether a recording is being played, or an answer read aloud."""
+        return self._playing is not None or self._aloud.message is not None
+
+    @property
+    def reading(self) -> Message | None:
+        """The message that is being read aloud."""
+        return self._aloud.message
+
+    @property
+    def state(self) -> str:
+        """What the status bar shows; "" if no answer is being read."""
+        if self._aloud.message is None:
+            return ""
+        return "reading paused" if self._aloud.is_paused else "reading aloud"
+
+    # Answers
+
+    def require_terminal(self) -> None:
+        """Raise UsageError in a browser, because the sound is played on the server's machine."""
+        if self.app.is_web:
+            raise UsageError(
+                "a browser can't read answers aloud: the server's machine would play the sound",
+                "run mmtui in a terminal",
+            )
+
+    def read(self, message: Message) -> None:
+        """Read an answer aloud.
+
+        Raises:
+            UsageError: The app is in a browser, or there is no such voice as in the settings.
+        """
+        self.require_terminal()
+        self.stop()
+        self._aloud.read(message)
+        self._show_reading()
+
+    def follow(self, reply: Message | None) -> None:
+        """Read the reply that is being written, if the settings say so or it was started."""
+        if not self.app.is_web:
+            self._aloud.follow(reply)
+            self._show_reading()
+
+    def toggle_pause(self) -> None:
+        """Pause or resume the reading."""
+        self._aloud.toggle_pause()
+        self._show_reading()
+
+    def update_settings(self) -> None:
+        """Apply changed settings to what is being read."""
+        self._aloud.update_settings()
+        self._aloud.prepare()
+
+    def _show_reading(self) -> None:
+        message = self._aloud.message
+        self.post_message(self.ReadingChanged(self._shown, message, self._aloud.is_paused))
+        self._shown = message
+
+    def _end_reading(self, error: MmtuiError | None) -> None:
+        """Called in the thread of a narration at its end."""
+        if error is not None:
+            self.post_message(NoticePosted(Notice(str(error), error.hint)))
+        self.call_later(self._show_reading)
+
+    # Recordings
 
     @work(thread=True, group="play")
-    def play(self, file: Path, device: str | None, volume: float) -> None:
-        """Play a sound file in a thread.
-
-        Args:
-            file: The sound file.
-            device: The name of a speaker; None selects the default one.
-            volume: 1 is that of the file.
-        """
-        worker = get_current_worker()
+    def play(self, file: Path) -> None:
+        """Play a sound file in a thread."""
+        worker, config = get_current_worker(), self._get_config()
         try:
             wav = input_files.encode_wav(input_files.read_clip(file))
             if not worker.is_cancelled:
-                self._playing = playing = play_wav(self._speaker, wav, device, volume)
+                device = config.speaker or None
+                self._playing = playing = play_wav(self._speaker, wav, device, config.volume)
                 playing.wait()
                 if self._playing is playing:
                     self._playing = None
@@ -49,8 +146,11 @@ class Player(Widget):
             self.post_message(NoticePosted(Notice(str(error), error.hint)))
 
     def stop(self) -> None:
-        """Stop the playback."""
+        """Stop the playback and the reading."""
         self.workers.cancel_group(self, "play")
         if self._playing is not None:
             self._playing.stop()
             self._playing = None
+        if self._aloud.message is not None:
+            self._aloud.stop()
+            self._show_reading()

@@ -19,6 +19,7 @@ from mmtui.frontends.tui.screens.dialogs import ChoiceDialog, TextDialog
 from mmtui.frontends.tui.screens.history import HistoryScreen
 from mmtui.frontends.tui.screens.picker import Picker
 from mmtui.frontends.tui.widgets.chips import Chips
+from mmtui.frontends.tui.widgets.player import Player
 from mmtui.pipeline.speech.languages import DETECTED, parse_language
 
 SYSTEM_DEFAULT = "system default"
@@ -29,7 +30,9 @@ class Chat(Protocol):
     """What commands use of the chat screen."""
 
     chips: Chips
+    player: Player
     microphones: Callable[[], list[str]]
+    speakers: Callable[[], list[str]]
 
     @property
     def app(self) -> App[Any]: ...
@@ -51,8 +54,6 @@ class Chat(Protocol):
     def transcribe_last(self) -> None: ...
     def stop(self) -> None: ...
     def stop_answer(self) -> None: ...
-    def open_editor(self, message: Message) -> None: ...
-    async def edit(self, message: Message, text: str) -> None: ...
     def copy(self, text: str) -> None: ...
 
 
@@ -110,6 +111,41 @@ class Commands:
         current = self._session.microphone or SYSTEM_DEFAULT
         self._ask(ChoiceDialog("Microphone", choices, current), self.do_microphone)
 
+    def do_speak(self, mode: str) -> None:
+        player = self._chat.player
+        if mode in ("always", "never"):
+            player.require_terminal()
+            self._session.configure(speak=mode)
+            if mode == "never":
+                player.stop()
+            player.update_settings()
+            player.follow(self._session.reply)
+            text = f"answers are {'always' if mode == 'always' else 'not'} read aloud"
+            self._chat.show_notice(Notice(text, is_error=False))
+        elif player.reading and not mode:
+            player.toggle_pause()
+        else:
+            player.read(self._session.reply or self._session.conversation.last_reply())
+
+    def do_voice(self, text: str) -> None:
+        if text:
+            self._session.config = self._session.config.with_voice(text)
+            self._chat.player.update_settings()
+            self._chat.show_notice(Notice(self._session.config.voice_settings, is_error=False))
+        else:
+            self._ask(TextDialog("Voice", self._session.config.voice_settings), self.do_voice)
+
+    def do_speaker(self, name: str) -> None:
+        if name:
+            self._session.configure(speaker="" if name == SYSTEM_DEFAULT else name)
+        else:
+            self._chat.run_in_thread(self._chat.speakers, self._choose_speaker)
+
+    def _choose_speaker(self, names: list[str]) -> None:
+        choices = [(SYSTEM_DEFAULT, ""), *((name, "") for name in names)]
+        current = self._session.config.speaker or SYSTEM_DEFAULT
+        self._ask(ChoiceDialog("Speaker", choices, current), self.do_speaker)
+
     # Answers
 
     def do_stop(self, _: str) -> None:
@@ -123,9 +159,25 @@ class Commands:
         if (question := self._session.conversation.question) is None:
             raise UsageError("the conversation has no message yet")
         if text:
-            await self._chat.edit(question, text)
+            await self._edit(question, text)
         else:
-            self._chat.open_editor(question)
+            self.open_editor(question)
+
+    def open_editor(self, message: Message) -> None:
+        """Open a dialog that edits a message of the user."""
+        self._session.require_idle()
+
+        async def edit(text: str | None) -> None:
+            if text:
+                await self._chat.attempt(self._edit, message, text, typed=text)
+
+        self._chat.push_dialog(TextDialog("Edit message", message.text), edit)
+
+    async def _edit(self, message: Message, text: str) -> None:
+        """Replace a message by a new version, which is answered."""
+        self._session.edit(message.id, text)
+        await self._session.store.wait_until_written()
+        await self._chat.show_thread()
 
     def do_continue(self, _: str) -> None:
         self._session.continue_()

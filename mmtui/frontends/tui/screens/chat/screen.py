@@ -16,18 +16,16 @@ from mmtui.audio.player import Speaker
 from mmtui.audio.recorder import Microphone
 from mmtui.chat import documents
 from mmtui.chat.commands import COMMANDS, parse
-from mmtui.chat.conversation import Attachment, Draft, Message
+from mmtui.chat.conversation import Attachment, Draft
 from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import Event, Piece
 from mmtui.chat.session import Session
-from mmtui.errors import UsageError
 from mmtui.frontends.tui.messages import ModelEventReceived
 from mmtui.frontends.tui.screens.base import BaseScreen
 from mmtui.frontends.tui.screens.chat.commands import Commands
 from mmtui.frontends.tui.screens.chat.mentions import Mentions
 from mmtui.frontends.tui.screens.chat.speech import Speech
 from mmtui.frontends.tui.screens.chat.staging import Staging
-from mmtui.frontends.tui.screens.dialogs import TextDialog
 from mmtui.frontends.tui.screens.document import DocumentScreen
 from mmtui.frontends.tui.screens.picture import PictureScreen
 from mmtui.frontends.tui.screens.picture_text import PictureTextScreen
@@ -38,6 +36,7 @@ from mmtui.frontends.tui.widgets.message_view import MessageView
 from mmtui.frontends.tui.widgets.player import Player
 from mmtui.frontends.tui.widgets.status_bar import StatusBar
 from mmtui.frontends.tui.widgets.transcript import Transcript
+from mmtui.pipeline.speech.synthesis import Synthesizer
 
 SAVE_DRAFT_EVERY_S = 0.5
 RETRY_SAVE_EVERY_S = 2.0  # to write what could not be written
@@ -72,6 +71,7 @@ class ChatScreen(BaseScreen):
         session: Session,
         microphone: Microphone,
         speaker: Speaker,
+        synthesizer: Synthesizer,
         draft: Draft,
         sent: list[str],
         typed: str,
@@ -81,14 +81,17 @@ class ChatScreen(BaseScreen):
         Args:
             session: The chat in progress.
             microphone: Records speech.
-            speaker: Plays recordings.
+            speaker: Plays sound.
+            synthesizer: Reads answers aloud.
             draft: The message to start with.
             sent: Earlier messages of the user, the oldest first.
             typed: What was typed before there was a prompt.
         """
         super().__init__()
-        self.session, self._player = session, Player(speaker)
-        self._meter, self.microphones = LevelMeter(microphone), microphone.list_devices
+        self.session = session
+        self.player = Player(speaker, synthesizer, lambda: session.config)
+        self._meter = LevelMeter(microphone)
+        self.microphones, self.speakers = microphone.list_devices, speaker.list_devices
         self._initial_draft, self._typed = draft, typed
         self._saved_draft: Draft | None = None  # None while a draft is being loaded
         self._pending = ""  # a message whose files are still being read
@@ -103,7 +106,7 @@ class ChatScreen(BaseScreen):
     def compose(self) -> ComposeResult:
         yield self._transcript
         yield self._meter
-        yield self._player
+        yield self.player
         yield self.chips
         yield self.composer
         yield self._status
@@ -143,6 +146,7 @@ class ChatScreen(BaseScreen):
 
     def show_status(self) -> None:
         note = "recording" if self._meter.is_recording else self._staging.step or self.activity
+        note = note or self.player.state
         self._status.show(self.session.status, note, self.session.unsaved_reason)
 
     def action_scroll_page(self, direction: int) -> None:
@@ -209,25 +213,9 @@ class ChatScreen(BaseScreen):
     @on(MessageView.Edit)
     async def _edit_message(self, event: MessageView.Edit) -> None:
         if event.message.role == "user":
-            await self.attempt(self.open_editor, event.message)
+            await self.attempt(self._commands.open_editor, event.message)
         else:
             self.show_notice(Notice("answers can't be edited", "F5 regenerates the last one"))
-
-    def open_editor(self, message: Message) -> None:
-        """Open a dialog that edits a message of the user."""
-        self.session.require_idle()
-
-        async def edit(text: str | None) -> None:
-            if text:
-                await self.attempt(self.edit, message, text, typed=text)
-
-        self.push_dialog(TextDialog("Edit message", message.text), edit)
-
-    async def edit(self, message: Message, text: str) -> None:
-        """Replace a message by a new version, which is answered."""
-        self.session.edit(message.id, text)
-        await self.session.store.wait_until_written()
-        await self.show_thread()
 
     @on(MessageView.NextVersion)
     async def _show_next_version(self, event: MessageView.NextVersion) -> None:
@@ -255,38 +243,55 @@ class ChatScreen(BaseScreen):
     @property
     def is_busy(self) -> bool:
         """Whether there is something to stop."""
-        if self._staging.is_reading:
-            return True
-        return self._meter.is_recording or self._player.is_playing or self.session.is_answering
+        return self._staging.is_reading or self.is_sounding or self.session.is_answering
+
+    @property
+    def is_sounding(self) -> bool:
+        """Whether something is recorded, played or read aloud."""
+        return self._meter.is_recording or self.player.is_playing
 
     def stop(self) -> None:
-        """Discard a recording, stop the playback, the reading of a file, or the answer."""
+        """Stop what is going on: the reading of a file, a recording, sound, or the answer.
+
+        An answer that is read aloud while it is written ends as a whole.
+        """
         if self._staging.is_reading:
             self._staging.cancel()
-        elif self._meter.is_recording or self._player.is_playing:
-            self.stop_audio()
-        elif self.session.is_answering:
+            return
+        has_audio, reading = self.is_sounding, self.player.reading
+        self.stop_audio()
+        if self.session.is_answering and (not has_audio or reading is self.session.reply):
             self.stop_answer()
-        else:
+        elif not has_audio:
             self.composer.focus()
 
     def stop_answer(self) -> None:
         """Stop the answer; what is written of it stays."""
         answer = self.session.reply
         self.session.stop()
+        self.player.follow(None)
         if answer is not None and (view := self._transcript.find_view(answer)):
             self.run_worker(view.finish())
 
     def stop_audio(self) -> None:
         """Discard the recording and stop the playback."""
         self._meter.discard()
-        self._player.stop()
+        self.player.stop()
 
     # Events of the model
 
     @on(ModelEventReceived)
     async def _receive_model_event(self, message: ModelEventReceived) -> None:
         await self.attempt(self._apply_model_event, message.event)
+        self.player.follow(self.session.reply)
+
+    @on(Player.ReadingChanged)
+    def _mark_reading(self, event: Player.ReadingChanged) -> None:
+        if event.before and (view := self._transcript.find_view(event.before)):
+            view.show_note()
+        if event.message and (view := self._transcript.find_view(event.message)):
+            view.show_note(self.player.state)
+        self.show_status()
 
     async def _apply_model_event(self, event: Event) -> None:
         answer = self.session.reply
@@ -344,8 +349,7 @@ class ChatScreen(BaseScreen):
             self.app.push_screen(DocumentScreen(file, event.attachment))
         elif file is not None:
             self.stop_audio()
-            config = self.session.config
-            self._player.play(file, config.speaker or None, config.volume)
+            self.player.play(file)
 
     @on(Chip.ReadRequested)
     async def _show_text(self, event: Chip.ReadRequested) -> None:
@@ -377,13 +381,5 @@ class ChatScreen(BaseScreen):
         self._speech.transcribe_again(event.chip)
 
     def transcribe_last(self) -> None:
-        """Transcribe the last recording again, of the next message or else of the conversation.
-
-        Raises:
-            UsageError: There is no recording.
-        """
-        chips = [chip for chip in self.query(Chip) if chip.attachment.kind == "audio"]
-        if not chips:
-            raise UsageError("there is no recording here", "F4 starts one")
-        staged = [chip for chip in chips if chip in self.chips.query(Chip)]
-        self._speech.transcribe_again((staged or chips)[-1])
+        """Transcribe the last recording again."""
+        self._speech.transcribe_last()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmtui.chat.conversation import Attachment
 from mmtui.chat.session import Session
-from mmtui.errors import NoSpeechError
+from mmtui.errors import NoSpeechError, UsageError
 from mmtui.frontends.tui.screens.base import BaseScreen
 from mmtui.frontends.tui.widgets.chips import Chip, Chips
 from mmtui.frontends.tui.widgets.composer import Composer
@@ -64,6 +64,18 @@ class Speech:
             return input_files.read_clip(file(chip.attachment))
 
         self._screen.run_in_thread(read, partial(self._replace_transcript, chip))
+
+    def transcribe_last(self) -> None:
+        """Transcribe the last recording again, of the next message or else of the conversation.
+
+        Raises:
+            UsageError: There is no recording.
+        """
+        chips = [chip for chip in self._screen.query(Chip) if chip.attachment.kind == "audio"]
+        if not chips:
+            raise UsageError("there is no recording here", "F4 starts one")
+        staged = [chip for chip in chips if chip in self._chips.query(Chip)]
+        self.transcribe_again((staged or chips)[-1])
 
     def transcribe(self, clip: "Clip", then: Callable[[str | None], Any], typed: str = "") -> None:
         """Transcribe a clip, then `attempt` a callback with the text.
