@@ -7,6 +7,9 @@ from collections.abc import Callable
 MAX_TOKENS = 160  # of the text of one picture
 MAX_NOTATION_TOKENS = MAX_TOKENS + 16  # with the words and the quotes around it
 _MAX_CHARACTERS = 16 * MAX_TOKENS  # of a text whose tokens are counted
+# Of letters and digits in all. A wheel is read as an "O", crossed branches as an "X": a single
+# character is noise more often than text.
+_MIN_CHARACTERS = 2
 _SEPARATOR, _ELLIPSIS = " / ", " ..."
 _QUOTES = str.maketrans(dict.fromkeys('"“”„‟″\N{FULLWIDTH QUOTATION MARK}', "'"))
 
@@ -23,6 +26,8 @@ def write_text(text: str, count_tokens: Callable[[str], int]) -> str:
     """
     lines = (_clean(line) for line in text.splitlines())
     cleaned = _SEPARATOR.join(line for line in lines if line)
+    if sum(map(str.isalnum, cleaned)) < _MIN_CHARACTERS:
+        cleaned = ""
     return f'text: "{_truncate(cleaned, count_tokens)}"' if cleaned else "text: none"
 
 

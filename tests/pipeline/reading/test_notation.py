@@ -17,6 +17,9 @@ def count_words(text: str) -> int:
     [
         ("", "text: none"),
         ("\n \n", "text: none"),
+        ("O", "text: none"),
+        ("X ▼", "text: none"),
+        ("V\nV", 'text: "V / V"'),
         ("EXIT", 'text: "EXIT"'),
         ("EXIT\nFloor 2", 'text: "EXIT / Floor 2"'),
         ('the "best"\n“tea”', "text: \"the 'best' / 'tea'\""),
