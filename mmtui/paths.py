@@ -146,7 +146,7 @@ def split_pages(text: str) -> tuple[str, str]:
     match = _PAGES.fullmatch(text.strip())
     if match is None or _find_existing(text) is not None:
         return text, ""
-    return match[1], match[2].strip()
+    return match[1], match[2].strip(" ,")
 
 
 def refuse_web_address(text: str) -> None:

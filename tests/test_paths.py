@@ -197,3 +197,20 @@ def test_a_file_that_a_sentence_does_not_clearly_name_is_not_found(tmp_path, mon
         "~/a.jpg " * 9000, "/a.jpg" * 3000, "/ " * 9000 + ".jpg",
     ):  # fmt: skip
         assert paths.find_mentioned(sentence) == [], sentence[:40]
+
+
+def test_files_after_an_at_sign_are_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("old.py", "new file.py", "Makefile", "report.pdf"):
+        (tmp_path / name).touch()
+    for sentence, found in (
+        ("Compare @old.py with @'new file.py'.", ["old.py", "new file.py"]),
+        ("What does (@Makefile) do?", ["Makefile"]),
+        ("Read @report.pdf#3-7, please", ["report.pdf#3-7"]),
+        ("Mail me@old.py, or @nobody, or @@old.py", []),
+    ):
+        assert paths.find_mentioned(sentence) == [Path(name) for name in found]
+    report = tmp_path / "report.pdf"
+    assert paths.find_mentioned(f"Summarize {report}!") == [report]
+    assert paths.find_dropped(str(tmp_path / "old.py")) == [tmp_path / "old.py"]
+    assert paths.find_dropped("old.py") == []

@@ -74,3 +74,11 @@ def test_addresses_empty_questions_and_binary_data_are_refused(piped):
     piped(bytes(50))
     with pytest.raises(InputError, match="is not text"):
         read_question(None, [], None)
+
+
+def test_a_document_that_a_typed_question_mentions_is_attached(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.md").touch()
+    question = read_question("What is in @notes.md?", [], None)
+    assert question.documents == ("notes.md",) and question.mentioned == (Path("notes.md"),)
+    assert read_question(str(tmp_path / "notes.md"), [], None).text == "Summarize this document."
