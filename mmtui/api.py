@@ -16,12 +16,13 @@ from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import EngineChoice
 from mmtui.pipeline.assistant import Assistant
 from mmtui.pipeline.documents.fitting import Fit
+from mmtui.pipeline.documents.used_document import UsedDocument
 from mmtui.pipeline.engines.sampling import Sampling
 from mmtui.pipeline.reading.picture_text import PictureText, read_text
 from mmtui.pipeline.reading.reader import TextLine
 from mmtui.pipeline.reply import Reply
 from mmtui.pipeline.speech.transcription import Transcript
-from mmtui.turns import PARTS, Listener, Part, Turn, TurnReader, UsedDocument
+from mmtui.turns import PARTS, Listener, Part, Turn, TurnReader
 
 if TYPE_CHECKING:
     import PIL.Image

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from mmtui.errors import NoSpeechError
 from mmtui.media import Document, Image, Sound
 from mmtui.pipeline import prompt
-from mmtui.pipeline.documents.document import DocumentText
 from mmtui.pipeline.documents.fitting import (
     PICTURE_TOKENS,
     TEMPLATE_TOKENS,
@@ -17,6 +16,7 @@ from mmtui.pipeline.documents.fitting import (
     get_room,
 )
 from mmtui.pipeline.documents.framing import frame
+from mmtui.pipeline.documents.used_document import UsedDocument
 from mmtui.pipeline.prompt import Medium
 from mmtui.pipeline.speech.recording import Recording, make_recording
 from mmtui.pipeline.vision.images import Picture
@@ -42,30 +42,6 @@ class Turn:
     def parts(self) -> Sequence[Part]:
         """The parts of the content."""
         return [self.content] if isinstance(self.content, PARTS) else self.content
-
-
-class UsedDocument(NamedTuple):
-    """A document of a conversation, and what of it is in the prompt.
-
-    Attributes:
-        path: Its path or name.
-        content: Its text.
-        fitted: The part of it that is in the prompt.
-    """
-
-    path: str
-    content: DocumentText
-    fitted: FittedDocument
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the entry of the document in the JSON document of `mmtui ask --json`."""
-        return {
-            "path": self.path,
-            "sha256": self.content.sha256,
-            "pages": len(self.content.pages),
-            "tokens": self.fitted.tokens,
-            "note": self.fitted.note or None,
-        }
 
 
 class SpeechTranscriber(Protocol):

@@ -30,10 +30,10 @@ from mmtui.pipeline.documents.fitting import (
     get_room,
 )
 from mmtui.pipeline.documents.framing import frame
+from mmtui.pipeline.documents.used_document import UsedDocument
 from mmtui.pipeline.input_files import encode_wav
 from mmtui.pipeline.speech.languages import DETECTED, describe_mismatch
 from mmtui.progress import print_json, reporting
-from mmtui.turns import UsedDocument
 
 if TYPE_CHECKING:
     from mmtui.pipeline.assets.fetch import Report

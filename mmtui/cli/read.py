@@ -1,6 +1,6 @@
 """`mmtui read`: print the text that is written in pictures."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,9 +9,11 @@ from mmtui.cli.files import check_stdin, open_pictures
 from mmtui.cli.options import JsonOption, print_note
 from mmtui.errors import InputError, NoTextError
 from mmtui.media import Image
-from mmtui.pipeline.reading.picture_text import PictureText, read_text
 from mmtui.progress import print_json, reporting
 from mmtui.text import one_line, printable
+
+if TYPE_CHECKING:
+    from mmtui.pipeline.reading.picture_text import PictureText
 
 
 def read(
@@ -53,8 +55,10 @@ def read(
         raise InputError(f"{len(errors)} of {len(files)} files can't be read")
 
 
-def _read_file(name: str) -> list[tuple[Image, PictureText]]:
+def _read_file(name: str) -> "list[tuple[Image, PictureText]]":
     """Read a picture, or each page of a PDF."""
+    from mmtui.pipeline.reading.picture_text import read_text
+
     with reporting() as report:
         images = list(open_pictures([name], report))
         found = []
@@ -66,7 +70,7 @@ def _read_file(name: str) -> list[tuple[Image, PictureText]]:
     return found
 
 
-def _print_text(image: Image, found: PictureText, *, has_title: bool) -> None:
+def _print_text(image: Image, found: "PictureText", *, has_title: bool) -> None:
     """Print the text of one picture, under its name if there are several."""
     if not found.text:
         if has_title:
@@ -77,7 +81,7 @@ def _print_text(image: Image, found: PictureText, *, has_title: bool) -> None:
     print(printable(found.text), flush=True)
 
 
-def _to_document(image: Image, found: PictureText) -> dict[str, object]:
+def _to_document(image: Image, found: "PictureText") -> dict[str, object]:
     return {
         "path": image.name,
         "sha256": image.picture.sha256,

@@ -120,9 +120,11 @@ def read_aloud(config: Config, *, speak: bool, speak_to: Path | None) -> Iterato
             )
         if speak_to:
             file = stack.enter_context(replacing(speak_to))
-            narrations.append(
-                Narration(synthesizer, lambda: FileSink(file), config.voice, config.speaking_rate)
+            written: Narration[Sink] = Narration(
+                synthesizer, lambda: FileSink(file), config.voice, config.speaking_rate
             )
+            stack.callback(written.wait)  # it would create the file again after its removal
+            narrations.append(written)
         for narration in narrations:
             stack.callback(narration.stop)
         yield Speech(narrations)

@@ -1,22 +1,28 @@
 """The text in pictures, for a model that a server runs: it is recognized on this machine."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from mmtui.pipeline.documents.fitting import estimate_tokens
-from mmtui.pipeline.picture_texts import PictureTexts
 from mmtui.pipeline.reading.notation import write_picture, write_text
-from mmtui.pipeline.vision.images import Picture
+
+if TYPE_CHECKING:
+    from mmtui.pipeline.picture_texts import PictureTexts
+    from mmtui.pipeline.vision.images import Picture
 
 
 class EndpointTexts:
     """Reads pictures, each one once. Any thread may call its methods."""
 
-    def __init__(self) -> None:
-        """Start empty; the models are loaded with the first picture."""
-        self._texts = PictureTexts()
+    @cached_property
+    def _texts(self) -> "PictureTexts":
+        from mmtui.pipeline.picture_texts import PictureTexts  # Pillow and numpy come with it
+
+        return PictureTexts()
 
     def describe(
-        self, names: Sequence[str], load: Callable[[str], Picture], *, can_see: bool
+        self, names: Sequence[str], load: "Callable[[str], Picture]", *, can_see: bool
     ) -> tuple[str, ...]:
         """Return what a prompt says about the text in pictures, as for a model on this machine.
 
