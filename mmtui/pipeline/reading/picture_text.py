@@ -4,10 +4,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from mmtui.pipeline.vision.images import Picture
-
 if TYPE_CHECKING:
     from mmtui.pipeline.reading.reader import TextLine, TextReader
+    from mmtui.pipeline.vision.images import Picture
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class PictureText:
         return "\n".join(line.text for line in self.lines)
 
 
-def read_text(picture: Picture) -> PictureText:
+def read_text(picture: "Picture") -> PictureText:
     """Recognize all text in a picture; the models are loaded with the first one."""
     size = picture.size if all(picture.size) else picture.image.size
     x, y = size[0] / picture.image.width, size[1] / picture.image.height
