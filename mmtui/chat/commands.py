@@ -67,6 +67,7 @@ COMMANDS = (
     Command("edit", "TEXT", "edit the last message", "f6"),
     Command("continue", "", "continue a stopped answer", "f7"),
     Command("branch", "", "show the next version of a message", "ctrl+g"),
+    Command("queue", "[send|clear]", "take back, send or clear waiting messages", "alt+up"),
     Command("copy", "[code|all]", "copy the last answer, its code, or all", "f8"),
     Command("new", "", "start a new conversation", "ctrl+n"),
     Command("history", "[WORDS]", "search conversations", "f3"),

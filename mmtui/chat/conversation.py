@@ -4,7 +4,7 @@ Editing or regenerating a message adds a branch; nothing is overwritten.
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Literal
@@ -52,6 +52,12 @@ class Draft:
 
     text: str = ""
     attachments: tuple[Attachment, ...] = ()
+
+
+def join_drafts(drafts: Sequence[Draft]) -> Draft:
+    """Return one draft with the texts and the attachments of several, in their order."""
+    text = "\n".join(draft.text for draft in drafts if draft.text)
+    return Draft(text, tuple(file for draft in drafts for file in draft.attachments))
 
 
 @dataclass

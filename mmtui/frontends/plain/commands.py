@@ -142,6 +142,9 @@ class Commands:
         self._session.show_next_version()
         self._chat.print_thread()
 
+    def do_queue(self, _: str) -> None:
+        print_note("no message waits here; lines that are typed early are answered in their order")
+
     def do_copy(self, what: str) -> None:
         text = get_copy_text(self._session.conversation, what)
         is_copied = clipboard.copy(text)

@@ -19,6 +19,7 @@ from mmtui.frontends.tui.screens.help import HelpRow
 from mmtui.frontends.tui.screens.history import HistoryScreen
 from mmtui.frontends.tui.widgets.chips import Chip
 from mmtui.frontends.tui.widgets.composer import Composer
+from mmtui.frontends.tui.widgets.message_queue import QueuedMessage
 from mmtui.frontends.tui.widgets.message_view import MessageView
 from mmtui.frontends.tui.widgets.transcript import Earlier
 
@@ -27,6 +28,7 @@ SCOPES: dict[str, type[Widget]] = {
     "anywhere": ChatScreen,
     "a message": MessageView,
     "earlier messages": Earlier,
+    "a waiting message": QueuedMessage,
     "an attachment": Chip,
     "conversations": HistoryScreen,
 }

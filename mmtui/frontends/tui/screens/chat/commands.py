@@ -15,6 +15,7 @@ from mmtui.chat.export import get_copy_text, write_export
 from mmtui.chat.notice import Notice
 from mmtui.chat.session import Session
 from mmtui.errors import UsageError
+from mmtui.frontends.tui.screens.chat.sending import Sending
 from mmtui.frontends.tui.screens.dialogs import ChoiceDialog, TextDialog
 from mmtui.frontends.tui.screens.history import HistoryScreen
 from mmtui.frontends.tui.screens.picker import Picker
@@ -33,6 +34,7 @@ class Chat(Protocol):
     player: Player
     microphones: Callable[[], list[str]]
     speakers: Callable[[], list[str]]
+    sending: Sending
 
     @property
     def app(self) -> App[Any]: ...
@@ -185,6 +187,15 @@ class Commands:
     async def do_branch(self, _: str) -> None:
         self._session.show_next_version()
         await self._chat.show_thread()
+
+    async def do_queue(self, what: str) -> None:
+        sending = self._chat.sending
+        if what == "send":
+            await sending.send_queue()
+        elif what == "clear":
+            await sending.clear_queue()
+        else:
+            await sending.take_back()
 
     def do_copy(self, what: str) -> None:
         self._chat.copy(get_copy_text(self._session.conversation, what))

@@ -14,9 +14,8 @@ from textual.worker import Worker
 from mmtui import paths
 from mmtui.audio.player import Speaker
 from mmtui.audio.recorder import Microphone
-from mmtui.chat import documents
 from mmtui.chat.commands import COMMANDS, parse
-from mmtui.chat.conversation import Attachment, Draft
+from mmtui.chat.conversation import Draft
 from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import Event, Piece
 from mmtui.chat.session import Session
@@ -24,6 +23,7 @@ from mmtui.frontends.tui.messages import ModelEventReceived
 from mmtui.frontends.tui.screens.base import BaseScreen
 from mmtui.frontends.tui.screens.chat.commands import Commands
 from mmtui.frontends.tui.screens.chat.mentions import Mentions
+from mmtui.frontends.tui.screens.chat.sending import Sending
 from mmtui.frontends.tui.screens.chat.speech import Speech
 from mmtui.frontends.tui.screens.chat.staging import Staging
 from mmtui.frontends.tui.screens.document import DocumentScreen
@@ -32,6 +32,7 @@ from mmtui.frontends.tui.screens.picture_text import PictureTextScreen
 from mmtui.frontends.tui.widgets.chips import Chip, Chips
 from mmtui.frontends.tui.widgets.composer import Composer
 from mmtui.frontends.tui.widgets.level_meter import LevelMeter
+from mmtui.frontends.tui.widgets.message_queue import MessageQueue, QueuedMessage
 from mmtui.frontends.tui.widgets.message_view import MessageView
 from mmtui.frontends.tui.widgets.player import Player
 from mmtui.frontends.tui.widgets.status_bar import StatusBar
@@ -94,17 +95,21 @@ class ChatScreen(BaseScreen):
         self.microphones, self.speakers = microphone.list_devices, speaker.list_devices
         self._initial_draft, self._typed = draft, typed
         self._saved_draft: Draft | None = None  # None while a draft is being loaded
-        self._pending = ""  # a message whose files are still being read
         self._transcript, self._status = Transcript(session.file), StatusBar()
+        self._queue = MessageQueue(session.file)
         self.chips = Chips(session.file, removable=True)
         self.composer = Composer(sent)
         self._speech = Speech(self, session, self.composer, self.chips)
         self._staging = Staging(self, session, self._speech, self.chips)
-        self._mentions = Mentions(self, session, self._speech, self._send_message)
+        self.sending = Sending(
+            self, session, self._staging, self.composer, self.chips, self._queue, self._transcript
+        )
+        self._mentions = Mentions(self, session, self._speech, self.sending.send)
         self._commands = Commands(self, session)
 
     def compose(self) -> ComposeResult:
         yield self._transcript
+        yield self._queue
         yield self._meter
         yield self.player
         yield self.chips
@@ -120,7 +125,7 @@ class ChatScreen(BaseScreen):
         gc.freeze()  # everything created so far stays
 
     def restore_text(self, text: str) -> None:
-        self._pending = ""
+        self.sending.pending = ""
         self.composer.restore(text)
 
     # Display
@@ -139,6 +144,7 @@ class ChatScreen(BaseScreen):
     async def _load_draft(self, draft: Draft) -> None:
         self._saved_draft = None
         self.composer.replace_all(draft.text)
+        await self.sending.clear_queue()
         await self.chips.clear()
         for attachment in draft.attachments:
             await self.chips.add(attachment)
@@ -183,32 +189,26 @@ class ChatScreen(BaseScreen):
                 self.attach(file, str(file))
         elif files := paths.find_mentioned(text):
             self.composer.accept_sent()
-            self._pending = text.strip()
-            self._mentions.send(self._pending, files)
+            self.sending.pending = text.strip()
+            self._mentions.send(self.sending.pending, files)
         elif text.strip() or self.chips.attachments:
             paths.refuse_web_address(text)
             self._staging.require_ready()
             self.composer.accept_sent()
-            await self._send_message(text.strip())
+            await self.sending.send(text.strip())
+            await self.save_draft()
         else:
             self.composer.accept_sent()
+            if self._queue.is_held:
+                await self.sending.send_queue()
 
-    async def _send_message(self, text: str, files: tuple[Attachment, ...] = ()) -> None:
-        """Send a message with the staged attachments and `files`; fit its documents first."""
-        self._staging.require_ready()
-        attached = (*self.chips.attachments, *files)
-        if documents.has_documents(attached):
-            self._pending = text
-            self._staging.send(text, attached, self._send_and_show)
-        else:
-            await self._send_and_show(text, attached)
+    @on(QueuedMessage.SendRequested)
+    async def _send_queue(self) -> None:
+        await self.attempt(self.sending.send_queue)
 
-    async def _send_and_show(self, text: str, files: tuple[Attachment, ...]) -> None:
-        self.session.send(text, files)
-        self._pending = ""
-        await self.chips.clear()
-        await self.session.store.wait_until_written()
-        await self._transcript.add(*self.session.conversation.thread[-2:])
+    @on(QueuedMessage.TakenBack)
+    async def _take_back(self, event: QueuedMessage.TakenBack) -> None:
+        await self.attempt(self.sending.take_back, event.queued)
 
     @on(MessageView.Edit)
     async def _edit_message(self, event: MessageView.Edit) -> None:
@@ -232,8 +232,7 @@ class ChatScreen(BaseScreen):
 
     async def save_draft(self) -> None:
         """Save what is typed and attached, if it changed."""
-        text = "\n".join(part for part in (self._pending, self.composer.unsent) if part)
-        draft = Draft(text, self.chips.attachments)
+        draft = self.sending.unsent
         if self._saved_draft not in (None, draft):
             self._saved_draft = draft
             await self.attempt(self.session.save_draft, draft)
@@ -266,10 +265,11 @@ class ChatScreen(BaseScreen):
             self.composer.focus()
 
     def stop_answer(self) -> None:
-        """Stop the answer; what is written of it stays."""
+        """Stop the answer; what is written of it stays, and the queue waits for the user."""
         answer = self.session.reply
         self.session.stop()
         self.player.follow(None)
+        self.sending.hold()
         if answer is not None and (view := self._transcript.find_view(answer)):
             self.run_worker(view.finish())
 
@@ -282,8 +282,11 @@ class ChatScreen(BaseScreen):
 
     @on(ModelEventReceived)
     async def _receive_model_event(self, message: ModelEventReceived) -> None:
+        answer = self.session.reply
         await self.attempt(self._apply_model_event, message.event)
         self.player.follow(self.session.reply)
+        if answer is not None and self.session.reply is None:
+            await self.attempt(self.sending.continue_after, answer)
 
     @on(Player.ReadingChanged)
     def _mark_reading(self, event: Player.ReadingChanged) -> None:
@@ -306,9 +309,7 @@ class ChatScreen(BaseScreen):
 
     async def _restore_refused(self, draft: Draft) -> None:
         """Put a message that is too long for the model back into the prompt."""
-        self.composer.restore(draft.text)
-        for attachment in draft.attachments:
-            await self.chips.add(attachment)
+        await self.sending.restore(draft)
         await self.save_draft()
         await self.show_thread()
 

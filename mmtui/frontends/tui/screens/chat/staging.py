@@ -35,7 +35,8 @@ _CHOICES = (
     (PAGES, "choose them, as in 3-7"),
 )
 
-Send = Callable[[str, tuple[Attachment, ...]], Awaitable[None]]
+# Sends a message with its attachments, and returns true.
+Send = Callable[[str, tuple[Attachment, ...]], Awaitable[bool]]
 
 
 class Staging:
@@ -73,8 +74,7 @@ class Staging:
         self._load_and_stage(clipboard.load, "the clipboard")
 
     def require_ready(self) -> None:
-        """Raise UsageError while a file is being read, or an answer is being written."""
-        self._session.require_idle()
+        """Raise UsageError while a file is being read."""
         workers = self._screen.workers
         if self._session.is_transcribing or any(
             worker.group == STAGING and not worker.is_finished for worker in workers
@@ -130,26 +130,40 @@ class Staging:
 
     # Sending
 
-    def send(self, text: str, files: Sequence[Attachment], send: Send) -> None:
+    def send(
+        self,
+        text: str,
+        files: Sequence[Attachment],
+        send: Send,
+        restore: Callable[[], Awaitable[None] | None],
+    ) -> None:
         """Fit the documents among `files`, and send the message with all of them.
 
-        A dialog asks what to use of documents that are too long. If the user cancels it, or a
-        document can't be read, the text goes back to the prompt.
+        A dialog asks what to use of documents that are too long.
+
+        Args:
+            text: The text of the message.
+            files: Its attachments.
+            send: Sends the message.
+            restore: Called if the message is not sent, because the user cancels the dialog or a
+                document can't be read.
         """
 
         async def fit_and_send() -> None:
-            fitted = await self._screen.attempt(self._fit, text, tuple(files), typed=text)
+            fitted = await self._screen.attempt(self._fit, text, tuple(files))
+            is_sent = False
             if fitted is not None:
                 for note in fitted.notes:
                     self._screen.show_notice(Notice(note, is_error=False))
-                await self._screen.attempt(send, text, fitted.attachments, typed=text)
+                is_sent = await self._screen.attempt(send, text, fitted.attachments)
+            if not is_sent:
+                await self._screen.attempt(restore)
 
         self._screen.run_worker(fit_and_send(), group=STAGING)
 
     async def _fit(self, text: str, files: tuple[Attachment, ...]) -> Fitted | None:
         """Return the attachments to send; None if the user cancels."""
         if await self._is_cancelled_while_loading():
-            self._screen.restore_text(text)
             return None
         fit: Fit = "error"
         while True:
@@ -160,7 +174,6 @@ class Staging:
                     raise
                 choice = await self._screen.app.push_screen_wait(ChoiceDialog(_TITLE, _CHOICES))
             if choice is None:
-                self._screen.restore_text(text)
                 return None
             if choice == PAGES:
                 files = await self._choose_pages(files)
