@@ -72,6 +72,7 @@ COMMANDS = (
     Command("new", "", "start a new conversation", "ctrl+n"),
     Command("history", "[WORDS]", "search conversations", "f3"),
     Command("resume", "ID", "open a conversation by the first characters of its id"),
+    Command("find", "WORDS", "find words in this conversation", "ctrl+f"),
     Command("rename", "TEXT", "rename this conversation"),
     Command("export", "PATH", "export this conversation to a .md, .html or .json file"),
     Command("system", "TEXT", "edit the system prompt; /system - removes it", "f9"),

@@ -5,6 +5,7 @@ Text is not split into words, so that a search finds parts of words and scripts 
 
 import re
 import unicodedata
+from functools import lru_cache
 
 MAX_TERMS = 50  # in one search; further terms are ignored
 SNIPPET_BEFORE, SNIPPET_LENGTH = 30, 90  # characters
@@ -43,6 +44,31 @@ def split_terms(query: str) -> list[str]:
     """Return the folded words of a query, without quotation marks around them."""
     words = (word.strip('"') or word for word in fold(query).split())
     return list(dict.fromkeys(words))[:MAX_TERMS]
+
+
+def find_spans(text: str, phrase: str) -> list[tuple[int, int]]:
+    """Return where a text contains a phrase, which is folded already.
+
+    Returns:
+        The start and the end of each occurrence; they do not overlap.
+    """
+    if not phrase or phrase not in fold(text):
+        return []
+    folded: list[str] = []
+    positions: list[int] = []  # in `text`, of each folded character
+    for position, character in enumerate(text):
+        piece = " " if _SPACES.match(character) else _fold_character(character)
+        if piece == " " and folded and folded[-1] == " ":
+            continue
+        folded += piece
+        positions += [position] * len(piece)
+    found = re.finditer(re.escape(phrase), "".join(folded))
+    return [(positions[match.start()], positions[match.end() - 1] + 1) for match in found]
+
+
+@lru_cache(maxsize=4096)
+def _fold_character(character: str) -> str:
+    return fold(character)
 
 
 def make_snippet(text: str, terms: list[str]) -> str:

@@ -11,6 +11,8 @@ from mmtui.chat import clipboard
 from mmtui.chat.commands import ABOUT, COMMANDS, Command
 from mmtui.chat.conversation import Attachment
 from mmtui.chat.export import get_copy_text, write_export
+from mmtui.chat.finding import find_hits
+from mmtui.chat.history.search import fold, make_snippet
 from mmtui.chat.notice import Notice
 from mmtui.errors import MissingError, UsageError
 from mmtui.frontends.plain.chat import PlainChat
@@ -191,6 +193,16 @@ class Commands:
     def do_resume(self, id: str) -> None:
         self._chat.load_draft(self._session.resume(id))
         self._chat.print_thread()
+
+    def do_find(self, words: str) -> None:
+        thread = self._session.conversation.thread
+        found = {hit.message for hit in find_hits(thread, words)}
+        if not found:
+            print_note(f"{words} is not in this conversation")
+        for message in thread:
+            if message.id in found:
+                speaker = "you" if message.role == "user" else "mmtui"
+                print_note(f"{speaker}: {make_snippet(message.text, [fold(words)])}")
 
     def do_rename(self, title: str) -> None:
         self._session.rename(title)

@@ -19,15 +19,18 @@ from mmtui.frontends.tui.screens.help import HelpRow
 from mmtui.frontends.tui.screens.history import HistoryScreen
 from mmtui.frontends.tui.widgets.chips import Chip
 from mmtui.frontends.tui.widgets.composer import Composer
+from mmtui.frontends.tui.widgets.find_bar import FindBar
 from mmtui.frontends.tui.widgets.message_queue import QueuedMessage
 from mmtui.frontends.tui.widgets.message_view import MessageView
-from mmtui.frontends.tui.widgets.transcript import Earlier
+from mmtui.frontends.tui.widgets.transcript import Earlier, Later
 
 SCOPES: dict[str, type[Widget]] = {
     "the prompt": Composer,
     "anywhere": ChatScreen,
     "a message": MessageView,
     "earlier messages": Earlier,
+    "later messages": Later,
+    "the find field": FindBar,
     "a waiting message": QueuedMessage,
     "an attachment": Chip,
     "conversations": HistoryScreen,

@@ -82,6 +82,13 @@ class MessageView(Vertical, can_focus=True):
         """The Markdown blocks of a reply; streaming adds blocks at the end."""
         return self._body.children if self._body else []
 
+    @property
+    def texts(self) -> list[Static]:
+        """The widgets that show the text, from top to bottom."""
+        if self._body is not None:
+            return list(self._body.query(Static))
+        return list(self.query(".text").results(Static))
+
     def compose(self) -> ComposeResult:
         yield Chips(self._find)
         text = printable(self.message.text)

@@ -9,6 +9,7 @@ from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.events import Click
 from textual.message import Message as TextualMessage
+from textual.widget import Widget
 from textual.widgets import Static
 
 from mmtui.chat.conversation import Conversation, Message
@@ -40,6 +41,27 @@ class Earlier(Static, can_focus=True):
         self.action_show()
 
 
+class Later(Static, can_focus=True):
+    """A button that shows later messages, after the view jumped to an earlier one."""
+
+    BINDINGS: ClassVar = [Binding("enter", "show", "show later messages", id="later")]
+
+    class Requested(TextualMessage):
+        """The user wants to see later messages."""
+
+    def __init__(self, count: int) -> None:
+        """Create the button for a number of later messages."""
+        super().__init__(f"↓ {count} later messages (Enter or click to show)", markup=False)
+
+    def action_show(self) -> None:
+        """Request the later messages."""
+        self.post_message(self.Requested())
+
+    @on(Click)
+    def _handle_click(self) -> None:
+        self.action_show()
+
+
 class Transcript(VerticalScroll, can_focus=False):
     """A scroll view that follows the end, unless the user has scrolled up.
 
@@ -52,23 +74,41 @@ class Transcript(VerticalScroll, can_focus=False):
         super().__init__(id="transcript")
         self._find = find
         self._earlier: list[Message] = []
+        self._later: list[Message] = []
         self._conversation = Conversation()
         self._culling = Culling()
 
     async def show(self, conversation: Conversation) -> None:
         """Show the end of the current branch of a conversation."""
         self._conversation = conversation
-        await self.remove_children()
-        self._culling = Culling()
-        thread = conversation.thread
-        self._earlier = thread[:-PAGE_SIZE]
-        await self._mount_earlier()
-        await self.add(*thread[-PAGE_SIZE:])
+        await self._show_page(len(conversation.thread))
+        self.anchor()
 
     async def add(self, *messages: Message) -> None:
-        """Add messages and scroll to the end."""
-        await self.mount_all(self._make_views(messages))
+        """Add messages, which are at the end of the branch already, and scroll to the end."""
+        if self._later:
+            await self._show_page(len(self._conversation.thread))
+        else:
+            await self.mount_all(self._make_views(messages))
         self.anchor()
+
+    async def reveal(self, message: Message) -> MessageView:
+        """Return the view of a message of the current branch; show the messages around it first.
+
+        Everything is displayed then, and the view no longer follows the end.
+        """
+        if (view := self.find_view(message)) is None:
+            index = self._conversation.thread.index(message)
+            await self._show_page(index + PAGE_SIZE // 2)
+            view = next(view for view in self._views if view.message is message)
+        self.release_anchor()
+        self._culling.show_all()
+        return view
+
+    def scroll_to_line(self, widget: Widget, line: int) -> None:
+        """Scroll until a line of a widget is in the middle of the view."""
+        top = widget.region.y - self.content_region.y + self.scroll_offset.y
+        self.scroll_to(y=top + line - self.size.height // 2, animate=False)
 
     def on_resize(self) -> None:
         self._culling.show_all()
@@ -92,6 +132,8 @@ class Transcript(VerticalScroll, can_focus=False):
             self.post_message(Earlier.Requested())
         elif direction < 0:
             self.action_page_up()
+        elif self.is_vertical_scroll_end and self._later:
+            self.post_message(Later.Requested())
         else:
             self.action_page_down()
 
@@ -116,9 +158,32 @@ class Transcript(VerticalScroll, can_focus=False):
         self.call_after_refresh(first.scroll_visible, animate=False, top=True)
         self.call_after_refresh(gc.collect, 1)  # garbage of mounting
 
+    @on(Later.Requested)
+    async def _show_later(self, event: Later.Requested) -> None:
+        event.stop()
+        messages, self._later = self._later[:PAGE_SIZE], self._later[PAGE_SIZE:]
+        await self.query(Later).remove()
+        await self.mount_all(self._make_views(messages))
+        await self._mount_later()
+
+    async def _show_page(self, end: int) -> None:
+        """Show the messages before an index of the current branch."""
+        thread = self._conversation.thread
+        start = max(min(end, len(thread)) - PAGE_SIZE, 0)
+        self._earlier, self._later = thread[:start], thread[start + PAGE_SIZE :]
+        await self.remove_children()
+        self._culling = Culling()
+        await self._mount_earlier()
+        await self.mount_all(self._make_views(thread[start : start + PAGE_SIZE]))
+        await self._mount_later()
+
     async def _mount_earlier(self) -> None:
         if self._earlier:
             await self.mount(Earlier(len(self._earlier)), before=0 if self.children else None)
+
+    async def _mount_later(self) -> None:
+        if self._later:
+            await self.mount(Later(len(self._later)))
 
     def _make_views(self, messages: Sequence[Message]) -> list[MessageView]:
         get_version = self._conversation.version

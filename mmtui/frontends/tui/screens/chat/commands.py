@@ -20,6 +20,7 @@ from mmtui.frontends.tui.screens.dialogs import ChoiceDialog, TextDialog
 from mmtui.frontends.tui.screens.history import HistoryScreen
 from mmtui.frontends.tui.screens.picker import Picker
 from mmtui.frontends.tui.widgets.chips import Chips
+from mmtui.frontends.tui.widgets.find_bar import FindBar
 from mmtui.frontends.tui.widgets.player import Player
 from mmtui.pipeline.speech.languages import DETECTED, parse_language
 
@@ -35,6 +36,7 @@ class Chat(Protocol):
     microphones: Callable[[], list[str]]
     speakers: Callable[[], list[str]]
     sending: Sending
+    find_bar: FindBar
 
     @property
     def app(self) -> App[Any]: ...
@@ -259,6 +261,9 @@ class Commands:
             await self._chat.show_conversation(self._session.open_conversation(*found))
         else:
             self.do_history("")
+
+    def do_find(self, words: str) -> None:
+        self._chat.find_bar.open(words)
 
     def do_rename(self, title: str) -> None:
         if title:

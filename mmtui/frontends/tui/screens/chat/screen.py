@@ -31,6 +31,7 @@ from mmtui.frontends.tui.screens.picture import PictureScreen
 from mmtui.frontends.tui.screens.picture_text import PictureTextScreen
 from mmtui.frontends.tui.widgets.chips import Chip, Chips
 from mmtui.frontends.tui.widgets.composer import Composer
+from mmtui.frontends.tui.widgets.find_bar import FindBar
 from mmtui.frontends.tui.widgets.level_meter import LevelMeter
 from mmtui.frontends.tui.widgets.message_queue import MessageQueue, QueuedMessage
 from mmtui.frontends.tui.widgets.message_view import MessageView
@@ -97,6 +98,7 @@ class ChatScreen(BaseScreen):
         self._saved_draft: Draft | None = None  # None while a draft is being loaded
         self._transcript, self._status = Transcript(session.file), StatusBar()
         self._queue = MessageQueue(session.file)
+        self.find_bar = FindBar(self._transcript, lambda: session.conversation)
         self.chips = Chips(session.file, removable=True)
         self.composer = Composer(sent)
         self._speech = Speech(self, session, self.composer, self.chips)
@@ -114,6 +116,7 @@ class ChatScreen(BaseScreen):
         yield self.player
         yield self.chips
         yield self.composer
+        yield self.find_bar
         yield self._status
 
     async def on_mount(self) -> None:
@@ -133,6 +136,7 @@ class ChatScreen(BaseScreen):
     async def show_thread(self) -> None:
         """Show the current branch of the conversation."""
         await self._transcript.show(self.session.conversation)
+        self.find_bar.search()
         self.show_status()
         self.call_after_refresh(gc.collect)  # the widgets that were removed
 
@@ -250,10 +254,14 @@ class ChatScreen(BaseScreen):
         return self._meter.is_recording or self.player.is_playing
 
     def stop(self) -> None:
-        """Stop what is going on: the reading of a file, a recording, sound, or the answer.
+        """Stop what is going on: a search, the reading of a file, a recording, sound, or the answer.
 
         An answer that is read aloud while it is written ends as a whole.
         """
+        if self.find_bar.display:
+            self.find_bar.close()
+            self.composer.focus()
+            return
         if self._staging.is_reading:
             self._staging.cancel()
             return
