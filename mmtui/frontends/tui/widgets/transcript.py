@@ -108,7 +108,7 @@ class Transcript(VerticalScroll, can_focus=False):
     def scroll_to_line(self, widget: Widget, line: int) -> None:
         """Scroll until a line of a widget is in the middle of the view."""
         top = widget.region.y - self.content_region.y + self.scroll_offset.y
-        self.scroll_to(y=top + line - self.size.height // 2, animate=False)
+        self.scroll_to(y=top + line - self.size.height // 2, animate=False, immediate=True)
 
     def on_resize(self) -> None:
         self._culling.show_all()

@@ -254,7 +254,7 @@ class ChatScreen(BaseScreen):
         return self._meter.is_recording or self.player.is_playing
 
     def stop(self) -> None:
-        """Stop what is going on: a search, the reading of a file, a recording, sound, or the answer.
+        """Stop what is going on: a search, the reading of a file, a recording, sound or an answer.
 
         An answer that is read aloud while it is written ends as a whole.
         """
