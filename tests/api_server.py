@@ -14,6 +14,7 @@ from mmtui.chat.protocol import Completed, Died, Event, Failed, Piece, Progress,
 from mmtui.frontends.page_process import CommandStarter
 from mmtui.frontends.serve import ChatServer, listen
 from mmtui.pipeline.assets import checkpoint
+from mmtui.pipeline.speech.synthesis import Synthesizer
 from mmtui.server.api import Api
 
 TOKEN = "T"
@@ -133,6 +134,7 @@ def serve_api(
     config: Config | None = None,
     loaded: threading.Event | None = None,
     page: str = "",
+    synthesizer: Synthesizer | None = None,
 ) -> Iterator[ApiServer]:
     """Serve the API of a preset, with a scripted model.
 
@@ -141,6 +143,7 @@ def serve_api(
         config: The settings.
         loaded: Until it is set, the model is being loaded; None loads it at once.
         page: The Python code of the chat of a page; the default ends at once.
+        synthesizer: The voice; the default is a process that the first request starts.
     """
     with listen("127.0.0.1", 0) as listening:
         running = ApiServer("{}:{}".format(*listening.getsockname()))
@@ -149,7 +152,7 @@ def serve_api(
             running.model = ScriptedModel(send, loaded)
             return running.model
 
-        api = Api(checkpoint.find(name), config or Config(), open_port)
+        api = Api(checkpoint.find(name), config or Config(), open_port, synthesizer)
         server = ChatServer(listening, TOKEN, 4, CommandStarter([sys.executable, "-c", page]), api)
         loop, stop, has_started = asyncio.new_event_loop(), asyncio.Event(), threading.Event()
 

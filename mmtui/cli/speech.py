@@ -31,7 +31,7 @@ SpeakToOption = Annotated[
         "--speak-to",
         parser=resolve,
         metavar="FILE",
-        help="Write the answer as speech to a sound file: .wav, .flac, .mp3, .ogg or .opus.",
+        help="Write the answer as speech to a sound file: .wav, .flac, .mp3, .aac, .ogg or .opus.",
     ),
 ]
 

@@ -13,10 +13,17 @@ from mmtui import logs
 from mmtui.chat.config import Config
 from mmtui.chat.protocol import Event
 from mmtui.errors import explain
+from mmtui.pipeline.speech.synthesis import Synthesizer, SynthesizerProcess
 from mmtui.server import openapi, replies
 from mmtui.server.errors import ApiError, from_http_error, make_server_error, shorten
 from mmtui.server.messages import MessageReader
-from mmtui.server.requests import CompletionRequest, TranscriptionRequest, parse, parse_form
+from mmtui.server.requests import (
+    CompletionRequest,
+    SpeechRequest,
+    TranscriptionRequest,
+    parse,
+    parse_form,
+)
 from mmtui.server.responses import (
     Architecture,
     Capabilities,
@@ -28,6 +35,7 @@ from mmtui.server.responses import (
     Transcription,
 )
 from mmtui.server.shared_model import Sampling, ServedModel, SharedModel
+from mmtui.server.speech import MEDIA_TYPES, SpeechQueue
 from mmtui.server.uploads import read_body, read_form
 
 if TYPE_CHECKING:
@@ -44,6 +52,7 @@ class Api:
         checkpoint: "Checkpoint",
         config: Config,
         open_port: Callable[[Callable[[Event], None]], ServedModel],
+        synthesizer: Synthesizer | None = None,
     ) -> None:
         """Prepare the API.
 
@@ -51,8 +60,12 @@ class Api:
             checkpoint: The model.
             config: The defaults of requests.
             open_port: Returns the process of the model, as for `SharedModel`.
+            synthesizer: The voice; the default is a process that the first request starts.
         """
         self._checkpoint, self._config, self._open_port = checkpoint, config, open_port
+        self._speech = SpeechQueue(
+            synthesizer or SynthesizerProcess(), config.voice, config.speaking_rate
+        )
         self._name = checkpoint.spec.name
         self._accepts_pictures = checkpoint.can_see or config.reads is True
         self._created = int(time.time())
@@ -75,6 +88,7 @@ class Api:
                 web.get("/models/{id:.+}", self._get_model),
                 web.post("/chat/completions", self._complete),
                 web.post("/audio/transcriptions", self._transcribe),
+                web.post("/audio/speech", self._speak),
             ]
         )
         app.on_startup.append(self._start)
@@ -104,6 +118,7 @@ class Api:
         )
 
     async def _stop(self, _: web.Application) -> None:
+        self._speech.close()
         self.model.close()
         self._reader.close()
         self._folder.cleanup()
@@ -146,6 +161,12 @@ class Api:
             notes=list(transcript.notes) or None,
         )
         return _respond(document)
+
+    async def _speak(self, request: web.Request) -> web.Response:
+        body = parse(SpeechRequest, await read_body(request))
+        self._check_model(body.model)
+        sound = await self._speech.synthesize(body)
+        return web.Response(body=sound, content_type=MEDIA_TYPES[body.response_format])
 
     def _check_model(self, name: str | None) -> None:
         if name is not None and name not in ("auto", self._name):

@@ -3,6 +3,7 @@
 from aiohttp import web
 
 TOO_LONG = "context_length_exceeded"
+RETRY_AFTER_S = 5
 
 
 class ApiError(Exception):
@@ -48,6 +49,17 @@ def shorten(text: str, limit: int = 100) -> str:
 def make_server_error(message: str) -> ApiError:
     """Return the error of a request that failed through no fault of the client."""
     return ApiError(message, status=500, kind="server_error")
+
+
+def make_queue_error(limit: int) -> ApiError:
+    """Return the error of a request that comes while as many wait as the limit allows."""
+    return ApiError(
+        f"{limit} requests are waiting, which is the limit",
+        status=429,
+        kind="rate_limit_error",
+        code="queue_full",
+        headers={"Retry-After": str(RETRY_AFTER_S)},
+    )
 
 
 def from_http_error(error: web.HTTPException) -> ApiError:

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 import mmtui
-from mmtui.server.requests import CompletionRequest, TranscriptionRequest
+from mmtui.server.requests import CompletionRequest, SpeechRequest, TranscriptionRequest
 from mmtui.server.responses import (
     ChatCompletion,
     Chunk,
@@ -16,8 +16,9 @@ from mmtui.server.responses import (
     ModelList,
     Transcription,
 )
+from mmtui.server.speech import MEDIA_TYPES
 
-_BODIES: tuple[type[BaseModel], ...] = (CompletionRequest, TranscriptionRequest)
+_BODIES: tuple[type[BaseModel], ...] = (CompletionRequest, SpeechRequest, TranscriptionRequest)
 _DOCUMENTS: tuple[type[BaseModel], ...] = (
     ChatCompletion,
     Chunk,
@@ -35,6 +36,13 @@ _ERRORS = {
     "413": "The request is too large.",
     "429": "Too many requests are waiting; Retry-After says when to try again.",
     "500": "The model failed.",
+    "501": "The voice or the codec is not installed.",
+}
+
+
+_SOUNDS = {
+    media_type: {"schema": {"type": "string", "format": "binary"}}
+    for media_type in MEDIA_TYPES.values()
 }
 
 
@@ -96,20 +104,26 @@ def _make_paths() -> dict[str, object]:
                 ),
             }
         },
+        "/v1/audio/speech": {
+            "post": {
+                "requestBody": _make_body("application/json", _refer(SpeechRequest)),
+                **_make_operation("Read a text aloud.", None, _SOUNDS),
+            }
+        },
         "/health": {"get": {"security": [], **_make_operation("Return the state.", Health)}},
     }
 
 
 def _make_operation(
-    summary: str, document: type[BaseModel], others: Mapping[str, object] | None = None
+    summary: str, document: type[BaseModel] | None, others: Mapping[str, object] | None = None
 ) -> dict[str, object]:
     """Return an operation that responds with a document, other content or an error."""
-    content = {"application/json": {"schema": _refer(document)}, **(others or {})}
+    json = {"application/json": {"schema": _refer(document)}} if document else {}
     error = {"application/json": {"schema": _refer(ErrorDocument)}}
     return {
         "summary": summary,
         "responses": {
-            "200": {"description": "The request succeeded.", "content": content},
+            "200": {"description": "The request succeeded.", "content": {**json, **(others or {})}},
             **{code: {"description": text, "content": error} for code, text in _ERRORS.items()},
         },
     }

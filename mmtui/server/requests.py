@@ -9,12 +9,20 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
+from mmtui.errors import UsageError
 from mmtui.pipeline.limits import MAX_TEMPERATURE
 from mmtui.pipeline.speech.languages import is_language, parse_language, suggest
+from mmtui.pipeline.speech.voices import check_voice
 from mmtui.server.errors import ApiError, shorten
 
 MAX_STOPS = 4
 MAX_MESSAGES = 10_000
+MAX_SPOKEN_LENGTH = 4096  # characters of a text that is read aloud, as OpenAI's server has it
+# The other voices of OpenAI, which programs send as their default.
+OPENAI_VOICES = frozenset(
+    {"alloy", "ash", "ballad", "cedar", "coral", "echo", "marin", "nova", "onyx", "sage",
+     "shimmer", "verse"}
+)  # fmt: skip
 
 Body = TypeVar("Body", bound="Fields")
 
@@ -168,6 +176,32 @@ class TranscriptionRequest(Fields):
         if not is_language(language):
             raise ValueError(f"Whisper knows no language {language!r}; {suggest(language)}")
         return parse_language(language)
+
+
+class SpeechRequest(Fields):
+    """The body of a request for speech."""
+
+    input: Annotated[str, Field(min_length=1, max_length=MAX_SPOKEN_LENGTH)]
+    model: str | None = None
+    voice: Annotated[str | None, Field(pattern=r"^[\w:+-]+$")] = None
+    response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "mp3"
+    speed: Annotated[float | None, Field(ge=0.25, le=4)] = None
+    stream_format: Literal["audio"] | None = None
+
+    @property
+    def named_voice(self) -> str | None:
+        """The voice; None is that of the settings, which also replaces OpenAI's voices."""
+        return None if self.voice in OPENAI_VOICES else self.voice
+
+    @field_validator("voice")
+    @classmethod
+    def _check_voice(cls, voice: str | None) -> str | None:
+        if voice is not None and voice not in OPENAI_VOICES:
+            try:
+                check_voice(voice)
+            except UsageError as error:
+                raise ValueError(f"{error}; {error.hint}") from None
+        return voice
 
 
 def parse(body: type[Body], content: bytes) -> Body:

@@ -15,14 +15,13 @@ from mmtui.chat.protocol import (
     Ready,
     Transcribed,
 )
-from mmtui.server.errors import ApiError
+from mmtui.server.errors import make_queue_error
 from mmtui.server.fair_queue import FairQueue
 
 if TYPE_CHECKING:
     from mmtui.pipeline.speech.sound import Clip
 
 MAX_WAITING = 64  # requests
-RETRY_AFTER_S = 5
 PREPARED_TOKENS = 512  # the usual length of a reply
 REPEAT_S = 15.0
 _FINAL = (Completed, Transcribed, Failed, Died)
@@ -206,13 +205,7 @@ class SharedModel:
 
     def _submit(self, client: str, send: Callable[[], int]) -> Job:
         if len(self._queue) >= MAX_WAITING:
-            raise ApiError(
-                f"{MAX_WAITING} requests are waiting, which is the limit",
-                status=429,
-                kind="rate_limit_error",
-                code="queue_full",
-                headers={"Retry-After": str(RETRY_AFTER_S)},
-            )
+            raise make_queue_error(MAX_WAITING)
         job = Job(client, send)
         self._queue.put(client, job)
         if self._running is None:

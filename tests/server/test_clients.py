@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from api_server import TOKEN, ApiServer, serve_api
+from fake_audio import FakeSynthesizer
 
 DOCS = Path(__file__).parents[2] / "docs" / "servers.md"
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ApiServer]:
-    with serve_api() as running:
+    with serve_api(synthesizer=FakeSynthesizer()) as running:
         yield running
 
 
@@ -50,6 +51,14 @@ def test_the_official_client_sends_pictures_and_recordings(client, server, cat, 
     assert server.model.pictures[-1] == [cat.read_bytes()]
     file = ("clip.wav", io.BytesIO(clip_wav))
     assert client.audio.transcriptions.create(model="smol", file=file).text == "16000 samples"
+
+
+def test_the_official_client_saves_speech(client, tmp_path):
+    with client.audio.speech.with_streaming_response.create(
+        model="smol", voice="alloy", input="Hello.", response_format="wav"
+    ) as response:
+        response.stream_to_file(tmp_path / "hello.wav")
+    assert (tmp_path / "hello.wav").read_bytes()[:4] == b"RIFF"
 
 
 def test_the_official_client_knows_the_errors(openai, client, server):
@@ -101,4 +110,6 @@ def test_the_curl_commands_of_the_documentation(server, tmp_path, clip_wav):
             check=False,
         )
         assert run.returncode == 0, (command, run.stderr)
-        assert run.stdout and '"error"' not in run.stdout, (command, run.stdout)
+        written = tmp_path / "hello.mp3" if "hello.mp3" in command else None
+        output = str(written.stat().st_size) if written else run.stdout
+        assert output and '"error"' not in output, (command, run.stdout)

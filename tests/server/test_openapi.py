@@ -7,11 +7,12 @@ from urllib.parse import urlsplit
 
 import pytest
 from api_server import TOKEN, ApiServer, serve_api
+from fake_audio import FakeSynthesizer
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ApiServer]:
-    with serve_api() as running:
+    with serve_api(synthesizer=FakeSynthesizer()) as running:
         yield running
 
 
@@ -28,6 +29,7 @@ def test_the_document_has_all_paths(server):
         "/v1/models/{model}",
         "/v1/chat/completions",
         "/v1/audio/transcriptions",
+        "/v1/audio/speech",
         "/health",
     }
 

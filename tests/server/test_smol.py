@@ -62,6 +62,16 @@ def test_the_chat_continues_a_reply_of_the_server(mmtui, environment, tmp_path):
     assert first and whole.startswith(first)
 
 
+def test_what_is_spoken_is_transcribed_back(serving):
+    client = pytest.importorskip("openai").OpenAI(base_url=serving[0], api_key=TOKEN)
+    sound = client.audio.speech.create(
+        model="smol", voice="heart", input="The **cat** sleeps on the red sofa.", speed=0.9
+    ).read()
+    file = ("speech.mp3", sound)
+    text = client.audio.transcriptions.create(model="smol", file=file, language="en").text
+    assert "the cat sleeps on the red sofa" in text.lower()
+
+
 def test_conversations_that_alternate_read_only_what_is_new(serving):
     client = pytest.importorskip("openai").OpenAI(base_url=serving[0], api_key=TOKEN)
     conversations = [

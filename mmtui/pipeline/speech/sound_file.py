@@ -1,19 +1,21 @@
-"""Writing of speech to a sound file: wav, flac, mp3 or ogg."""
+"""Writing of speech to a sound file: wav, flac, mp3, aac or ogg."""
 
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from mmtui.errors import UsageError
+from mmtui.errors import MissingError, UsageError
 
 # The name of each container and its codec, by the suffix of the file.
 FORMATS = {
     ".wav": ("wav", "pcm_s16le"),
     ".flac": ("flac", "flac"),
     ".mp3": ("mp3", "libmp3lame"),
+    ".aac": ("adts", "aac"),
     ".ogg": ("ogg", "libopus"),
     ".opus": ("ogg", "libopus"),
 }
+_CONTAINERS = FORMATS | {".pcm": ("s16le", "pcm_s16le")}  # samples without a header
 
 
 def check_suffix(path: Path) -> None:
@@ -32,15 +34,19 @@ class SoundWriter:
 
         Args:
             file: The path, or a file that is open for writing and seeking.
-            suffix: The suffix of a format in `FORMATS`.
+            suffix: The suffix of a format in `FORMATS`, or ".pcm".
             rate: Samples per second.
 
         Raises:
             OSError: The file can't be written.
+            MissingError: The codec is missing.
         """
         import av
 
-        container, codec = FORMATS[suffix.lower()]
+        container, codec = _CONTAINERS[suffix.lower()]
+        if codec not in av.codecs_available:
+            message = f"the installed PyAV can't encode {suffix.removeprefix('.')}"
+            raise MissingError(message, "pip install --force-reinstall av")
         self._rate = rate
         target = str(file) if isinstance(file, Path) else file
         self._container: Any = av.open(target, "w", format=container)
