@@ -1,16 +1,18 @@
 """Commands write into new folders and over regular files, and replace nothing else."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from mmtrain.cli.data import app
 from mmtrain.data import coco2017
 from mmtrain.evaluation.scores import Prediction, write_predictions
 from mmtrain.export import checkpoint
 from mmtrain.export.gguf import export_gguf
-from mmtrain.recipes import mix
+from mmtrain.recipes.mix import mix
 from mmtui.errors import InputError, MmtuiError, UsageError
 from mmtui.files import check_destination
 from mmtui.pipeline.assets.fetch import ignore_progress
@@ -69,5 +71,16 @@ def test_a_file_in_a_missing_folder_is_refused(tmp_path):
 
 
 def test_lone_surrogates_are_replaced_when_json_is_written(tmp_path):
-    mix._write_json(tmp_path / "a.json", ["lone \ud800 surrogate"])
-    assert "lone ? surrogate" in (tmp_path / "a.json").read_text("utf-8")
+    text = " ".join(["lone \ud800 surrogate", *(f"word{n}" for n in range(200))])
+    (tmp_path / "text.jsonl").write_text(json.dumps({"text": text}) + "\n")
+    (tmp_path / "rows").mkdir()
+    Image.new("RGB", (9, 9)).save(tmp_path / "rows" / "0.png")
+    turns = [
+        {"from": "human", "value": "<image>\nWhat is it?"},
+        {"from": "gpt", "value": "A lone \ud800 surrogate."},
+    ]
+    rows = [{"id": "0", "image": "0.png", "conversations": turns}]
+    (tmp_path / "rows" / "rows.json").write_text(json.dumps(rows))
+    mix([], [tmp_path / "rows" / "rows.json"], [tmp_path / "text.jsonl"], tmp_path / "out", seed=1)
+    written = [file.read_text("utf-8") for file in (tmp_path / "out").glob("*.json")]
+    assert any("A lone ? surrogate." in text for text in written)
