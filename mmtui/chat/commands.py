@@ -78,7 +78,7 @@ COMMANDS = (
     Command("system", "TEXT", "edit the system prompt; /system - removes it", "f9"),
     Command("model", "[NAME]", "switch to another model; NAME is as after --model", "ctrl+l"),
     Command("sampling", "[KEY=VALUE ...]", "set temperature, top_p and max_tokens"),
-    Command("theme", "[dark|light]", "switch between the dark and the light theme"),
+    Command("theme", "[dark|light|contrast|terminal]", "choose the dark or light theme, ..."),
     Command("quit", "", "quit; the conversation is saved", "ctrl+q"),
 )
 BY_NAME = {command.name: command for command in COMMANDS}

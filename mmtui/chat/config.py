@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 LOCAL_MODEL = "smol"  # what runs here while an endpoint runs the model
 Listener = Literal["whisper", "model"]
+Theme = Literal["dark", "light", "contrast", "terminal"]
 VOICE = ("voice", "speaking_rate", "volume")
 SAMPLING = ("temperature", "top_p", "max_tokens")
 _EDIT_HINT = "`mmtui config edit` explains the settings"
@@ -73,7 +74,8 @@ TEMPLATE = """\
 # Library that runs the model: "torch", "llamacpp", or "auto", which is llamacpp on a CPU.
 #engine = "auto"
 
-# Colours of the screen: "dark" or "light".
+# Colours of the screen: "dark", "light", "contrast" (high contrast), or "terminal" (those of the
+# terminal).
 #theme = "dark"
 
 # Randomness of replies: 0 always chooses the most probable token; 0.7 gives varied replies.
@@ -137,7 +139,7 @@ class Config:
     language: Annotated[str, Predicate(is_language)] = "auto"
     read: Literal["auto"] | bool = "auto"
     engine: EngineChoice = "auto"
-    theme: Literal["dark", "light"] = "dark"
+    theme: Theme = "dark"
     temperature: Annotated[float, Ge(0), Le(MAX_TEMPERATURE)] = 0.0
     top_p: Annotated[float, Gt(0), Le(1)] = 0.95
     max_tokens: Annotated[int, Ge(1)] = 512

@@ -230,6 +230,7 @@ class EndpointModel:
         ready = Ready(
             number, info.name, context=info.context, picture_tokens=0, vision=None,
             engine=endpoint.location, note="; ".join(notes) or None, languages=info.languages,
+            can_see=info.can_see, reads_text=self._texts is not None,
         )  # fmt: skip
         self._send(ready, cancellation)
 

@@ -144,6 +144,8 @@ class Ready:
         engine: The name of the engine that runs the model.
         note: What the user should know about the choice of the engine.
         languages: Codes of the languages that the model speaks; empty if that is unknown.
+        can_see: Whether the model sees pictures; None if that is unknown.
+        reads_text: Whether the text in pictures is recognized for the model.
     """
 
     number: int
@@ -154,6 +156,8 @@ class Ready:
     engine: str = "torch"
     note: str | None = None
     languages: tuple[str, ...] = ()
+    can_see: bool | None = None
+    reads_text: bool = False
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ class ModelStatus:
         engine: The name of the engine.
         dropped: How many of the oldest turns were left out of the last prompt.
         languages: Codes of the languages that the model speaks; empty if that is unknown.
+        can_see: Whether the model sees pictures; None if that is unknown.
+        reads_text: Whether the text in pictures is recognized for the model.
         spoken_language: Code of the language of the last recording; None if it is unknown.
     """
 
@@ -43,6 +45,8 @@ class ModelStatus:
     engine: str = ""
     dropped: int = 0
     languages: tuple[str, ...] = ()
+    can_see: bool | None = None
+    reads_text: bool = False
     spoken_language: str | None = None
 
     def set_state(self, state: State) -> None:
@@ -61,6 +65,7 @@ class ModelStatus:
         """Copy the properties of a model that was loaded."""
         self.model, self.context, self.step = event.model, event.context, ""
         self.engine, self.languages = event.engine, event.languages
+        self.can_see, self.reads_text = event.can_see, event.reads_text
         self.picture_tokens, self.vision = event.picture_tokens, event.vision
         if self.state == "loading":
             self.state = "idle"

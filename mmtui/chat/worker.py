@@ -136,6 +136,8 @@ class _Worker:
                     engine=assistant.engine,
                     note=assistant.note,
                     languages=assistant.spec.language.languages,
+                    can_see=bool(assistant.picture_side),
+                    reads_text=assistant.reads_text,
                 )
             )
         elif isinstance(request, Prepare):

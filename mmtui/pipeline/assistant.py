@@ -49,6 +49,7 @@ class Assistant:
         spec: The specification, with the speech model that was chosen.
         storage: Where what is read of the conversation is stored; None stores nothing.
         transcriber: Transcribes recordings.
+        reads_text: Whether the text in pictures is recognized for the model.
     """
 
     def __init__(
@@ -67,8 +68,7 @@ class Assistant:
             checkpoint: The model.
             report: Called with (step, done, total) as parts are fetched, loaded and used.
             engine: Which engine decodes.
-            prompt_lookup: Whether llama.cpp verifies drafts that are copied from the conversation,
-                which speeds up quotes and changes no answer.
+            prompt_lookup: Whether llama.cpp verifies drafts that are copied from earlier text.
             memory_bytes: Limit of the memory for what was read of other conversations.
             read: Whether the text in pictures is recognized and written beside them in prompts;
                 None does what the model was trained for.
@@ -80,8 +80,8 @@ class Assistant:
         self._engine_choice, self._prompt_lookup = engine, prompt_lookup
         self.storage: PromptStorage | None = None
         self._memory = PromptMemory(memory_bytes)
-        trained = self.spec.vision is not None and self.spec.vision.read
-        self._texts = PictureTexts(report) if (trained if read is None else read) else None
+        self.reads_text = self.spec.reads_text if read is None else read
+        self._texts = PictureTexts(report) if self.reads_text else None
         self._pictures = PictureCache(report, self._texts, can_see=checkpoint.can_see)
 
     @property
@@ -97,7 +97,7 @@ class Assistant:
     @property
     def note(self) -> str | None:
         """What the user should know about the engine and the use of pictures, if anything."""
-        is_blind = self.accepts_pictures and not self._checkpoint.can_see
+        is_blind = self.reads_text and not self._checkpoint.can_see
         blind = f"{self.name} can't see: of pictures, it gets only the text" if is_blind else None
         return "; ".join(filter(None, (blind, self._selection.note))) or None
 
@@ -109,7 +109,7 @@ class Assistant:
     @property
     def accepts_pictures(self) -> bool:
         """Whether pictures can be attached: the model can see, or gets the text in them."""
-        return self._texts is not None or self._checkpoint.can_see
+        return self.reads_text or self._checkpoint.can_see
 
     @property
     def picture_side(self) -> int:

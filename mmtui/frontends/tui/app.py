@@ -30,6 +30,7 @@ from mmtui.chat.notice import Notice
 from mmtui.chat.session import Session
 from mmtui.compat.textual_hooks import keep_latest_notifications
 from mmtui.errors import MmtuiError
+from mmtui.frontends.tui import themes
 from mmtui.frontends.tui.input_parser import TerminalResponded
 from mmtui.frontends.tui.input_queue import InputQueue
 from mmtui.frontends.tui.keymap import find_keys, find_problems, list_help, parse_keymap
@@ -59,8 +60,7 @@ class ChatApp(App[None]):
     """
 
     TITLE = "mmtui"
-    # Textual can't wrap text in a widget without columns, as in very small windows.
-    CSS = "TextArea, OptionList { min-width: 8; }"
+    CSS_PATH = "app.tcss"
 
     def __init__(
         self,
@@ -89,6 +89,7 @@ class ChatApp(App[None]):
             synthesizer: Reads answers aloud; None is a process.
         """
         super().__init__()
+        themes.register(self)
         self._config, self._resume, self._images = config, resume, images
         self.terminal = terminal
         self.input_queue = InputQueue(self, super().on_event)
@@ -132,7 +133,7 @@ class ChatApp(App[None]):
 
     async def on_mount(self) -> None:
         self._handle_signals()
-        self.theme = "textual-light" if self._config.theme == "light" else "textual-dark"
+        self.theme = themes.get_name(self._config.theme)
         self.set_keymap(parse_keymap(self._config.keys))
         for problem in find_problems(self._config.keys):
             self._show_notice(Notice(*problem))

@@ -23,6 +23,7 @@ from mmtui.frontends.tui.widgets.find_bar import FindBar
 from mmtui.frontends.tui.widgets.message_queue import QueuedMessage
 from mmtui.frontends.tui.widgets.message_view import MessageView
 from mmtui.frontends.tui.widgets.transcript import Earlier, Later
+from mmtui.frontends.tui.widgets.welcome import Example
 
 SCOPES: dict[str, type[Widget]] = {
     "the prompt": Composer,
@@ -33,6 +34,7 @@ SCOPES: dict[str, type[Widget]] = {
     "the find field": FindBar,
     "a waiting message": QueuedMessage,
     "an attachment": Chip,
+    "an example": Example,
     "conversations": HistoryScreen,
 }
 # Terminals send the same bytes for both keys of each pair.

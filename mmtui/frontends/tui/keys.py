@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from textual.binding import Binding
 from textual.keys import Keys
 
-_DISPLAY_NAMES = {"pageup": "PageUp", "pagedown": "PageDown"}
+_DISPLAY_NAMES = {"escape": "Esc", "pageup": "PageUp", "pagedown": "PageDown"}
 _ARROWS = ("up", "down", "left", "right")
 _MODIFIERS = {
     "alt": "alt", "option": "alt", "ctrl": "ctrl", "control": "ctrl", "shift": "shift",

@@ -110,5 +110,5 @@ def _describe(name: str, speech: SpeechChoice) -> dict[str, Any]:
                 "download": asset.download,
             }
         )
-    reads = found.spec.vision is not None and found.spec.vision.read
+    reads = found.spec.reads_text
     return {"name": name, "sees": found.can_see, "reads": reads, "parts": parts}

@@ -241,6 +241,11 @@ class ModelSpec:
         parts = {"language": self.language, "vision": self.vision, "speech": self.speech}
         return {role: part.weights for role, part in parts.items() if part is not None}
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether the model was trained with the text in pictures beside them."""
+        return self.vision is not None and self.vision.read
+
     def to_json(self) -> dict[str, Any]:
         """Return the content of spec.json."""
         return {"version": VERSION, **dataclasses.asdict(self)}

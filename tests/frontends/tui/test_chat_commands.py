@@ -137,7 +137,7 @@ async def test_the_theme_is_switched(tmp_path):
         await user.type("/theme dark", "enter")
         assert user.app.theme == "textual-dark"
         await user.type("/theme pink", "enter")
-        assert "/theme takes dark or light, not pink" in user.notices[-1]
+        assert "/theme takes dark or light or contrast or terminal, not pink" in user.notices[-1]
 
 
 @run_async

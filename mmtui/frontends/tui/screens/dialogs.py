@@ -94,4 +94,4 @@ class ChoiceDialog(ModalScreen[str | None]):
 
 def _format_choice(name: str, description: str, width: int) -> Content:
     """Return a name, padded to a width, with its description."""
-    return Content.assemble(f"{one_line(name):{width}}  ", (one_line(description), "dim"))
+    return Content.assemble((f"{one_line(name):{width}}  ", "bold"), one_line(description))

@@ -73,7 +73,7 @@ class HelpScreen(ModalScreen[None]):
         if len(rows[0]) == 3:
             table.add_column(width=id_width)
         for name, description, *ids in rows:
-            name_cell, id_cells = Text(name, name_style), [Text(id, "dim") for id in ids]
+            name_cell, id_cells = Text(name, name_style), [Text(id) for id in ids]
             if is_narrow:
                 table.add_row(name_cell, *id_cells)
                 table.add_row(Padding(Text(description), (0, 0, 0, 2)))

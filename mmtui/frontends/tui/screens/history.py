@@ -189,8 +189,8 @@ def _format_result(result: Summary) -> Content:
     updated = result.updated.astimezone()
     pictures = f"  ▣ {len(result.pictures)}" if result.pictures else ""
     line = Content.assemble(
-        (f"{updated:%d %b %Y %H:%M}  ", "dim"), one_line(result.title), (pictures, "$accent")
+        f"{updated:%d %b %Y %H:%M}  ", (one_line(result.title), "bold"), pictures
     )
     if not result.snippet:
         return line
-    return Content("\n").join([line, Content.styled(f"    {one_line(result.snippet)}", "dim")])
+    return Content("\n").join([line, Content(f"    {one_line(result.snippet)}")])

@@ -141,11 +141,12 @@ class Chips(HorizontalScroll):
         """The attachments in this row."""
         return tuple(chip.attachment for chip in self.query(Chip))
 
-    async def add(self, attachment: Attachment) -> None:
-        """Add a chip."""
-        self.set_class(True, "-not-empty")
-        await self.mount(Chip(attachment, self._find, self._removable))
-        self._post_changed()
+    async def add(self, *attachments: Attachment) -> None:
+        """Add a chip for each attachment."""
+        if attachments:
+            self.set_class(True, "-not-empty")
+            await self.mount_all(Chip(file, self._find, self._removable) for file in attachments)
+            self._post_changed()
 
     async def clear(self) -> None:
         """Remove all chips."""

@@ -20,6 +20,7 @@ from mmtui.chat.conversation import Message
 from mmtui.chat.notice import Notice
 from mmtui.frontends.tui.messages import NoticePosted
 from mmtui.frontends.tui.widgets.chips import Chips, FindFile
+from mmtui.frontends.tui.widgets.code_block import CodeBlock
 from mmtui.frontends.tui.widgets.thinking import Thinking
 from mmtui.text import printable
 
@@ -98,14 +99,12 @@ class MessageView(Vertical, can_focus=True):
             if self.message.thinking:
                 self._thinking = Thinking(self.message.thinking)
                 yield self._thinking
-            self._body = Markdown(text, parser_factory=_Parser, open_links=False)
+            self._body = _ReplyText(text, parser_factory=_Parser, open_links=False)
             yield self._body
         yield self._note
 
     async def on_mount(self) -> None:
-        chips = self.query_one(Chips)
-        for attachment in self.message.attachments:
-            await chips.add(attachment)
+        await self.query_one(Chips).add(*self.message.attachments)
         self.show_note()
 
     async def write(self, piece: str) -> None:
@@ -181,6 +180,12 @@ class MessageView(Vertical, can_focus=True):
                 f"{event.href} can't be opened", "only http and https links can be opened"
             )
             self.post_message(NoticePosted(notice))
+
+
+class _ReplyText(Markdown):
+    """Markdown with our code blocks."""
+
+    BLOCKS = Markdown.BLOCKS | {"fence": CodeBlock, "code_block": CodeBlock}
 
 
 class _Parser(MarkdownIt):

@@ -15,6 +15,7 @@ from mmtui.chat.export import get_copy_text, write_export
 from mmtui.chat.notice import Notice
 from mmtui.chat.session import Session
 from mmtui.errors import UsageError
+from mmtui.frontends.tui import themes
 from mmtui.frontends.tui.screens.chat.sending import Sending
 from mmtui.frontends.tui.screens.dialogs import ChoiceDialog, TextDialog
 from mmtui.frontends.tui.screens.history import HistoryScreen
@@ -286,7 +287,7 @@ class Commands:
 
     def do_theme(self, name: str) -> None:
         app = self._chat.app
-        app.theme = f"textual-{name or ('light' if app.current_theme.dark else 'dark')}"
+        app.theme = themes.get_name(name or ("light" if app.current_theme.dark else "dark"))
 
     async def do_help(self, _: str) -> None:
         await self._chat.app.run_action("show_help")

@@ -22,12 +22,12 @@ from mmtui.chat.session import Session
 from mmtui.frontends.tui.messages import ModelEventReceived
 from mmtui.frontends.tui.screens.base import BaseScreen
 from mmtui.frontends.tui.screens.chat.commands import Commands
+from mmtui.frontends.tui.screens.chat.frame import Frame
 from mmtui.frontends.tui.screens.chat.mentions import Mentions
 from mmtui.frontends.tui.screens.chat.sending import Sending
 from mmtui.frontends.tui.screens.chat.speech import Speech
 from mmtui.frontends.tui.screens.chat.staging import Staging
-from mmtui.frontends.tui.screens.document import DocumentScreen
-from mmtui.frontends.tui.screens.picture import PictureScreen
+from mmtui.frontends.tui.screens.chat.viewers import make_viewer
 from mmtui.frontends.tui.screens.picture_text import PictureTextScreen
 from mmtui.frontends.tui.widgets.chips import Chip, Chips
 from mmtui.frontends.tui.widgets.composer import Composer
@@ -38,6 +38,7 @@ from mmtui.frontends.tui.widgets.message_view import MessageView
 from mmtui.frontends.tui.widgets.player import Player
 from mmtui.frontends.tui.widgets.status_bar import StatusBar
 from mmtui.frontends.tui.widgets.transcript import Transcript
+from mmtui.frontends.tui.widgets.welcome import Example
 from mmtui.pipeline.speech.synthesis import Synthesizer
 
 SAVE_DRAFT_EVERY_S = 0.5
@@ -97,7 +98,7 @@ class ChatScreen(BaseScreen):
         self._initial_draft, self._typed = draft, typed
         self._saved_draft: Draft | None = None  # None while a draft is being loaded
         self._transcript, self._status = Transcript(session.file), StatusBar()
-        self._queue = MessageQueue(session.file)
+        self._queue, self._frame = MessageQueue(session.file), Frame(self, session)
         self.find_bar = FindBar(self._transcript, lambda: session.conversation)
         self.chips = Chips(session.file, removable=True)
         self.composer = Composer(sent)
@@ -110,6 +111,7 @@ class ChatScreen(BaseScreen):
         self._commands = Commands(self, session)
 
     def compose(self) -> ComposeResult:
+        yield from self._frame.compose_top()
         yield self._transcript
         yield self._queue
         yield self._meter
@@ -118,6 +120,7 @@ class ChatScreen(BaseScreen):
         yield self.composer
         yield self.find_bar
         yield self._status
+        yield self._frame.hints
 
     async def on_mount(self) -> None:
         await self._load_draft(self._initial_draft)
@@ -150,14 +153,20 @@ class ChatScreen(BaseScreen):
         self.composer.replace_all(draft.text)
         await self.sending.clear_queue()
         await self.chips.clear()
-        for attachment in draft.attachments:
-            await self.chips.add(attachment)
+        await self.chips.add(*draft.attachments)
         self._saved_draft = draft
 
+    @on(Composer.Changed)
     def show_status(self) -> None:
         note = "recording" if self._meter.is_recording else self._staging.step or self.activity
         note = note or self.player.state
         self._status.show(self.session.status, note, self.session.unsaved_reason)
+        self._frame.show(is_typing=bool(self.composer.text), is_recording=self._meter.is_recording)
+
+    @on(Example.Chosen)
+    def _use_example(self, event: Example.Chosen) -> None:
+        self.composer.insert_words(event.question)
+        self.composer.focus()
 
     def action_scroll_page(self, direction: int) -> None:
         self._transcript.scroll_page(direction)
@@ -349,14 +358,11 @@ class ChatScreen(BaseScreen):
     @on(Chip.Opened)
     async def _open_attachment(self, event: Chip.Opened) -> None:
         file = await self.attempt(self.session.file, event.attachment)
-        if file is not None and event.attachment.kind == "image":
-            status = self.session.status
-            self.app.push_screen(
-                PictureScreen(file, event.attachment, status.vision, status.picture_tokens)
-            )
-        elif file is not None and event.attachment.kind == "document":
-            self.app.push_screen(DocumentScreen(file, event.attachment))
-        elif file is not None:
+        if file is None:
+            return
+        if viewer := make_viewer(file, event.attachment, self.session.status):
+            self.app.push_screen(viewer)
+        else:
             self.stop_audio()
             self.player.play(file)
 

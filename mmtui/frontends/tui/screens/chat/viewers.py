@@ -1,0 +1,26 @@
+"""The screens that show attachments."""
+
+from pathlib import Path
+from typing import Any
+
+from textual.screen import Screen
+
+from mmtui.chat.conversation import Attachment
+from mmtui.chat.status import ModelStatus
+from mmtui.frontends.tui.screens.document import DocumentScreen
+from mmtui.frontends.tui.screens.picture import PictureScreen
+
+
+def make_viewer(file: Path, attachment: Attachment, status: ModelStatus) -> Screen[Any] | None:
+    """Return the screen that shows an attachment; None if it is a recording.
+
+    Args:
+        file: The file of the attachment.
+        attachment: What to show.
+        status: Shows what the model gets of a picture.
+    """
+    if attachment.kind == "image":
+        return PictureScreen(file, attachment, status.vision, status.picture_tokens)
+    if attachment.kind == "document":
+        return DocumentScreen(file, attachment)
+    return None

@@ -1,0 +1,29 @@
+"""A code block in a reply, which is readable in the colours of any terminal."""
+
+from pygments.token import Token
+from textual.content import Content
+from textual.highlight import HighlightTheme, highlight
+from textual.widgets.markdown import MarkdownFence
+
+
+class _PlainHighlightTheme(HighlightTheme):
+    """Highlights with text styles only, since the 16 colours of a terminal may be hard to read."""
+
+    STYLES = {  # noqa: RUF012 - as in the base class
+        Token.Comment: "italic",
+        Token.Keyword: "bold",
+        Token.Name.Class: "bold",
+        Token.Name.Function: "underline",
+        Token.Operator.Word: "bold",
+        Token.Literal.String.Doc: "italic",
+    }
+
+
+class CodeBlock(MarkdownFence):
+    """A code block that leaves the colours of a terminal alone, if the theme uses those."""
+
+    @classmethod
+    def highlight(cls, code: str, language: str, ansi: bool = False, dark: bool = False) -> Content:
+        if ansi:
+            return highlight(code, language=language or None, theme=_PlainHighlightTheme)
+        return super().highlight(code, language, ansi, dark)

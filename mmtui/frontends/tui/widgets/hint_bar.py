@@ -1,0 +1,63 @@
+"""The last line: the keys that are most useful at the moment."""
+
+from collections.abc import Mapping
+
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from mmtui.frontends.tui.keys import format_keys
+from mmtui.frontends.tui.widgets.chips import Chip
+from mmtui.frontends.tui.widgets.message_view import MessageView
+from mmtui.frontends.tui.widgets.transcript import Earlier
+from mmtui.frontends.tui.widgets.welcome import Example
+
+# The ids of bindings, each with a short description, by what the user is doing.
+Hints = Mapping[str, str]
+EMPTY: Hints = {
+    "image": "picture", "record": "speak", "history": "conversations", "palette": "commands",
+    "help": "help",
+}  # fmt: skip
+TYPING: Hints = {"send": "send", "newline": "new line", "complete": "complete"}
+ANSWERING: Hints = {"stop": "stop the answer", "page_up": "scroll up", "page_down": "down"}
+RECORDING: Hints = {"record": "finish", "stop": "discard"}
+BY_WIDGET: dict[type[Widget], Hints] = {
+    Chip: {"open_chip": "open", "hear_chip": "transcribe again", "remove_chip": "remove"},
+    MessageView: {"edit_message": "edit", "copy_message": "copy", "next_version": "next version"},
+    Example: {"choose_example": "use this question"},
+    Earlier: {"earlier": "show them"},
+}
+
+
+class HintBar(Static):
+    """A line with keys. It follows the focus of the screen and what `show` is told."""
+
+    def __init__(self) -> None:
+        super().__init__("", id="hints", markup=False)
+        self._hints: Hints = EMPTY
+        self._shown: tuple[Hints, Widget | None] | None = None
+
+    def on_mount(self) -> None:
+        self.watch(self.screen, "focused", self._update)
+
+    def show(self, hints: Hints) -> None:
+        """Show hints, unless a widget that has hints of its own has the focus."""
+        self._hints = hints
+        self._update()
+
+    def _update(self) -> None:
+        focused = self.screen.focused
+        hints = BY_WIDGET.get(type(focused), self._hints) if focused else self._hints
+        if (hints, focused) == self._shown:
+            return
+        self._shown = hints, focused
+        keys: dict[str | None, str] = {}
+        for active in self.screen.active_bindings.values():
+            if active.enabled:
+                keys.setdefault(active.binding.id, format_keys(active.binding.key))
+        parts = [
+            Content.assemble((keys[id], "bold $text-accent"), f" {description}")
+            for id, description in hints.items()
+            if id in keys
+        ]
+        self.update(Content("   ").join(parts), layout=False)
