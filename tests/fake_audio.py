@@ -4,8 +4,33 @@ import io
 import threading
 import wave
 
+import numpy as np
+
 from mmtui.errors import MmtuiError
 from mmtui.pipeline.speech.spoken_text import Sentence
+
+
+class FakeListening:
+    """An open microphone; a test sets what it hears."""
+
+    def __init__(self) -> None:
+        self.is_open, self.is_hearing, self.level = True, False, 0.25
+        self.error: MmtuiError | None = None
+        self.is_muted = self.is_stopped = False
+        self.utterances: list[np.ndarray] = []
+
+    def set_muted(self, is_muted: bool) -> None:
+        self.is_muted = is_muted
+
+    def take_utterance(self) -> np.ndarray | None:
+        return self.utterances.pop(0) if self.utterances else None
+
+    def stop(self) -> None:
+        self.is_stopped = True
+
+    def say(self) -> None:
+        """Hear an utterance of two seconds."""
+        self.utterances.append(np.full(32_000, 0.1, np.float32))
 
 
 class FakePlayback:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from fake_audio import FakeSpeaker, FakeSynthesizer
+from fake_audio import FakeListening, FakeSpeaker, FakeSynthesizer
 from fakes import FakeModel
 
 from mmtui.chat.protocol import Completed, Event, Piece, Transcribed
@@ -44,10 +44,15 @@ class FakeMicrophone:
 
     def __init__(self, recording: FakeRecording) -> None:
         self._recording = recording
+        self.listening = FakeListening()
         self.device: str | None = None
 
     def list_devices(self) -> list[str]:
         return ["Fake Mic", "Other Mic"]
+
+    def listen(self, device: str | None = None) -> FakeListening:
+        self.device = device
+        return self.listening
 
     def record(self, device: str | None = None) -> FakeRecording:
         self.device = device

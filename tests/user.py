@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fake_audio import FakeSpeaker, FakeSynthesizer
+from fake_audio import FakeListening, FakeSpeaker, FakeSynthesizer
 from fakes import FakeModel
 from textual._xterm_parser import XTermParser
 from textual.events import Paste
@@ -51,6 +51,12 @@ class FakeMicrophone:
         self.recordings: list[FakeRecording] = []
         self.devices_used: list[str | None] = []
         self._seconds, self._error = seconds, error
+        self.listenings: list[FakeListening] = []
+
+    def listen(self, device: str | None = None) -> FakeListening:
+        self.devices_used.append(device)
+        self.listenings.append(FakeListening())
+        return self.listenings[-1]
 
     def list_devices(self) -> list[str]:
         return ["Fake Mic"]
@@ -166,7 +172,9 @@ async def open_chat(
     **settings: Any,
 ) -> AsyncIterator[User]:
     """Run the app with the history in `folder`; other arguments are settings."""
-    app_settings = {key: settings.pop(key) for key in ("resume", "images") if key in settings}
+    app_settings = {
+        key: settings.pop(key) for key in ("resume", "images", "talk") if key in settings
+    }
     model = FakeModel()
     app = ChatApp(
         Config(**settings), **app_settings, folder=folder, model=model,

@@ -1,16 +1,18 @@
 """A process that uses the sound devices.
 
-`python -m mmtui.audio.device list | list-outputs | record [NAME] | play [NAME]`
+`python -m mmtui.audio.device list | list-outputs | record | listen | play [NAME]`
 
 PortAudio, ALSA and JACK write to file descriptor 2, block, and may crash when a device is
 unplugged. In a process of their own, they can't harm the user interface.
 
 stdout carries messages as lines of JSON: {"rate": 16000}, {"devices": [...]} and
 {"error": ..., "hint": ...}. `record` writes {"bytes": N} before each block of N bytes, which are
-mono 16-bit samples. `play` is in `playing.py`.
+mono 16-bit samples. `listen` is in `hearing.py`, `play` in
+`playing.py`.
 """
 
 import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mmtui.audio.playing import play
@@ -42,6 +44,10 @@ def main() -> None:
             send({"devices": [d["name"] for d in list_outputs(sounddevice)]})
         elif command == "record":
             _record(sounddevice, device)
+        elif command == "listen":
+            from mmtui.audio.hearing import listen
+
+            listen(_open_microphone(sounddevice, device))
         else:
             play(sounddevice, device)
     except sounddevice.PortAudioError as error:
@@ -50,7 +56,15 @@ def main() -> None:
 
 
 def _record(sounddevice: Any, device: str | None) -> None:
-    """Record until the process is killed.
+    """Record until the process is killed."""
+    for samples in _open_microphone(sounddevice, device, lambda: send({"rate": RATE})):
+        send({"bytes": len(samples)}, samples)
+
+
+def _open_microphone(
+    sounddevice: Any, device: str | None, on_open: Callable[[], object] = lambda: None
+) -> Iterator[bytes]:
+    """Yield blocks of a microphone, without an end.
 
     A device that does not support 16 kHz records at its default rate, and is resampled.
     """
@@ -67,12 +81,11 @@ def _record(sounddevice: Any, device: str | None) -> None:
     with sounddevice.InputStream(
         device=index, samplerate=rate, channels=1, dtype="int16", blocksize=int(rate * BLOCK_S)
     ) as stream:
-        send({"rate": RATE})
+        on_open()
         try:
             while stream.active:
                 block, _ = stream.read(int(rate * BLOCK_S))
-                samples = convert(block)
-                send({"bytes": len(samples)}, samples)
+                yield convert(block)
         except sounddevice.PortAudioError as error:
             hint = "plug it in again, or choose another one"
             fail(f"the microphone is gone: {strip_code(error)}", hint)

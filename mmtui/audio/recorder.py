@@ -4,8 +4,10 @@ import subprocess
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+from mmtui.audio.listening import Listening, start_listening
 from mmtui.audio.portaudio import NO_MICROPHONE, RATE
 from mmtui.audio.process import TIMEOUT_S, list_devices, parse_message, start_process
+from mmtui.audio.samples import SAMPLE_BYTES, to_clip
 from mmtui.errors import MissingError, MmtuiError
 
 if TYPE_CHECKING:
@@ -13,9 +15,8 @@ if TYPE_CHECKING:
 
 LIMIT_S = 15.0
 MUTED_LEVEL = 1e-4  # a recording with a lower peak level (0 to 1) comes from a muted microphone
-_SAMPLE_BYTES = 2
-_MAX_BYTES = int(LIMIT_S * RATE) * _SAMPLE_BYTES
-_LEVEL_BYTES = RATE // 10 * _SAMPLE_BYTES  # the level is that of the last 0.1 seconds
+_MAX_BYTES = int(LIMIT_S * RATE) * SAMPLE_BYTES
+_LEVEL_BYTES = RATE // 10 * SAMPLE_BYTES  # the level is that of the last 0.1 seconds
 
 
 class Recording(Protocol):
@@ -68,6 +69,14 @@ class Microphone(Protocol):
         """
         ...
 
+    def listen(self, device: str | None = None) -> Listening:
+        """Start listening without an end, for whole utterances.
+
+        Args:
+            device: The name of a microphone; None selects the default one.
+        """
+        ...
+
 
 class SystemMicrophone:
     """Records with PortAudio; each recording is a subprocess."""
@@ -77,6 +86,9 @@ class SystemMicrophone:
 
     def record(self, device: str | None = None) -> Recording:
         return _ProcessRecording(start_process("record", *([device] if device else [])))
+
+    def listen(self, device: str | None = None) -> Listening:
+        return start_listening(device)
 
 
 class _ProcessRecording:
@@ -91,7 +103,7 @@ class _ProcessRecording:
 
     @property
     def seconds(self) -> float:
-        return len(self._data) / _SAMPLE_BYTES / RATE
+        return len(self._data) / SAMPLE_BYTES / RATE
 
     @property
     def level(self) -> float:
@@ -150,13 +162,5 @@ def compute_peak_level(samples: bytes) -> float:
     """Return the peak level of mono 16-bit samples, from 0 to 1."""
     import numpy as np
 
-    values = np.frombuffer(samples[: len(samples) // _SAMPLE_BYTES * _SAMPLE_BYTES], "<i2")
+    values = np.frombuffer(samples[: len(samples) // SAMPLE_BYTES * SAMPLE_BYTES], "<i2")
     return float(np.abs(values.astype(np.int32)).max()) / 32768 if len(values) else 0.0
-
-
-def to_clip(samples: bytes) -> "Clip":
-    """Convert mono 16-bit samples to float32 in [-1, 1)."""
-    import numpy as np
-
-    complete = samples[: len(samples) // _SAMPLE_BYTES * _SAMPLE_BYTES]
-    return np.frombuffer(complete, "<i2").astype(np.float32) / np.float32(32768)

@@ -56,6 +56,7 @@ COMMANDS = (
     Command("transcribe", "", "transcribe the last recording again"),
     Command("language", "LANGUAGE", "language of recordings, as in /language de; auto detects it"),
     Command("microphone", "[NAME]", "choose a microphone"),
+    Command("talk", "", "talk hands free; Esc ends it", "alt+t"),
     Command(
         "speak", "[once|always|never]", "read the answer aloud, pause or resume it", "f12,alt+s"
     ),

@@ -119,6 +119,10 @@ TEMPLATE = """\
 # Name of the speaker or headphones, as `mmtui doctor` shows it; "" uses the system's default.
 #speaker = ""
 
+# Whether speaking over an answer stops it in a talk (/talk). It needs headphones, because the
+# microphone would hear the speaker; without it, the microphone is off while an answer is read.
+#barge_in = false
+
 # Keys of actions, such as "F4", "Ctrl+B" or "Shift+Enter"; separate several keys with commas.
 # The help screen (F1) lists the actions.
 #[keys]
@@ -152,6 +156,7 @@ class Config:
     speaking_rate: Annotated[float, Ge(MIN_SPEED), Le(MAX_SPEED)] = 1.0
     volume: Annotated[float, Ge(0), Le(2)] = 1.0
     speaker: str = ""
+    barge_in: bool = False
     keys: dict[str, str] = field(default_factory=dict)
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}

@@ -16,6 +16,7 @@ class ReadAloud:
 
     Attributes:
         is_paused: Whether the reading is paused.
+        reads_all: Whether all answers are read, whatever the settings say.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class ReadAloud:
             get_config: Returns the settings.
             on_end: Called in a thread at the end of an answer, with the error if it failed.
         """
-        self.is_paused = False
+        self.is_paused = self.reads_all = False
         self._speaker, self._synthesizer = speaker, synthesizer
         self._get_config, self._on_end = get_config, on_end
         self._narration: Narration[Playback] | None = None
@@ -54,9 +55,13 @@ class ReadAloud:
         narration = self._narration
         return narration.sink.level if narration and narration.sink else 0.0
 
+    @property
+    def _reads_answers(self) -> bool:
+        return self.reads_all or self._get_config().speak == "always"
+
     def prepare(self) -> None:
         """Load the voice, if answers are read aloud. Does not block."""
-        if self._get_config().speak == "always":
+        if self._reads_answers:
             self._synthesizer.start()
 
     def read(self, message: Message) -> None:
@@ -77,7 +82,7 @@ class ReadAloud:
             reply: The reply that is being written, if there is one.
         """
         is_new, self._reply = reply is not self._reply, reply
-        if reply is not None and is_new and self._get_config().speak == "always":
+        if reply is not None and is_new and self._reads_answers:
             is_continued = reply is self._message
             self._read(reply, self._position if is_continued else 0)
         self._pass_on()

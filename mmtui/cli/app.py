@@ -70,6 +70,13 @@ def _root(
     plain: Annotated[
         bool, typer.Option("--plain", help="Chat line by line, for screen readers and pipes.")
     ] = False,
+    talk: Annotated[
+        bool,
+        typer.Option(
+            "--talk",
+            help="Talk hands free: mmtui listens, answers aloud, and listens again.",
+        ),
+    ] = False,
     model: Annotated[
         str | None,
         typer.Option("--model", metavar="MODEL", help="Model of the chat; see `mmtui ask --help`."),
@@ -108,6 +115,7 @@ def _root(
     if (command := context.invoked_subcommand) is not None:
         chat_options = {
             "--plain": plain,
+            "--talk": talk,
             "--model": model,
             "--endpoint": endpoint,
             "--listen": listen,
@@ -133,6 +141,7 @@ def _root(
         resume,
         tuple(image or []),
         plain=plain,
+        talk=talk,
         mmproj=mmproj,
         listen=listen,
         language=language,

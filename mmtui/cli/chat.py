@@ -20,6 +20,7 @@ def chat(
     images: tuple[Path, ...] = (),
     *,
     plain: bool = False,
+    talk: bool = False,
     mmproj: Path | None = None,
     listen: Listener | None = None,
     language: str | None = None,
@@ -34,6 +35,7 @@ def chat(
         resume: The id of a conversation to continue, or "latest".
         images: Pictures to attach to the first message.
         plain: Chat line by line, even in a terminal that can show a screen.
+        talk: Start with a talk, hands free.
         mmproj: The vision tower of a model that is a GGUF file.
         listen: Used instead of the one in the settings.
         language: Language of recordings, used instead of the one in the settings.
@@ -49,11 +51,11 @@ def chat(
     if plain or not (in_browser or has_terminal):
         from mmtui.frontends.plain import loop
 
-        loop.run(config, resume, images)
+        loop.run(config, resume, images, talk=talk)
     else:
         from mmtui.frontends.tui import launch
 
-        launch.run(config, resume, images)
+        launch.run(config, resume, images, talk=talk)
 
 
 def configure(

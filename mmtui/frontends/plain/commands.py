@@ -18,6 +18,7 @@ from mmtui.errors import MissingError, UsageError
 from mmtui.frontends.plain.chat import PlainChat
 from mmtui.frontends.plain.console import catch_interrupts, print_note, print_notice
 from mmtui.frontends.plain.recording import wait_for_end
+from mmtui.frontends.plain.talking import talk
 from mmtui.frontends.stdin import LineReader
 from mmtui.pipeline import input_files
 from mmtui.pipeline.speech.languages import DETECTED, parse_language
@@ -101,6 +102,9 @@ class Commands:
             self._session.configure(microphone=name)
         for device in self._microphone.list_devices():
             print_note(f"{'*' if device == self._session.microphone else ' '} {device}")
+
+    def do_talk(self, _: str) -> None:
+        talk(self._chat, self._microphone, self._stdin)
 
     def do_speak(self, mode: str) -> None:
         if mode in ("always", "never"):

@@ -3,6 +3,7 @@
 import queue
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from mmtui import paths, signals
@@ -22,13 +23,14 @@ from mmtui.frontends.stdin import LineReader
 from mmtui.pipeline.speech.synthesis import SynthesizerProcess
 
 
-def run(config: Config, resume: str | None, images: Sequence[Path]) -> None:
+def run(config: Config, resume: str | None, images: Sequence[Path], *, talk: bool = False) -> None:
     """Chat on stdin and stdout.
 
     Args:
         config: The settings.
         resume: The id of a conversation, "latest", or None for a new conversation.
         images: Pictures to attach to the first message.
+        talk: Whether to start with a talk, hands free.
     """
     events: queue.Queue[Event] = queue.Queue()
     model = open_model(config, events.put)
@@ -44,7 +46,7 @@ def run(config: Config, resume: str | None, images: Sequence[Path]) -> None:
             chat.load_draft(session.resume(None if resume == "latest" else resume))
         for image in images:
             chat.attach(image, pages_as_pictures=True)
-        InputLoop(chat, SystemMicrophone(), speaker).run()
+        InputLoop(chat, SystemMicrophone(), speaker).run(talk=talk)
     finally:
         signals.ignore_signals()
         chat.aloud.close()
@@ -60,15 +62,19 @@ class InputLoop:
         self._stdin = LineReader()
         self._commands = Commands(chat, microphone, speaker, self._stdin)
 
-    def run(self) -> None:
+    def run(self, *, talk: bool = False) -> None:
         """Chat until stdin ends or a line is /quit.
+
+        Args:
+            talk: Whether to start with a talk, hands free.
 
         Raises:
             KeyboardInterrupt: Ctrl+C was pressed while no answer was being written.
             InputError: stdin is not text.
         """
         self._chat.print_thread()
-        for line in self._read_lines():
+        lines = self._read_lines()
+        for line in chain(["/talk\n"], lines) if talk else lines:
             try:
                 if not self._handle_line(line.rstrip("\r\n")):
                     return

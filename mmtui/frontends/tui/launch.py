@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from mmtui.chat.config import Config
 
 
-def run(config: "Config", resume: str | None, images: tuple[Path, ...]) -> None:
+def run(
+    config: "Config", resume: str | None, images: tuple[Path, ...], *, talk: bool = False
+) -> None:
     """Run the chat until the user quits.
 
     Args:
         config: The settings.
         resume: The id of a conversation, "latest", or None for a new conversation.
         images: Pictures to attach to the first message.
+        talk: Whether to start with a talk, hands free.
 
     Raises:
         Exception: What made the app fail.
@@ -38,7 +41,7 @@ def run(config: "Config", resume: str | None, images: tuple[Path, ...]) -> None:
         found = response.result()
         install(found)
         with redirect_native_stderr():
-            app = ChatApp(config, resume, images, found)
+            app = ChatApp(config, resume, images, found, talk=talk)
             app.run()
     for traceback in app.tracebacks:
         print(printable(traceback), file=sys.stderr)

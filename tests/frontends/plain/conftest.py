@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fake_audio import FakeSpeaker, FakeSynthesizer
+from fake_audio import FakeListening, FakeSpeaker, FakeSynthesizer
 from plain_user import FakeMicrophone, FakeRecording, PlainRun, TranscribingModel
 
 from mmtui.chat.config import Config
@@ -71,6 +71,8 @@ def chat(
         recording: FakeRecording | None = None,
         transcript: str = "tell a joke",
         speaker: FakeSpeaker | None = None,
+        listening: FakeListening | None = None,
+        talk: bool = False,
     ) -> PlainRun:
         """Run it.
 
@@ -80,6 +82,8 @@ def chat(
             recording: What the microphone returns.
             transcript: What the model recognizes in each recording.
             speaker: What plays the answers that are read aloud.
+            listening: What a talk hears.
+            talk: Whether to start with a talk.
         """
         read_end, write_end = os.pipe()
         monkeypatch.setattr(sys, "stdin", os.fdopen(read_end))
@@ -95,9 +99,12 @@ def chat(
             finish_input()
         events: queue.Queue[Event] = queue.Queue()
         model, microphone = TranscribingModel(transcript, events), FakeMicrophone(recording)
+        microphone.listening = listening or microphone.listening
         session = Session(model, History(tmp_path / "store"), Config(), print_notice)
         speaker, synthesizer = speaker or FakeSpeaker(is_endless=False), FakeSynthesizer()
-        InputLoop(PlainChat(session, events, speaker, synthesizer), microphone, speaker).run()
+        InputLoop(PlainChat(session, events, speaker, synthesizer), microphone, speaker).run(
+            talk=talk
+        )
         session.close()
         return PlainRun(model, microphone, synthesizer, speaker, capsys.readouterr().err)
 

@@ -53,7 +53,7 @@ class Player(Widget):
         self._speaker, self._get_config = speaker, get_config
         self._playing: Playback | None = None
         self._aloud = ReadAloud(speaker, synthesizer, get_config, self._end_reading)
-        self._shown: Message | None = None  # the message that is marked as being read
+        self._shown: tuple[Message | None, bool] = (None, False)  # as in `ReadingChanged`
 
     def on_mount(self) -> None:
         if not self.app.is_web:
@@ -74,6 +74,11 @@ class Player(Widget):
         return self._aloud.message
 
     @property
+    def level(self) -> float:
+        """The peak level of the answer that is read aloud, from 0 to 1."""
+        return self._aloud.level
+
+    @property
     def state(self) -> str:
         """What the status bar shows; "" if no answer is being read."""
         if self._aloud.message is None:
@@ -81,6 +86,11 @@ class Player(Widget):
         return "reading paused" if self._aloud.is_paused else "reading aloud"
 
     # Answers
+
+    def read_all(self, is_on: bool) -> None:
+        """Read all answers aloud, whatever the settings say, or no longer."""
+        self._aloud.reads_all = is_on
+        self._aloud.prepare()
 
     def require_terminal(self) -> None:
         """Raise UsageError in a browser, because the sound is played on the server's machine."""
@@ -118,9 +128,9 @@ class Player(Widget):
         self._aloud.prepare()
 
     def _show_reading(self) -> None:
-        message = self._aloud.message
-        self.post_message(self.ReadingChanged(self._shown, message, self._aloud.is_paused))
-        self._shown = message
+        before, self._shown = self._shown, (self._aloud.message, self._aloud.is_paused)
+        if self._shown != before:
+            self.post_message(self.ReadingChanged(before[0], *self._shown))
 
     def _end_reading(self, error: MmtuiError | None) -> None:
         """Called in the thread of a narration at its end."""

@@ -141,6 +141,11 @@ class Transcript(VerticalScroll, can_focus=False):
         """Return the view of a message, if it is shown."""
         return next((view for view in self._views if view.message is message), None)
 
+    def mark(self, message: Message | None, activity: str) -> None:
+        """Show what is done with a message, such as "reading aloud"; "" removes the mark."""
+        if message is not None and (view := self.find_view(message)):
+            view.show_note(activity)
+
     @property
     def _views(self) -> list[MessageView]:
         # A query would also search the descendants of each view, for every token.

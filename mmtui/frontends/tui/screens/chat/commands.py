@@ -17,6 +17,8 @@ from mmtui.chat.session import Session
 from mmtui.errors import UsageError
 from mmtui.frontends.tui import themes
 from mmtui.frontends.tui.screens.chat.sending import Sending
+from mmtui.frontends.tui.screens.chat.speech import Speech
+from mmtui.frontends.tui.screens.chat.talking import Talking
 from mmtui.frontends.tui.screens.dialogs import ChoiceDialog, TextDialog
 from mmtui.frontends.tui.screens.history import HistoryScreen
 from mmtui.frontends.tui.screens.picker import Picker
@@ -34,6 +36,8 @@ class Chat(Protocol):
 
     chips: Chips
     player: Player
+    speech: Speech
+    talking: Talking
     microphones: Callable[[], list[str]]
     speakers: Callable[[], list[str]]
     sending: Sending
@@ -56,7 +60,6 @@ class Chat(Protocol):
     def attach(self, path: Path, typed: str = "", *, pages_as_pictures: bool = False) -> object: ...
     def paste(self) -> None: ...
     def record(self) -> None: ...
-    def transcribe_last(self) -> None: ...
     def stop(self) -> None: ...
     def stop_answer(self) -> None: ...
     def copy(self, text: str) -> None: ...
@@ -103,7 +106,7 @@ class Commands:
         self._chat.record()
 
     def do_transcribe(self, _: str) -> None:
-        self._chat.transcribe_last()
+        self._chat.speech.transcribe_last()
 
     def do_microphone(self, name: str) -> None:
         if name:
@@ -115,6 +118,13 @@ class Commands:
         choices = [(SYSTEM_DEFAULT, ""), *((name, "") for name in names)]
         current = self._session.microphone or SYSTEM_DEFAULT
         self._ask(ChoiceDialog("Microphone", choices, current), self.do_microphone)
+
+    def do_talk(self, _: str) -> None:
+        talking = self._chat.talking
+        if talking.is_on:
+            talking.stop()
+        else:
+            talking.start()
 
     def do_speak(self, mode: str) -> None:
         player = self._chat.player

@@ -27,6 +27,7 @@ from mmtui.frontends.tui.screens.chat.mentions import Mentions
 from mmtui.frontends.tui.screens.chat.sending import Sending
 from mmtui.frontends.tui.screens.chat.speech import Speech
 from mmtui.frontends.tui.screens.chat.staging import Staging
+from mmtui.frontends.tui.screens.chat.talking import Talking
 from mmtui.frontends.tui.screens.chat.viewers import make_viewer
 from mmtui.frontends.tui.screens.picture_text import PictureTextScreen
 from mmtui.frontends.tui.widgets.chips import Chip, Chips
@@ -102,12 +103,15 @@ class ChatScreen(BaseScreen):
         self.find_bar = FindBar(self._transcript, lambda: session.conversation)
         self.chips = Chips(session.file, removable=True)
         self.composer = Composer(sent)
-        self._speech = Speech(self, session, self.composer, self.chips)
-        self._staging = Staging(self, session, self._speech, self.chips)
+        self.speech = Speech(self, session, self.composer, self.chips)
+        self._staging = Staging(self, session, self.speech, self.chips)
         self.sending = Sending(
             self, session, self._staging, self.composer, self.chips, self._queue, self._transcript
         )
-        self._mentions = Mentions(self, session, self._speech, self.sending.send)
+        self._mentions = Mentions(self, session, self.speech, self.sending.send)
+        self.talking = Talking(
+            self, session, microphone, self.player, self.speech, self.sending.send
+        )
         self._commands = Commands(self, session)
 
     def compose(self) -> ComposeResult:
@@ -115,6 +119,7 @@ class ChatScreen(BaseScreen):
         yield self._transcript
         yield self._queue
         yield self._meter
+        yield self.talking.line
         yield self.player
         yield self.chips
         yield self.composer
@@ -255,7 +260,8 @@ class ChatScreen(BaseScreen):
     @property
     def is_busy(self) -> bool:
         """Whether there is something to stop."""
-        return self._staging.is_reading or self.is_sounding or self.session.is_answering
+        is_working = self._staging.is_reading or self.session.is_answering or self.talking.is_on
+        return is_working or self.is_sounding
 
     @property
     def is_sounding(self) -> bool:
@@ -265,7 +271,8 @@ class ChatScreen(BaseScreen):
     def stop(self) -> None:
         """Stop what is going on: a search, the reading of a file, a recording, sound or an answer.
 
-        An answer that is read aloud while it is written ends as a whole.
+        An answer that is read aloud while it is written ends as a whole. A talk ends if nothing
+        else is going on.
         """
         if self.find_bar.display:
             self.find_bar.close()
@@ -278,6 +285,8 @@ class ChatScreen(BaseScreen):
         self.stop_audio()
         if self.session.is_answering and (not has_audio or reading is self.session.reply):
             self.stop_answer()
+        elif not has_audio and self.talking.is_on:
+            self.talking.stop()
         elif not has_audio:
             self.composer.focus()
 
@@ -307,10 +316,8 @@ class ChatScreen(BaseScreen):
 
     @on(Player.ReadingChanged)
     def _mark_reading(self, event: Player.ReadingChanged) -> None:
-        if event.before and (view := self._transcript.find_view(event.before)):
-            view.show_note()
-        if event.message and (view := self._transcript.find_view(event.message)):
-            view.show_note(self.player.state)
+        self._transcript.mark(event.before, "")
+        self._transcript.mark(event.message, self.player.state)
         self.show_status()
 
     async def _apply_model_event(self, event: Event) -> None:
@@ -376,6 +383,7 @@ class ChatScreen(BaseScreen):
 
     def record(self) -> None:
         """Start recording; when a recording is going on, finish and transcribe it."""
+        self.talking.stop()
         if self._meter.is_recording:
             self._meter.stop_recording()
         else:
@@ -385,16 +393,8 @@ class ChatScreen(BaseScreen):
 
     @on(LevelMeter.Recorded)
     def _transcribe_recorded(self, event: LevelMeter.Recorded) -> None:
-        if event.error is not None:
-            self.show_notice(Notice(str(event.error), event.error.hint))
-        if len(event.clip):
-            self._speech.transcribe_recording(event.clip)
-        self.show_status()
+        self.speech.receive_recording(event.clip, event.error)
 
     @on(Chip.TranscribeAgain)
     def _transcribe_chip(self, event: Chip.TranscribeAgain) -> None:
-        self._speech.transcribe_again(event.chip)
-
-    def transcribe_last(self) -> None:
-        """Transcribe the last recording again."""
-        self._speech.transcribe_last()
+        self.speech.transcribe_again(event.chip)

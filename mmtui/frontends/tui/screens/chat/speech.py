@@ -5,8 +5,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmtui.chat.conversation import Attachment
+from mmtui.chat.notice import Notice
 from mmtui.chat.session import Session
-from mmtui.errors import NoSpeechError, UsageError
+from mmtui.errors import MmtuiError, NoSpeechError, UsageError
 from mmtui.frontends.tui.screens.base import BaseScreen
 from mmtui.frontends.tui.widgets.chips import Chip, Chips
 from mmtui.frontends.tui.widgets.composer import Composer
@@ -27,6 +28,14 @@ class Speech:
     ) -> None:
         self._screen, self._session = screen, session
         self._composer, self._chips = composer, chips
+
+    def receive_recording(self, clip: "Clip", error: MmtuiError | None) -> None:
+        """Show why a recording failed, if it did, and transcribe what was recorded."""
+        if error is not None:
+            self._screen.show_notice(Notice(str(error), error.hint))
+        if len(clip):
+            self.transcribe_recording(clip)
+        self._screen.show_status()
 
     def transcribe_recording(self, clip: "Clip") -> None:
         """Transcribe what the microphone recorded into the prompt, and attach the recording.
