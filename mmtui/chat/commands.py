@@ -80,6 +80,8 @@ COMMANDS = (
     Command("model", "[NAME]", "switch to another model; NAME is as after --model", "ctrl+l"),
     Command("sampling", "[KEY=VALUE ...]", "set temperature, top_p and max_tokens"),
     Command("theme", "[dark|light|contrast|terminal]", "choose the dark or light theme, ..."),
+    Command("settings", "", "change model, theme, voice and microphone, and save them", "f11"),
+    Command("screenshot", "[PATH]", "save the screen as an .svg file"),
     Command("quit", "", "quit; the conversation is saved", "ctrl+q"),
 )
 BY_NAME = {command.name: command for command in COMMANDS}

@@ -9,6 +9,7 @@ from mmtui.audio.player import Speaker
 from mmtui.audio.recorder import Microphone
 from mmtui.chat import clipboard
 from mmtui.chat.commands import ABOUT, COMMANDS, Command
+from mmtui.chat.config import get_path
 from mmtui.chat.conversation import Attachment
 from mmtui.chat.export import get_copy_text, write_export
 from mmtui.chat.finding import find_hits
@@ -220,6 +221,12 @@ class Commands:
 
     def do_theme(self, _: str) -> None:
         print_note("the terminal sets the colours here")
+
+    def do_settings(self, _: str) -> None:
+        print_note(f"the settings are in {get_path()}; `mmtui config edit` explains them")
+
+    def do_screenshot(self, _: str) -> None:
+        print_note("/export writes the conversation to a file")
 
     def do_help(self, _: str) -> None:
         print_note(ABOUT)

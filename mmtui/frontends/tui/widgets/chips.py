@@ -135,6 +135,7 @@ class Chips(HorizontalScroll):
         """Create an empty row; the arguments are those of its chips."""
         super().__init__()
         self._find, self._removable = find, removable
+        self._last_removed: list[tuple[int, Attachment]] = []
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:
@@ -151,11 +152,22 @@ class Chips(HorizontalScroll):
     async def clear(self) -> None:
         """Remove all chips."""
         self.set_class(False, "-not-empty")
+        self._last_removed = []
         await self.remove_children()
         self._post_changed()
 
+    async def restore(self) -> None:
+        """Add the chip that was removed last, at its place; do nothing if there is none."""
+        if self._last_removed:
+            index, attachment = self._last_removed.pop()
+            self.set_class(True, "-not-empty")
+            before = index if index < len(self.children) else None
+            await self.mount(Chip(attachment, self._find, self._removable), before=before)
+            self._post_changed()
+
     @on(Chip.Removed)
     async def _remove_chip(self, event: Chip.Removed) -> None:
+        self._last_removed.append((self.children.index(event.chip), event.chip.attachment))
         await event.chip.remove()
         self.set_class(bool(self.attachments), "-not-empty")
         self._post_changed()

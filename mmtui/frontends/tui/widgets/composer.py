@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -66,14 +66,26 @@ class Composer(TextField):
             super().__init__()
             self.files = files
 
-    def __init__(self, sent: Sequence[str] = ()) -> None:
-        """Create the prompt. `sent` has earlier messages, the oldest first."""
+    def __init__(self, sent: Sequence[str], undo: Callable[[], Awaitable[None]]) -> None:
+        """Create the prompt.
+
+        Args:
+            sent: Earlier messages, the oldest first.
+            undo: Called by the key that undoes edits when there is no edit to undo.
+        """
         super().__init__(
             id="composer", soft_wrap=True, show_line_numbers=False, compact=True,
             placeholder="Ask something (/ for commands, F1 for help)",
         )  # fmt: skip
         self._lines = [*map(_make_line, map(printable, sent)), Line("", "")]  # the draft is last
         self._current = self._lines[-1]
+        self._undo_elsewhere = undo
+
+    async def action_undo(self) -> None:  # type: ignore[override]
+        before = self.text
+        self.undo()
+        if self.text == before:
+            await self._undo_elsewhere()
 
     @property
     def unsent(self) -> str:

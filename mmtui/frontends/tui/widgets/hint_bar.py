@@ -16,7 +16,7 @@ from mmtui.frontends.tui.widgets.welcome import Example
 Hints = Mapping[str, str]
 EMPTY: Hints = {
     "image": "picture", "record": "speak", "history": "conversations", "palette": "commands",
-    "help": "help",
+    "settings": "settings", "help": "help",
 }  # fmt: skip
 TYPING: Hints = {"send": "send", "newline": "new line", "complete": "complete"}
 ANSWERING: Hints = {"stop": "stop the answer", "page_up": "scroll up", "page_down": "down"}

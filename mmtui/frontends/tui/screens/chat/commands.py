@@ -2,6 +2,7 @@
 
 from asyncio import wrap_future
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,17 +18,18 @@ from mmtui.chat.session import Session
 from mmtui.errors import UsageError
 from mmtui.frontends.tui import themes
 from mmtui.frontends.tui.screens.chat.sending import Sending
+from mmtui.frontends.tui.screens.chat.settings import SYSTEM_DEFAULT, Settings
 from mmtui.frontends.tui.screens.chat.speech import Speech
 from mmtui.frontends.tui.screens.chat.talking import Talking
 from mmtui.frontends.tui.screens.dialogs import ChoiceDialog, TextDialog
 from mmtui.frontends.tui.screens.history import HistoryScreen
 from mmtui.frontends.tui.screens.picker import Picker
+from mmtui.frontends.tui.screenshot import save_screenshot
 from mmtui.frontends.tui.widgets.chips import Chips
 from mmtui.frontends.tui.widgets.find_bar import FindBar
 from mmtui.frontends.tui.widgets.player import Player
 from mmtui.pipeline.speech.languages import DETECTED, parse_language
 
-SYSTEM_DEFAULT = "system default"
 _COMMANDS: dict[Kind, str] = {"image": "image", "audio": "audio", "document": "file"}
 
 
@@ -74,6 +76,7 @@ class Commands:
 
     def __init__(self, chat: Chat, session: Session) -> None:
         self._chat, self._session = chat, session
+        self._settings = Settings(chat, session, self._ask, self._use_setting)
 
     # Attachments
 
@@ -298,6 +301,18 @@ class Commands:
     def do_theme(self, name: str) -> None:
         app = self._chat.app
         app.theme = themes.get_name(name or ("light" if app.current_theme.dark else "dark"))
+
+    def do_settings(self, _: str) -> None:
+        self._settings.open()
+
+    def _use_setting(self, key: str, value: str) -> None:
+        """Use the new value of a setting for the rest of the chat."""
+        self.do_voice(f"voice={value}") if key == "voice" else getattr(self, f"do_{key}")(value)
+
+    def do_screenshot(self, path: str) -> None:
+        file = paths.resolve(path or f"mmtui-{datetime.now():%Y-%m-%d-%H%M%S}.svg")
+        save_screenshot(self._chat.app, file)
+        self._chat.show_notice(Notice(f"screenshot saved as {file.absolute()}", is_error=False))
 
     async def do_help(self, _: str) -> None:
         await self._chat.app.run_action("show_help")

@@ -102,7 +102,7 @@ class ChatScreen(BaseScreen):
         self._queue, self._frame = MessageQueue(session.file), Frame(self, session)
         self.find_bar = FindBar(self._transcript, lambda: session.conversation)
         self.chips = Chips(session.file, removable=True)
-        self.composer = Composer(sent)
+        self.composer = Composer(sent, self.chips.restore)
         self.speech = Speech(self, session, self.composer, self.chips)
         self._staging = Staging(self, session, self.speech, self.chips)
         self.sending = Sending(
