@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from mmtui.errors import MissingError, UsageError
 from mmtui.pipeline.assets import hub, mmproj, stores
-from mmtui.pipeline.assets.shards import is_first_shard, list_shard_names
+from mmtui.pipeline.assets.shards import get_model_name, is_first_shard, list_shard_names
 from mmtui.pipeline.assets.spec import Asset
 
 DEFAULT_QUANTIZATION = "Q4_K_M"
@@ -105,17 +105,29 @@ def _choose(model: str, files: Mapping[str, int], choice: str) -> HubGguf | None
     Raises:
         UsageError: There are several.
     """
-    matching = [
-        file
-        for file in _list_models(files)
-        if choice == PurePosixPath(file).name
-        or choice.casefold() == stores.read_quantization(file).casefold()
-    ]
+    matching = [file for file in _list_models(files) if _is_choice(choice, file)]
+    if len(matching) > 1:  # Unsloth publishes "x-UD-IQ4_XS.gguf" beside "x-IQ4_XS.gguf"
+        static = [file for file in matching if "-UD-" not in file]
+        matching = static if len(static) == 1 else matching
     if len(matching) > 1:
         raise UsageError(
             f"{model} names several files: {', '.join(matching)}", "choose one: hf:OWNER/NAME:FILE"
         )
     return _make(model, files, matching[0]) if matching else None
+
+
+def _is_choice(choice: str, file: str) -> bool:
+    """Return whether a choice is the name of a file, its quantization, or the end of its name.
+
+    The end of a name is what other programs take: "UD-Q4_K_XL", "i1-Q4_K_M", "fp16", "int4".
+    """
+    name = PurePosixPath(file).name
+    model, wanted = get_model_name(name).casefold(), choice.casefold()
+    return (
+        choice == name
+        or wanted == stores.read_quantization(file).casefold()
+        or (model.endswith(wanted) and not model.removesuffix(wanted)[-1:].isalnum())
+    )
 
 
 def _list_models(files: Mapping[str, int]) -> list[str]:
@@ -126,7 +138,7 @@ def _list_models(files: Mapping[str, int]) -> list[str]:
         if file.lower().endswith(".gguf")
         and _SAFE_FILE.fullmatch(file)
         and ".." not in file.split("/")
-        and "mmproj" not in PurePosixPath(file).name.lower()
+        and not stores.is_beside_model(PurePosixPath(file).name)
         and is_first_shard(file)
         and set(list_shard_names(file)) <= set(files)
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 from mmtui.errors import InputError, MissingError
 from mmtui.pipeline.assets.gguf_header import Header, read_header
 
-_TYPES = ("f16", "bf16", "q8_0", "f32")  # in the order of preference
+_TYPES = ("fp?16", "bf16", "q8_0", "fp?32")  # in the order of preference
 _QUANTIZATION_WORD = re.compile(r"i?q\d|b?f16|fp16|f32|fp32|\d|k|s|m|l|xl")
 
 

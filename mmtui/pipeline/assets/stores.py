@@ -27,7 +27,7 @@ _REGISTRY, _NAMESPACE, _TAG = "registry.ollama.ai", "library", "latest"
 _MODEL_LAYER = "application/vnd.ollama.image.model"
 _PROJECTOR_LAYER = "application/vnd.ollama.image.projector"
 _QUANTIZATION = re.compile(
-    r"(?<![a-z0-9])(I?Q\d(?:_[A-Z0-9]+)*|TQ\d_0|MXFP4(?:_MOE)?|BF16|F16|F32)(?![a-z0-9])", re.I
+    r"(?<![a-z0-9])(I?Q\d(?:_[A-Z0-9]+)*|TQ\d_0|MXFP4(?:_MOE)?|BF16|FP?16|FP?32)(?![a-z0-9])", re.I
 )
 
 
@@ -210,7 +210,7 @@ def _describe(
     """Describe a model by one of its files; yield nothing for other files and further shards."""
     try:
         shards = find_shards(file)
-        if not _is_file(file) or shards[0] != file or "mmproj" in file.name.lower():
+        if not _is_file(file) or shards[0] != file or is_beside_model(file.name):
             return
         tower = _find_tower(file, projector)
         quantization = get_quantization(file)
@@ -258,7 +258,13 @@ def get_quantization(file: Path) -> str:
 def read_quantization(name: str) -> str:
     """Return the quantization that the name of a file contains, such as "Q4_K_M", or ""."""
     found = _QUANTIZATION.findall(name)
-    return str(found[-1]).upper() if found else ""
+    kind = str(found[-1]).upper() if found else ""
+    return f"F{kind.removeprefix('FP')}" if kind.startswith("FP") else kind
+
+
+def is_beside_model(name: str) -> bool:
+    """Return whether a GGUF is no language model by its name, but a tower or an imatrix of one."""
+    return any(word in name.casefold() for word in ("mmproj", "imatrix"))
 
 
 def shorten_path(file: Path) -> str:

@@ -114,6 +114,48 @@ def test_files_are_chosen_from_the_list_of_the_hub(monkeypatch):
         )
 
 
+UNSLOTH = (
+    "x-IQ4_XS.gguf", "x-Q4_K_M.gguf", "x-UD-IQ1_S.gguf", "x-UD-IQ4_XS.gguf", "x-UD-Q4_K_XL.gguf",
+    "imatrix_unsloth.gguf", "mmproj-BF16.gguf", "mmproj-F16.gguf", "mmproj-F32.gguf",
+)  # fmt: skip
+XTUNER = tuple(f"llava-llama-3-8b-v1_1-{kind}.gguf" for kind in ("f16", "int4", "mmproj-f16"))
+GGML_ORG = (
+    "SmolVLM-500M-Instruct-Q8_0.gguf", "SmolVLM-500M-Instruct-f16.gguf",
+    "mmproj-SmolVLM-500M-Instruct-Q8_0.gguf", "mmproj-SmolVLM-500M-Instruct-f16.gguf",
+)  # fmt: skip
+QWEN = tuple(f"qwen2.5-0.5b-instruct-{kind}.gguf" for kind in ("fp16", "q4_k_m"))
+
+
+@pytest.mark.parametrize(
+    ("files", "choice", "file", "mmproj"),
+    [
+        (UNSLOTH, "", "x-Q4_K_M.gguf", "mmproj-F16.gguf"),
+        (UNSLOTH, ":UD-Q4_K_XL", "x-UD-Q4_K_XL.gguf", "mmproj-F16.gguf"),
+        (UNSLOTH, ":Q4_K_XL", "x-UD-Q4_K_XL.gguf", "mmproj-F16.gguf"),
+        (UNSLOTH, ":IQ1_S", "x-UD-IQ1_S.gguf", "mmproj-F16.gguf"),
+        (UNSLOTH, ":IQ4_XS", "x-IQ4_XS.gguf", "mmproj-F16.gguf"),
+        (UNSLOTH, ":ud-iq4_xs", "x-UD-IQ4_XS.gguf", "mmproj-F16.gguf"),
+        (XTUNER, ":int4", XTUNER[1], XTUNER[2]),
+        (XTUNER, ":F16", XTUNER[0], XTUNER[2]),
+        (GGML_ORG, ":Q8_0", GGML_ORG[0], GGML_ORG[3]),
+        (QWEN, "", QWEN[1], None),
+        (QWEN, ":fp16", QWEN[0], None),
+        (QWEN, ":F16", QWEN[0], None),
+        (("x.i1-IQ2_M.gguf",), ":i1-IQ2_M", "x.i1-IQ2_M.gguf", None),
+        (("x-f16.gguf", "mmproj-x-fp16.gguf", "mmproj-x-q8_0.gguf"), ":f16", "x-f16.gguf",
+         "mmproj-x-fp16.gguf"),
+        (("m-Q4_K_M.gguf", "imatrix.gguf"), "", "m-Q4_K_M.gguf", None),
+        (("only-q5_0.gguf", "imatrix.gguf"), "", "only-q5_0.gguf", None),
+        (("ggml-model-q4_k.gguf", "ggml-model-f16.gguf", "mmproj-model-f16.gguf"), ":q4_k",
+         "ggml-model-q4_k.gguf", "mmproj-model-f16.gguf"),
+    ],
+)  # fmt: skip
+def test_names_of_published_files_are_known(monkeypatch, files, choice, file, mmproj):
+    publish(monkeypatch, *files)
+    found = hub_gguf.find(f"hf:me/x-GGUF{choice}")
+    assert (found.files, found.mmproj) == ((file,), mmproj)
+
+
 def test_a_choice_is_asked_for_where_it_is_needed(monkeypatch):
     publish(monkeypatch, "a-Q4_K_M.gguf", "b-Q4_K_M.gguf")
     with pytest.raises(UsageError, match=r"several files: a-Q4_K_M\.gguf, b-Q4_K_M\.gguf"):
