@@ -43,6 +43,7 @@ LANGUAGES: dict[str, dict[str, Any]] = {
     "mistral": {"num_key_value_heads": 2},
     "qwen2": {"num_key_value_heads": 2, "tie_word_embeddings": True},
     "phi": {"partial_rotary_factor": 0.5},
+    "phi3": {"num_key_value_heads": 4},
     "gemma": {"num_key_value_heads": 1, "head_dim": 16, "tie_word_embeddings": True},
 }
 SIDE = 56
@@ -68,7 +69,7 @@ def save_llava(
         changed: Fields of LlavaConfig that differ from those of LLaVA 1.5.
     """
     torch.manual_seed(len(tower) + len(language))
-    tokenizer = _train_tokenizer(bos=language in ("llama", "mistral"))
+    tokenizer = _train_tokenizer(bos=language in ("llama", "mistral", "phi3"))
     vision: dict[str, Any] = {
         "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3,
         "num_attention_heads": 2, "image_size": side, "patch_size": patch,

@@ -22,7 +22,7 @@ from mmtui.files import read_optional_json
 
 FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
-    "chat_template.json", "config.json", "generation_config.json",
+    "chat_template.json", "processor_config.json", "config.json", "generation_config.json",
 )  # fmt: skip
 # The special tokens that a chat template can use.
 _SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token")
@@ -124,11 +124,8 @@ class Tokenizer:
             self.backend_tokenizer.no_padding()
             settings = read_optional_json(folder / "special_tokens_map.json")
             settings |= read_optional_json(folder / "tokenizer_config.json")
-            template = folder / "chat_template.jinja"
-            self.chat_template: Any = read_processor_template(folder) or (
-                files.read_text(template)
-                if template.exists()
-                else _to_templates(settings.get("chat_template"))
+            self.chat_template: Any = read_processor_template(folder) or _to_templates(
+                settings.get("chat_template")
             )
         except Exception as error:  # tokenizers raises Exception itself
             raise InputError(f"the tokenizer in {folder} can't be read: {error}") from error
@@ -233,14 +230,20 @@ def find_end_tokens(folder: Path, *known: Any) -> frozenset[int]:
 
 
 def read_processor_template(folder: Path) -> str | None:
-    """Return the chat template that older processors of pictures store, or None.
+    """Return the chat template that is stored beside the tokenizer's settings, or None.
 
-    It precedes the template of the tokenizer, which may know text only.
+    It precedes the template in the settings, which may know text only. The processors of pictures
+    have stored it in three files, here in the order in which transformers prefers them.
 
     Raises:
-        InputError: chat_template.json is damaged.
+        InputError: A file is damaged.
     """
     template = read_optional_json(folder / "chat_template.json").get("chat_template")
+    file = folder / "chat_template.jinja"
+    if template is None and file.exists():
+        template = files.read_text(file)
+    if template is None:
+        template = read_optional_json(folder / "processor_config.json").get("chat_template")
     return template if isinstance(template, str) else None
 
 

@@ -177,5 +177,8 @@ def _find_picture_token(folder: Path, config: Mapping[str, Any]) -> str:
     if isinstance(token := processor.get("image_token"), str):
         return token
     number = config.get("image_token_index", config.get("image_token_id"))
-    added = read_optional_json(folder / "tokenizer_config.json").get("added_tokens_decoder") or {}
+    added = read_optional_json(folder / "tokenizer_config.json").get("added_tokens_decoder")
+    if added is None:  # transformers 5 leaves it to tokenizer.json
+        tokens = read_optional_json(folder / "tokenizer.json").get("added_tokens") or []
+        added = {str(token["id"]): token for token in tokens}
     return str((added.get(str(number)) or {}).get("content", "<image>"))
