@@ -49,7 +49,7 @@ class BusySpeed:
         return self.following / max(self.fixed.values())
 
 
-class _FixedThreadCount(ThreadCount):
+class FixedThreadCount(ThreadCount):
     """A number of threads that does not adapt to the load."""
 
     def update(self) -> None:
@@ -81,7 +81,7 @@ def measure_busy(checkpoint: "Checkpoint", engine: EngineChoice, report: Report)
     cores = count_cores()
     counts = sorted({1, max(1, cores // 2), max(1, cores - 1), cores})
     following = ThreadCount()
-    threads = {count: _FixedThreadCount(count) for count in counts} | {0: following}
+    threads = {count: FixedThreadCount(count) for count in counts} | {0: following}
     speeds = []
     for done, processes in enumerate(PROCESSES):
         report("measuring on busy cores", done, len(PROCESSES))

@@ -3,10 +3,12 @@
     python tests/bench/fit.py
 
 Nothing is loaded or measured: parameters are counted on torch's meta device, from shapes that were
-typed from the config.json of each model, and multiplied by the bits that a format stores.
+typed from the config.json of each model, and multiplied by the bits that a format stores. It fails
+if a count differs by more than 3 % from the published one.
 """
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,7 @@ from mmtui.bench.random_weights import LANGUAGE_CONFIGS
 
 GB = 1e9
 CONTEXT = 4096  # tokens of a conversation, for the KV cache; Phi-2 reads only 2048
+TOLERANCE = 0.03  # of the number of parameters; the projector of a LLaVA is not counted
 MEMORY = (8, 16, 24)
 SYSTEM_GB = {"CPU": 2, "GPU": 1}  # what other programs and the libraries take
 # Bits per weight. Q4_K_M mixes Q4_K (4.5) and Q6_K (6.56); 4.9 is typical for large models.
@@ -43,15 +46,24 @@ def make_tower(model_type: str, *shape: int) -> dict[str, Any]:
 
 
 CLIP_L = make_tower("clip_vision_model", 1024, 4096, 24, 16, 336, 14)
-SIGLIP = make_tower("siglip_vision_model", 1152, 4304, 27, 16, 384, 14)
+# The published tower lacks the last of 27 layers, and the head.
+SIGLIP = make_tower("siglip_vision_model", 1152, 4304, 26, 16, 384, 14) | {"vision_use_head": False}
 TINYCLIP = make_tower("clip_vision_model", 640, 2560, 12, 10, 224, 32)
 
 
 @dataclass(frozen=True)
 class Example:
-    """A model, by the shapes of its language model and of its vision tower."""
+    """A model, by the shapes of its language model and of its vision tower.
+
+    Attributes:
+        name: What the tables call it.
+        billions: The number of its parameters as it is published.
+        language: The config of the language model.
+        tower: The config of the vision tower; None if it can't see.
+    """
 
     name: str
+    billions: float
     language: dict[str, Any]
     tower: dict[str, Any] | None = None
 
@@ -59,16 +71,17 @@ class Example:
 EXAMPLES = (
     Example(
         "LLaVA-Interleave Qwen 0.5B",
+        0.88,
         make_config("qwen2", 1024, 2816, 24, 16, 16, 152000, tied=True),
         SIGLIP,
     ),
-    Example("`phi2`: Phi-2 with TinyCLIP", LANGUAGE_CONFIGS["phi2"], TINYCLIP),
-    Example("Qwen2.5 3B", make_config("qwen2", 2048, 11008, 36, 16, 2, 151936, tied=True)),
-    Example("LLaVA 1.5 7B", make_config("llama", 4096, 11008, 32, 32, 32, 32064), CLIP_L),
-    Example("Qwen2.5 7B", make_config("qwen2", 3584, 18944, 28, 28, 4, 152064)),
-    Example("Llama 3.1 8B", make_config("llama", 4096, 14336, 32, 32, 8, 128256)),
-    Example("LLaVA 1.5 13B", make_config("llama", 5120, 13824, 40, 40, 40, 32064), CLIP_L),
-    Example("Qwen2.5 14B", make_config("qwen2", 5120, 13824, 48, 40, 8, 152064)),
+    Example("`phi2`: Phi-2 with TinyCLIP", 2.84, LANGUAGE_CONFIGS["phi2"], TINYCLIP),
+    Example("Qwen2.5 3B", 3.09, make_config("qwen2", 2048, 11008, 36, 16, 2, 151936, tied=True)),
+    Example("LLaVA 1.5 7B", 7.06, make_config("llama", 4096, 11008, 32, 32, 32, 32064), CLIP_L),
+    Example("Qwen2.5 7B", 7.62, make_config("qwen2", 3584, 18944, 28, 28, 4, 152064)),
+    Example("Llama 3.1 8B", 8.03, make_config("llama", 4096, 14336, 32, 32, 8, 128256)),
+    Example("LLaVA 1.5 13B", 13.35, make_config("llama", 5120, 13824, 40, 40, 40, 32064), CLIP_L),
+    Example("Qwen2.5 14B", 14.77, make_config("qwen2", 5120, 13824, 48, 40, 8, 152064)),
 )
 
 
@@ -120,6 +133,9 @@ def estimate(example: Example) -> Estimate:
 def main() -> None:
     """Print both tables."""
     found = [(example, estimate(example)) for example in EXAMPLES]
+    for example, size in found:
+        if abs(size.parameters / GB / example.billions - 1) > TOLERANCE:
+            sys.exit(f"{example.name}: {size.parameters / GB:.2f} B, not {example.billions} B")
     print("| model | parameters | sees |", " | ".join(BITS), "| KV cache |")
     print("|---|---|---|", "---|" * len(BITS), "---|", sep="")
     for example, size in found:

@@ -2,7 +2,8 @@
 
     PYTHONPATH=tests python tests/bench/vision.py [--rounds N] [--model FILE --mmproj FILE]
 
-Both sides get the same files, picture, prompt, threads and llama.cpp. By default a model is
+Both sides get the same files, picture, prompt and llama.cpp, and as many threads as there are
+cores: the number of ours, which otherwise follows the load of the machine, is fixed. By default a model is
 generated: random weights with the shapes of SmolLM2-135M in Q8_0 and of SigLIP base in 16 bits.
 The sides take turns, each round with a new picture, and the best of all rounds counts, because
 other load on the machine only makes a round slower. Prints one JSON document, and exits with 1 if
@@ -24,6 +25,7 @@ from gguf_models import CHATML, Tower, add_bpe, finish, write_mmproj
 from mtmd_helper import MtmdHelper
 from PIL import Image
 
+from mmtui.bench.busy import FixedThreadCount
 from mmtui.bench.measure import describe_machine
 from mmtui.machine import count_cores
 from mmtui.pipeline.assets import checkpoint
@@ -131,6 +133,8 @@ def compare(model: Path, mmproj: Path, rounds: int) -> dict[str, dict[str, float
     # Prompt lookup is off because what it saves depends on the answer.
     assistant = Assistant(checkpoint.find(f"{model} --mmproj {mmproj}"), prompt_lookup=False)
     assistant.load(pictures=True)
+    # The baseline has a fixed number, so ours must not follow the load of the machine.
+    assistant._engine.threads = FixedThreadCount(count_cores())
     language = assistant.language
     assert isinstance(language, LlamaLanguage)
     helper, text = MtmdHelper(language, mmproj, CONTEXT, count_cores()), render(language)
