@@ -3,11 +3,11 @@
     PYTHONPATH=tests python tests/bench/vision.py [--rounds N] [--model FILE --mmproj FILE]
 
 Both sides get the same files, picture, prompt and llama.cpp, and as many threads as there are
-cores: the number of ours, which otherwise follows the load of the machine, is fixed. By default a model is
-generated: random weights with the shapes of SmolLM2-135M in Q8_0 and of SigLIP base in 16 bits.
-The sides take turns, each round with a new picture, and the best of all rounds counts, because
-other load on the machine only makes a round slower. Prints one JSON document, and exits with 1 if
-a ratio is below its bar.
+cores: the number of ours, which otherwise follows the load of the machine, is fixed. By default a
+model is generated: random weights with the shapes of SmolLM2-135M in Q8_0 and of SigLIP base in 16
+bits. The sides take turns, each round with a new picture, and the best of all rounds counts,
+because other load on the machine only makes a round slower. Prints one JSON document, and exits
+with 1 if a ratio is below its bar.
 """
 
 import argparse
