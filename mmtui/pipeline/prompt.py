@@ -77,8 +77,6 @@ class ChatFormat:
             template = template.get("default")
         self._template = template or PLAIN_TEMPLATE
         self._after_picture = self._tokenize(spec.after_picture) if spec.after_picture else []
-        self._slot_token = "" if spec.after_picture else spec.picture_token
-        self._slot = self._tokenize(self._slot_token)
         renders = template and spec.picture_token and self._renders_pictures(spec.picture_token)
         self._picture_token = spec.picture_token if renders else ""
         first = tokenizer("").input_ids[:1]
@@ -201,10 +199,11 @@ class ChatFormat:
                 "the chat template of this model drops pictures",
                 "use another model, or ask without a picture",
             )
-        if len(self._slot) == 1:  # the text beside a special token may be tokenized differently
+        slot = self._tokenize(self._picture_token)
+        if len(slot) == 1:  # tokenizers may treat the text beside a special token in their own way
             left = iter(media)
-            tokens = self._tokenize(text.replace(_SLOT, self._slot_token))
-            return [next(left) if token == self._slot[0] else token for token in tokens]
+            tokens = self._tokenize(text.replace(_SLOT, self._picture_token))
+            return [next(left) if token == slot[0] else token for token in tokens]
         prompt: Prompt = [*self._tokenize(pieces[0])]
         for medium, piece in zip(media, pieces[1:], strict=True):
             after = self._after_picture if isinstance(medium, Picture) else []
