@@ -15,7 +15,7 @@ from mmtui.pipeline.assets import checkpoint
     [
         ("empty.jpg", b"", "empty.jpg: the file is empty"),
         ("text.jpg", b"hello", "text.jpg: this is not a picture"),
-        ("document.pdf", b"%PDF-1.7\n", "document.pdf: this is not a picture"),
+        ("document.pdf", b"%PDF-1.7\n", "document.pdf is damaged or cut off"),
         ("huge.ppm", b"P6 20000 16000 255\n", "huge.ppm: the picture has more than 300 megapixels"),
         ("a[bold]\x1b[2Jb\nc.png", b"x", r"a\[bold\]\[2Jb\\nc.png: this is not a picture"),
     ],
