@@ -80,8 +80,7 @@ class Assistant:
         self._engine_choice, self._prompt_lookup = engine, prompt_lookup
         self.storage: PromptStorage | None = None
         self._memory = PromptMemory(memory_bytes)
-        trained = self.spec.reads_text and checkpoint.can_see
-        self.reads_text = trained if read is None else read
+        self.reads_text = self.spec.reads_text and checkpoint.can_see if read is None else read
         self._texts = PictureTexts(report) if self.reads_text else None
         self._pictures = PictureCache(report, self._texts, can_see=checkpoint.can_see)
 
