@@ -68,6 +68,7 @@ COMMANDS = (
     Command("edit", "TEXT", "edit the last message", "f6"),
     Command("continue", "", "continue a stopped answer", "f7"),
     Command("branch", "", "show the next version of a message", "ctrl+g"),
+    Command("tree", "", "show all versions as a tree; show or delete one", "alt+g"),
     Command("queue", "[send|clear]", "take back, send or clear waiting messages", "alt+up"),
     Command("copy", "[code|all]", "copy the last answer, its code, or all", "f8"),
     Command("new", "", "start a new conversation", "ctrl+n"),

@@ -170,15 +170,32 @@ class Conversation:
 
     def retract(self, id: str) -> None:
         """Remove a message and its replies, and show the branch that was shown before."""
-        parent = self._messages[id].parent
-        removed = [message.id for message in self if id in (message.id, message.parent)]
-        for message_id in removed:
-            del self._messages[message_id]
-        self.head = parent
-        if others := [message for message in self if message.parent == parent]:
-            self.show_branch(others[-1].id)
+        self.delete(id)
         if not self._messages:
             self.title = ""
+
+    def delete(self, id: str) -> list[str]:
+        """Remove a message and all messages after it, and return their ids.
+
+        If one of them was shown, the last other version is shown, or else the message before.
+        """
+        parent = self._messages[id].parent
+        deleted = [id, *self.list_after(id)]
+        for message_id in deleted:
+            del self._messages[message_id]
+        if self.head in deleted:
+            self.head = parent
+            if others := [message for message in self if message.parent == parent]:
+                self.show_branch(others[-1].id)
+        return deleted
+
+    def list_after(self, id: str) -> list[str]:
+        """Return the ids of all messages after a message, in all branches."""
+        found = {id: None}  # keeps the order
+        for message in self:  # parents come first
+            if message.parent in found:
+                found[message.id] = None
+        return list(found)[1:]
 
     def last_recording(self) -> tuple[Message, Attachment]:
         """Return the last recording of the current branch and its message.

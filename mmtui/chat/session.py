@@ -90,7 +90,7 @@ class Session:
         self._cancel()
         self.conversation, self._draft_files = Conversation(system=self.config.system), ()
         self.status.used = self.status.dropped = 0
-        self._prepare()
+        self.prepare()
 
     def resume(self, id: str | None = None) -> Draft:
         """Open a stored conversation, by default the latest, and return its draft."""
@@ -103,7 +103,7 @@ class Session:
             self.conversation = conversation
         self._draft_files = draft.attachments
         self.status.used, self.status.dropped = None, 0
-        self._prepare()
+        self.prepare()
         return draft
 
     def rename(self, title: str) -> None:
@@ -115,7 +115,7 @@ class Session:
         """Change the system prompt of the conversation; "-" removes it."""
         self.conversation.system = "" if system == "-" else system
         self.store.update(self.conversation)
-        self._prepare()
+        self.prepare()
 
     def show_next_version(self, message: Message | None = None) -> None:
         """Show the next version of a message, by default of the last one with several.
@@ -129,7 +129,7 @@ class Session:
             raise UsageError("no message has another version", "/edit and /retry make one")
         self.conversation.show_next_version(message)
         self.store.update(self.conversation)
-        self._prepare()
+        self.prepare()
 
     def save_draft(self, draft: Draft) -> None:
         """Store what is typed and not sent yet."""
@@ -166,7 +166,7 @@ class Session:
         """Encode the pictures of the next message ahead. `files` are all its attachments."""
         if files != self._draft_files:
             self._draft_files = files
-            self._prepare()
+            self.prepare()
 
     def file(self, attachment: Attachment) -> Path:
         """Return the path of a stored attachment.
@@ -227,7 +227,7 @@ class Session:
     def stop(self) -> None:
         """Stop the reply that is being written; its text so far is kept."""
         if self._cancel():
-            self._prepare()
+            self.prepare()
 
     def require_idle(self) -> None:
         """Raise UsageError while a reply is being written."""
@@ -287,7 +287,7 @@ class Session:
     def load(self) -> None:
         """Load the model, to be ready for the first question."""
         self._model.load()
-        self._prepare()
+        self.prepare()
 
     def load_speech(self) -> None:
         """Load the speech model, to be ready when a recording ends."""
@@ -320,7 +320,7 @@ class Session:
         else:
             self._model.handle_event(event)
             if isinstance(event, Transcribed):
-                self._prepare()
+                self.prepare()
         return None
 
     def _send(self, prompt: Message) -> Message:
@@ -354,7 +354,7 @@ class Session:
             self._notify(notice)
         self.status.dropped = event.dropped
         self._finish("complete" if event.stop_reason == "stop" else "stopped", is_loaded=True)
-        self._prepare()
+        self.prepare()
 
     def _cancel(self) -> bool:
         """Stop the reply that is being written, and return whether there was one."""
@@ -380,7 +380,7 @@ class Session:
         self._model.handle_failure(event)
         return draft
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         """Have the model prepare the next message, if it has nothing else to do."""
         if self._model.can_prepare:
             turns = list_turns(self.conversation, self.file, self.config.sends_recordings)

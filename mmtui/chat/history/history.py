@@ -166,6 +166,22 @@ class History:
         self.rename(conversation.id, conversation.title)
         self._change("DELETE FROM messages WHERE ? IN (id, parent)", (id,))
 
+    def delete_messages(self, conversation: Conversation, ids: list[str]) -> None:
+        """Delete messages of a conversation for good, and write its current branch."""
+        from mmtui.pipeline import prompt_folder
+
+        prompt_folder.remove(conversation.id)
+
+        def act(run: Run) -> None:
+            run(
+                "UPDATE conversations SET head = ? WHERE id = ?",
+                (conversation.head, conversation.id),
+            )
+            for id in ids:
+                run("DELETE FROM messages WHERE id = ? AND conversation = ?", (id, conversation.id))
+
+        self._database.write(act)
+
     def rename(self, id: str, title: str) -> None:
         """Change the title of a conversation."""
         self._change("UPDATE conversations SET title = ? WHERE id = ?", (title, id))

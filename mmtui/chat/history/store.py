@@ -76,6 +76,11 @@ class Store:
         snapshot = conversation.snapshot()
         self._write(snapshot, lambda history: history.retract(outline, id, draft))
 
+    def delete_messages(self, conversation: Conversation, ids: list[str]) -> None:
+        """Delete messages of a conversation for good, and write its current branch."""
+        outline = conversation.outline()
+        self._write(conversation.snapshot(), lambda history: history.delete_messages(outline, ids))
+
     def add_attachment(self, data: bytes) -> str:
         """Store the bytes of an attachment and return their SHA-256. Blocks; thread-safe.
 

@@ -8,6 +8,7 @@ from mmtui import paths
 from mmtui.audio.player import Speaker
 from mmtui.audio.recorder import Microphone
 from mmtui.chat import clipboard
+from mmtui.chat.branches import list_tree
 from mmtui.chat.commands import ABOUT, COMMANDS, Command
 from mmtui.chat.config import get_path
 from mmtui.chat.conversation import Attachment
@@ -148,6 +149,10 @@ class Commands:
     def do_branch(self, _: str) -> None:
         self._session.show_next_version()
         self._chat.print_thread()
+
+    def do_tree(self, _: str) -> None:
+        for row in list_tree(self._session.conversation):
+            print_note(f"{'*' if row.is_shown else ' '} {'  ' * row.depth}{row.label}")
 
     def do_queue(self, _: str) -> None:
         print_note("no message waits here; lines that are typed early are answered in their order")

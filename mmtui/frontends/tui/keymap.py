@@ -14,6 +14,7 @@ from textual.widget import Widget
 
 from mmtui.chat.commands import COMMANDS
 from mmtui.frontends.tui.keys import format_keys, parse_key
+from mmtui.frontends.tui.screens.branches import BranchesScreen
 from mmtui.frontends.tui.screens.chat.screen import ChatScreen
 from mmtui.frontends.tui.screens.help import HelpRow
 from mmtui.frontends.tui.screens.history import HistoryScreen
@@ -36,6 +37,7 @@ SCOPES: dict[str, type[Widget]] = {
     "an attachment": Chip,
     "an example": Example,
     "conversations": HistoryScreen,
+    "the versions": BranchesScreen,
 }
 # Terminals send the same bytes for both keys of each pair.
 _INDISTINGUISHABLE = {

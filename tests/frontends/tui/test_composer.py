@@ -47,9 +47,9 @@ async def test_sending_an_edited_message_keeps_the_draft_and_other_edits(tmp_pat
 async def test_a_message_that_can_t_be_sent_keeps_its_edit(tmp_path):
     async with open_chat(tmp_path) as user:
         await user.type("one", "enter")
-        await user.type("draft", "up")
-        await user.type("!", "enter")
-        assert "being written" in user.notices[-1] and user.composer.text == "one!"
+        await user.type("draft", "up", "home")
+        await user.type("/", "enter")
+        assert "no command /one" in user.notices[-1] and user.composer.text == "/one"
         await user.press("down")
         assert user.composer.text == "draft"
 

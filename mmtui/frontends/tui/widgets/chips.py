@@ -93,7 +93,7 @@ class Chip(Horizontal, can_focus=True):
         if file.kind == "document":
             return Content(f"¶ {one_line(file.name)}\n{file.detail.replace(', ', chr(10), 1)}")
         icon = "♪ " if file.kind == "audio" else ""
-        size = _format_size(file.size)
+        size = format_size(file.size)
         transcript = f"\n“{one_line(file.transcript)}”" if file.transcript else ""
         return Content(f"{icon}{one_line(file.name)}\n{file.detail} · {size}{transcript}")
 
@@ -177,5 +177,6 @@ class Chips(HorizontalScroll):
             self.post_message(self.Changed())
 
 
-def _format_size(size: int) -> str:
+def format_size(size: int) -> str:
+    """Return a number of bytes for people, as in "3.2 MB"."""
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{max(size / 1e3, 1):.0f} kB"

@@ -14,6 +14,7 @@ from textual.message import Message
 from mmtui import paths
 from mmtui.chat import commands
 from mmtui.errors import UsageError
+from mmtui.frontends.tui.widgets.file_list import FileList, find_typed_mention, format_mention
 from mmtui.frontends.tui.widgets.text_fields import TextField
 from mmtui.text import one_line, printable
 
@@ -66,11 +67,14 @@ class Composer(TextField):
             super().__init__()
             self.files = files
 
-    def __init__(self, sent: Sequence[str], undo: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, sent: Sequence[str], files: FileList, undo: Callable[[], Awaitable[None]]
+    ) -> None:
         """Create the prompt.
 
         Args:
             sent: Earlier messages, the oldest first.
+            files: Lists the files that match what is typed after an @.
             undo: Called by the key that undoes edits when there is no edit to undo.
         """
         super().__init__(
@@ -79,6 +83,8 @@ class Composer(TextField):
         )  # fmt: skip
         self._lines = [*map(_make_line, map(printable, sent)), Line("", "")]  # the draft is last
         self._current = self._lines[-1]
+        self._files = files
+        self._shown_text = ""  # which was not typed, and has no list of files
         self._undo_elsewhere = undo
 
     async def action_undo(self) -> None:  # type: ignore[override]
@@ -128,9 +134,19 @@ class Composer(TextField):
         if is_replaceable:
             self.select_all()
 
+    def insert_mention(self, path: str) -> None:
+        """Insert the mention of a file instead of what is typed after the @."""
+        row, column = self.cursor_location
+        if mention := find_typed_mention(self.document[row][:column]):
+            self.replace(f"{format_mention(path)} ", (row, mention[0]), (row, column))
+        self.focus()
+
     def action_send(self) -> None:
-        """Request to send the text."""
-        self.post_message(self.Sent())
+        """Request to send the text, or choose the file that is highlighted after an @."""
+        if self._files.display:
+            self._files.choose()
+        else:
+            self.post_message(self.Sent())
 
     def action_newline(self) -> None:
         """Insert a line break."""
@@ -138,7 +154,9 @@ class Composer(TextField):
 
     def action_complete(self) -> None:
         """Insert the suggestion, list the candidates, or move the focus if there are none."""
-        if self.suggestion:
+        if self._files.display:
+            self._files.choose()
+        elif self.suggestion:
             self.insert(self.suggestion)
         elif candidates := _find_candidates(self.text):
             names = [one_line(Path(name).name) for name in candidates]
@@ -147,6 +165,9 @@ class Composer(TextField):
             self.screen.focus_next()
 
     def action_cursor_up(self, select: bool = False) -> None:
+        if self._files.display:
+            self._files.move(-1)
+            return
         is_first = self.navigator.is_first_wrapped_line(self.cursor_location)
         if is_first and not select and self._current is not self._lines[0]:
             self._move_in_history(-1)
@@ -154,6 +175,9 @@ class Composer(TextField):
             super().action_cursor_up(select)
 
     def action_cursor_down(self, select: bool = False) -> None:
+        if self._files.display:
+            self._files.move(1)
+            return
         is_last = self.navigator.is_last_wrapped_line(self.cursor_location)
         if is_last and not select and self._current is not self._lines[-1]:
             self._move_in_history(1)
@@ -166,6 +190,16 @@ class Composer(TextField):
         candidates = _find_candidates(self.text) if is_at_end else []
         common = os.path.commonprefix(candidates)  # noqa: RUF071 - compares characters on purpose
         self.suggestion = common[len(self.text) :] if common.startswith(self.text) else ""
+
+    @on(TextField.SelectionChanged)
+    def _find_files(self) -> None:
+        """List the files that match what is typed after an @ before the cursor."""
+        row, column = self.cursor_location
+        mention = find_typed_mention(self.document[row][:column])
+        if mention is None or self.text == self._shown_text:
+            self._files.reset()
+        else:
+            self._files.find(mention[1])
 
     @on(events.Paste)
     def _attach_files(self, event: events.Paste) -> None:
@@ -190,7 +224,8 @@ class Composer(TextField):
         self._current.text = self.text or self._current.sent
 
     def _show(self, line: Line) -> None:
-        self._current, self.text = line, line.text
+        self._current, self._shown_text = line, line.text
+        self.text = line.text
         self.move_cursor(self.document.end)
         self.update_suggestion()
 

@@ -65,11 +65,12 @@ class FindBar(Horizontal):
     def open(self, words: str = "") -> None:
         """Find words, by default those in the field again."""
         self.display = True
-        if words:
-            self._field.value = words
         self._field.focus()
+        if words and words != self._field.value:
+            self._field.value = words  # which is searched, because it has changed
+        else:
+            self.search()
         self._field.select_all()
-        self.search()
 
     def close(self) -> None:
         """Hide the bar and remove the marks."""
@@ -116,16 +117,23 @@ class FindBar(Horizontal):
         by_id = {message.id: message for message in self._get_conversation().thread}
         if (message := by_id.get(current.message)) is None:
             return  # the conversation has changed, and is searched again
+        is_displayed = self._transcript.find_view(message) is not None
         await self._transcript.reveal(message)
         phrase = fold(self._field.value)
         for id in {hit.message for hit in self._hits} & by_id.keys():
-            self._mark(by_id[id], phrase, current.number if id == current.message else None)
+            place = self._mark(by_id[id], phrase, current.number if id == current.message else None)
+            if place is not None and is_displayed:
+                self._scroll(*place)
+            elif place is not None:
+                self.call_after_refresh(self._scroll, *place)
 
-    def _mark(self, message: Message, phrase: str, current: int | None) -> None:
-        """Mark the hits of a message; scroll to one of them."""
+    def _mark(
+        self, message: Message, phrase: str, current: int | None
+    ) -> tuple[Static, int] | None:
+        """Mark the hits of a message, and return where the current one starts."""
         if (view := self._transcript.find_view(message)) is None:
-            return
-        last: tuple[Static, int] | None = None
+            return None
+        place: tuple[Static, int] | None = None
         number = 0
         for widget in view.texts:
             text = widget.content if isinstance(widget.content, Content) else None
@@ -135,13 +143,12 @@ class FindBar(Horizontal):
                 is_current = number == current
                 marked = marked.stylize(CURRENT_STYLE if is_current else HIT_STYLE, start, end)
                 if current is not None and number <= current:
-                    last = widget, start
+                    place = widget, start
                 number += 1
             if marked is not text:
                 self._marked[widget] = text, marked
                 widget.update(marked, layout=False)
-        if last is not None:
-            self.call_after_refresh(self._scroll, *last)
+        return place
 
     def _scroll(self, widget: Static, start: int) -> None:
         length = max(len(self._marked[widget][0].plain), 1) if widget in self._marked else 1

@@ -11,12 +11,14 @@ from textual.app import App
 from textual.screen import Screen
 
 from mmtui import paths
+from mmtui.chat.branches import delete_branch, show_branch
 from mmtui.chat.conversation import Draft, Kind, Message
 from mmtui.chat.export import get_copy_text, write_export
 from mmtui.chat.notice import Notice
 from mmtui.chat.session import Session
 from mmtui.errors import UsageError
 from mmtui.frontends.tui import themes
+from mmtui.frontends.tui.screens.branches import BranchChoice, BranchesScreen
 from mmtui.frontends.tui.screens.chat.sending import Sending
 from mmtui.frontends.tui.screens.chat.settings import SYSTEM_DEFAULT, Settings
 from mmtui.frontends.tui.screens.chat.speech import Speech
@@ -28,8 +30,11 @@ from mmtui.frontends.tui.screenshot import save_screenshot
 from mmtui.frontends.tui.widgets.chips import Chips
 from mmtui.frontends.tui.widgets.find_bar import FindBar
 from mmtui.frontends.tui.widgets.player import Player
+from mmtui.frontends.tui.widgets.transcript import Transcript
 from mmtui.pipeline.speech.languages import DETECTED, parse_language
 
+_KEEP, _DELETE = "keep", "delete"
+SYSTEM_DEFAULT = "system default"
 _COMMANDS: dict[Kind, str] = {"image": "image", "audio": "audio", "document": "file"}
 
 
@@ -94,11 +99,15 @@ class Commands:
 
     def _attach(self, argument: str, kind: Kind) -> None:
         if not argument:
-            self._ask(Picker(kind), self._chat.attach)
+            self._ask(Picker(kind), self._attach_chosen)
             return
         for path in paths.find_pasted(argument) or [paths.resolve(argument)]:
             typed = f"/{_COMMANDS[kind]} {argument}"
             self._chat.attach(path, typed, pages_as_pictures=kind == "image")
+
+    def _attach_chosen(self, files: list[Path]) -> None:
+        for file in files:
+            self._chat.attach(file)
 
     async def do_drop(self, _: str) -> None:
         await self._chat.chips.clear()
@@ -203,6 +212,28 @@ class Commands:
     async def do_branch(self, _: str) -> None:
         self._session.show_next_version()
         await self._chat.show_thread()
+
+    def do_tree(self, _: str) -> None:
+        self._ask(BranchesScreen(self._session.conversation), self._act_on_branch)
+
+    async def _act_on_branch(self, choice: BranchChoice) -> None:
+        conversation, id = self._session.conversation, choice.message.id
+        if choice.is_deleted:
+            after = len(conversation.list_after(id))
+            title = f"Delete this message{f' and {after} after it' if after else ''} for good?"
+            choices = [(_KEEP, ""), (_DELETE, "")]
+            self._ask(ChoiceDialog(title, choices), partial(self._delete_branch, id))
+        else:
+            show_branch(self._session, id)
+            await self._chat.show_thread()
+            view = await self._chat.app.screen.query_one(Transcript).reveal(choice.message)
+            view.focus()
+
+    async def _delete_branch(self, id: str, answer: str) -> None:
+        if answer == _DELETE:
+            delete_branch(self._session, id)
+            await self._chat.show_thread()
+        self.do_tree("")
 
     async def do_queue(self, what: str) -> None:
         sending = self._chat.sending

@@ -32,6 +32,7 @@ from mmtui.frontends.tui.screens.chat.viewers import make_viewer
 from mmtui.frontends.tui.screens.picture_text import PictureTextScreen
 from mmtui.frontends.tui.widgets.chips import Chip, Chips
 from mmtui.frontends.tui.widgets.composer import Composer
+from mmtui.frontends.tui.widgets.file_list import FileList
 from mmtui.frontends.tui.widgets.find_bar import FindBar
 from mmtui.frontends.tui.widgets.level_meter import LevelMeter
 from mmtui.frontends.tui.widgets.message_queue import MessageQueue, QueuedMessage
@@ -101,8 +102,9 @@ class ChatScreen(BaseScreen):
         self._transcript, self._status = Transcript(session.file), StatusBar()
         self._queue, self._frame = MessageQueue(session.file), Frame(self, session)
         self.find_bar = FindBar(self._transcript, lambda: session.conversation)
+        self._files = FileList()
         self.chips = Chips(session.file, removable=True)
-        self.composer = Composer(sent, self.chips.restore)
+        self.composer = Composer(sent, self._files, self.chips.restore)
         self.speech = Speech(self, session, self.composer, self.chips)
         self._staging = Staging(self, session, self.speech, self.chips)
         self.sending = Sending(
@@ -122,8 +124,7 @@ class ChatScreen(BaseScreen):
         yield self.talking.line
         yield self.player
         yield self.chips
-        yield self.composer
-        yield self.find_bar
+        yield from (self._files, self.composer, self.find_bar)
         yield self._status
         yield self._frame.hints
 
@@ -183,11 +184,8 @@ class ChatScreen(BaseScreen):
 
     # Commands and messages
 
-    async def action_command(self, name: str) -> None:
-        """Run a command by its name."""
-        await self._run_command(name)
-
-    async def _run_command(self, name: str, argument: str = "", typed: str = "") -> None:
+    async def action_command(self, name: str, argument: str = "", typed: str = "") -> None:
+        """Run a command by its name; `typed` goes back to the prompt if it fails."""
         await self.attempt(getattr(self._commands, f"do_{name}"), argument, typed=typed)
 
     @on(Composer.Sent)
@@ -200,7 +198,7 @@ class ChatScreen(BaseScreen):
             command, argument = parsed
             self.composer.accept_sent()
             await self.save_draft()  # the command may open another conversation
-            await self._run_command(command.name, argument, text if argument else "")
+            await self.action_command(command.name, argument, text if argument else "")
         elif files := paths.find_dropped(text):
             self.composer.accept_sent()
             for file in files:
@@ -227,6 +225,10 @@ class ChatScreen(BaseScreen):
     @on(QueuedMessage.TakenBack)
     async def _take_back(self, event: QueuedMessage.TakenBack) -> None:
         await self.attempt(self.sending.take_back, event.queued)
+
+    @on(FileList.Chosen)
+    def _mention_file(self, event: FileList.Chosen) -> None:
+        self.composer.insert_mention(event.path)
 
     @on(MessageView.Edit)
     async def _edit_message(self, event: MessageView.Edit) -> None:
@@ -274,10 +276,11 @@ class ChatScreen(BaseScreen):
         An answer that is read aloud while it is written ends as a whole. A talk ends if nothing
         else is going on.
         """
-        if self.find_bar.display:
-            self.find_bar.close()
-            self.composer.focus()
-            return
+        for overlay in (self._files, self.find_bar):
+            if overlay.display:
+                overlay.close()
+                self.composer.focus()
+                return
         if self._staging.is_reading:
             self._staging.cancel()
             return
@@ -323,19 +326,15 @@ class ChatScreen(BaseScreen):
     async def _apply_model_event(self, event: Event) -> None:
         answer = self.session.reply
         if (refused := self.session.handle_event(event)) is not None:
-            await self._restore_refused(refused)
+            await self.sending.restore(refused)
+            await self.save_draft()
+            await self.show_thread()
         elif view := self._transcript.find_view(answer):
             if answer is not self.session.reply:
                 await view.finish()
                 self.call_after_refresh(gc.collect, 1)  # garbage of the streaming
             elif isinstance(event, Piece):
                 await (view.show_thinking() if event.is_thinking else view.write(event.text))
-
-    async def _restore_refused(self, draft: Draft) -> None:
-        """Put a message that is too long for the model back into the prompt."""
-        await self.sending.restore(draft)
-        await self.save_draft()
-        await self.show_thread()
 
     # Attachments
 
