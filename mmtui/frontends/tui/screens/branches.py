@@ -63,7 +63,8 @@ class BranchesScreen(ModalScreen[BranchChoice | None]):
                 current = node
         self._messages.root.expand()
         self._messages.focus()
-        self.call_after_refresh(self._messages.move_cursor, current)
+        if self._messages.last_line >= 0:  # asking for it numbers the lines
+            self._messages.move_cursor(current)
 
     def action_delete(self) -> None:
         """Request to delete the message under the cursor."""
