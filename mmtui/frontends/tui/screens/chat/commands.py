@@ -34,7 +34,6 @@ from mmtui.frontends.tui.widgets.transcript import Transcript
 from mmtui.pipeline.speech.languages import DETECTED, parse_language
 
 _KEEP, _DELETE = "keep", "delete"
-SYSTEM_DEFAULT = "system default"
 _COMMANDS: dict[Kind, str] = {"image": "image", "audio": "audio", "document": "file"}
 
 
