@@ -4,8 +4,8 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -75,6 +75,7 @@ class Loop:
             stage.module,
             options.learning_rates,
             options.weight_decay,
+            is_fused=accelerator.device.type == "cuda",
         )
         stage.module.train(stage.in_training_mode)
         self._module, self._optimizer = accelerator.prepare(stage.module, optimizer)
@@ -114,24 +115,31 @@ class Loop:
             self._evaluate(0)
             self._save(0)
         self._saved_time = time.monotonic()
-        with _interruption() as is_interrupted:
-            self._take_steps(range(start, options.steps), is_interrupted)
+        steps = range(start, options.steps)
+        with _interruption() as is_interrupted, closing(self._load_batches(steps)) as loaded:
+            self._take_steps(steps, loaded, is_interrupted)
         self._console.close()
 
-    def _take_steps(self, steps: range, is_interrupted: Callable[[], bool]) -> None:
+    def _load_batches(self, steps: range) -> Generator[list[Any]]:
+        is_ahead = is_asynchronous(self._accelerator.device) and sys.platform == "linux"
+        is_cuda = self._accelerator.device.type == "cuda"
+        return load_batches(self._make_batches, steps, in_background=is_ahead, pins=is_cuda)
+
+    def _take_steps(
+        self, steps: range, loaded: Iterator[list[Any]], is_interrupted: Callable[[], bool]
+    ) -> None:
         """Take steps; validate and save where it is due.
 
         A GPU computes a step after this process has launched it. Its loss is read after the next
         step is launched too, so that the GPU does not wait in between.
+
+        Args:
+            steps: The steps.
+            loaded: The batches of each step.
+            is_interrupted: Returns whether the run was asked to stop.
         """
-        options, device = self._options, self._accelerator.device
-        runs_ahead = is_asynchronous(device)
-        loaded = load_batches(
-            self._make_batches,
-            steps,
-            in_background=runs_ahead and sys.platform == "linux",
-            pins=device.type == "cuda",
-        )
+        options = self._options
+        runs_ahead = is_asynchronous(self._accelerator.device)
         pending: _Step | None = None
         self._began = time.perf_counter()
         for number, batches in zip(steps, loaded, strict=True):

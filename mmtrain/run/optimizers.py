@@ -18,6 +18,8 @@ def build_optimizer(
     module: nn.Module,
     rates: dict[str, float],
     decay: float,
+    *,
+    is_fused: bool = False,
 ) -> torch.optim.Optimizer:
     """Build an optimizer of the trained parameters.
 
@@ -29,6 +31,8 @@ def build_optimizer(
             its parameters' names, such as "projector".
         decay: The weight decay of matrices (Loshchilov and Hutter, arXiv:1711.05101). Vectors,
             which are biases and norms, do not decay.
+        is_fused: Update all parameters in a few kernels, for "adamw" on a GPU. The optimizers of
+            bitsandbytes are fused in any case.
     """
     groups: list[dict[str, Any]] = []
     for group, rate in rates.items():
@@ -43,7 +47,7 @@ def build_optimizer(
                 settings = {"name": group, "peak": rate, "lr": rate}
                 groups.append({"params": chosen, "weight_decay": decays * decay, **settings})
     if name == "adamw":
-        return torch.optim.AdamW(groups, betas=BETAS)
+        return torch.optim.AdamW(groups, betas=BETAS, fused=is_fused or None)
     from bitsandbytes import optim
 
     kind = optim.PagedAdamW8bit if name == "paged-adam8bit" else optim.AdamW8bit

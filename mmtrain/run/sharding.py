@@ -42,9 +42,14 @@ def load_state(
 ) -> None:
     """Load what `gather_state` returned into a module and its optimizer.
 
+    Whether AdamW is fused depends on this machine, not on the one that saved the state.
+
     Raises:
         KeyError, RuntimeError, ValueError: The state is that of another model.
     """
+    for group in moments["param_groups"] if moments is not None else []:
+        if "fused" in group:
+            group["fused"] = optimizer.param_groups[0]["fused"]
     if accelerator.distributed_type != DistributedType.FSDP:
         load_trained_state(accelerator.unwrap_model(module), trained)
         optimizer.load_state_dict(moments)

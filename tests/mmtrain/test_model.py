@@ -1,10 +1,12 @@
 """The numbers: losses as transformers computes them, and projectors that begin as promised."""
 
+import copy
 import re
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from PIL import Image
 from torch import nn
 from transformers import AutoTokenizer
@@ -16,6 +18,7 @@ from mmtrain.data.shared_prefix import supports_branches
 from mmtrain.model import projector_init
 from mmtrain.model.modules import VisionLanguage, compute_summed_loss, count_trained_tokens
 from mmtrain.run.optimizers import build_optimizer, set_learning_rates
+from mmtrain.run.sharding import gather_state, load_state
 from mmtui.errors import InputError
 from mmtui.pipeline.assets.fetch import ignore_progress
 from mmtui.pipeline.engines import torch_language
@@ -305,6 +308,31 @@ def test_each_part_has_its_rate_and_the_schedule_ends_at_a_tenth(name):
     module["language"](module["projector"](torch.ones(2, 4096))).sum().backward()
     optimizer.step()
     assert not torch.equal(before, module["projector"].weight)
+
+
+@pytest.mark.parametrize("is_fused", [False, True])
+def test_a_state_is_loaded_with_fused_adamw_and_without(is_fused):
+    """As on a GPU and on a CPU: each keeps its own form."""
+    accelerator = Accelerator(cpu=True)
+
+    def build(fused: bool) -> tuple[nn.Module, torch.optim.Optimizer]:
+        module = nn.ModuleDict({"projector": nn.Linear(4, 4)})
+        rates = {"projector": 1e-2}
+        return module, build_optimizer("adamw", module, rates, 0.1, is_fused=fused)
+
+    def step(module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        module["projector"](torch.ones(2, 4)).square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    saved, other = build(is_fused), build(not is_fused)
+    step(*saved)
+    load_state(accelerator, *other, *copy.deepcopy(gather_state(accelerator, *saved)))
+    assert [group["fused"] for group in other[1].param_groups] == [None if is_fused else True] * 2
+    for trained in (saved, other):
+        step(*trained)
+    for left, right in zip(saved[0].parameters(), other[0].parameters(), strict=True):
+        assert torch.allclose(left, right, atol=1e-6)
 
 
 def test_a_tokenizer_of_another_form_trains_on_its_own_end(tiny_phi):
