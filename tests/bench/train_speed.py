@@ -4,15 +4,18 @@
     python tests/bench/train_speed.py --before ../before
 
 Each measurement is a process of its own that runs `mmtrain` on generated drawings; the two commits
-take turns. Prints a table on stderr and one JSON document on stdout:
+take turns. Nothing is fetched, except smol on a CPU. After `--minutes`, no measurement starts, and
+one that runs is ended; those before it count. Prints a table on stderr and one JSON document on
+stdout:
 
 - "step_s", "cpu_s": seconds of a step, and CPU seconds of the process, the median and the minimum.
 - "tokens_per_s": tokens that the language model reads, without padding; the median.
 - "gpu_waits": on a GPU, the share of the time in which no kernel or copy runs.
 - "launches": on a GPU, kernels and copies in a step.
 
-The default is QLoRA of phi2's shape with random weights on a GPU (under ten minutes, 20 GB of
-disk), and smol on a CPU. `--narrow` has phi2's depth and next to no arithmetic: on a CPU, "cpu_s"
+The last two are those of torch's profiler, and are left out where it may not read the GPU's
+counters. The default is QLoRA of phi2's shape with random weights on a GPU (8 GB of disk), and smol
+on a CPU. `--narrow` has phi2's depth and next to no arithmetic: on a CPU, "cpu_s"
 is then what launching the operations of a step takes.
 """
 
@@ -47,6 +50,8 @@ def main() -> None:
     options.add_argument("--accumulation", type=int, help="default: that of the stage")
     options.add_argument("--steps", type=int, default=6, help="steps that are timed")
     options.add_argument("--rounds", type=int, default=2)
+    options.add_argument("--minutes", type=float, default=9.0, help="time limit of all together")
+    options.add_argument("--pictures", type=int, default=400, help="drawings that are generated")
     options.add_argument("--data", type=Path, help="default: drawings that are generated")
     options.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     arguments = options.parse_args()
@@ -55,18 +60,34 @@ def main() -> None:
         return
     trees = {"before": arguments.before, "now": HERE} if arguments.before else {"now": HERE}
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in trees}
-    for _ in range(arguments.rounds):
-        for name, tree in trees.items():
-            environment = os.environ | {"PYTHONPATH": str(tree.resolve())}
-            command = [sys.executable, __file__, *sys.argv[1:], "--measure"]
-            output = subprocess.run(
-                command, stdout=subprocess.PIPE, text=True, check=True, env=environment
-            ).stdout
-            found[name].append(json.loads(output.splitlines()[-1]))
-            print(name, output.splitlines()[-1], file=sys.stderr)
+    deadline = time.monotonic() + 60 * arguments.minutes
+    for number, (name, tree) in enumerate(list(trees.items()) * arguments.rounds):
+        try:
+            found[name].append(run_measurement(tree, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            print(f"out of time after {number} measurements", file=sys.stderr)
+            break
+        print(name, json.dumps(found[name][-1]), file=sys.stderr)
+    if not all(found.values()):
+        sys.exit("no figures: raise --minutes")
     figures = {name: summarize(results) for name, results in found.items()}
     print(format_table(figures), file=sys.stderr)
     print(json.dumps({"figures": figures, "machine": describe_machine()}, indent=2))
+
+
+def run_measurement(tree: Path, timeout_s: float) -> dict[str, Any]:
+    """Return the figures of a commit, measured in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = subprocess.run(
+            [sys.executable, __file__, *sys.argv[1:], "--measure"],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            env=os.environ | {"PYTHONPATH": str(tree.resolve()), "TMPDIR": folder},
+            timeout=max(timeout_s, 0),
+        ).stdout
+    figures: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return figures
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -86,6 +107,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     def record(_: RunConsole, line: dict[str, Any], tokens_per_s: float) -> None:
         stamps.append((time.perf_counter(), time.process_time(), tokens_per_s))
         if has_gpu and line["step"] == total:
+            torch.cuda.synchronize()
             profiler.start()
         if has_gpu and line["step"] == total + PROFILED_STEPS:
             torch.cuda.synchronize()
@@ -111,14 +133,20 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def summarize_kernels(profiler: Any) -> dict[str, float]:
-    """Return the share of the time in which a GPU does nothing, and its launches per step."""
+    """Return the share of the time in which a GPU does nothing, and its launches per step.
+
+    Returns nothing if the profiler recorded no kernel.
+    """
     import torch
 
     spans = sorted(
         (event.time_range.start, event.time_range.end)
         for event in profiler.events()
-        if event.device_type == torch.autograd.DeviceType.CUDA
+        if event.device_type == torch.autograd.DeviceType.CUDA and not event.is_user_annotation
     )
+    if not spans:
+        print("the profiler recorded no kernel", file=sys.stderr)
+        return {}
     busy, end = 0.0, spans[0][0]
     for start, stop in spans:
         busy += max(stop - max(start, end), 0)
@@ -145,7 +173,7 @@ def make_options(arguments: argparse.Namespace, folder: Path, steps: int) -> Any
     sizes = {"batch": arguments.batch, "accumulation": arguments.accumulation}
     common |= {name: size for name, size in sizes.items() if size}
     if not arguments.data:
-        shapes.generate(folder / "shapes", 400, seed=0)
+        shapes.generate(folder / "shapes", arguments.pictures, seed=0)
         common["data"] = [folder / "shapes" / ("" if is_align else "llava_instruct.json")]
     if common["model"] == "phi2" or arguments.narrow:
         common["model"] = str(write_model(folder / "model", arguments.narrow))
@@ -183,7 +211,7 @@ def summarize(results: list[dict[str, Any]]) -> dict[str, float]:
     figures = {name: median(values) for name, values in joined.items()}
     figures |= {f"{name}_min": min(joined[name]) for name in ("step_s", "cpu_s")}
     for name in ("gpu_waits", "launches"):
-        if name in results[0]:
+        if all(name in result for result in results):
             figures[name] = median(result[name] for result in results)
     return figures
 
@@ -192,7 +220,8 @@ def format_table(figures: dict[str, dict[str, float]]) -> str:
     """Return a Markdown table with a row for each figure, and the ratio of two commits."""
     names = list(figures)
     lines = [f"| | {' | '.join(names)} | ratio |", "|---" * (len(names) + 2) + "|"]
-    for figure in figures["now"]:
+    common = [figure for figure in figures["now"] if all(figure in f for f in figures.values())]
+    for figure in common:
         values = [figures[name][figure] for name in names]
         ratio = f"{values[0] / values[-1]:.2f}" if len(values) > 1 and values[-1] else ""
         lines.append(f"| {figure} | {' | '.join(f'{v:.4g}' for v in values)} | {ratio} |")
