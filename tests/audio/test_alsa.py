@@ -45,17 +45,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, speech: bytes) -> Pa
     (tmp_path / "alsa.conf").write_text(
         f"<{ALSA}>\n"
         "pcm.nothing { type null }\n"
-        f'pcm.!default {{ type file slave.pcm "nothing" file "{tmp_path}/out.wav" format "wav"'
+        f'pcm.speaker {{ type file slave.pcm "nothing" file "{tmp_path}/out.wav" format "wav" }}\n'
+        'pcm.microphone { type file slave.pcm "nothing" file "/dev/null"'
         f' infile "{tmp_path}/in.raw" }}\n'
     )
     monkeypatch.setenv("ALSA_CONFIG_PATH", str(tmp_path / "alsa.conf"))
-    if "default" not in SystemSpeaker().list_devices():
+    if "speaker" not in SystemSpeaker().list_devices():
         pytest.skip("PortAudio does not see the devices of ALSA's configuration")
     return tmp_path
 
 
 def test_speech_is_played(folder, speech):
-    playback = SystemSpeaker().open(RATE, "default")
+    playback = SystemSpeaker().open(RATE, "speaker")
     playback.write(speech)
     playback.finish()
     playback.wait()
@@ -67,9 +68,9 @@ def test_speech_is_played(folder, speech):
 
 def test_an_utterance_is_heard(folder, speech):
     microphone = SystemMicrophone()
-    if "default" not in microphone.list_devices():
+    if "microphone" not in microphone.list_devices():
         pytest.skip("ALSA's file plugin can't record here")
-    listening, pause = microphone.listen("default"), threading.Event()
+    listening, pause = microphone.listen("microphone"), threading.Event()
     while (utterance := listening.take_utterance()) is None and listening.error is None:
         pause.wait(0.02)
     listening.stop()

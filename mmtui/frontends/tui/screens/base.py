@@ -78,15 +78,16 @@ class BaseScreen(Screen[None]):
             except MmtuiError as error:
                 self.post_message(NoticePosted(Notice(str(error), error.hint), typed))
 
+        # Textual would show the function in place of an empty description.
         return self.run_worker(
-            run, name="run_in_thread", group=group, description=description, thread=True
+            run, name="run_in_thread", group=group, description=description or " ", thread=True
         )
 
     @property
     def activity(self) -> str:
         """What a call that runs in a thread does; "" if no call has a description."""
         calls = [w for w in self.workers if w.name == "run_in_thread" and not w.is_finished]
-        return next((call.description for call in calls if call.description), "")
+        return next((call.description for call in calls if call.description.strip()), "")
 
     @on(Worker.StateChanged)
     def _show_activity(self) -> None:
