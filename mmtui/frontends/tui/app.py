@@ -60,7 +60,7 @@ class ChatApp(App[None]):
     """
 
     TITLE = "mmtui"
-    CSS_PATH = "app.tcss"
+    CSS_PATH = Path(__file__).with_name("app.tcss")
 
     def __init__(
         self,

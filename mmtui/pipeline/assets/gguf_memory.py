@@ -31,7 +31,8 @@ def estimate_cache(model: Header) -> int:
     """
 
     architecture, values = model.architecture, model.values
-    layers = model.get_number(f"{architecture}.block_count")
+    # A damaged header may claim billions of layers, but each of them has tensors.
+    layers = min(model.get_number(f"{architecture}.block_count"), len(model.tensors))
     heads = _sum(values.get(f"{architecture}.attention.head_count"), layers)
     if heads < 1:
         return 0

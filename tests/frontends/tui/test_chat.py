@@ -11,6 +11,7 @@ from user import get_staged_names, open_chat, run_async
 from mmtui.chat.protocol import ChatTurn, Completed, Died, Progress
 from mmtui.frontends.tui.screens.help import HelpScreen
 from mmtui.frontends.tui.screens.history import HistoryScreen
+from mmtui.frontends.tui.widgets.message_queue import QueuedMessage
 
 HOSTILE = "\x1b]52;c;aGk=\x07[bold]x[/] oops [/] \x9b2J\u202e" + "y" * 20_000
 
@@ -163,7 +164,9 @@ async def test_commands_that_can_t_be_run_show_an_error(store):
         user.composer.replace_all("One")
         await user.press("enter")
         await user.type("Two", "enter")
-        assert "being written" in user.notices[-1] and user.composer.text == "Two"
+        assert [queued.draft.text for queued in user.chat.query(QueuedMessage)] == [
+            "Two"
+        ] and user.composer.text == ""
 
 
 @run_async
@@ -206,8 +209,9 @@ async def test_text_after_enter_is_another_message(store):
         for key in ("a", "b", "enter", "c", "d", "enter", "e"):
             app.post_message(Key(key, key if len(key) == 1 else None))
         await user.settle()
-        assert user.texts[0] == "ab" and user.composer.text == "cde"
-        assert "being written" in user.notices[-1]
+        assert user.texts[0] == "ab" and user.composer.text == "e"
+        (queued,) = user.chat.query(QueuedMessage)
+        assert queued.draft.text == "cd"
 
 
 @run_async

@@ -101,7 +101,7 @@ async def test_a_file_after_an_at_sign_is_attached(store, tmp_path, monkeypatch)
     async with open_chat(store) as user:
         await user.load_model()
         await user.type("When does it start, see @pl", "tab")
-        assert user.composer.text == "When does it start, see @plan.txt"
+        assert user.composer.text == "When does it start, see @plan.txt "
         await user.type("?", "enter")
         await wait_until(user, lambda: user.model.asked)
         assert user.model.asked[-1][-1].text.startswith('<document name="plan.txt">')

@@ -20,8 +20,8 @@ def run(tmp_path, monkeypatch):
         model = FakeModel()
 
         class Headless(application.ChatApp):
-            def __init__(self, *arguments: object) -> None:
-                super().__init__(*arguments, folder=tmp_path, model=model)
+            def __init__(self, *arguments: object, **options: object) -> None:
+                super().__init__(*arguments, **options, folder=tmp_path, model=model)
 
             def run(self) -> None:
                 super().run(headless=True, auto_pilot=pilot)
