@@ -46,7 +46,7 @@ def test_other_texts_are_messages(text):
         ("/New ideas please", "/new takes no argument"),
         ("/drop it", "/drop takes no argument"),
         ("/copy everything", "/copy takes code or all, not everything"),
-        ("/theme pink", "/theme takes dark or light, not pink"),
+        ("/theme pink", "/theme takes dark or light or contrast or terminal, not pink"),
         ("/nonsense really", "there is no command /nonsense"),
         ("/", "there is no command /"),
         ("/quit\nnow", "/quit takes no argument"),

@@ -38,7 +38,7 @@ def test_the_file_is_overridden_by_the_environment(tmp_path, monkeypatch):
             "\ntemperature = 99",
             "config.toml: line 2: temperature should be less than or equal to 10",
         ),
-        ('theme = "blue"', "theme should be 'dark' or 'light'"),
+        ('theme = "blue"', "theme should be 'dark', 'light', 'contrast' or 'terminal'"),
         ("max_tokens = 0", "max_tokens should be greater than or equal to 1"),
         ("keys = 3", "keys should be a valid dictionary"),
         (

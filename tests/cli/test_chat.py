@@ -18,8 +18,8 @@ def open_chat(monkeypatch, tmp_path, capsys):
     """
     opened: list[str] = []
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.setattr(loop, "run", lambda *_: opened.append("lines"))
-    monkeypatch.setattr(launch, "run", lambda *_: opened.append("screen"))
+    monkeypatch.setattr(loop, "run", lambda *_, **__: opened.append("lines"))
+    monkeypatch.setattr(launch, "run", lambda *_, **__: opened.append("screen"))
 
     def run_chat(kind: str | None, **options: bool) -> tuple[str, str]:
         monkeypatch.delenv("TERM", raising=False)

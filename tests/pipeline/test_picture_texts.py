@@ -27,18 +27,25 @@ def ask(assistant: Assistant, *content: str | Picture) -> Reply:
 
 def test_a_prompt_with_text_is_longer(tiny):
     sign = draw_sign("NO ENTRY")
-    without = ask(Assistant(tiny), sign, "What?").prompt_tokens
+    without = ask(Assistant(tiny, read=False), sign, "What?").prompt_tokens
     with_text = ask(Assistant(tiny, read=True), sign, "What?").prompt_tokens
     assert with_text > without + len("text:")
 
 
 def test_a_model_reads_if_it_was_trained_to(tiny):
-    vision = dataclasses.replace(tiny.spec.vision, read=True)
-    trained = dataclasses.replace(tiny, spec=dataclasses.replace(tiny.spec, vision=vision))
+    untrained, trained = (
+        dataclasses.replace(
+            tiny,
+            spec=dataclasses.replace(
+                tiny.spec, vision=dataclasses.replace(tiny.spec.vision, read=read)
+            ),
+        )
+        for read in (False, True)
+    )
     sign = draw_sign("NO ENTRY")
-    expected = ask(Assistant(tiny, read=True), sign, "What?").prompt_tokens
+    expected = ask(Assistant(untrained, read=True), sign, "What?").prompt_tokens
     assert ask(Assistant(trained), sign, "What?").prompt_tokens == expected
-    without = ask(Assistant(tiny), sign, "What?").prompt_tokens
+    without = ask(Assistant(untrained), sign, "What?").prompt_tokens
     assert ask(Assistant(trained, read=False), sign, "What?").prompt_tokens == without
 
 

@@ -203,9 +203,9 @@ def make_smol_spec(smol, patches: int) -> VisionSpec:
 
 
 def test_a_spec_of_another_shape_is_refused(smol):
-    spec = make_smol_spec(smol, 100)
+    spec = make_smol_spec(smol, 121)
     tower = VisionTower(spec, fetch.locate(spec.weights))
-    with pytest.raises(InputError, match=r"\(81, 1280\).*\(100, 1280\)"):
+    with pytest.raises(InputError, match=r"\(100, 1280\).*\(121, 1280\)"):
         tower.encode([make_noise()])
 
 
@@ -224,10 +224,10 @@ def test_a_picture_is_encoded_within_a_quarter_of_a_second(smol):
 
 
 def test_fewer_patches_are_means_of_neighbours(smol):
-    """Each of 3 x 3 patches is the mean of a block of 9 x 9."""
+    """Each of 5 x 5 patches is the mean of a block of 10 x 10."""
     image = make_noise()
     weights = fetch.locate(smol.spec.vision.weights)
-    grid = VisionTower(make_smol_spec(smol, 81), weights).encode([image]).reshape(3, 3, 3, 3, 1280)
-    expected = grid.mean(dim=(1, 3)).reshape(9, 1280)
-    few = VisionTower(make_smol_spec(smol, 9), weights).encode([image])[0]
+    grid = VisionTower(make_smol_spec(smol, 100), weights).encode([image]).reshape(5, 2, 5, 2, 1280)
+    expected = grid.mean(dim=(1, 3)).reshape(25, 1280)
+    few = VisionTower(make_smol_spec(smol, 25), weights).encode([image])[0]
     assert torch.allclose(few, expected, atol=1e-5)
