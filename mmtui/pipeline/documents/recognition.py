@@ -1,14 +1,10 @@
 """Recognition of the text on pages that are pictures, such as scans."""
 
 import io
-from functools import cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 from mmtui.pipeline.documents.reading import Recognize
-
-if TYPE_CHECKING:
-    from mmtui.pipeline.reading.reader import TextReader
+from mmtui.pipeline.reading.picture_text import load_reader
 
 
 def find_recognizer() -> Recognize | None:
@@ -20,12 +16,5 @@ def _recognize(png: bytes) -> str:
     from PIL import Image
 
     with Image.open(io.BytesIO(png)) as image:
-        lines = _load_reader().read(image.convert("RGB"))
+        lines = load_reader().read(image.convert("RGB"))
     return "\n".join(line.text for line in lines)
-
-
-@cache
-def _load_reader() -> "TextReader":
-    from mmtui.pipeline.reading.reader import TextReader
-
-    return TextReader()

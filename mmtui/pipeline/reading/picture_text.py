@@ -33,7 +33,7 @@ def read_text(picture: "Picture") -> PictureText:
     x, y = size[0] / picture.image.width, size[1] / picture.image.height
     scale = (x, y, x, y)
     lines = []
-    for line in _load_reader().read(picture.image):
+    for line in load_reader().read(picture.image):
         left, top, right, bottom = (
             round(value * factor) for value, factor in zip(line.box, scale, strict=True)
         )
@@ -42,7 +42,8 @@ def read_text(picture: "Picture") -> PictureText:
 
 
 @cache
-def _load_reader() -> "TextReader":
+def load_reader() -> "TextReader":
+    """Load the models that recognize text, once for all pictures and pages."""
     from mmtui.pipeline.reading.reader import TextReader
 
     return TextReader()
