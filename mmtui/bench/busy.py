@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mmtui.pipeline.assets.checkpoint import Checkpoint
 
 PROCESSES = (1, 2)  # numbers of other processes, each of which keeps a core busy
-ROUNDS = 3  # each speed is the median of this many interleaved runs
+ROUNDS = 9  # each speed is the median of this many interleaved runs
 DECODED_S = 1.0  # duration of a run
 _PROMPT = list(range(5, 37))  # arbitrary tokens, which do not influence the speed
 # The program of a busy process, which also ends when its parent crashes.

@@ -55,8 +55,7 @@ def bench(
         bool,
         typer.Option(
             "--busy",
-            help="Also measure decoding beside one and two busy processes, which takes half a"
-            " minute.",
+            help="Also measure decoding beside one and two busy processes, which takes a minute.",
         ),
     ] = False,
     as_json: Annotated[

@@ -5,6 +5,7 @@ with which they were seen to work; a test compares them with what is installed.
 """
 
 TESTED = {
+    "rapidocr": ">=3.10,<3.11",
     "textual": ">=8,<9",
     "textual-image": ">=0.12,<0.13",
     "torch": ">=2.8,<2.9",

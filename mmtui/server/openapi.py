@@ -1,4 +1,4 @@
-"""The OpenAPI document of the API: https://spec.openapis.org/oas/v3.1.0."""
+"""The OpenAPI document of the API: https://spec.openapis.org/oas/v3.2.0."""
 
 from collections.abc import Mapping
 
@@ -39,7 +39,12 @@ _ERRORS = {
     "501": "The voice or the codec is not installed.",
 }
 
-
+# The last event has the data [DONE] instead of a chunk.
+_EVENT = {
+    "type": "object",
+    "properties": {"data": {"type": "string", "contentMediaType": "application/json"}},
+    "required": ["data"],
+}
 _SOUNDS = {
     media_type: {"schema": {"type": "string", "format": "binary"}}
     for media_type in MEDIA_TYPES.values()
@@ -56,7 +61,7 @@ def make_document() -> dict[str, object]:
         ref_template="#/components/schemas/{model}",
     )
     return {
-        "openapi": "3.1.0",
+        "openapi": "3.2.0",
         "info": {"title": "mmtui", "version": mmtui.__version__},
         "security": [{"token": []}],
         "paths": _make_paths(),
@@ -90,7 +95,7 @@ def _make_paths() -> dict[str, object]:
                 **_make_operation(
                     "Answer a conversation.",
                     ChatCompletion,
-                    {"text/event-stream": {"schema": {"type": "string"}}},
+                    {"text/event-stream": {"itemSchema": _EVENT}},
                 ),
             }
         },

@@ -61,6 +61,9 @@ class TextReader:
             threads: The threads that read one picture; by default half of the cores, which leaves
                 the others to a language model that is being loaded.
         """
+        from mmtui.compat.rapidocr_hooks import import_rapidocr
+
+        import_rapidocr()
         import rapidocr
 
         models = Path(rapidocr.__file__).parent / "models"

@@ -1,0 +1,23 @@
+"""What rapidocr does not document. See `mmtui.compat` for the versions."""
+
+from pathlib import Path
+from unittest.mock import patch
+
+from omegaconf import DictConfig, OmegaConf
+
+
+def import_rapidocr() -> None:
+    """Import rapidocr in a third of the time that it takes otherwise.
+
+    Its modules parse the table of all models that it can download, twice. Here, this table is
+    empty, because models are passed as paths.
+    """
+    load = OmegaConf.load
+
+    def load_without_table(file: str | Path) -> object:
+        return DictConfig({}) if Path(file).name == "default_models.yaml" else load(file)
+
+    with patch.object(OmegaConf, "load", load_without_table):
+        import rapidocr
+
+        _ = rapidocr.RapidOCR  # is imported only when it is used
