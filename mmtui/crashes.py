@@ -12,7 +12,8 @@ from typing import Any
 # Signals of a crash. Not every system has all of them.
 _NAMES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL")
 CRASHES = {getattr(signal, name) for name in _NAMES if hasattr(signal, name)}
-_READING = "reading "  # in front of a path, in the first line of a dump
+# In front of a path, in the first line of a dump.
+_READING, _ENCODING = "reading ", "encoding with "
 
 
 class Dump:
@@ -83,12 +84,17 @@ def enable_dump(dump: Dump) -> None:
 
 
 @contextmanager
-def reading(file: Path) -> Iterator[None]:
-    """Note that native code reads a file, which is the likely cause of a crash meanwhile."""
+def reading(file: Path, *, encodes: bool = False) -> Iterator[None]:
+    """Note that native code reads a file, which is the likely cause of a crash meanwhile.
+
+    Args:
+        file: The file.
+        encodes: Whether it is used to encode a picture or a recording.
+    """
     if _current is None:
         yield
         return
-    _current.write(f"{_READING}{file}\n")
+    _current.write(f"{_ENCODING if encodes else _READING}{file}\n")
     try:
         yield
     finally:
@@ -98,4 +104,12 @@ def reading(file: Path) -> Iterator[None]:
 def find_file(dump: str) -> str | None:
     """Return the path of the file that native code read during a crash, or None."""
     first = dump.partition("\n")[0]
-    return first.removeprefix(_READING) if first.startswith(_READING) else None
+    for start in (_READING, _ENCODING):
+        if first.startswith(start):
+            return first.removeprefix(start)
+    return None
+
+
+def is_encoding(dump: str) -> bool:
+    """Return whether native code encoded a picture or a recording during a crash."""
+    return dump.startswith(_ENCODING)

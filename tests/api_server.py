@@ -10,7 +10,17 @@ from aiohttp import web
 from fakes import FakeModel
 
 from mmtui.chat.config import Config
-from mmtui.chat.protocol import Completed, Died, Event, Failed, Piece, Progress, Ready, Transcribed
+from mmtui.chat.protocol import (
+    Completed,
+    Died,
+    Event,
+    Failed,
+    Piece,
+    Prepared,
+    Progress,
+    Ready,
+    Transcribed,
+)
 from mmtui.frontends.page_process import CommandStarter
 from mmtui.frontends.serve import ChatServer, listen
 from mmtui.pipeline.assets import checkpoint
@@ -22,6 +32,8 @@ TOKEN = "T"
 
 class ScriptedModel(FakeModel):
     """Answers at once, as the last message says; `hold` waits until it is cancelled or released.
+
+    A conversation that ends with `hold` is never read ahead to its end.
 
     Attributes:
         most_running: The largest number of requests that were answered at the same time.
@@ -52,6 +64,14 @@ class ScriptedModel(FakeModel):
             self._finish_loading(number)
         else:
             threading.Thread(target=self._finish_loading, args=(number,), daemon=True).start()
+        return number
+
+    def prepare(self, turns, pictures, *_) -> int:
+        number = super().prepare(turns, pictures)
+        if [turn.text for turn in turns][-1:] == ["hold"]:
+            self.started.release()
+        elif turns or pictures:  # not while the model is being loaded
+            self.send(Prepared(number))
         return number
 
     def generate(self, turns, max_tokens, temperature, top_p, seed=None, schema=None) -> int:
@@ -135,6 +155,7 @@ def serve_api(
     loaded: threading.Event | None = None,
     page: str = "",
     synthesizer: Synthesizer | None = None,
+    token: str = TOKEN,
 ) -> Iterator[ApiServer]:
     """Serve the API of a preset, with a scripted model.
 
@@ -144,6 +165,7 @@ def serve_api(
         loaded: Until it is set, the model is being loaded; None loads it at once.
         page: The Python code of the chat of a page; the default ends at once.
         synthesizer: The voice; the default is a process that the first request starts.
+        token: The token of the server.
     """
     with listen("127.0.0.1", 0) as listening:
         running = ApiServer("{}:{}".format(*listening.getsockname()))
@@ -153,7 +175,7 @@ def serve_api(
             return running.model
 
         api = Api(checkpoint.find(name), config or Config(), open_port, synthesizer)
-        server = ChatServer(listening, TOKEN, 4, CommandStarter([sys.executable, "-c", page]), api)
+        server = ChatServer(listening, token, 4, CommandStarter([sys.executable, "-c", page]), api)
         loop, stop, has_started = asyncio.new_event_loop(), asyncio.Event(), threading.Event()
 
         async def run() -> None:

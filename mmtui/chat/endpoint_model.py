@@ -11,15 +11,12 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmtui.chat.config import LOCAL_MODEL
-from mmtui.chat.model_process import ModelProcess
+from mmtui.chat.local_speech import LocalSpeech
 from mmtui.chat.protocol import (
     ChatTurn,
     Completed,
-    Died,
     Event,
     Failed,
     Piece,
@@ -28,6 +25,7 @@ from mmtui.chat.protocol import (
     Ready,
     Transcribed,
 )
+from mmtui.chat.turn_encoder import TurnEncoder
 from mmtui.endpoint import faults, speech
 from mmtui.endpoint.address import Endpoint
 from mmtui.endpoint.capabilities import Catalog, ModelInfo
@@ -35,16 +33,12 @@ from mmtui.endpoint.client import Client
 from mmtui.endpoint.completion import Completion, Delta, Request
 from mmtui.endpoint.exchange import Cancellation, CancelledError
 from mmtui.endpoint.loading import wait_until_loaded
-from mmtui.endpoint.messages import EndpointTurn, drop_oldest
-from mmtui.endpoint.picture_texts import EndpointTexts
-from mmtui.endpoint.pictures import DataUriCache
+from mmtui.endpoint.messages import drop_oldest
 from mmtui.errors import MmtuiError, TooLongError, explain
 from mmtui.pipeline.assets.spec import SpeechChoice
-from mmtui.pipeline.input_files import encode_wav, read_picture
+from mmtui.pipeline.input_files import encode_wav
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from mmtui.pipeline.speech.sound import Clip
 
 Work = Callable[[int, Cancellation], None]
@@ -72,13 +66,13 @@ class EndpointModel:
             can_read: Whether the model gets the text in pictures, which is recognized here.
         """
         self.name = name
-        self._texts = EndpointTexts() if can_read else None
         self._client, self._on_event = Client(endpoint, self._report), on_event
         self._catalog = Catalog(self._client)
         self._numbers = itertools.count(1)
         self._running: dict[int, Cancellation] = {}
-        self._pictures = DataUriCache()
-        self._speech = _LocalSpeech(on_event, speech)
+        self._encoder = TurnEncoder(reads_text=can_read)
+        self._speech = LocalSpeech(on_event, speech)
+        self._ahead = Cancellation()  # of the conversation that the server reads ahead
 
     def load(self) -> int:
         """Request that the model is found, and return the number of the request."""
@@ -92,20 +86,23 @@ class EndpointModel:
         conversation: str,  # noqa: ARG002
         storage_bytes: int,  # noqa: ARG002
     ) -> int:
-        """Request that pictures are encoded, and return the number of the request.
+        """Request that the next question is prepared, and return the number of the request.
 
-        It fails if the model does not accept pictures. The conversation is not sent ahead: the
-        protocol has no request that only fills a cache.
+        Pictures are encoded. `mmtui serve` on this machine also reads the conversation ahead; to
+        another machine, nothing is sent before it is asked. The request fails if the model does not
+        accept pictures.
         """
-        paths = [*pictures, *(picture for turn in turns for picture in turn.pictures)]
+        self._ahead.cancel()
+        self._ahead = ahead = Cancellation()
 
         def work(number: int, cancellation: Cancellation) -> None:
             if pictures:
                 self._find_model(cancellation, has_pictures=True)
-            for path in paths:
+            for picture in (*(each for turn in turns for each in turn.pictures), *pictures):
                 cancellation.check()
-                self._encode_picture(path)
-                self._read_pictures([path], can_see=True)
+                self._encoder.prepare(picture)
+            if turns or pictures:
+                self._read_ahead([*turns, ChatTurn("user", "", tuple(pictures))], ahead)
             self._send(Prepared(number), cancellation)
 
         return self._start(work)
@@ -131,6 +128,7 @@ class EndpointModel:
         seed: int | None = None,
     ) -> int:
         """Request a reply to `turns`, and return the number that its events carry."""
+        self._ahead.cancel()
 
         def work(number: int, cancellation: Cancellation) -> None:
             info = self._find_model(
@@ -139,7 +137,7 @@ class EndpointModel:
                 has_recordings=any(turn.recordings for turn in turns),
             )
             can_see = info.can_see is not False
-            encoded = tuple(self._encode_turn(turn, can_see) for turn in turns)
+            encoded = tuple(self._encoder.encode(turn, can_see=can_see) for turn in turns)
             request = Request(encoded, max_tokens, temperature, top_p, seed)
             self._generate_in_context(number, info, request, cancellation)
 
@@ -188,6 +186,7 @@ class EndpointModel:
         self._speech.close()
 
     def _cancel_all(self) -> None:
+        self._ahead.cancel()
         for number in list(self._running):
             self.cancel(number)
 
@@ -225,12 +224,12 @@ class EndpointModel:
             self._catalog.forget()  # the context is known now
             info = self._find_model(cancellation)
         notes = [endpoint.note] if endpoint.note else []
-        if self._texts is not None and info.can_see is False:
+        if self._encoder.reads_text and info.can_see is False:
             notes.append(f"{info.name} can't see: of pictures, it gets only the text")
         ready = Ready(
             number, info.name, context=info.context, picture_tokens=0, vision=None,
             engine=endpoint.location, note="; ".join(notes) or None, languages=info.languages,
-            can_see=info.can_see, reads_text=self._texts is not None,
+            can_see=info.can_see, reads_text=self._encoder.reads_text,
         )  # fmt: skip
         self._send(ready, cancellation)
 
@@ -243,7 +242,7 @@ class EndpointModel:
     ) -> ModelInfo:
         """Find the model, and check that it accepts the attachments that it is going to get."""
         name = self._catalog.resolve(self.name, cancellation)
-        sends_pictures = has_pictures and self._texts is None
+        sends_pictures = has_pictures and not self._encoder.reads_text
         return self._catalog.check_inputs(
             name, cancellation, pictures=sends_pictures, recordings=has_recordings
         )
@@ -255,6 +254,26 @@ class EndpointModel:
         except MmtuiError:  # reported when the question is asked
             return None
         return info.name if info.can_transcribe else None
+
+    def _read_ahead(self, turns: Sequence[ChatTurn], cancellation: Cancellation) -> None:
+        """Have a server on this machine read a conversation, if it can do so.
+
+        Errors are reported when the question is asked.
+        """
+        if not self._client.endpoint.is_loopback:
+            return
+        try:
+            info = self._find_model(cancellation)
+            if info.reads_ahead:
+                can_see = info.can_see is not False
+                encoded = tuple(self._encoder.encode(turn, can_see=can_see) for turn in turns)
+                request = Request(encoded, max_tokens=0)
+                for _ in self._client.complete(info.name, request, cancellation):
+                    pass  # the reply is empty
+        except CancelledError:
+            pass  # another question is prepared, or this one is asked
+        except MmtuiError:
+            self._catalog.forget()
 
     def _generate_in_context(
         self, number: int, info: ModelInfo, request: Request, cancellation: Cancellation
@@ -289,24 +308,6 @@ class EndpointModel:
             elif isinstance(part, Delta):
                 self._send(Piece(number, part.text, part.is_thinking), cancellation)
 
-    def _encode_turn(self, turn: ChatTurn, can_see: bool) -> EndpointTurn:
-        """Return a turn as the server gets it, with its files."""
-        pictures = tuple(map(self._encode_picture, turn.pictures)) if can_see else ()
-        recordings = tuple(_load_recording(Path(path)) for path in turn.recordings)
-        texts = self._read_pictures(turn.pictures, can_see)
-        return EndpointTurn(turn.role, turn.text, pictures, recordings, texts)
-
-    def _read_pictures(self, paths: Sequence[str], can_see: bool) -> tuple[str, ...]:
-        """Return what is said about the text in pictures; nothing if the model does not get it."""
-        if self._texts is None:
-            return ()
-        files = {Path(path).name: Path(path) for path in paths}  # named by their SHA-256
-        keys = [Path(path).name for path in paths]
-        return self._texts.describe(keys, lambda key: read_picture(files[key]), can_see=can_see)
-
-    def _encode_picture(self, path: str) -> str:
-        return self._pictures.get(path, partial(_load_picture, Path(path)))
-
     def _to_failed(self, number: int, error: Exception) -> Failed:
         """Return the event for an error; an unexpected one is written to the log."""
         if isinstance(error, MmtuiError):
@@ -319,54 +320,6 @@ class EndpointModel:
         stacks = redact(traceback.format_exc()) if os.environ.get("MMTUI_DEBUG") else None
         is_refused = isinstance(failure, TooLongError | faults.UnsupportedInputError)
         return Failed(number, redact(str(failure)), failure.hint, stacks, is_refused)
-
-
-class _LocalSpeech:
-    """Transcribes recordings in a model process, which starts with the first one."""
-
-    def __init__(self, on_event: Callable[[Event], None], speech: SpeechChoice) -> None:
-        self._on_event = on_event
-        self.process = ModelProcess(LOCAL_MODEL, self._forward, speech=speech)
-        self._numbers: dict[int, int] = {}  # of the requests of the chat, by those of the process
-        self._starting: list[int] = []  # requests that may have to start the process
-        self._lock = threading.RLock()
-
-    def request(self, number: int, send: Callable[[], int]) -> int:
-        """Send a request to the process for the request `number` of the chat; return `number`."""
-        with self._lock:
-            self._starting.append(number)
-            sent = send()
-            if self._starting:
-                self._numbers[sent] = self._starting.pop()
-        return number
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.close()
-
-    def _forward(self, event: Event) -> None:
-        """Pass on an event, as one of the request of the chat."""
-        with self._lock:
-            if isinstance(event, Prepared | Transcribed | Failed):
-                number = self._numbers.pop(event.number)
-                self._on_event(dataclasses.replace(event, number=number))
-            elif isinstance(event, Died):  # the server is alive, so only these requests fail
-                for number in (*self._numbers.values(), *self._starting):
-                    self._on_event(Failed(number, event.message, event.hint, event.traceback))
-                self._numbers.clear()
-                self._starting.clear()
-            elif isinstance(event, Progress):
-                self._on_event(event)
-
-
-def _load_picture(path: Path) -> "Image.Image":
-    return read_picture(path).image
-
-
-def _load_recording(path: Path) -> bytes:
-    from mmtui.pipeline.input_files import read_clip
-
-    return encode_wav(read_clip(path))
 
 
 def _to_completed(number: int, completion: Completion, dropped: int) -> Completed:

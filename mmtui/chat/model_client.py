@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 from mmtui.chat.config import Config
 from mmtui.chat.model_process import ModelPort
 from mmtui.chat.notice import Notice
-from mmtui.chat.protocol import ChatTurn, Event, Failed, Prepared, Progress, Ready, Transcribed
+from mmtui.chat.protocol import (
+    ChatTurn,
+    Died,
+    Event,
+    Failed,
+    Prepared,
+    Progress,
+    Ready,
+    Transcribed,
+)
 from mmtui.chat.status import ModelStatus
 from mmtui.pipeline.speech.languages import describe_mismatch
 
@@ -39,6 +48,7 @@ class ModelClient:
         self._is_loaded = False
         self._transcriptions: dict[int, OnTranscript] = {}
         self._ahead: set[int] = set()  # requests that prepare the next question
+        self._crashes_ahead = False  # whether such a request has crashed the model
         self._shown_notes: set[str] = set()  # about recordings
         self._shown_failure = ""  # the one of such a request that was shown last
 
@@ -49,7 +59,9 @@ class ModelClient:
 
     @property
     def can_prepare(self) -> bool:
-        """Whether the model is loaded, or will be, and has nothing else to do after that."""
+        """Whether the model is or will be loaded, and can prepare a question when it is idle."""
+        if self._crashes_ahead:
+            return False
         is_idle = self.reply_request is None and not self.is_transcribing
         return is_idle and (self._is_loaded or self._load_request is not None)
 
@@ -115,6 +127,7 @@ class ModelClient:
     def switch(self, name: str) -> None:
         """End the process; the next request starts one with another model."""
         self._process.switch_model(name)
+        self._crashes_ahead = False
         self.forget_process()
         self.status = ModelStatus(model=name)
 
@@ -152,8 +165,13 @@ class ModelClient:
             self._load_request, self._is_loaded = None, is_loaded
         self._update_state()
 
-    def handle_failure(self, event: Failed) -> None:
-        """Forget a request that failed, and show why. What fails ahead again is not shown again."""
+    def handle_failure(self, event: Failed | Died) -> None:
+        """Forget what failed, and show why. What fails ahead again is not shown again."""
+        if isinstance(event, Died):
+            self._crashes_ahead |= bool(self._ahead)
+            self.forget_process()
+            self._notify(Notice(event.message, event.hint))
+            return
         is_shown = False
         if event.number == self._load_request:
             self._load_request = None

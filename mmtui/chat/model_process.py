@@ -28,7 +28,7 @@ from mmtui.chat.protocol import (
     Request,
     Transcribe,
 )
-from mmtui.crashes import Dump, describe_signal
+from mmtui.crashes import Dump, describe_signal, is_encoding
 from mmtui.errors import MmtuiError, explain_death
 from mmtui.pipeline.assets.spec import EngineChoice, SpeechChoice
 
@@ -295,4 +295,5 @@ def _explain_death(code: int, stacks: str) -> Died:
         error = MmtuiError(f"the model process ended with exit code {code}")
     hints = [error.hint] if error.hint else []
     traceback = stacks if os.environ.get("MMTUI_DEBUG") else None
-    return Died(str(error), "; ".join([*hints, "send again to restart it"]), traceback or None)
+    hint = "; ".join([*hints, "send again to restart it"])
+    return Died(str(error), hint, traceback or None, is_refused=is_encoding(stacks))

@@ -252,11 +252,13 @@ class Died:
         message: What went wrong.
         hint: How to cure it, if that is known.
         traceback: The stacks of the process when it crashed, with `--debug` only.
+        is_refused: Whether it crashed while it read an attachment, which would crash it again.
     """
 
     message: str
     hint: str | None
     traceback: str | None = None
+    is_refused: bool = False
 
 
 Event = Progress | Ready | Prepared | Piece | Completed | Transcribed | Failed | Died

@@ -311,12 +311,8 @@ class Session:
             self._append(event)
         elif isinstance(event, Completed):
             self._complete(event)
-        elif isinstance(event, Failed):
+        elif isinstance(event, Failed | Died):
             return self._fail(event)
-        elif isinstance(event, Died):
-            self._finish("failed")
-            self._model.forget_process()
-            self._notify(Notice(event.message, event.hint))
         else:
             self._model.handle_event(event)
             if isinstance(event, Transcribed):
@@ -371,11 +367,12 @@ class Session:
             reply.state = state
             self._save(reply)
 
-    def _fail(self, event: Failed) -> Draft | None:
+    def _fail(self, event: Failed | Died) -> Draft | None:
         draft = None
-        if event.number == self._model.reply_request:
+        if isinstance(event, Died) or event.number == self._model.reply_request:
+            is_refused = event.is_refused and self.is_answering
             self._finish("failed")
-            if event.is_refused and self._prompt is not None:
+            if is_refused and self._prompt is not None:
                 draft = self._retract(self._prompt)
         self._model.handle_failure(event)
         return draft

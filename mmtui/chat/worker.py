@@ -92,13 +92,14 @@ class _Worker:
         self._requests: SimpleQueue[Request] = SimpleQueue()
         self._cancelled: set[int] = set()
         self._assistant: Assistant | None = None
-        self._is_preparing = False
+        self._preparing: int | None = None  # the number of the request that gives way to others
 
     def run(self) -> None:
         threading.Thread(target=self._listen, daemon=True).start()
         while True:
             request = self._requests.get()
-            self._is_preparing = isinstance(request, Prepare | LoadSpeech)
+            is_preparing = isinstance(request, Prepare | LoadSpeech)
+            self._preparing = request.number if is_preparing else None
             try:
                 self._serve(request)
             except _Preempted:
@@ -188,8 +189,9 @@ class _Worker:
                 self._send(Piece(request.number, event))
 
     def _give_way(self) -> None:
-        """Raise _Preempted if the next question is being prepared while a request waits."""
-        if self._is_preparing and not self._requests.empty():
+        """Raise _Preempted if a request that prepares was cancelled, or another one waits."""
+        is_cancelled = self._preparing in self._cancelled
+        if self._preparing is not None and (is_cancelled or not self._requests.empty()):
             raise _Preempted
 
     def _get_assistant(self) -> "Assistant":

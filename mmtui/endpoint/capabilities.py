@@ -33,6 +33,7 @@ class ModelInfo:
         can_transcribe: Whether the server transcribes recordings with it.
         languages: Codes of the languages that it speaks; empty if that is unknown.
         reports_loading: Whether the server reports the progress of loading, as `mmtui serve` does.
+        reads_ahead: Whether a reply of 0 tokens reads a conversation ahead, as with `mmtui serve`.
         continues_on_request: Whether a request has to ask that a reply is continued, as for vLLM.
     """
 
@@ -45,6 +46,7 @@ class ModelInfo:
     can_transcribe: bool = False
     languages: tuple[str, ...] = ()
     reports_loading: bool = False
+    reads_ahead: bool = False
     continues_on_request: bool = False
 
     @property
@@ -254,6 +256,7 @@ def _read_entry(entry: Fields) -> ModelInfo:
         can_transcribe=_get_fields(entry, "capabilities").get("transcription") is True,
         languages=_get_languages(entry),
         reports_loading=entry.get("owned_by") == "mmtui",
+        reads_ahead=entry.get("owned_by") == "mmtui",
         continues_on_request=entry.get("owned_by") == "vllm",
     )
 

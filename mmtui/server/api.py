@@ -136,7 +136,11 @@ class Api:
         paths: list[str] = []
         try:
             turns = await self._reader.read(body.messages, request[CLIENT], paths)
-            job = self.model.generate(request[CLIENT], turns, self._get_sampling(body))
+            client = request[CLIENT]
+            if body.length_limit == 0:
+                job = self.model.prepare(client, turns, self._config.max_tokens)
+            else:
+                job = self.model.generate(client, turns, self._get_sampling(body))
             identity = Identity(model=self._name)
             if body.stream:
                 return await replies.stream(request, self.model, job, body, identity)
@@ -184,7 +188,7 @@ class Api:
         if body.top_p == 0:  # the most probable token
             temperature = 0.0
         return Sampling(
-            max_tokens=body.max_completion_tokens or body.max_tokens or config.max_tokens,
+            max_tokens=body.length_limit or config.max_tokens,
             temperature=temperature,
             top_p=body.top_p or config.top_p,
             seed=None if body.seed is None else body.seed % 2**64,  # it may be negative

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from aiohttp import web
 
-from mmtui.chat.protocol import Completed, Died, Failed, Piece, Progress, Transcribed
+from mmtui.chat.protocol import Completed, Died, Failed, Piece, Prepared, Progress, Transcribed
 from mmtui.server.errors import TOO_LONG, ApiError, make_server_error
 from mmtui.server.requests import CompletionRequest
 from mmtui.server.responses import (
@@ -162,6 +162,8 @@ async def _read_reply(
                 if text := stops.flush():
                     yield Piece(event.number, text)
                 yield event
+            elif isinstance(event, Prepared):  # an empty reply: its limit was 0 tokens
+                yield Completed(event.number, "length", 0, 0, 0, None, None)
             elif isinstance(event, Failed | Died):
                 _raise_failure(event)
             elif isinstance(event, Waiting | Progress | Piece):

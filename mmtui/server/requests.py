@@ -130,8 +130,8 @@ class CompletionRequest(Fields):
 
     messages: Annotated[list[Message], Field(min_length=1, max_length=MAX_MESSAGES)]
     model: str | None = None
-    max_tokens: Annotated[int | None, Field(ge=1)] = None
-    max_completion_tokens: Annotated[int | None, Field(ge=1)] = None
+    max_tokens: Annotated[int | None, Field(ge=0)] = None
+    max_completion_tokens: Annotated[int | None, Field(ge=0)] = None
     temperature: Annotated[float | None, Field(ge=0, le=MAX_TEMPERATURE)] = None
     top_p: Annotated[float | None, Field(ge=0, le=1)] = None
     seed: int | None = None
@@ -140,6 +140,12 @@ class CompletionRequest(Fields):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     response_format: ResponseFormat | None = None
+
+    @property
+    def length_limit(self) -> int | None:
+        """The length limit of the reply; 0 only reads the conversation ahead."""
+        limit = self.max_completion_tokens
+        return self.max_tokens if limit is None else limit
 
     @property
     def stops(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from mmtui.chat.protocol import (
     Died,
     Event,
     Failed,
+    Prepared,
     Progress,
     Ready,
     Transcribed,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 MAX_WAITING = 64  # requests
 PREPARED_TOKENS = 512  # the usual length of a reply
 REPEAT_S = 15.0
-_FINAL = (Completed, Transcribed, Failed, Died)
+_FINAL = (Completed, Prepared, Transcribed, Failed, Died)
 
 
 class ServedModel(Protocol):
@@ -87,6 +88,7 @@ class Job:
         events: What happens to it; the last one is final.
         place: Its place in the queue; 0 if it does not wait.
         first_place: Its place when it came.
+        is_ahead: Whether it only reads a conversation ahead, and gives way to all other requests.
     """
 
     client: str
@@ -95,6 +97,7 @@ class Job:
     events: "asyncio.Queue[Event | Waiting]" = field(default_factory=asyncio.Queue)
     place: int = 0
     first_place: int = 0
+    is_ahead: bool = False
 
 
 class SharedModel:
@@ -114,6 +117,7 @@ class SharedModel:
         self._loop = asyncio.get_running_loop()
         self._port = open_port(self._receive)
         self._queue: FairQueue[Job] = FairQueue()
+        self._ahead: FairQueue[Job] = FairQueue()  # while the other queue is empty
         self._running: Job | None = None
         self._load_number: int | None = None
         self.ready: Ready | None = None
@@ -158,7 +162,33 @@ class SharedModel:
                 sampling.schema,
             )
 
-        return self._submit(client, send)
+        return self._submit(Job(client, send))
+
+    def prepare(self, client: str, turns: Sequence[ChatTurn], max_tokens: int) -> Job:
+        """Queue the reading of a conversation ahead of its next question.
+
+        All other requests come first. One that comes meanwhile interrupts it; it goes on after
+        them, with what it had not read.
+
+        Args:
+            client: Whose request it is.
+            turns: The conversation. A last turn of the user without text has the pictures of the
+                next question.
+            max_tokens: Length limit of the reply to that question.
+
+        Raises:
+            ApiError: The queue is full.
+        """
+        pictures: Sequence[str] = ()
+        if turns and turns[-1].role == "user" and not turns[-1].text:
+            turns, pictures = turns[:-1], turns[-1].pictures
+        return self._submit(
+            Job(
+                client,
+                lambda: self._port.prepare(turns, pictures, max_tokens, "", 0),
+                is_ahead=True,
+            )
+        )
 
     def transcribe(self, client: str, clip: "Clip", language: str | None = None) -> Job:
         """Queue a transcript.
@@ -171,7 +201,7 @@ class SharedModel:
         Raises:
             ApiError: The queue is full.
         """
-        return self._submit(client, lambda: self._port.transcribe(clip, language))
+        return self._submit(Job(client, lambda: self._port.transcribe(clip, language)))
 
     async def follow(self, job: Job) -> AsyncGenerator[Event | Waiting, None]:
         """Yield what happens to a request, up to its end. It is cancelled if the caller stops.
@@ -194,28 +224,37 @@ class SharedModel:
 
     def cancel(self, job: Job) -> None:
         """Stop a request as soon as possible; does nothing if it has ended."""
-        if self._queue.remove(job.client, job):
+        if self._get_queue(job).remove(job.client, job):
             self._update_places()
         elif job is self._running and job.number is not None:
             self._port.cancel(job.number)
+            if job.is_ahead:  # else its reply ends with what it has so far
+                self._start_next()
 
     def close(self) -> None:
         """End the model process."""
         self._port.close()
 
-    def _submit(self, client: str, send: Callable[[], int]) -> Job:
-        if len(self._queue) >= MAX_WAITING:
+    def _submit(self, job: Job) -> Job:
+        queue = self._get_queue(job)
+        if len(queue) >= MAX_WAITING:
             raise make_queue_error(MAX_WAITING)
-        job = Job(client, send)
-        self._queue.put(client, job)
-        if self._running is None:
+        queue.put(job.client, job)
+        running = self._running
+        if running is None:
+            self._start_next()
+        elif running.is_ahead and not job.is_ahead:
+            self._ahead.put(running.client, running)  # the model process stops it for the next one
             self._start_next()
         else:
             self._update_places()
         return job
 
+    def _get_queue(self, job: Job) -> FairQueue[Job]:
+        return self._ahead if job.is_ahead else self._queue
+
     def _start_next(self) -> None:
-        self._running = job = self._queue.pop()
+        self._running = job = self._queue.pop() or self._ahead.pop()
         if job is not None:
             self.load()
             if job.place:

@@ -21,7 +21,7 @@ from mmtui.chat.protocol import (
     Ready,
     Transcribed,
 )
-from mmtui.endpoint.address import parse_endpoint
+from mmtui.endpoint.address import Endpoint, parse_endpoint
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +129,35 @@ def test_ask_loads_nothing(server, mmtui, cat, tmp_path, clip_wav):
     assert run.code == 0, run.err
     assert run.out == "You said: 16000 samples\nWhat?\n"
     assert "heard: 16000 samples" in run.err
+
+
+HISTORY = [ChatTurn("user", "Tell me a story."), ChatTurn("assistant", "Once upon a time.")]
+
+
+def test_the_server_reads_a_conversation_ahead(connected, server, cat):
+    number = connected.model.prepare(HISTORY, [str(cat)], 512, "id", 0)
+    assert connected.wait_for(number)[-1] == Prepared(number)
+    turns, pictures = server.model.prepared[-1]
+    assert list(turns) == HISTORY and len(pictures) == 1
+    count = len(server.model.prepared)
+    number = connected.model.prepare([], [], 512, "id", 0)  # nothing to read
+    assert connected.wait_for(number)[-1] == Prepared(number)
+    assert len(server.model.prepared) == count
+
+
+def test_a_question_ends_the_reading(connected, server):
+    ahead = connected.model.prepare([ChatTurn("user", "hold")], [], 512, "id", 0)
+    assert server.model.started.acquire(timeout=60)
+    events = connected.ask("hi")
+    if Prepared(ahead) not in events:
+        events += connected.wait_for(ahead)
+    assert any(isinstance(event, Completed) for event in events) and Prepared(ahead) in events
+
+
+def test_nothing_is_sent_to_another_machine_before_a_question(connected, server, monkeypatch):
+    monkeypatch.setattr(Endpoint, "is_loopback", False)
+    monkeypatch.setenv("no_proxy", "*")
+    count = len(server.model.prepared)
+    number = connected.model.prepare(HISTORY, [], 512, "id", 0)
+    assert connected.wait_for(number)[-1] == Prepared(number)
+    assert len(server.model.prepared) == count

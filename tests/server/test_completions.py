@@ -166,7 +166,7 @@ def message_with(url: str) -> dict[str, object]:
         ({"messages": []}, "at least 1"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages.0.role"),
         (ask(max_tokens="7"), "max_tokens"),
-        (ask(max_tokens=0), "max_tokens"),
+        (ask(max_tokens=-1), "max_tokens"),
         (ask(temperature=-1), "temperature"),
         (ask(temperature=10.1), "temperature"),
         (ask(n=2), "n: "),

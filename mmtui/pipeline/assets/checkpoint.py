@@ -100,10 +100,7 @@ class Checkpoint:
         if self.can_see:
             return
         if self.gguf is not None:
-            raise MissingError(
-                f"{name} can't see: no mmproj of this model is beside it",
-                "download its mmproj into the same folder, or pass --mmproj FILE",
-            )
+            raise gguf_files.explain_blindness(self.gguf)
         if self.spec.vision is None:
             raise MissingError(f"{name} accepts text and speech, but has no vision tower")
         raise MissingError(

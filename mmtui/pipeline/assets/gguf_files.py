@@ -100,6 +100,16 @@ def find(model: str) -> GgufFiles | None:
     )
 
 
+def explain_blindness(files: GgufFiles) -> MissingError:
+    """Return the error for a picture if no mmproj of a model was found."""
+    hint = "download its mmproj into the same folder, or pass --mmproj FILE"
+    if files.download is None:
+        candidates = filter(mmproj.can_see, mmproj.find_candidates(read_header(files.shards[0])))
+        if names := ", ".join(header.path.name for header in candidates):
+            hint = f"pass --mmproj FILE; beside it, named after others: {names}"
+    return MissingError(f"{files.name} can't see: no mmproj of this model is beside it", hint)
+
+
 def may_hear(model: str) -> bool:
     """Return whether a model is a GGUF with an audio tower, or may be one once it is downloaded."""
     try:

@@ -1,13 +1,14 @@
 """The mmproj of a GGUF model: a second GGUF, with a vision or audio tower and its projector."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from mmtui.errors import InputError, MissingError
 from mmtui.pipeline.assets.gguf_header import Header, read_header
 
 _TYPES = ("fp?16", "bf16", "q8_0", "fp?32")  # in the order of preference
-_QUANTIZATION_WORD = re.compile(r"i?q\d|b?f16|fp16|f32|fp32|\d|k|s|m|l|xl")
+_QUANTIZATION = re.compile(r"(?<![a-z0-9])(i?q\d(_\w+)?|bf16|fp?(16|32))(?![a-z0-9])", re.I)
 
 
 def is_mmproj(header: Header) -> bool:
@@ -38,20 +39,47 @@ def is_compatible(mmproj: Header, model: Header) -> bool:
 def find_mmproj(model: Header) -> Header | None:
     """Find the mmproj that is beside a model.
 
-    The files of several models can be in one folder: an mmproj that computes embeddings of another
-    size, or is named after another model, is left out.
+    The files of several models can be in one folder. The name of an mmproj is that of its model, or
+    a beginning of it, beside words that any mmproj can have: "mmproj-model-f16.gguf",
+    "gemma-3-4b-it-mmproj-Q8_0.gguf", "moondream2-mmproj-f16-20250414.gguf". Another name counts
+    only if this is the only mmproj, and not that of another model in the folder.
+    """
+    candidates = find_candidates(model)
+    own = _split_words(model.path)
+    matches = {
+        header.path: match
+        for header in candidates
+        if (match := _match(_split_words(header.path), own)) is not None
+    }
+    if matches:
+        best = max(matches.values())
+        named = [header for header in candidates if matches.get(header.path) == best]
+        return min(named, key=lambda header: get_priority(header.path.name))
+    files = list(_list_ggufs(model.path.parent))
+    if len(candidates) != 1 or sum(map(_is_named_mmproj, files)) != 1:
+        return None
+    words = _split_words(candidates[0].path)
+    others = (file for file in files if not _is_named_mmproj(file))
+    is_taken = any(_match(words, _split_words(file)) is not None for file in others)
+    return None if is_taken else candidates[0]
+
+
+def find_candidates(model: Header) -> list[Header]:
+    """Return the mmprojs beside a model that could be its own, whatever their names are.
+
+    An mmproj that computes embeddings of another size, or whose metadata names another model, is
+    left out.
     """
     found: list[Header] = []
-    for file in sorted(model.path.parent.iterdir()):
-        if "mmproj" not in file.name.lower() or file.suffix.lower() != ".gguf":
-            continue
+    for file in filter(_is_named_mmproj, _list_ggufs(model.path.parent)):
         try:
             header = read_header(file)
         except InputError:  # `--mmproj FILE` reports it
             continue
-        if is_mmproj(header) and is_compatible(header, model) and not _is_of_another(header, model):
+        names = {each.get_text("general.basename").casefold() for each in (header, model)}
+        if is_mmproj(header) and is_compatible(header, model) and len(names - {""}) < 2:
             found.append(header)
-    return min(found, key=lambda header: get_priority(header.path.name), default=None)
+    return found
 
 
 def read_mmproj(file: Path, model: Header) -> Header:
@@ -85,21 +113,33 @@ def get_priority(file: str) -> tuple[int, str]:
     return min(ranks, default=len(_TYPES)), name
 
 
-def _is_of_another(mmproj: Header, model: Header) -> bool:
-    """Return whether an mmproj is of another model by its metadata or its name.
+def _list_ggufs(folder: Path) -> Iterator[Path]:
+    for file in sorted(folder.iterdir()):
+        if file.suffix.lower() == ".gguf":
+            yield file
 
-    Its name may be that of the model, or a beginning of it, beside words that any mmproj can have:
-    "mmproj-model-f16.gguf", "gemma-3-4b-it-mmproj-Q8_0.gguf".
+
+def _is_named_mmproj(file: Path) -> bool:
+    return "mmproj" in file.name.lower()
+
+
+def _match(words: list[str], own: list[str]) -> tuple[int, int] | None:
+    """Return how well the name of an mmproj matches that of a model.
+
+    Args:
+        words: The words of the mmproj.
+        own: The words of the model.
+
+    Returns:
+        A sort key; None if neither name is a beginning of the other.
     """
-    names = {header.get_text("general.basename").casefold() for header in (mmproj, model)}
-    if len(names - {""}) > 1:
-        return True
-    words = [word for word in _split_words(mmproj.path) if word not in ("mmproj", "model")]
-    while words and _QUANTIZATION_WORD.fullmatch(words[-1]):
-        words.pop()
-    own = [word for word in _split_words(model.path) if word != "model"]
-    return own[: len(words)] != words
+    count = min(len(words), len(own))
+    is_beginning = words[:count] == own[:count] and (count > 0 or not words)
+    return (count, -len(words)) if is_beginning else None
 
 
 def _split_words(file: Path) -> list[str]:
-    return re.findall(r"[^\W_]+", file.stem.casefold())
+    """Return the words of a name before its quantization, without those that any file can have."""
+    quantization = _QUANTIZATION.search(file.stem)
+    name = file.stem[: quantization.start() if quantization else None].casefold()
+    return [word for word in re.findall(r"[^\W_]+", name) if word not in ("mmproj", "model")]

@@ -72,7 +72,7 @@ class MtmdEncoder:
         features: list[np.ndarray] = []
         tiles: list[Tile] = []
         with ExitStack() as stack:
-            stack.enter_context(crashes.reading(self._mmproj))
+            stack.enter_context(crashes.reading(self._mmproj, encodes=True))
             for chunk in self._tokenize(medium, stack):
                 if self._functions.mtmd_input_chunk_get_type(chunk) == _TEXT:
                     layout += self._get_tokens(chunk)

@@ -120,3 +120,43 @@ def test_an_audio_tower_is_noted(tmp_path):
     assert Assistant(found).note == (
         "this model can hear: with --listen model, it gets recordings instead of transcripts"
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "own", "other"),
+    [
+        (
+            "moondream2-text-model-f16_ct-vicuna",
+            "moondream2-mmproj-f16-20250414",
+            "mmproj-llava-f16",
+        ),
+        ("Qwen2.5-VL-7B-Q4_K_M", "mmproj-Qwen2.5-VL-7B-Q8_0-v2", "mmproj-Qwen2-VL-f16"),
+        ("gemma-3-4b-it-IQ4_XS", "mmproj-gemma-3-4b-it-bf16", "mmproj-gemma-3-f16"),
+        ("llava", "mmproj-llava-f32", "mmproj-llava-phi3-f16"),
+        ("llava-Q8_0", "llava-20250101-mmproj", "mmproj-other"),
+        ("any-Q4_0", "mmproj-F16", "mmproj-other-f16"),
+    ],
+)
+def test_the_mmproj_whose_name_matches_best_is_used(tmp_path, model, own, other):
+    file = write_gguf(tmp_path / f"{model}.gguf")
+    expected = write_mmproj(tmp_path / f"{own}.gguf")
+    write_mmproj(tmp_path / f"{other}.gguf")
+    assert checkpoint.find(str(file)).gguf.mmproj == expected
+
+
+def test_the_only_mmproj_is_used_unless_it_is_named_after_another_model(tmp_path):
+    file = write_gguf(tmp_path / "renamed-Q4_0.gguf")
+    only = write_mmproj(tmp_path / "mmproj-tiny-f16-20250101.gguf")
+    assert checkpoint.find(str(file)).gguf.mmproj == only
+    tiny = write_gguf(tmp_path / "tiny-Q8_0.gguf")
+    assert checkpoint.find(str(tiny)).gguf.mmproj == only
+    assert not checkpoint.find(str(file)).can_see
+
+
+def test_the_choice_is_shown_where_no_name_matches(mmtui, tmp_path, cat):
+    file = write_gguf(tmp_path / "mine-Q4_0.gguf")
+    for name in ("a", "b"):
+        write_mmproj(tmp_path / f"mmproj-{name}-f16.gguf")
+    run = mmtui("ask", "--model", file, "--image", cat, "What is it?")
+    assert run.code == 3 and "mine-Q4_0 can't see: no mmproj of this model is beside it" in run.err
+    assert "hint: pass --mmproj FILE; beside it, named after others: mmproj-a-f16.gguf, " in run.err
