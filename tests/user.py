@@ -173,7 +173,7 @@ async def open_chat(
 ) -> AsyncIterator[User]:
     """Run the app with the history in `folder`; other arguments are settings."""
     app_settings = {
-        key: settings.pop(key) for key in ("resume", "images", "talk") if key in settings
+        key: settings.pop(key) for key in ("resume", "images", "files", "talk") if key in settings
     }
     model = FakeModel()
     app = ChatApp(

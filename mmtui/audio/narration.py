@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
@@ -44,6 +44,7 @@ class Sink(Protocol):
         ...
 
 
+LoadSamples = Callable[[], Iterator[bytes]]
 SinkType = TypeVar("SinkType", bound=Sink)
 
 
@@ -86,6 +87,8 @@ class Narration(Generic[SinkType]):
         voice: str = DEFAULT_VOICE,
         speed: float = 1.0,
         on_end: Callable[[MmtuiError | None], object] = lambda _: None,
+        *,
+        loads_voice: bool = True,
     ) -> None:
         """Start to load the voice and to open the device.
 
@@ -95,12 +98,14 @@ class Narration(Generic[SinkType]):
             voice: The voice.
             speed: 1 is the usual speed of the voice.
             on_end: Called in the thread at the end, with the reason if not everything was read.
+            loads_voice: Whether there is a text to read; sounds need no voice.
         """
         self.voice, self.speed = voice, speed
         self.sink: SinkType | None = None
         self.has_ended = False
         self._synthesizer, self._open_sink, self._on_end = synthesizer, open_sink, on_end
-        self._pieces: queue.Queue[str | None] = queue.Queue()  # None is the end
+        self._loads_voice = loads_voice
+        self._pieces: queue.Queue[str | LoadSamples | None] = queue.Queue()  # None is the end
         self._is_stopped = False
         self._error: MmtuiError | None = None
         self._thread = threading.Thread(target=self._run, name="narration", daemon=True)
@@ -109,6 +114,15 @@ class Narration(Generic[SinkType]):
     def write(self, piece: str) -> None:
         """Add a piece of the text, which is Markdown. Does not block."""
         self._pieces.put(piece)
+
+    def play(self, load: LoadSamples) -> None:
+        """Play a sound after what was added before. Does not block.
+
+        Args:
+            load: Returns its samples, as `Sink.write` takes them; called in the thread. It may
+                raise MmtuiError, and so may the iterator.
+        """
+        self._pieces.put(load)
 
     def finish(self) -> None:
         """End the text. Does not block."""
@@ -133,7 +147,8 @@ class Narration(Generic[SinkType]):
 
     def _run(self) -> None:
         try:
-            self._synthesizer.start()
+            if self._loads_voice:
+                self._synthesizer.start()
             self.sink = self._open_sink()
             self._read(self.sink)
         except MmtuiError as error:
@@ -152,6 +167,9 @@ class Narration(Generic[SinkType]):
             except queue.Empty:
                 continue
             is_complete = piece is None
+            if callable(piece):
+                self._play(piece(), sink)
+                continue
             for sentence in text.finish() if piece is None else text.write(piece):
                 if self._is_stopped or sink.has_ended:
                     break
@@ -165,3 +183,9 @@ class Narration(Generic[SinkType]):
             sink.stop()
         sink.finish()
         sink.wait()
+
+    def _play(self, blocks: Iterator[bytes], sink: Sink) -> None:
+        for samples in blocks:
+            if self._is_stopped or sink.has_ended:
+                return
+            sink.write(samples)

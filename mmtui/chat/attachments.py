@@ -45,22 +45,24 @@ class LoadedFile:
     notes: tuple[str, ...] = ()
 
 
-def load(path: Path) -> LoadedFile:
+def load(path: Path, reading: Reading = NO_PROGRESS) -> LoadedFile:
     """Read a file; its content decides what it is.
 
     Args:
         path: The file; pages of a PDF follow its name, as in "report.pdf#3-7".
+        reading: Gets the progress of a document, and can cancel it.
 
     Raises:
         InputError: The file is of another kind, or can't be read. The error names the file.
         UsageError: The pages can't be parsed.
+        ConversionCancelledError: `reading` cancelled it.
     """
     if is_document(path):
-        return load_document(path)
+        return load_document(path, reading)
     if (media := _load_media(path)) is not None:
         return media
     if not _has_media_suffix(path):
-        return load_document(path)  # text in UTF-16 looks like a binary file
+        return load_document(path, reading)  # text in UTF-16 looks like a binary file
     from mmtui.pipeline.vision.images import FORMAT_NAMES
 
     raise InputError(
@@ -119,7 +121,7 @@ def load_pages(path: Path, reading: Reading = NO_PROGRESS) -> list[LoadedFile]:
     """
     name, ranges = split_ranges(str(path))
     if not is_pdf(Path(name)):
-        return [load(path)]
+        return [load(path, reading)]
     pages = draw_pages(Path(name), ranges, report=reading.report, is_cancelled=reading.is_cancelled)
     return [
         load_picture(data, f"{Path(name).name}#{number}", f"{name}#{number}")

@@ -62,6 +62,8 @@ COMMANDS = (
     ),
     Command("voice", "[KEY=VALUE ...]", "set voice, speaking_rate and volume"),
     Command("speaker", "[NAME]", "choose a speaker or headphones"),
+    Command("play", "", "play the last sound of the conversation"),
+    Command("save", "[PATH]", "save pictures and sound of the last answer in a folder"),
     Command("drop", "", "remove all attachments"),
     Command("stop", "", "stop the answer, recording or playback", "escape"),
     Command("retry", "", "regenerate the last answer", "f5,ctrl+r"),

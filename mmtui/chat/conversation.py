@@ -73,6 +73,8 @@ class Message:
         state: Whether a reply is complete.
         created: When it was created.
         thinking: What the model thought before a reply; it is shown, and not stored.
+        is_spoken: Whether the text of a reply is the transcript of its sound, which may not be
+            there yet; it is not stored.
     """
 
     id: str
@@ -83,6 +85,7 @@ class Message:
     state: State = "complete"
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
     thinking: str = ""
+    is_spoken: bool = False
 
 
 class Conversation:
@@ -198,14 +201,14 @@ class Conversation:
         return list(found)[1:]
 
     def last_recording(self) -> tuple[Message, Attachment]:
-        """Return the last recording of the current branch and its message.
+        """Return the last recording of the user in the current branch, and its message.
 
         Raises:
             UsageError: There is none.
         """
         for message in reversed(self.thread):
             for file in reversed(message.attachments):
-                if file.kind == "audio":
+                if file.kind == "audio" and message.role == "user":
                     return message, file
         raise UsageError("there is no recording in this conversation", "/record makes one")
 

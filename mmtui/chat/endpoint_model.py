@@ -25,6 +25,7 @@ from mmtui.chat.protocol import (
     Ready,
     Transcribed,
 )
+from mmtui.chat.reply_files import to_event
 from mmtui.chat.turn_encoder import TurnEncoder
 from mmtui.endpoint import faults, speech
 from mmtui.endpoint.address import Endpoint
@@ -300,13 +301,20 @@ class EndpointModel:
         cancellation: Cancellation,
     ) -> None:
         parts = self._client.complete(
-            info.name, request, cancellation, continue_message=info.continues_on_request
+            info.name,
+            request,
+            cancellation,
+            continue_message=info.continues_on_request,
+            outputs=info.outputs,
         )
         for part in parts:
             if isinstance(part, Completion):
                 self._send(_to_completed(number, part, dropped), cancellation)
             elif isinstance(part, Delta):
-                self._send(Piece(number, part.text, part.is_thinking), cancellation)
+                piece = Piece(number, part.text, part.is_thinking, part.is_spoken)
+                self._send(piece, cancellation)
+            else:
+                self._send(to_event(number, part), cancellation)
 
     def _to_failed(self, number: int, error: Exception) -> Failed:
         """Return the event for an error; an unexpected one is written to the log."""

@@ -8,7 +8,8 @@ import html
 import io
 import json
 import re
-from collections.abc import Callable
+import wave
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 Format = Literal["markdown", "html", "json"]
 FindFile = Callable[[Attachment], Path]  # returns the file of an attachment; raises InputError
 MAX_SIDE = 1200  # longer side of a picture in an HTML page, in pixels
+MAX_SOUND_S = 600  # length of a sound in an HTML page
 
 _SPEAKERS = {"user": "You", "assistant": "mmtui"}
 _NOTES = {"stopped": "stopped here", "failed": "failed here", "writing": "still writing"}
@@ -123,18 +125,25 @@ def to_markdown(conversation: Conversation) -> str:
         parts += ["**System**", quote(_isolate(conversation.system))]
     for message in conversation.thread:
         parts.append(f"**{_SPEAKERS[message.role]}**")
-        for file in message.attachments:
-            parts.append(quote(escape(_describe(file))))
-            if file.kind == "document" and file.transcript:
-                parts.append(quote(_to_code_block(file.transcript)))
+        files = list(_list_files(message))
+        parts += files if message.role == "user" else []
         if message.text.strip():
             text = _isolate(message.text)
             parts.append(quote(text) if message.role == "user" else text)
+        parts += files if message.role == "assistant" else []
         if note := _NOTES.get(message.state):
             parts.append(f"*({note})*")
     if note := _describe_omitted(conversation):
         parts.append(f"*({note})*")
     return "\n\n".join(parts) + "\n"
+
+
+def _list_files(message: Message) -> Iterator[str]:
+    """Yield a quote for each attachment, and for what of a document is in the prompt."""
+    for file in message.attachments:
+        yield quote(escape(_describe(file)))
+        if file.kind == "document" and file.transcript:
+            yield quote(_to_code_block(file.transcript))
 
 
 def to_html(conversation: Conversation, find: FindFile) -> str:
@@ -164,7 +173,7 @@ def to_json(conversation: Conversation) -> str:
 def _to_fields(message: Message) -> dict[str, object]:
     """Return the fields of a message that are stored."""
     stored = asdict(message) | {"created": message.created.isoformat()}
-    del stored["thinking"]
+    del stored["thinking"], stored["is_spoken"]
     return stored
 
 
@@ -174,7 +183,8 @@ def _to_article(message: Message, find: FindFile) -> str:
     text = _make_renderer().render(printable(message.text))
     note = _NOTES.get(message.state)
     footer = f'<p class="note">{note}</p>' if note else ""
-    return f"<article>{header}{figures}{text}{footer}</article>"
+    content = f"{figures}{text}" if message.role == "user" else f"{text}{figures}"
+    return f"<article>{header}{content}{footer}</article>"
 
 
 def _to_figure(file: Attachment, find: FindFile) -> str:
@@ -207,7 +217,17 @@ def _encode_jpeg(path: Path) -> bytes:
 
 
 def _encode_wav(path: Path) -> bytes:
-    return input_files.encode_wav(input_files.read_clip(path))
+    rate, blocks = input_files.read_samples(path)
+    stream = io.BytesIO()
+    with wave.open(stream, "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        remaining = MAX_SOUND_S * rate * 2  # bytes
+        for samples in blocks:
+            file.writeframes(samples[:remaining])
+            remaining -= len(samples)
+            if remaining <= 0:
+                break
+    return stream.getvalue()
 
 
 def _make_renderer() -> "MarkdownIt":

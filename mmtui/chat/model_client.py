@@ -104,7 +104,7 @@ class ModelClient:
             language: Code of the spoken language; None detects it.
             on_transcript: Called with the text, or with None if the request failed.
         """
-        self.status.set_state("listening")
+        self.status.set_state("transcribing")
         self._transcriptions[self._process.transcribe(clip, language)] = on_transcript
 
     def generate(self, turns: Sequence[ChatTurn], config: Config) -> None:

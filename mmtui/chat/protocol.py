@@ -169,11 +169,55 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Piece:
-    """The next piece of a reply's text, or of what the model thinks before the reply."""
+    """The next piece of a reply's text.
+
+    Attributes:
+        number: The request that it answers.
+        text: The piece.
+        is_thinking: Whether the model thinks it, before the reply.
+        is_spoken: Whether it is part of the transcript of a sound, which follows.
+    """
 
     number: int
     text: str
     is_thinking: bool = False
+    is_spoken: bool = False
+
+
+@dataclass(frozen=True)
+class FileReceived:
+    """A picture or a sound is part of a reply. Only servers send it.
+
+    Attributes:
+        number: The request that it answers.
+        kind: Which of them it is.
+        name: A name for the file, such as "picture.png".
+        data: Its bytes.
+        detail: The size of a picture ("640 x 480"), or the length of a sound ("3.2 s").
+        notes: What the user should know about it, such as that it is cut off.
+    """
+
+    number: int
+    kind: Literal["image", "audio"]
+    name: str
+    data: bytes
+    detail: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FileLeftOut:
+    """A picture or a sound of a reply can't be used.
+
+    Attributes:
+        number: The request that it answers.
+        message: Why.
+        hint: How to cure it, if that is known.
+    """
+
+    number: int
+    message: str
+    hint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -261,4 +305,6 @@ class Died:
     is_refused: bool = False
 
 
-Event = Progress | Ready | Prepared | Piece | Completed | Transcribed | Failed | Died
+# Events about the text and the files of a reply.
+ReplyPart = Piece | FileReceived | FileLeftOut
+Event = Progress | Ready | Prepared | ReplyPart | Completed | Transcribed | Failed | Died

@@ -1,18 +1,21 @@
 """Reading the answers of a chat aloud, one at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 
 from mmtui.audio.narration import Narration
 from mmtui.audio.player import Playback, Speaker
 from mmtui.chat.config import Config
-from mmtui.chat.conversation import Message
+from mmtui.chat.conversation import Attachment, Message
 from mmtui.errors import MmtuiError
+from mmtui.pipeline.input_files import stream_samples
 from mmtui.pipeline.speech.synthesis import RATE, Synthesizer
 from mmtui.pipeline.speech.voices import check_voice
 
 
 class ReadAloud:
-    """Reads an answer aloud, which may still be written.
+    """Reads an answer aloud, which may still be written, or plays its sound if it has one.
 
     Attributes:
         is_paused: Whether the reading is paused.
@@ -25,6 +28,7 @@ class ReadAloud:
         synthesizer: Synthesizer,
         get_config: Callable[[], Config],
         on_end: Callable[[MmtuiError | None], object],
+        find: Callable[[Attachment], Path],
     ) -> None:
         """Create the reader, which is silent.
 
@@ -33,13 +37,15 @@ class ReadAloud:
             synthesizer: Makes it.
             get_config: Returns the settings.
             on_end: Called in a thread at the end of an answer, with the error if it failed.
+            find: Returns the file of an attachment; raises MmtuiError if it is gone.
         """
         self.is_paused = self.reads_all = False
         self._speaker, self._synthesizer = speaker, synthesizer
-        self._get_config, self._on_end = get_config, on_end
+        self._get_config, self._on_end, self._find = get_config, on_end, find
         self._narration: Narration[Playback] | None = None
         self._message: Message | None = None
-        self._position = 0  # characters of the message that have been passed on
+        self._start = 0  # the character of the message from which it is read
+        self._position = 0  # the character up to which it was passed on
         self._is_complete = True
         self._reply: Message | None = None  # the one that `follow` knows
 
@@ -48,6 +54,11 @@ class ReadAloud:
         """The message that is being read; None if nothing is."""
         narration = self._narration
         return None if narration is None or narration.has_ended else self._message
+
+    @property
+    def is_active(self) -> bool:
+        """Whether an answer is being read, or a sound played."""
+        return self._narration is not None and not self._narration.has_ended
 
     @property
     def level(self) -> float:
@@ -72,6 +83,14 @@ class ReadAloud:
         """
         check_voice(self._get_config().voice)
         self._read(message, 0)
+
+    def play(self, file: Path) -> None:
+        """Play a sound file instead of what is being read."""
+        self.stop()
+        self._message, self._is_complete = None, True
+        self._narration = self._start_narration(loads_voice=False)
+        self._narration.play(partial(stream_samples, file, RATE))
+        self._narration.finish()
 
     def follow(self, reply: Message | None) -> None:
         """Pass on the text that has been added to the message.
@@ -121,9 +140,15 @@ class ReadAloud:
 
     def _read(self, message: Message, position: int) -> None:
         self.stop()
-        config = self._get_config()
         self._message, self._position = message, position
-        self.is_paused = self._is_complete = False
+        self._start, self._is_complete = position, False
+        has_text = not (message.state == "complete" and _list_sounds(message))
+        self._narration = self._start_narration(loads_voice=has_text)
+        self._pass_on()
+
+    def _start_narration(self, *, loads_voice: bool) -> Narration[Playback]:
+        config = self._get_config()
+        self.is_paused = False
 
         def open_playback() -> Playback:
             playback = self._speaker.open(RATE, config.speaker or None, config.volume)
@@ -131,18 +156,35 @@ class ReadAloud:
                 playback.set_paused(True)
             return playback
 
-        self._narration = Narration(
-            self._synthesizer, open_playback, config.voice, config.speaking_rate, self._on_end
+        return Narration(
+            self._synthesizer,
+            open_playback,
+            config.voice,
+            config.speaking_rate,
+            self._on_end,
+            loads_voice=loads_voice,
         )
-        self._pass_on()
 
     def _pass_on(self) -> None:
         message = self._message
         if self._is_complete or self._narration is None or message is None:
             return
-        if text := message.text[self._position :]:
+        sounds = _list_sounds(message)
+        has_sound = message.is_spoken or bool(sounds)
+        is_read = self._position > self._start  # the sound came too late
+        text = message.text[self._position :]
+        if text and (is_read or not has_sound):
             self._narration.write(text)
             self._position = len(message.text)
         if message.state != "writing":
             self._is_complete = True
+            for sound in sounds if not is_read else ():
+                self._narration.play(partial(self._load, sound))
             self._narration.finish()
+
+    def _load(self, sound: Attachment) -> Iterator[bytes]:
+        return stream_samples(self._find(sound), RATE)
+
+
+def _list_sounds(message: Message) -> list[Attachment]:
+    return [file for file in message.attachments if file.kind == "audio"]

@@ -19,6 +19,8 @@ def list_turns(
 ) -> Iterator[ChatTurn]:
     """Yield the turns of the current branch that are not empty, after the system prompt.
 
+    Pictures and sounds of replies are left out: servers accept only text from the assistant.
+
     Args:
         conversation: The conversation.
         find: Returns the path of an attachment; raises MmtuiError if its file is gone.
@@ -28,11 +30,12 @@ def list_turns(
     if conversation.system:
         yield ChatTurn("system", conversation.system)
     for message in conversation.thread:
-        pictures = tuple(list_files(message.attachments, find, "image", notify))
-        untranscribed = [file for file in message.attachments if not file.transcript]
+        files = message.attachments if message.role == "user" else ()
+        pictures = tuple(list_files(files, find, "image", notify))
+        untranscribed = [file for file in files if not file.transcript]
         sent = untranscribed if sends_recordings else []
         recordings = tuple(list_files(sent, find, "audio", notify))
-        text = prepend_documents(list(list_used(message.attachments)), message.text)
+        text = prepend_documents(list(list_used(files)), message.text)
         if text or pictures or recordings:
             yield ChatTurn(message.role, text, pictures, recordings)
 

@@ -18,8 +18,9 @@ from mmtui.chat.history.store import Store
 from mmtui.chat.model_client import ModelClient
 from mmtui.chat.model_process import ModelPort
 from mmtui.chat.notice import Notice
-from mmtui.chat.protocol import Completed, Died, Event, Failed, Piece, Transcribed
+from mmtui.chat.protocol import Completed, Died, Event, Failed, ReplyPart, Transcribed
 from mmtui.chat.replies import completion_notices, list_files, list_turns, to_draft
+from mmtui.chat.reply_files import extend_reply
 from mmtui.chat.status import ModelStatus
 from mmtui.errors import MmtuiError, UsageError
 from mmtui.pipeline import input_files
@@ -307,7 +308,7 @@ class Session:
         Returns:
             The message sent last as a draft, if the model refused it; else None.
         """
-        if isinstance(event, Piece):
+        if isinstance(event, ReplyPart):
             self._append(event)
         elif isinstance(event, Completed):
             self._complete(event)
@@ -330,14 +331,11 @@ class Session:
         self._model.generate(list(turns), self.config)
         return reply
 
-    def _append(self, event: Piece) -> None:
+    def _append(self, event: ReplyPart) -> None:
         if event.number != self._model.reply_request or self._reply is None:
             return
-        if event.is_thinking:
-            self._reply.thinking += event.text
-        else:
+        if extend_reply(self._reply, event, self.store_attachment, self._notify):
             self.status.set_state("writing")
-            self._reply.text += event.text
             if time.monotonic() - self._saved_at > SAVE_EVERY_S:
                 self._save(self._reply)
 

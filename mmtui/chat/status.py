@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from mmtui.pipeline.assets.spec import VisionSpec
 
 # "off": the model is not loaded; the next message loads it.
-State = Literal["off", "idle", "loading", "thinking", "writing", "listening"]
+State = Literal["off", "idle", "loading", "thinking", "writing", "transcribing"]
 
 
 @dataclass

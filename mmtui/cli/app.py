@@ -107,6 +107,16 @@ def _root(
             help="Picture to attach to the first message. Can be repeated.",
         ),
     ] = None,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--file",
+            parser=resolve,
+            metavar="FILE",
+            help="Document, picture or recording to attach to the first message, as /file does;"
+            " report.pdf#3-7 chooses pages. Can be repeated.",
+        ),
+    ] = None,
 ) -> None:
     if debug:
         os.environ["MMTUI_DEBUG"] = "1"
@@ -125,6 +135,7 @@ def _root(
             "--engine": engine,
             "--resume": resume,
             "--image": image,
+            "--file": file,
         }
         if misplaced := [name for name, value in chat_options.items() if value]:
             raise UsageError(
@@ -140,6 +151,7 @@ def _root(
         engine,
         resume,
         tuple(image or []),
+        tuple(file or []),
         plain=plain,
         talk=talk,
         mmproj=mmproj,

@@ -8,6 +8,7 @@ import typer
 import mmtui
 from mmtui.chat.backend import find_endpoint
 from mmtui.chat.config import Config
+from mmtui.cli.answer_files import SaveMediaOption, check_save_media
 from mmtui.cli.answers import print_answer, print_notes, print_transcript
 from mmtui.cli.files import check_stdin, open_documents, open_pictures
 from mmtui.cli.options import (
@@ -135,6 +136,7 @@ def ask(
     ] = None,
     speak: SpeakOption = False,
     speak_to: SpeakToOption = None,
+    save_media: SaveMediaOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ask one question and stream the answer to standard output.
@@ -157,6 +159,7 @@ def ask(
     config = Config.load().with_endpoint(endpoint).with_language(language)
     config = config.with_reading(read)
     check_speech(config, speak_to)
+    check_save_media(save_media, find_endpoint(config))
     if (server := find_endpoint(config)) is not None:
         if mmproj is not None:
             raise UsageError("--mmproj needs a model on this machine", "pass --endpoint ''")
@@ -175,6 +178,7 @@ def ask(
             max_tokens=max_tokens,
             temperature=temperature,
             seed=seed,
+            save_media=save_media,
         )
         name = config.model if model == "auto" else model
         with read_aloud(config, speak=speak, speak_to=speak_to) as speech:

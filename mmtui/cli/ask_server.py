@@ -4,9 +4,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmtui.chat.attachments import LoadedFile
 from mmtui.chat.config import LOCAL_MODEL
+from mmtui.chat.reply_files import load_reply_file
+from mmtui.cli.answer_files import keep_files
 from mmtui.cli.answers import print_answer, print_notes, print_transcript
 from mmtui.cli.options import print_note
 from mmtui.cli.speech import Speech
@@ -16,10 +20,11 @@ from mmtui.endpoint.capabilities import Catalog, ModelInfo
 from mmtui.endpoint.client import Client
 from mmtui.endpoint.completion import Completion, Delta, Request
 from mmtui.endpoint.exchange import Cancellation
+from mmtui.endpoint.media import LeftOut, ReplyFile
 from mmtui.endpoint.messages import EndpointTurn
 from mmtui.endpoint.picture_texts import EndpointTexts
 from mmtui.endpoint.pictures import encode_picture
-from mmtui.errors import NoSpeechError
+from mmtui.errors import InputError, NoSpeechError
 from mmtui.media import Document, Image, Sound
 from mmtui.pipeline.documents.fitting import (
     PICTURE_TOKENS,
@@ -59,6 +64,7 @@ class ServerQuestion:
         max_tokens: Length limit of the answer.
         temperature: 0 always chooses the most probable token.
         seed: Makes an answer with a temperature above 0 repeatable.
+        save_media: The folder for pictures and sounds of the answer; None does not keep them.
     """
 
     text: str
@@ -73,28 +79,62 @@ class ServerQuestion:
     max_tokens: int
     temperature: float
     seed: int | None
+    save_media: Path | None
 
 
 class _ServerAnswer:
-    """The stream of an answer without its thinking."""
+    """The stream of an answer without its thinking.
 
-    def __init__(self, client: Client, model: str, request: Request) -> None:
+    Attributes:
+        text: The text so far.
+        is_spoken: Whether it is the transcript of a sound, which follows.
+        files: The pictures and sounds so far.
+        problems: Why others are left out.
+        completion: The end of the answer.
+    """
+
+    def __init__(
+        self, client: Client, model: str, request: Request, outputs: tuple[str, ...]
+    ) -> None:
         self._cancellation = Cancellation()
-        self._parts = client.complete(model, request, self._cancellation)
-        self.text = ""
+        self._parts = client.complete(model, request, self._cancellation, outputs=outputs)
+        self.text, self.is_spoken = "", False
+        self.files: list[LoadedFile] = []
+        self.problems: list[str] = []
         self.completion = Completion("cancelled")
 
     def __iter__(self) -> Iterator[str]:
         for part in self._parts:
             if isinstance(part, Completion):
                 self.completion = part
-            elif isinstance(part, Delta) and not part.is_thinking:
-                self.text += part.text
-                yield part.text
+            elif isinstance(part, Delta):
+                if not part.is_thinking:
+                    self.text += part.text
+                    self.is_spoken |= part.is_spoken
+                    yield part.text
+            else:
+                self._add_file(part)
 
     def cancel(self) -> None:
         """Close the connection."""
         self._cancellation.cancel()
+
+    def _add_file(self, part: ReplyFile | LeftOut) -> None:
+        if isinstance(part, LeftOut):
+            self.problems.append(part.message)
+            return
+        try:
+            file = load_reply_file(part)
+        except InputError as error:
+            self.problems.append(str(error))
+        else:
+            self.files.append(file)
+            self.problems += file.notes
+
+    @property
+    def sounds(self) -> list[bytes]:
+        """The sounds so far, as files."""
+        return [file.data for file in self.files if file.kind == "audio"]
 
 
 def ask_server(
@@ -148,15 +188,20 @@ def ask_server(
             temperature=question.temperature,
             seed=question.seed,
         )
-        answer = _ServerAnswer(client, name, request)
-        print_answer(spoken.follow(answer), silent=as_json)
+        outputs: tuple[str, ...] = ()
+        if question.save_media is not None:
+            outputs = catalog.describe(name, cancellation).outputs
+        answer = _ServerAnswer(client, name, request, outputs)
+        print_answer(spoken.follow(answer, answer), silent=as_json)
+    print_notes(answer.problems)
+    media = keep_files(answer.files, question.save_media)
     completion = answer.completion
     if as_json:
         used = [
             UsedDocument(document.path, document.content, fitted)
             for document, fitted in zip(question.documents, documents, strict=True)
         ]
-        print_json(_to_document(question, name, transcript, answer, used))
+        print_json(_to_document(question, name, transcript, answer, used, media))
     elif completion.is_endless:
         print_note("stopped: the server ignored the length limit")
     elif completion.stop_reason == "length":
@@ -247,6 +292,7 @@ def _to_document(
     transcript: speech.ServerTranscript,
     answer: _ServerAnswer,
     documents: Sequence[UsedDocument],
+    media: list[dict[str, object]],
 ) -> dict[str, object]:
     """Return the document of `ask --json`, with the keys that it has for any model."""
     completion = answer.completion
@@ -261,6 +307,7 @@ def _to_document(
             for picture in question.pictures
         ],
         **({"documents": [document.to_dict() for document in documents]} if documents else {}),
+        **({"media": media} if media else {}),
         "usage": {
             "prompt_tokens": completion.prompt_tokens or None,  # null if it is not reported
             "cached_tokens": completion.cached_tokens,

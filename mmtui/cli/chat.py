@@ -18,6 +18,7 @@ def chat(
     engine: "EngineChoice | None" = None,
     resume: str | None = None,
     images: tuple[Path, ...] = (),
+    files: tuple[Path, ...] = (),
     *,
     plain: bool = False,
     talk: bool = False,
@@ -34,6 +35,7 @@ def chat(
         engine: Used instead of the one in the settings.
         resume: The id of a conversation to continue, or "latest".
         images: Pictures to attach to the first message.
+        files: Documents and other files to attach to it.
         plain: Chat line by line, even in a terminal that can show a screen.
         talk: Start with a talk, hands free.
         mmproj: The vision tower of a model that is a GGUF file.
@@ -51,11 +53,11 @@ def chat(
     if plain or not (in_browser or has_terminal):
         from mmtui.frontends.plain import loop
 
-        loop.run(config, resume, images, talk=talk)
+        loop.run(config, resume, images, files, talk=talk)
     else:
         from mmtui.frontends.tui import launch
 
-        launch.run(config, resume, images, talk=talk)
+        launch.run(config, resume, images, files, talk=talk)
 
 
 def configure(

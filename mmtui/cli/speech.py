@@ -1,9 +1,11 @@
 """`mmtui ask --speak` and `--speak-to`: answers read aloud."""
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
@@ -36,15 +38,34 @@ SpeakToOption = Annotated[
 ]
 
 
+class SpokenAnswer(Protocol):
+    """An answer that may come with sounds of its own, which are played instead of the text."""
+
+    @property
+    def is_spoken(self) -> bool:
+        """Whether the text is the transcript of a sound, which follows."""
+        ...
+
+    @property
+    def sounds(self) -> Sequence[bytes]:
+        """The sounds so far, as files."""
+        ...
+
+
 class Speech:
     """The narrations of an answer."""
 
     def __init__(self, narrations: "Sequence[Narration[Sink]]") -> None:
         self._narrations = narrations
 
-    def follow(self, answer: Answer) -> Answer:
-        """Return an answer that is read aloud while it is iterated over."""
-        return _SpokenAnswer(answer, self._narrations) if self._narrations else answer
+    def follow(self, answer: Answer, spoken: SpokenAnswer | None = None) -> Answer:
+        """Return an answer that is read aloud while it is iterated over.
+
+        Args:
+            answer: The answer.
+            spoken: The same answer, if it may come with sounds.
+        """
+        return _NarratedAnswer(answer, spoken, self._narrations) if self._narrations else answer
 
     def wait(self) -> None:
         """Wait until everything is read.
@@ -56,16 +77,27 @@ class Speech:
             narration.wait()
 
 
-class _SpokenAnswer:
-    def __init__(self, answer: Answer, narrations: "Sequence[Narration[Sink]]") -> None:
-        self._answer, self._narrations = answer, narrations
+class _NarratedAnswer:
+    def __init__(
+        self,
+        answer: Answer,
+        spoken: SpokenAnswer | None,
+        narrations: "Sequence[Narration[Sink]]",
+    ) -> None:
+        self._answer, self._spoken, self._narrations = answer, spoken, narrations
 
     def __iter__(self) -> Iterator[str]:
+        is_read = False
         for piece in self._answer:
-            for narration in self._narrations:
-                narration.write(piece)
+            if self._spoken is None or not self._spoken.is_spoken:
+                is_read = True
+                for narration in self._narrations:
+                    narration.write(piece)
             yield piece
+        sounds = self._spoken.sounds if self._spoken is not None and not is_read else ()
         for narration in self._narrations:
+            for sound in sounds:
+                narration.play(partial(_decode, sound))
             narration.finish()
 
     def cancel(self) -> None:
@@ -73,6 +105,13 @@ class _SpokenAnswer:
         for narration in self._narrations:
             narration.stop()
         self._answer.cancel()
+
+
+def _decode(sound: bytes) -> Iterator[bytes]:
+    from mmtui.pipeline.speech.sound_stream import decode_samples
+    from mmtui.pipeline.speech.synthesis import RATE
+
+    return decode_samples(io.BytesIO(sound), RATE)
 
 
 def check_speech(config: Config, speak_to: Path | None) -> None:

@@ -17,6 +17,7 @@ from mmtui.errors import MissingError, MmtuiError, UsageError
 MAX_DESCRIBED = 50  # models of a list that are asked about one by one
 
 Fields = dict[str, object]
+_OUTPUTS = {"image": "draws", "audio": "speaks"}
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class ModelInfo:
         can_think: Whether it can think before it answers.
         can_chat: Whether it writes replies; an embedding model does not.
         can_transcribe: Whether the server transcribes recordings with it.
+        outputs: What it writes beside text, "image" or "audio"; empty if that is unknown.
         languages: Codes of the languages that it speaks; empty if that is unknown.
         reports_loading: Whether the server reports the progress of loading, as `mmtui serve` does.
         reads_ahead: Whether a reply of 0 tokens reads a conversation ahead, as with `mmtui serve`.
@@ -44,6 +46,7 @@ class ModelInfo:
     can_think: bool | None = None
     can_chat: bool = True
     can_transcribe: bool = False
+    outputs: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     reports_loading: bool = False
     reads_ahead: bool = False
@@ -56,6 +59,7 @@ class ModelInfo:
             return "for embeddings"
         abilities = {"sees": self.can_see, "hears": self.can_hear, "thinks": self.can_think}
         words = [word for word, is_able in abilities.items() if is_able]
+        words += [word for output, word in _OUTPUTS.items() if output in self.outputs]
         if self.can_see is False:
             words.insert(0, "does not see")
         if self.context:
@@ -254,6 +258,7 @@ def _read_entry(entry: Fields) -> ModelInfo:
         can_see=_accepts(entry, "image", "vision"),
         can_hear=_accepts(entry, "audio", "audio"),
         can_transcribe=_get_fields(entry, "capabilities").get("transcription") is True,
+        outputs=_get_outputs(entry),
         languages=_get_languages(entry),
         reports_loading=entry.get("owned_by") == "mmtui",
         reads_ahead=entry.get("owned_by") == "mmtui",
@@ -271,6 +276,13 @@ def _accepts(entry: Fields, modality: str, capability: str) -> bool | None:
         return modality in modalities
     value = _get_fields(entry, "capabilities").get(capability)
     return value if isinstance(value, bool) else None
+
+
+def _get_outputs(entry: Fields) -> tuple[str, ...]:
+    """Return what a model writes beside text, as OpenRouter reports it."""
+    modalities = _get_fields(entry, "architecture").get("output_modalities")
+    listed = modalities if isinstance(modalities, list) else []
+    return tuple(output for output in _OUTPUTS if output in listed)
 
 
 def _get_languages(entry: Fields) -> tuple[str, ...]:

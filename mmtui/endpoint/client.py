@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from mmtui.endpoint import faults
 from mmtui.endpoint.address import Endpoint
 from mmtui.endpoint.comments import report_comment
-from mmtui.endpoint.completion import Completion, Delta, Request, Response
-from mmtui.endpoint.events import TooLargeError, read_events
+from mmtui.endpoint.completion import Completion, Part, Request, Response
+from mmtui.endpoint.events import MAX_EVENT_BYTES, TooLargeError, read_events
 from mmtui.endpoint.exchange import Cancellation, CancelledError, Exchange, Form
 from mmtui.endpoint.patience import Patience, Report
 from mmtui.errors import MmtuiError
@@ -93,7 +93,8 @@ class Client:
         cancellation: Cancellation,
         *,
         continue_message: bool = False,
-    ) -> Iterator[Delta | Completion]:
+        outputs: tuple[str, ...] = (),
+    ) -> Iterator[Part | Completion]:
         """Stream the reply to a conversation.
 
         Args:
@@ -101,14 +102,16 @@ class Client:
             request: The conversation.
             cancellation: Closes the connection.
             continue_message: Ask vLLM to continue a last turn of the assistant.
+            outputs: What the model writes beside text, "image" or "audio", and is asked for.
 
         Yields:
-            Pieces of the reply, then its Completion, also after a cancellation.
+            Pieces of the reply with its pictures and its sound, then its Completion, also after a
+            cancellation.
 
         Raises:
             MmtuiError: The request failed. What was yielded before stays valid.
         """
-        body = request.encode(model, continue_message=continue_message)
+        body = request.encode(model, continue_message=continue_message, outputs=outputs)
         try:
             yield from self._complete(model, request, body, cancellation)
         except CancelledError:
@@ -116,7 +119,7 @@ class Client:
 
     def _complete(
         self, model: str, request: Request, body: bytes, cancellation: Cancellation
-    ) -> Iterator[Delta | Completion]:
+    ) -> Iterator[Part | Completion]:
         started = time.monotonic()
         path = f"{self.endpoint.path}/chat/completions"
         patience = Patience(self.endpoint, cancellation, self._report)
@@ -156,12 +159,13 @@ class Client:
         response: http.client.HTTPResponse,
         request: Request,
         started: float,
-    ) -> Iterator[Delta | Completion]:
+    ) -> Iterator[Part | Completion]:
         collected = Response(started)
         content_type = response.headers.get_content_type()
         if content_type == "application/json":  # the server does not stream
-            document = self._parse(_read_body(exchange, MAX_DOCUMENT_BYTES))
+            document = self._parse(_read_body(exchange, MAX_EVENT_BYTES))
             yield from self._add(collected, document)
+            yield from collected.flush()
             if not collected.has_ended:
                 raise faults.explain_garbage(self.endpoint)
             yield collected.finish()
@@ -188,19 +192,23 @@ class Client:
                 if collected.has_ended:
                     exchange.set_timeout(_FINAL_TIMEOUT_S)
                 if collected.characters > request.max_characters:
+                    yield from collected.flush()
                     yield collected.finish("length")
                     return
         except CancelledError:
+            yield from collected.flush()
             yield collected.finish("cancelled")
             return
         except (OSError, http.client.HTTPException):
             if not collected.has_ended:
+                yield from collected.flush()
                 raise
+        yield from collected.flush()
         if not collected.has_ended:
             raise http.client.IncompleteRead(b"")
         yield collected.finish()
 
-    def _add(self, collected: Response, document: object) -> list[Delta]:
+    def _add(self, collected: Response, document: object) -> list[Part]:
         if not isinstance(document, dict):
             raise faults.explain_garbage(self.endpoint)
         if document.get("error"):

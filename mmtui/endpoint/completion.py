@@ -8,12 +8,15 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from mmtui.endpoint.markdown_pictures import MarkdownPictures
+from mmtui.endpoint.media import Found, LeftOut, MediaReader, ReplyFile, get_transcript
 from mmtui.endpoint.messages import EndpointTurn, to_messages
 
 MIN_CHARACTERS = 10_000  # a reply is not ended here before it has this many
 MAX_CHARACTERS_PER_TOKEN = 64  # no tokenizer reaches this on average
 MAX_COUNT = 10**9  # of tokens; more is a mistake of the server
 _MIN_DECODE_S = 0.01  # a reply that takes less came in one go, which shows no speed
+_VOICE = "alloy"  # that every model with a voice knows
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,16 @@ class Request:
         """The size at which a reply is ended, if the server ignores `max_tokens`."""
         return max(MIN_CHARACTERS, MAX_CHARACTERS_PER_TOKEN * self.max_tokens)
 
-    def encode(self, model: str, *, continue_message: bool = False) -> bytes:
+    def encode(
+        self, model: str, *, continue_message: bool = False, outputs: tuple[str, ...] = ()
+    ) -> bytes:
         """Return the body of the request.
 
         Args:
             model: The name of the model.
             continue_message: Ask vLLM to continue a last turn of the assistant. Other servers do
                 so without being asked.
+            outputs: What the model writes beside text, "image" or "audio", and is asked for.
         """
         body: dict[str, object] = {
             "model": model,
@@ -59,6 +65,10 @@ class Request:
             body["top_p"] = self.top_p
         if self.seed is not None:
             body["seed"] = self.seed
+        if outputs:
+            body["modalities"] = ["text", *outputs]
+        if "audio" in outputs:
+            body["audio"] = {"voice": _VOICE, "format": "pcm16"}  # the only format of a stream
         if continue_message and self.turns[-1].role == "assistant":
             body |= {"continue_final_message": True, "add_generation_prompt": False}
         return json.dumps(body).encode()
@@ -66,10 +76,20 @@ class Request:
 
 @dataclass(frozen=True)
 class Delta:
-    """The next piece of a reply, or of the thinking before it."""
+    """The next piece of a reply.
+
+    Attributes:
+        text: The piece.
+        is_thinking: Whether it is part of the thinking before the reply.
+        is_spoken: Whether it is part of the transcript of a sound, which follows.
+    """
 
     text: str
     is_thinking: bool = False
+    is_spoken: bool = False
+
+
+Part = Delta | ReplyFile | LeftOut
 
 
 @dataclass(frozen=True)
@@ -120,6 +140,11 @@ class Response:
     _notes: dict[str, Any] = field(default_factory=dict)
     _times: list[float] = field(default_factory=list)
     _surrogates: dict[bool, str] = field(default_factory=dict)
+    _media: MediaReader = field(default_factory=MediaReader)
+    _has_content: bool = False
+
+    def __post_init__(self) -> None:
+        self._markdown = MarkdownPictures(self._media.read_uri)
 
     @property
     def last_progress_at(self) -> float:
@@ -130,8 +155,8 @@ class Response:
         """Note that the server makes progress without sending text."""
         self._touched = time.monotonic()
 
-    def add(self, document: dict[str, Any]) -> list[Delta]:
-        """Add a part of a stream, or a response that is not streamed; return its pieces."""
+    def add(self, document: dict[str, Any]) -> list[Part]:
+        """Add a part of a stream, or a response that is not streamed; return what is in it."""
         if isinstance(usage := document.get("usage"), dict):
             self._usage = usage
         if isinstance(notes := document.get("notes"), dict):  # of `mmtui serve`
@@ -140,19 +165,17 @@ class Response:
         choice = choices[0] if isinstance(choices, list) and choices else None
         if not isinstance(choice, dict):
             return []
-        deltas = []
-        if isinstance(message := choice.get("delta") or choice.get("message"), dict):
-            thinking = message.get("reasoning_content") or message.get("reasoning")
-            for content, is_thinking in ((thinking, True), (message.get("content"), False)):
-                if text := self._join_surrogates(_get_text(content), is_thinking):
-                    deltas.append(Delta(text, is_thinking))
-        if deltas:
-            self._times.append(time.monotonic())
-            self.characters += sum(len(delta.text) for delta in deltas)
+        message = choice.get("delta") or choice.get("message")
+        parts = self._read_message(message) if isinstance(message, dict) else []
+        self.characters += sum(len(part.text) for part in parts if isinstance(part, Delta))
         if reason := choice.get("finish_reason"):
             self.has_ended = True
             self._stop_reason = "length" if reason == "length" else "stop"
-        return deltas
+        return parts
+
+    def flush(self) -> list[Part]:
+        """Return what was kept back until the end: the rest of the text, and the sound."""
+        return [*_to_parts(self._markdown.finish()), *self._media.finish()]
 
     def finish(
         self, stop_reason: Literal["stop", "length", "cancelled"] | None = None
@@ -175,6 +198,27 @@ class Response:
             repeats=self._notes.get("repeats") is True,
         )
 
+    def _read_message(self, message: dict[str, Any]) -> list[Part]:
+        """Return the pieces and the pictures in a message or a part of it."""
+        parts: list[Part] = []
+        thinking = message.get("reasoning_content") or message.get("reasoning")
+        thought = self._join_surrogates(_get_text(thinking), True)
+        text = self._join_surrogates(_get_text(message.get("content")), False)
+        transcript = "" if text or self._has_content else get_transcript(message)
+        if thought:
+            parts.append(Delta(thought, is_thinking=True))
+        if text:
+            self._has_content = True
+            parts += _to_parts(self._markdown.write(text))
+        if transcript:
+            parts.append(Delta(transcript, is_spoken=True))
+        if thought or text or transcript:
+            self._times.append(time.monotonic())
+        media = self._media.read(message)
+        if media or "audio" in message:
+            self.touch()
+        return parts + _to_parts(media)
+
     def _join_surrogates(self, text: str, is_thinking: bool) -> str:
         """Join the halves of a character that JSON escapes in two parts of a stream."""
         text = self._surrogates.pop(is_thinking, "") + text
@@ -182,6 +226,10 @@ class Response:
             self._surrogates[is_thinking] = text[-1]
             text = text[:-1]
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _to_parts(found: list[Found]) -> list[Part]:
+    return [Delta(part) if isinstance(part, str) else part for part in found]
 
 
 def _compute_speed(tokens: int, decode_s: float) -> float | None:

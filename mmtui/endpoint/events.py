@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-MAX_EVENT_BYTES = 4_000_000
+MAX_EVENT_BYTES = 48_000_000  # a picture of 32 MB in base64, and what is around it
 MAX_STREAM_BYTES = 256_000_000
 
 

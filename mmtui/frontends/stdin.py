@@ -1,6 +1,7 @@
 """Read lines of stdin with a timeout, in any supported encoding."""
 
 import io
+import select
 import sys
 import threading
 from concurrent.futures import Future
@@ -13,8 +14,8 @@ from mmtui.errors import InputError
 class LineReader:
     """Reads lines of stdin with a timeout.
 
-    A thread reads each line. `select` would not do: it does not see what Python has buffered, and
-    on some systems it does not support pipes.
+    A thread reads each line. `select` alone would not do: it does not see what Python has buffered,
+    and on some systems it does not support pipes.
     """
 
     def __init__(self) -> None:
@@ -25,6 +26,16 @@ class LineReader:
     def is_reading(self) -> bool:
         """Whether a read that timed out is still in progress, or a line was put back."""
         return self._next_line is not None
+
+    @property
+    def has_line(self) -> bool:
+        """Whether `read` would return at once; always False on Windows, unless a read timed out."""
+        if self._next_line is not None:
+            return self._next_line.done()
+        try:
+            return bool(select.select([sys.stdin], [], [], 0)[0])
+        except (OSError, ValueError):
+            return False
 
     def read(self, timeout_s: float | None = None) -> str | None:
         """Read a line with its line end.

@@ -4,6 +4,7 @@ import io
 import os
 import stat
 import wave
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -91,6 +92,43 @@ def read_clip(path: Path) -> "Clip":
         InputError: The file is not a recording, is damaged, or can't be read.
     """
     return read_sound(path).clip
+
+
+def read_samples(path: Path, rate: int | None = None) -> tuple[int, Iterator[bytes]]:
+    """Start to decode a whole sound file.
+
+    Args:
+        path: The file.
+        rate: Samples per second; None chooses a rate that fits the file.
+
+    Returns:
+        The rate, and the sound in blocks of mono 16-bit samples, which may raise InputError, too.
+
+    Raises:
+        InputError: The file is not a sound file, or can't be read.
+    """
+    from mmtui.pipeline.speech import sound_stream
+
+    if rate is None:
+        with open_file(path) as file:
+            rate = sound_stream.find_rate(file)
+    return rate, stream_samples(path, rate)
+
+
+def stream_samples(path: Path, rate: int) -> Iterator[bytes]:
+    """Decode a whole sound file in blocks of mono 16-bit samples.
+
+    Args:
+        path: The file.
+        rate: Samples per second.
+
+    Raises:
+        InputError: The file is not a sound file, or can't be read.
+    """
+    from mmtui.pipeline.speech import sound_stream
+
+    with open_file(path) as file:
+        yield from sound_stream.decode_samples(file, rate)
 
 
 def encode_wav(clip: "Clip") -> bytes:

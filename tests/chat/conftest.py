@@ -1,9 +1,13 @@
-"""Fixtures for the chat: a model whose answers a test sends, and a session with it."""
+"""Fixtures for the chat: a model whose answers a test sends, or a server plays, and a session."""
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from fakes import FakeModel
+from scripted_server import ScriptedServer, Step
+from server_chat import ServerChat
 
 from mmtui.chat.config import Config
 from mmtui.chat.history.history import History
@@ -54,3 +58,17 @@ class Chat:
 def chat(tmp_path: Path) -> Chat:
     """Return a chat with an empty history."""
     return Chat(tmp_path / "store")
+
+
+@pytest.fixture
+def connect(tmp_path) -> Iterator[Callable[..., ServerChat]]:
+    """Return a function that opens a chat with a server that plays some steps."""
+    with ExitStack() as stack:
+
+        def open_chat(*steps: Step, models: tuple[str, ...] = ("tiny",), model: str = "auto"):
+            server = stack.enter_context(ScriptedServer(*steps, models=models))
+            chat = ServerChat(server, tmp_path / f"store{id(server)}", model)
+            stack.callback(chat.session.close)
+            return chat
+
+        yield open_chat

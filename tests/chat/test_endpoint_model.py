@@ -1,13 +1,10 @@
 """A chat with a model on a server; a scripted server sends replies and faults."""
 
 import queue
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
 
 import numpy as np
 import pytest
-from scripted_server import ScriptedServer, Step, hang, refuse, reply, reset, send, to_part
+from scripted_server import ScriptedServer, hang, refuse, reply, reset, send, to_part
 
 from mmtui.chat import attachments
 from mmtui.chat.backend import open_model
@@ -20,53 +17,6 @@ from mmtui.chat.session import Session
 from mmtui.errors import MissingError, UsageError
 
 TIMEOUT_S = 20
-
-
-class ServerChat:
-    """A session whose model is that of a scripted server."""
-
-    def __init__(self, server: ScriptedServer, folder: Path, model: str = "auto") -> None:
-        self.server = server
-        self.events: queue.Queue[Event] = queue.Queue()
-        self.notices: list[Notice] = []
-        config = Config(endpoint=server.url, model=model)
-        history = History(folder)
-        port = open_model(config, self.events.put)
-        self.session = Session(port, history, config, self.notices.append)
-
-    def handle_until(self, condition: Callable[[], bool]) -> None:
-        """Handle events until a condition holds."""
-        while not condition():
-            self.session.handle_event(self.events.get(timeout=TIMEOUT_S))
-
-    def ask(self, text: str, *files: Path) -> str:
-        """Send a message with files, and return the reply."""
-        loaded = [self.session.store_attachment(attachments.load(file)) for file in files]
-        message = self.session.send(text, tuple(loaded))
-        self.finish()
-        return message.text
-
-    def finish(self) -> None:
-        """Handle events until the reply has ended."""
-        self.handle_until(lambda: not self.session.is_answering)
-
-    @property
-    def texts(self) -> list[str]:
-        return [message.text for message in self.session.conversation.thread]
-
-
-@pytest.fixture
-def connect(tmp_path) -> Iterator[Callable[..., ServerChat]]:
-    """Return a function that opens a chat with a server that plays some steps."""
-    with ExitStack() as stack:
-
-        def open_chat(*steps: Step, models: tuple[str, ...] = ("tiny",), model: str = "auto"):
-            server = stack.enter_context(ScriptedServer(*steps, models=models))
-            chat = ServerChat(server, tmp_path / f"store{id(server)}", model)
-            stack.callback(chat.session.close)
-            return chat
-
-        yield open_chat
 
 
 def test_all_turns_of_a_conversation_are_sent_and_the_usage_is_shown(connect):

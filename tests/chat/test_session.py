@@ -70,7 +70,7 @@ def test_a_recording_is_stored_with_its_transcript(chat):
     transcripts: list[str] = []
     clip = np.zeros(16_000, np.float32)
     session.transcribe(clip, transcripts.append)
-    assert session.status.state == "listening"
+    assert session.status.state == "transcribing"
     model.transcribe_as(session, "hello there")
     assert transcripts == ["hello there"] and session.status.state == "off"
     recording = session.store_clip(clip, "hello there")

@@ -3,6 +3,7 @@
 import asyncio
 import queue
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,11 @@ from mmtui.chat.read_aloud import ReadAloud
 from mmtui.chat.session import Session
 from mmtui.errors import MmtuiError, NoSpeechError
 from mmtui.frontends.plain.console import catch_interrupts, print_note, print_notice
+from mmtui.frontends.stdin import LineReader
 from mmtui.pipeline.documents.conversion import ConversionCancelledError
 from mmtui.pipeline.speech.languages import get_name
 from mmtui.pipeline.speech.synthesis import Synthesizer
-from mmtui.text import printable
+from mmtui.text import one_line, printable
 
 if TYPE_CHECKING:
     from mmtui.pipeline.speech.sound import Clip
@@ -34,6 +36,7 @@ class PlainChat:
     Attributes:
         session: The chat in progress.
         staged: The attachments of the next message.
+        stdin: The lines of the user.
     """
 
     def __init__(
@@ -52,11 +55,15 @@ class PlainChat:
             synthesizer: Makes speech of them.
         """
         self.session = session
-        self.aloud = ReadAloud(speaker, synthesizer, lambda: session.config, self._end_reading)
+        self.aloud = ReadAloud(
+            speaker, synthesizer, lambda: session.config, self._end_reading, session.file
+        )
+        self.stdin = LineReader()
         self._reading_error: MmtuiError | None = None
         self.staged: list[Attachment] = []
         self._events = events
         self._step = ""
+        self._shows_progress = False
 
     # Attachments
 
@@ -70,13 +77,19 @@ class PlainChat:
         Raises:
             InputError: The file is of another kind, or can't be read.
         """
-        load = attachments.load_pages if pages_as_pictures else _load_one
         with catch_interrupts() as is_interrupted:
+            reading = Reading(self._print_progress, is_interrupted)
             try:
-                files = load(path, Reading(is_cancelled=is_interrupted))
+                if pages_as_pictures:
+                    files = attachments.load_pages(path, reading)
+                else:
+                    files = [attachments.load(path, reading)]
             except ConversionCancelledError:
+                self._end_progress()
                 print_note(f"not attached: {path.name}")
                 return
+            finally:
+                self._end_progress()
         for file in files:
             self.attach_loaded(file)
 
@@ -156,6 +169,7 @@ class PlainChat:
         reply = self.session.reply
         assert reply is not None
         printed = len(reply.text)
+        files_before = len(reply.attachments)
         self._step = ""
         with catch_interrupts() as is_interrupted:
             while self.session.is_answering:
@@ -163,36 +177,73 @@ class PlainChat:
                     self.session.stop()
                 self.handle_event(POLL_S)
                 self.aloud.follow(self.session.reply)
+                if self.aloud.is_active and self._is_enter_pressed():
+                    self.aloud.stop()
                 print(printable(reply.text[printed:]), end="", flush=True)
                 printed = len(reply.text)
-        print(flush=True)
-        if is_interrupted():
-            self.aloud.stop()
-        self.wait_until_read()
+            print(flush=True)
+            for file in reply.attachments[files_before:]:
+                print_note(_describe_file(file))
+            self._wait_until_read(is_interrupted)
         if reply.state == "stopped":
             print_note("stopped; /continue resumes the answer")
 
     def read_aloud(self, message: Message) -> None:
-        """Read a message aloud, and wait until that is done.
+        """Read a message aloud until that is done, or until Ctrl+C or Enter is pressed.
 
         Raises:
             UsageError: There is no such voice as in the settings.
         """
-        self.aloud.read(message)
-        self.wait_until_read()
-
-    def wait_until_read(self) -> None:
-        """Wait until an answer is read aloud. Ctrl+C makes it stop."""
         with catch_interrupts() as is_interrupted:
-            while self.aloud.message is not None and not is_interrupted():
-                self.handle_event(POLL_S)
+            self.aloud.read(message)
+            self._wait_until_read(is_interrupted)
+
+    def play(self, sound: Attachment) -> None:
+        """Play a sound to its end, or until Ctrl+C or Enter is pressed.
+
+        Raises:
+            InputError: The file is gone.
+        """
+        with catch_interrupts() as is_interrupted:
+            self.aloud.play(self.session.file(sound))
+            self._wait_until_read(is_interrupted)
+
+    def _wait_until_read(self, is_interrupted: Callable[[], bool]) -> None:
+        """Wait for the end of what is read or played; Ctrl+C and Enter stop it."""
+        while self.aloud.is_active and not is_interrupted() and not self._is_enter_pressed():
+            self.handle_event(POLL_S)
         self.aloud.stop()
         error, self._reading_error = self._reading_error, None
         if error is not None:
             print_notice(Notice(str(error), error.hint))
 
+    def _is_enter_pressed(self) -> bool:
+        """Return whether a line was typed in a terminal; one with text is the next message.
+
+        Lines of a pipe wait for the end of what is read.
+        """
+        if not (sys.stdin.isatty() and self.stdin.has_line):
+            return False
+        line = self.stdin.read()
+        if line is not None and line != "\n":  # "" is the end of stdin
+            self.stdin.unread(line)
+        return True
+
+    def _print_progress(self, step: str, done: int, total: int) -> None:
+        """Print how much of a document is read; a terminal shows that on one line."""
+        if total > 1 and sys.stderr.isatty():
+            text = f"\r{one_line(step)} {done} of {total} pages "
+            print(text, end="", file=sys.stderr, flush=True)
+            self._shows_progress = True
+
+    def _end_progress(self) -> None:
+        """End the line of the progress, if there is one."""
+        if self._shows_progress:
+            print(file=sys.stderr)
+            self._shows_progress = False
+
     def _end_reading(self, error: MmtuiError | None) -> None:
-        """Keep the error for `wait_until_read`; called in a thread."""
+        """Keep the error for `_wait_until_read`; called in a thread."""
         self._reading_error = error
 
     def print_thread(self) -> None:
@@ -262,10 +313,12 @@ class PlainChat:
             print_note(f"{step} ...")
 
 
-def _load_one(path: Path, reading: Reading) -> list[attachments.LoadedFile]:
-    if attachments.is_document(path):
-        return [attachments.load_document(path, reading)]
-    return [attachments.load(path)]
+def _describe_file(file: Attachment) -> str:
+    """Return a note about a picture or a sound of an answer."""
+    hint = "/save copies it to a folder"
+    if file.kind == "audio":
+        hint += ", /play plays it"
+    return f"received: {file.name}, {file.detail}; {hint}"
 
 
 def _get_step(event: Event) -> str:

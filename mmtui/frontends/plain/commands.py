@@ -16,6 +16,7 @@ from mmtui.chat.export import get_copy_text, write_export
 from mmtui.chat.finding import find_hits
 from mmtui.chat.history.search import fold, make_snippet
 from mmtui.chat.notice import Notice
+from mmtui.chat.reply_files import find_reply_files, find_sound, save_attachments
 from mmtui.errors import MissingError, UsageError
 from mmtui.frontends.plain.chat import PlainChat
 from mmtui.frontends.plain.console import catch_interrupts, print_note, print_notice
@@ -24,6 +25,8 @@ from mmtui.frontends.plain.talking import talk
 from mmtui.frontends.stdin import LineReader
 from mmtui.pipeline import input_files
 from mmtui.pipeline.speech.languages import DETECTED, parse_language
+
+STOP_KEYS = "Ctrl+C stops an answer or a recording; Ctrl+C or Enter stops reading aloud"
 
 
 class Commands:
@@ -63,6 +66,15 @@ class Commands:
     def do_paste(self, _: str) -> None:
         for loaded in clipboard.load():
             self._chat.attach_loaded(loaded)
+
+    def do_save(self, folder: str) -> None:
+        files = find_reply_files(self._session.conversation)
+        saved = save_attachments(files, self._session.file, paths.resolve(folder or "."))
+        for file in saved:
+            print_note(f"saved as {file}")
+
+    def do_play(self, _: str) -> None:
+        self._chat.play(find_sound(self._chat.staged, self._session.conversation))
 
     def do_drop(self, _: str) -> None:
         self._chat.unstage_all()
@@ -129,7 +141,7 @@ class Commands:
     # Answers
 
     def do_stop(self, _: str) -> None:
-        print_note("Ctrl+C stops an answer or discards a recording")
+        print_note(STOP_KEYS)
 
     def do_retry(self, _: str) -> None:
         self._session.regenerate()
@@ -235,5 +247,6 @@ class Commands:
 
     def do_help(self, _: str) -> None:
         print_note(ABOUT)
+        print_note(f"{STOP_KEYS}.")
         for command in COMMANDS:
             print_note(f"/{command.name} {command.argument}".ljust(24) + command.help)

@@ -19,17 +19,24 @@ from mmtui.errors import MmtuiError
 from mmtui.frontends.plain.chat import PlainChat
 from mmtui.frontends.plain.commands import Commands
 from mmtui.frontends.plain.console import print_note, print_notice
-from mmtui.frontends.stdin import LineReader
 from mmtui.pipeline.speech.synthesis import SynthesizerProcess
 
 
-def run(config: Config, resume: str | None, images: Sequence[Path], *, talk: bool = False) -> None:
+def run(
+    config: Config,
+    resume: str | None,
+    images: Sequence[Path],
+    files: Sequence[Path] = (),
+    *,
+    talk: bool = False,
+) -> None:
     """Chat on stdin and stdout.
 
     Args:
         config: The settings.
         resume: The id of a conversation, "latest", or None for a new conversation.
         images: Pictures to attach to the first message.
+        files: Documents and other files to attach to it.
         talk: Whether to start with a talk, hands free.
     """
     events: queue.Queue[Event] = queue.Queue()
@@ -46,6 +53,8 @@ def run(config: Config, resume: str | None, images: Sequence[Path], *, talk: boo
             chat.load_draft(session.resume(None if resume == "latest" else resume))
         for image in images:
             chat.attach(image, pages_as_pictures=True)
+        for file in files:
+            chat.attach(file)
         InputLoop(chat, SystemMicrophone(), speaker).run(talk=talk)
     finally:
         signals.ignore_signals()
@@ -59,7 +68,7 @@ class InputLoop:
 
     def __init__(self, chat: PlainChat, microphone: Microphone, speaker: Speaker) -> None:
         self._chat = chat
-        self._stdin = LineReader()
+        self._stdin = chat.stdin
         self._commands = Commands(chat, microphone, speaker, self._stdin)
 
     def run(self, *, talk: bool = False) -> None:

@@ -42,6 +42,7 @@ def talk(chat: PlainChat, microphone: Microphone, stdin: LineReader) -> None:
                 if talking.clip is not None:
                     current.listening.set_muted(True)
                     talking.answer()
+                    state = ""  # to print it again
                     continue
                 chat.handle_event(POLL_S)
                 line = stdin.read(0) if is_input_open else None
@@ -79,6 +80,8 @@ class _Talking:
         assert clip is not None
         sends_recordings = self._chat.session.config.sends_recordings
         try:
+            if not sends_recordings:
+                print_note("transcribing ...")
             text = "" if sends_recordings else self._chat.transcribe(clip)
         except NoSpeechError:
             return  # a noise; go on listening

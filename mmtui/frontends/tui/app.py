@@ -69,6 +69,7 @@ class ChatApp(App[None]):
         images: tuple[Path, ...] = (),
         terminal: Terminal = Terminal(),  # noqa: B008
         *,
+        files: tuple[Path, ...] = (),
         talk: bool = False,
         folder: Path | None = None,
         model: ModelPort | None = None,
@@ -83,6 +84,7 @@ class ChatApp(App[None]):
             resume: The id of a conversation, "latest", or None for a new conversation.
             images: Pictures to attach to the first message.
             terminal: What the terminal can draw.
+            files: Documents and other files to attach to the first message.
             talk: Whether to start with a talk, hands free.
             folder: The folder of the history; None is the user's.
             model: The model; None starts the model of the settings in a process.
@@ -93,7 +95,7 @@ class ChatApp(App[None]):
         super().__init__()
         themes.register(self)
         self._config, self._resume, self._images = config, resume, images
-        self._starts_talk = talk
+        self._first_files, self._starts_talk = files, talk
         self.terminal = terminal
         self.input_queue = InputQueue(self, super().on_event)
         self._early_notices: list[Notice] = []
@@ -163,6 +165,8 @@ class ChatApp(App[None]):
         for image in self._images:
             attach = partial(self._chat.attach, image, pages_as_pictures=True)
             self._chat.call_after_refresh(attach)
+        for file in self._first_files:
+            self._chat.call_after_refresh(self._chat.attach, file)
         if self._starts_talk:
             self._chat.call_after_refresh(self._chat.action_command, "talk")
         for notice in self._early_notices:

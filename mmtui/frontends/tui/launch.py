@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 
 def run(
-    config: "Config", resume: str | None, images: tuple[Path, ...], *, talk: bool = False
+    config: "Config",
+    resume: str | None,
+    images: tuple[Path, ...],
+    files: tuple[Path, ...] = (),
+    *,
+    talk: bool = False,
 ) -> None:
     """Run the chat until the user quits.
 
@@ -25,6 +30,7 @@ def run(
         config: The settings.
         resume: The id of a conversation, "latest", or None for a new conversation.
         images: Pictures to attach to the first message.
+        files: Documents and other files to attach to it.
         talk: Whether to start with a talk, hands free.
 
     Raises:
@@ -41,7 +47,7 @@ def run(
         found = response.result()
         install(found)
         with redirect_native_stderr():
-            app = ChatApp(config, resume, images, found, talk=talk)
+            app = ChatApp(config, resume, images, found, files=files, talk=talk)
             app.run()
     for traceback in app.tracebacks:
         print(printable(traceback), file=sys.stderr)

@@ -1,6 +1,7 @@
 """Decoding of audio files: the first 15 s, as mono float32 at 16 kHz."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, BinaryIO
@@ -23,7 +24,7 @@ SILENCE_RMS = 1e-3
 _CANCELLATION = 0.1
 # The centre channel is used if it has at least this share of the loudest channel's energy.
 _CENTRE_ENERGY = 0.01
-_MIN_RATE = 1000  # Hz; a lower rate can't carry a voice, and resampling it is slow
+MIN_RATE = 1000  # Hz; a lower rate can't carry a voice, and resampling it is slow
 _TOLERANCE_S = 0.25  # a file that exceeds the limit by less than this gets no note
 # Containers that hold their own sound: no playlists, which refer to other files and hosts.
 _FORMATS = "wav,w64,aiff,flac,mp3,mov,mp4,m4a,ogg,matroska,webm,aac,amr,caf,au,asf,avi,mpegts"
@@ -62,27 +63,41 @@ def decode(file: BinaryIO) -> Sound:
         UnsupportedAudioError: The file is not a recording.
         InputError: The file has no sound.
     """
+    with open_sound(file) as container:
+        if not (tracks := list(container.streams.audio)):
+            raise InputError("there is no sound in this file")
+        track, pieces = _select_track(container, tracks)
+        overrun = sum(piece.shape[1] for _, piece in pieces) / RATE - LIMIT_S
+        notes = []
+        if overrun > _TOLERANCE_S:
+            notes.append(_format_length_note(_get_duration(container, track)))
+        if len(tracks) > 1:
+            notes.append(_format_track_note(track, tracks))
+    clip = _to_mono(pieces)[: int(LIMIT_S * RATE)]
+    if not len(clip):
+        raise InputError("the recording is empty")
+    return Sound(clip, tuple(notes))
+
+
+@contextmanager
+def open_sound(file: BinaryIO) -> Iterator[Any]:
+    """Open a sound file.
+
+    Yields:
+        The container of PyAV.
+
+    Raises:
+        UnsupportedAudioError: The file is not a sound file, or can't be decoded in the context.
+    """
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": ""}
     try:
         with av.open(file, options=options, **_LENIENT) as container:
-            if not (tracks := list(container.streams.audio)):
-                raise InputError("there is no sound in this file")
-            track, pieces = _select_track(container, tracks)
-            overrun = sum(piece.shape[1] for _, piece in pieces) / RATE - LIMIT_S
-            notes = []
-            if overrun > _TOLERANCE_S:
-                notes.append(_format_length_note(_get_duration(container, track)))
-            if len(tracks) > 1:
-                notes.append(_format_track_note(track, tracks))
+            yield container
     except (FFmpegError, ValueError, UnicodeDecodeError) as error:
         raise UnsupportedAudioError(
             "this is not a recording that mmtui can read",
             "wav, flac, mp3, m4a, ogg, opus, webm and other common formats work",
         ) from error
-    clip = _to_mono(pieces)[: int(LIMIT_S * RATE)]
-    if not len(clip):
-        raise InputError("the recording is empty")
-    return Sound(clip, tuple(notes))
 
 
 def convert_samples(samples: NDArray[np.float32], rate: int) -> Sound:
@@ -96,7 +111,7 @@ def convert_samples(samples: NDArray[np.float32], rate: int) -> Sound:
         InputError: The array has another shape or no samples, or the rate is too low.
     """
     channels = np.atleast_2d(np.asarray(samples, np.float32))
-    if channels.ndim != 2 or not channels.size or rate < _MIN_RATE:
+    if channels.ndim != 2 or not channels.size or rate < MIN_RATE:
         raise InputError(f"an array {channels.shape} at {rate} Hz is no recording")
     channels = channels[:, : int((LIMIT_S + 1) * rate)]
     mono = _mix(("",) * len(channels), np.nan_to_num(channels))
@@ -155,10 +170,10 @@ def _resample_track(container: Any, track: Any) -> Iterator[_Piece]:
     kind: tuple[str, str, int] | None = None
     resampler: Any = None
     remaining = int((LIMIT_S + 2 * _TOLERANCE_S) * RATE)
-    for frame in _decode_frames(container, track):
+    for frame in decode_frames(container, track):
         resampled = []
         if kind != (kind := (frame.format.name, frame.layout.name, frame.sample_rate)):
-            if frame.sample_rate < _MIN_RATE:
+            if frame.sample_rate < MIN_RATE:
                 raise InputError(f"a recording at {frame.sample_rate} Hz can't carry a voice")
             if resampler is not None:
                 resampled += [(layout, piece) for piece in resampler.resample(None)]
@@ -181,7 +196,7 @@ def _to_array(frame: Any) -> Clip:
     return samples
 
 
-def _decode_frames(container: Any, track: Any) -> Iterator[Any]:
+def decode_frames(container: Any, track: Any) -> Iterator[Any]:
     """Yield the frames of a track, and skip damaged packets.
 
     Raises:

@@ -74,6 +74,13 @@ def make_placeholder(sha256: str, names: str = "", text: str | None = None) -> P
     return Picture(sha256, Image.new("RGB", (1, 1)), names, text)
 
 
+def find_format(data: bytes) -> str:
+    """Return the format of a picture that can be decoded, as a suffix such as "jpg"."""
+    formats = [name for name in FORMATS if name in Image.OPEN]
+    format_ = (Image.open(io.BytesIO(data), formats=formats).format or "").lower()
+    return {"jpeg": "jpg", "": "png"}.get(format_, format_)
+
+
 def decode(data: bytes) -> Picture:
     """Decode the first picture in a file.
 

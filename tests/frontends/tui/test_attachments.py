@@ -102,7 +102,7 @@ async def test_speech_is_transcribed_into_the_prompt_and_not_sent(store):
         await user.type("Please:", "f4")
         assert user.chat.query_one(LevelMeter).has_class("-on") and "recording" in user.screen
         await user.press("f4")
-        assert len(user.model.clips[-1]) == 32_000 and "listening" in user.screen
+        assert len(user.model.clips[-1]) == 32_000 and "transcribing" in user.screen
         await user.receive_event(Transcribed(user.model.number, "tell me a joke"))
         assert user.composer.text == "Please: tell me a joke" and user.model.asked == []
         assert get_staged_names(user) == ["voice.wav"]

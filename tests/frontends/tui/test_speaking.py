@@ -89,9 +89,9 @@ async def test_a_recording_that_is_opened_twice_plays_once(tmp_path, monkeypatch
     async with open_chat(tmp_path, speaker=speaker) as user:
         await speak(user, "hello")
         user.chat.query_one(Chip).focus()
-        decode = input_files.read_clip
+        decode = input_files.read_samples
         monkeypatch.setattr(
-            input_files, "read_clip", lambda file: may_decode.wait() and decode(file)
+            input_files, "read_samples", lambda file: may_decode.wait() and decode(file)
         )
         await user.press("enter", "enter")
         may_decode.set()

@@ -29,6 +29,7 @@ class Chip(Horizontal, can_focus=True):
     BINDINGS: ClassVar = [
         Binding("enter", "open", "open attachment, or play recording", id="open_chip"),
         Binding("t", "read", "show the text in a picture", id="read_chip"),
+        Binding("s", "save", "save a copy", id="save_chip"),
         Binding("ctrl+e", "transcribe", "transcribe again", id="hear_chip"),
         Binding("delete", "remove", "remove", id="remove_chip"),
     ]
@@ -42,6 +43,13 @@ class Chip(Horizontal, can_focus=True):
 
     class ReadRequested(Message):
         """The user wants to see the text in a picture."""
+
+        def __init__(self, attachment: Attachment) -> None:
+            super().__init__()
+            self.attachment = attachment
+
+    class SaveRequested(Message):
+        """The user wants a copy of an attachment in a folder."""
 
         def __init__(self, attachment: Attachment) -> None:
             super().__init__()
@@ -107,6 +115,11 @@ class Chip(Horizontal, can_focus=True):
         if self.attachment.kind == "image":
             self.post_message(self.ReadRequested(self.attachment))
 
+    def action_save(self) -> None:
+        """Request to save a copy of a picture or a sound."""
+        if self.attachment.kind != "document":  # of which only the text is stored
+            self.post_message(self.SaveRequested(self.attachment))
+
     def action_open(self) -> None:
         """Request to open the attachment."""
         self.post_message(self.Opened(self.attachment))
@@ -135,7 +148,7 @@ class Chips(HorizontalScroll):
         """Create an empty row; the arguments are those of its chips."""
         super().__init__()
         self._find, self._removable = find, removable
-        self._last_removed: list[tuple[int, Attachment]] = []
+        self._removed: list[list[tuple[int, Attachment]]] = []  # what one key or command removed
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:
@@ -152,22 +165,29 @@ class Chips(HorizontalScroll):
     async def clear(self) -> None:
         """Remove all chips."""
         self.set_class(False, "-not-empty")
-        self._last_removed = []
+        self._removed = []
         await self.remove_children()
         self._post_changed()
 
+    async def remove_all(self) -> None:
+        """Remove all chips; `restore` adds them again."""
+        if attachments := self.attachments:
+            removed = [*self._removed, list(enumerate(attachments))]
+            await self.clear()
+            self._removed = removed
+
     async def restore(self) -> None:
-        """Add the chip that was removed last, at its place; do nothing if there is none."""
-        if self._last_removed:
-            index, attachment = self._last_removed.pop()
+        """Add the chips that were removed last, at their places; do nothing if there are none."""
+        if self._removed:
             self.set_class(True, "-not-empty")
-            before = index if index < len(self.children) else None
-            await self.mount(Chip(attachment, self._find, self._removable), before=before)
+            for index, attachment in self._removed.pop():
+                before = index if index < len(self.children) else None
+                await self.mount(Chip(attachment, self._find, self._removable), before=before)
             self._post_changed()
 
     @on(Chip.Removed)
     async def _remove_chip(self, event: Chip.Removed) -> None:
-        self._last_removed.append((self.children.index(event.chip), event.chip.attachment))
+        self._removed.append([(self.children.index(event.chip), event.chip.attachment)])
         await event.chip.remove()
         self.set_class(bool(self.attachments), "-not-empty")
         self._post_changed()

@@ -91,9 +91,10 @@ class MessageView(Vertical, can_focus=True):
         return list(self.query(".text").results(Static))
 
     def compose(self) -> ComposeResult:
-        yield Chips(self._find)
+        chips = Chips(self._find)
         text = printable(self.message.text)
         if self.message.role == "user":
+            yield chips
             yield Static(text, markup=False, classes="text")
         else:
             if self.message.thinking:
@@ -101,10 +102,11 @@ class MessageView(Vertical, can_focus=True):
                 yield self._thinking
             self._body = _ReplyText(text, parser_factory=_Parser, open_links=False)
             yield self._body
+            yield chips
         yield self._note
 
     async def on_mount(self) -> None:
-        await self.query_one(Chips).add(*self.message.attachments)
+        await self.show_attachments()
         self.show_note()
 
     async def write(self, piece: str) -> None:
@@ -118,6 +120,12 @@ class MessageView(Vertical, can_focus=True):
         if self._stream is None:
             self._stream = Markdown.get_stream(self._body)
         await self._stream.write(printable(piece))
+
+    async def show_attachments(self) -> None:
+        """Show the attachments that have been added since the last call."""
+        for chips in self.query(Chips):  # there are none before the view is composed
+            shown = len(chips.attachments)
+            await chips.add(*self.message.attachments[shown:])
 
     async def show_thinking(self) -> None:
         """Show what the model has thought so far, folded away."""

@@ -8,9 +8,9 @@ from textual.message import Message as TextualMessage
 from textual.widget import Widget
 from textual.worker import get_current_worker
 
-from mmtui.audio.player import Playback, Speaker, play_wav
+from mmtui.audio.player import Playback, Speaker
 from mmtui.chat.config import Config
-from mmtui.chat.conversation import Message
+from mmtui.chat.conversation import Attachment, Message
 from mmtui.chat.notice import Notice
 from mmtui.chat.read_aloud import ReadAloud
 from mmtui.errors import MmtuiError, UsageError
@@ -40,7 +40,11 @@ class Player(Widget):
             self.before, self.message, self.is_paused = before, message, is_paused
 
     def __init__(
-        self, speaker: Speaker, synthesizer: Synthesizer, get_config: Callable[[], Config]
+        self,
+        speaker: Speaker,
+        synthesizer: Synthesizer,
+        get_config: Callable[[], Config],
+        find: Callable[[Attachment], Path],
     ) -> None:
         """Create the widget.
 
@@ -48,11 +52,12 @@ class Player(Widget):
             speaker: Plays sound.
             synthesizer: Makes speech of answers.
             get_config: Returns the settings.
+            find: Returns the file of an attachment.
         """
         super().__init__()
         self._speaker, self._get_config = speaker, get_config
         self._playing: Playback | None = None
-        self._aloud = ReadAloud(speaker, synthesizer, get_config, self._end_reading)
+        self._aloud = ReadAloud(speaker, synthesizer, get_config, self._end_reading, find)
         self._shown: tuple[Message | None, bool] = (None, False)  # as in `ReadingChanged`
 
     def on_mount(self) -> None:
@@ -144,16 +149,25 @@ class Player(Widget):
     def play(self, file: Path) -> None:
         """Play a sound file in a thread."""
         worker, config = get_current_worker(), self._get_config()
+        playing: Playback | None = None
         try:
-            wav = input_files.encode_wav(input_files.read_clip(file))
+            rate, blocks = input_files.read_samples(file)
             if not worker.is_cancelled:
                 device = config.speaker or None
-                self._playing = playing = play_wav(self._speaker, wav, device, config.volume)
+                self._playing = playing = self._speaker.open(rate, device, config.volume)
+                for samples in blocks:
+                    if playing.has_ended:
+                        break
+                    playing.write(samples)
+                playing.finish()
                 playing.wait()
-                if self._playing is playing:
-                    self._playing = None
         except MmtuiError as error:
             self.post_message(NoticePosted(Notice(str(error), error.hint)))
+            if playing is not None:
+                playing.stop()
+        finally:
+            if self._playing is playing:
+                self._playing = None
 
     def stop(self) -> None:
         """Stop the playback and the reading."""

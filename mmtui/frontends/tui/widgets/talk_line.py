@@ -1,5 +1,7 @@
 """A line with the state of a talk and the level of the voices."""
 
+from collections.abc import Callable
+
 from textual.content import Content
 from textual.widgets import Static
 
@@ -28,20 +30,32 @@ HINTS: dict[TalkState, str] = {
 
 
 class TalkLine(Static):
-    """A line that is shown during a talk, and moves it on."""
+    """A line that is shown during a talk, and moves it on.
+
+    Attributes:
+        state: The state of the talk; None without one.
+    """
 
     DEFAULT_CSS = "TalkLine { display: none; height: 1; } TalkLine.-on { display: block; }"
 
-    def __init__(self, microphone: Microphone) -> None:
+    def __init__(self, microphone: Microphone, on_change: Callable[[], None]) -> None:
+        """Create the line, which is hidden.
+
+        Args:
+            microphone: Listens.
+            on_change: Called when the state of a talk has changed.
+        """
         super().__init__("", id="talk", markup=False)
-        self._microphone = microphone
+        self._microphone, self._on_change = microphone, on_change
         self._talk: Talk | None = None
+        self.state: TalkState | None = None
 
     def on_mount(self) -> None:
         self._timer = self.set_interval(1 / UPDATES_PER_S, self._update_talk, pause=True)
 
     def on_unmount(self) -> None:
-        self.stop()
+        if self._talk is not None:
+            self._talk.stop()
 
     @property
     def is_on(self) -> bool:
@@ -68,6 +82,7 @@ class TalkLine(Static):
             self._talk = None
             self._timer.pause()
             self.set_class(False, "-on")
+            self._set_state(None)
 
     def _update_talk(self) -> None:
         if (talk := self._talk) is None:
@@ -78,6 +93,7 @@ class TalkLine(Static):
             self.post_message(NoticePosted(Notice(str(error), error.hint)))
             return
         state = talk.state
+        self._set_state(state)
         bar = round(WIDTH * min(talk.level, 1.0) ** 0.5)
         self.update(
             Content.assemble(
@@ -87,3 +103,8 @@ class TalkLine(Static):
                 f"  {HINTS[state]}",
             )
         )
+
+    def _set_state(self, state: TalkState | None) -> None:
+        if state != self.state:
+            self.state = state
+            self._on_change()

@@ -12,9 +12,10 @@ from textual.screen import Screen
 
 from mmtui import paths
 from mmtui.chat.branches import delete_branch, show_branch
-from mmtui.chat.conversation import Draft, Kind, Message
+from mmtui.chat.conversation import Attachment, Draft, Kind, Message
 from mmtui.chat.export import get_copy_text, write_export
 from mmtui.chat.notice import Notice
+from mmtui.chat.reply_files import find_reply_files, find_sound
 from mmtui.chat.session import Session
 from mmtui.errors import UsageError
 from mmtui.frontends.tui import themes
@@ -65,6 +66,8 @@ class Chat(Protocol):
 
     def attach(self, path: Path, typed: str = "", *, pages_as_pictures: bool = False) -> object: ...
     def paste(self) -> None: ...
+    def play(self, file: Path) -> None: ...
+    def save_files(self, files: tuple[Attachment, ...], folder: Path) -> None: ...
     def record(self) -> None: ...
     def stop(self) -> None: ...
     def stop_answer(self) -> None: ...
@@ -108,8 +111,16 @@ class Commands:
         for file in files:
             self._chat.attach(file)
 
+    def do_play(self, _: str) -> None:
+        staged = self._chat.chips.attachments
+        self._chat.play(self._session.file(find_sound(staged, self._session.conversation)))
+
+    def do_save(self, folder: str) -> None:
+        files = find_reply_files(self._session.conversation)
+        self._chat.save_files(files, paths.resolve(folder or "."))
+
     async def do_drop(self, _: str) -> None:
-        await self._chat.chips.clear()
+        await self._chat.chips.remove_all()
 
     # Speech
 

@@ -1,7 +1,6 @@
 """Send messages that mention files, as in "what is in ~/a b.jpg?"."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,8 @@ from mmtui.chat.session import Session
 from mmtui.errors import NoSpeechError
 from mmtui.frontends.tui.screens.base import BaseScreen
 from mmtui.frontends.tui.screens.chat.speech import Speech
+from mmtui.frontends.tui.screens.chat.staging import Staging
+from mmtui.pipeline.documents.conversion import ConversionCancelledError
 
 if TYPE_CHECKING:
     from mmtui.pipeline.speech.sound import Clip
@@ -21,20 +22,32 @@ Send = Callable[[str, tuple[Attachment, ...]], Awaitable[None]]
 class Mentions:
     """Reads the files that a message mentions, transcribes recordings, and sends it with them."""
 
-    def __init__(self, screen: BaseScreen, session: Session, speech: Speech, send: Send) -> None:
-        self._screen, self._session, self._speech, self._send = screen, session, speech, send
+    def __init__(
+        self, screen: BaseScreen, session: Session, staging: Staging, speech: Speech, send: Send
+    ) -> None:
+        self._screen, self._session, self._staging = screen, session, staging
+        self._speech, self._send = speech, send
 
     def send(self, text: str, files: Sequence[Path]) -> None:
         """Send a message once its files are read.
 
-        If one of them can't be read or has no speech, the text goes back to the prompt.
+        The text goes back to the prompt if one of them can't be read or has no speech, or if the
+        user cancels the reading.
         """
 
-        def load() -> list[tuple[Attachment, "Clip | None"]]:
-            loaded = [attachments.load(file) for file in files]
+        def load() -> list[tuple[Attachment, "Clip | None"]] | None:
+            try:
+                loaded = self._staging.read(files)
+            except ConversionCancelledError:
+                return None
             return [(self._session.store_attachment(file), file.clip) for file in loaded]
 
-        send = partial(self._transcribe_and_send, text, ())
+        async def send(loaded: list[tuple[Attachment, "Clip | None"]] | None) -> None:
+            if loaded is None:
+                self._screen.restore_text(text)
+            else:
+                await self._transcribe_and_send(text, (), loaded)
+
         names = ", ".join(file.name for file in files)
         self._screen.run_in_thread(load, send, text, description=f"reading {names}")
 

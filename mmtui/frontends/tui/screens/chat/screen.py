@@ -17,19 +17,17 @@ from mmtui.audio.recorder import Microphone
 from mmtui.chat.commands import COMMANDS, parse
 from mmtui.chat.conversation import Draft
 from mmtui.chat.notice import Notice
-from mmtui.chat.protocol import Event, Piece
+from mmtui.chat.protocol import Event, FileReceived, Piece
 from mmtui.chat.session import Session
 from mmtui.frontends.tui.messages import ModelEventReceived
-from mmtui.frontends.tui.screens.base import BaseScreen
 from mmtui.frontends.tui.screens.chat.commands import Commands
 from mmtui.frontends.tui.screens.chat.frame import Frame
 from mmtui.frontends.tui.screens.chat.mentions import Mentions
+from mmtui.frontends.tui.screens.chat.opening import OpeningScreen
 from mmtui.frontends.tui.screens.chat.sending import Sending
 from mmtui.frontends.tui.screens.chat.speech import Speech
 from mmtui.frontends.tui.screens.chat.staging import Staging
 from mmtui.frontends.tui.screens.chat.talking import Talking
-from mmtui.frontends.tui.screens.chat.viewers import make_viewer
-from mmtui.frontends.tui.screens.picture_text import PictureTextScreen
 from mmtui.frontends.tui.widgets.chips import Chip, Chips
 from mmtui.frontends.tui.widgets.composer import Composer
 from mmtui.frontends.tui.widgets.file_list import FileList
@@ -47,7 +45,7 @@ SAVE_DRAFT_EVERY_S = 0.5
 RETRY_SAVE_EVERY_S = 2.0  # to write what could not be written
 
 
-class ChatScreen(BaseScreen):
+class ChatScreen(OpeningScreen):
     """Handlers on this screen are the only code that changes the session and the widgets.
 
     Workers post messages with what they found.
@@ -94,7 +92,7 @@ class ChatScreen(BaseScreen):
         """
         super().__init__()
         self.session = session
-        self.player = Player(speaker, synthesizer, lambda: session.config)
+        self.player = Player(speaker, synthesizer, lambda: session.config, session.file)
         self._meter = LevelMeter(microphone)
         self.microphones, self.speakers = microphone.list_devices, speaker.list_devices
         self._initial_draft, self._typed = draft, typed
@@ -110,7 +108,7 @@ class ChatScreen(BaseScreen):
         self.sending = Sending(
             self, session, self._staging, self.composer, self.chips, self._queue, self._transcript
         )
-        self._mentions = Mentions(self, session, self.speech, self.sending.send)
+        self._mentions = Mentions(self, session, self._staging, self.speech, self.sending.send)
         self.talking = Talking(
             self, session, microphone, self.player, self.speech, self.sending.send
         )
@@ -165,7 +163,7 @@ class ChatScreen(BaseScreen):
     @on(Composer.Changed)
     def show_status(self) -> None:
         note = "recording" if self._meter.is_recording else self._staging.step or self.activity
-        note = note or self.player.state
+        note = note or self.talking.state or self.player.state
         self._status.show(self.session.status, note, self.session.unsaved_reason)
         self._frame.show(is_typing=bool(self.composer.text), is_recording=self._meter.is_recording)
 
@@ -335,6 +333,8 @@ class ChatScreen(BaseScreen):
                 self.call_after_refresh(gc.collect, 1)  # garbage of the streaming
             elif isinstance(event, Piece):
                 await (view.show_thinking() if event.is_thinking else view.write(event.text))
+            elif isinstance(event, FileReceived):
+                await view.show_attachments()
 
     # Attachments
 
@@ -360,23 +360,6 @@ class ChatScreen(BaseScreen):
     def paste(self) -> None:
         """Attach the pictures or files in the clipboard."""
         self._staging.paste()
-
-    @on(Chip.Opened)
-    async def _open_attachment(self, event: Chip.Opened) -> None:
-        file = await self.attempt(self.session.file, event.attachment)
-        if file is None:
-            return
-        if viewer := make_viewer(file, event.attachment, self.session.status):
-            self.app.push_screen(viewer)
-        else:
-            self.stop_audio()
-            self.player.play(file)
-
-    @on(Chip.ReadRequested)
-    async def _show_text(self, event: Chip.ReadRequested) -> None:
-        file = await self.attempt(self.session.file, event.attachment)
-        if file is not None:
-            self.app.push_screen(PictureTextScreen(file, event.attachment))
 
     # Recordings
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mmtui.chat.conversation import Attachment
+from mmtui.chat.conversation import Attachment, Message
 from mmtui.chat.notice import Notice
 from mmtui.chat.session import Session
 from mmtui.errors import MmtuiError, NoSpeechError, UsageError
@@ -80,7 +80,7 @@ class Speech:
         Raises:
             UsageError: There is no recording.
         """
-        chips = [chip for chip in self._screen.query(Chip) if chip.attachment.kind == "audio"]
+        chips = [chip for chip in self._screen.query(Chip) if _is_recording(chip)]
         if not chips:
             raise UsageError("there is no recording here", "F4 starts one")
         staged = [chip for chip in chips if chip in self._chips.query(Chip)]
@@ -106,7 +106,7 @@ class Speech:
         self._composer.insert_words(text or "")
 
     def _replace_transcript(self, chip: Chip, clip: "Clip") -> None:
-        message = next((n.message for n in chip.ancestors if isinstance(n, MessageView)), None)
+        message = _find_message(chip)
 
         async def replace(text: str | None) -> None:
             if text == "":
@@ -120,3 +120,15 @@ class Speech:
                 self._composer.insert_words(text)
 
         self.transcribe(clip, replace)
+
+
+def _find_message(chip: Chip) -> Message | None:
+    """Return the message that has a chip; None for one of the next message."""
+    return next((node.message for node in chip.ancestors if isinstance(node, MessageView)), None)
+
+
+def _is_recording(chip: Chip) -> bool:
+    """Return whether the user recorded or attached a sound; an answer may have one, too."""
+    message = _find_message(chip)
+    is_answer = message is not None and message.role == "assistant"
+    return chip.attachment.kind == "audio" and not is_answer

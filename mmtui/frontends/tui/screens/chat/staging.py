@@ -65,13 +65,43 @@ class Staging:
         """
 
         def load() -> list[LoadedFile]:
-            return self._load(path, pages_as_pictures=pages_as_pictures)
+            try:
+                return self.read([path], pages_as_pictures=pages_as_pictures)
+            except ConversionCancelledError:
+                return []
 
         return self._load_and_stage(load, path.name, typed)
 
     def paste(self) -> None:
         """Attach the pictures or files in the clipboard."""
         self._load_and_stage(clipboard.load, "the clipboard")
+
+    def read(self, paths: Sequence[Path], *, pages_as_pictures: bool = False) -> list[LoadedFile]:
+        """Read files while the status bar shows the progress. Blocks; call it in a thread.
+
+        Args:
+            paths: The files; pages of a PDF follow its name.
+            pages_as_pictures: Read pages of a PDF as pictures, not their text.
+
+        Raises:
+            InputError, UsageError: As of `attachments.load`.
+            ConversionCancelledError: The user does not want the files any more.
+        """
+        self._start_reading()
+        reading = Reading(self._report, lambda: self._is_cancelled)
+        try:
+            loaded: list[LoadedFile] = []
+            for path in paths:
+                if pages_as_pictures:
+                    loaded += attachments.load_pages(path, reading)
+                else:
+                    loaded.append(attachments.load(path, reading))
+                if self._is_cancelled:  # not all files can be stopped while they are read
+                    raise ConversionCancelledError
+            return loaded
+        finally:
+            self._readings -= 1
+            self.step = ""
 
     def require_ready(self) -> None:
         """Raise UsageError while a file is being read."""
@@ -105,22 +135,6 @@ class Staging:
                 await self._chips.add(attachment)
             else:
                 self._speech.transcribe_file(clip, attachment)
-
-    def _load(self, path: Path, *, pages_as_pictures: bool) -> list[LoadedFile]:
-        """Read a file in a thread; return nothing if the user cancels it."""
-        self._start_reading()
-        reading = Reading(self._report, lambda: self._is_cancelled)
-        try:
-            if pages_as_pictures:
-                return attachments.load_pages(path, reading)
-            if attachments.is_document(path):
-                return [attachments.load_document(path, reading)]
-            return [attachments.load(path)]
-        except ConversionCancelledError:
-            return []
-        finally:
-            self._readings -= 1
-            self.step = ""
 
     def _report(self, step: str, done: int, total: int) -> None:
         step = f"{step} {100 * done // total} %" if total > 1 else step

@@ -21,6 +21,7 @@ class Screen(Protocol):
 
     def stop_audio(self) -> None: ...
     def stop_answer(self) -> None: ...
+    def show_status(self) -> None: ...
     def run_in_thread(
         self, function: Callable[[], Any], then: Callable[[Any], Any], typed: str, group: str
     ) -> object: ...
@@ -54,13 +55,18 @@ class Talking:
         """
         self._screen, self._session, self._player = screen, session, player
         self._speech, self._send = speech, send
-        self.line = TalkLine(microphone)
+        self.line = TalkLine(microphone, screen.show_status)
         self._is_sending = False
 
     @property
     def is_on(self) -> bool:
         """Whether a talk is going on."""
         return self.line.is_on
+
+    @property
+    def state(self) -> str:
+        """What the status bar shows of a talk; "" if there is none, or if the model is busy."""
+        return "" if self.line.state in (None, "thinking") else str(self.line.state)
 
     def start(self) -> None:
         """Start a talk.
