@@ -1,5 +1,6 @@
 """The screen that shows a picture, and what the model gets of it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -27,10 +28,16 @@ class PictureScreen(ModalScreen[None]):
     BINDINGS: ClassVar = [
         Binding("escape,space,enter,q", "dismiss", "Back"),
         Binding("t", "read", "Text"),
+        Binding("s", "save", "Save"),
     ]
 
     def __init__(
-        self, file: Path, attachment: Attachment, vision: "VisionSpec | None", tokens: int
+        self,
+        file: Path,
+        attachment: Attachment,
+        vision: "VisionSpec | None",
+        tokens: int,
+        save: Callable[[], None],
     ) -> None:
         """Create the screen.
 
@@ -39,19 +46,25 @@ class PictureScreen(ModalScreen[None]):
             attachment: Its name and size.
             vision: How the picture is resized for the model; None shows only the picture.
             tokens: How many tokens of the context the picture takes.
+            save: Saves a copy of the picture where the user wants it.
         """
         super().__init__()
         self._file, self._attachment, self._vision, self._tokens = file, attachment, vision, tokens
+        self._save = save
 
     def action_read(self) -> None:
         """Show the text in the picture."""
         self.app.push_screen(PictureTextScreen(self._file, self._attachment))
 
+    def action_save(self) -> None:
+        """Ask for a folder, and save a copy of the picture there."""
+        self._save()
+
     def compose(self) -> ComposeResult:
         attachment = self._attachment
         with Vertical() as dialog:
             dialog.border_title = Content(f"{one_line(attachment.name)}, {attachment.detail}")
-            dialog.border_subtitle = "T shows the text in it, Esc closes"
+            dialog.border_subtitle = "T shows the text in it, S saves a copy, Esc closes"
             with Horizontal():
                 with Vertical(classes="side", id="original"):
                     yield Static("Picture", markup=False)

@@ -29,7 +29,7 @@ class Chip(Horizontal, can_focus=True):
     BINDINGS: ClassVar = [
         Binding("enter", "open", "open attachment, or play recording", id="open_chip"),
         Binding("t", "read", "show the text in a picture", id="read_chip"),
-        Binding("s", "save", "save a copy", id="save_chip"),
+        Binding("ctrl+s", "save", "save a copy", id="save_chip"),
         Binding("ctrl+e", "transcribe", "transcribe again", id="hear_chip"),
         Binding("delete", "remove", "remove", id="remove_chip"),
     ]

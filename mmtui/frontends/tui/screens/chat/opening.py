@@ -16,6 +16,7 @@ from mmtui.frontends.tui.screens.picture_text import PictureTextScreen
 from mmtui.frontends.tui.widgets.chips import Chip
 from mmtui.frontends.tui.widgets.player import Player
 from mmtui.paths import resolve
+from mmtui.text import one_line
 
 
 class OpeningScreen(BaseScreen):
@@ -38,7 +39,8 @@ class OpeningScreen(BaseScreen):
         file = await self.attempt(self.session.file, event.attachment)
         if file is None:
             return
-        if viewer := make_viewer(file, event.attachment, self.session.status):
+        save = partial(self._ask_for_folder, event.attachment)
+        if viewer := make_viewer(file, event.attachment, self.session.status, save):
             self.app.push_screen(viewer)
         else:
             self.play(file)
@@ -50,13 +52,8 @@ class OpeningScreen(BaseScreen):
             self.app.push_screen(PictureTextScreen(file, event.attachment))
 
     @on(Chip.SaveRequested)
-    def _ask_for_folder(self, event: Chip.SaveRequested) -> None:
-        def save(folder: str | None) -> None:
-            if folder is not None:
-                self.save_files((event.attachment,), resolve(folder))
-
-        title = f"Folder for a copy of {event.attachment.name}"
-        self.app.push_screen(TextDialog(title, str(Path.cwd())), save)
+    def _save_attachment(self, event: Chip.SaveRequested) -> None:
+        self._ask_for_folder(event.attachment)
 
     def play(self, file: Path) -> None:
         """Play a sound file instead of what is played or recorded."""
@@ -67,6 +64,16 @@ class OpeningScreen(BaseScreen):
         """Save copies of attachments in a folder, in a thread."""
         save = partial(save_attachments, files, self.session.file, folder)
         self.run_in_thread(save, self._show_saved)
+
+    def _ask_for_folder(self, attachment: Attachment) -> None:
+        """Save a copy of an attachment in the folder that the user names."""
+
+        def save(folder: str | None) -> None:
+            if folder is not None:
+                self.save_files((attachment,), resolve(folder))
+
+        title = f"Folder for a copy of {one_line(attachment.name)}"
+        self.app.push_screen(TextDialog(title, str(Path.cwd())), save)
 
     def _show_saved(self, saved: list[Path]) -> None:
         names = ", ".join(map(str, saved))
