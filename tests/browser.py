@@ -60,6 +60,12 @@ class Page:
             raise AssertionError(f"{pattern!r} is not shown:\n{seen}") from None
         return seen
 
+    async def wait_until_painted(self) -> None:
+        """Wait until anything of the page is visible; until then, browsers ignore the keyboard."""
+        async with asyncio.timeout(60):
+            while not await self.evaluate("performance.getEntriesByType('paint').length"):
+                await asyncio.sleep(0.01)
+
     async def type(self, text: str) -> None:
         for character in text:
             key = {"\r": "Enter"}.get(character, character)

@@ -28,6 +28,7 @@ from mmtui.chat.config import Config
 from mmtui.chat.model_process import ModelProcess
 from mmtui.errors import MmtuiError, UsageError
 from mmtui.frontends.page_process import ChatOptions, PageStarter
+from mmtui.frontends.page_script import add_script
 from mmtui.frontends.served_chat import ServedChat, limit_size
 from mmtui.pipeline.assets import checkpoint
 from mmtui.server.api import CLIENT, Api
@@ -49,10 +50,6 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-# Focuses the terminal, so that one can type without a click.
-FOCUS_SCRIPT = """<script>
-addEventListener("load", () => document.querySelector(".xterm-helper-textarea").focus());
-</script>"""
 
 
 class ChatServer(Server):
@@ -156,7 +153,7 @@ class ChatServer(Server):
                 "application": {"name": self.title},
             },
         )
-        page.text = f"{page.text}{FOCUS_SCRIPT}"
+        page.text = add_script(page.text or "")
         return page
 
     @web.middleware

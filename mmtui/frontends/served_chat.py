@@ -11,6 +11,7 @@ from textual_serve.download_manager import DownloadManager
 from mmtui.frontends.page_process import PageProcess, PageStarter
 
 EXIT_TIMEOUT_S = 10.0  # for a chat to save the conversation and end its model
+MAX_EARLY_BYTES = 16_384  # of input, less than a pipe holds
 MAX_SIZE = 1000  # of a terminal, in characters
 SCREEN_VARIABLES = {
     "TEXTUAL_DRIVER": "mmtui.frontends.tui.web_driver:ChatWebDriver",
@@ -49,6 +50,7 @@ class ServedChat(AppService):
         self._added_environment = environment
         self._slots, self._full_notice = slots, full_notice
         self._running: asyncio.Task[None] | None = None
+        self._early = bytearray()  # input, until the process has started
 
     async def start(self, width: int, height: int) -> None:
         """Start the chat, as soon as a slot is free, in a terminal of this size."""
@@ -63,7 +65,13 @@ class ServedChat(AppService):
             await asyncio.wait([task])
 
     async def send_bytes(self, data: bytes) -> bool:
-        return self._stdin is not None and await super().send_bytes(data)
+        """Send input to the process, or keep it until the process has started."""
+        if self._stdin is not None:
+            return await super().send_bytes(data)
+        is_kept = len(self._early) + len(data) <= MAX_EARLY_BYTES
+        if is_kept:
+            self._early += data
+        return is_kept
 
     async def send_meta(self, data: dict[str, str | int | bool | None]) -> bool:
         return self._stdin is not None and await super().send_meta(data)
@@ -109,6 +117,8 @@ class ServedChat(AppService):
         process = await self._starter.start(environment | SCREEN_VARIABLES)
         self._process = process  # type: ignore[assignment]
         self._stdin = process.stdin
+        if self._early:
+            await self.send_bytes(bytes(self._early))
         return process
 
 

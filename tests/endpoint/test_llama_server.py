@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from gguf_models import write_gguf, write_mmproj
+from siglip_run import write_run
 
+from mmtrain.export.gguf import export_gguf
 from mmtui.pipeline.assets import fetch
 
 CONTEXT = 512
@@ -114,3 +116,13 @@ def test_a_stopped_reply_is_continued(mmtui, url, tmp_path):
         "ask", "--endpoint", url, "--max-tokens", 12, "Count from one to ten."
     ).out  # fmt: skip
     assert first and rest and uninterrupted.startswith(first)
+
+
+def test_an_exported_model_gets_pictures(mmtui, tiny_llama, tmp_path, cat):
+    write_run(tiny_llama, tmp_path)
+    files = export_gguf(str(tmp_path / "run"), tmp_path / "out", "f16") / "language"
+    with serve(files / "model.gguf", files / "mmproj.gguf") as url:
+        options = ["--endpoint", url, "--json", "--max-tokens", 4, "What is it?"]
+        text, run = mmtui("ask", *options).json, mmtui("ask", "--image", cat, *options)
+    assert run.code == 0, run.err
+    assert run.json["usage"]["prompt_tokens"] - text["usage"]["prompt_tokens"] >= 16

@@ -2,16 +2,14 @@
 
 import asyncio
 import json
-import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import psutil
@@ -30,27 +28,6 @@ from mmtui.frontends.page_process import CommandStarter
 from mmtui.frontends.serve import ChatServer, listen
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen, str]]]:
-    """Start the installed command; return its process and the address that it prints."""
-    started = []
-
-    def start(*arguments: str, stderr: int = subprocess.DEVNULL) -> tuple[subprocess.Popen, str]:
-        process = subprocess.Popen(
-            [Path(sys.executable).with_name("mmtui"), "serve", "--port", "0", *arguments],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
-            env={**os.environ, "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)},
-        )  # fmt: skip
-        started.append(process)
-        assert process.stdout
-        return process, process.stdout.readline().decode().strip()
-
-    yield start
-    for process in started:
-        process.terminate()
-        process.wait(30)
 
 
 async def can_chat(session: ClientSession, url: str, **headers: str) -> bool:

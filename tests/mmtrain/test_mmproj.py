@@ -4,12 +4,13 @@ import dataclasses
 import hashlib
 from itertools import islice
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
-from llava_checkpoints import save_llava
 from PIL import Image
+from siglip_run import write_run
 
 from mmtrain.export.gguf import export_gguf
 from mmtui.pipeline.assets import checkpoint
@@ -20,6 +21,9 @@ from mmtui.pipeline.prompt import Turn
 from mmtui.pipeline.vision.images import Picture
 
 TOKENS = 20
+# The default of llama.cpp, which computes in 16 bits; the same cache of 16 bits without it; and
+# neither of them, as for checkpoints of the precision fp32.
+Attention = Literal["fused", "plain", "exact"]
 
 
 class Recorder:
@@ -31,6 +35,21 @@ class Recorder:
     def __call__(self, logits: np.ndarray) -> np.ndarray:
         self.logits.append(np.array(logits[0], np.float32))
         return logits.argmax(-1)
+
+
+class PlainAttention:
+    """The functions of llama.cpp, whose contexts have no fused attention by default."""
+
+    def __init__(self, functions: Any) -> None:
+        self._functions = functions
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._functions, name)
+
+    def llama_context_default_params(self) -> Any:
+        options = self._functions.llama_context_default_params()
+        options.flash_attn_type = 0
+        return options
 
 
 def draw_picture(side: int) -> Picture:
@@ -45,7 +64,7 @@ def picture() -> Picture:
 
 
 def answer(
-    found: checkpoint.Checkpoint, engine: str, turns: list[Turn], *, precise_cache: bool = False
+    found: checkpoint.Checkpoint, engine: str, turns: list[Turn], attention: Attention = "fused"
 ) -> tuple[list[int], np.ndarray]:
     """Return greedy tokens, and the logits of each.
 
@@ -53,13 +72,14 @@ def answer(
         found: The model.
         engine: The engine that runs it.
         turns: The conversation.
-        precise_cache: Whether llama.cpp's KV cache has 32 bits, as torch's has, and its attention
-            is not fused.
+        attention: How llama.cpp computes attention.
     """
     assistant = Assistant(found, engine=engine)
-    if precise_cache:
+    if attention == "exact":
         language = dataclasses.replace(assistant._engine.language, precision="fp32")
         assistant._engine.language = language
+    elif attention == "plain":
+        assistant._engine._functions = PlainAttention(assistant._engine._functions)
     pictures = [part for turn in turns for part in turn.content if isinstance(part, Picture)]
     features = {k: v.features for k, v in assistant.encode_pictures(pictures).items()}
     sequence, sampler = assistant._to_positions(turns), Recorder()
@@ -72,23 +92,6 @@ def answer(
 def run(tiny_llama: Path, tmp_path: Path) -> checkpoint.Checkpoint:
     """A checkpoint with a SigLIP tower and a linear projector."""
     return write_run(tiny_llama, tmp_path)
-
-
-def write_run(
-    tiny_llama: Path, tmp_path: Path, side: int = 56, patch: int = 14
-) -> checkpoint.Checkpoint:
-    """Write a checkpoint whose tower reads pictures of a side, in patches of a side."""
-    save_llava(
-        tmp_path / "tower", "siglip", "qwen2", side=side, patch=patch,
-        vision_feature_layer=-2, vision_feature_select_strategy="full",
-    )  # fmt: skip
-    vision = checkpoint.find(str(tmp_path / "tower")).spec.vision
-    torch.manual_seed(1)
-    spec = ModelSpec("tiny", LanguageSpec(Asset(str(tiny_llama)), "fp32"), vision)
-    projector = torch.nn.Linear(32, 64)
-    torch.nn.init.normal_(projector.weight, std=0.02)
-    checkpoint.write(tmp_path / "run", spec, projector.state_dict())
-    return checkpoint.read(tmp_path / "run")
 
 
 @pytest.mark.skipif(not find_packages(), reason="llama.cpp is not installed")
@@ -110,7 +113,6 @@ def test_mtmd_answers_as_torch_does(run, picture, tmp_path, cache, quantization)
 @pytest.mark.skipif(not find_packages(), reason="llama.cpp is not installed")
 @pytest.mark.parametrize(("patch", "quantization"), [(32, "f32"), (16, "f32"), (16, "f16")])
 def test_mtmd_answers_as_torch_does_at_224_pixels(tiny_llama, tmp_path, cache, patch, quantization):
-    """With llama.cpp's fused attention, its default, logits differ by up to 0.03."""
     run = write_run(tiny_llama, tmp_path, 224, patch)
     turns = [Turn("user", (draw_picture(224), "What is in this picture?"))]
     expected, expected_logits = answer(run, "torch", turns)
@@ -118,8 +120,24 @@ def test_mtmd_answers_as_torch_does_at_224_pixels(tiny_llama, tmp_path, cache, p
     found = checkpoint.find(str(out / "language" / "model.gguf"))
     if quantization == "f32":
         assert answer(found, "llamacpp", turns)[0] == expected
-    _, logits = answer(found, "llamacpp", turns, precise_cache=True)
+    _, logits = answer(found, "llamacpp", turns, "exact")
     np.testing.assert_allclose(logits[0], expected_logits[0], atol=1e-2)
+
+
+@pytest.mark.skipif(not find_packages(), reason="llama.cpp is not installed")
+@pytest.mark.parametrize(
+    ("attention", "limit"), [("fused", 0.03), ("plain", 0.01), ("exact", 0.01)]
+)
+def test_fused_attention_is_what_rounds_the_logits_of_an_export_in_f16(
+    tiny_llama, tmp_path, cache, attention, limit
+):
+    run = write_run(tiny_llama, tmp_path, 224, 16)
+    turns = [Turn("user", (draw_picture(224), "What is in this picture?"))]
+    _, expected = answer(run, "torch", turns)
+    out = export_gguf(str(tmp_path / "run"), tmp_path / "out", "f16")
+    found = checkpoint.find(str(out / "language" / "model.gguf"))
+    _, logits = answer(found, "llamacpp", turns, attention)
+    np.testing.assert_allclose(logits[0], expected[0], atol=limit)
 
 
 def test_a_clip_tower_has_no_mmproj_and_the_reason_is_given(
