@@ -1,6 +1,7 @@
 """A small model for `mmtui --plain`, and a plain chat with fakes in this process."""
 
 import os
+import pty
 import queue
 import sys
 from collections.abc import Callable
@@ -73,6 +74,7 @@ def chat(
         speaker: FakeSpeaker | None = None,
         listening: FakeListening | None = None,
         talk: bool = False,
+        terminal: bool = False,
     ) -> PlainRun:
         """Run it.
 
@@ -84,14 +86,16 @@ def chat(
             speaker: What plays the answers that are read aloud.
             listening: What a talk hears.
             talk: Whether to start with a talk.
+            terminal: Whether stdin is a terminal, on which `speaker.keyboard` types.
         """
-        read_end, write_end = os.pipe()
+        write_end, read_end = pty.openpty() if terminal else os.pipe()[::-1]
         monkeypatch.setattr(sys, "stdin", os.fdopen(read_end))
         recording = recording or FakeRecording()
 
         def finish_input() -> None:
             os.write(write_end, lines_after.encode())
-            os.close(write_end)
+            if not terminal:
+                os.close(write_end)
 
         recording.on_finish = finish_input
         os.write(write_end, lines if isinstance(lines, bytes) else lines.encode())
@@ -102,6 +106,7 @@ def chat(
         microphone.listening = listening or microphone.listening
         session = Session(model, History(tmp_path / "store"), Config(), print_notice)
         speaker, synthesizer = speaker or FakeSpeaker(is_endless=False), FakeSynthesizer()
+        speaker.keyboard = write_end
         InputLoop(PlainChat(session, events, speaker, synthesizer), microphone, speaker).run(
             talk=talk
         )

@@ -1,6 +1,9 @@
 """Answers read aloud in the plain chat."""
 
-from fake_audio import FakeSpeaker
+import os
+import signal
+
+from fake_audio import FakePlayback, FakeSpeaker
 from plain_user import FakeRecording
 
 from mmtui.errors import MissingError
@@ -36,3 +39,39 @@ def test_errors_are_one_line_and_the_chat_continues(chat):
     run = chat("Hello\n/speak\nAgain\n", speaker=missing, recording=FakeRecording())
     assert "error: there is no speaker\nhint: plug one in" in run.err
     assert len(run.model.asked) == 2
+
+
+class InterruptedSpeaker(FakeSpeaker):
+    """Never ends; each time that it plays, something is typed, or else Ctrl+C is pressed."""
+
+    def __init__(self, *typed: str) -> None:
+        super().__init__()
+        self._typed = list(typed)
+
+    def open(self, rate: int, device: str | None = None, volume: float = 1.0) -> FakePlayback:
+        playback = super().open(rate, device, volume)
+        if self._typed:
+            os.write(self.keyboard, self._typed.pop(0).encode())
+        else:
+            signal.raise_signal(signal.SIGINT)
+        return playback
+
+
+def test_ctrl_c_stops_what_is_read_aloud_and_the_chat_goes_on(chat):
+    speaker = InterruptedSpeaker()
+    run = chat("Hello\n/speak\nAgain\n", speaker=speaker)
+    assert speaker.stopped.is_set() and len(speaker.playbacks) == 1
+    assert [turns[-1].text for turns in run.model.asked] == ["Hello", "Again"]
+
+
+def test_enter_stops_what_is_read_aloud_in_a_terminal(chat):
+    speaker = InterruptedSpeaker("\n/quit\n")
+    run = chat("/speak always\nHello\n", speaker=speaker, terminal=True)
+    assert speaker.stopped.is_set() and len(run.model.asked) == 1
+
+
+def test_a_line_stops_what_is_read_aloud_and_is_the_next_message(chat):
+    speaker = InterruptedSpeaker("Next\n", "/quit\n")
+    run = chat("/speak always\nHello\n", speaker=speaker, terminal=True)
+    assert [turns[-1].text for turns in run.model.asked] == ["Hello", "Next"]
+    assert len(speaker.playbacks) == 2

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from textual import events
 from user import get_staged_names, open_chat, run_async
 
 from mmtui.chat import attachments
+from mmtui.chat.documents import Reading
 from mmtui.chat.history.history import History
 from mmtui.chat.protocol import Transcribed
+from mmtui.pipeline.documents.conversion import ConversionCancelledError
 
 
 @pytest.fixture
@@ -98,9 +101,9 @@ async def test_a_message_that_waits_for_its_file_is_saved_as_draft(tmp_path, cat
     """A large picture on a slow disk, and a person who quits meanwhile."""
     reading, read = threading.Event(), attachments.load
 
-    def load_slowly(path: Path) -> attachments.LoadedFile:
+    def load_slowly(path: Path, progress: Reading) -> attachments.LoadedFile:
         reading.wait()
-        return read(path)
+        return read(path, progress)
 
     monkeypatch.setattr(attachments, "load", load_slowly)
     async with open_chat(tmp_path / "store") as user:
@@ -125,9 +128,9 @@ async def test_a_message_that_waits_for_its_file_is_saved_as_draft(tmp_path, cat
 async def test_the_status_bar_shows_which_file_is_being_read(tmp_path, cat, monkeypatch):
     reading, read = threading.Event(), attachments.load
 
-    def load_slowly(path: Path) -> attachments.LoadedFile:
+    def load_slowly(path: Path, progress: Reading) -> attachments.LoadedFile:
         reading.wait()
-        return read(path)
+        return read(path, progress)
 
     monkeypatch.setattr(attachments, "load", load_slowly)
     async with open_chat(tmp_path / "store") as user:
@@ -141,3 +144,27 @@ async def test_the_status_bar_shows_which_file_is_being_read(tmp_path, cat, monk
             reading.set()
         await user.settle()
         assert get_staged_names(user) == ["a cat.png"] and "reading" not in user.screen
+
+
+@run_async
+async def test_reading_shows_its_progress_and_escape_returns_the_message(
+    tmp_path, cat, monkeypatch
+):
+    has_reported = threading.Event()
+
+    def read(path: Path, reading: Reading) -> None:
+        reading.report(f"reading {path.name}", 1, 4)
+        has_reported.set()
+        while not reading.is_cancelled():
+            has_reported.wait()
+        raise ConversionCancelledError
+
+    monkeypatch.setattr(attachments, "load", read)
+    async with open_chat(tmp_path / "store") as user:
+        user.composer.replace_all(f"what is in {cat}?")
+        user.app.post_message(events.Key("enter", "\r"))
+        while "reading a cat.png 25 %" not in user.screen:
+            await user.pilot.pause()
+        await user.press("escape")
+        assert user.composer.text == f"what is in {cat}?" and not user.model.asked
+        assert "25 %" not in user.screen and user.notices == []

@@ -69,3 +69,19 @@ async def test_ctrl_z_restores_a_removed_attachment_once_there_is_no_edit_to_und
         assert user.composer.text == "" and len(get_staged_names(user)) == 1
         await user.press("ctrl+z", "ctrl+z")
         assert get_staged_names(user) == names
+
+
+@run_async
+async def test_ctrl_z_restores_what_drop_removed(store, cat):
+    async with open_chat(store) as user:
+        await user.paste(str(cat))
+        await user.paste(str(cat))
+        names = get_staged_names(user)
+        await user.type("/drop", "enter")
+        assert get_staged_names(user) == [] and len(names) == 2
+        await user.press("ctrl+z")
+        assert get_staged_names(user) == names
+        await user.type("/drop", "enter")
+        await user.type("/drop", "enter")
+        await user.press("ctrl+z")
+        assert get_staged_names(user) == names

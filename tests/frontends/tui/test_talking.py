@@ -28,6 +28,7 @@ async def test_what_is_said_is_sent_and_the_answer_is_read_aloud(tmp_path):
     ) as user:
         await wait_until(user, lambda: "● listening" in user.screen)
         assert user.model.speech_loads and synthesizer.starts
+        assert "·  listening" in user.screen
         await user.type("a draft")
         (listening,) = microphone.listenings
         listening.is_hearing = True
@@ -123,3 +124,21 @@ async def test_recording_ends_a_talk_and_a_browser_has_none(tmp_path, monkeypatc
         monkeypatch.setattr(type(user.app), "is_web", True)
         await user.type("/talk", "enter")
         assert "a browser can't" in user.notices[-1] and len(microphone.listenings) == 1
+
+
+@run_async
+async def test_the_status_bar_shows_the_state_of_the_talk(tmp_path):
+    microphone, speaker = FakeMicrophone(), FakeSpeaker()
+    async with open_chat(tmp_path, microphone=microphone, speaker=speaker, talk=True) as user:
+        await wait_until(user, lambda: "·  listening" in user.screen)
+        microphone.listenings[0].is_hearing = True
+        await wait_until(user, lambda: "·  hearing" in user.screen)
+        microphone.listenings[0].is_hearing = False
+        microphone.listenings[0].say()
+        await wait_until(user, lambda: "·  transcribing" in user.screen)
+        await user.receive_event(Transcribed(user.model.number, "Hello."))
+        await wait_until(user, lambda: "·  thinking" in user.screen)
+        await user.answer("Good morning.")
+        await wait_until(user, lambda: "·  speaking" in user.screen)
+        await user.press("escape", "escape")
+        assert "·  listening" not in user.screen and "·  speaking" not in user.screen
