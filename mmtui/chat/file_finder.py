@@ -63,31 +63,71 @@ def rank_files(files: Sequence[FoundFile], query: str, limit: int) -> list[str]:
     A file matches if its path has the characters of the query in their order. Names that start
     with the query come first, then names and paths that contain it.
     """
-    characters = fold(query).replace(" ", "")
-    if not characters:
+    if not (characters := _fold_query(query)):
         return [file.path for file in files[:limit]]
-    pattern = re.compile(".*?".join(map(re.escape, characters)))
+    return _rank(_match(files, characters), characters, limit)
 
-    def rank(file: FoundFile) -> tuple[int, int, int, str] | None:
-        match = pattern.search(file.folded)
-        if match is None:
-            return None
-        name = file.folded.rpartition("/")[2]
-        span = match.end() - match.start()
+
+class FileRanking:
+    """Ranks files for a query that grows while it is typed.
+
+    What matches a query is searched among what matched its beginning. Thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[str, int, list[FoundFile]] = ("", 0, [])
+
+    def rank(self, files: Sequence[FoundFile], query: str, limit: int) -> list[str]:
+        """Return what `rank_files` does. `files` may have grown since the last call."""
+        if not (characters := _fold_query(query)):
+            return [file.path for file in files[:limit]]
+        before, count, matches = self._last
+        if not (before and characters.startswith(before) and count == len(files)):
+            matches = list(files)
+        matches = _match(matches, characters)
+        self._last = characters, len(files), matches
+        return _rank(matches, characters, limit)
+
+
+def _fold_query(query: str) -> str:
+    return fold(query).replace(" ", "")
+
+
+def _make_pattern(characters: str) -> re.Pattern[str]:
+    """Return a pattern of characters in their order, with anything between them.
+
+    It does not backtrack, which takes very long for names with many equal characters.
+    """
+    first, *others = map(re.escape, characters)
+    return re.compile(first + "".join(f"[^{each}]*+{each}" for each in others))
+
+
+def _match(files: Sequence[FoundFile], characters: str) -> list[FoundFile]:
+    search = _make_pattern(characters).search
+    return [file for file in files if search(file.folded)]
+
+
+def _rank(matches: Sequence[FoundFile], characters: str, limit: int) -> list[str]:
+    """Return the paths of the best of the files that match."""
+    pattern = _make_pattern(characters)
+
+    def rank(file: FoundFile) -> tuple[int, int, int, str]:
+        path = file.folded
+        name = path.rpartition("/")[2]
         if name.startswith(characters):
-            order = 0
+            order, span = 0, 0
         elif characters in name:
-            order = 1
-        elif characters in file.folded:
-            order = 2
+            order, span = 1, 0
+        elif characters in path:
+            order, span = 2, 0
         else:
-            name_match = pattern.search(name)
-            order = 4 if name_match is None else 3
-            span = span if name_match is None else name_match.end() - name_match.start()
-        return order, span if order > 2 else 0, len(file.path), file.path
+            in_name = pattern.search(name)
+            match = in_name or pattern.search(path)
+            order = 3 if in_name else 4
+            span = match.end() - match.start() if match else 0
+        return order, span, len(file.path), file.path
 
-    ranked = (found for file in files if (found := rank(file)) is not None)
-    return [path for *_, path in nsmallest(limit, ranked)]
+    return [file.path for file in nsmallest(limit, matches, rank)]
 
 
 def _list_entries(folder: Path) -> list["os.DirEntry[str]"]:

@@ -1,20 +1,51 @@
 """What Textual does not document. See `mmtui.compat` for the versions."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from textual._xterm_parser import XTermParser
 from textual.app import App
+from textual.content import Content
 from textual.drivers.web_driver import WebDriver
+from textual.geometry import Size
 from textual.message import Message
 from textual.messages import ExitApp
+from textual.widgets import Static
+from textual.widgets._markdown import (
+    MarkdownBlock,
+    MarkdownBullet,
+    MarkdownBulletList,
+    MarkdownFence,
+    MarkdownList,
+    MarkdownListItem,
+    MarkdownOrderedList,
+    MarkdownParagraph,
+    MarkdownTable,
+    MarkdownTableCellContents,
+    MarkdownTableContent,
+)
 
 __all__ = [
+    "MarkdownBlock",
+    "MarkdownBullet",
+    "MarkdownBulletList",
+    "MarkdownFence",
+    "MarkdownList",
+    "MarkdownListItem",
+    "MarkdownOrderedList",
+    "MarkdownParagraph",
+    "MarkdownTable",
+    "MarkdownTableCellContents",
+    "MarkdownTableContent",
     "XTermParser",
     "expire_escape",
+    "get_parts",
     "keep_latest_notifications",
     "post_exit",
     "replace_parser",
+    "update_from",
+    "update_in_place",
 ]
 
 
@@ -48,3 +79,27 @@ def keep_latest_notifications(app: App[Any], count: int) -> None:
     """
     for notification in list(app._notifications)[:-count]:
         app._unnotify(notification, refresh=False)
+
+
+def get_parts(block: MarkdownBlock) -> Sequence[MarkdownBlock]:
+    """Return the blocks in a block of Markdown that is not mounted."""
+    return block._blocks
+
+
+async def update_from(shown: MarkdownBlock, block: MarkdownBlock) -> None:
+    """Show the contents of a block in another one of the same kind."""
+    await shown._update_from_block(block)
+
+
+def update_in_place(widget: Static, content: Content) -> None:
+    """Show a text in a widget, and lay the screen out only if it needs another size than before."""
+    known = widget._content_width_cache, widget._content_height_cache
+    widget.update(content, layout=False)
+    (container_width, width), (line_width, height) = known
+    is_same = isinstance(line_width, int) and height == widget.get_content_height(
+        Size(0, 0), Size(0, 0), line_width
+    )
+    if is_same and isinstance(container_width, int):  # the width depends on the text
+        is_same = width == widget.get_content_width(Size(container_width, 0), Size(0, 0))
+    if not is_same:
+        widget.refresh(layout=True)

@@ -1,17 +1,27 @@
-"""What the chat's screen costs: the start, a stream, memory, search.
+"""What the chat costs: the start, a stream, speech, files, memory, search, and doing nothing.
 
-    python tests/bench/chat.py
+    python tests/bench/chat.py [CASE ...]
 
-Each measurement is a process of its own. Prints one JSON document; the bars that the project
-sets itself stand beside the figures. No model is loaded, so that none is measured.
+Each case is a process of its own. The figures are printed on stderr beside the bars that the
+project sets itself, and on stdout as one JSON document. No model is loaded, except by "idle".
 
-- "start": from the command to a prompt that echoes a key, in a terminal that answers no question;
-  the best of five.
-- "stream": the longest time in which the screen did nothing else, while 100 tokens/s are written
-  into a conversation of 50 messages.
-- "memory": of the process after a conversation of 500 messages with 50 pictures was opened and
-  read to its beginning.
-- "search": over 10 000 messages, the slowest of four questions.
+Cases:
+- start: from the command to a prompt that echoes a key, in a terminal that answers no question; the
+  best of five.
+- stream: the time between two frames while 100 tokens/s are written into a conversation of 500
+  messages with 50 pictures, in a terminal of 120 x 40.
+- speak: the same while the answer is read aloud by the real synthesizer.
+- sound: from the end of the first sentence to its first sample, with a voice that is loaded and
+  with one whose process starts with the answer.
+- files: `@` in a folder of 100 000 files: the time to the first list, to the echo of a key, and to
+  the list that matches what is typed.
+- memory: of the process after the 500 messages were opened and read to their beginning.
+- search: over 10 000 messages, the slowest of four questions.
+- idle: the share of a core that the chat and the process of its model use while nothing happens.
+
+Frames are what the chat writes to a terminal. A busy machine delays them, so "stream" also measures
+the CPU seconds of the thread that draws, in a second run with as many tokens for each frame as at
+60 frames/s.
 """
 
 import argparse
@@ -24,178 +34,321 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 from PIL import Image
+from textual.events import Key
 
+from mmtui.audio.narration import Narration
 from mmtui.chat.conversation import Attachment, Conversation
 from mmtui.chat.history.history import History
 from mmtui.frontends.tui.launch import defer_full_collections
+from mmtui.frontends.tui.widgets.file_list import FileList, FileOptions
+from mmtui.pipeline.speech.spoken_text import Sentence
+from mmtui.pipeline.speech.synthesis import SynthesizerProcess
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from user import open_chat
+from bench.streamed_chat import ANSWER, PACE_S, Figures, PacedSpeaker, run_in_terminal, split_answer
+from user import User, open_chat
 
-ANSWER = """The **river** runs from the mountains to the sea; here is how:
-
-1. snow melts in spring,
-2. `streams` join,
-3. and the valley widens.
-
-| month | flow |
-|---|---|
-| May | 120 |
-| June | 180 |
-
-```python
-def flow(month: int) -> float:
-    return 120.0 + 60.0 * (month == 6)
-```
-"""
-BARS = {"start_s": 0.5, "longest_gap_s": 0.1, "slowest_search_s": 0.05}
+# The bars: a figure may be at most this, but frames_per_s must be at least that, when rounded.
+BARS = {
+    "start_s": 0.5,
+    "stream_frames_per_s": 60,
+    "stream_longest_gap_s": 0.1,
+    "stream_cpu_s_per_frame": 1 / 60,
+    "speak_longest_gap_s": 0.06,
+    "speak_first_sound_s": 0.5,
+    "sound_warm_s": 0.5,
+    "sound_cold_s": 0.5,
+    "files_first_list_s": 0.5,
+    "files_key_s": 0.06,
+    "files_list_s": 0.5,
+    "slowest_search_s": 0.05,
+    "idle_percent": 0.5,
+}
+MESSAGES, PICTURES = 500, 50
+FILES = 100_000
+DIGITS = "77731"  # of a file
+SENTENCE = "The river runs from the mountains to the sea, and it takes its time. "
+IDLE_AFTER_S, IDLE_S = 20.0, 20.0  # the model is loaded, and the cursor no longer blinks
 
 
 def main() -> None:
-    defer_full_collections()  # as the chat does
+    cases: dict[str, Callable[[Path], Figures]] = {
+        "start": measure_start,
+        "stream": measure_stream,
+        "speak": measure_speech,
+        "sound": measure_sound,
+        "files": measure_files,
+        "memory": measure_memory,
+        "search": measure_search,
+        "idle": measure_idle,
+    }
     options = argparse.ArgumentParser()
-    options.add_argument("--case", choices=["start", "stream", "memory", "search"])
+    options.add_argument("cases", nargs="*", choices=[*cases, []])
+    options.add_argument("--in-process", action="store_true", help=argparse.SUPPRESS)
     arguments = options.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        if arguments.case:
-            print(json.dumps(globals()[arguments.case](Path(folder))))
-            return
-    found: dict[str, Any] = {}
-    for case in ("start", "stream", "memory", "search"):
-        command = [sys.executable, __file__, "--case", case]
+    if arguments.in_process:
+        defer_full_collections()  # as the chat does
+        with tempfile.TemporaryDirectory() as folder:
+            print(json.dumps(cases[arguments.cases[0]](Path(folder))))
+        return
+    figures: Figures = {}
+    for case in arguments.cases or cases:
+        command = [sys.executable, __file__, case, "--in-process"]
         output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-        found |= json.loads(output.splitlines()[-1])
-        print(case, output.splitlines()[-1], file=sys.stderr)
-    print(json.dumps({"figures": found, "bars": BARS}, indent=2))
+        found = json.loads(output.splitlines()[-1])
+        print("\n".join(map(format_figure, found, found.values())), file=sys.stderr)
+        figures |= found
+    print(json.dumps({"figures": figures, "bars": BARS}, indent=2))
 
 
-def start(folder: Path) -> dict[str, Any]:
-    took = [_started(folder / f"{number}") for number in range(5)]  # no draft of the one before
-    return {"start_s": min(took), "starts_s": sorted(took)}
+def format_figure(name: str, value: float) -> str:
+    """Return a line with a figure, its bar, and whether it is within it."""
+    if (bar := BARS.get(name)) is None:
+        return f"{name:28} {value:10.4g}"
+    is_least = name.endswith("frames_per_s")
+    is_within = round(value) >= bar if is_least else value <= bar
+    verdict = "" if is_within else "  MISSED"
+    return f"{name:28} {value:10.4g}   {'>=' if is_least else '<='} {bar:.4g}{verdict}"
 
 
-def _started(folder: Path) -> float:
-    """Seconds until the prompt echoes; the chat is quit afterwards."""
+# The start, and doing nothing
+
+
+def measure_start(folder: Path) -> Figures:
+    took = [_start_chat(folder / f"{number}") for number in range(5)]  # no draft of the one before
+    return {"start_s": min(wall for wall, _ in took), "start_cpu_s": min(cpu for _, cpu in took)}
+
+
+def _start_chat(folder: Path) -> tuple[float, float]:
+    """Return the seconds and CPU seconds until the prompt echoes; the chat is quit afterwards."""
+    start = time.perf_counter()
+    pid, terminal = _open_chat_process(folder)
+    os.write(terminal, b"Q")
+    _read_until(terminal, b"Q")
+    took, cpu = time.perf_counter() - start, psutil.Process(pid).cpu_times()
+    _quit(pid, terminal)
+    return took, cpu.user + cpu.system
+
+
+def measure_idle(folder: Path) -> Figures:
+    pid, terminal = _open_chat_process(folder)
+    _discard(terminal, IDLE_AFTER_S)
+    before = _sum_cpu(pid)
+    _discard(terminal, IDLE_S)
+    used = _sum_cpu(pid) - before
+    _quit(pid, terminal)
+    return {"idle_percent": 100 * used / IDLE_S}
+
+
+def _open_chat_process(folder: Path) -> tuple[int, int]:
+    """Start the command, and return its id and its terminal when the prompt is shown."""
     home = {"XDG_DATA_HOME": str(folder / "data"), "XDG_CONFIG_HOME": str(folder / "config")}
     environment = os.environ | home | {"TERM": "xterm-256color", "MMTUI_MODEL": ""}
-    began = time.perf_counter()
     pid, terminal = pty.fork()
     if pid == 0:
         os.execvpe(sys.executable, [sys.executable, "-m", "mmtui"], environment)
-    _until(terminal, b"sk something")  # the cursor stands on the first letter
-    os.write(terminal, b"Q")
-    _until(terminal, b"Q")
-    took = time.perf_counter() - began
+    _read_until(terminal, b"sk something")  # the cursor stands on the first letter
+    return pid, terminal
+
+
+def _quit(pid: int, terminal: int) -> None:
     os.write(terminal, b"\x11")
-    _until(terminal, b"\x1b[?1049l")
+    _read_until(terminal, b"\x1b[?1049l")
     os.close(terminal)
     os.waitpid(pid, 0)
-    return took
 
 
-def _until(terminal: int, sign: bytes) -> None:
+def _read_until(terminal: int, sign: bytes) -> None:
     seen = b""
     while sign not in seen:
         ready, _, _ = select.select([terminal], [], [], 60)
         seen += os.read(terminal, 65536) if ready else sys.exit("the chat does not start")
 
 
-def stream(folder: Path) -> dict[str, Any]:
-    _fill(folder, messages=50, pictures=0)
-    return asyncio.run(_streamed(folder))
+def _discard(terminal: int, seconds: float) -> None:
+    """Read what the chat draws for a time."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        if select.select([terminal], [], [], left)[0]:
+            os.read(terminal, 65536)
 
 
-async def _streamed(folder: Path, tokens: int = 1000, per_s: float = 100.0) -> dict[str, Any]:
-    """A task that wants to run each millisecond tells how long it had to wait."""
-    async with open_chat(folder, size=(120, 40), resume="latest") as user:
-        await user.type("How does a river run?", "enter")
-        pieces = [ANSWER[at : at + 4] for at in range(0, len(ANSWER), 4)]
-        gaps: list[float] = []
+def _sum_cpu(pid: int) -> float:
+    """Return the CPU seconds of a process and of those that it started."""
+    chat = psutil.Process(pid)
+    times = [process.cpu_times() for process in (chat, *chat.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
 
-        async def watch() -> None:
-            while True:
-                before = time.perf_counter()
+
+# Answers
+
+
+def measure_stream(folder: Path) -> Figures:
+    _fill(folder, MESSAGES, PICTURES)
+    figures = run_in_terminal(folder, speak="never")
+    figures |= run_in_terminal(folder, speak="never", is_in_step=True)
+    return _prefix("stream", figures)
+
+
+def measure_speech(folder: Path) -> Figures:
+    _fill(folder, MESSAGES, PICTURES)
+    return _prefix("speak", run_in_terminal(folder, speak="always"))
+
+
+def measure_sound(folder: Path) -> Figures:
+    synthesizer = SynthesizerProcess()
+    cold = _wait_for_sound(synthesizer)
+    synthesizer.synthesize(Sentence("Hello.", "en"), "heart")
+    warm = _wait_for_sound(synthesizer)
+    synthesizer.close()
+    return {"sound_warm_s": warm, "sound_cold_s": cold}
+
+
+def _wait_for_sound(synthesizer: SynthesizerProcess) -> float:
+    """Return the seconds from the end of a sentence, which is streamed, to its first samples."""
+    speaker = PacedSpeaker()
+    narration = Narration(synthesizer, speaker.open_default)
+    for piece in split_answer(SENTENCE):
+        narration.write(piece)
+        time.sleep(PACE_S)
+    end = time.perf_counter()
+    while speaker.started_at is None:
+        time.sleep(0.001)
+    narration.stop()
+    return speaker.started_at - end
+
+
+# Files
+
+
+def measure_files(folder: Path) -> Figures:
+    tree = folder / "tree"
+    for number in range(FILES):
+        parent = tree / f"{number % 20:02}" / f"{number % 400:03}"
+        if number < 400:
+            parent.mkdir(parents=True)
+        (parent / f"holiday {number:06}.jpg").touch()
+    os.chdir(tree)
+    return asyncio.run(_mention_files(folder / "history"))
+
+
+async def _mention_files(history: Path) -> Figures:
+    async with open_chat(history, size=(120, 40)) as user:
+        files = user.chat.query_one(FileList)
+        options = files.query_one(FileOptions)
+
+        async def wait_for_list() -> None:
+            while not (files.display and options.option_count):
                 await asyncio.sleep(0.001)
-                gaps.append(time.perf_counter() - before)
 
-        watching = asyncio.create_task(watch())
-        began = time.perf_counter()
-        for number in range(tokens):
-            await asyncio.sleep(max(began + number / per_s - time.perf_counter(), 0))
-            user.stream_piece(pieces[number % len(pieces)])
-        said = "".join(pieces[number % len(pieces)] for number in range(tokens))
-        while user.texts[-1] != said:
-            await asyncio.sleep(0.001)
-        took = time.perf_counter() - began
-        watching.cancel()
-        slow = float(np.quantile(gaps, 0.99))
-        return {"longest_gap_s": max(gaps), "gap_99_s": slow, "tokens_per_s": tokens / took}
-
-
-def memory(folder: Path) -> dict[str, Any]:
-    _fill(folder, messages=500, pictures=50)
-    return asyncio.run(_read_through(folder))
-
-
-async def _read_through(folder: Path) -> dict[str, Any]:
-    process = psutil.Process()
-    async with open_chat(folder, size=(120, 40)) as user:
-        empty = process.memory_info().rss
-        began = time.perf_counter()
-        await user.type("/resume", "enter")
-        await user.press("down", "enter")
-        took = time.perf_counter() - began
-        shown = process.memory_info().rss
-        while user.earlier:
-            user.earlier.focus()
-            await user.press("enter")
-        assert len(user.messages) == 500
-        whole = process.memory_info().rss
-        mib = {"empty": empty, "opened": shown, "read_through": whole}
+        start = time.perf_counter()
+        keys = [await _press(user, "@")]
+        await asyncio.wait_for(wait_for_list(), 60)
+        first_list = time.perf_counter() - start
+        keys += [await _press(user, key) for key in "holi"]  # while the folder is searched
+        while len(files._files) < FILES:
+            await asyncio.sleep(0.01)
+        searched = time.perf_counter() - start
+        lists = []
+        for number in range(len(DIGITS)):
+            start, typed = time.perf_counter(), DIGITS[: number + 1]
+            keys.append(await _press(user, typed[-1]))
+            while files._listed != f"holi{typed}":
+                await asyncio.sleep(0.001)
+            lists.append(time.perf_counter() - start)
         return {
-            "open_500_messages_s": took,
-            "memory_mib": {name: size / 2**20 for name, size in mib.items()},
+            "files_first_list_s": first_list,
+            "files_searched_s": searched,
+            "files_key_s": max(keys),
+            "files_list_s": max(lists),
         }
 
 
-def search(folder: Path) -> dict[str, Any]:
+async def _press(user: User, character: str) -> float:
+    """Type a character, and return the seconds until the prompt has it."""
+    before, start = user.composer.text, time.perf_counter()
+    user.app.post_message(Key(character, character))
+    while user.composer.text == before:
+        await asyncio.sleep(0.001)
+    return time.perf_counter() - start
+
+
+# Memory and search
+
+
+def measure_memory(folder: Path) -> Figures:
+    _fill(folder, MESSAGES, PICTURES)
+    return asyncio.run(_read_through(folder))
+
+
+async def _read_through(folder: Path) -> Figures:
+    process = psutil.Process()
+    async with open_chat(folder, size=(120, 40)) as user:
+        empty = process.memory_info().rss
+        start = time.perf_counter()
+        await user.type("/resume", "enter")
+        await user.press("down", "enter")
+        took = time.perf_counter() - start
+        opened = process.memory_info().rss
+        while user.earlier:
+            user.earlier.focus()
+            await user.press("enter")
+        assert len(user.messages) == MESSAGES
+        read_through = process.memory_info().rss
+        sizes = {"empty": empty, "opened": opened, "read_through": read_through}
+        memory = {f"memory_{name}_mib": size / 2**20 for name, size in sizes.items()}
+        return {"open_500_messages_s": took} | memory
+
+
+def measure_search(folder: Path) -> Figures:
     history = _fill(folder, messages=20, pictures=0, conversations=500)
     took = []
     for words in ("river", "may flow", "number77", "nothing of the kind"):
-        began = time.perf_counter()
+        start = time.perf_counter()
         history.search(words)
-        took.append(time.perf_counter() - began)
+        took.append(time.perf_counter() - start)
     return {"slowest_search_s": max(took)}
 
 
 def _fill(folder: Path, messages: int, pictures: int, conversations: int = 1) -> History:
-    """Questions, some with a random picture, and answers."""
+    """Store questions, some with a random picture, and answers."""
     history = History(folder)
     history._database.read("PRAGMA synchronous = OFF")
-    chance = np.random.default_rng(0)
-    for at in range(conversations):
+    random = np.random.default_rng(0)
+    questions = messages // 2
+    for index in range(conversations):
         conversation = Conversation()
-        for number in range(messages // 2):
+        for number in range(questions):
             files: tuple[Attachment, ...] = ()
-            if number < pictures:
-                file = folder / "photo.jpg"
-                pixels = chance.integers(0, 255, (30, 40, 3), np.uint8)
-                Image.fromarray(pixels).resize((1600, 1200)).save(file)
-                data = file.read_bytes()
-                kept = history.add_attachment(data)
-                files = (Attachment(kept, "image", f"{number}.jpg", len(data), "1600 x 1200"),)
-            said = conversation.say(f"What about number{at} {number}?", files)
-            history.save(conversation, said)
+            if pictures and number % (questions // pictures) == 0:
+                files = (_store_picture(history, folder / "photo.jpg", number, random),)
+            question = conversation.say(f"What about number{index} {number}?", files)
+            history.save(conversation, question)
             answer = conversation.answer()
             answer.text, answer.state = ANSWER, "complete"
             history.save(conversation, answer)
     return history
+
+
+def _store_picture(
+    history: History, file: Path, number: int, random: np.random.Generator
+) -> Attachment:
+    pixels = random.integers(0, 255, (30, 40, 3), np.uint8)
+    Image.fromarray(pixels).resize((1600, 1200)).save(file)
+    data = file.read_bytes()
+    sha256 = history.add_attachment(data)
+    return Attachment(sha256, "image", f"{number}.jpg", len(data), "1600 x 1200")
+
+
+def _prefix(name: str, figures: dict[str, Any]) -> Figures:
+    return {f"{name}_{key}": value for key, value in figures.items()}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmtui.chat.file_finder import FoundFile, rank_files, walk_files
+from mmtui.chat.file_finder import FileRanking, FoundFile, rank_files, walk_files
 
 
 @pytest.fixture
@@ -56,3 +56,18 @@ def test_files_without_the_characters_do_not_match_and_the_best_are_kept(folder)
     assert rank_files(walk(folder), "zebra", 10) == []
     many = [FoundFile(path, path) for path in (f"folder/{n}/cat.png" for n in range(1000))]
     assert rank_files(many, "cat", 3) == [f"folder/{n}/cat.png" for n in range(3)]
+
+
+def test_a_query_that_grows_finds_what_the_whole_query_finds(folder):
+    files, ranking = walk(folder), FileRanking()
+    for query in ("d", "do", "docs", "docs p", "docs", "c", "", "cat", "cat.", "ca"):
+        assert ranking.rank(files, query, 10) == rank_files(files, query, 10)
+    ranking.rank(files, "x", 10)
+    added = [*files, FoundFile("xcat.png", "xcat.png")]
+    assert ranking.rank(added, "xc", 10) == ["xcat.png"]
+
+
+def test_names_with_many_equal_characters_are_compared_quickly():
+    """A pattern that backtracks would take years."""
+    name = "0" * 200
+    assert rank_files([FoundFile(name, name)], "0" * 30 + "1", 10) == []

@@ -1,8 +1,11 @@
 """The list of files after an @, and the filter of the picker."""
 
+import threading
+
 import pytest
 from user import get_staged_names, open_chat, run_async
 
+from mmtui.chat.file_finder import FileRanking
 from mmtui.frontends.tui.screens.picker import FileTree, Picker
 from mmtui.frontends.tui.widgets.file_list import FileList, find_typed_mention, format_mention
 
@@ -67,6 +70,29 @@ async def test_the_arrows_move_in_the_list_a_click_chooses_and_escape_closes_it(
         await user.pilot.click("FileOptions", offset=(3, 0))
         await user.settle()
         assert user.composer.text == f"@{second} and @md @{first} " and user.composer.has_focus
+
+
+@run_async
+async def test_a_file_is_chosen_from_the_list_of_what_is_typed(folder, store, monkeypatch):
+    """A person who types faster than a large folder is searched."""
+    is_typed, rank = threading.Event(), FileRanking.rank
+
+    def rank_slowly(self, files, query, limit):
+        if query == "no":
+            is_typed.wait()
+        return rank(self, files, query, limit)
+
+    monkeypatch.setattr(FileRanking, "rank", rank_slowly)
+    async with open_chat(store) as user:
+        try:
+            await user.type("@")
+            await wait_until(user, lambda: len(listed(user)) == 3)
+            await user.type("no", "enter")
+            assert user.composer.text == "@no"
+        finally:
+            is_typed.set()
+        await wait_until(user, lambda: user.composer.text != "@no")
+        assert user.composer.text == "@docs/notes.md " and not user.model.asked
 
 
 @run_async

@@ -13,6 +13,7 @@ from textual.widgets.tree import TreeNode
 
 from mmtui.chat.branches import TreeMessage, list_tree
 from mmtui.chat.conversation import Conversation, Message
+from mmtui.frontends.tui.hints import BORDER, join_hints
 
 
 class BranchChoice(NamedTuple):
@@ -45,7 +46,6 @@ class BranchesScreen(ModalScreen[BranchChoice | None]):
     def compose(self) -> ComposeResult:
         with Vertical() as dialog:
             dialog.border_title = "Versions"
-            dialog.border_subtitle = "Enter shows, Delete deletes, Esc goes back"
             yield self._messages
 
     def on_mount(self) -> None:
@@ -65,6 +65,14 @@ class BranchesScreen(ModalScreen[BranchChoice | None]):
         self._messages.focus()
         if self._messages.last_line >= 0:  # asking for it numbers the lines
             self._messages.move_cursor(current)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._show_hints)
+
+    def _show_hints(self) -> None:
+        dialog = self.query_one(Vertical)
+        hints = ("Enter shows", "Delete deletes", "Esc goes back")
+        dialog.border_subtitle = join_hints(hints, dialog.outer_size.width - BORDER)
 
     def action_delete(self) -> None:
         """Request to delete the message under the cursor."""

@@ -16,6 +16,7 @@ from textual.widgets.directory_tree import DirEntry
 from textual.widgets.tree import TreeNode
 
 from mmtui.chat.conversation import Kind
+from mmtui.frontends.tui.hints import BORDER, join_hints
 from mmtui.frontends.tui.widgets.file_list import MARK, FileList, find_start_folder
 from mmtui.frontends.tui.widgets.text_fields import LineField
 from mmtui.frontends.tui.widgets.thumbnail import LargePicture
@@ -107,7 +108,9 @@ class Picker(ModalScreen[list[Path] | None]):
 
     def on_mount(self) -> None:
         self._tree.focus()
-        self._show_hint()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._show_hint)
 
     async def action_up(self) -> None:
         """Show the parent folder."""
@@ -156,9 +159,10 @@ class Picker(ModalScreen[list[Path] | None]):
         self._tree.refresh()
         self._matches.refresh_marks()
         count = len(self._marked)
-        attach = f"Enter attaches {count} marked" if count else "Enter attaches, Space marks"
-        hint = f"{attach}, Backspace goes up, Esc cancels"
-        self.query_one(Vertical).border_subtitle = hint
+        attach = f"Enter attaches {count} marked" if count else "Enter attaches"
+        hints = (attach, "Space marks", "Backspace goes up", "Esc cancels")
+        dialog = self.query_one(Vertical)
+        dialog.border_subtitle = join_hints(hints, dialog.outer_size.width - BORDER)
 
     @on(Input.Changed)
     def _filter(self, event: Input.Changed) -> None:

@@ -3,7 +3,10 @@
 from pygments.token import Token
 from textual.content import Content
 from textual.highlight import HighlightTheme, highlight
+from textual.widgets import Label
 from textual.widgets.markdown import MarkdownFence
+
+from mmtui.compat.textual_hooks import update_in_place
 
 
 class _PlainHighlightTheme(HighlightTheme):
@@ -27,3 +30,9 @@ class CodeBlock(MarkdownFence):
         if ansi:
             return highlight(code, language=language or None, theme=_PlainHighlightTheme)
         return super().highlight(code, language, ansi, dark)
+
+    def set_content(self, content: Content) -> None:
+        """Show code, and lay the screen out only if it has more lines or is wider than before."""
+        self._content = content
+        for label in self.query(Label):
+            update_in_place(label, content)

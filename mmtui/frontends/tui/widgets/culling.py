@@ -19,7 +19,7 @@ class Culling:
         self._first_shown: set[Widget] = set()  # the widgets whose margin was changed
 
     def hide_above(self, view: Widget, groups: Iterable[Sequence[Widget]]) -> None:
-        """Hide the widgets that end more than a screen above the visible part of a view.
+        """Hide the widgets that end more than half a screen above the visible part of a view.
 
         A widget with the focus is not hidden, nor are the last two of a group: while a text is
         streamed, the last one may be replaced, and its margin with it.
@@ -31,7 +31,8 @@ class Culling:
         top = view.content_region.y
 
         def is_above(widget: Widget) -> bool:
-            return widget.region.bottom < top - view.size.height and not widget.has_focus_within
+            is_far = widget.region.bottom < top - view.size.height // 2
+            return is_far and not widget.has_focus_within
 
         for group in groups:
             shown = [widget for widget in group if widget.display]

@@ -15,7 +15,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 from textual.worker import get_current_worker
 
-from mmtui.chat.file_finder import FoundFile, rank_files, walk_files
+from mmtui.chat.file_finder import FileRanking, FoundFile, walk_files
 from mmtui.frontends.tui.widgets.chips import format_size
 from mmtui.frontends.tui.widgets.thumbnail import Thumbnail
 from mmtui.paths import DOCUMENT_SUFFIXES, PICTURE_SUFFIXES, RECORDING_SUFFIXES
@@ -104,6 +104,9 @@ class FileList(Horizontal):
         self._files: list[FoundFile] = []
         self._walked_at: float | None = None
         self._typed: str | None = None  # None while the list is closed
+        self._listed: str | None = None  # what was typed for the list that is shown
+        self._is_choosing = False  # once the list is that of what is typed
+        self._ranking = FileRanking()
         self._is_dismissed = False
         self._options, self._preview = FileOptions(markup=False), Vertical(id="file-preview")
 
@@ -115,7 +118,7 @@ class FileList(Horizontal):
         """Show the files that match what is typed, unless the user closed the list."""
         if query == self._typed or self._is_dismissed:
             return
-        is_new, self._typed = self._typed is None, query
+        is_new, self._typed, self._is_choosing = self._typed is None, query, False
         if is_new and (
             self._walked_at is None or time.monotonic() - self._walked_at > SEARCH_AGAIN_AFTER_S
         ):
@@ -129,7 +132,7 @@ class FileList(Horizontal):
 
     def reset(self) -> None:
         """Hide the list until something else is typed."""
-        self._typed, self._is_dismissed = None, False
+        self._typed, self._is_dismissed, self._is_choosing = None, False, False
         self.display = False
 
     def move(self, direction: int) -> None:
@@ -140,8 +143,11 @@ class FileList(Horizontal):
             self._options.action_cursor_down()
 
     def choose(self) -> None:
-        """Choose the match that is highlighted."""
-        self._options.action_select()
+        """Choose the match that is highlighted, once the list is that of what is typed."""
+        if self._listed == self._typed:
+            self._options.action_select()
+        else:
+            self._is_choosing = True
 
     @property
     def highlighted(self) -> Path | None:
@@ -181,7 +187,7 @@ class FileList(Horizontal):
     @work(thread=True, exclusive=True, group="rank", name="rank")
     def _rank(self, query: str) -> None:
         files = self._files[:]  # the search may add to it
-        self.post_message(self._Ranked(query, rank_files(files, query, MAX_SHOWN)))
+        self.post_message(self._Ranked(query, self._ranking.rank(files, query, MAX_SHOWN)))
 
     @on(_Ranked)
     def _show_matches(self, event: _Ranked) -> None:
@@ -196,6 +202,10 @@ class FileList(Horizontal):
             self._options.clear_options()
             self._options.add_options([Option(self._format(path), path) for path in matches])
             self._options.highlighted = 0 if matches else None
+        self._listed = event.query_text
+        if self._is_choosing:
+            self._is_choosing = False
+            self._options.action_select()
 
     @on(OptionList.OptionHighlighted)
     def _preview_later(self, event: OptionList.OptionHighlighted) -> None:

@@ -1,12 +1,8 @@
 """A message in the transcript: attachments, text and state."""
 
-import re
 from collections.abc import Sequence
-from functools import cache
 from typing import ClassVar
 
-from markdown_it import MarkdownIt
-from markdown_it.rules_core import StateCore
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -14,17 +10,15 @@ from textual.containers import Vertical
 from textual.message import Message as TextualMessage
 from textual.widget import Widget
 from textual.widgets import Markdown, Static
-from textual.widgets.markdown import MarkdownStream
 
 from mmtui.chat.conversation import Message
 from mmtui.chat.notice import Notice
 from mmtui.frontends.tui.messages import NoticePosted
 from mmtui.frontends.tui.widgets.chips import Chips, FindFile
-from mmtui.frontends.tui.widgets.code_block import CodeBlock
+from mmtui.frontends.tui.widgets.reply_text import ReplyText
 from mmtui.frontends.tui.widgets.thinking import Thinking
 from mmtui.text import printable
 
-_LINK_DEFINITION = re.compile(r"^ {0,3}\[[^\]]+\]:", re.MULTILINE)
 STATE_NOTES = {
     "stopped": "◼ stopped; F7 continues",
     "failed": "◼ failed; F5 tries again",
@@ -73,8 +67,7 @@ class MessageView(Vertical, can_focus=True):
         self.message = message
         self._version = version
         self._find = find
-        self._stream: MarkdownStream | None = None
-        self._body: Markdown | None = None
+        self._body: ReplyText | None = None
         self._thinking: Thinking | None = None
         self._note = Static("", classes="note", markup=False)
 
@@ -100,7 +93,7 @@ class MessageView(Vertical, can_focus=True):
             if self.message.thinking:
                 self._thinking = Thinking(self.message.thinking)
                 yield self._thinking
-            self._body = _ReplyText(text, parser_factory=_Parser, open_links=False)
+            self._body = ReplyText(text)
             yield self._body
             yield chips
         yield self._note
@@ -115,11 +108,8 @@ class MessageView(Vertical, can_focus=True):
         Does nothing before the view is mounted, since it is composed with the text so far, and
         after it is removed.
         """
-        if self._body is None or not self._body.is_attached:
-            return
-        if self._stream is None:
-            self._stream = Markdown.get_stream(self._body)
-        await self._stream.write(printable(piece))
+        if self._body is not None and self._body.is_attached:
+            self._body.write(printable(piece))
 
     async def show_attachments(self) -> None:
         """Show the attachments that have been added since the last call."""
@@ -138,16 +128,10 @@ class MessageView(Vertical, can_focus=True):
             self._thinking.update_text(self.message.thinking)
 
     async def finish(self) -> None:
-        """End the streaming, and resolve link references, which streaming can't do."""
-        if self._stream is not None:
-            await self._stream.stop()
-            self._stream = None
-        text = printable(self.message.text)
-        body = self._body
-        if body is None or not body.is_attached:
+        """Show the complete text, and the state of the message."""
+        if self._body is None or not self._body.is_attached:
             return
-        if body.source != text or _LINK_DEFINITION.search(text):
-            await body.update(text)
+        await self._body.finish(printable(self.message.text))
         self.show_note()
 
     def show_note(self, activity: str = "") -> None:
@@ -188,49 +172,3 @@ class MessageView(Vertical, can_focus=True):
                 f"{event.href} can't be opened", "only http and https links can be opened"
             )
             self.post_message(NoticePosted(notice))
-
-
-class _ReplyText(Markdown):
-    """Markdown with our code blocks."""
-
-    BLOCKS = Markdown.BLOCKS | {"fence": CodeBlock, "code_block": CodeBlock}
-
-
-class _Parser(MarkdownIt):
-    """Textual's Markdown parser, without control characters from entities."""
-
-    def __init__(self) -> None:
-        super().__init__("gfm-like")
-        self.core.ruler.push("printable", _remove_controls)
-        self.core.ruler.push("language", _normalize_language)
-
-    def normalizeLink(self, url: str) -> str:
-        """Escape percent signs, because Textual unquotes a link when it is clicked."""
-        return super().normalizeLink(url).replace("%", "%25")
-
-
-def _remove_controls(state: StateCore) -> None:
-    for block in state.tokens:
-        for part in block.children or ():
-            part.content = printable(part.content)
-
-
-def _normalize_language(state: StateCore) -> None:
-    """Set unknown languages of code blocks to "text".
-
-    Otherwise Pygments would guess the language, or search all plugins for a name that is not yet
-    complete; both take longer than a frame.
-    """
-    for block in state.tokens:
-        if block.type in ("fence", "code_block"):
-            name = block.info.lower().partition(" ")[0]
-            block.info = name if name in _list_languages() else "text"
-
-
-@cache
-def _list_languages() -> frozenset[str]:
-    from pygments.lexers import get_all_lexers
-
-    return frozenset(
-        alias for _, aliases, _, _ in get_all_lexers(plugins=False) for alias in aliases
-    )

@@ -16,6 +16,7 @@ class StatusBar(Static):
 
     def __init__(self) -> None:
         super().__init__("", id="status", markup=False)
+        self._shown = ""
 
     def show(self, status: ModelStatus, note: str = "", unsaved: str = "") -> None:
         """Update the line.
@@ -44,7 +45,9 @@ class StatusBar(Static):
             parts.append(f"oldest {status.dropped} turns left out")
         if speed := status.tokens_per_s:
             parts.append(f"{speed:{'.0f' if speed >= 10 else '.2g'}} tokens/s")
-        self.update(Content("  ·  ".join(parts)), layout=False)  # always one line
+        if (text := "  ·  ".join(parts)) != self._shown:  # this is called for every token
+            self._shown = text
+            self.update(Content(text), layout=False)  # always one line
 
 
 def _shorten(model: str) -> str:

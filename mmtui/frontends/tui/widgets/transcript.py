@@ -65,7 +65,7 @@ class Later(Static, can_focus=True):
 class Transcript(VerticalScroll, can_focus=False):
     """A scroll view that follows the end, unless the user has scrolled up.
 
-    While it does, widgets that are more than a screen above are culled, because the time of a
+    While it does, widgets that are more than half a screen above are culled, because the time of a
     layout grows with all displayed widgets, and streaming would not be smooth.
     """
 
@@ -114,7 +114,7 @@ class Transcript(VerticalScroll, can_focus=False):
         self._culling.show_all()
 
     def watch_virtual_size(self) -> None:
-        if self.virtual_size.height > self._culling.bottom + 3 * self.size.height:
+        if self.virtual_size.height > self._culling.bottom + 2 * self.size.height:
             self.call_after_refresh(self._cull_above)
 
     def _cull_above(self) -> None:
@@ -123,7 +123,7 @@ class Transcript(VerticalScroll, can_focus=False):
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
-        if new_value - self.size.height < self._culling.bottom:
+        if new_value - self.size.height // 4 < self._culling.bottom:
             self._culling.show_all()
 
     def scroll_page(self, direction: int) -> None:
@@ -132,10 +132,12 @@ class Transcript(VerticalScroll, can_focus=False):
             self.post_message(Earlier.Requested())
         elif direction < 0:
             self.action_page_up()
-        elif self.is_vertical_scroll_end and self._later:
+        elif not self.is_vertical_scroll_end:
+            self.action_page_down()
+        elif self._later:
             self.post_message(Later.Requested())
         else:
-            self.action_page_down()
+            self.anchor()  # a page down at the end would release it
 
     def find_view(self, message: Message | None) -> MessageView | None:
         """Return the view of a message, if it is shown."""

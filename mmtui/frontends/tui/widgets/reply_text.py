@@ -1,0 +1,122 @@
+"""The text of a reply: Markdown, which grows while it is written."""
+
+import asyncio
+import re
+import threading
+from contextlib import suppress
+from functools import cache
+
+from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
+from textual.widgets import Markdown
+
+from mmtui.frontends.tui.widgets.code_block import CodeBlock
+from mmtui.frontends.tui.widgets.growing_blocks import (
+    GrowingBulletList,
+    GrowingOrderedList,
+    GrowingParagraph,
+    GrowingTable,
+)
+from mmtui.text import printable
+
+MAX_WAIT_S = 0.1  # for a frame; none is drawn while the terminal is suspended
+_LINK_DEFINITION = re.compile(r"^ {0,3}\[[^\]]+\]:", re.MULTILINE)
+
+
+class ReplyText(Markdown):
+    """Markdown with our code blocks and lists. Its texts have no control characters."""
+
+    BLOCKS = Markdown.BLOCKS | {
+        "fence": CodeBlock,
+        "code_block": CodeBlock,
+        "paragraph_open": GrowingParagraph,
+        "bullet_list_open": GrowingBulletList,
+        "ordered_list_open": GrowingOrderedList,
+        "table_open": GrowingTable,
+    }
+
+    def __init__(self, text: str) -> None:
+        """Create the widget for a printable text in Markdown."""
+        super().__init__(text, parser_factory=_get_parser, open_links=False)
+        self._pending = ""
+        self._writing: asyncio.Task[None] | None = None
+
+    def write(self, piece: str) -> None:
+        """Add a piece soon: pieces that arrive before the next frame are added together."""
+        self._pending += piece
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_pending())
+
+    async def finish(self, text: str) -> None:
+        """Show the complete text, with link references, which are resolved only here.
+
+        Args:
+            text: The text, of which pieces may be missing.
+        """
+        if self._writing is not None:
+            await self._writing
+        if self.source != text or _LINK_DEFINITION.search(text):
+            await self.update(text)
+
+    async def _write_pending(self) -> None:
+        while self._pending and self.is_attached:
+            piece, self._pending = self._pending, ""
+            await self.append(piece)
+            await self._wait_for_frame()
+
+    async def _wait_for_frame(self) -> None:
+        is_drawn = asyncio.Event()
+        if self.call_after_refresh(is_drawn.set):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(is_drawn.wait(), MAX_WAIT_S)
+
+
+class _Parser(MarkdownIt):
+    """Textual's Markdown parser, without control characters from entities."""
+
+    def __init__(self) -> None:
+        super().__init__("gfm-like")
+        self.core.ruler.push("printable", _remove_controls)
+        self.core.ruler.push("language", _normalize_language)
+
+    def normalizeLink(self, url: str) -> str:
+        """Escape percent signs, because Textual unquotes a link when it is clicked."""
+        return super().normalizeLink(url).replace("%", "%25")
+
+
+_thread = threading.local()
+
+
+def _get_parser() -> MarkdownIt:
+    """Return the parser of this thread. It takes longer to create one than to parse a paragraph."""
+    if not hasattr(_thread, "parser"):
+        _thread.parser = _Parser()
+    parser: MarkdownIt = _thread.parser
+    return parser
+
+
+def _remove_controls(state: StateCore) -> None:
+    for block in state.tokens:
+        for part in block.children or ():
+            part.content = printable(part.content)
+
+
+def _normalize_language(state: StateCore) -> None:
+    """Set unknown languages of code blocks to "text".
+
+    Otherwise Pygments would guess the language, or search all plugins for a name that is not yet
+    complete; both take longer than a frame.
+    """
+    for block in state.tokens:
+        if block.type in ("fence", "code_block"):
+            name = block.info.lower().partition(" ")[0]
+            block.info = name if name in _list_languages() else "text"
+
+
+@cache
+def _list_languages() -> frozenset[str]:
+    from pygments.lexers import get_all_lexers
+
+    return frozenset(
+        alias for _, aliases, _, _ in get_all_lexers(plugins=False) for alias in aliases
+    )
