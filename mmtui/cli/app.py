@@ -68,7 +68,12 @@ def _root(
         bool, typer.Option("--debug", help="Show tracebacks and the warnings of libraries.")
     ] = False,
     plain: Annotated[
-        bool, typer.Option("--plain", help="Chat line by line, for screen readers and pipes.")
+        bool,
+        typer.Option(
+            "--plain",
+            help="Chat line by line, for screen readers and pipes. Ctrl-C stops an answer; Ctrl-C"
+            " or Enter stops what is read aloud.",
+        ),
     ] = False,
     talk: Annotated[
         bool,

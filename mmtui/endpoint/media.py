@@ -71,7 +71,7 @@ class MediaReader:
     def read_uri(self, uri: str) -> Found | None:
         """Return the picture in a data URI, or a link; None if it was there before."""
         if _WEB_ADDRESS.fullmatch(uri):
-            return f"\n\n[picture](<{uri}>)\n\n"
+            return f"\n\npicture: <{uri}>\n\n"
         header = _DATA_URI.match(uri)
         if header is None or ";base64" not in header[2].lower():
             return LeftOut("a picture of the answer is left out: it is not a data URI in base64")

@@ -121,7 +121,7 @@ def test_a_picture_on_the_web_becomes_a_link_and_is_not_fetched():
         address = other.url.replace("/v1", "/cat.png")
         reply = Reply(stream(to_part("Look:"), to_delta(images=[to_image(address)])))
         assert other.requests == []
-    assert reply.text == f"Look:\n\n[picture](<{address}>)\n\n" and reply.files == []
+    assert reply.text == f"Look:\n\npicture: <{address}>\n\n" and reply.files == []
 
 
 def test_pieces_of_samples_are_one_sound_and_its_transcript_is_the_text():
