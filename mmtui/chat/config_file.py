@@ -6,7 +6,8 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-from mmtui.chat.config import TEMPLATE, get_path
+from mmtui.chat.config import get_path
+from mmtui.chat.config_template import TEMPLATE
 from mmtui.errors import MmtuiError
 from mmtui.files import read_text, replacing
 
@@ -15,7 +16,7 @@ _TABLE = re.compile(r"\s*\[")
 _VALUE = r"""("[^"\\\n]*"|'[^'\n]*'|[^\s#"'\[{]+)"""
 
 
-def save_settings(values: Mapping[str, str], file: Path | None = None) -> Path:
+def save_settings(values: Mapping[str, str | bool], file: Path | None = None) -> Path:
     """Write settings to a settings file, which is created if it does not exist.
 
     Args:
@@ -40,7 +41,7 @@ def save_settings(values: Mapping[str, str], file: Path | None = None) -> Path:
     return file
 
 
-def set_values(text: str, values: Mapping[str, str]) -> str:
+def set_values(text: str, values: Mapping[str, str | bool]) -> str:
     """Return the text of a settings file with some values replaced.
 
     A key that is not set yet is set after the line that documents its default.
@@ -60,19 +61,19 @@ def set_values(text: str, values: Mapping[str, str]) -> str:
     return changed
 
 
-def _set_value(text: str, key: str, value: str) -> str:
+def _set_value(text: str, key: str, value: str | bool) -> str:
     lines = text.splitlines(keepends=True)
-    quoted = json.dumps(value, ensure_ascii=False)
+    written = json.dumps(value, ensure_ascii=False)  # which is TOML, too
     end = next((n for n, line in enumerate(lines) if _TABLE.match(line)), len(lines))
     assignment = re.compile(rf"(\s*{key}\s*=\s*){_VALUE}(\s*(?:#.*)?)$", re.DOTALL)
     for number, line in enumerate(lines[:end]):
         if match := assignment.match(line):
-            lines[number] = f"{match[1]}{quoted}{match[3]}"
+            lines[number] = f"{match[1]}{written}{match[3]}"
             return "".join(lines)
     default = re.compile(rf"#\s*{key}\s*=")
     documented = [n + 1 for n, line in enumerate(lines[:end]) if default.match(line)]
     place = documented[0] if documented else end
     if place and not lines[place - 1].endswith("\n"):
         lines[place - 1] += "\n"
-    lines.insert(place, f"{key} = {quoted}\n")
+    lines.insert(place, f"{key} = {written}\n")
     return "".join(lines)

@@ -60,6 +60,21 @@ def join_drafts(drafts: Sequence[Draft]) -> Draft:
     return Draft(text, tuple(file for draft in drafts for file in draft.attachments))
 
 
+@dataclass(frozen=True)
+class ReplyDetails:
+    """How a reply was generated.
+
+    Attributes:
+        model: The name of the model; "" if it is unknown, as in older conversations.
+        tokens: The length of the reply; 0 if it is unknown.
+        tokens_per_s: Decoding speed; None if it is unknown.
+    """
+
+    model: str = ""
+    tokens: int = 0
+    tokens_per_s: float | None = None
+
+
 @dataclass
 class Message:
     """A message of the user or the model.
@@ -75,6 +90,8 @@ class Message:
         thinking: What the model thought before a reply; it is shown, and not stored.
         is_spoken: Whether the text of a reply is the transcript of its sound, which may not be
             there yet; it is not stored.
+        tools: The tool calls of a reply, and their results if its server ran them; only shown.
+        details: How a reply was generated.
     """
 
     id: str
@@ -86,6 +103,8 @@ class Message:
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
     thinking: str = ""
     is_spoken: bool = False
+    tools: str = ""
+    details: ReplyDetails = field(default_factory=ReplyDetails)
 
 
 class Conversation:

@@ -311,7 +311,7 @@ class EndpointModel:
             if isinstance(part, Completion):
                 self._send(_to_completed(number, part, dropped), cancellation)
             elif isinstance(part, Delta):
-                piece = Piece(number, part.text, part.is_thinking, part.is_spoken)
+                piece = Piece(number, part.text, part.is_thinking, part.is_spoken, part.is_tool)
                 self._send(piece, cancellation)
             else:
                 self._send(to_event(number, part), cancellation)

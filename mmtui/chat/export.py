@@ -127,6 +127,8 @@ def to_markdown(conversation: Conversation) -> str:
         parts.append(f"**{_SPEAKERS[message.role]}**")
         files = list(_list_files(message))
         parts += files if message.role == "user" else []
+        if message.tools:
+            parts.append(quote(_to_code_block(message.tools)))
         if message.text.strip():
             text = _isolate(message.text)
             parts.append(quote(text) if message.role == "user" else text)
@@ -173,7 +175,9 @@ def to_json(conversation: Conversation) -> str:
 def _to_fields(message: Message) -> dict[str, object]:
     """Return the fields of a message that are stored."""
     stored = asdict(message) | {"created": message.created.isoformat()}
-    del stored["thinking"], stored["is_spoken"]
+    del stored["thinking"], stored["is_spoken"], stored["details"]
+    if not message.tools:
+        del stored["tools"]
     return stored
 
 
@@ -183,8 +187,15 @@ def _to_article(message: Message, find: FindFile) -> str:
     text = _make_renderer().render(printable(message.text))
     note = _NOTES.get(message.state)
     footer = f'<p class="note">{note}</p>' if note else ""
-    content = f"{figures}{text}" if message.role == "user" else f"{text}{figures}"
+    tools = _to_folded("tools", message.tools) if message.tools else ""
+    content = f"{figures}{text}" if message.role == "user" else f"{tools}{text}{figures}"
     return f"<article>{header}{content}{footer}</article>"
+
+
+def _to_folded(caption: str, text: str) -> str:
+    """Return a text that is hidden until its caption, which is HTML, is clicked."""
+    escaped = html.escape(printable(text))
+    return f"<details><summary>{caption}</summary><pre>{escaped}</pre></details>"
 
 
 def _to_figure(file: Attachment, find: FindFile) -> str:
@@ -192,8 +203,7 @@ def _to_figure(file: Attachment, find: FindFile) -> str:
     caption = html.escape(_describe(file))
     try:
         if file.kind == "document":
-            text = html.escape(printable(file.transcript))
-            return f"<details><summary>{caption}</summary><pre>{text}</pre></details>"
+            return _to_folded(caption, file.transcript)
         if file.kind == "image":
             element = f'<img alt="" src="{_to_data_url(_encode_jpeg(find(file)), "image/jpeg")}">'
         else:

@@ -169,19 +169,21 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Piece:
-    """The next piece of a reply's text.
+    """The next piece of a reply.
 
     Attributes:
         number: The request that it answers.
         text: The piece.
         is_thinking: Whether the model thinks it, before the reply.
         is_spoken: Whether it is part of the transcript of a sound, which follows.
+        is_tool: Whether it is part of a tool call, or of the result of a tool, of a server.
     """
 
     number: int
     text: str
     is_thinking: bool = False
     is_spoken: bool = False
+    is_tool: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from mmtui.chat.conversation import Attachment, Conversation, Draft, Kind, Messa
 from mmtui.chat.documents import list_used
 from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import ChatTurn, Completed
+from mmtui.endpoint.tools import CALL_NOTE, NO_TOOLS_HINT
 from mmtui.errors import MmtuiError
 from mmtui.pipeline.documents.framing import prepend_documents
 
@@ -65,12 +66,15 @@ def to_draft(message: Message) -> Draft:
     return Draft(message.text, tuple(files))
 
 
-def completion_notices(event: Completed, dropped_before: int) -> Iterator[Notice]:
+def completion_notices(
+    event: Completed, dropped_before: int, reply: Message | None
+) -> Iterator[Notice]:
     """Yield what the user should know about a completed reply.
 
     Args:
-        event: The completed reply.
+        event: The end of the reply.
         dropped_before: How many turns were left out of the prompt of the reply before it.
+        reply: The reply.
     """
     if event.full:
         text = "the answer reached the end of the model's context"
@@ -81,3 +85,5 @@ def completion_notices(event: Completed, dropped_before: int) -> Iterator[Notice
         yield Notice(text, "they stay in the history", is_error=False)
     if event.repeats:
         yield Notice("stopped: the answer was repeating itself", is_error=False)
+    if reply is not None and reply.tools and not reply.text.strip():
+        yield Notice(CALL_NOTE, NO_TOOLS_HINT, is_error=False)

@@ -57,8 +57,11 @@ def extend_reply(
         if event.is_thinking:
             reply.thinking += event.text
             return False
-        reply.text += event.text
-        reply.is_spoken |= event.is_spoken
+        if event.is_tool:
+            reply.tools += event.text
+        else:
+            reply.text += event.text
+            reply.is_spoken |= event.is_spoken
         return True
     if isinstance(event, FileLeftOut):
         notify(Notice(event.message, event.hint))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from mmtui.chat import attachments
 from mmtui.chat.config import Config
 from mmtui.chat.conversation import Attachment, Conversation, Draft, Message
+from mmtui.chat.details import update_details
 from mmtui.chat.history.failover import CHAT_BUSY_TIMEOUT_S
 from mmtui.chat.history.history import History
 from mmtui.chat.history.store import Store
@@ -344,10 +345,10 @@ class Session:
             return
         self.status.used = event.prompt_tokens + event.completion_tokens
         self.status.tokens_per_s = event.tokens_per_s
-        for notice in completion_notices(event, self.status.dropped):
+        for notice in completion_notices(event, self.status.dropped, self._reply):
             self._notify(notice)
         self.status.dropped = event.dropped
-        self._finish("complete" if event.stop_reason == "stop" else "stopped", is_loaded=True)
+        self._finish("complete" if event.stop_reason == "stop" else "stopped", event)
         self.prepare()
 
     def _cancel(self) -> bool:
@@ -357,12 +358,13 @@ class Session:
         return is_cancelled
 
     def _finish(
-        self, state: Literal["complete", "stopped", "failed"], *, is_loaded: bool | None = None
+        self, state: Literal["complete", "stopped", "failed"], completed: Completed | None = None
     ) -> None:
         reply, self._reply = self._reply, None
-        self._model.finish_reply(is_loaded=is_loaded)
+        self._model.finish_reply(is_loaded=True if completed else None)
         if reply is not None:
             reply.state = state
+            update_details(reply, self.status.model, completed)
             self._save(reply)
 
     def _fail(self, event: Failed | Died) -> Draft | None:

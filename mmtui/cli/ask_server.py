@@ -24,6 +24,7 @@ from mmtui.endpoint.media import LeftOut, ReplyFile
 from mmtui.endpoint.messages import EndpointTurn
 from mmtui.endpoint.picture_texts import EndpointTexts
 from mmtui.endpoint.pictures import encode_picture
+from mmtui.endpoint.tools import CALL_NOTE, NO_TOOLS_HINT
 from mmtui.errors import InputError, NoSpeechError
 from mmtui.media import Document, Image, Sound
 from mmtui.pipeline.documents.fitting import (
@@ -83,13 +84,14 @@ class ServerQuestion:
 
 
 class _ServerAnswer:
-    """The stream of an answer without its thinking.
+    """The stream of an answer without its thinking and its tool calls.
 
     Attributes:
         text: The text so far.
+        tools: The tool calls so far.
         is_spoken: Whether it is the transcript of a sound, which follows.
         files: The pictures and sounds so far.
-        problems: Why others are left out.
+        problems: Why other files are left out, or why there is no text.
         completion: The end of the answer.
     """
 
@@ -98,7 +100,7 @@ class _ServerAnswer:
     ) -> None:
         self._cancellation = Cancellation()
         self._parts = client.complete(model, request, self._cancellation, outputs=outputs)
-        self.text, self.is_spoken = "", False
+        self.text, self.tools, self.is_spoken = "", "", False
         self.files: list[LoadedFile] = []
         self.problems: list[str] = []
         self.completion = Completion("cancelled")
@@ -108,12 +110,16 @@ class _ServerAnswer:
             if isinstance(part, Completion):
                 self.completion = part
             elif isinstance(part, Delta):
-                if not part.is_thinking:
+                if part.is_tool:
+                    self.tools += part.text
+                elif not part.is_thinking:
                     self.text += part.text
                     self.is_spoken |= part.is_spoken
                     yield part.text
             else:
                 self._add_file(part)
+        if self.tools and not self.text.strip():
+            self.problems.append(f"{CALL_NOTE}: {self.tools}; {NO_TOOLS_HINT}")
 
     def cancel(self) -> None:
         """Close the connection."""

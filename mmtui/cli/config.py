@@ -46,7 +46,8 @@ def show_config(as_json: JsonOption = False) -> None:
 @config.command()
 def edit() -> None:
     """Edit the settings in $VISUAL or $EDITOR, and check them afterwards."""
-    from mmtui.chat.config import TEMPLATE, Config, get_path
+    from mmtui.chat.config import Config, get_path
+    from mmtui.chat.config_template import TEMPLATE
     from mmtui.frontends.tui.keymap import find_problems
 
     file = get_path()

@@ -46,6 +46,8 @@ __all__ = [
     "replace_parser",
     "update_from",
     "update_in_place",
+    "write_meta",
+    "write_to_terminal",
 ]
 
 
@@ -103,3 +105,15 @@ def update_in_place(widget: Static, content: Content) -> None:
         is_same = width == widget.get_content_width(Size(container_width, 0), Size(0, 0))
     if not is_same:
         widget.refresh(layout=True)
+
+
+def write_to_terminal(app: App[Any], data: str) -> None:
+    """Write to the terminal of an app, between the frames that Textual draws."""
+    if app._driver is not None:
+        app._driver.write(data)
+
+
+def write_meta(app: App[Any], data: dict[str, object]) -> None:
+    """Send a packet to the server of an app that is shown in a browser."""
+    if isinstance(app._driver, WebDriver):
+        app._driver.write_meta(data)

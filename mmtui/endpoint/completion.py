@@ -11,6 +11,7 @@ from typing import Any, Literal
 from mmtui.endpoint.markdown_pictures import MarkdownPictures
 from mmtui.endpoint.media import Found, LeftOut, MediaReader, ReplyFile, get_transcript
 from mmtui.endpoint.messages import EndpointTurn, to_messages
+from mmtui.endpoint.tools import ToolText
 
 MIN_CHARACTERS = 10_000  # a reply is not ended here before it has this many
 MAX_CHARACTERS_PER_TOKEN = 64  # no tokenizer reaches this on average
@@ -82,11 +83,13 @@ class Delta:
         text: The piece.
         is_thinking: Whether it is part of the thinking before the reply.
         is_spoken: Whether it is part of the transcript of a sound, which follows.
+        is_tool: Whether it is part of a tool call, or of the result of a tool of the server.
     """
 
     text: str
     is_thinking: bool = False
     is_spoken: bool = False
+    is_tool: bool = False
 
 
 Part = Delta | ReplyFile | LeftOut
@@ -139,9 +142,11 @@ class Response:
     _usage: dict[str, Any] = field(default_factory=dict)
     _notes: dict[str, Any] = field(default_factory=dict)
     _times: list[float] = field(default_factory=list)
-    _surrogates: dict[bool, str] = field(default_factory=dict)
+    _surrogates: dict[str, str] = field(default_factory=dict)
     _media: MediaReader = field(default_factory=MediaReader)
     _has_content: bool = False
+    _tools: ToolText = field(default_factory=ToolText)
+    _role: str = "assistant"
 
     def __post_init__(self) -> None:
         self._markdown = MarkdownPictures(self._media.read_uri)
@@ -202,28 +207,39 @@ class Response:
         """Return the pieces and the pictures in a message or a part of it."""
         parts: list[Part] = []
         thinking = message.get("reasoning_content") or message.get("reasoning")
-        thought = self._join_surrogates(_get_text(thinking), True)
-        text = self._join_surrogates(_get_text(message.get("content")), False)
+        thought = self._join_surrogates(_get_text(thinking), "thinking")
+        text, tools = self._read_text(message)
         transcript = "" if text or self._has_content else get_transcript(message)
         if thought:
             parts.append(Delta(thought, is_thinking=True))
+        if tools:
+            parts.append(Delta(tools, is_tool=True))
         if text:
             self._has_content = True
             parts += _to_parts(self._markdown.write(text))
         if transcript:
             parts.append(Delta(transcript, is_spoken=True))
-        if thought or text or transcript:
+        if thought or tools or text or transcript:
             self._times.append(time.monotonic())
         media = self._media.read(message)
         if media or "audio" in message:
             self.touch()
         return parts + _to_parts(media)
 
-    def _join_surrogates(self, text: str, is_thinking: bool) -> str:
+    def _read_text(self, message: dict[str, Any]) -> tuple[str, str]:
+        """Return the text in a message or a part of it, and that of tool calls and results."""
+        if isinstance(role := message.get("role"), str):
+            self._role = role
+        text, tools = _get_text(message.get("content")), self._tools.add_calls(message)
+        if self._role == "tool":
+            text, tools = "", tools + self._tools.add_result(text)
+        return self._join_surrogates(text, "text"), self._join_surrogates(tools, "tools")
+
+    def _join_surrogates(self, text: str, kind: str) -> str:
         """Join the halves of a character that JSON escapes in two parts of a stream."""
-        text = self._surrogates.pop(is_thinking, "") + text
+        text = self._surrogates.pop(kind, "") + text
         if text and "\ud800" <= text[-1] <= "\udbff":
-            self._surrogates[is_thinking] = text[-1]
+            self._surrogates[kind] = text[-1]
             text = text[:-1]
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 

@@ -1,4 +1,9 @@
-"""What is added to the page of textual-serve: nothing that is typed while it loads is lost."""
+"""What is added to the page of textual-serve.
+
+Nothing that is typed while it loads is lost, and it has the title of the conversation.
+"""
+
+TITLE = "title"  # the type of the message with the title of the page
 
 # The terminal exists when the page has loaded, and its connection is open a moment later. Keys
 # that are pressed before that are sent when the connection is open.
@@ -26,6 +31,19 @@ PAGE_SCRIPT = """<script>
     addEventListener("keydown", keepKey);
     addEventListener("load", () => setTimeout(focusTerminal));  // the page's own handler is next
 })();
+
+// The page ignores messages of types that it does not know.
+document.title = "mmtui";
+window.WebSocket = class extends WebSocket {
+    constructor(...options) {
+        super(...options);
+        this.addEventListener("message", (event) => {
+            if (typeof event.data !== "string") return;
+            const [type, title] = JSON.parse(event.data);
+            if (type === "title") document.title = title;
+        });
+    }
+};
 </script>"""
 
 

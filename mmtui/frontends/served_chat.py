@@ -1,6 +1,7 @@
 """The subprocess with the chat of a web page, which ends when the page is closed."""
 
 import asyncio
+import json
 import os
 import signal
 
@@ -9,6 +10,7 @@ from textual_serve.app_service import AppService
 from textual_serve.download_manager import DownloadManager
 
 from mmtui.frontends.page_process import PageProcess, PageStarter
+from mmtui.frontends.page_script import TITLE
 
 EXIT_TIMEOUT_S = 10.0  # for a chat to save the conversation and end its model
 MAX_EARLY_BYTES = 16_384  # of input, less than a pipe holds
@@ -75,6 +77,14 @@ class ServedChat(AppService):
 
     async def send_meta(self, data: dict[str, str | int | bool | None]) -> bool:
         return self._stdin is not None and await super().send_meta(data)
+
+    async def on_meta(self, data: bytes) -> None:
+        """Handle a packet of the process, such as the title of the page."""
+        packet = json.loads(data)
+        if packet["type"] == TITLE:
+            await self.remote_write_str(json.dumps([TITLE, packet["title"]]))
+        else:
+            await super().on_meta(data)
 
     async def set_terminal_size(self, width: object, height: object) -> None:
         """Resize the terminal of the chat, to the size that a page requests."""

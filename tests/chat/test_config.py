@@ -4,7 +4,8 @@ import tomllib
 
 import pytest
 
-from mmtui.chat.config import KEYS, TEMPLATE, Config, resolve_model
+from mmtui.chat.config import KEYS, Config, resolve_model
+from mmtui.chat.config_template import TEMPLATE
 from mmtui.errors import UsageError
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mmtui.chat.config import TEMPLATE, Config
+from mmtui.chat.config import Config
 from mmtui.chat.config_file import save_settings, set_values
+from mmtui.chat.config_template import TEMPLATE
 from mmtui.errors import MmtuiError
 
 

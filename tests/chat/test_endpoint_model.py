@@ -4,7 +4,16 @@ import queue
 
 import numpy as np
 import pytest
-from scripted_server import ScriptedServer, hang, refuse, reply, reset, send, to_part
+from scripted_server import (
+    ScriptedServer,
+    hang,
+    refuse,
+    reply,
+    reset,
+    send,
+    to_event,
+    to_part,
+)
 
 from mmtui.chat import attachments
 from mmtui.chat.backend import open_model
@@ -286,3 +295,15 @@ def test_split_characters_and_surrogate_pairs_are_joined(connect):
     assert not any(
         "\ud83d" in event.text for event in chat.events.queue if isinstance(event, Piece)
     )
+
+
+def test_calls_of_tools_are_kept_with_the_conversation_and_not_sent_back(connect):
+    call = {"index": 0, "id": "a", "function": {"name": "look_up", "arguments": "{}"}}
+    part = to_event({"choices": [{"delta": {"tool_calls": [call]}, "finish_reason": None}]})
+    chat = connect(send(part, to_part("Yes.", "stop")), reply("No."))
+    assert chat.ask("Is it?") == "Yes."
+    chat.ask("Is it not?")
+    assert "look_up" not in chat.server.completions[1].body.decode()
+    stored, _ = chat.session.store.find(chat.session.conversation.id).result()
+    assert [message.tools for message in stored.thread] == ["", "look_up {}", "", ""]
+    assert '"tools": "look_up {}"' in to_json(stored)

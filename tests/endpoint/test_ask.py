@@ -317,3 +317,13 @@ def test_bytes_that_are_not_utf_8_are_replaced(mmtui):
         run = mmtui("ask", "--endpoint", server.url, "hi \udcff")
     assert run.code == 0, run.err
     assert server.completions[0].json["messages"] == [{"role": "user", "content": "hi ?"}]
+
+
+def test_a_call_of_a_tool_instead_of_an_answer_is_a_note(mmtui):
+    call = {"index": 0, "id": "a", "function": {"name": "look_up", "arguments": '{"a": 1}'}}
+    part = to_event({"choices": [{"delta": {"tool_calls": [call]}, "finish_reason": "tool_calls"}]})
+    with ScriptedServer(send(part)) as server:
+        run = mmtui("ask", "--endpoint", server.url, "Hi")
+    assert (run.code, run.out) == (0, "\n")
+    assert 'calls a tool instead of answering: look_up {"a": 1}' in run.err
+    assert "executes none" in run.err

@@ -28,6 +28,7 @@ from mmtui.frontends.page_process import CommandStarter
 from mmtui.frontends.serve import ChatServer, listen
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+QUESTION = "What is the capital of France?"
 
 
 async def can_chat(session: ClientSession, url: str, **headers: str) -> bool:
@@ -177,6 +178,9 @@ while head := sys.stdin.buffer.read(5):
         name = os.environ.get("MMTUI_API_KEY_ENV", "")
         put(b"D", b"key " + os.environ.get(name, "none").encode())
         continue
+    if data == b"title":
+        put(b"M", b'{"type": "title", "title": "<b>Cats"}')
+        continue
     if data == b"hang":
         while True:
             put(b"D", b"x" * 100_000)
@@ -302,6 +306,20 @@ def test_with_an_endpoint_chats_have_its_key(monkeypatch):
         asyncio.run(visit(address))
 
 
+def test_the_title_of_a_conversation_is_sent_to_its_page():
+    async def visit(address: str) -> None:
+        async with (
+            ClientSession(headers={"Cookie": f"mmtui-{address[10:]}=T"}) as session,
+            session.ws_connect(f"http://{address}/ws") as page,
+        ):
+            assert (await receive_text(page)).startswith("chat ")
+            await page.send_json(["stdin", "title"])
+            assert await page.receive_json(timeout=60) == ["title", "<b>Cats"]
+
+    with run_server() as address:
+        asyncio.run(visit(address))
+
+
 def test_a_connection_that_answers_no_pings_frees_its_slot(monkeypatch):
     monkeypatch.setattr("mmtui.frontends.serve.HEARTBEAT_S", 1.0)
 
@@ -345,12 +363,13 @@ def test_a_question_is_answered_in_a_browser(serve, smol, mmtui, tmp_path):
         async with browser(CHROMIUM, tmp_path / "chromium") as page:
             await page.open(url)
             await page.wait_for("Ask something")
-            await page.type("What is the capital of France?\r")
+            await page.type(f"{QUESTION}\r")
             shown = await page.wait_for(r"capital of France is Paris\.")
             assert "smol" in shown
+            assert await page.evaluate("document.title") == f"{QUESTION} - mmtui"
 
     asyncio.run(chat())
     (stored,) = json.loads(
         mmtui("history", "list", "--json", env={"XDG_DATA_HOME": str(tmp_path)}).out
     )
-    assert stored["title"] == "What is the capital of France?"
+    assert stored["title"] == QUESTION

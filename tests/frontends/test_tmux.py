@@ -38,6 +38,10 @@ class Terminal:
     def text(self) -> str:
         return self._run("capture-pane", "-p")
 
+    @property
+    def title(self) -> str:
+        return self._run("display-message", "-p", "#{pane_title}").strip()
+
     def type(self, text: str, *keys: str) -> None:
         """Type a text, then press keys."""
         self._run("send-keys", "-l", "--", text)
@@ -173,3 +177,15 @@ def test_the_draft_of_an_empty_conversation_survives_a_kill(terminal, tmp_path):
     terminal.wait_for("Killed")
     terminal.type(f"clear; {COMMAND} --model {tmp_path / 'no-model'}", "Enter")
     terminal.wait_for("Dear diary")
+
+
+def test_the_title_of_the_window_follows_the_conversation_and_is_restored(terminal, tmp_path):
+    terminal.wait_for(r"^\$")
+    terminal.type("printf '\\033]2;my shell\\a'; clear", "Enter")
+    terminal.wait_until(lambda _: terminal.title == "my shell", "title of the shell")
+    terminal.type(f"{COMMAND} --model {tmp_path / 'no-model'}", "Enter")
+    terminal.wait_until(lambda _: terminal.title == "mmtui", "title of a new conversation")
+    terminal.type("/rename Cats \N{CAT FACE}", "Enter")
+    terminal.wait_until(lambda _: terminal.title == "Cats \N{CAT FACE} - mmtui", "new title")
+    terminal.press("C-q")
+    terminal.wait_until(lambda _: terminal.title == "my shell", "title of the shell")

@@ -9,6 +9,7 @@ from mmtui.chat.history.schema import INDEX_MESSAGES
 from mmtui.chat.history.search import make_snippet, split_terms
 
 HAS_MESSAGES = "EXISTS (SELECT 1 FROM messages WHERE conversation = conversations.id)"
+HAS_DRAFT = "(draft != '' OR staged != '[]')"
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Summary:
         updated: When a message was last written.
         messages: The number of its messages.
         pictures: The SHA-256 of the first pictures in it.
+        has_draft: Whether something is typed or attached and not sent yet.
         snippet: The text around the words that a search found; empty without a search.
     """
 
@@ -29,6 +31,7 @@ class Summary:
     updated: datetime
     messages: int
     pictures: tuple[str, ...]
+    has_draft: bool
     snippet: str = ""
 
 
@@ -45,7 +48,7 @@ class ConversationIndex:
     def newest(self, limit: int) -> list[Summary]:
         """Return the conversations that were written to last, the latest first."""
         found = self._database.read(
-            "SELECT id, title, updated FROM conversations WHERE deleted IS NULL"
+            f"SELECT id, title, updated, {HAS_DRAFT} FROM conversations WHERE deleted IS NULL"
             f" AND {HAS_MESSAGES} AND typeof(id) = 'text'"
             " ORDER BY written DESC, rowid DESC LIMIT ?",
             (limit,),
@@ -66,7 +69,7 @@ class ConversationIndex:
         in_message = " AND ".join(["instr(w.text || ' ' || w.transcript, ?)"] * len(terms))
         in_title = " AND ".join(["instr(fold(CAST(title AS BLOB)), ?)"] * len(terms))
         found = self._database.read(
-            "SELECT id, title, updated, number FROM conversations LEFT JOIN ("
+            f"SELECT id, title, updated, {HAS_DRAFT}, number FROM conversations LEFT JOIN ("
             " SELECT m.conversation, max(m.number) AS number FROM words w"
             f" JOIN messages m ON m.number = w.number WHERE {in_message} GROUP BY m.conversation)"
             " ON conversation = id"
@@ -76,8 +79,8 @@ class ConversationIndex:
             (*terms, *terms, limit),
         )
         return [
-            self._summarize(id, title, updated, self._snippet(number, terms))
-            for id, title, updated, number in found
+            self._summarize(id, title, updated, has_draft, self._snippet(number, terms))
+            for id, title, updated, has_draft, number in found
         ]
 
     def _snippet(self, number: int | None, terms: list[str]) -> str:
@@ -98,7 +101,9 @@ class ConversationIndex:
         self._notify("the search index was damaged, and has been rebuilt", None)
         return True
 
-    def _summarize(self, id: str, title: object, updated: object, snippet: str = "") -> Summary:
+    def _summarize(
+        self, id: str, title: object, updated: object, has_draft: object, snippet: str = ""
+    ) -> Summary:
         ((count,),) = self._database.read(
             "SELECT count(*) FROM messages WHERE conversation = ?", (id,)
         )
@@ -108,4 +113,6 @@ class ConversationIndex:
             (id,),
         )
         shas = tuple(rows.to_text(sha) for (sha,) in pictures)
-        return Summary(id, rows.to_text(title), rows.to_time(updated), count, shas, snippet)
+        return Summary(
+            id, rows.to_text(title), rows.to_time(updated), count, shas, bool(has_draft), snippet
+        )

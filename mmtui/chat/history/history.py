@@ -18,12 +18,16 @@ from platformdirs import user_data_path
 from mmtui.chat.conversation import Attachment, Conversation, Draft, Message
 from mmtui.chat.history import rows
 from mmtui.chat.history.attachment_store import AttachmentStore
-from mmtui.chat.history.conversation_index import HAS_MESSAGES, ConversationIndex, Summary
+from mmtui.chat.history.conversation_index import (
+    HAS_DRAFT,
+    HAS_MESSAGES,
+    ConversationIndex,
+    Summary,
+)
 from mmtui.chat.history.database import BUSY_TIMEOUT_S, Database, Notify, Row, translate_errors
 from mmtui.chat.history.salvage import DAMAGED
 from mmtui.errors import InputError, MmtuiError
 
-_HAS_DRAFT = "(draft != '' OR staged != '[]')"
 # The number of the next write. A damaged counter must not stay ahead of all others.
 _NEXT_WRITE = (
     "(SELECT coalesce(max(written), 0) + 1 FROM conversations"
@@ -115,9 +119,11 @@ class History:
                 ),
             )
             (number,) = run(
-                "INSERT INTO messages (id, conversation, parent, role, text, state, created)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
-                " text = excluded.text, state = excluded.state RETURNING number",
+                "INSERT INTO messages"
+                " (id, conversation, parent, role, text, state, created, details)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+                " text = excluded.text, state = excluded.state, details = excluded.details"
+                " RETURNING number",
                 (
                     message.id,
                     conversation.id,
@@ -126,6 +132,7 @@ class History:
                     message.text,
                     message.state,
                     message.created.timestamp(),
+                    rows.from_details(message),
                 ),
             ).fetchone()
             run("DELETE FROM attachments WHERE message = ?", (number,))
@@ -212,7 +219,7 @@ class History:
         before = _now() - older_than_s
         self._change(
             "DELETE FROM conversations WHERE deleted <= ?"
-            f" OR (NOT {HAS_MESSAGES} AND updated <= iif({_HAS_DRAFT}, ?, ?))",
+            f" OR (NOT {HAS_MESSAGES} AND updated <= iif({HAS_DRAFT}, ?, ?))",
             (before, before - UNSENT_S, before),
         )
         with translate_errors(self.folder):
@@ -257,7 +264,7 @@ class History:
         """
         row = self._find(id, "id, title, system, head")
         messages = self._database.read(
-            "SELECT number, id, parent, role, text, state, created FROM messages"
+            "SELECT number, id, parent, role, text, state, created, details FROM messages"
             " WHERE conversation = ? ORDER BY number",
             row[:1],
         )
@@ -321,7 +328,7 @@ class History:
     def latest(self) -> str | None:
         """Return the id of the conversation whose message or draft was written last."""
         found = self._database.read(
-            f"SELECT id FROM conversations WHERE deleted IS NULL AND ({_HAS_DRAFT} OR"
+            f"SELECT id FROM conversations WHERE deleted IS NULL AND ({HAS_DRAFT} OR"
             f" {HAS_MESSAGES}) AND typeof(id) = 'text' ORDER BY written DESC, rowid DESC LIMIT 1"
         )
         return found[0][0] if found else None

@@ -15,12 +15,13 @@ from mmtui.chat.conversation import (
     Draft,
     Kind,
     Message,
+    ReplyDetails,
     Role,
     State,
 )
+from mmtui.chat.details import UNKNOWN_TIME
 from mmtui.text import one_line
 
-UNKNOWN_TIME = datetime.fromtimestamp(0, UTC)
 _YEAR_3000 = 32_503_680_000.0  # seconds since 1970
 
 
@@ -74,6 +75,30 @@ def to_draft(text: object, staged: object) -> Draft:
     return Draft(to_text(text), tuple(file for file in found if file is not None))
 
 
+def from_details(message: Message) -> str:
+    """Return the details and tool calls of a message as JSON, without what is unknown."""
+    fields = vars(message.details) | {"tools": message.tools}
+    known = {name: value for name, value in fields.items() if value}
+    return json.dumps(known) if known else ""
+
+
+def to_details(value: object) -> tuple[ReplyDetails, str]:
+    """Return the details and tool calls of a message; leave out what is invalid."""
+    try:
+        fields = json.loads(to_text(value) or "{}")
+    except (ValueError, RecursionError):
+        fields = {}
+    if not isinstance(fields, dict):
+        fields = {}
+    tokens, speed = fields.get("tokens"), fields.get("tokens_per_s")
+    details = ReplyDetails(
+        to_text(fields.get("model")),
+        tokens if isinstance(tokens, int) and tokens > 0 else 0,
+        speed if isinstance(speed, int | float) and 0 < speed < math.inf else None,
+    )
+    return details, to_text(fields.get("tools"))
+
+
 def to_conversation(
     row: tuple[Any, ...],
     messages: Iterable[tuple[Any, ...]],
@@ -83,7 +108,7 @@ def to_conversation(
 
     Args:
         row: id, title, system, head.
-        messages: number, id, parent, role, text, state, created; parents before children.
+        messages: number, id, parent, role, text, state, created, details; parents before children.
         attachments: number of the message, then the fields of `to_attachment`.
     """
     files: dict[object, list[Attachment]] = {}
@@ -94,7 +119,8 @@ def to_conversation(
     conversation = Conversation(to_text(id), to_text(title), to_text(system))
     known: set[str] = set()
     previous: str | None = None
-    for number, name, parent, role, text, state, created in messages:
+    for number, name, parent, role, text, state, created, stored in messages:
+        details, tools = to_details(stored)
         message = Message(
             to_text(name) or f"{number}",
             _to_parent(parent, known, previous),
@@ -103,6 +129,8 @@ def to_conversation(
             tuple(files.get(number, ())),
             _to_state(state),
             to_time(created),
+            tools=tools,
+            details=details,
         )
         if message.id not in known:
             conversation.add(message)

@@ -24,7 +24,7 @@ _ADD_CONVERSATION = (
     " (id, title, system, head, draft, updated, deleted, staged, written)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_ADD_MESSAGE = "INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_ADD_MESSAGE = "INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ADD_ATTACHMENT = "INSERT OR IGNORE INTO attachments VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 # A conversation whose row is lost gets the first message of the user as its title.
 _ADD_LOST_CONVERSATIONS = """INSERT OR IGNORE INTO conversations (id, title, system, head, updated)
@@ -143,8 +143,9 @@ def _add(database: sqlite3.Connection, number: int, row: list[Any]) -> None:
     """Insert a row into the table that its types match; skip rows of SQLite and of indexes."""
     # Values after a damaged one are missing.
     match row:
-        case [None, str(), str(), _, str(), text, state, created]:
+        case [None, str(), str(), _, str(), text, state, created, *details]:
             values = [number, *row[1:5], text or "", state or "stopped", created or 0]
+            values += [details[0] or ""] if details else [""]
             database.execute(_ADD_MESSAGE, values)
         case [int(), int(), str(sha256), str(), name, size, detail, transcript] if (
             len(sha256) == 64

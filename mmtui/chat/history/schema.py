@@ -47,5 +47,9 @@ MIGRATIONS = (
         "DROP INDEX by_time",
         "CREATE INDEX by_order ON conversations (written)",
     ),
+    (
+        # JSON: how a reply was generated, and its tool calls.
+        "ALTER TABLE messages ADD COLUMN details TEXT NOT NULL DEFAULT ''",
+    ),
 )
 VERSION = len(MIGRATIONS)

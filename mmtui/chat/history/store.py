@@ -24,7 +24,11 @@ T = TypeVar("T")
 
 
 class Store:
-    """A history in a background thread. Writes store a copy of the conversation."""
+    """A history in a background thread. Writes store a copy of the conversation.
+
+    Attributes:
+        revision: The number of writes so far that change lists of conversations.
+    """
 
     def __init__(
         self,
@@ -37,6 +41,7 @@ class Store:
         self._thread = ThreadPoolExecutor(1, "history")
         self._history = self._thread.submit(FailoverHistory, history, notify, reopen).result()
         self._retried: Future[bool] | None = None
+        self.revision = 0
 
     @property
     def failure(self) -> WriteFailure | None:
@@ -49,6 +54,8 @@ class Store:
         """Write a new or changed message and the state of its conversation."""
         snapshot, outline = conversation.snapshot(), conversation.outline()
         copy = snapshot[message.id]
+        if message.state != "writing" or not message.text:  # else nothing else has changed
+            self.revision += 1
         self._write(snapshot, lambda history: history.save(outline, copy), ("message", message.id))
 
     def update(self, conversation: Conversation) -> None:
@@ -59,6 +66,7 @@ class Store:
     def rename(self, conversation: Conversation) -> None:
         """Write the title of a conversation."""
         id, title = conversation.id, conversation.title
+        self.revision += 1
         self._write(conversation.snapshot(), lambda history: history.rename(id, title))
 
     def save_draft(self, conversation: Conversation, draft: Draft) -> None:
@@ -73,6 +81,7 @@ class Store:
     def retract(self, conversation: Conversation, id: str, draft: Draft) -> None:
         """Delete a message with its replies and save its content as a draft."""
         outline = conversation.outline()
+        self.revision += 1
         snapshot = conversation.snapshot()
         self._write(snapshot, lambda history: history.retract(outline, id, draft))
 
@@ -91,6 +100,7 @@ class Store:
 
     def change(self, id: str, write: Callable[[History], T]) -> "Future[T]":
         """Call `write` to change any stored conversation, such as one in the list."""
+        self.revision += 1
         return self._thread.submit(self._history.change, id, write)
 
     def adopt_draft(self, conversation: Conversation) -> "Future[Draft]":

@@ -11,6 +11,7 @@ from mmtui import paths
 from mmtui.audio.player import Speaker
 from mmtui.chat import attachments, documents
 from mmtui.chat.conversation import Attachment, Draft, Message
+from mmtui.chat.details import describe
 from mmtui.chat.documents import Reading
 from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import Died, Event, Failed, Piece, Progress
@@ -182,8 +183,10 @@ class PlainChat:
                 print(printable(reply.text[printed:]), end="", flush=True)
                 printed = len(reply.text)
             print(flush=True)
+            self._print_tools(reply)
             for file in reply.attachments[files_before:]:
                 print_note(_describe_file(file))
+            self._print_details(reply)
             self._wait_until_read(is_interrupted)
         if reply.state == "stopped":
             print_note("stopped; /continue resumes the answer")
@@ -249,12 +252,22 @@ class PlainChat:
     def print_thread(self) -> None:
         """Print all messages of the current branch."""
         for message in self.session.conversation.thread:
+            self._print_details(message)
             for file in message.attachments:
                 print_note(f"[{file.name}, {file.detail}]")
             if message.role == "user":
                 print_note(f"> {printable(message.text)}")
             else:
+                self._print_tools(message)
                 print(printable(message.text), flush=True)
+
+    def _print_details(self, message: Message) -> None:
+        if self.session.config.details:
+            print_note(describe(message))
+
+    def _print_tools(self, message: Message) -> None:
+        for line in message.tools.splitlines():
+            print_note(f"tool: {line}")
 
     # The model
 

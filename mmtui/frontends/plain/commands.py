@@ -11,6 +11,7 @@ from mmtui.chat import clipboard
 from mmtui.chat.branches import list_tree
 from mmtui.chat.commands import ABOUT, COMMANDS, Command
 from mmtui.chat.config import get_path
+from mmtui.chat.config_file import save_settings
 from mmtui.chat.conversation import Attachment
 from mmtui.chat.export import get_copy_text, write_export
 from mmtui.chat.finding import find_hits
@@ -216,6 +217,9 @@ class Commands:
         self._chat.load_draft(self._session.resume(id))
         self._chat.print_thread()
 
+    def do_sidebar(self, _: str) -> None:
+        print_note("/history lists the conversations")
+
     def do_find(self, words: str) -> None:
         thread = self._session.conversation.thread
         found = {hit.message for hit in find_hits(thread, words)}
@@ -238,6 +242,12 @@ class Commands:
 
     def do_theme(self, _: str) -> None:
         print_note("the terminal sets the colours here")
+
+    def do_details(self, mode: str) -> None:
+        is_shown = mode == "on" if mode else not self._session.config.details
+        self._session.configure(details=is_shown)
+        save_settings({"details": is_shown})
+        print_note(f"details of messages are {'shown' if is_shown else 'hidden'}")
 
     def do_settings(self, _: str) -> None:
         print_note(f"the settings are in {get_path()}; `mmtui config edit` explains them")

@@ -23,6 +23,7 @@ from mmtui.frontends.tui.widgets.composer import Composer
 from mmtui.frontends.tui.widgets.find_bar import FindBar
 from mmtui.frontends.tui.widgets.message_queue import QueuedMessage
 from mmtui.frontends.tui.widgets.message_view import MessageView
+from mmtui.frontends.tui.widgets.sidebar import SidebarList
 from mmtui.frontends.tui.widgets.transcript import Earlier, Later
 from mmtui.frontends.tui.widgets.welcome import Example
 
@@ -36,9 +37,12 @@ SCOPES: dict[str, type[Widget]] = {
     "a waiting message": QueuedMessage,
     "an attachment": Chip,
     "an example": Example,
+    "the sidebar": SidebarList,
     "conversations": HistoryScreen,
     "the versions": BranchesScreen,
 }
+# Its default key was free before, and may be that of another action in the settings.
+_YIELDING = "sidebar"
 # Terminals send the same bytes for both keys of each pair.
 _INDISTINGUISHABLE = {
     "ctrl+i": "tab",
@@ -78,6 +82,14 @@ def parse_keymap(settings: Mapping[str, str]) -> dict[str, str]:
     return keymap
 
 
+def _get_keys(binding: Binding, keymap: Mapping[str, str]) -> str:
+    """Return the keys of a binding; "" if its default key is that of another one in the keymap."""
+    if remapped := keymap.get(binding.id or ""):
+        return remapped
+    used = {key for keys in keymap.values() for key in keys.split(",")}
+    return "" if binding.id == _YIELDING and binding.key in used else binding.key
+
+
 def find_problems(settings: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with the keys of the user's settings, each with a hint."""
     ids: list[str] = []
@@ -86,7 +98,7 @@ def find_problems(settings: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for scope, binding in list_bindings():
         id = binding.id or ""
         ids.append(id)
-        for key in (keymap.get(id) or binding.key).split(","):
+        for key in filter(None, _get_keys(binding, keymap).split(",")):
             other = used.setdefault((scope, key), id)
             if other != id:
                 yield f"{key} is both {other!r} and {id!r} on {scope}", "give one another key"
@@ -114,7 +126,7 @@ def list_help(keymap: Mapping[str, str]) -> list[HelpRow]:
     return [
         HelpRow(
             scope,
-            format_keys(keymap.get(binding.id or "", binding.key)),
+            format_keys(_get_keys(binding, keymap)),
             binding.description,
             binding.id or "",
         )

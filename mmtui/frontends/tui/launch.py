@@ -38,7 +38,7 @@ def run(
         SystemExit: A signal ended the app, or the chat is not in the history.
     """
     defer_full_collections()
-    with terminal.disable_echo():
+    with terminal.disable_echo(), terminal.keep_title():
         # The terminal responds while Textual is imported.
         with ThreadPoolExecutor(1) as pool:
             response = pool.submit(terminal.query)

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -18,9 +18,10 @@ from mmtui.text import printable
 
 Graphics = Literal["sixel", "kitty", "blocks"]
 
+SAVE_TITLE, RESTORE_TITLE = "\x1b[22;2t", "\x1b[23;2t"  # on a stack of the terminal
 # Asks whether a picture of one pixel could be drawn. Some terminals, such as tmux, mistake this for
 # a title, so the title is saved before it and restored after it.
-KITTY_QUERY = "\x1b[22;2t\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[23;2t"
+KITTY_QUERY = f"{SAVE_TITLE}\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\{RESTORE_TITLE}"
 CELL_SIZE_QUERY = "\x1b[16t"
 # Sent last: every terminal responds to it, so its response ends the wait for the others.
 ATTRIBUTES_QUERY = "\x1b[c"
@@ -83,6 +84,24 @@ def disable_echo() -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(stdin, termios.TCSANOW, attributes)
+
+
+@contextmanager
+def keep_title() -> Iterator[None]:
+    """Restore the title of the window at the end, in terminals that can do that."""
+    _write_to_screen(SAVE_TITLE)
+    try:
+        yield
+    finally:
+        _write_to_screen(RESTORE_TITLE)
+
+
+def _write_to_screen(sequence: str) -> None:
+    """Write a sequence where Textual draws, unless the terminal was closed."""
+    if _is_terminal() and sys.__stderr__ is not None and sys.__stderr__.isatty():
+        with suppress(OSError):
+            sys.__stderr__.write(sequence)
+            sys.__stderr__.flush()
 
 
 def query() -> Terminal:

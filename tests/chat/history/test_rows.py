@@ -19,7 +19,8 @@ INVALID_VALUES = {
 COLUMNS = [
     "conversations.title", "conversations.system", "conversations.head", "conversations.draft",
     "conversations.updated", "conversations.staged", "conversations.written", "messages.parent",
-    "messages.role", "messages.text", "messages.state", "messages.created", "attachments.sha256",
+    "messages.role", "messages.text", "messages.state", "messages.created", "messages.details",
+    "attachments.sha256",
     "attachments.kind", "attachments.name", "attachments.size", "attachments.detail",
     "attachments.transcript",
 ]  # fmt: skip

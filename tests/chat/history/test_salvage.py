@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from mmtui.chat.conversation import Attachment, Conversation, Draft
+from mmtui.chat.conversation import Attachment, Conversation, Draft, ReplyDetails
 from mmtui.chat.history.history import History
 
 PAGE = 4096
+DETAILS = ReplyDetails("smol", 9, 50.0)
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +27,7 @@ def intact_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
             message = conversation.say(f"message {number}-{position} {'text ' * 20}", (file,))
             if number % 10 == 9 and position == 5:
                 message.text += "long " * 3000
+            message.details = DETAILS
             history.save(conversation, message)
         history.save_draft(conversation, Draft(f"draft {number}"))
     history.delete(history.newest()[0].id)
@@ -74,6 +76,7 @@ def test_all_rows_below_a_damaged_root_page_are_salvaged(store, table):
     found = read_all(store, notices)
     assert len(found) == 39 and sum(map(len, found)) == 390
     assert {len(message.attachments) for conversation in found for message in conversation} == {1}
+    assert {message.details for conversation in found for message in conversation} == {DETAILS}
     assert len(notices) == 1 and "messages: 390, conversations: 39" in notices[0]
     (damaged_file,) = store.glob("history-damaged-*.sqlite")
     assert str(damaged_file) in notices[0] and (store / "history.sqlite").exists()

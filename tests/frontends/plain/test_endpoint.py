@@ -2,7 +2,16 @@
 
 import numpy as np
 import pytest
-from scripted_server import ScriptedServer, refuse, reply, reset, send, to_part
+from scripted_server import (
+    USAGE,
+    ScriptedServer,
+    refuse,
+    reply,
+    reset,
+    send,
+    to_event,
+    to_part,
+)
 
 from mmtui.pipeline.input_files import encode_wav
 
@@ -77,3 +86,19 @@ def test_a_bad_address_is_refused_by_every_command(mmtui, home, command):
     run = mmtui(*command, "--endpoint", "ftp://here", env=home)
     assert run.code == 2
     assert run.err.startswith("error: this is not the address of a server\nhint: ")
+
+
+def test_calls_of_tools_are_notes_and_details_follow_the_reply(mmtui, home):
+    call = {"index": 0, "id": "a", "function": {"name": "look_up", "arguments": '{"a": 1}'}}
+    part = to_event({"choices": [{"delta": {"tool_calls": [call]}, "finish_reason": None}]})
+    steps = [send(part, to_part("Yes.", "stop"), USAGE), send(part, to_part("", "tool_calls"))]
+    with ScriptedServer(*steps) as server:
+        lines = b"/details on\nIs it?\n/details off\nIs it?\n"
+        run = mmtui("--plain", "--endpoint", server.url, stdin=lines, env=home)
+    shown, tool, details, hidden, *last = run.err.splitlines()
+    assert (run.code, run.out) == (0, "Yes.\n\n")
+    assert (shown, tool) == ("details of messages are shown", 'tool: look_up {"a": 1}')
+    assert details.startswith("tiny  ·  ") and "3 tokens" in details
+    assert hidden == "details of messages are hidden" and tool in last
+    assert any("calls a tool instead of answering" in line for line in last)
+    assert any("executes none" in line for line in last)

@@ -93,3 +93,14 @@ def test_the_documentation_has_the_current_keys():
     page = PAGE.read_text("utf-8")
     assert keymap.bindings_to_markdown() in page
     assert keymap.commands_to_markdown() in page
+
+
+def test_the_default_key_of_the_sidebar_gives_way_to_the_settings():
+    mine = {"record": "F4, Ctrl+B"}
+    assert list(keymap.find_problems(mine)) == []
+    rows = {row.id: row.keys for row in keymap.list_help(keymap.parse_keymap(mine))}
+    assert (rows["record"], rows["sidebar"]) == ("F4, Ctrl+B", "")
+    rows = {row.id: row.keys for row in keymap.list_help({})}
+    assert rows["sidebar"] == "Ctrl+B"
+    problems = [problem for problem, _ in keymap.find_problems({"sidebar": "F4"})]
+    assert problems == ["f4 is both 'record' and 'sidebar' on anywhere"]

@@ -8,22 +8,25 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal
 from textual.content import Content
+from textual.geometry import Size
 from textual.screen import Screen
 from textual.widgets import Footer, Input, OptionList, Static
-from textual.widgets.option_list import Option
 from textual.worker import Worker, WorkerError
 
-from mmtui.chat.conversation import Attachment
+from mmtui.chat.details import format_time
 from mmtui.chat.history.conversation_index import Summary
 from mmtui.chat.history.history import History
 from mmtui.chat.notice import Notice
 from mmtui.chat.session import Session
 from mmtui.errors import MmtuiError
 from mmtui.frontends.tui.screens.dialogs import TextDialog
+from mmtui.frontends.tui.widgets.conversation_list import (
+    ConversationList,
+    PictureStrip,
+    format_marks,
+)
 from mmtui.frontends.tui.widgets.text_fields import LineField
-from mmtui.frontends.tui.widgets.thumbnail import Thumbnail
 from mmtui.text import one_line
 
 MAX_RESULTS = 200
@@ -53,7 +56,8 @@ class HistoryScreen(Screen[str | None]):
         super().__init__()
         self._session, self._words = session, words
         self._search_worker: Worker[None] | None = None
-        self._results: list[Summary] = []
+        self._results = ConversationList("results", _format_result)
+        self._pictures = PictureStrip("pictures", session.file, 3, Size(40, 5))
         self._deleted: list[str] = []
 
     def compose(self) -> ComposeResult:
@@ -62,8 +66,8 @@ class HistoryScreen(Screen[str | None]):
             select_on_focus=False,
         )  # fmt: skip
         yield Static("", id="empty", markup=False)
-        yield OptionList(id="results", markup=False)
-        yield Horizontal(id="pictures")
+        yield self._results
+        yield self._pictures
         yield Footer()
 
     def on_mount(self) -> None:
@@ -80,34 +84,22 @@ class HistoryScreen(Screen[str | None]):
         if self._search_worker is not None:
             with suppress(WorkerError):
                 await self._search_worker.wait()
-        options = self.query_one(OptionList)
-        options.focus()
-        if options.highlighted is None and self._results:
-            options.highlighted = 0
+        self._results.focus()
+        if self._results.highlighted is None and self._results.summaries:
+            self._results.highlighted = 0
 
     @on(OptionList.OptionSelected)
     def _resume(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(event.option_id)
 
     @on(OptionList.OptionHighlighted)
-    async def _show_pictures(self, event: OptionList.OptionHighlighted) -> None:
-        pictures = self.query_one("#pictures")
-        await pictures.remove_children()
-        by_id = {result.id: result for result in self._results}
-        highlighted = by_id.get(event.option_id or "")
-        if highlighted is None:  # the results have been replaced
-            return
-        for sha256 in highlighted.pictures:
-            try:
-                file = self._session.file(Attachment(sha256, "image", "", 0))
-            except MmtuiError:  # the file is gone
-                continue
-            await pictures.mount(Thumbnail(file, 5))
+    def _show_pictures(self) -> None:
+        self._pictures.show(self._results.highlighted_summary)
 
     @work
     async def action_rename(self) -> None:
         """Ask for a new title of the highlighted conversation."""
-        if (conversation := self._get_highlighted()) is None:
+        if (conversation := self._results.highlighted_summary) is None:
             return
         title = await self.app.push_screen_wait(TextDialog("Title", conversation.title))
         if not title:
@@ -122,7 +114,7 @@ class HistoryScreen(Screen[str | None]):
     @work
     async def action_delete(self) -> None:
         """Delete the highlighted conversation."""
-        if (conversation := self._get_highlighted()) is None:
+        if (conversation := self._results.highlighted_summary) is None:
             return
         id = conversation.id
         if await self._change(id, lambda history: history.delete(id)):
@@ -152,12 +144,6 @@ class HistoryScreen(Screen[str | None]):
         notice = Notice(str(error), error.hint)
         self.notify(notice.lines, severity="error", markup=False)
 
-    def _get_highlighted(self) -> Summary | None:
-        index = self.query_one(OptionList).highlighted
-        if index is None or index >= len(self._results):
-            return None
-        return self._results[index]
-
     def _search(self) -> None:
         self._search_worker = self.find(self.query_one(Input).value)
 
@@ -170,26 +156,16 @@ class HistoryScreen(Screen[str | None]):
             self._show_error(error)
         else:
             if words == self.query_one(Input).value:
-                self._show_results(results, words)
-
-    def _show_results(self, results: list[Summary], words: str) -> None:
-        options = self.query_one(OptionList)
-        index = options.highlighted
-        self._results = results
-        options.clear_options()
-        options.add_options([Option(_format_result(result), result.id) for result in results])
-        if results and index is not None:
-            options.highlighted = min(index, len(results) - 1)
-        empty = self.query_one("#empty", Static)
-        empty.display = not results
-        empty.update("No conversation found" if words else "No conversations yet")
+                self._results.show(results)
+                self._show_pictures()
+                empty = self.query_one("#empty", Static)
+                empty.display = not results
+                empty.update("No conversation found" if words else "No conversations yet")
 
 
 def _format_result(result: Summary) -> Content:
-    updated = result.updated.astimezone()
-    pictures = f"  ▣ {len(result.pictures)}" if result.pictures else ""
     line = Content.assemble(
-        f"{updated:%d %b %Y %H:%M}  ", (one_line(result.title), "bold"), pictures
+        f"{format_time(result.updated)}  ", (one_line(result.title), "bold"), format_marks(result)
     )
     if not result.snippet:
         return line

@@ -3,13 +3,17 @@
 from collections.abc import Mapping
 
 from textual.content import Content
+from textual.dom import DOMNode
 from textual.widget import Widget
 from textual.widgets import Static
 
 from mmtui.frontends.tui.keys import format_keys
 from mmtui.frontends.tui.widgets.chips import Chip
+from mmtui.frontends.tui.widgets.find_bar import FindBar
+from mmtui.frontends.tui.widgets.message_queue import QueuedMessage
 from mmtui.frontends.tui.widgets.message_view import MessageView
-from mmtui.frontends.tui.widgets.transcript import Earlier
+from mmtui.frontends.tui.widgets.sidebar import SidebarList
+from mmtui.frontends.tui.widgets.transcript import Earlier, Later
 from mmtui.frontends.tui.widgets.welcome import Example
 
 # The ids of bindings, each with a short description, by what the user is doing.
@@ -21,16 +25,23 @@ EMPTY: Hints = {
 TYPING: Hints = {"send": "send", "newline": "new line", "complete": "complete"}
 ANSWERING: Hints = {"stop": "stop the answer", "page_up": "scroll up", "page_down": "down"}
 RECORDING: Hints = {"record": "finish", "stop": "discard"}
-BY_WIDGET: dict[type[Widget], Hints] = {
+TALKING: Hints = {"stop": "stop the answer, or end the talk", "talk": "end the talk"}
+WAITING: Hints = {"stop": "stop the answer", "queue": "take the last message back"}
+HELD: Hints = {"send": "send the waiting messages", "queue": "take the last one back"}
+BY_WIDGET: dict[type[DOMNode], Hints] = {
+    FindBar: {"find_before": "hit before", "find_after": "hit after", "stop": "close"},
+    QueuedMessage: {"send_queue": "send", "edit_queued": "edit", "remove_queued": "remove"},
+    SidebarList: {"open_conversation": "open", "sidebar": "hide the list", "stop": "back"},
     Chip: {"open_chip": "open", "hear_chip": "transcribe again", "remove_chip": "remove"},
     MessageView: {"edit_message": "edit", "copy_message": "copy", "next_version": "next version"},
     Example: {"choose_example": "use this question"},
     Earlier: {"earlier": "show them"},
+    Later: {"later": "show them"},
 }
 
 
 class HintBar(Static):
-    """A line with keys. It follows the focus of the screen and what `show` is told."""
+    """A line with keys. It follows the focus of the screen and the latest call of `show`."""
 
     def __init__(self) -> None:
         super().__init__("", id="hints", markup=False)
@@ -47,7 +58,9 @@ class HintBar(Static):
 
     def _update(self) -> None:
         focused = self.screen.focused
-        hints = BY_WIDGET.get(type(focused), self._hints) if focused else self._hints
+        nodes = focused.ancestors_with_self if focused else []
+        found = (BY_WIDGET[type(node)] for node in nodes if type(node) in BY_WIDGET)
+        hints = next(found, self._hints)
         if (hints, focused) == self._shown:
             return
         self._shown = hints, focused

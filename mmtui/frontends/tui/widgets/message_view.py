@@ -1,4 +1,4 @@
-"""A message in the transcript: attachments, text and state."""
+"""A message in the transcript: its details, attachments, text and state."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -12,11 +12,13 @@ from textual.widget import Widget
 from textual.widgets import Markdown, Static
 
 from mmtui.chat.conversation import Message
+from mmtui.chat.details import SEPARATOR, describe
 from mmtui.chat.notice import Notice
+from mmtui.chat.protocol import Piece
 from mmtui.frontends.tui.messages import NoticePosted
 from mmtui.frontends.tui.widgets.chips import Chips, FindFile
+from mmtui.frontends.tui.widgets.folded_text import FoldedText
 from mmtui.frontends.tui.widgets.reply_text import ReplyText
-from mmtui.frontends.tui.widgets.thinking import Thinking
 from mmtui.text import printable
 
 STATE_NOTES = {
@@ -68,7 +70,8 @@ class MessageView(Vertical, can_focus=True):
         self._version = version
         self._find = find
         self._body: ReplyText | None = None
-        self._thinking: Thinking | None = None
+        self._details = Static(describe(message), classes="details", markup=False)
+        self._folded: dict[str, FoldedText] = {}  # by their titles
         self._note = Static("", classes="note", markup=False)
 
     @property
@@ -84,15 +87,16 @@ class MessageView(Vertical, can_focus=True):
         return list(self.query(".text").results(Static))
 
     def compose(self) -> ComposeResult:
+        yield self._details
         chips = Chips(self._find)
         text = printable(self.message.text)
         if self.message.role == "user":
             yield chips
             yield Static(text, markup=False, classes="text")
         else:
-            if self.message.thinking:
-                self._thinking = Thinking(self.message.thinking)
-                yield self._thinking
+            for title, folded in self._list_folded():
+                self._folded[title] = FoldedText(title, folded)
+                yield self._folded[title]
             self._body = ReplyText(text)
             yield self._body
             yield chips
@@ -102,7 +106,14 @@ class MessageView(Vertical, can_focus=True):
         await self.show_attachments()
         self.show_note()
 
-    async def write(self, piece: str) -> None:
+    async def show_piece(self, piece: Piece) -> None:
+        """Show a piece of a reply, which is in the message already."""
+        if piece.is_thinking or piece.is_tool:
+            await self._show_folded()
+        else:
+            await self._write(piece.text)
+
+    async def _write(self, piece: str) -> None:
         """Add a piece to a reply.
 
         Does nothing before the view is mounted, since it is composed with the text so far, and
@@ -117,21 +128,28 @@ class MessageView(Vertical, can_focus=True):
             shown = len(chips.attachments)
             await chips.add(*self.message.attachments[shown:])
 
-    async def show_thinking(self) -> None:
-        """Show what the model has thought so far, folded away."""
+    async def _show_folded(self) -> None:
+        """Show the thinking and the tool calls so far, folded away."""
         if self._body is None or not self._body.is_attached:
             return
-        if self._thinking is None:
-            self._thinking = Thinking(self.message.thinking)
-            await self.mount(self._thinking, before=self._body)
-        else:
-            self._thinking.update_text(self.message.thinking)
+        for title, text in self._list_folded():
+            if title in self._folded:
+                self._folded[title].update_text(text)
+            else:
+                self._folded[title] = FoldedText(title, text)
+                await self.mount(self._folded[title], before=self._body)
+
+    def _list_folded(self) -> list[tuple[str, str]]:
+        """Return the titles of the texts that are folded away, with the texts."""
+        texts = [("thinking", self.message.thinking), ("tools", self.message.tools)]
+        return [(title, text) for title, text in texts if text]
 
     async def finish(self) -> None:
         """Show the complete text, and the state of the message."""
         if self._body is None or not self._body.is_attached:
             return
         await self._body.finish(printable(self.message.text))
+        self._details.update(describe(self.message))
         self.show_note()
 
     def show_note(self, activity: str = "") -> None:
@@ -144,7 +162,7 @@ class MessageView(Vertical, can_focus=True):
         parts = [f"♪ {activity}" if activity else "", STATE_NOTES.get(self.message.state, "")]
         if count > 1:
             parts.append(f"version {version} of {count}")
-        note = "  ·  ".join(filter(None, parts))
+        note = SEPARATOR.join(filter(None, parts))
         if self._note.is_attached:
             self._note.update(note)
             self._note.display = bool(note)

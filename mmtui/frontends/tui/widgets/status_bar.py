@@ -3,6 +3,7 @@
 from textual.content import Content
 from textual.widgets import Static
 
+from mmtui.chat.details import SEPARATOR, format_speed
 from mmtui.chat.status import ModelStatus
 from mmtui.pipeline.speech.languages import get_name
 from mmtui.text import one_line
@@ -44,8 +45,8 @@ class StatusBar(Static):
         if status.dropped:
             parts.append(f"oldest {status.dropped} turns left out")
         if speed := status.tokens_per_s:
-            parts.append(f"{speed:{'.0f' if speed >= 10 else '.2g'}} tokens/s")
-        if (text := "  ·  ".join(parts)) != self._shown:  # this is called for every token
+            parts.append(format_speed(speed))
+        if (text := SEPARATOR.join(parts)) != self._shown:  # this is called for every token
             self._shown = text
             self.update(Content(text), layout=False)  # always one line
 

@@ -41,16 +41,23 @@ class Thumbnail(Container):
     """
     MAX_SIDE: ClassVar = 320  # the picture is downscaled to this longer side, in pixels
 
-    def __init__(self, file: Path, rows: int) -> None:
-        """Create a picture that is at most `rows` high."""
+    def __init__(self, file: Path, rows: int, columns: int | None = None) -> None:
+        """Create a picture.
+
+        Args:
+            file: The picture.
+            rows: Its height, in cells, at most.
+            columns: Its width, in cells, at most; None is eight times the height.
+        """
         super().__init__()
         self._file, self._rows = file, rows
+        self._columns = columns or MAX_ASPECT * rows
         self._drawn: Any = None
 
     @property
     def box(self) -> Size:
         """The space for the picture, in cells."""
-        return Size(MAX_ASPECT * self._rows, self._rows)
+        return Size(self._columns, self._rows)
 
     def compose(self) -> ComposeResult:
         yield Static("…")

@@ -1,6 +1,6 @@
 """What an empty conversation shows: what this is, what the model can do, and what to try."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 from textual import on
@@ -64,15 +64,19 @@ class Example(Static, can_focus=True):
 class Welcome(VerticalScroll, can_focus=False):
     """The first screen of a conversation, shown until its first message."""
 
-    def __init__(self, is_local: bool, sends_recordings: bool) -> None:
+    def __init__(
+        self, is_local: bool, sends_recordings: bool, use_example: Callable[[str], object]
+    ) -> None:
         """Create the screen.
 
         Args:
             is_local: Whether this machine runs the model.
             sends_recordings: Whether the model hears recordings itself.
+            use_example: Called with the example that the user chooses.
         """
         super().__init__(id="welcome")
         self._is_local, self._sends_recordings = is_local, sends_recordings
+        self._use_example = use_example
         self._model = Static("", id="model", markup=False)
         self._shown = ""
 
@@ -94,6 +98,11 @@ class Welcome(VerticalScroll, can_focus=False):
         if text != self._shown:
             self._shown = text
             self._model.update(text)
+
+    @on(Example.Chosen)
+    def _handle_chosen(self, event: Example.Chosen) -> None:
+        event.stop()
+        self._use_example(event.question)
 
     def _make_tips(self, *, is_short: bool) -> Content:
         """Return the keys to try: one in a line, or all in one line for small windows."""

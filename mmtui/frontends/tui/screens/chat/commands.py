@@ -24,6 +24,7 @@ from mmtui.frontends.tui.screens.chat.sending import Sending
 from mmtui.frontends.tui.screens.chat.settings import SYSTEM_DEFAULT, Settings
 from mmtui.frontends.tui.screens.chat.speech import Speech
 from mmtui.frontends.tui.screens.chat.talking import Talking
+from mmtui.frontends.tui.screens.chat.view import View
 from mmtui.frontends.tui.screens.dialogs import ChoiceDialog, TextDialog
 from mmtui.frontends.tui.screens.history import HistoryScreen
 from mmtui.frontends.tui.screens.picker import Picker
@@ -49,6 +50,7 @@ class Chat(Protocol):
     speakers: Callable[[], list[str]]
     sending: Sending
     find_bar: FindBar
+    view: View
 
     @property
     def app(self) -> App[Any]: ...
@@ -59,6 +61,7 @@ class Chat(Protocol):
     ) -> object: ...
     def push_dialog(self, dialog: Screen[Any], callback: Callable[[Any], Any]) -> None: ...
     def show_notice(self, notice: Notice) -> None: ...
+    def show_status(self) -> None: ...
 
     async def show_thread(self) -> None: ...
     async def show_conversation(self, draft: Draft = ...) -> None: ...
@@ -201,7 +204,13 @@ class Commands:
             self.open_editor(question)
 
     def open_editor(self, message: Message) -> None:
-        """Open a dialog that edits a message of the user."""
+        """Open a dialog that edits a message.
+
+        Raises:
+            UsageError: It is not one of the user, or an answer is being written.
+        """
+        if message.role != "user":
+            raise UsageError("answers can't be edited", "F5 regenerates the last one")
         self._session.require_idle()
 
         async def edit(text: str | None) -> None:
@@ -301,6 +310,9 @@ class Commands:
 
     # Conversations
 
+    def do_sidebar(self, _: str) -> None:
+        self._chat.view.toggle_sidebar()
+
     async def do_new(self, _: str) -> None:
         await self._chat.save_draft()
         self._session.start_conversation()
@@ -343,6 +355,9 @@ class Commands:
         app = self._chat.app
         app.theme = themes.get_name(name or ("light" if app.current_theme.dark else "dark"))
 
+    def do_details(self, mode: str) -> None:
+        self._chat.view.show_details(mode)
+
     def do_settings(self, _: str) -> None:
         self._settings.open()
 
@@ -365,7 +380,9 @@ class Commands:
         """Open a dialog; `attempt` a callback with its result, unless the dialog is dismissed."""
 
         async def act(result: Any) -> None:
-            if result is not None:
+            if result is None:  # the dialog may have changed the history
+                self._chat.show_status()
+            else:
                 await self._chat.attempt(then, result)
 
         self._chat.push_dialog(dialog, act)

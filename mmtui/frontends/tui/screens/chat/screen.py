@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +17,6 @@ from mmtui.audio.player import Speaker
 from mmtui.audio.recorder import Microphone
 from mmtui.chat.commands import COMMANDS, parse
 from mmtui.chat.conversation import Draft
-from mmtui.chat.notice import Notice
 from mmtui.chat.protocol import Event, FileReceived, Piece
 from mmtui.chat.session import Session
 from mmtui.frontends.tui.messages import ModelEventReceived
@@ -28,6 +28,7 @@ from mmtui.frontends.tui.screens.chat.sending import Sending
 from mmtui.frontends.tui.screens.chat.speech import Speech
 from mmtui.frontends.tui.screens.chat.staging import Staging
 from mmtui.frontends.tui.screens.chat.talking import Talking
+from mmtui.frontends.tui.screens.chat.view import View
 from mmtui.frontends.tui.widgets.chips import Chip, Chips
 from mmtui.frontends.tui.widgets.composer import Composer
 from mmtui.frontends.tui.widgets.file_list import FileList
@@ -38,7 +39,6 @@ from mmtui.frontends.tui.widgets.message_view import MessageView
 from mmtui.frontends.tui.widgets.player import Player
 from mmtui.frontends.tui.widgets.status_bar import StatusBar
 from mmtui.frontends.tui.widgets.transcript import Transcript
-from mmtui.frontends.tui.widgets.welcome import Example
 from mmtui.pipeline.speech.synthesis import Synthesizer
 
 SAVE_DRAFT_EVERY_S = 0.5
@@ -98,7 +98,7 @@ class ChatScreen(OpeningScreen):
         self._initial_draft, self._typed = draft, typed
         self._saved_draft: Draft | None = None  # None while a draft is being loaded
         self._transcript, self._status = Transcript(session.file), StatusBar()
-        self._queue, self._frame = MessageQueue(session.file), Frame(self, session)
+        self._queue = MessageQueue(session.file)
         self.find_bar = FindBar(self._transcript, lambda: session.conversation)
         self._files = FileList()
         self.chips = Chips(session.file, removable=True)
@@ -112,6 +112,9 @@ class ChatScreen(OpeningScreen):
         self.talking = Talking(
             self, session, microphone, self.player, self.speech, self.sending.send
         )
+        self.view = View(self, session, self.composer, partial(self.action_command, "resume"))
+        widgets = self.composer, self._queue, self._meter
+        self._frame = Frame(self, session, self.view, self.talking, *widgets)
         self._commands = Commands(self, session)
 
     def compose(self) -> ComposeResult:
@@ -124,9 +127,10 @@ class ChatScreen(OpeningScreen):
         yield self.chips
         yield from (self._files, self.composer, self.find_bar)
         yield self._status
-        yield self._frame.hints
+        yield from self._frame.compose_bottom()
 
     async def on_mount(self) -> None:
+        self.view.update()
         await self._load_draft(self._initial_draft)
         self.composer.insert_words(self._typed)
         self.set_interval(SAVE_DRAFT_EVERY_S, self.save_draft)
@@ -165,12 +169,10 @@ class ChatScreen(OpeningScreen):
         note = "recording" if self._meter.is_recording else self._staging.step or self.activity
         note = note or self.talking.state or self.player.state
         self._status.show(self.session.status, note, self.session.unsaved_reason)
-        self._frame.show(is_typing=bool(self.composer.text), is_recording=self._meter.is_recording)
+        self._frame.show()
 
-    @on(Example.Chosen)
-    def _use_example(self, event: Example.Chosen) -> None:
-        self.composer.insert_words(event.question)
-        self.composer.focus()
+    def on_resize(self) -> None:
+        self.view.update()
 
     def action_scroll_page(self, direction: int) -> None:
         self._transcript.scroll_page(direction)
@@ -230,10 +232,7 @@ class ChatScreen(OpeningScreen):
 
     @on(MessageView.Edit)
     async def _edit_message(self, event: MessageView.Edit) -> None:
-        if event.message.role == "user":
-            await self.attempt(self._commands.open_editor, event.message)
-        else:
-            self.show_notice(Notice("answers can't be edited", "F5 regenerates the last one"))
+        await self.attempt(self._commands.open_editor, event.message)
 
     @on(MessageView.NextVersion)
     async def _show_next_version(self, event: MessageView.NextVersion) -> None:
@@ -332,7 +331,7 @@ class ChatScreen(OpeningScreen):
                 await view.finish()
                 self.call_after_refresh(gc.collect, 1)  # garbage of the streaming
             elif isinstance(event, Piece):
-                await (view.show_thinking() if event.is_thinking else view.write(event.text))
+                await view.show_piece(event)
             elif isinstance(event, FileReceived):
                 await view.show_attachments()
 

@@ -1,0 +1,124 @@
+"""The conversations at the left of the chat, the latest first."""
+
+from asyncio import wrap_future
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.content import Content
+from textual.geometry import Size
+from textual.widgets import OptionList, Static
+
+from mmtui.chat.details import format_time
+from mmtui.chat.history.conversation_index import Summary
+from mmtui.chat.session import Session
+from mmtui.errors import MmtuiError
+from mmtui.frontends.tui.widgets.conversation_list import (
+    ConversationList,
+    PictureStrip,
+    format_marks,
+)
+from mmtui.text import one_line
+
+FIRST_PAGE = 100  # conversations that are read at first; twice as many at the end of the list
+OPEN_MARK = "▸ "
+
+
+class SidebarList(ConversationList):
+    """The list in the sidebar."""
+
+    BINDINGS: ClassVar = [
+        Binding("enter", "select", "open conversation", id="open_conversation"),
+    ]
+
+
+class Sidebar(Vertical):
+    """Lists conversations, and shows the first picture of the one that is highlighted.
+
+    Nothing is read from the history before the sidebar is shown for the first time.
+    """
+
+    def __init__(self, session: Session, open_conversation: Callable[[str], object]) -> None:
+        """Create the sidebar.
+
+        Args:
+            session: Provides the history and the open conversation.
+            open_conversation: Called with the id of a conversation that the user chooses.
+        """
+        super().__init__(id="sidebar")
+        self._session, self._open_conversation = session, open_conversation
+        self._list = SidebarList("conversations", self._format_row)
+        self._picture = PictureStrip("sidebar-picture", session.file, 1, Size(26, 7))
+        self._note = Static("", id="sidebar-note", markup=False)
+        self._note.display = False
+        self._limit = FIRST_PAGE
+        self._shown: tuple[int, str] | None = None  # revision of the history, open conversation
+
+    def compose(self) -> ComposeResult:
+        yield Static("Conversations", id="sidebar-title", markup=False)
+        yield self._note
+        yield self._list
+        yield self._picture
+
+    def follow(self) -> None:
+        """Show what has changed. This is called for every token of an answer."""
+        state = self._session.store.revision, self._session.conversation.id
+        if state != self._shown:
+            self._shown = state
+            self._load()
+
+    def open(self) -> None:
+        """Read the history, which another program may have changed, and focus the list."""
+        self._shown = None
+        self.follow()
+        self._list.focus()
+
+    @work(exclusive=True, name="list_conversations", group="sidebar")
+    async def _load(self) -> None:
+        try:
+            found = await wrap_future(self._session.store.search("", self._limit))
+        except MmtuiError as error:
+            self._show_note(str(error))
+            return
+        self._list.show(found)
+        self._show_note("" if found else "No conversations yet")
+        if not self._list.has_focus or self._list.highlighted is None:
+            self._highlight_open()
+
+    def _highlight_open(self) -> None:
+        ids = [each.id for each in self._list.summaries]
+        id = self._session.conversation.id
+        self._list.highlighted = ids.index(id) if id in ids else None
+        self._show_picture()
+
+    def _show_note(self, note: str) -> None:
+        self._note.update(one_line(note))
+        self._note.display = bool(note)
+
+    @on(ConversationList.EndReached)
+    def _load_more(self, event: ConversationList.EndReached) -> None:
+        event.stop()
+        if len(self._list.summaries) == self._limit:  # else these are all
+            self._limit *= 2
+            self._load()
+
+    @on(OptionList.OptionHighlighted)
+    def _show_picture(self) -> None:
+        self._picture.show(self._list.highlighted_summary)
+
+    @on(OptionList.OptionSelected)
+    def _choose(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        if event.option_id is not None:
+            self._open_conversation(event.option_id)
+
+    def _format_row(self, summary: Summary) -> Content:
+        is_open = summary.id == self._session.conversation.id
+        title = one_line(summary.title)
+        # The draft of the open conversation is in the prompt.
+        marks = format_marks(summary, with_draft=not is_open)
+        first = Content.assemble(OPEN_MARK if is_open else "  ", (title, "bold" if is_open else ""))
+        return Content("\n").join([first, Content(f"  {format_time(summary.updated)}{marks}")])
