@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from annotated_types import Ge, Gt, Le, Predicate
 from platformdirs import user_config_path
@@ -25,9 +25,10 @@ from mmtui.pipeline.speech.languages import (
 from mmtui.pipeline.speech.voices import DEFAULT_VOICE, MAX_SPEED, MIN_SPEED, check_voice
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
+    from pydantic import TypeAdapter, ValidationError
     from pydantic_core import ErrorDetails
 
+T = TypeVar("T")
 LOCAL_MODEL = "smol"  # what runs here while an endpoint runs the model
 Listener = Literal["whisper", "model"]
 Theme = Literal["dark", "light", "contrast", "terminal"]
@@ -210,12 +211,19 @@ class Config:
     @classmethod
     def _validate(cls, values: dict[str, Any]) -> Self:
         # Importing Pydantic takes a tenth of the time in which the chat starts.
-        from pydantic import TypeAdapter, ValidationError
+        from pydantic import ValidationError
 
         try:
-            return TypeAdapter(cls).validate_python(values)
+            return _compile_validation(cls).validate_python(values)
         except ValidationError as error:
             raise _InvalidSettings(error) from None
+
+
+@cache
+def _compile_validation(settings: type[T]) -> "TypeAdapter[T]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(settings)
 
 
 class _InvalidSettings(Exception):

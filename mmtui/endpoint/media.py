@@ -55,7 +55,7 @@ class MediaReader:
     def __init__(self) -> None:
         self._seen: set[bytes] = set()  # hashes: some servers repeat all pictures at the end
         self._size = 0  # of the pictures, in bytes
-        self._is_full = False
+        self._reported: set[str] = set()  # why pictures are left out
         self._sound: list[str] = []  # in base64
         self._sound_size = 0  # in characters
 
@@ -74,7 +74,7 @@ class MediaReader:
             return f"\n\npicture: <{uri}>\n\n"
         header = _DATA_URI.match(uri)
         if header is None or ";base64" not in header[2].lower():
-            return LeftOut("a picture of the answer is left out: it is not a data URI in base64")
+            return self._leave_out("a picture of the answer is left out: it is no data in base64")
         return self._read_base64(uri[header.end() :])
 
     def finish(self) -> list[ReplyFile | LeftOut]:
@@ -94,23 +94,27 @@ class MediaReader:
 
     def _read_base64(self, encoded: str) -> ReplyFile | LeftOut | None:
         if len(self._seen) >= MAX_FILES or self._size + len(encoded) * 3 // 4 > MAX_BYTES:
-            if self._is_full:
-                return None
-            self._is_full = True
-            return LeftOut(
+            return self._leave_out(
                 f"the answer has more than {MAX_FILES} pictures or {MAX_BYTES // 1_000_000} MB of"
                 " them; the rest is left out"
             )
         try:
             data = decode_base64(encoded)
         except binascii.Error:
-            return LeftOut("a picture of the answer is left out: its base64 is damaged")
+            return self._leave_out("a picture of the answer is left out: its base64 is damaged")
         digest = hashlib.sha256(data).digest()
         if digest in self._seen:
             return None
         self._seen.add(digest)
         self._size += len(data)
         return ReplyFile("image", data)
+
+    def _leave_out(self, message: str) -> LeftOut | None:
+        """Report why a picture is left out, once for all pictures with the same fault."""
+        if message in self._reported:
+            return None
+        self._reported.add(message)
+        return LeftOut(message)
 
 
 def decode_base64(encoded: str) -> bytes:
