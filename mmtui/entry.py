@@ -180,7 +180,8 @@ def silence_libraries() -> None:
     import warnings
 
     warnings.simplefilter("ignore")
-    logging.disable(logging.CRITICAL)
+    if logging.root.manager.disable < logging.CRITICAL:  # it writes to every logger
+        logging.disable(logging.CRITICAL)
     os.environ.setdefault("PYTHONWARNINGS", "ignore")  # for child processes
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -295,14 +295,22 @@ def write_qwen_mmproj(path: Path, seed: int = 1) -> Path:
     return path
 
 
-def write_audio_mmproj(path: Path, seed: int = 1) -> Path:
-    """Write the audio tower of a Qwen2-Audio, an encoder like Whisper's."""
+def write_audio_mmproj(path: Path, seed: int = 1, projector: str = "qwen2a") -> Path:
+    """Write an audio tower, an encoder like Whisper's.
+
+    Args:
+        path: The file to write.
+        seed: Seed of the weights.
+        projector: "qwen2a" of Qwen2-Audio, or "ultravox", which stacks frames. The latter aborts
+            llama.cpp: its normalization is missing.
+    """
     size, hidden, inner, mel = 2, 32, 64, 80
     writer = GGUFWriter(path, "clip")
     writer.add_bool("clip.has_audio_encoder", True)
     writer.add_bool("clip.has_vision_encoder", False)
-    writer.add_string("clip.projector_type", "qwen2a")
+    writer.add_string("clip.projector_type", projector)
     writer.add_uint32("clip.audio.num_mel_bins", mel)
+    writer.add_uint32("clip.audio.projector.stack_factor", 8)
     writer.add_uint32("clip.audio.embedding_length", hidden)
     writer.add_uint32("clip.audio.feed_forward_length", inner)
     writer.add_uint32("clip.audio.projection_dim", WIDTH)
@@ -336,6 +344,14 @@ def write_audio_mmproj(path: Path, seed: int = 1) -> Path:
                 add(f"{block}.{name}.bias", rows)
     add("mm.a.fc.weight", WIDTH, hidden, std=2.0)
     add("mm.a.fc.bias", WIDTH)
+    if projector == "ultravox":
+        for name, shape in {
+            "mlp.1.weight": (2 * inner, 8 * hidden),
+            "mlp.2.weight": (WIDTH, inner),
+            "norm_pre.weight": (8 * hidden,),
+            "norm_mid.weight": (inner,),
+        }.items():
+            add(f"mm.a.{name}", *shape)
     finish(writer)
     return path
 

@@ -295,5 +295,6 @@ def _explain_death(code: int, stacks: str) -> Died:
         error = MmtuiError(f"the model process ended with exit code {code}")
     hints = [error.hint] if error.hint else []
     traceback = stacks if os.environ.get("MMTUI_DEBUG") else None
-    hint = "; ".join([*hints, "send again to restart it"])
-    return Died(str(error), hint, traceback or None, is_refused=is_encoding(stacks))
+    is_refused = is_encoding(stacks)
+    cure = "send again without the attachment" if is_refused else "send again to restart it"
+    return Died(str(error), "; ".join([*hints, cure]), traceback or None, is_refused)

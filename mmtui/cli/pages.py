@@ -11,6 +11,8 @@ from mmtui.frontends.page_process import ChatOptions, CommandStarter, ForkStarte
 def make_starter(options: ChatOptions) -> PageStarter:
     """Return what starts chats with these options."""
     if sys.platform == "linux":
+        # Otherwise multiprocessing would run the script of the command again for each page.
+        vars(sys.modules["__main__"]).pop("__file__", None)
         return ForkStarter(partial(_run_chat, options), "mmtui.cli.preloaded_chat")
     return CommandStarter([sys.executable, "-P", "-m", "mmtui", *options.to_arguments()])
 

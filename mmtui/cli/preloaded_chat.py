@@ -8,6 +8,7 @@ import os
 from importlib import import_module
 
 from mmtui.chat.config import Config
+from mmtui.entry import silence_libraries
 from mmtui.frontends.served_chat import SCREEN_VARIABLES
 
 os.environ.update(SCREEN_VARIABLES)
@@ -22,6 +23,7 @@ for name in (
     "mmtui.frontends.tui.launch",
     "mmtui.frontends.tui.screens.chat.screen",
     "mmtui.frontends.tui.web_driver",
+    "multiprocessing.popen_forkserver",
     "textual.drivers.headless_driver",
     "textual.drivers.linux_driver",
     "textual.layouts.factory",
@@ -31,6 +33,7 @@ for name in (
     "textual.scrollbar",
 ):
     import_module(name)
+silence_libraries()
 Config().replace()  # imports Pydantic, which compiles the validation of the settings
 
 # Otherwise each search for unreachable objects would write to the memory that pages share.

@@ -46,7 +46,7 @@ class MtmdEncoder:
         options.use_gpu = options.warmup = options.print_timings = False
         options.n_threads = machine.count_cores()
         name = os.fsencode(mmproj)
-        with crashes.reading(mmproj):
+        with crashes.reading(mmproj, encodes=True):
             self._context = functions.mtmd_init_from_file(name, language.handle, options)
         if not self._context:
             with record_errors(functions, "mtmd_log_set") as lines:

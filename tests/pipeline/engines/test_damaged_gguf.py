@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from command_line import assert_error
-from gguf_models import write_gguf, write_mmproj
+from gguf_models import write_audio_mmproj, write_gguf, write_mmproj
 from model_events import ModelEvents
 from PIL import Image
 
@@ -63,6 +63,42 @@ def test_an_mmproj_that_crashes_llama_cpp_is_named(mmtui, model, mmproj, tmp_pat
     Image.new("RGB", (60, 40)).save(photo)
     run = mmtui("ask", "Hello", "--model", model, "--image", photo)
     assert_error(run, 4, rf"llama\.cpp crashed while it read {mmproj}", HINT)
+
+
+@needs_llama_cpp
+def test_an_audio_tower_that_aborts_llama_cpp_is_named(mmtui, model, tmp_path, clip_wav):
+    mmproj = write_audio_mmproj(tmp_path / "mmproj.gguf", projector="ultravox")
+    (tmp_path / "clip.wav").write_bytes(clip_wav)
+    recording = ["--listen", "model", "--audio", tmp_path / "clip.wav"]
+    run = mmtui("ask", "Hello", "--model", model, *recording)
+    assert (run.code, run.out) == (4, "")
+    error, hint = run.err.splitlines()[-2:]
+    assert error == f"error: llama.cpp crashed while it read {mmproj}" and HINT in hint
+
+
+@needs_llama_cpp
+@pytest.mark.parametrize("tower", ["patch_size", "attention.head_count", "ultravox"])
+def test_a_chat_goes_on_after_an_attachment_that_crashes_llama_cpp(
+    mmtui, model, tmp_path, cat, clip_wav, tower
+):
+    mmproj, attachment = tmp_path / "mmproj.gguf", cat
+    if tower == "ultravox":  # crashes when it encodes
+        write_audio_mmproj(mmproj, projector=tower)
+        attachment = tmp_path / "clip.wav"
+        attachment.write_bytes(clip_wav)
+    else:  # crash when they encode, and when they are loaded
+        change_number(write_mmproj(mmproj), f"clip.vision.{tower}", 7 if tower[0] == "p" else 0)
+    (tmp_path / "mmtui").mkdir()
+    (tmp_path / "mmtui" / "config.toml").write_text("max_tokens = 4\n")
+    home = {"XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    lines = f"/file {attachment}\nWhat is it?\n/drop\nHello\nHello again\n".encode()
+    listener = ["--listen", "model"] if tower == "ultravox" else []
+    run = mmtui("--plain", "--model", model, *listener, stdin=lines, env=home)
+    assert run.code == 0, run.err
+    assert f"error: llama.cpp crashed while it read {mmproj}\n" in run.err
+    assert "send again without the attachment" in run.err
+    assert "not sent yet: What is it?" in run.err
+    assert run.out.count("\n") >= 2 and run.err.count("/continue resumes the answer") == 2
 
 
 @pytest.fixture
