@@ -35,17 +35,23 @@ def describe(message: Message) -> str:
     details = message.details
     parts = ["you" if message.role == "user" else one_line(details.model) or "mmtui"]
     if message.created != UNKNOWN_TIME:
-        parts.append(format_time(message.created))
+        parts.append(_format_created(message.created))
     if details.tokens:
         parts.append("1 token" if details.tokens == 1 else f"{details.tokens:,} tokens")
     if details.tokens_per_s:
         parts.append(format_speed(details.tokens_per_s))
-    return SEPARATOR.join(parts)
+    return " · ".join(parts)
 
 
 def format_time(time: datetime) -> str:
     """Return a time in the zone of this machine, as in "29 Nov 2026 16:30"."""
     return f"{time.astimezone():%d %b %Y %H:%M}"
+
+
+def _format_created(time: datetime) -> str:
+    """Return a time, without the date if it is that of today."""
+    local = time.astimezone()
+    return f"{local:%H:%M}" if local.date() == datetime.now().date() else format_time(time)
 
 
 def format_speed(tokens_per_s: float) -> str:

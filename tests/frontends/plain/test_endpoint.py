@@ -98,7 +98,7 @@ def test_calls_of_tools_are_notes_and_details_follow_the_reply(mmtui, home):
     shown, tool, details, hidden, *last = run.err.splitlines()
     assert (run.code, run.out) == (0, "Yes.\n\n")
     assert (shown, tool) == ("details of messages are shown", 'tool: look_up {"a": 1}')
-    assert details.startswith("tiny  ·  ") and "3 tokens" in details
+    assert details.startswith("tiny · ") and "3 tokens" in details
     assert hidden == "details of messages are hidden" and tool in last
     assert any("calls a tool instead of answering" in line for line in last)
     assert any("executes none" in line for line in last)

@@ -22,18 +22,16 @@ async def test_details_are_shown_on_demand_kept_and_remembered(store, settings):
         await user.load_model()
         await user.type("What?", "enter")
         await user.answer("A ", "cat.")
-        assert "you  ·" not in user.screen
+        assert "you ·" not in user.screen
         await user.type("/details", "enter")
         assert "\ndetails = true\n" in settings.read_text()
-        assert "you  ·" in user.screen
+        assert "you ·" in user.screen
         (reply,) = [line for line in user.screen.splitlines() if "2 tokens" in line]
-        assert "fake  ·  " in reply and "2 tokens  ·  50 tokens/s" in reply
+        assert "fake · " in reply and "2 tokens · 50 tokens/s" in reply
     async with open_chat(store, resume="latest", details=True) as user:
-        assert any(
-            "fake  ·  " in line and "50 tokens/s" in line for line in user.screen.split("\n")
-        )
+        assert any("fake · " in line and "50 tokens/s" in line for line in user.screen.split("\n"))
         await user.type("/details off", "enter")
-        assert "you  ·" not in user.screen and "\ndetails = false\n" in settings.read_text()
+        assert "you ·" not in user.screen and "\ndetails = false\n" in settings.read_text()
         await user.type("/details maybe", "enter")
         assert "takes on or off, not maybe" in user.notices[-1]
 
@@ -45,11 +43,11 @@ async def test_an_answer_without_figures_shows_what_is_known(store):
         await user.type("What?", "enter")
         await user.answer("A ca", stop=None)
         await user.press("escape")
-        (reply,) = [line for line in user.screen.splitlines() if "fake  ·  " in line]
+        (reply,) = [line for line in user.screen.splitlines() if "fake · " in line]
         assert "tokens" not in reply
         await user.press("f7")
         await user.receive_event(Completed(user.model.number, "stop", 20, 8, 1, 0.1, None))
-        (reply,) = [line for line in user.screen.splitlines() if "fake  ·  " in line]
+        (reply,) = [line for line in user.screen.splitlines() if "fake · " in line]
         assert "1 token" in reply and "tokens/s" not in reply
 
 

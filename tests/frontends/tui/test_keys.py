@@ -61,6 +61,16 @@ async def test_the_help_screen_shows_keys_and_names_in_one_line(tmp_path):
             assert any(f"│  {row.keys} " in line for line in lines), row
 
 
+@run_async
+async def test_the_help_screen_shows_long_commands_in_one_line(tmp_path):
+    async with open_chat(tmp_path, size=(80, 250)) as user:
+        await user.press("f1")
+        lines = [line.strip(" │") for line in user.screen.splitlines()]
+        for command in COMMANDS:
+            usage = f"/{command.name} {command.argument}".strip()
+            assert any(line == usage or line.startswith(f"{usage} ") for line in lines), usage
+
+
 def test_keys_are_parsed_in_every_common_spelling():
     spellings = {
         "escape": ["Esc", "ESCAPE"], "enter": ["Return", "enter"], "delete": ["Del"],

@@ -39,7 +39,9 @@ SCREENS = [[], ["f1"], ["f2"], ["f3", "down"], ["f9"], ["ctrl+l"], ["ctrl+p"], [
 def test_every_text_has_the_contrast_of_level_aa(store, theme):
     @run_async
     async def chat():
-        async with open_chat(store, size=(100, 60), theme=theme) as user:
+        async with open_chat(
+            store, size=(100, 60), theme=theme, sidebar=True, details=True
+        ) as user:
             await user.load_model()
             problems = {"first screen": sorted(find_low_contrast(user.app))}
             await user.type("What is this?", "enter")

@@ -5,6 +5,7 @@ from user import FakeMicrophone, open_chat, run_async
 
 from mmtui.chat.protocol import Ready
 from mmtui.frontends.tui.widgets.hint_bar import HintBar
+from mmtui.frontends.tui.widgets.message_queue import QueuedMessage
 from mmtui.frontends.tui.widgets.title_bar import TitleBar
 from mmtui.frontends.tui.widgets.welcome import EXAMPLES, Example, Welcome
 
@@ -106,3 +107,29 @@ async def test_the_hints_follow_what_the_user_does(store, cat):
         user.chat.chips.children[0].focus()
         await user.settle()
         assert "Enter open" in hints() and "Delete remove" in hints()
+
+
+@run_async
+async def test_the_hints_follow_the_find_field_the_queue_and_a_talk(store):
+    async with open_chat(store, microphone=FakeMicrophone(), size=(100, 30)) as user:
+
+        def hints():
+            return get_text(user, HintBar)
+
+        await user.press("ctrl+f")
+        assert "Up hit before" in hints() and "Esc close" in hints()
+        await user.press("escape")
+        await user.type("one", "enter")
+        await user.type("two", "enter")
+        assert "Esc stop the answer" in hints() and "Alt+Up take the last message back" in hints()
+        await user.press("escape")
+        assert "Enter send the waiting messages" in hints()
+        user.chat.query_one(QueuedMessage).focus()
+        await user.settle()
+        assert "Backspace edit" in hints() and "Delete remove" in hints()
+        await user.press("escape", "alt+up", "ctrl+c")
+        user.composer.clear()
+        await user.press("alt+t")
+        assert "Alt+T end the talk" in hints()
+        await user.press("alt+t")
+        assert "F4 speak" in hints()
