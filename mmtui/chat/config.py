@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge, Gt, Le, Predicate
 from platformdirs import user_config_path
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
     from pydantic_core import ErrorDetails
 
-T = TypeVar("T")
 LOCAL_MODEL = "smol"  # what runs here while an endpoint runs the model
 Listener = Literal["whisper", "model"]
 Theme = Literal["dark", "light", "contrast", "terminal"]
@@ -214,16 +213,17 @@ class Config:
         from pydantic import ValidationError
 
         try:
-            return _compile_validation(cls).validate_python(values)
+            validated: Self = _compile_validation().validate_python(values)
         except ValidationError as error:
             raise _InvalidSettings(error) from None
+        return validated
 
 
 @cache
-def _compile_validation(settings: type[T]) -> "TypeAdapter[T]":
+def _compile_validation() -> "TypeAdapter[Any]":
     from pydantic import TypeAdapter
 
-    return TypeAdapter(settings)
+    return TypeAdapter(Config)
 
 
 class _InvalidSettings(Exception):
