@@ -102,3 +102,15 @@ def test_calls_of_tools_are_notes_and_details_follow_the_reply(mmtui, home):
     assert hidden == "details of messages are hidden" and tool in last
     assert any("calls a tool instead of answering" in line for line in last)
     assert any("executes none" in line for line in last)
+
+
+def test_a_file_is_attached_by_an_option(mmtui, home, tmp_path):
+    notes = tmp_path / "notes.md"
+    notes.write_text("The trip starts on Friday.")
+    with ScriptedServer(reply("Friday.")) as server:
+        options = ["--plain", "--endpoint", server.url, "--file"]
+        run = mmtui(*options, notes, stdin=b"When?\n", env=home)
+        missing = mmtui(*options, tmp_path / "no.md", stdin=b"When?\n", env=home)
+    assert (run.code, run.out) == (0, "Friday.\n") and "attached: notes.md" in run.err
+    assert "starts on Friday" in server.completions[0].json["messages"][0]["content"]
+    assert missing.code == 4 and missing.err.startswith("error: no such file: ")

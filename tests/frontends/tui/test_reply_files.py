@@ -104,8 +104,12 @@ async def test_a_sound_is_played_on_request_instead_of_the_text(store):
             await (user.press(*keys) if len(keys) == 1 else user.type(*keys))
             await wait_until(user, lambda count=count: len(speaker.played) > count)
             assert get_frames(speaker.played[-1]) == (RATE, make_samples())
+            await wait_until(
+                user, lambda: "♪ reading aloud" in user.screen or "·  playing" in user.screen
+            )
             await user.press("escape")
             assert speaker.stopped.is_set()
+            await wait_until(user, lambda state=state: state not in user.screen)
         assert synthesizer.spoken == [] and synthesizer.starts == 0
         await user.type("/transcribe", "enter")
         assert "there is no recording here" in user.notices[-1]

@@ -27,6 +27,8 @@ class Player(Widget):
     class ReadingChanged(TextualMessage):
         """Another message is read aloud, or none, or the reading was paused or resumed.
 
+        It is also posted when a sound file starts and ends, without messages.
+
         Attributes:
             before: The message that is no longer read.
             message: The message that is read.
@@ -85,7 +87,9 @@ class Player(Widget):
 
     @property
     def state(self) -> str:
-        """What the status bar shows; "" if no answer is being read."""
+        """What the status bar shows; "" if nothing is read or played."""
+        if self._playing is not None:
+            return "playing"
         if self._aloud.message is None:
             return ""
         return "reading paused" if self._aloud.is_paused else "reading aloud"
@@ -155,6 +159,7 @@ class Player(Widget):
             if not worker.is_cancelled:
                 device = config.speaker or None
                 self._playing = playing = self._speaker.open(rate, device, config.volume)
+                self.post_message(self.ReadingChanged(None, None, False))
                 for samples in blocks:
                     if playing.has_ended:
                         break
@@ -168,6 +173,7 @@ class Player(Widget):
         finally:
             if self._playing is playing:
                 self._playing = None
+            self.post_message(self.ReadingChanged(None, None, False))
 
     def stop(self) -> None:
         """Stop the playback and the reading."""
