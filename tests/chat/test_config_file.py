@@ -36,6 +36,14 @@ def test_names_with_quotes_are_escaped():
     assert tomllib.loads(set_values(TEMPLATE, {"microphone": name})) == {"microphone": name}
 
 
+def test_whether_something_is_shown_is_a_boolean():
+    shown = set_values(TEMPLATE, {"sidebar": True})
+    assert tomllib.loads(shown) == {"sidebar": True}
+    assert set_values(shown, {"sidebar": False}) == shown.replace(
+        "sidebar = true", "sidebar = false"
+    )
+
+
 def test_the_file_is_created_with_its_explanations_and_then_read(tmp_path: Path):
     file = tmp_path / "new" / "config.toml"
     save_settings({"theme": "contrast", "voice": "emma"}, file)

@@ -18,19 +18,23 @@ class WindowTitle:
     """
 
     def __init__(self) -> None:
-        self._shown = ""
+        self._shown: str | None = None
         self._is_supported = os.environ.get("TERM", "") != "linux"
 
     def show(self, app: App[Any], title: str) -> None:
         """Show the title of a conversation; "" is one without a title."""
-        title = " ".join(printable(title).split())
-        if len(title) > MAX_LENGTH:
-            title = f"{title[: MAX_LENGTH - 1]}…"
-        title = f"{title} - mmtui" if title else "mmtui"
         if title == self._shown:
             return
         self._shown = title
+        text = _format(title)
         if app.is_web:
-            write_meta(app, {"type": "title", "title": title})
+            write_meta(app, {"type": "title", "title": text})
         elif self._is_supported:
-            write_to_terminal(app, f"\x1b]2;{title}\x07")
+            write_to_terminal(app, f"\x1b]2;{text}\x07")
+
+
+def _format(title: str) -> str:
+    title = " ".join(printable(title).split())
+    if len(title) > MAX_LENGTH:
+        title = f"{title[: MAX_LENGTH - 1]}…"
+    return f"{title} - mmtui" if title else "mmtui"

@@ -89,6 +89,9 @@ async def test_enter_and_a_click_open_a_conversation_also_during_an_answer(store
         await user.answer("Half", stop=None)
         await user.type("a draft")
         await user.press("ctrl+b")
+        await user.press("escape")
+        assert user.composer.has_focus and user.app.session.is_answering
+        await user.press("ctrl+b", "ctrl+b")
         await user.press("down", "enter")
         assert user.texts == ["First", "Yes."] and user.composer.has_focus
         assert user.composer.text == "" and not user.app.session.is_answering
@@ -124,7 +127,7 @@ async def test_a_narrow_window_hides_the_sidebar_with_a_note(store):
         await user.pilot.resize_terminal(79, 24)
         await user.settle()
         assert "No conversations yet" not in user.screen and user.composer.has_focus
-        assert user.notices == ["the sidebar needs a window of 80 columns"]
+        assert user.notices == ["the sidebar needs 80 columns"]
         await user.press("ctrl+b")
         assert len(user.notices) == 2
         await user.pilot.resize_terminal(80, 24)
@@ -172,3 +175,14 @@ async def test_a_history_that_can_t_be_read_is_reported_in_the_sidebar(store):
             file.write_bytes(b"no database " * 1000)
         await user.press("ctrl+b")
         assert "the history in" in user.screen
+
+
+@run_async
+async def test_settings_that_can_t_be_written_are_reported_and_the_sidebar_is_shown(
+    store, settings, tmp_path
+):
+    (tmp_path / "config").touch()  # where a folder should be
+    async with open_chat(store, size=SIZE) as user:
+        await user.press("ctrl+b")
+        assert "No conversations yet" in user.screen and not settings.exists()
+        assert user.notices[-1].startswith("the settings can't be written")

@@ -273,6 +273,8 @@ class ChatScreen(OpeningScreen):
         An answer that is read aloud while it is written ends as a whole. A talk ends if nothing
         else is going on.
         """
+        if self.view.leave_sidebar():
+            return
         for overlay in (self._files, self.find_bar):
             if overlay.display:
                 overlay.close()

@@ -11,7 +11,7 @@ from mmtui.frontends.tui.widgets.composer import Composer
 from mmtui.frontends.tui.widgets.sidebar import Sidebar
 
 MIN_WIDTH = 80  # of the window, in columns, below which the sidebar is hidden
-TOO_NARROW = Notice(f"the sidebar needs a window of {MIN_WIDTH} columns", is_error=False)
+TOO_NARROW = Notice(f"the sidebar needs {MIN_WIDTH} columns", is_error=False)
 
 
 class View:
@@ -46,8 +46,8 @@ class View:
         was_shown, is_shown = self._is_sidebar_shown, config.sidebar and self._has_room
         self._screen.set_class(config.details, "-details")
         self._screen.set_class(is_shown, "-sidebar")
-        if was_shown and not is_shown and self.sidebar.has_focus_within:
-            self._composer.focus()
+        if was_shown and not is_shown:
+            self.leave_sidebar()
         if was_shown and not self._has_room:
             self._screen.show_notice(TOO_NARROW)
 
@@ -64,6 +64,13 @@ class View:
         self._set("sidebar", not self._session.config.sidebar)
         if self._is_sidebar_shown:
             self.sidebar.open()
+
+    def leave_sidebar(self) -> bool:
+        """Move the focus from the sidebar to the prompt; return whether it was there."""
+        is_left = self.sidebar.has_focus_within
+        if is_left:
+            self._composer.focus()
+        return is_left
 
     def show_details(self, mode: str) -> None:
         """Show or hide the details of messages.
