@@ -66,7 +66,7 @@ def decode(file: BinaryIO) -> Sound:
     with open_sound(file) as container:
         if not (tracks := list(container.streams.audio)):
             raise InputError("there is no sound in this file")
-        track, pieces = _select_track(container, tracks)
+        track, pieces = select_track(container, tracks)
         overrun = sum(piece.shape[1] for _, piece in pieces) / RATE - LIMIT_S
         notes = []
         if overrun > _TOLERANCE_S:
@@ -139,7 +139,7 @@ def is_silent(clip: Clip) -> bool:
 _Piece = tuple[tuple[str, ...], Clip]
 
 
-def _select_track(container: Any, tracks: list[Any]) -> tuple[Any, list[_Piece]]:
+def select_track(container: Any, tracks: list[Any]) -> tuple[Any, list[_Piece]]:
     """Select a track, and return it with its first seconds.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 import av
 
 from mmtui.errors import InputError
-from mmtui.pipeline.speech.sound import MIN_RATE, decode_frames, open_sound
+from mmtui.pipeline.speech.sound import MIN_RATE, decode_frames, open_sound, select_track
 
 MAX_S = 3600.0  # what follows is not decoded
 PCM_RATE = 24_000  # Hz, of samples without a header in replies of audio models
@@ -62,7 +62,9 @@ def find_rate(file: BinaryIO) -> int:
 
 
 def decode_samples(file: BinaryIO, rate: int) -> Iterator[bytes]:
-    """Yield the first track of a sound file in blocks of mono 16-bit samples, up to an hour.
+    """Yield a sound file in blocks of mono 16-bit samples, up to an hour.
+
+    Of several tracks, the one that is transcribed is used.
 
     Args:
         file: The file, at its start.
@@ -76,9 +78,13 @@ def decode_samples(file: BinaryIO, rate: int) -> Iterator[bytes]:
     with open_sound(file) as container:
         if not (tracks := container.streams.audio):
             raise InputError("there is no sound in this file")
+        track = tracks[0]
+        if len(tracks) > 1:
+            track, _ = select_track(container, list(tracks))
+            container.seek(0)
         resampler: av.AudioResampler | None = None
         kind: tuple[str, str, int] | None = None
-        for frame in decode_frames(container, tracks[0]):
+        for frame in decode_frames(container, track):
             if kind != (kind := (frame.format.name, frame.layout.name, frame.sample_rate)):
                 if frame.sample_rate < MIN_RATE:
                     raise InputError(f"a sound at {frame.sample_rate} Hz can't be played")
