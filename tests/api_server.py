@@ -44,9 +44,13 @@ class ScriptedModel(FakeModel):
     """
 
     def __init__(
-        self, send: Callable[[Event], None], loaded: threading.Event | None = None
+        self,
+        send: Callable[[Event], None],
+        loaded: threading.Event | None = None,
+        parallel: int = 1,
     ) -> None:
         super().__init__()
+        self._parallel = parallel
         self._loaded = loaded
         self.send = send
         self.running = self.most_running = 0
@@ -102,7 +106,7 @@ class ScriptedModel(FakeModel):
     def _finish_loading(self, number: int) -> None:
         if self._loaded is not None:
             self._loaded.wait(60)
-        self.send(Ready(number, "smol", 8192, 64, 224))
+        self.send(Ready(number, "smol", 8192, 64, 224, parallel=self._parallel))
 
     def _answer(self, number: int, text: str) -> None:
         with self._lock:
@@ -156,6 +160,7 @@ def serve_api(
     page: str = "",
     synthesizer: Synthesizer | None = None,
     token: str = TOKEN,
+    parallel: int = 1,
 ) -> Iterator[ApiServer]:
     """Serve the API of a preset, with a scripted model.
 
@@ -166,12 +171,13 @@ def serve_api(
         page: The Python code of the chat of a page; the default ends at once.
         synthesizer: The voice; the default is a process that the first request starts.
         token: The token of the server.
+        parallel: How many replies the model writes together.
     """
     with listen("127.0.0.1", 0) as listening:
         running = ApiServer("{}:{}".format(*listening.getsockname()))
 
         def open_port(send: Callable[[Event], None]) -> ScriptedModel:
-            running.model = ScriptedModel(send, loaded)
+            running.model = ScriptedModel(send, loaded, parallel)
             return running.model
 
         api = Api(checkpoint.find(name), config or Config(), open_port, synthesizer)

@@ -15,7 +15,7 @@ from platformdirs import user_config_path
 from mmtui.encodings import decode
 from mmtui.errors import InputError, UsageError
 from mmtui.pipeline.assets.spec import EngineChoice, SpeechChoice
-from mmtui.pipeline.limits import MAX_TEMPERATURE
+from mmtui.pipeline.limits import MAX_PARALLEL, MAX_TEMPERATURE
 from mmtui.pipeline.speech.languages import (
     DETECTED,
     is_language,
@@ -58,6 +58,7 @@ class Config:
     system: str = ""
     prompt_storage: Annotated[int, Ge(0)] = 1000
     server_cache: Annotated[int, Ge(0)] = 1000
+    parallel: Annotated[int, Ge(1), Le(MAX_PARALLEL)] = 1
     microphone: str = ""
     speak: Literal["never", "always"] = "never"
     voice: str = DEFAULT_VOICE

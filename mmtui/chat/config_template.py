@@ -72,6 +72,10 @@ TEMPLATE = """\
 # only that of one conversation. At most a quarter of the free memory is used.
 #server_cache = 1000
 
+# How many requests `mmtui serve` answers together, with llama.cpp; 1 answers them one after the
+# other. Together, each of them is answered more slowly, and none waits for the others.
+#parallel = 1
+
 # Name of the microphone, as `mmtui doctor` shows it; "" uses the system's default.
 #microphone = ""
 

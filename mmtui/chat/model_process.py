@@ -87,6 +87,7 @@ class ModelProcess:
         memory_bytes: int = 0,
         speech: SpeechChoice = "auto",
         read: bool | None = None,
+        parallel: int = 1,
     ) -> None:
         """Prepare the process without starting it.
 
@@ -98,8 +99,9 @@ class ModelProcess:
                 present one.
             speech: The speech model.
             read: Whether the model gets the text in pictures; None if it was trained with it.
+            parallel: How many replies are written together, where the engine can.
         """
-        self._memory_bytes, self._read = memory_bytes, read
+        self._memory_bytes, self._read, self._parallel = memory_bytes, read, parallel
         self.name, self.engine, self.speech = name, engine, speech
         self._on_event = on_event
         self._numbers = itertools.count(1)
@@ -231,6 +233,7 @@ class ModelProcess:
                 self._memory_bytes,
                 self.speech,
                 self._read,
+                self._parallel,
             ),
             name="mmtui-model",
             daemon=True,

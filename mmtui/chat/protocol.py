@@ -123,11 +123,15 @@ Request = Load | Prepare | LoadSpeech | Generate | Transcribe | Cancel
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress of a long step: `done` of `total` units; a total of 0 is unknown."""
+    """The progress of a long step: `done` of `total` units; a total of 0 is unknown.
+
+    `number` is that of the request which needs the step, if replies are written together.
+    """
 
     step: str
     done: int
     total: int
+    number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,7 @@ class Ready:
         languages: Codes of the languages that the model speaks; empty if that is unknown.
         can_see: Whether the model sees pictures; None if that is unknown.
         reads_text: Whether the text in pictures is recognized for the model.
+        parallel: How many replies are written together.
     """
 
     number: int
@@ -158,6 +163,7 @@ class Ready:
     languages: tuple[str, ...] = ()
     can_see: bool | None = None
     reads_text: bool = False
+    parallel: int = 1
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ def main(
     memory_bytes: int,
     speech: SpeechChoice,
     read: bool | None,
+    parallel: int,
 ) -> None:
     """Serve requests until the chat closes its end of the connection or dies.
 
@@ -65,11 +66,12 @@ def main(
             one.
         speech: The speech model.
         read: Whether the model gets the text in pictures; None if it was trained with it.
+        parallel: How many replies are written together, where the engine can.
     """
     _detach_from_terminal()
     enable_dump(dump)
     silence_libraries()
-    _Worker(connection, model, engine, memory_bytes, speech, read).run()
+    _Worker(connection, model, engine, memory_bytes, speech, read, parallel).run()
 
 
 class _Preempted(Exception):
@@ -85,6 +87,7 @@ class _Worker:
         memory_bytes: int,
         speech: SpeechChoice,
         read: bool | None,
+        parallel: int,
     ) -> None:
         self._connection, self._model, self._engine = connection, model, engine
         self._memory_bytes, self._speech, self._read = memory_bytes, speech, read
@@ -92,21 +95,52 @@ class _Worker:
         self._requests: SimpleQueue[Request] = SimpleQueue()
         self._cancelled: set[int] = set()
         self._assistant: Assistant | None = None
+        self._parallel = parallel
+        self._replies: dict[int, Iterator[None]] = {}  # those being written, by their request
+        self._reply_number: int | None = None  # of the one that continues, if there are several
         self._preparing: int | None = None  # the number of the request that gives way to others
 
     def run(self) -> None:
         threading.Thread(target=self._listen, daemon=True).start()
         while True:
-            request = self._requests.get()
-            is_preparing = isinstance(request, Prepare | LoadSpeech)
-            self._preparing = request.number if is_preparing else None
-            try:
-                self._serve(request)
-            except _Preempted:
-                self._send(Prepared(request.number))
-            except Exception as error:
-                self._send(_to_failed(request, error))
+            if not self._replies or (self._can_start_reply() and not self._requests.empty()):
+                self._handle(self._requests.get())
+            self._continue_replies()
+
+    def _can_start_reply(self) -> bool:
+        """Return whether another reply can be written beside those that are being written."""
+        return len(self._replies) < self._get_assistant().parallel
+
+    def _handle(self, request: Request) -> None:
+        """Answer a request, or start the reply that it asks for."""
+        is_preparing = isinstance(request, Prepare | LoadSpeech)
+        self._preparing = request.number if is_preparing else None
+        try:
+            self._serve(request)
+        except _Preempted:
+            self._send(Prepared(request.number))
+        except Exception as error:
+            self._send(_to_failed(request.number, error))
+        self._preparing = None
+        if request.number not in self._replies:
             self._cancelled.discard(request.number)
+
+    def _continue_replies(self) -> None:
+        """Continue each reply until it waits for its next tokens, and compute those of all."""
+        for number, steps in list(self._replies.items()):
+            self._reply_number = number if len(self._replies) > 1 else None
+            try:
+                next(steps)
+                continue
+            except StopIteration:
+                pass
+            except Exception as error:
+                self._send(_to_failed(number, error))
+            del self._replies[number]
+            self._cancelled.discard(number)
+        self._reply_number = None
+        if self._replies:
+            self._get_assistant().compute()
 
     def _listen(self) -> None:
         """Receive requests while another one is served, so that `Cancel` takes effect at once."""
@@ -139,9 +173,12 @@ class _Worker:
                     languages=assistant.spec.language.languages,
                     can_see=bool(assistant.picture_side),
                     reads_text=assistant.reads_text,
+                    parallel=assistant.parallel,
                 )
             )
         elif isinstance(request, Prepare):
+            if self._replies:
+                raise _Preempted
             assistant.storage = _find_storage(request)
             if assistant.is_loaded:
                 for _ in _prepare(assistant, request):
@@ -156,9 +193,10 @@ class _Worker:
                 Transcribed(request.number, transcript.text, transcript.language, transcript.notes)
             )
         elif isinstance(request, Generate):
-            self._generate(assistant, request)
+            self._replies[request.number] = self._generate(assistant, request)
 
-    def _generate(self, assistant: "Assistant", request: Generate) -> None:
+    def _generate(self, assistant: "Assistant", request: Generate) -> Iterator[None]:
+        """Write a reply; yield when its next tokens are to be computed."""
         from mmtui.pipeline.engines.sampling import Sampling
         from mmtui.pipeline.reply import Reply
 
@@ -168,9 +206,13 @@ class _Worker:
         def is_cancelled() -> bool:
             return request.number in self._cancelled
 
-        events = assistant.reply(turns, sampling, request.max_tokens, is_cancelled, request.schema)
+        events = assistant.reply_in_steps(
+            turns, sampling, request.max_tokens, is_cancelled, request.schema
+        )
         for event in events:
-            if isinstance(event, Reply):
+            if event is None:
+                yield
+            elif isinstance(event, Reply):
                 self._send(
                     Completed(
                         number=request.number,
@@ -207,6 +249,7 @@ class _Worker:
                 memory_bytes=self._memory_bytes,
                 speech=self._speech,
                 read=self._read,
+                parallel=self._parallel,
             )
         return self._assistant
 
@@ -222,7 +265,7 @@ class _Worker:
             now = time.monotonic()
             if step != last_step or now - last_time > PROGRESS_EVERY_S or done == total:
                 last_step, last_time = step, now
-                self._send(Progress(step, done, total))
+                self._send(Progress(step, done, total, self._reply_number))
             if done < total:  # else the result of the step would be lost
                 self._give_way()
 
@@ -236,7 +279,7 @@ class _Worker:
                 os._exit(0)
 
 
-def _to_failed(request: Request, error: Exception) -> Failed:
+def _to_failed(number: int, error: Exception) -> Failed:
     """Return the event for an error; an unexpected one is written to the log."""
     if isinstance(error, MmtuiError):
         failure = error
@@ -246,7 +289,7 @@ def _to_failed(request: Request, error: Exception) -> Failed:
         failure = explain(error, logs.record_error(error))
     debug_traceback = traceback.format_exc() if os.environ.get("MMTUI_DEBUG") else None
     return Failed(
-        request.number,
+        number,
         str(failure),
         failure.hint,
         debug_traceback,

@@ -29,6 +29,7 @@ from mmtui.entry import silence_libraries
 from mmtui.errors import UsageError
 from mmtui.paths import resolve
 from mmtui.pipeline.assets.spec import EngineChoice
+from mmtui.pipeline.limits import MAX_PARALLEL
 from mmtui.progress import print_json
 from mmtui.text import one_line
 
@@ -200,6 +201,18 @@ def serve_(
             help="Number of chats that can be open in browsers at once.",
         ),
     ] = 20,
+    parallel: Annotated[
+        int | None,
+        typer.Option(
+            "--parallel",
+            metavar="N",
+            min=1,
+            max=MAX_PARALLEL,
+            help="Number of requests that llama.cpp answers at the same time, each of them more"
+            " slowly, instead of one after the other. Each needs memory for a conversation. The"
+            " default is that of the settings, else 1.",
+        ),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option("--model", metavar="MODEL", help="Model to serve; see `mmtui ask --help`."),
@@ -220,7 +233,7 @@ def serve_(
     it reads and writes files, records sound and pastes pictures on the machine that serves it.
 
     The API is under /v1, with the token as its key. One model process answers all chats and
-    programs, one after the other.
+    programs, one after the other unless --parallel lets it answer several together.
     """
     from mmtui.cli.chat import configure
     from mmtui.cli.pages import make_starter
@@ -228,6 +241,10 @@ def serve_(
     from mmtui.frontends.serve import serve
 
     config = configure(model, endpoint, engine, mmproj, listen, language, read)
+    if parallel is not None:
+        config = config.replace(parallel=parallel)
+    if parallel and parallel > 1 and config.engine == "torch":
+        raise UsageError("torch answers one request at a time", "--engine llamacpp")
     options = ChatOptions(model, endpoint, listen, language, mmproj, engine, read)
     serve(host, port, token, max_chats, config, options, make_starter)
 

@@ -262,6 +262,7 @@ def serve(
             memory_bytes=config.server_cache * 1_000_000,
             speech=config.speech,
             read=config.reads,
+            parallel=config.parallel,
         )
         api = Api(checkpoint.find(config.model), config, open_port)
     if token is None:

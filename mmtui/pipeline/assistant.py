@@ -2,34 +2,34 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from mmtui.errors import TooLongError
+from mmtui.pipeline.answer import Answer
 from mmtui.pipeline.assets import fetch, speech_models
 from mmtui.pipeline.assets.checkpoint import Checkpoint
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
 from mmtui.pipeline.assets.spec import EngineChoice, EngineName, SpeechChoice
+from mmtui.pipeline.engine_pool import EnginePool
 from mmtui.pipeline.engines import loading, selection
 from mmtui.pipeline.engines.detokenizer import Detokenizer
 from mmtui.pipeline.engines.engine import Engine, Language
 from mmtui.pipeline.engines.grammar_sampler import GrammarSampler
-from mmtui.pipeline.engines.repetition import Repetition
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler, Sampling
 from mmtui.pipeline.engines.selection import Selection
-from mmtui.pipeline.json_completion import find_json_end
 from mmtui.pipeline.picture_cache import Features, PictureCache
 from mmtui.pipeline.picture_texts import PictureTexts
 from mmtui.pipeline.prompt import ChatFormat, Medium, Turn, find_pictures
 from mmtui.pipeline.prompt_file import PromptFile, PromptStorage
 from mmtui.pipeline.prompt_memory import PromptMemory
-from mmtui.pipeline.reply import Reply, StopReason
-from mmtui.pipeline.sequence import Position, count_common, to_positions
+from mmtui.pipeline.reply import Reply
+from mmtui.pipeline.sequence import Position, to_positions
 from mmtui.pipeline.speech.languages import describe_mismatch
 from mmtui.pipeline.speech.transcriber import Transcriber
-from mmtui.pipeline.truncation import FittedPrompt, fit_prompt
+from mmtui.pipeline.truncation import FittedPrompt, find_known_start, fit_prompt
 from mmtui.pipeline.vision.encoder import EncodedPicture, VisionEncoder
 from mmtui.pipeline.vision.images import Picture
 from mmtui.pipeline.vision.loading import load_vision
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from mmtui.pipeline.engines.mtmd_encoder import MtmdEncoder
     from mmtui.pipeline.speech.sound import Clip
     from mmtui.pipeline.speech.transcription import Transcript
-
-_QUESTIONS = ("A", "1")  # two that start with different tokens
 
 
 class Assistant:
@@ -61,6 +59,7 @@ class Assistant:
         memory_bytes: int = 0,
         read: bool | None = None,
         speech: SpeechChoice = "auto",
+        parallel: int = 1,
     ) -> None:
         """Create an assistant without loading anything.
 
@@ -73,13 +72,14 @@ class Assistant:
             read: Whether the text in pictures is recognized and written beside them in prompts;
                 None does what the model was trained for.
             speech: Which speech model transcribes; "auto" is that of the checkpoint.
+            parallel: How many conversations `reply_in_steps` answers together, with llama.cpp.
         """
         self.spec = speech_models.choose(checkpoint.spec, speech)
         self.transcriber = Transcriber(self.spec, speech, report)
         self._checkpoint, self._report = checkpoint, report
         self._engine_choice, self._prompt_lookup = engine, prompt_lookup
         self.storage: PromptStorage | None = None
-        self._memory = PromptMemory(memory_bytes)
+        self._memory, self._parallel = PromptMemory(memory_bytes), parallel
         self.reads_text = self.spec.reads_text and checkpoint.can_see if read is None else read
         self._texts = PictureTexts(report) if self.reads_text else None
         self._pictures = PictureCache(report, self._texts, can_see=checkpoint.can_see)
@@ -105,6 +105,11 @@ class Assistant:
     def is_loaded(self) -> bool:
         """Whether the language model is loaded."""
         return "_engine" in vars(self)
+
+    @property
+    def parallel(self) -> int:
+        """How many conversations can be answered together. Loads the language model."""
+        return len(self._engines)
 
     @property
     def accepts_pictures(self) -> bool:
@@ -209,6 +214,25 @@ class Assistant:
             MissingError: The model can't see, or its weights can't be fetched.
             GrammarError: The engine has no grammars, or does not support the schema.
         """
+        for event in self.reply_in_steps(turns, sampling, max_tokens, is_cancelled, schema):
+            if event is None:
+                self.compute()
+            else:
+                yield event
+
+    def reply_in_steps(
+        self,
+        turns: Sequence[Turn],
+        sampling: Sampling,
+        max_tokens: int,
+        is_cancelled: Callable[[], bool],
+        schema: str | None,
+    ) -> Iterator[str | Reply | None]:
+        """Answer a conversation as `reply` does, together with up to `parallel` others.
+
+        Yields:
+            Also None, after which the others go on up to there, and then `compute` is called.
+        """
         pictures = find_pictures(turns)
         self.start_reading(pictures)
         self.load(pictures=bool(pictures))
@@ -216,55 +240,28 @@ class Assistant:
         start = time.perf_counter()
         turns, features = self._encode_turns(turns)
         kept, sequence, room = self._fit(turns, max_tokens)
-        self._restore(sequence)
-        cached = self._engine.count_cached(sequence)
-        stream = Detokenizer(self.language.make_decoder(), self._format.stop_strings)
+        detokenizer = Detokenizer(self.language.make_decoder(), self._format.stop_strings)
         stop_ids = self.language.stop_ids | self._format.stop_ids
-        repetition, repeats = Repetition(), False
-        pieces: list[str] = []
-        times: list[float] = []  # of each token, a stop token included
-        count = 0
-        stop_reason: StopReason = "length"
-        tokens = self._engine.stream(sequence, features, sampler)
-        while count < min(max_tokens, room):
-            if is_cancelled():
-                stop_reason = "cancelled"
-                break
-            if (token := next(tokens)) is None:
-                continue
-            times.append(time.perf_counter())
-            if token in stop_ids:
-                stop_reason = "stop"
-                break
-            count += 1
-            if piece := stream.push(token):
-                pieces.append(piece)
-                yield piece
-            if stream.is_stopped:
-                stop_reason = "stop"
-                break
-            if repeats := repetition.push(token):
-                break
-        if piece := stream.flush().rstrip():
-            pieces.append(piece)
-            yield piece
-        is_document = schema is not None and stop_reason != "cancelled"
-        if is_document and (piece := find_json_end("".join(pieces))):
-            pieces.append(piece)
-            yield piece
-        decode_s = times[-1] - times[0] if len(times) > 1 else None
-        yield Reply(
-            text="".join(pieces),
-            stop_reason=stop_reason,
-            prompt_tokens=len(sequence),
-            cached_tokens=cached,
-            completion_tokens=count,
-            first_token_s=times[0] - start if times else None,
-            decode_tokens_per_s=(len(times) - 1) / decode_s if decode_s is not None else None,
-            dropped=len(turns) - len(kept),
-            full=stop_reason == "length" and count == room,
-            repeats=repeats,
+        answer = Answer(detokenizer, stop_ids, max_tokens, room, start)
+        with self._engines.borrow(sequence) as engine:
+            self._restore(engine, sequence)
+            cached = engine.count_cached(sequence)
+            with closing(engine.stream(sequence, features, sampler)) as tokens:
+                while not answer.is_complete:
+                    if is_cancelled():
+                        answer.end("cancelled")
+                    elif (token := next(tokens)) is None:
+                        yield None
+                    elif piece := answer.push(token):
+                        yield piece
+        yield from answer.flush(is_document=schema is not None)
+        yield answer.to_reply(
+            prompt_tokens=len(sequence), cached_tokens=cached, dropped=len(turns) - len(kept)
         )
+
+    def compute(self) -> None:
+        """Compute the next tokens of all answers of `reply_in_steps` that have yielded None."""
+        self._engines.compute()
 
     def prefill(
         self, turns: Sequence[Turn], pictures: Sequence[Picture] = (), max_tokens: int = 512
@@ -289,16 +286,16 @@ class Assistant:
         self.load(pictures=bool(find_pictures(turns)))
         turns, features = self._encode_turns(turns)
         try:
-            first, second = (self._fit(_ask(turns, q), max_tokens).sequence for q in _QUESTIONS)
+            known = find_known_start(turns, lambda turns: self._fit(turns, max_tokens))
         except TooLongError:  # reported when the question is asked
             return
-        known = first[: count_common(first, second)]
-        file = self._restore(known)
-        for done in self._engine.prefill(known, features):
-            self._report("reading the conversation", done, len(known))
-            yield
-        if file:
-            yield from file.save()
+        with self._engines.borrow(known) as engine:
+            file = self._restore(engine, known)
+            for done in engine.prefill(known, features):
+                self._report("reading the conversation", done, len(known))
+                yield
+            if file:
+                yield from file.save()
 
     def encode_pictures(self, pictures: Sequence[Picture]) -> dict[str, EncodedPicture]:
         """Encode and read each new picture once; return the encoded ones by their sha256."""
@@ -317,12 +314,11 @@ class Assistant:
             return self._vision.encode(medium)
         return self._hearing.encode(medium)
 
-    def _restore(self, sequence: Sequence[Position]) -> PromptFile | None:
+    def _restore(self, engine: Engine, sequence: Sequence[Position]) -> PromptFile | None:
         """Restore what was read of a prompt, and return its file; None if nothing is stored."""
-        self._memory.switch(self._engine, sequence)
         if self.storage is None:
             return None
-        file = PromptFile(self.storage, self._engine, self._checkpoint.fingerprint)
+        file = PromptFile(self.storage, engine, self._checkpoint.fingerprint)
         file.restore(sequence)
         return file
 
@@ -372,6 +368,11 @@ class Assistant:
         )
 
     @cached_property
+    def _engines(self) -> EnginePool:
+        engines = loading.split_engine(self._engine, self._parallel, self._memory.add)
+        return EnginePool(engines, self._memory)
+
+    @cached_property
     def _format(self) -> ChatFormat:
         return ChatFormat(self.language.tokenizer, self.spec.language.prompt)
 
@@ -392,9 +393,3 @@ class Assistant:
         if files is None or files.mmproj:  # the file of the audio tower has a vision tower, too
             return cast("MtmdEncoder", self._vision)
         return loading.load_audio_tower(self.language, files, self._weights, report=self._report)
-
-
-def _ask(turns: Sequence[Turn], question: str) -> list[Turn]:
-    """Return the turns with a question as the text of the last one."""
-    *before, last = turns
-    return [*before, replace(last, content=(*last.content, question))]

@@ -39,9 +39,21 @@ class PromptMemory:
             # The conversation continues, so it is copied again when another one replaces it.
             self._copies = [copy for copy in self._copies if copy is not best]
         if len(engine.cached) - common >= MIN_SHARED:
-            self._add(engine)
+            self.add(engine)
         if best is not None:
             engine.restore_cache(best)
+
+    def add(self, engine: Engine) -> None:
+        """Copy the cache of an engine, and remove copies of what it continues."""
+        if len(engine.cached) < MIN_SHARED:
+            return
+        limit = min(self._max_bytes, self._size + machine.get_free_memory() // 4)
+        if (added := engine.copy_cache(limit)) is None:
+            return
+        self._copies = [copy for copy in self._copies if not _is_start(copy, added)]
+        self._copies.append(added)
+        while self._size > limit:
+            del self._copies[0]
 
     def _find(self, sequence: Sequence[Position]) -> tuple[CacheCopy | None, int]:
         """Return the copy that has most of the start of a prompt in it, and how much that is."""
@@ -50,16 +62,6 @@ class PromptMemory:
             if (common := count_common(copy.positions, sequence)) > most:
                 best, most = copy, common
         return best, most
-
-    def _add(self, engine: Engine) -> None:
-        """Copy the cache of an engine, and remove copies of what it continues."""
-        limit = min(self._max_bytes, self._size + machine.get_free_memory() // 4)
-        if (added := engine.copy_cache(limit)) is None:
-            return
-        self._copies = [copy for copy in self._copies if not _is_start(copy, added)]
-        self._copies.append(added)
-        while self._size > limit:
-            del self._copies[0]
 
     @property
     def _size(self) -> int:

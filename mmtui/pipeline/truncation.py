@@ -1,14 +1,17 @@
 """Truncation of conversations that are longer than the model's context."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple
 
 from mmtui.errors import TooLongError
 from mmtui.pipeline.prompt import Turn
-from mmtui.pipeline.sequence import Position
+from mmtui.pipeline.sequence import Position, count_common
 
 CountTokens = Callable[[Sequence[Turn]], int]  # the length of turns with the chat template
+
+_QUESTIONS = ("A", "1")  # two that start with different tokens
 
 
 class FittedPrompt(NamedTuple):
@@ -56,6 +59,26 @@ def fit_prompt(
             f"shorten it to {context_length - 1} tokens",
         )
     return FittedPrompt(turns, sequence, room)
+
+
+def find_known_start(
+    turns: Sequence[Turn], fit: Callable[[Sequence[Turn]], FittedPrompt]
+) -> list[Position]:
+    """Return what prompts have in common, whatever the text of the last turn will be.
+
+    Args:
+        turns: The conversation, with a question that lacks its text.
+        fit: Returns the prompt of a conversation.
+
+    Raises:
+        TooLongError: Even the last turn is longer than the context.
+    """
+    *before, last = turns
+    first, second = (
+        fit([*before, replace(last, content=(*last.content, question))]).sequence
+        for question in _QUESTIONS
+    )
+    return first[: count_common(first, second)]
 
 
 def truncate_turns(

@@ -105,6 +105,8 @@ class Api:
             health.status = "loading"
         if (progress := model.progress) is not None:
             health.step, health.done, health.total = progress.step, progress.done, progress.total
+        if model.parallel > 1:
+            health.parallel, health.running = model.parallel, model.running
         return _respond(health)
 
     async def _start(self, _: web.Application) -> None:

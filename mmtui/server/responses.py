@@ -170,6 +170,9 @@ class Health(Document):
         done: How many units of the step are done.
         total: How many units there are; 0 if that is not known.
         waiting: How many requests wait.
+        parallel: How many requests can be answered together; missing if it is one, or if the model
+            is not loaded.
+        running: How many of them are answered at present; missing with `parallel`.
     """
 
     status: Literal["idle", "loading", "ok"]
@@ -177,6 +180,8 @@ class Health(Document):
     done: int | None = None
     total: int | None = None
     waiting: int
+    parallel: int | None = None
+    running: int | None = None
 
 
 class ErrorDetails(Document):

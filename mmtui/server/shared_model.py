@@ -1,4 +1,7 @@
-"""One model process for all clients of a server, which answers one request at a time."""
+"""One model process for all clients of a server, and the queue of their requests.
+
+Requests are answered together, as many as the engine can; the others wait.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -117,8 +120,8 @@ class SharedModel:
         self._loop = asyncio.get_running_loop()
         self._port = open_port(self._receive)
         self._queue: FairQueue[Job] = FairQueue()
-        self._ahead: FairQueue[Job] = FairQueue()  # while the other queue is empty
-        self._running: Job | None = None
+        self._ahead: FairQueue[Job] = FairQueue()  # while there is no other request
+        self._running: list[Job] = []
         self._load_number: int | None = None
         self.ready: Ready | None = None
         self.progress: Progress | None = None
@@ -127,6 +130,16 @@ class SharedModel:
     def waiting(self) -> int:
         """How many requests wait."""
         return len(self._queue)
+
+    @property
+    def running(self) -> int:
+        """How many requests are being answered."""
+        return sum(not job.is_ahead for job in self._running)
+
+    @property
+    def parallel(self) -> int:
+        """How many requests can be answered together; 1 until the model is loaded."""
+        return self.ready.parallel if self.ready is not None else 1
 
     @property
     def is_loading(self) -> bool:
@@ -226,10 +239,11 @@ class SharedModel:
         """Stop a request as soon as possible; does nothing if it has ended."""
         if self._get_queue(job).remove(job.client, job):
             self._update_places()
-        elif job is self._running and job.number is not None:
+        elif job in self._running and job.number is not None:
             self._port.cancel(job.number)
             if job.is_ahead:  # else its reply ends with what it has so far
-                self._start_next()
+                self._running.remove(job)
+                self._start_jobs()
 
     def close(self) -> None:
         """End the model process."""
@@ -240,28 +254,35 @@ class SharedModel:
         if len(queue) >= MAX_WAITING:
             raise make_queue_error(MAX_WAITING)
         queue.put(job.client, job)
-        running = self._running
-        if running is None:
-            self._start_next()
-        elif running.is_ahead and not job.is_ahead:
-            self._ahead.put(running.client, running)  # the model process stops it for the next one
-            self._start_next()
-        else:
-            self._update_places()
+        if not job.is_ahead:
+            self._interrupt()
+        self._start_jobs()
         return job
 
     def _get_queue(self, job: Job) -> FairQueue[Job]:
         return self._ahead if job.is_ahead else self._queue
 
-    def _start_next(self) -> None:
-        self._running = job = self._queue.pop() or self._ahead.pop()
-        if job is not None:
-            self.load()
-            if job.place:
-                job.place = 0
-                job.events.put_nowait(Waiting(0))
-            job.number = job.send()
-            self._update_places()
+    def _interrupt(self) -> None:
+        """Put what is read ahead back into its queue: the model process stops it for others."""
+        for job in [job for job in self._running if job.is_ahead]:
+            self._running.remove(job)
+            self._ahead.put(job.client, job)
+
+    def _start_jobs(self) -> None:
+        """Start the requests that come next, as many as can be answered together."""
+        while len(self._running) < self.parallel and (job := self._queue.pop()) is not None:
+            self._start(job)
+        if not self._running and (job := self._ahead.pop()) is not None:
+            self._start(job)
+        self._update_places()
+
+    def _start(self, job: Job) -> None:
+        self._running.append(job)
+        self.load()
+        if job.place:
+            job.place = 0
+            job.events.put_nowait(Waiting(0))
+        job.number = job.send()
 
     def _update_places(self) -> None:
         for place, job in enumerate(self._queue, 1):
@@ -276,13 +297,18 @@ class SharedModel:
 
     def _handle(self, event: Event) -> None:
         self._update_status(event)
-        job = self._running
-        if job is None:
-            return
-        if isinstance(event, Progress | Died) or event.number == job.number:
+        for job in self._find_jobs(event):
             job.events.put_nowait(event)
             if isinstance(event, _FINAL):
-                self._start_next()
+                self._running.remove(job)
+        if isinstance(event, (*_FINAL, Ready)):
+            self._start_jobs()
+
+    def _find_jobs(self, event: Event) -> list[Job]:
+        """Return the running requests that an event is about."""
+        if isinstance(event, Died) or event.number is None:
+            return list(self._running)
+        return [job for job in self._running if job.number == event.number]
 
     def _update_status(self, event: Event) -> None:
         # Any other event ends the step, whose last progress is not sent if a request interrupts it.

@@ -17,6 +17,7 @@ from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
 from mmtui.pipeline.assistant import Assistant
 from mmtui.pipeline.engines.llama_library import find_packages
+from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine
 from mmtui.pipeline.prompt import Turn
 from mmtui.pipeline.vision.images import Picture
 
@@ -77,9 +78,12 @@ def answer(
     assistant = Assistant(found, engine=engine)
     if attention == "exact":
         language = dataclasses.replace(assistant._engine.language, precision="fp32")
-        assistant._engine.language = language
+        assistant._engine = LlamaEngine(language)
     elif attention == "plain":
-        assistant._engine._functions = PlainAttention(assistant._engine._functions)
+        language = assistant._engine.language
+        functions = PlainAttention(language.library.functions)
+        library = dataclasses.replace(language.library, functions=functions)
+        assistant._engine = LlamaEngine(dataclasses.replace(language, library=library))
     pictures = [part for turn in turns for part in turn.content if isinstance(part, Picture)]
     features = {k: v.features for k, v in assistant.encode_pictures(pictures).items()}
     sequence, sampler = assistant._to_positions(turns), Recorder()

@@ -25,11 +25,16 @@ def estimate_memory(files: Sequence[Path], mmproj: Path | None) -> int:
 
 
 def estimate_cache(model: Header) -> int:
-    """Return the bytes of the KV cache at the start; 0 for a model without attention.
+    """Return the bytes of the KV cache at the start; 0 for a model without attention."""
+    context = model.get_number(f"{model.architecture}.context_length") or FIRST_CONTEXT
+    return estimate_position(model) * min(FIRST_CONTEXT, context)
+
+
+def estimate_position(model: Header) -> int:
+    """Return the bytes of a position in the KV cache; 0 for a model without attention.
 
     Some models need less, because layers with a sliding window keep fewer positions.
     """
-
     architecture, values = model.architecture, model.values
     # A damaged header may claim billions of layers, but each of them has tensors.
     layers = min(model.get_number(f"{architecture}.block_count"), len(model.tensors))
@@ -43,8 +48,7 @@ def estimate_cache(model: Header) -> int:
         model.get_number(f"{architecture}.attention.{part}_length") or head_size
         for part in ("key", "value")
     ]
-    context = model.get_number(f"{architecture}.context_length") or FIRST_CONTEXT
-    return all_key_heads * sum(sizes) * min(FIRST_CONTEXT, context) * _CACHE_BYTES
+    return all_key_heads * sum(sizes) * _CACHE_BYTES
 
 
 def _sum(number: object, layers: int) -> int:

@@ -1,6 +1,6 @@
 """The interface of an engine and its language model, which each backend implements."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -94,6 +94,9 @@ class Grammar(Protocol):
 class Engine(Protocol):
     """Decodes one sequence at a time, and keeps its KV cache for the next one.
 
+    Several engines can compute together: `stream` yields None when it has submitted what it needs,
+    and goes on once `compute` was called.
+
     Attributes:
         threads: How many threads compute. It is updated before each forward pass.
     """
@@ -158,7 +161,7 @@ class Engine(Protocol):
 
     def stream(
         self, sequence: Sequence[Position], features: PictureFeatures, sampler: Sampler
-    ) -> Iterator[int | None]:
+    ) -> Generator[int | None, None, None]:
         """Generate tokens without end; the caller stops the iteration.
 
         Args:
@@ -167,6 +170,13 @@ class Engine(Protocol):
             sampler: Chooses each token from the logits.
 
         Yields:
-            None after each chunk of a long prompt, where the caller can stop as well; then the
-            generated tokens, stop tokens included.
+            The generated tokens, stop tokens included. None where the caller can stop as well:
+            after each chunk of a long prompt, and before each batch that engines compute together.
+        """
+
+    def compute(self) -> None:
+        """Compute what the engines that compute together have submitted, in one batch.
+
+        Does nothing for an engine that computes alone. An error is raised by the `stream` that it
+        concerns.
         """

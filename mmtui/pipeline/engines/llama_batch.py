@@ -10,7 +10,7 @@ _MAX_SECTIONS = 4  # positions of a patch: M-RoPE has up to four dimensions
 
 
 class Batch:
-    """A `llama_batch` of one sequence, of token ids or of embeddings.
+    """A `llama_batch` of one or several sequences, of token ids or of embeddings.
 
     Attributes:
         size: How many positions it has room for.
@@ -18,7 +18,7 @@ class Batch:
     """
 
     def __init__(self, functions: Any, size: int, width: int = 0) -> None:
-        """Allocate a batch.
+        """Allocate an empty batch.
 
         Args:
             functions: The functions of `llama.h`.
@@ -31,8 +31,11 @@ class Batch:
         self._inputs = view(struct.embd, (size, width)) if width else view(struct.token, (size,))
         self._needs_logits = view(struct.logits, (size,))
         view(struct.n_seq_id, (size,))[:] = 1
-        for index in range(size):
-            struct.seq_id[index][0] = 0
+        # The sequence of each position is in an array of its own, with one element.
+        self._sequences = [struct.seq_id[index] for index in range(size)]
+        self._sequence_ids = [0] * size
+        for sequence in self._sequences:
+            sequence[0] = 0
         # llama.cpp allocates one position for each embedding, which is too few for M-RoPE.
         self._places = np.zeros(_MAX_SECTIONS * size, np.int32)
         # A copy of the pointer: `struct.pos` itself is a view of the field.
@@ -43,17 +46,32 @@ class Batch:
         self.struct.pos = self._allocated
         self._functions.llama_batch_free(self.struct)
 
-    def fill(self, inputs: Sequence[int] | np.ndarray, places: np.ndarray, last_only: bool) -> None:
-        """Replace the contents.
+    def clear(self) -> None:
+        """Remove all positions."""
+        self.struct.n_tokens = 0
+
+    def append(
+        self,
+        inputs: Sequence[int] | np.ndarray,
+        places: np.ndarray,
+        sequence: int,
+        last_only: bool,
+    ) -> None:
+        """Append positions of a sequence.
 
         Args:
             inputs: Token ids, or embeddings (n, width).
-            places: The positions (n) or (sections, n).
+            places: The positions (n); or (sections, n), if the batch has no others.
+            sequence: The number of the sequence.
             last_only: Whether only the logits of the last position are needed.
         """
-        count = len(inputs)
-        self.struct.n_tokens = count
-        self._inputs[:count] = inputs
-        self._places[: places.size] = places.ravel()
-        self._needs_logits[:count] = not last_only
-        self._needs_logits[count - 1] = 1
+        start = self.struct.n_tokens
+        end = self.struct.n_tokens = start + len(inputs)
+        self._inputs[start:end] = inputs
+        self._places[start : start + places.size] = places.ravel()
+        self._needs_logits[start:end] = not last_only
+        self._needs_logits[end - 1] = 1
+        for index in range(start, end):
+            if self._sequence_ids[index] != sequence:
+                self._sequence_ids[index] = sequence
+                self._sequences[index][0] = sequence

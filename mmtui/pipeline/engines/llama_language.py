@@ -4,6 +4,7 @@ import ctypes
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from mmtui.pipeline.assets.gguf_memory import estimate_memory
 from mmtui.pipeline.assets.spec import Precision
 from mmtui.pipeline.engines.llama_library import LlamaLibrary, ProgressCallback, record_errors
 from mmtui.pipeline.engines.llama_tokenizer import LlamaTokenizer
+from mmtui.pipeline.engines.llguidance import GrammarCompiler
 from mmtui.pipeline.engines.tiles import Tile
 from mmtui.pipeline.gguf import conversion
 from mmtui.pipeline.tokenizer import Tokenizer, find_end_tokens
@@ -78,6 +80,11 @@ class LlamaLanguage:
             size = functions.llama_token_to_piece(vocabulary, token, buffer, len(buffer), 0, False)
             tokens.append(buffer.raw[: max(size, 0)])
         return tokens
+
+    @cached_property
+    def grammar_compiler(self) -> GrammarCompiler:
+        """Compiles JSON Schemas to grammars for the tokens; made when it is first needed."""
+        return GrammarCompiler(self.get_token_bytes(), self.stop_ids)
 
     @property
     def weight_type(self) -> str:

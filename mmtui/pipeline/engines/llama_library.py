@@ -200,6 +200,15 @@ class _ContextParams(ctypes.Structure):
         ("cb_eval_user_data", ctypes.c_void_p),
         ("type_k", ctypes.c_int),
         ("type_v", ctypes.c_int),
+        ("abort_callback", ctypes.c_void_p),
+        ("abort_callback_data", ctypes.c_void_p),
+        ("unused", ctypes.c_void_p),
+        ("embeddings", ctypes.c_bool),
+        ("offload_kqv", ctypes.c_bool),
+        ("no_perf", ctypes.c_bool),
+        ("op_offload", ctypes.c_bool),
+        ("swa_full", ctypes.c_bool),
+        ("kv_unified", ctypes.c_bool),
         ("spare", ctypes.c_uint8 * _SPARE_BYTES),
     )
 
@@ -289,7 +298,9 @@ def _check_defaults(library: ctypes.CDLL) -> None:
             "attention_type": -1, "flash_attn_type": -1, "rope_freq_base": 0.0,
             "yarn_ext_factor": -1.0, "yarn_attn_factor": -1.0, "yarn_orig_ctx": 0,
             "defrag_thold": -1.0, "cb_eval": None, "type_k": _GGML_TYPE_F16,
-            "type_v": _GGML_TYPE_F16,
+            "type_v": _GGML_TYPE_F16, "abort_callback": None, "embeddings": False,
+            "offload_kqv": True, "no_perf": True, "op_offload": True, "swa_full": True,
+            "kv_unified": False,
         },
     }  # fmt: skip
     for name, fields in expected.items():

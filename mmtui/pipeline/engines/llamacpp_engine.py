@@ -1,21 +1,15 @@
 """The engine on llama.cpp: prefill and decode with a KV cache that is kept between turns."""
 
-import ctypes
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
-from functools import cached_property
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from mmtui import crashes
-from mmtui.errors import MmtuiError
-from mmtui.pipeline.assets.gguf_memory import FIRST_CONTEXT
-from mmtui.pipeline.engines.engine import CacheCopy, PictureFeatures
-from mmtui.pipeline.engines.llama_batch import Batch
+from mmtui.pipeline.engines.engine import CacheCopy, Engine, PictureFeatures
+from mmtui.pipeline.engines.llama_context import LlamaContext, Step
 from mmtui.pipeline.engines.llama_language import LlamaLanguage
-from mmtui.pipeline.engines.llguidance import GrammarCompiler, JsonGrammar
+from mmtui.pipeline.engines.llguidance import JsonGrammar
 from mmtui.pipeline.engines.prompt_lookup import PromptLookup
 from mmtui.pipeline.engines.sampling import Sampler
 from mmtui.pipeline.engines.threads import ThreadCount
@@ -28,6 +22,9 @@ from mmtui.pipeline.sequence import (
     count_reusable_ahead,
 )
 
+Logits = Generator[None, None, np.ndarray]
+"""Yields while the logits (n, vocabulary) are not computed, and returns them."""
+
 
 class LlamaEngine:
     """Decodes with llama.cpp, which gets token ids, or embeddings for the patches of pictures."""
@@ -37,6 +34,8 @@ class LlamaEngine:
         language: LlamaLanguage,
         prompt_lookup: bool = True,
         threads: ThreadCount | None = None,
+        context: LlamaContext | None = None,
+        sequence: int = 0,
     ) -> None:
         """Start with an empty cache.
 
@@ -45,25 +44,48 @@ class LlamaEngine:
             prompt_lookup: Whether drafts that are copied from the conversation are verified in one
                 batch, which is faster than decoding them one by one.
             threads: How many threads compute; by default as many as other processes leave free.
+            context: The context that computes; by default a new one for this engine alone.
+            sequence: The number of the engine's sequence there.
         """
         self.language = language
-        self._functions = language.library.functions
+        self._context = context or LlamaContext(language, threads)
+        self._sequence = sequence
         self._prompt_lookup = prompt_lookup and language.can_forget
-        self._vocabulary = language.vocabulary_size
         self._cached: list[Position] = []
         self._end = 0  # the position after those that are cached; tiles take fewer
-        self._batches: dict[int, Batch] = {}  # by the width of their inputs
         self._prompt: list[Position] = []  # the last prompt that was computed
         self._logits: np.ndarray | None = None  # after that prompt
-        self._capacity = 0  # positions for which `_context` has room
-        self._batch = PREFILL_CHUNK  # positions that it can compute at once
-        self._has_decoded = False  # a model with invalid sizes crashes in the first batch
-        self.threads = threads or ThreadCount()
-        self._context: Any = None  # llama_context_p
 
-    def __del__(self) -> None:
-        if self._context is not None:
-            self._functions.llama_free(self._context)
+    def split(self, count: int, on_evict: Callable[[Engine], None]) -> "list[LlamaEngine]":
+        """Return engines that compute together; `Engine.compute` of any of them does it.
+
+        Args:
+            count: How many.
+            on_evict: Called with an engine whose cache is about to be emptied, because it is idle
+                and others need the room.
+        """
+        engines: list[LlamaEngine] = []
+
+        def evict(sequence: int) -> None:
+            on_evict(engines[sequence])
+            engines[sequence]._crop(0)
+
+        context = LlamaContext(self.language, self.threads, count, evict)
+        for sequence in range(count):
+            engine = LlamaEngine(
+                self.language, self._prompt_lookup, context=context, sequence=sequence
+            )
+            engines.append(engine)
+        return engines
+
+    @property
+    def threads(self) -> ThreadCount:
+        """How many threads compute."""
+        return self._context.threads
+
+    @threads.setter
+    def threads(self, threads: ThreadCount) -> None:
+        self._context.threads = threads
 
     @property
     def cached(self) -> Sequence[Position]:
@@ -80,14 +102,12 @@ class LlamaEngine:
         """Return a copy of the cache, as `Engine.dump_state` describes."""
         if self.language.tiles:  # llama.cpp does not store where their patches are placed
             return None
-        return self._copy_state(max_bytes)
+        return self._context.dump(self._sequence, max_bytes)
 
     def load_state(self, positions: Sequence[Position], state: memoryview) -> None:
         """Replace the cache, as `Engine.load_state` describes."""
         self._crop(0)
-        self._reserve([], len(positions))
-        copy = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
-        if self._functions.llama_state_seq_set_data(self._context, copy, len(copy), 0):
+        if self._context.load(self._sequence, len(positions), state):
             self._cached = list(positions)
             self._end = count_positions(self.language.tiles, positions)
         else:
@@ -95,7 +115,7 @@ class LlamaEngine:
 
     def copy_cache(self, max_bytes: int) -> CacheCopy | None:
         """Return a copy of the cache, as `Engine.copy_cache` describes."""
-        if not self._cached or (state := self._copy_state(max_bytes)) is None:
+        if not self._cached or (state := self._context.dump(self._sequence, max_bytes)) is None:
             return None
         return CacheCopy(list(self._cached), self._prompt, self._logits, state)
 
@@ -106,11 +126,7 @@ class LlamaEngine:
 
     def make_grammar(self, schema: str) -> JsonGrammar:
         """Return the grammar of JSON documents, as `Engine.make_grammar` describes."""
-        return self._grammar_compiler.compile(schema)
-
-    @cached_property
-    def _grammar_compiler(self) -> GrammarCompiler:
-        return GrammarCompiler(self.language.get_token_bytes(), self.language.stop_ids)
+        return self.language.grammar_compiler.compile(schema)
 
     def count_cached(self, sequence: Sequence[Position]) -> int:
         """Return how many leading positions of `sequence` are in the cache already."""
@@ -122,32 +138,34 @@ class LlamaEngine:
         """Read a prompt ahead, as `Engine.prefill` describes."""
         count = count_reusable_ahead(self._cached, sequence)
         count = align(self.language.tiles, sequence, count)
-        if count < len(sequence):
-            self._crop(count if self.language.can_forget or count == len(self._cached) else 0)
-        while rest := sequence[len(self._cached) :]:
-            self._prefill(split_chunk(self.language.tiles, rest, AHEAD_CHUNK), features)
-            yield len(self._cached)
+        with self._context.use(self._sequence):
+            if count < len(sequence):
+                self._crop(count if self.language.can_forget or count == len(self._cached) else 0)
+            while rest := sequence[len(self._cached) :]:
+                chunk = split_chunk(self.language.tiles, rest, AHEAD_CHUNK)
+                self._finish(self._prefill(chunk, features))
+                yield len(self._cached)
 
     def stream(
         self, sequence: Sequence[Position], features: PictureFeatures, sampler: Sampler
-    ) -> Iterator[int | None]:
+    ) -> Generator[int | None, None, None]:
         """Generate tokens without end, as `Engine.stream` describes."""
-        self._crop(self.count_cached(sequence))
-        while rest := sequence[len(self._cached) :]:
-            chunk = split_chunk(self.language.tiles, rest, PREFILL_CHUNK)
-            logits = self._prefill(chunk, features)
-            self._prompt, self._logits = list(self._cached), logits.copy()
-            if len(rest) > len(chunk):
-                yield None
-        assert self._logits is not None
-        lookup = PromptLookup(sequence)
-        tokens = [int(sampler(self._logits)[0])]
-        while True:
-            for token in tokens:
-                lookup.push(token)
-                yield token
-            draft = lookup.draft() if self._prompt_lookup else []
-            tokens = self._decode(tokens[-1], draft, sampler)
+        with self._context.use(self._sequence):
+            self._crop(self.count_cached(sequence))
+            yield from self._read(sequence, features)
+            assert self._logits is not None
+            lookup = PromptLookup(sequence)
+            tokens = [int(sampler(self._logits)[0])]
+            while True:
+                for token in tokens:
+                    lookup.push(token)
+                    yield token
+                draft = lookup.draft() if self._prompt_lookup else []
+                tokens = yield from self._decode(tokens[-1], draft, sampler)
+
+    def compute(self) -> None:
+        """Compute what engines have submitted, as `Engine.compute` describes."""
+        self._context.compute()
 
     def stream_logits(self, tokens: Sequence[int]) -> Iterator[np.ndarray]:
         """Compute the logits after each token of a text.
@@ -157,14 +175,28 @@ class LlamaEngine:
         """
         self._crop(0)
         for start in range(0, len(tokens), PREFILL_CHUNK):
-            yield self._feed(list(tokens[start : start + PREFILL_CHUNK]), None)
+            yield self._finish(self._feed(list(tokens[start : start + PREFILL_CHUNK]), None))
 
-    def _decode(self, token: int, draft: list[int], sampler: Sampler) -> list[int]:
+    def _read(
+        self, sequence: Sequence[Position], features: PictureFeatures
+    ) -> Generator[None, None, None]:
+        """Compute the rest of a prompt in chunks; those that are read together share a batch."""
+        while rest := sequence[len(self._cached) :]:
+            size = PREFILL_CHUNK // max(self._context.in_use, 1)
+            chunk = split_chunk(self.language.tiles, rest, size)
+            logits = yield from self._prefill(chunk, features)
+            self._prompt, self._logits = list(self._cached), logits.copy()
+            if len(rest) > len(chunk) and self._context.sequences == 1:
+                yield
+
+    def _decode(
+        self, token: int, draft: list[int], sampler: Sampler
+    ) -> Generator[None, None, list[int]]:
         """Return the next token, and one more for each correct token of `draft`."""
         room = self.language.context_length - len(self._cached) - 1
         draft = draft[: max(room, 0)]
         start = len(self._cached)
-        logits = self._feed([token, *draft], None)
+        logits = yield from self._feed([token, *draft], None)
         tokens: list[int] = []
         for row, drafted in zip(logits, [*draft, None], strict=True):
             tokens.append(int(sampler(row[None])[0]))
@@ -173,7 +205,7 @@ class LlamaEngine:
         self._crop(start + len(tokens))
         return tokens
 
-    def _prefill(self, chunk: Sequence[Position], features: PictureFeatures) -> np.ndarray:
+    def _prefill(self, chunk: Sequence[Position], features: PictureFeatures) -> Logits:
         """Append a chunk of the prompt; return the logits (1, vocabulary) after it."""
         tiles = self.language.tiles
 
@@ -185,11 +217,12 @@ class LlamaEngine:
         for picture, run in groupby(chunk, find_run):
             positions = list(run)
             if picture is None:
-                logits = self._feed(positions, None, last_only=True)
+                logits = yield from self._feed(positions, None, last_only=True)
                 continue
             sha256, tile = picture
             patches = [position[1] for position in positions if not isinstance(position, int)]
-            logits = self._feed(positions, features[sha256][patches], last_only=True, tile=tile)
+            embeddings = features[sha256][patches]
+            logits = yield from self._feed(positions, embeddings, last_only=True, tile=tile)
         return logits
 
     def _feed(
@@ -198,7 +231,7 @@ class LlamaEngine:
         embeddings: np.ndarray | None,
         last_only: bool = False,
         tile: Tile | None = None,
-    ) -> np.ndarray:
+    ) -> Logits:
         """Append positions to the cache, which is lost if this fails.
 
         Args:
@@ -207,43 +240,48 @@ class LlamaEngine:
             last_only: Whether only the logits of the last position are needed.
             tile: The tile that the patches belong to, if they are not placed one after the other.
 
+        Yields:
+            None until they are computed; nothing if the engine has its context for itself.
+
         Returns:
             Logits (n or 1, vocabulary), which the next call overwrites.
         """
         cached, start = self._cached, self._end
         self._cached, self._end = [], 0  # until it has succeeded
-        count, width = len(positions), 0 if embeddings is None else embeddings.shape[1]
         if tile is None:
-            places = np.arange(start, start + count, dtype=np.int32)
+            places = np.arange(start, start + len(positions), dtype=np.int32)
         else:
             places = tile.get_positions(start, [patch for _, patch in positions])
+        inputs = positions if embeddings is None else embeddings
         is_causal = tile is None or tile.is_causal
-        self._reserve(cached, len(cached) + count, batch=0 if is_causal else count)
-        self.threads.update()
-        threads = self.threads.value
-        self._functions.llama_set_n_threads(self._context, threads, threads)
-        batch = self._get_batch(count, width)
-        batch.fill(positions if embeddings is None else embeddings, places, last_only)
-        if not is_causal:
-            self._functions.llama_set_causal_attn(self._context, False)
-        with nullcontext() if self._has_decoded else crashes.reading(self.language.files[0]):
-            code = self._functions.llama_decode(self._context, batch.struct)
-        self._has_decoded = True
-        if not is_causal:
-            self._functions.llama_set_causal_attn(self._context, True)
-        if code:
-            raise MmtuiError(f"llama.cpp could not decode (code {code})", "pass --engine torch")
-        cached.extend(positions)  # in place: a copy for each token would grow with the context
-        self._cached, self._end = cached, start + count_positions(self.language.tiles, positions)
-        first = self._functions.llama_get_logits(self._context)
-        return np.ctypeslib.as_array(first, (1 if last_only else count, self._vocabulary))
+        step = Step(self._sequence, inputs, places, last_only, is_causal)
+        self._context.submit(step)
+        try:
+            while step.is_pending:
+                yield
+        finally:  # also if the caller leaves
+            if step.is_pending:
+                self._context.withdraw(step)
+                self._cached, self._end = cached, start
+            elif step.logits is not None:
+                cached.extend(positions)  # in place: a copy for each token would grow
+                self._cached = cached
+                self._end = start + count_positions(self.language.tiles, positions)
+        if step.logits is None:
+            self._crop(0)
+            assert step.error is not None
+            raise step.error
+        return step.logits
 
-    def _get_batch(self, size: int, width: int) -> Batch:
-        batch = self._batches.get(width)
-        if batch is None or batch.size < size:
-            batch = Batch(self._functions, max(size, PREFILL_CHUNK), width)
-            self._batches[width] = batch
-        return batch
+    def _finish(self, steps: Logits) -> np.ndarray:
+        """Return the logits, for which this computes what all engines have submitted."""
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                logits: np.ndarray = end.value
+                return logits
+            self._context.compute()
 
     def _crop(self, length: int) -> None:
         """Remove all but the first `length` positions from the cache."""
@@ -251,54 +289,4 @@ class LlamaEngine:
             return
         del self._cached[length:]
         self._end = count_positions(self.language.tiles, self._cached)
-        if self._context is not None:
-            memory = self._functions.llama_get_memory(self._context)
-            self._functions.llama_memory_seq_rm(memory, 0, self._end, -1)
-
-    def _get_state(self, context: Any) -> "ctypes.Array[ctypes.c_uint8]":
-        size = self._functions.llama_state_seq_get_size(context, 0)
-        state: ctypes.Array[ctypes.c_uint8] = (ctypes.c_uint8 * size)()
-        self._functions.llama_state_seq_get_data(context, state, size, 0)
-        return state
-
-    def _copy_state(self, max_bytes: int) -> memoryview | None:
-        """Return the keys and values; None if they are larger."""
-        if self._functions.llama_state_seq_get_size(self._context, 0) > max_bytes:
-            return None
-        return memoryview(self._get_state(self._context)).cast("B")
-
-    def _reserve(self, cached: list[Position], needed: int, batch: int = 0) -> None:
-        """Move the cache to a larger context unless this one is large enough.
-
-        Args:
-            cached: The positions in the cache.
-            needed: For how many positions there must be room.
-            batch: How many of them must be computed in one batch.
-        """
-        if needed <= self._capacity and batch <= self._batch:
-            return
-        self._batch = max(self._batch, batch)
-        capacity = max(FIRST_CONTEXT, self._capacity, 1 << (needed - 1).bit_length())
-        # A text to score may be longer than the model's context.
-        capacity = max(min(capacity, self.language.context_length), needed)
-        functions, old = self._functions, self._context
-        options = functions.llama_context_default_params()
-        options.n_ctx, options.n_batch, options.n_ubatch = capacity, self._batch, self._batch
-        options.n_threads = options.n_threads_batch = self.threads.value
-        if self.language.precision == "fp32":
-            # By default, the cache and fused attention compute in 16 bits.
-            options.type_k = options.type_v = 0  # GGML_TYPE_F32
-            options.flash_attn_type = 0
-        with crashes.reading(self.language.files[0]):
-            context = functions.llama_init_from_model(self.language.handle, options)
-        if not context:
-            raise MmtuiError(
-                f"not enough memory for a context of {capacity} tokens", "close other programs"
-            )
-        if old is not None:
-            if cached:
-                state = self._get_state(old)
-                if not functions.llama_state_seq_set_data(context, state, len(state), 0):
-                    raise MmtuiError("llama.cpp could not move its cache", "pass --engine torch")
-            functions.llama_free(old)
-        self._context, self._capacity = context, capacity
+        self._context.crop(self._sequence, length, self._end)

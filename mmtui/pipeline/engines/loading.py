@@ -1,5 +1,6 @@
 """Load an engine with its language model. Libraries are imported when they are needed."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -206,3 +207,21 @@ def fetch_for_torch(asset: Asset, report: Report = ignore_progress) -> Path:
         InputError: The weights are damaged, or torch can't run this model.
     """
     return prepare_weights("torch", fetch.fetch(asset, report), report=report)
+
+
+def split_engine(
+    engine: Engine, count: int, on_evict: Callable[[Engine], None]
+) -> Sequence[Engine]:
+    """Return engines that compute together, as far as the engine can; else the engine alone.
+
+    Args:
+        engine: An engine that has not been used.
+        count: How many engines.
+        on_evict: Called with an engine whose cache is about to be emptied to make room for others.
+    """
+    if count > 1:
+        from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine
+
+        if isinstance(engine, LlamaEngine):
+            return engine.split(count, on_evict)
+    return [engine]

@@ -1,7 +1,7 @@
 """The engine on torch: prefill and decode with a KV cache that is kept between turns."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import NoReturn
 
 import numpy as np
@@ -99,6 +99,9 @@ class TorchEngine:
         """Raise the error of `Engine.make_grammar`."""
         raise GrammarError("the torch engine has no grammars", "use the engine llamacpp")
 
+    def compute(self) -> None:
+        """Do nothing: this engine computes at once."""
+
     def count_cached(self, sequence: Sequence[Position]) -> int:
         """Return how many leading positions of `sequence` are in the cache already."""
         return count_reusable(self._cached, sequence, self._prompt)
@@ -117,7 +120,7 @@ class TorchEngine:
     @torch.inference_mode()
     def stream(
         self, sequence: Sequence[Position], features: PictureFeatures, sampler: Sampler
-    ) -> Iterator[int | None]:
+    ) -> Generator[int | None, None, None]:
         """Generate tokens without end, as `Engine.stream` describes."""
         tensors = {sha256: self._to_tensor(array) for sha256, array in features.items()}
         self._crop(self.count_cached(sequence))

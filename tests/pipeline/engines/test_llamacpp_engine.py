@@ -16,7 +16,13 @@ from safetensors.torch import save_file
 from mmtui.errors import InputError
 from mmtui.pipeline.assets.fetch import ignore_progress
 from mmtui.pipeline.assistant import Assistant
-from mmtui.pipeline.engines import llama_language, llamacpp_engine, prompt_lookup, torch_language
+from mmtui.pipeline.engines import (
+    llama_context,
+    llama_language,
+    llamacpp_engine,
+    prompt_lookup,
+    torch_language,
+)
 from mmtui.pipeline.engines.llama_language import LlamaLanguage
 from mmtui.pipeline.engines.llama_library import LlamaLibrary, find_packages, load_library
 from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine
@@ -135,7 +141,7 @@ def test_a_cache_that_grows_keeps_what_it_holds(model, monkeypatch):
     sequence = encode_conversations(model, 1)[3]
     features = random_features([sequence], model.hidden_size)
     whole = generate(LlamaEngine(model), sequence, features, 300)
-    monkeypatch.setattr(llamacpp_engine, "FIRST_CONTEXT", 32)
+    monkeypatch.setattr(llama_context, "FIRST_CONTEXT", 32)
     assert generate(LlamaEngine(model), sequence, features, 300) == whole
 
 

@@ -1,5 +1,7 @@
 """Pictures through an mmproj, against the helper functions of llama.cpp's mtmd."""
 
+import dataclasses
+from collections.abc import Generator
 from itertools import islice
 from pathlib import Path
 
@@ -73,13 +75,19 @@ def render(model: LlamaLanguage, content: str) -> str:
     ).removeprefix("<s>")
 
 
-def generate(engine: LlamaEngine, encoder: MtmdEncoder, turns: list[Turn]) -> list[int]:
+def start(
+    engine: LlamaEngine, turns: list[Turn], encoder: MtmdEncoder
+) -> Generator[int | None, None, None]:
     pictures = [part for turn in turns for part in turn.content if isinstance(part, Picture)]
     encoded = {picture.sha256: encoder.encode(picture) for picture in pictures}
     layouts = {sha256: picture.layout for sha256, picture in encoded.items()}
     features = {sha256: picture.features for sha256, picture in encoded.items()}
     prompt = ChatFormat(engine.language.tokenizer).encode(turns)
-    tokens = engine.stream(to_positions(prompt, 0, layouts), features, Sampler(GREEDY))
+    return engine.stream(to_positions(prompt, 0, layouts), features, Sampler(GREEDY))
+
+
+def generate(engine: LlamaEngine, encoder: MtmdEncoder, turns: list[Turn]) -> list[int]:
+    tokens = start(engine, turns, encoder)
     return list(islice((token for token in tokens if token is not None), NEW))
 
 
@@ -268,6 +276,35 @@ def test_patches_that_attend_in_both_directions_are_computed_together(model, tmp
     assert generate(engine, encoder, turns) == expected
     assert expected != as_text  # the direction does matter
     del model.tiles[picture.sha256]
+
+
+@pytest.mark.parametrize("is_causal", [True, False])
+def test_requests_with_pictures_are_answered_together(
+    qwen, qwen_mmproj, tmp_path, model, monkeypatch, is_causal
+):
+    """With positions in two dimensions, and with patches that attend in both directions."""
+    encoder = MtmdEncoder(qwen, qwen_mmproj) if is_causal else None
+    if encoder is None:
+        functions = mtmd_library.load_mtmd(model.library)
+        monkeypatch.setattr(functions, "mtmd_decode_use_non_causal", lambda *_: True)
+        encoder = MtmdEncoder(model, write_mmproj(tmp_path / "mmproj.gguf", side=168))
+    language = dataclasses.replace(qwen if is_causal else model, precision="fp32")
+    prompts = [
+        [Turn("user", (make_picture(1, (300, 250)), QUESTION))],
+        [Turn("user", (QUESTION * 30,))],
+        [Turn("user", (QUESTION, make_picture(2, (90, 60)), "And?"))],
+    ]
+    expected = [generate(LlamaEngine(language), encoder, turns) for turns in prompts]
+    engines = LlamaEngine(language).split(3, lambda _: None)
+    streams = [start(*pair, encoder) for pair in zip(engines, prompts, strict=True)]
+    answers: list[list[int]] = [[] for _ in streams]
+    while not all(len(answer) >= NEW for answer in answers):
+        for stream, answer in zip(streams, answers, strict=True):
+            while (token := next(stream)) is not None:
+                answer.append(token)
+        engines[0].compute()
+    assert [answer[:NEW] for answer in answers] == expected
+    language.tiles.clear()
 
 
 @pytest.mark.parametrize(("field", "value"), [("n_threads", 0), ("warmup", False)])

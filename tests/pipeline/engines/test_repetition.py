@@ -2,6 +2,7 @@
 
 import base64
 import itertools
+from collections.abc import Iterator
 
 import pytest
 
@@ -48,11 +49,16 @@ def test_what_only_looks_like_a_loop_is_none(text):
     assert count_until_detected(text.encode()) is None
 
 
+def repeat(tokens: range) -> Iterator[int]:
+    while True:
+        yield from tokens
+
+
 def test_a_loop_ends_the_answer_and_its_end_says_so(tiny, monkeypatch):
     assistant = Assistant(tiny, engine="torch")
     turns = [Turn("user", ("Go on",))]
     for loop, count in ((range(40, 43), MIN_TOKENS), (range(40, 90), None)):
-        monkeypatch.setattr(TorchEngine, "stream", lambda *_, loop=loop: itertools.cycle(loop))
+        monkeypatch.setattr(TorchEngine, "stream", lambda *_, loop=loop: repeat(loop))
         *_, reply = assistant.reply(turns, max_tokens=400)
         assert isinstance(reply, Reply)
         assert (reply.completion_tokens, reply.repeats) == (count or 400, count is not None)
