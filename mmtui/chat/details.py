@@ -9,6 +9,7 @@ from mmtui.text import one_line
 
 UNKNOWN_TIME = datetime.fromtimestamp(0, UTC)
 SEPARATOR = "  ·  "
+MAX_NAME_LENGTH = 40
 
 
 def update_details(reply: Message, model: str, completed: Completed | None) -> None:
@@ -33,7 +34,7 @@ def describe(message: Message) -> str:
     What is unknown is left out.
     """
     details = message.details
-    parts = ["you" if message.role == "user" else one_line(details.model) or "mmtui"]
+    parts = ["you" if message.role == "user" else one_line(shorten_model(details.model)) or "mmtui"]
     if message.created != UNKNOWN_TIME:
         parts.append(_format_created(message.created))
     if details.tokens:
@@ -41,6 +42,11 @@ def describe(message: Message) -> str:
     if details.tokens_per_s:
         parts.append(format_speed(details.tokens_per_s))
     return " · ".join(parts)
+
+
+def shorten_model(model: str) -> str:
+    """Return the name of a model without folders if it is long, as a path of llama-server is."""
+    return model.rstrip("/").rsplit("/", 1)[-1] if len(model) > MAX_NAME_LENGTH else model
 
 
 def format_time(time: datetime) -> str:

@@ -22,9 +22,7 @@ class ToolText:
     def add_calls(self, message: dict[str, Any]) -> str:
         """Return the next piece of the text for the tool calls in a part of a response."""
         found = message.get("tool_calls")
-        calls = (
-            [call for call in found if isinstance(call, dict)] if isinstance(found, list) else []
-        )
+        calls = [*found] if isinstance(found, list) else []
         if isinstance(function := message.get("function_call"), dict):  # the protocol of 2023
             calls.append({"function": function})
         return "".join(
@@ -44,11 +42,9 @@ class ToolText:
         if not isinstance(function, dict):
             return ""
         index, id = call.get("index", position), call.get("id")
-        is_same = (
-            self._call is not None and self._call[0] == index and id in (None, "", self._call[1])
-        )
+        before_index, before_id = self._call or (None, None)
         text = ""
-        if not is_same:
+        if self._call is None or index != before_index or (id and id != before_id):
             name = function.get("name")
             text = self._start_line(f"{name if isinstance(name, str) else '?'} ")
             self._call, self._is_result = (index, id), False

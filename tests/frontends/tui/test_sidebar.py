@@ -7,6 +7,7 @@ from history_data import save_conversation
 from user import open_chat, run_async
 
 from mmtui.chat.config import get_path
+from mmtui.chat.conversation import Attachment
 from mmtui.chat.history.history import History
 from mmtui.chat.history.store import Store
 from mmtui.frontends.tui.widgets.sidebar import FIRST_PAGE, Sidebar, SidebarList
@@ -118,6 +119,22 @@ async def test_the_first_picture_of_the_highlighted_conversation_is_shown(store,
         assert not sidebar.query(Thumbnail)
         await user.press("ctrl+b", "ctrl+b", "down")
         assert len(sidebar.query(Thumbnail)) == 1
+
+
+@run_async
+async def test_the_highlighted_row_stays_visible_when_its_picture_appears(store, cat):
+    history = History(store)
+    conversation = save_conversation(history, "A picture")
+    file = Attachment(history.add_attachment(cat.read_bytes()), "image", cat.name, 1)
+    history.save(conversation, conversation.say("Look", (file,)))
+    for number in range(10):
+        save_conversation(history, f"Talk {number}")
+    history.close()
+    async with open_chat(store, size=(100, 24), sidebar=True) as user:
+        await user.press("ctrl+b", "ctrl+b")
+        await user.press(*["down"] * 11)
+        assert user.chat.query_one(Sidebar).query(Thumbnail)
+        assert "A picture" in user.screen
 
 
 @run_async

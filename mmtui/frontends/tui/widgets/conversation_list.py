@@ -65,6 +65,9 @@ class ConversationList(OptionList):
             id = before.id if before is not None else ""
             self.highlighted = ids.index(id) if id in ids else min(place, len(summaries) - 1)
 
+    def on_resize(self) -> None:
+        self.scroll_to_highlight()
+
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
         if new_value > old_value and new_value + 2 * self.size.height > self.virtual_size.height:

@@ -3,12 +3,11 @@
 from textual.content import Content
 from textual.widgets import Static
 
-from mmtui.chat.details import SEPARATOR, format_speed
+from mmtui.chat.details import SEPARATOR, format_speed, shorten_model
 from mmtui.chat.status import ModelStatus
 from mmtui.pipeline.speech.languages import get_name
 from mmtui.text import one_line
 
-MAX_NAME_LENGTH = 40
 STATE_NAMES = {"idle": "ready", "off": "not loaded"}
 
 
@@ -29,7 +28,7 @@ class StatusBar(Static):
             unsaved: Why the history could not be written; "" if everything is saved.
         """
         state = STATE_NAMES.get(status.state, status.state)
-        model = _shorten(status.model)
+        model = shorten_model(status.model)
         parts = [
             one_line(f"{model} ({status.engine})" if status.engine else model),
             one_line(note) or (f"{status.step} …" if status.step else state),
@@ -49,8 +48,3 @@ class StatusBar(Static):
         if (text := SEPARATOR.join(parts)) != self._shown:  # this is called for every token
             self._shown = text
             self.update(Content(text), layout=False)  # always one line
-
-
-def _shorten(model: str) -> str:
-    """Return the name of a model without folders if it is long, as a path of llama-server is."""
-    return model.rstrip("/").rsplit("/", 1)[-1] if len(model) > MAX_NAME_LENGTH else model
