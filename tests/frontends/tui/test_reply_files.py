@@ -11,6 +11,7 @@ from user import User, open_chat, run_async
 from mmtui.chat.protocol import FileLeftOut, FileReceived, Piece
 from mmtui.frontends.tui.screens.dialogs import TextDialog
 from mmtui.frontends.tui.screens.picture import PictureScreen
+from mmtui.frontends.tui.screens.picture_text import PictureTextScreen
 from mmtui.frontends.tui.widgets.chips import Chip
 
 SOUND = make_wav(make_samples())
@@ -63,8 +64,9 @@ async def test_a_picture_is_a_chip_below_the_answer_that_is_opened_and_saved(
         assert isinstance(user.app.screen, PictureScreen)
         await user.press("s")
         assert isinstance(user.app.screen, TextDialog)
-        await user.press("escape", "escape")
-        await user.press("ctrl+s")
+        await user.press("escape", "escape", "ctrl+x")
+        assert isinstance(user.app.screen, PictureTextScreen)
+        await user.press("escape", "ctrl+s")
         assert isinstance(user.app.screen, TextDialog)
         await user.type("/out", "enter")
         assert "saved as" in user.notices[-1]
