@@ -7,6 +7,7 @@ import re
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 # Lone surrogates, which no stream can encode.
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_MARKS = re.compile(r"\*\*|`+|^#{1,6} ", re.MULTILINE)
 
 
 def printable(text: str) -> str:
@@ -20,3 +21,8 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """Return printable text with newlines and tabs as `\\n` and `\\t`, for names and messages."""
     return printable(text.replace("\n", "\\n").replace("\t", "\\t"))
+
+
+def remove_marks(text: str) -> str:
+    """Return Markdown without the marks of bold text, code and headings, for a row of a list."""
+    return _MARKS.sub("", text)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from mmtui.chat.conversation import Conversation, Message
 from mmtui.chat.session import Session
-from mmtui.text import one_line
+from mmtui.text import one_line, remove_marks
 
 MAX_CHARACTERS = 80  # of a message that are shown
 
@@ -31,7 +31,7 @@ class TreeMessage:
     def label(self) -> str:
         """The speaker and the start of the message, in one line."""
         speaker = "you" if self.message.role == "user" else "mmtui"
-        text = " ".join(self.message.text.split())
+        text = " ".join(remove_marks(self.message.text).split())
         if not text:
             text = ", ".join(file.name for file in self.message.attachments) or "(empty)"
         text = text if len(text) <= MAX_CHARACTERS else f"{text[: MAX_CHARACTERS - 1]}…"

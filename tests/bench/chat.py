@@ -46,7 +46,7 @@ from textual.events import Key
 from mmtui.audio.narration import Narration
 from mmtui.chat.conversation import Attachment, Conversation
 from mmtui.chat.history.history import History
-from mmtui.frontends.tui.launch import defer_full_collections
+from mmtui.frontends.tui.launch import prepare_interpreter
 from mmtui.frontends.tui.widgets.file_list import FileList, FileOptions
 from mmtui.pipeline.speech.spoken_text import Sentence
 from mmtui.pipeline.speech.synthesis import SynthesizerProcess
@@ -74,7 +74,8 @@ BARS = {
 MESSAGES, PICTURES = 500, 50
 FILES = 100_000
 DIGITS = "77731"  # of a file
-SENTENCE = "The river runs from the mountains to the sea, and it takes its time. "
+SENTENCE = "The river runs from the mountains to the sea, and it takes its time. It"
+MODEL_PROCESS = "multiprocessing."  # in the command lines of the processes that spawn it
 IDLE_AFTER_S, IDLE_S = 20.0, 20.0  # the model is loaded, and the cursor no longer blinks
 
 
@@ -94,7 +95,7 @@ def main() -> None:
     options.add_argument("--in-process", action="store_true", help=argparse.SUPPRESS)
     arguments = options.parse_args()
     if arguments.in_process:
-        defer_full_collections()  # as the chat does
+        prepare_interpreter()  # as the chat does
         with tempfile.TemporaryDirectory() as folder:
             print(json.dumps(cases[arguments.cases[0]](Path(folder))))
         return
@@ -132,9 +133,9 @@ def _start_chat(folder: Path) -> tuple[float, float]:
     pid, terminal = _open_chat_process(folder)
     os.write(terminal, b"Q")
     _read_until(terminal, b"Q")
-    took, cpu = time.perf_counter() - start, psutil.Process(pid).cpu_times()
+    took, cpu = time.perf_counter() - start, _sum_cpu(pid, with_model=False)
     _quit(pid, terminal)
-    return took, cpu.user + cpu.system
+    return took, cpu
 
 
 def measure_idle(folder: Path) -> Figures:
@@ -180,11 +181,13 @@ def _discard(terminal: int, seconds: float) -> None:
             os.read(terminal, 65536)
 
 
-def _sum_cpu(pid: int) -> float:
+def _sum_cpu(pid: int, *, with_model: bool = True) -> float:
     """Return the CPU seconds of a process and of those that it started."""
     chat = psutil.Process(pid)
-    times = [process.cpu_times() for process in (chat, *chat.children(recursive=True))]
-    return sum(each.user + each.system for each in times)
+    processes = [chat, *chat.children(recursive=True)]
+    if not with_model:
+        processes = [each for each in processes if MODEL_PROCESS not in " ".join(each.cmdline())]
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
 # Answers

@@ -24,7 +24,7 @@ from mmtui.chat.config import Config
 from mmtui.chat.conversation import Message
 from mmtui.chat.protocol import Completed, Event, Piece
 from mmtui.frontends.tui.app import ChatApp
-from mmtui.frontends.tui.launch import defer_full_collections
+from mmtui.frontends.tui.launch import prepare_interpreter
 from mmtui.pipeline.speech.synthesis import RATE
 
 Figures = dict[str, float]
@@ -75,7 +75,7 @@ def run_in_terminal(
     if pid == 0:
         os.environ["TERM"] = "xterm-256color"
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("4H", ROWS, COLUMNS, 0, 0))
-        defer_full_collections()
+        prepare_interpreter()
         app = MeasuredApp(folder, speak, StreamingModel(tokens, is_in_step=is_in_step))
         app.run()
         result.write_text(json.dumps(app.get_figures()))

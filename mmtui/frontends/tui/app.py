@@ -14,6 +14,7 @@ from typing import Any
 
 from textual import on, work
 from textual.app import App, SystemCommand
+from textual.binding import Binding
 from textual.events import Event, InputEvent, Paste
 from textual.screen import Screen
 from textual.worker import WorkerFailed
@@ -266,6 +267,10 @@ class ChatApp(App[None]):
                 run = partial(screen.action_command, command.name)
                 title = f"{command.name}: {command.help}"
                 yield SystemCommand(title, format_keys(command.keys), run)
+
+    def get_key_display(self, binding: Binding) -> str:
+        """Return the key of a binding as hints and help write it."""
+        return format_keys(binding.key)
 
     def action_show_help(self) -> None:
         """Open the help screen."""

@@ -1,20 +1,20 @@
-"""Hints about keys, such as on the border of a dialog."""
+"""Hints about keys on the border of a dialog."""
 
-from collections.abc import Sequence
+from textual.widget import Widget
 
-BORDER = 6  # columns of a dialog's border and of the space beside its subtitle
+BORDER = 6  # columns of the border and of the space beside the hints
 
 
-def join_hints(hints: Sequence[str], width: int) -> str:
-    """Return as many hints as fit into a width, at least the first.
+def show_hints(dialog: Widget, *hints: str) -> None:
+    """Show as many hints as fit at the bottom of a dialog, at least the first.
 
     Args:
+        dialog: The dialog, which has its size already.
         hints: What keys do, as in "Esc cancels", the most important first.
-        width: In columns.
     """
     joined, *others = hints
     for hint in others:
-        if len(joined) + len(hint) + 2 > width:
+        if len(joined) + len(hint) + 2 > dialog.outer_size.width - BORDER:
             break
         joined += f", {hint}"
-    return joined
+    dialog.border_subtitle = joined

@@ -5,6 +5,7 @@ on stdout by {"bytes": N} and N bytes, which are mono 16-bit samples, or by {"er
 ...}. The process ends with stdin.
 """
 
+import gc
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import wave
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +38,10 @@ def main() -> None:
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     output = sys.stdout.buffer
+    gc.disable()  # what is loaded stays
     _load_voice(DEFAULT_VOICE)
+    gc.freeze()
+    gc.enable()
     for line in sys.stdin.buffer:
         request = json.loads(line)
         try:
@@ -65,6 +70,7 @@ def _load_voice(name: str) -> "Hibari":
     """
     try:
         from hibari import Hibari, voices
+        from hibari.g2p import G2P
     except ImportError as error:
         raise MissingError(f"hibari can't be imported: {error}", "pip install hibari-tts") from None
     try:
@@ -72,8 +78,15 @@ def _load_voice(name: str) -> "Hibari":
     except FileNotFoundError:
         fetch = f"`hibari --voice {name} Hello -o hello.wav` fetches it (8 MB)"
         raise MissingError(f"the voice {name} is not on this machine", fetch) from None
-    # One thread: a sentence takes 20 ms, and the cores belong to the language model.
-    voice = Hibari(voice=name, model=model, threads=1)
+    # The network and the pronunciation are loaded at the same time.
+    with ThreadPoolExecutor(1) as pool:
+        pronunciation = pool.submit(G2P, british=voices.VOICES[name]["british"])
+
+        def pronounce(sentence: str) -> str:
+            return str(pronunciation.result()(sentence))
+
+        # One thread: a sentence takes 20 ms, and the cores belong to the language model.
+        voice = Hibari(voice=name, model=model, threads=1, g2p=pronounce)
     voice.phonemize("Ready.")
     return voice
 

@@ -13,7 +13,7 @@ from textual.widgets.tree import TreeNode
 
 from mmtui.chat.branches import TreeMessage, list_tree
 from mmtui.chat.conversation import Conversation, Message
-from mmtui.frontends.tui.hints import BORDER, join_hints
+from mmtui.frontends.tui.hints import show_hints
 
 
 class BranchChoice(NamedTuple):
@@ -71,8 +71,7 @@ class BranchesScreen(ModalScreen[BranchChoice | None]):
 
     def _show_hints(self) -> None:
         dialog = self.query_one(Vertical)
-        hints = ("Enter shows", "Delete deletes", "Esc goes back")
-        dialog.border_subtitle = join_hints(hints, dialog.outer_size.width - BORDER)
+        show_hints(dialog, "Enter shows", "Delete deletes", "Esc goes back")
 
     def action_delete(self) -> None:
         """Request to delete the message under the cursor."""

@@ -27,7 +27,7 @@ from mmtui.frontends.tui.widgets.conversation_list import (
     format_marks,
 )
 from mmtui.frontends.tui.widgets.text_fields import LineField
-from mmtui.text import one_line
+from mmtui.text import one_line, remove_marks
 
 MAX_RESULTS = 200
 
@@ -39,11 +39,11 @@ class HistoryScreen(Screen[str | None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-low"), (16, "-high")]  # noqa: RUF012
     BINDINGS: ClassVar = [
-        Binding("escape", "dismiss(None)", "Back"),
+        Binding("escape", "dismiss(None)", "back"),
         Binding("down", "focus_results", "Results", show=False),
-        Binding("f2", "rename", "Rename", id="rename_chat"),
-        Binding("delete", "delete", "Delete", id="delete_chat"),
-        Binding("ctrl+z", "undo", "Undo delete", id="restore_chat"),
+        Binding("f2", "rename", "rename", id="rename_chat"),
+        Binding("delete", "delete", "delete", id="delete_chat"),
+        Binding("ctrl+z", "undo", "undo delete", id="restore_chat"),
     ]
 
     def __init__(self, session: Session, words: str = "") -> None:
@@ -169,4 +169,4 @@ def _format_result(result: Summary) -> Content:
     )
     if not result.snippet:
         return line
-    return Content("\n").join([line, Content(f"    {one_line(result.snippet)}")])
+    return Content("\n").join([line, Content(f"    {one_line(remove_marks(result.snippet))}")])

@@ -16,7 +16,7 @@ from textual.widgets.directory_tree import DirEntry
 from textual.widgets.tree import TreeNode
 
 from mmtui.chat.conversation import Kind
-from mmtui.frontends.tui.hints import BORDER, join_hints
+from mmtui.frontends.tui.hints import show_hints
 from mmtui.frontends.tui.widgets.file_list import MARK, FileList, find_start_folder
 from mmtui.frontends.tui.widgets.text_fields import LineField
 from mmtui.frontends.tui.widgets.thumbnail import LargePicture
@@ -160,9 +160,8 @@ class Picker(ModalScreen[list[Path] | None]):
         self._matches.refresh_marks()
         count = len(self._marked)
         attach = f"Enter attaches {count} marked" if count else "Enter attaches"
-        hints = (attach, "Space marks", "Backspace goes up", "Esc cancels")
         dialog = self.query_one(Vertical)
-        dialog.border_subtitle = join_hints(hints, dialog.outer_size.width - BORDER)
+        show_hints(dialog, attach, "Space marks", "Backspace goes up", "Esc cancels")
 
     @on(Input.Changed)
     def _filter(self, event: Input.Changed) -> None:

@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from mmtui.chat.conversation import Attachment
+from mmtui.frontends.tui.hints import show_hints
 from mmtui.frontends.tui.screens.picture_text import PictureTextScreen
 from mmtui.frontends.tui.widgets.thumbnail import LargePicture
 from mmtui.text import one_line
@@ -52,6 +53,13 @@ class PictureScreen(ModalScreen[None]):
         self._file, self._attachment, self._vision, self._tokens = file, attachment, vision, tokens
         self._save = save
 
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._show_hints)
+
+    def _show_hints(self) -> None:
+        dialog = self.query_one("PictureScreen > Vertical")
+        show_hints(dialog, "T shows the text in it", "S saves a copy", "Esc closes")
+
     def action_read(self) -> None:
         """Show the text in the picture."""
         self.app.push_screen(PictureTextScreen(self._file, self._attachment))
@@ -64,7 +72,6 @@ class PictureScreen(ModalScreen[None]):
         attachment = self._attachment
         with Vertical() as dialog:
             dialog.border_title = Content(f"{one_line(attachment.name)}, {attachment.detail}")
-            dialog.border_subtitle = "T shows the text in it, S saves a copy, Esc closes"
             with Horizontal():
                 with Vertical(classes="side", id="original"):
                     yield Static("Picture", markup=False)

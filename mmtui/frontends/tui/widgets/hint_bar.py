@@ -19,7 +19,7 @@ from mmtui.frontends.tui.widgets.welcome import Example
 # The ids of bindings, each with a short description, by what the user is doing.
 Hints = Mapping[str, str]
 EMPTY: Hints = {
-    "image": "picture", "record": "speak", "history": "conversations", "palette": "commands",
+    "image": "picture", "record": "speak", "history": "history", "palette": "commands",
     "settings": "settings", "help": "help",
 }  # fmt: skip
 TYPING: Hints = {"send": "send", "newline": "new line", "complete": "complete"}
@@ -73,4 +73,4 @@ class HintBar(Static):
             for id, description in hints.items()
             if id in keys
         ]
-        self.update(Content("   ").join(parts), layout=False)
+        self.update(Content("  ").join(parts), layout=False)

@@ -19,6 +19,7 @@ from mmtui.frontends.tui.messages import NoticePosted
 from mmtui.frontends.tui.widgets.chips import Chips, FindFile
 from mmtui.frontends.tui.widgets.folded_text import FoldedText
 from mmtui.frontends.tui.widgets.reply_text import ReplyText
+from mmtui.frontends.tui.widgets.waiting_line import WaitingLine
 from mmtui.text import printable
 
 STATE_NOTES = {
@@ -72,6 +73,7 @@ class MessageView(Vertical, can_focus=True):
         self._body: ReplyText | None = None
         self._details = Static(describe(message), classes="details", markup=False)
         self._folded: dict[str, FoldedText] = {}  # by their titles
+        self._waiting = WaitingLine()
         self._note = Static("", classes="note", markup=False)
 
     @property
@@ -98,6 +100,7 @@ class MessageView(Vertical, can_focus=True):
                 self._folded[title] = FoldedText(title, folded)
                 yield self._folded[title]
             self._body = ReplyText(text)
+            yield self._waiting
             yield self._body
             yield chips
         yield self._note
@@ -105,9 +108,12 @@ class MessageView(Vertical, can_focus=True):
     async def on_mount(self) -> None:
         await self.show_attachments()
         self.show_note()
+        if self.message.state == "writing" and not self.message.text:
+            self._waiting.start()
 
     async def show_piece(self, piece: Piece) -> None:
         """Show a piece of a reply, which is in the message already."""
+        self._waiting.stop()
         if piece.is_thinking or piece.is_tool:
             await self._show_folded()
         else:
@@ -148,6 +154,7 @@ class MessageView(Vertical, can_focus=True):
         """Show the complete text, and the state of the message."""
         if self._body is None or not self._body.is_attached:
             return
+        self._waiting.stop()
         await self._body.finish(printable(self.message.text))
         self._details.update(describe(self.message))
         self.show_note()

@@ -56,7 +56,7 @@ class Settings:
             ("model", self._session.status.model),
             ("theme", self._chat.app.theme.removeprefix("textual-")),
             ("voice", config.voice),
-            ("speak", f"{config.speak} (answers are read aloud)"),
+            ("speak", f"{config.speak} ({_SPEAK[config.speak]})"),
             ("microphone", config.microphone or SYSTEM_DEFAULT),
         ]
         self._ask(ChoiceDialog("Settings", rows), partial(self._choose, dict(rows)))
@@ -71,8 +71,8 @@ class Settings:
                 lambda: [(name, "") for name in (SYSTEM_DEFAULT, *self._chat.microphones())], show
             )
         else:
-            names = {"theme": get_args(Theme), "voice": ENGLISH_VOICES, "speak": _SPEAK}[key]
-            show([(name, "") for name in names])
+            names = {"theme": get_args(Theme), "voice": ENGLISH_VOICES, "speak": tuple(_SPEAK)}[key]
+            show([(name, _SPEAK.get(name, "")) for name in names])
 
     def _show_choices(self, key: str, current: str, choices: Choices) -> None:
         dialog = ChoiceDialog(key.capitalize(), choices, current.partition(" (")[0])
@@ -94,4 +94,4 @@ class Settings:
         self._chat.run_in_thread(save, use)
 
 
-_SPEAK = ("never", "always")
+_SPEAK = {"never": "answers are not read aloud", "always": "answers are read aloud"}
