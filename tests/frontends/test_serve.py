@@ -354,6 +354,15 @@ def test_an_address_that_can_t_be_served_is_a_one_line_error(serve, mmtui):
         assert run.err.startswith("error: ") and len(run.err.splitlines()) == 2
 
 
+def test_only_llama_cpp_answers_several_requests_together(mmtui):
+    run = mmtui("serve", "--port", 0, "--engine", "torch", "--parallel", 2)
+    assert (run.code, run.out) == (2, "")
+    assert run.err == "error: torch answers one request at a time\nhint: --engine llamacpp\n"
+    for number in (0, 33):
+        run = mmtui("serve", "--port", 0, "--parallel", number)
+        assert (run.code, run.out) == (2, "") and "'--parallel'" in run.err
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 def test_a_question_is_answered_in_a_browser(serve, smol, mmtui, tmp_path):
     _, url = serve("--model", "smol", "--token", "sesame")
