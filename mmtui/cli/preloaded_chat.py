@@ -5,11 +5,12 @@ The environment variables are those of all pages: Textual reads them when it is 
 
 import gc
 import os
+import sys
 from importlib import import_module
 
 from mmtui.chat.config import Config
 from mmtui.entry import silence_libraries
-from mmtui.frontends.served_chat import SCREEN_VARIABLES
+from mmtui.frontends.page_process import SCREEN_VARIABLES
 
 os.environ.update(SCREEN_VARIABLES)
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy must not start threads: they do not survive a fork
@@ -36,6 +37,8 @@ for name in (
 silence_libraries()
 Config().replace()  # imports Pydantic, which compiles the validation of the settings
 
-# Otherwise each search for unreachable objects would write to the memory that pages share.
+# Otherwise pages would write to the memory that they share: each search for unreachable objects,
+# and each attribute that replaces another one in Python's cache, which refers to its name.
 gc.collect()
 gc.freeze()
+sys._clear_type_cache()

@@ -21,6 +21,12 @@ from typing import Any, Protocol
 from mmtui.chat.config import Listener
 from mmtui.pipeline.assets.spec import EngineChoice
 
+SCREEN_VARIABLES = {  # environment variables of Textual, which draws in a page
+    "TEXTUAL_DRIVER": "mmtui.frontends.tui.web_driver:ChatWebDriver",
+    "TEXTUAL_FPS": "60",
+    "TEXTUAL_COLOR_SYSTEM": "truecolor",
+}
+
 
 @dataclass(frozen=True)
 class ChatOptions:
@@ -105,9 +111,10 @@ class ForkStarter:
         )
         # Modules in the working directory must not replace those of the chat.
         os.environ["PYTHONSAFEPATH"] = "1"
+        changed = dict(environment.items() - os.environ.items())
         process = self._context.Process(
             target=_run,
-            args=(self._target, dict(environment), _Descriptors((stdin, stdout, stderr))),
+            args=(self._target, changed, _Descriptors((stdin, stdout, stderr))),
         )
         loop = asyncio.get_running_loop()
         try:
@@ -162,7 +169,7 @@ def _run(target: Callable[[], None], environment: dict[str, str], pipes: _Descri
 
     Args:
         target: The function.
-        environment: All environment variables.
+        environment: The environment variables that differ from those of the server.
         pipes: The standard streams.
     """
     os.setsid()
@@ -172,7 +179,6 @@ def _run(target: Callable[[], None], environment: dict[str, str], pipes: _Descri
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         stream = open(number, "w" if number else "r", closefd=False)  # noqa: SIM115
         vars(sys).update({name: stream, f"__{name}__": stream})
-    os.environ.clear()
     os.environ.update(environment)
     target()
 

@@ -9,17 +9,12 @@ from aiohttp.web import WebSocketResponse
 from textual_serve.app_service import AppService
 from textual_serve.download_manager import DownloadManager
 
-from mmtui.frontends.page_process import PageProcess, PageStarter
+from mmtui.frontends.page_process import SCREEN_VARIABLES, PageProcess, PageStarter
 from mmtui.frontends.page_script import TITLE
 
 EXIT_TIMEOUT_S = 10.0  # for a chat to save the conversation and end its model
 MAX_EARLY_BYTES = 16_384  # of input, less than a pipe holds
 MAX_SIZE = 1000  # of a terminal, in characters
-SCREEN_VARIABLES = {
-    "TEXTUAL_DRIVER": "mmtui.frontends.tui.web_driver:ChatWebDriver",
-    "TEXTUAL_FPS": "60",
-    "TEXTUAL_COLOR_SYSTEM": "truecolor",
-}
 
 
 class ServedChat(AppService):

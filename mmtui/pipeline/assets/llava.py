@@ -120,7 +120,7 @@ def _read_processor(folder: Path, kind: str, side: int) -> dict[str, Any]:
     )
     if not settings:
         raise InputError(
-            "it has no preprocessor_config.json, which says how pictures are prepared",
+            f"{folder} has no preprocessor_config.json, which says how pictures are prepared",
             "fetch the checkpoint again",
         )
     # The rescaling is made part of the normalization, where pixels are 0 to 1.
