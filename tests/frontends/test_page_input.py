@@ -5,7 +5,7 @@ import re
 import shutil
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, WSMsgType
 from browser import browser
 from scripted_server import ScriptedServer, reply
 
@@ -22,7 +22,8 @@ def test_keys_before_the_chat_has_started_are_handled(serve):
             drawn = b""
             async with asyncio.timeout(60):
                 while NOTICE not in ESCAPES.sub("", drawn.decode(errors="replace")):
-                    drawn += (await socket.receive()).data
+                    message = await socket.receive()
+                    drawn += message.data if message.type == WSMsgType.BINARY else b""
 
     with ScriptedServer(reply("Hi.")) as server:
         _, url = serve("--endpoint", server.url, "--token", "")
