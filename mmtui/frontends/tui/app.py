@@ -15,7 +15,7 @@ from typing import Any
 from textual import on, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding
-from textual.events import Event, InputEvent, Paste
+from textual.events import AppBlur, AppFocus, Event, InputEvent, Paste
 from textual.screen import Screen
 from textual.worker import WorkerFailed
 
@@ -114,7 +114,13 @@ class ChatApp(App[None]):
         self.session.load()
 
     async def on_event(self, event: Event) -> None:
-        """Queue input, and remove control characters from pastes."""
+        """Queue input, and remove control characters from pastes.
+
+        Textual would apply the styles of all widgets again whenever another window gets the focus,
+        which takes seconds in a long conversation.
+        """
+        if isinstance(event, AppBlur | AppFocus):
+            return
         if isinstance(event, Paste):
             # Browsers and some terminals send a carriage return at the end of a line.
             event.text = printable(event.text.replace("\r\n", "\n").replace("\r", "\n"))

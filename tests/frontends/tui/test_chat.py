@@ -4,7 +4,7 @@ import json
 
 import pytest
 from PIL import Image
-from textual.events import Key
+from textual.events import AppBlur, AppFocus, Key
 from textual.widgets import Markdown
 from user import get_staged_names, open_chat, run_async
 
@@ -12,6 +12,7 @@ from mmtui.chat.protocol import ChatTurn, Completed, Died, Progress
 from mmtui.frontends.tui.screens.help import HelpScreen
 from mmtui.frontends.tui.screens.history import HistoryScreen
 from mmtui.frontends.tui.widgets.message_queue import QueuedMessage
+from mmtui.frontends.tui.widgets.waiting_line import WaitingLine
 
 HOSTILE = "\x1b]52;c;aGk=\x07[bold]x[/] oops [/] \x9b2J\u202e" + "y" * 20_000
 
@@ -336,3 +337,31 @@ def test_the_chat_fits_every_size_in_both_themes(store, cat, size, theme):
                 assert said in user.screen
 
     look()
+
+
+@run_async
+async def test_the_prompt_keeps_the_focus_while_another_window_has_it(store):
+    """Otherwise the styles of all widgets would be computed twice, which can take seconds."""
+    async with open_chat(store) as user:
+        user.app.post_message(AppBlur())
+        await user.settle()
+        assert user.composer.has_focus
+        user.app.post_message(AppFocus())
+        await user.type("Hi", "enter")
+        assert user.texts[0] == "Hi"
+
+
+@run_async
+async def test_a_line_shows_that_the_model_works_until_the_answer_begins(store):
+    async with open_chat(store) as user:
+        await user.type("Hello", "enter")
+        waiting = user.messages[-1].query_one(WaitingLine)
+        assert waiting.region.height == 1 and str(waiting.content).strip()
+        await user.answer("Hi", stop=None)
+        assert not waiting.display
+        await user.press("escape")
+        await user.type("/retry", "enter")
+        waiting = user.messages[-1].query_one(WaitingLine)
+        assert waiting.display
+        await user.press("escape")
+        assert not waiting.display and "stopped" in user.screen

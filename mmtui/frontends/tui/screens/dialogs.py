@@ -20,6 +20,7 @@ class TextDialog(ModalScreen[str | None]):
     """Asks for a text. The result is None if the user cancels."""
 
     CSS_PATH = "dialogs.tcss"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar = [
         Binding("enter", "accept", "Accept", priority=True),
         Binding("shift+enter,ctrl+j", "newline", "New line", priority=True),
@@ -61,6 +62,7 @@ class ChoiceDialog(ModalScreen[str | None]):
     """Asks for one of several names. The result is None if the user cancels."""
 
     CSS_PATH = "dialogs.tcss"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-wide")]  # noqa: RUF012
     BINDINGS: ClassVar = [Binding("escape", "dismiss(None)", "Cancel")]
 
     def __init__(self, title: str, choices: Sequence[tuple[str, str]], current: str = "") -> None:

@@ -40,6 +40,8 @@ class ReplyText(Markdown):
         super().__init__(text, parser_factory=_get_parser, open_links=False)
         self._pending = ""
         self._writing: asyncio.Task[None] | None = None
+        self._is_drawn = asyncio.Event()
+        self._is_finishing = False
 
     def write(self, piece: str) -> None:
         """Add a piece soon: pieces that arrive before the next frame are added together."""
@@ -54,7 +56,11 @@ class ReplyText(Markdown):
             text: The text, of which pieces may be missing.
         """
         if self._writing is not None:
+            # No frame is drawn while the screen waits for this.
+            self._is_finishing = True
+            self._is_drawn.set()
             await self._writing
+            self._is_finishing = False
         if self.source != text or _LINK_DEFINITION.search(text):
             await self.update(text)
 
@@ -65,10 +71,12 @@ class ReplyText(Markdown):
             await self._wait_for_frame()
 
     async def _wait_for_frame(self) -> None:
-        is_drawn = asyncio.Event()
-        if self.call_after_refresh(is_drawn.set):
+        if self._is_finishing:
+            return
+        self._is_drawn.clear()
+        if self.call_after_refresh(self._is_drawn.set):
             with suppress(TimeoutError):
-                await asyncio.wait_for(is_drawn.wait(), MAX_WAIT_S)
+                await asyncio.wait_for(self._is_drawn.wait(), MAX_WAIT_S)
 
 
 class _Parser(MarkdownIt):
