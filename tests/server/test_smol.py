@@ -7,11 +7,16 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
 from api_server import TOKEN
+
+from mmtui.chat.endpoint_model import EndpointModel
+from mmtui.chat.protocol import ChatTurn, Completed, Event, Failed, Prepared
+from mmtui.endpoint.address import parse_endpoint
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +93,28 @@ def test_conversations_that_alternate_read_only_what_is_new(serving):
             assert read < 40 if question else read > 900
             messages.append({"role": "assistant", "content": reply.choices[0].message.content})
             messages.append({"role": "user", "content": "And then?"})
+
+
+@pytest.mark.parametrize("has_picture", [False, True])
+def test_of_a_conversation_that_was_read_ahead_only_the_question_is_read(
+    serving, monkeypatch, cat, has_picture
+):
+    monkeypatch.setenv("SERVED_KEY", TOKEN)
+    story = ("Horses" if has_picture else "Geese") + " eat and sleep. " * 100
+    history = [ChatTurn("user", story), ChatTurn("assistant", "I see.")]
+    pictures = (str(cat),) if has_picture else ()
+    events: SimpleQueue[Event] = SimpleQueue()
+    model = EndpointModel(parse_endpoint(serving[0], "SERVED_KEY"), "auto", events.put)
+    try:
+        model.prepare(history, pictures, 8, "id", 0)
+        while not isinstance(events.get(timeout=300), Prepared):
+            pass
+        model.generate([*history, ChatTurn("user", "And then?", pictures)], 8)
+        while not isinstance(event := events.get(timeout=300), Completed):
+            assert not isinstance(event, Failed), event
+    finally:
+        model.close()
+    assert event.prompt_tokens > 400 and event.prompt_tokens - event.cached_tokens < 40
 
 
 def test_replies_are_json_also_if_they_are_cut_off(serving):
