@@ -1,7 +1,4 @@
-"""Imports what the chat of a page needs, in the process that is forked for each page.
-
-The environment variables are those of all pages: Textual reads them when it is imported.
-"""
+"""Imports what the chat of a page needs, in the process that is forked for each page."""
 
 import gc
 import os
@@ -12,7 +9,8 @@ from mmtui.chat.config import Config
 from mmtui.entry import silence_libraries
 from mmtui.frontends.page_process import SCREEN_VARIABLES
 
-os.environ.update(SCREEN_VARIABLES)
+environment = dict(os.environ)
+os.environ.update(SCREEN_VARIABLES)  # Textual reads them when it is imported
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy must not start threads: they do not survive a fork
 for name in (
     "encodings.idna",
@@ -36,6 +34,8 @@ for name in (
     import_module(name)
 silence_libraries()
 Config().replace()  # imports Pydantic, which compiles the validation of the settings
+os.environ.clear()
+os.environ.update(environment)
 
 # Otherwise pages would write to the memory that they share: each search for unreachable objects,
 # and each attribute that replaces another one in Python's cache, which refers to its name.
