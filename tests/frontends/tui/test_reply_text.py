@@ -3,6 +3,8 @@
 import pytest
 from user import open_chat, run_async
 
+from mmtui.frontends.tui.screens.chat.screen import ChatScreen
+
 TEXTS = {
     "numbers": "".join(f"{number}. item *{number}*\n" for number in range(1, 13)) + "\nEnd.",
     "bullets": "- one\n- two\n  continued\n\n  and a paragraph\n- three\n\nEnd.",
@@ -57,3 +59,19 @@ async def test_items_that_are_complete_stay_while_their_list_grows(store):
         assert all(row.is_attached for row in rows)
         assert "three" in user.screen and "four and more" in user.screen
         assert [row.region.height for row in rows] == [3, 1]
+
+
+@pytest.mark.parametrize("start", ["One", "- one", "```\ncode"])
+def test_a_line_that_grows_needs_no_layout(tmp_path, monkeypatch, start):
+    @run_async
+    async def chat():
+        async with open_chat(tmp_path) as user:
+            await user.type("Go", "enter")
+            for piece in (start, "x", "x"):
+                await user.answer(piece, stop=None)
+            layouts = []
+            monkeypatch.setattr(ChatScreen, "_refresh_layout", lambda *_, **__: layouts.append(1))
+            await user.answer("y", stop=None)
+            assert not layouts and f"{start.split()[-1]}xxy" in user.screen
+
+    chat()
