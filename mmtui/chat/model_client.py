@@ -168,7 +168,7 @@ class ModelClient:
     def handle_failure(self, event: Failed | Died) -> None:
         """Forget what failed, and show why. What fails ahead again is not shown again."""
         if isinstance(event, Died):
-            self._crashes_ahead |= bool(self._ahead)
+            self._crashes_ahead |= event.is_refused and bool(self._ahead)
             self.forget_process()
             self._notify(Notice(event.message, event.hint))
             return

@@ -304,7 +304,7 @@ class Died:
         message: What went wrong.
         hint: How to cure it, if that is known.
         traceback: The stacks of the process when it crashed, with `--debug` only.
-        is_refused: Whether it crashed while it read an attachment, which would crash it again.
+        is_refused: Whether it crashed because of an attachment, which would crash it again.
     """
 
     message: str

@@ -168,3 +168,15 @@ def test_a_picture_that_is_gone_is_reported_when_the_question_is_asked(loaded, c
     session.send("What is this?", (picture,))
     assert "a cat.png is no longer" in loaded.notices[-1]
     session.handle_event(Completed(model.number, "stop", 10, 0, 1, 0.1, 50.0))
+
+
+def test_what_crashed_the_model_ahead_is_not_prepared_again(loaded):
+    session, model = loaded.session, loaded.model
+    session.prepare()
+    session.handle_event(Died("llama.cpp crashed", None, is_refused=True))
+    model.prepared.clear()
+    session.send("Hello")
+    model.answer(session, "Hi.")
+    assert model.prepared == []
+    session.switch_model("other")
+    assert model.prepared == [(model.asked[-1] + (ChatTurn("assistant", "Hi."),), ())]

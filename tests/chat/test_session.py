@@ -294,6 +294,19 @@ def test_a_model_that_died_is_loaded_with_the_next_message(chat):
     assert session.status.model == "smol"
 
 
+def test_a_message_whose_attachment_crashed_the_model_returns_as_a_draft(chat, cat):
+    session = chat.session
+    session.send("Hello")
+    chat.model.answer(session, "Hi.")
+    picture = session.store_attachment(attachments.load(cat))
+    session.send("What is this?", (picture,))
+    draft = session.handle_event(Died("crashed", "send without it", is_refused=True))
+    assert draft is not None and (draft.text, draft.attachments) == ("What is this?", (picture,))
+    assert [message.text for message in session.conversation.thread] == ["Hello", "Hi."]
+    assert chat.notices[-1].startswith("crashed") and not session.is_answering
+    assert session.handle_event(Died("crashed", None, is_refused=True)) is None  # no reply
+
+
 def test_an_answer_that_repeats_itself_is_stopped_with_a_notice(chat):
     chat.session.send("Go on")
     event = Completed(chat.model.number, "length", 10, 0, 99, 0.1, 50.0, repeats=True)
