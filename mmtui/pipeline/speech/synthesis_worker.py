@@ -35,13 +35,13 @@ ESPEAK_TIMEOUT_S = 20.0
 
 def main() -> None:
     """Answer requests until stdin ends."""
-    if hasattr(os, "nice"):
-        os.nice(NICENESS)
     output = sys.stdout.buffer
     gc.disable()  # what is loaded stays
     _load_voice(DEFAULT_VOICE)
     gc.freeze()
     gc.enable()
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)  # after loading, for which the first sentence waits
     for line in sys.stdin.buffer:
         request = json.loads(line)
         try:
