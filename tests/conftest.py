@@ -53,10 +53,16 @@ USER_INTERFACES = Path(__file__).with_name("frontends")
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow tests, so that `pytest -m "not slow"` runs the others."""
+    """Mark the slow tests, so that `pytest -m "not slow"` runs the others, and run them first.
+
+    At the end, the two processes share out what is quick.
+    """
+    slow_files = set()
     for item in items:
         if _is_slow(item):
             item.add_marker("slow")
+            slow_files.add(item.path)
+    items.sort(key=lambda item: item.path not in slow_files)
 
 
 def _is_slow(item: pytest.Item) -> bool:

@@ -68,8 +68,8 @@ def test_ctrl_c_while_a_long_question_is_read_prints_complete_json(mmtui, smol):
 def test_ctrl_c_at_any_time_exits_with_130_and_prints_no_traceback(smol):
     for ticks in (5, 40, 90, 150, 230):
         process = subprocess.Popen(
-            # The answer is long and does not repeat itself.
-            [COMMAND, "ask", "--temperature", "1", "--seed", "2", "Write an essay about bees."],
+            # At this temperature, any token may follow: the answer is long whatever the weights.
+            [COMMAND, "ask", "--temperature", "2", "Write an essay about bees."],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
