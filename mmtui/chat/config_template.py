@@ -3,8 +3,7 @@
 TEMPLATE = """\
 # Settings of mmtui. Lines that begin with # show the defaults.
 # Environment variables override all but [keys]: MMTUI_MODEL, MMTUI_THEME, ...
-# The chat uses all settings; the other commands use model, engine, speech, language, and those of
-# the endpoint.
+# The chat uses all settings; the other commands use those that concern them.
 
 # Model: a preset (phi2, smol), a checkpoint folder, a GGUF file, ollama:NAME,
 # hf:OWNER/NAME, or auto. With an endpoint: the name of one of its models, or auto, if it has only
@@ -31,6 +30,7 @@ TEMPLATE = """\
 
 # Language of recordings: a code or a name, such as "de" or "german", or "auto", which detects it.
 #language = "auto"
+
 # Whether the text in pictures is recognized on this machine and given to the model beside them:
 # true, false, or "auto", which is true for models that were trained with it. A model without
 # vision gets nothing but the text.

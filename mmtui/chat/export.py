@@ -173,9 +173,12 @@ def to_json(conversation: Conversation) -> str:
 
 
 def _to_fields(message: Message) -> dict[str, object]:
-    """Return the fields of a message that are stored."""
+    """Return the fields of a message that are stored, without details that are unknown."""
     stored = asdict(message) | {"created": message.created.isoformat()}
-    del stored["thinking"], stored["is_spoken"], stored["details"]
+    del stored["thinking"], stored["is_spoken"]
+    details = {name: value for name, value in stored.pop("details").items() if value}
+    if details:
+        stored["details"] = details
     if not message.tools:
         del stored["tools"]
     return stored

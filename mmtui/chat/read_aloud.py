@@ -170,7 +170,8 @@ class ReadAloud:
         if self._is_complete or self._narration is None or message is None:
             return
         sounds = _list_sounds(message)
-        has_sound = message.is_spoken or bool(sounds)
+        is_expected = message.is_spoken and message.state == "writing"
+        has_sound = is_expected or bool(sounds)
         is_read = self._position > self._start  # the sound came too late
         text = message.text[self._position :]
         if text and (is_read or not has_sound):

@@ -85,5 +85,5 @@ def completion_notices(
         yield Notice(text, "they stay in the history", is_error=False)
     if event.repeats:
         yield Notice("stopped: the answer was repeating itself", is_error=False)
-    if reply is not None and reply.tools and not reply.text.strip():
+    if reply is not None and reply.tools and not (reply.text.strip() or reply.attachments):
         yield Notice(CALL_NOTE, NO_TOOLS_HINT, is_error=False)

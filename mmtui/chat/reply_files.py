@@ -1,7 +1,10 @@
 """The pictures and the sound of a reply: checked, added to a message, and saved as files."""
 
+import errno
 import io
+import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,33 +112,51 @@ def save_attachments(files: Iterable[Attachment], find: FindFile, folder: Path) 
     No file is replaced: a name that is taken gets a number.
 
     Raises:
-        InputError: The file of an attachment is gone.
+        InputError: The file of an attachment is gone, or can't be read.
         MmtuiError: The folder can't be written.
     """
-    return [save_bytes(find(file).read_bytes(), file.name, folder) for file in files]
+    return [save_bytes(_read(find(file), file.name), file.name, folder) for file in files]
 
 
 def save_bytes(data: bytes, name: str, folder: Path) -> Path:
     """Write a file, and return its path, which has a number if the name is taken.
 
     Raises:
-        MmtuiError: The folder can't be written.
+        MmtuiError: The folder can't be written, or there is no space.
     """
     safe_name = one_line(name).replace("/", "_").lstrip(".") or "file"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        while True:
-            path = folder / _find_free(safe_name, lambda tried: (folder / tried).exists())
-            try:
-                with path.open("xb") as file:
-                    file.write(data)
-            except FileExistsError:
-                continue  # another program was faster
-            return path
+        path = _create_file(folder, safe_name)
+        try:
+            path.write_bytes(data)
+        except OSError:
+            path.unlink(missing_ok=True)  # it is cut off
+            raise
     except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise MmtuiError(
-            f"{folder} can't be written to: {error.strerror}", "choose another folder"
+            f"{folder} can't be written to: {error.strerror}",
+            "free some disk space" if is_full else "choose another folder",
         ) from error
+    return path
+
+
+def _create_file(folder: Path, name: str) -> Path:
+    """Create an empty file under a name that is free."""
+    while True:
+        # A link is taken even if what it points to is gone.
+        path = folder / _find_free(name, lambda tried: os.path.lexists(folder / tried))
+        with suppress(FileExistsError):  # another program was faster
+            path.touch(exist_ok=False)
+            return path
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{name} can't be read: {error.strerror}") from error
 
 
 def _load_picture(data: bytes) -> LoadedFile:

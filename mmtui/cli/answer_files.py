@@ -12,7 +12,7 @@ from mmtui.chat.attachments import LoadedFile
 from mmtui.chat.reply_files import save_bytes
 from mmtui.cli.options import print_note
 from mmtui.endpoint.address import Endpoint
-from mmtui.errors import InputError, UsageError
+from mmtui.errors import InputError, MmtuiError, UsageError
 from mmtui.paths import resolve
 
 SaveMediaOption = Annotated[
@@ -40,14 +40,18 @@ def check_save_media(folder: Path | None, endpoint: Endpoint | None) -> None:
         return
     if endpoint is None:
         raise UsageError("--save-media needs a server", "models on this machine return only text")
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is not a folder", "choose another name")
-    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    existing = next(
+        parent for parent in (folder, *folder.absolute().parents) if os.path.lexists(parent)
+    )
+    if not existing.is_dir():
+        raise InputError(f"{existing} is not a folder", "choose another name")
     if not os.access(existing, os.W_OK):
         raise InputError(f"{existing} can't be written to", "choose another folder")
 
 
-def keep_files(files: Sequence[LoadedFile], folder: Path | None) -> list[dict[str, object]]:
+def keep_files(
+    files: Sequence[LoadedFile], folder: Path | None
+) -> tuple[list[dict[str, object]], MmtuiError | None]:
     """Save the files of an answer, and name them on standard error.
 
     Args:
@@ -55,19 +59,22 @@ def keep_files(files: Sequence[LoadedFile], folder: Path | None) -> list[dict[st
         folder: Where they are saved; None only says what there is.
 
     Returns:
-        An entry of `ask --json` for each.
-
-    Raises:
-        MmtuiError: The folder can't be written.
+        An entry of `ask --json` for each, whose path is None if the file is not saved, and the
+        error of the first one that can't be saved.
     """
     entries: list[dict[str, object]] = []
+    problem: MmtuiError | None = None
     for file in files:
-        path = None if folder is None else save_bytes(file.data, file.name, folder)
         what = f"{_NOUNS[file.kind]}, {file.detail}"
-        if path is None:
-            print_note(f"the answer has {what}; --save-media FOLDER keeps it")
+        path: Path | None = None
+        if folder is None:
+            print_note(f"the answer has {what}; it is not kept; ask again with --save-media FOLDER")
         else:
-            print_note(f"saved as {path}: {what}")
+            try:
+                path = save_bytes(file.data, file.name, folder)
+                print_note(f"saved as {path}: {what}")
+            except MmtuiError as error:
+                problem = problem or error
         entries.append(
             {
                 "kind": file.kind,
@@ -77,4 +84,4 @@ def keep_files(files: Sequence[LoadedFile], folder: Path | None) -> list[dict[st
                 "detail": file.detail,
             }
         )
-    return entries
+    return entries, problem

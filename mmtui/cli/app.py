@@ -242,6 +242,8 @@ def serve_(
 
     config = configure(model, endpoint, engine, mmproj, listen, language, read)
     if parallel is not None:
+        if config.endpoint.strip():
+            raise UsageError("--parallel needs a model on this machine", "pass --endpoint ''")
         config = config.replace(parallel=parallel)
     if parallel and parallel > 1 and config.engine == "torch":
         raise UsageError("torch answers one request at a time", "--engine llamacpp")

@@ -25,7 +25,7 @@ from mmtui.endpoint.messages import EndpointTurn
 from mmtui.endpoint.picture_texts import EndpointTexts
 from mmtui.endpoint.pictures import encode_picture
 from mmtui.endpoint.tools import CALL_NOTE, NO_TOOLS_HINT
-from mmtui.errors import InputError, NoSpeechError
+from mmtui.errors import InputError, MmtuiError, NoSpeechError
 from mmtui.media import Document, Image, Sound
 from mmtui.pipeline.documents.fitting import (
     PICTURE_TOKENS,
@@ -118,7 +118,7 @@ class _ServerAnswer:
                     yield part.text
             else:
                 self._add_file(part)
-        if self.tools and not self.text.strip():
+        if self.tools and not (self.text.strip() or self.files):
             self.problems.append(f"{CALL_NOTE}: {self.tools}; {NO_TOOLS_HINT}")
 
     def cancel(self) -> None:
@@ -198,9 +198,9 @@ def ask_server(
         if question.save_media is not None:
             outputs = catalog.describe(name, cancellation).outputs
         answer = _ServerAnswer(client, name, request, outputs)
-        print_answer(spoken.follow(answer, answer), silent=as_json)
+        _print_answer(answer, spoken, question.save_media, as_json=as_json)
     print_notes(answer.problems)
-    media = keep_files(answer.files, question.save_media)
+    media, problem = keep_files(answer.files, question.save_media)
     completion = answer.completion
     if as_json:
         used = [
@@ -208,13 +208,39 @@ def ask_server(
             for document, fitted in zip(question.documents, documents, strict=True)
         ]
         print_json(_to_document(question, name, transcript, answer, used, media))
-    elif completion.is_endless:
-        print_note("stopped: the server ignored the length limit")
-    elif completion.stop_reason == "length":
-        print_note(f"stopped after {completion.completion_tokens} tokens; --max-tokens allows more")
+    else:
+        _print_limit(completion)
+    if problem is not None:
+        raise problem
     if completion.stop_reason == "cancelled":
         raise KeyboardInterrupt
     spoken.wait()
+
+
+def _print_answer(
+    answer: _ServerAnswer, spoken: Speech, save_media: Path | None, *, as_json: bool
+) -> None:
+    """Print an answer as it arrives; keep the files that arrived before an error.
+
+    Raises:
+        MmtuiError: The request failed.
+    """
+    try:
+        print_answer(spoken.follow(answer, answer), silent=as_json)
+    except MmtuiError:
+        print_notes(answer.problems)
+        _, problem = keep_files(answer.files, save_media)
+        if problem is not None:
+            print_notes([str(problem)])
+        raise
+
+
+def _print_limit(completion: Completion) -> None:
+    """Print a note about the length limit, if it has ended the answer."""
+    if completion.is_endless:
+        print_note("stopped: the server ignored the length limit")
+    elif completion.stop_reason == "length":
+        print_note(f"stopped after {completion.completion_tokens} tokens; --max-tokens allows more")
 
 
 def _transcribe(

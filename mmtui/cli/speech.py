@@ -87,18 +87,25 @@ class _NarratedAnswer:
         self._answer, self._spoken, self._narrations = answer, spoken, narrations
 
     def __iter__(self) -> Iterator[str]:
-        is_read = False
+        is_read, transcript = False, list[str]()
         for piece in self._answer:
-            if self._spoken is None or not self._spoken.is_spoken:
+            if self._spoken is not None and self._spoken.is_spoken:
+                transcript.append(piece)
+            else:
                 is_read = True
-                for narration in self._narrations:
-                    narration.write(piece)
+                self._write(piece)
             yield piece
         sounds = self._spoken.sounds if self._spoken is not None and not is_read else ()
+        if not (is_read or sounds):  # the sound was left out
+            self._write("".join(transcript))
         for narration in self._narrations:
             for sound in sounds:
                 narration.play(partial(_decode, sound))
             narration.finish()
+
+    def _write(self, text: str) -> None:
+        for narration in self._narrations:
+            narration.write(text)
 
     def cancel(self) -> None:
         """Cancel the answer, and be silent at once."""

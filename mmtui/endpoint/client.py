@@ -203,6 +203,9 @@ class Client:
             if not collected.has_ended:
                 yield from collected.flush()
                 raise
+        except (MmtuiError, TooLargeError):
+            yield from collected.flush()
+            raise
         yield from collected.flush()
         if not collected.has_ended:
             raise http.client.IncompleteRead(b"")

@@ -209,7 +209,9 @@ class Response:
         thinking = message.get("reasoning_content") or message.get("reasoning")
         thought = self._join_surrogates(_get_text(thinking), "thinking")
         text, tools = self._read_text(message)
-        transcript = "" if text or self._has_content else get_transcript(message)
+        transcript = self._join_surrogates(get_transcript(message), "transcript")
+        if text or self._has_content:
+            transcript = ""
         if thought:
             parts.append(Delta(thought, is_thinking=True))
         if tools:

@@ -10,6 +10,8 @@ _START = re.compile(r"!\[[^\]\n]{0,300}\]\(\s{0,4}<?(?=data:)", re.IGNORECASE)
 _MAX_START = 400  # characters of the longest start
 _MAX_URI = MAX_BYTES * 4 // 3 + 1000
 _MIN_PICTURE = 200  # characters in base64; what is shorter is an example, and stays in the text
+_MAX_EXAMPLE = 10 * _MIN_PICTURE  # characters; what is longer, and base64, is a picture
+_NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=_%\s-]")  # nor in its forms in URLs
 
 
 class MarkdownPictures:
@@ -43,7 +45,7 @@ class MarkdownPictures:
         rest, self._held = self._held, ""
         if self._uri is not None:
             uri, self._uri = "".join(self._uri), None
-            if len(uri) > _MIN_PICTURE:
+            if len(uri) > _MIN_PICTURE and not _has_text(uri):
                 return [LeftOut("a picture of the answer is left out: it is cut off")]
             rest = f"{self._start}{uri}"
         return [rest] if rest else []
@@ -74,8 +76,9 @@ class MarkdownPictures:
         if close:
             uri, self._uri = "".join(self._uri), None
             if _is_example(uri):
-                self._show(f"{self._start}{uri})", found)
-            elif (picture := self._read_uri(_strip_title(uri))) is not None:
+                self._show(self._start, found)
+                return f"{uri}){rest}"  # there may be a picture in it
+            if (picture := self._read_uri(_strip_title(uri))) is not None:
                 found.append(picture)
         return rest
 
@@ -108,10 +111,18 @@ def _strip_title(uri: str) -> str:
     return uri.partition(">")[0].partition(' "')[0].strip()
 
 
+def _has_text(uri: str) -> bool:
+    """Return whether a URI is followed by text, because its bracket is not closed."""
+    _, comma, encoded = uri.partition(",")
+    return not comma or _NOT_BASE64.search(_strip_title(encoded[:_MAX_EXAMPLE])) is not None
+
+
 def _is_example(uri: str) -> bool:
-    """Return whether a URI is too short for a picture, as in an explanation of data URIs."""
+    """Return whether a URI is no picture, but an example in an explanation of data URIs."""
     encoded = uri.partition(",")[2]
-    if len(encoded) > 10 * _MIN_PICTURE:
+    if _has_text(uri):
+        return True
+    if len(encoded) > _MAX_EXAMPLE:
         return False
     try:
         decode_base64(_strip_title(encoded))

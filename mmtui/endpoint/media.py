@@ -14,6 +14,7 @@ import binascii
 import hashlib
 import io
 import re
+import struct
 import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ class MediaReader:
 
     def __init__(self) -> None:
         self._seen: set[bytes] = set()  # hashes: some servers repeat all pictures at the end
+        self._links: set[str] = set()  # to pictures on the web, which are repeated, too
         self._size = 0  # of the pictures, in bytes
         self._reported: set[str] = set()  # why pictures are left out
         self._sound: list[str] = []  # in base64
@@ -71,10 +73,13 @@ class MediaReader:
     def read_uri(self, uri: str) -> Found | None:
         """Return the picture in a data URI, or a link; None if it was there before."""
         if _WEB_ADDRESS.fullmatch(uri):
+            if uri in self._links:
+                return None
+            self._links.add(uri)
             return f"\n\npicture: <{uri}>\n\n"
         header = _DATA_URI.match(uri)
         if header is None or ";base64" not in header[2].lower():
-            return self._leave_out("a picture of the answer is left out: it is no data in base64")
+            return self._leave_out("a picture of the answer is left out: its data is not in base64")
         return self._read_base64(uri[header.end() :])
 
     def finish(self) -> list[ReplyFile | LeftOut]:
@@ -188,8 +193,9 @@ def _join_sound(pieces: list[str]) -> bytes:
             for index, piece in enumerate(decoded):
                 with wave.open(io.BytesIO(piece)) as part:
                     if index == 0:
-                        file.setparams(part.getparams())
+                        # The length in the header of a WAV that was streamed is a placeholder.
+                        file.setparams(part.getparams()._replace(nframes=0))
                     file.writeframes(part.readframes(part.getnframes()))
-    except (wave.Error, EOFError):
+    except (wave.Error, EOFError, RuntimeError, struct.error):  # the module checks little
         return b"".join(decoded)
     return joined.getvalue()

@@ -10,7 +10,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from mmtui.chat import attachments, export
-from mmtui.chat.conversation import Attachment, Conversation
+from mmtui.chat.conversation import Attachment, Conversation, ReplyDetails
 from mmtui.errors import InputError, MmtuiError, UsageError
 
 HOSTILE = (
@@ -148,6 +148,13 @@ def test_json_has_all_branches_and_the_exact_texts(chat, cat):
     assert [m["text"] for m in document["messages"]][3] == HOSTILE
     assert len(document["messages"]) == 6
     assert document["messages"][0]["attachments"][0]["name"] == "a cat.png"
+
+
+def test_json_has_the_details_that_are_known(chat, cat):
+    conversation = make_conversation(chat, cat)
+    conversation.thread[1].details = ReplyDetails("smol", tokens=12)
+    question, answer, *_ = json.loads(export.to_json(conversation))["messages"]
+    assert answer["details"] == {"model": "smol", "tokens": 12} and "details" not in question
 
 
 def test_another_suffix_is_refused(chat, cat, tmp_path):

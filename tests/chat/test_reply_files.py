@@ -2,6 +2,8 @@
 
 import base64
 import re
+import resource
+import zlib
 
 import pytest
 from reply_media import (
@@ -21,7 +23,7 @@ from server_chat import ServerChat
 from mmtui.chat import export
 from mmtui.chat.history.history import History
 from mmtui.chat.reply_files import find_reply_files, find_sound, save_attachments, save_bytes
-from mmtui.errors import MmtuiError, UsageError
+from mmtui.errors import InputError, MmtuiError, UsageError
 
 PICTURE = make_picture()
 
@@ -86,6 +88,35 @@ def test_a_broken_file_is_one_notice_and_the_text_stays(connect, delta, notice):
     assert chat.session.conversation.thread[-1].state == "complete"
 
 
+def insert_chunk(kind: bytes, body: bytes, wrong: int = 0) -> bytes:
+    """Return the picture with a chunk after its header, whose checksum may be wrong."""
+    checksum = (zlib.crc32(kind + body) ^ wrong).to_bytes(4)
+    return PICTURE[:33] + len(body).to_bytes(4) + kind + body + checksum + PICTURE[33:]
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (insert_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2_000_000))), "picture.png"),
+        (insert_chunk(b"tEXt", b"a\0b", wrong=1), "picture.png"),
+        (make_picture("red", "WEBP")[:-20], "picture.webp"),
+    ],
+    ids=["text", "checksum", "cut off"],
+)
+def test_a_damaged_picture_that_can_be_decoded_is_kept(connect, data, name):
+    chat = connect(reply_with_picture("A cat.", data))
+    assert chat.ask("Draw.") == "A cat."
+    assert last_files(chat) == [("image", name, "40 x 30")]
+
+
+def test_a_picture_from_a_tool_needs_no_notice_about_the_tool(connect):
+    call = {"index": 0, "id": "a", "function": {"name": "draw", "arguments": "{}"}}
+    images = [to_image(to_uri(PICTURE))]
+    chat = connect(stream(to_delta(tool_calls=[call]), to_delta(images=images)))
+    assert chat.ask("Draw.") == "" and len(last_files(chat)) == 1
+    assert chat.notices == []
+
+
 def test_exports_contain_the_files_after_the_text(connect):
     chat = connect(
         reply_with_picture("A cat."), reply_with_sound("Meow.", samples=make_samples(20))
@@ -120,6 +151,31 @@ def test_files_are_saved_under_free_names(connect, tmp_path):
     assert odd.parent == folder and "\x1b" not in odd.name
     with pytest.raises(MmtuiError, match="can't be written to"):
         save_attachments(files, chat.session.file, saved)
+
+
+def test_the_name_of_a_broken_link_is_taken(tmp_path):
+    (tmp_path / "picture.png").symlink_to(tmp_path / "gone")
+    assert save_bytes(b"x", "picture.png", tmp_path) == tmp_path / "picture-2.png"
+    assert not (tmp_path / "gone").exists()
+
+
+def test_a_file_that_does_not_fit_is_removed(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(MmtuiError, match="can't be written to"):
+            save_bytes(bytes(5000), "picture.png", tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_attachment_that_can_t_be_read_is_an_error(connect, tmp_path):
+    chat = connect(reply_with_picture())
+    chat.ask("Draw.")
+    files = find_reply_files(chat.session.conversation)
+    with pytest.raises(InputError, match=r"picture\.png can't be read: Is a directory"):
+        save_attachments(files, lambda _: tmp_path, tmp_path / "out")
 
 
 def test_deleting_the_conversation_deletes_its_files(connect):

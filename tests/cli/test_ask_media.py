@@ -15,7 +15,7 @@ from reply_media import (
     to_image,
     to_uri,
 )
-from scripted_server import ScriptedServer, to_part
+from scripted_server import ScriptedServer, send, to_part
 
 
 def ask(mmtui, step, *options):
@@ -26,7 +26,8 @@ def ask(mmtui, step, *options):
 def test_a_note_says_what_is_received_and_how_to_keep_it(mmtui):
     run = ask(mmtui, reply_with_picture("A cat."))
     assert (run.code, run.out) == (0, "A cat.\n")
-    assert run.err == "the answer has a picture, 40 x 30; --save-media FOLDER keeps it\n"
+    note = "the answer has a picture, 40 x 30; it is not kept; ask again with --save-media FOLDER"
+    assert run.err == f"{note}\n"
 
 
 def test_pictures_and_sounds_are_saved_and_listed(mmtui, tmp_path):
@@ -59,6 +60,26 @@ def test_what_is_broken_is_one_note_and_the_text_stays(mmtui, tmp_path):
     assert all(line.startswith("note: a picture of the answer") for line in run.err.splitlines())
 
 
+def test_what_arrived_before_a_fault_is_saved(mmtui, tmp_path):
+    cut_off = send(to_part("A cat."), to_delta(images=[to_image(to_uri(make_picture()))]))
+    run = ask(mmtui, cut_off, "--save-media", tmp_path)
+    assert (run.code, run.out) == (1, "A cat.\n") and "closed the connection" in run.err
+    assert (tmp_path / "picture.png").read_bytes() == make_picture()
+
+
+def test_the_text_is_printed_if_a_file_can_t_be_saved(mmtui, tmp_path):
+    run = ask(mmtui, reply_with_picture("A cat."), "--json", "--save-media", tmp_path / ("x" * 300))
+    assert run.code == 1 and "can't be written to: File name too long" in run.err
+    assert run.json["answer"] == "A cat." and run.json["media"][0]["path"] is None
+
+
+def test_a_picture_from_a_tool_needs_no_note_about_the_tool(mmtui):
+    call = {"index": 0, "id": "a", "function": {"name": "draw", "arguments": "{}"}}
+    images = [to_image(to_uri(make_picture()))]
+    run = ask(mmtui, stream(to_delta(tool_calls=[call]), to_delta(images=images)))
+    assert run.code == 0 and run.err.startswith("the answer has a picture")
+
+
 def test_a_sound_is_written_instead_of_a_voice_that_reads_the_text(mmtui, tmp_path):
     file = tmp_path / "answer.wav"
     run = ask(mmtui, reply_with_sound("Meow, ", "said the cat."), "--speak-to", file)
@@ -73,5 +94,7 @@ def test_wrong_folders_and_models_of_this_machine_are_refused(mmtui, tmp_path):
     file.touch()
     run = ask(mmtui, reply_with_picture(), "--save-media", file)
     assert_error(run, 4, "is not a folder")
+    run = ask(mmtui, reply_with_picture(), "--save-media", file / "pictures")
+    assert_error(run, 4, "file is not a folder")
     run = mmtui("ask", "--endpoint", "", "--save-media", tmp_path, "Draw.")
     assert_error(run, 2, "--save-media needs a server")

@@ -8,6 +8,7 @@ import av
 import pytest
 from command_line import COMMAND, assert_error
 from fake_sound import install_fake_sound
+from reply_media import stream, to_delta
 from scripted_server import ScriptedServer, hang, reply, to_part
 
 ANSWER = ("The **sky** is blue. ", "```\ncode\n```\n", "The grass is green.")
@@ -26,6 +27,15 @@ def test_an_answer_is_written_as_speech(mmtui, tmp_path, suffix):
     assert run.code == 0 and run.err == "" and run.json["answer"] == "".join(ANSWER)
     assert 3 < count_seconds(file) < 8
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+def test_a_spoken_answer_without_its_sound_is_read(mmtui, tmp_path):
+    file = tmp_path / "answer.wav"
+    words, damaged = {"transcript": "The sky is blue."}, {"data": "%%%%"}
+    with ScriptedServer(stream(to_delta(audio=words), to_delta(audio=damaged))) as server:
+        run = mmtui("ask", "--endpoint", server.url, "--speak-to", file, "Hi")
+    assert (run.code, run.out) == (0, "The sky is blue.\n") and "is left out" in run.err
+    assert 0.5 < count_seconds(file) < 5
 
 
 def test_an_answer_is_played_and_printed(mmtui, tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from reply_media import (
 )
 from scripted_server import ScriptedServer, Step, send, to_event, to_part
 
+from mmtui.endpoint import events
 from mmtui.endpoint.address import parse_endpoint
 from mmtui.endpoint.client import Client
 from mmtui.endpoint.completion import Completion, Delta, Request
@@ -108,6 +109,8 @@ def test_a_picture_in_markdown_may_arrive_in_any_pieces():
         "Write ![a](data:image/png;base64,iVBORw0KGgo...).",
         "Write ![a](data:image/png;base64,iVBORw0KGgo=).",
         "It ends ![with](data:ima",
+        "Write ![a](data:image/png;base64,iVBOR... and so on. " + "It is long. " * 300,
+        "Write ![a](data:image/png and then the data. " + "It is long. " * 300 + "(The end.)",
         "![a](https://example.com/a.png)!",
     ],
 )
@@ -124,6 +127,19 @@ def test_a_picture_on_the_web_becomes_a_link_and_is_not_fetched():
     assert reply.text == f"Look:\n\npicture: <{address}>\n\n" and reply.files == []
 
 
+def test_a_picture_after_an_example_that_is_not_closed_is_found():
+    example = "Write ![a](data:image/png;base64,iVBOR... like this: "
+    reply = Reply(stream(to_part(f"{example}![b]({URI})!")))
+    assert (reply.text, reply.problems) == (f"{example}!", [])
+    assert reply.files == [ReplyFile("image", PICTURE)]
+
+
+def test_a_link_that_is_repeated_at_the_end_is_shown_once():
+    images = [to_image("https://example.com/cat.png")]
+    reply = Reply(stream(to_delta(images=images), to_part("A cat."), to_delta(images=images)))
+    assert reply.text == "\n\npicture: <https://example.com/cat.png>\n\nA cat."
+
+
 def test_pieces_of_samples_are_one_sound_and_its_transcript_is_the_text():
     samples = make_samples()
     reply = Reply(reply_with_sound("Good ", "morning.", samples=samples))
@@ -136,6 +152,25 @@ def test_a_transcript_is_not_added_to_a_text():
     reply = Reply(stream(*parts))
     assert (reply.text, reply.spoken) == ("Hello.", "")
     assert reply.files == [ReplyFile("audio", b"ab")]
+
+
+def test_a_character_that_is_split_between_parts_of_a_transcript_is_whole():
+    assert Reply(reply_with_sound("Hi \ud83d", "\ude00")).text == "Hi \N{GRINNING FACE}"
+
+
+def test_wav_files_that_were_written_as_a_stream_are_joined():
+    samples = make_samples(0.5)
+    first, second = make_wav(samples[:8000]), make_wav(samples[8000:])
+    unknown = b"\xff\xff\xff\xff"  # the length of the file, and that of the samples
+    streamed = first[:4] + unknown + first[8:40] + unknown + first[44:]
+    pieces = [to_delta(audio={"data": encode(piece)}) for piece in (streamed, second)]
+    assert Reply(stream(*pieces)).files == [ReplyFile("audio", make_wav(samples))]
+
+
+def test_wav_files_of_which_one_is_damaged_are_joined_as_they_are():
+    wav, damaged = make_wav(make_samples(0.1)), b"RIFF\x14\0\0\0WAVELIST\xff\xff\0\0data"
+    reply = Reply(stream(*(to_delta(audio={"data": encode(piece)}) for piece in (wav, damaged))))
+    assert (reply.files, reply.error) == ([ReplyFile("audio", wav + damaged)], "")
 
 
 def test_wav_files_and_pieces_of_base64_are_joined():
@@ -152,9 +187,9 @@ def test_wav_files_and_pieces_of_base64_are_joined():
     ("delta", "problem"),
     [
         ({"images": [to_image("data:image/png;base64,%%%" + "A" * 300)]}, "base64 is damaged"),
-        ({"images": [to_image("data:image/png,abc")]}, "no data in base64"),
-        ({"images": [to_image("file:///etc/passwd"), {"image_url": 3}]}, "no data in base64"),
-        ({"images": [to_image("https://x.org/\x1b[31m")]}, "no data in base64"),
+        ({"images": [to_image("data:image/png,abc")]}, "data is not in base64"),
+        ({"images": [to_image("file:///etc/passwd"), {"image_url": 3}]}, "data is not in base64"),
+        ({"images": [to_image("https://x.org/\x1b[31m")]}, "data is not in base64"),
         ({"audio": {"data": "%%%%"}}, "the sound of the answer is left out"),
     ],
 )
@@ -192,6 +227,18 @@ def test_what_came_before_a_fault_is_kept():
     assert reply.files == [ReplyFile("audio", b"abcd")]
     reply = Reply(send(to_part(f"A ![a]({URI[:-40]}")))
     assert reply.text == "A " and "cut off" in reply.problems[0]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [to_event({"error": {"message": "overloaded"}}), b"data: {\n\n", b"data: " + b"x" * 2000],
+    ids=["error", "garbage", "too large"],
+)
+def test_what_came_before_an_error_in_the_stream_is_kept(monkeypatch, end):
+    monkeypatch.setattr(events, "MAX_EVENT_BYTES", 1000)
+    reply = Reply(send(to_part("Wow![a"), to_delta(audio={"data": encode(b"abcd")}), end))
+    assert reply.error and reply.text == "Wow![a"
+    assert reply.files == [ReplyFile("audio", b"abcd")]
 
 
 def test_a_model_is_asked_for_what_the_server_reports_that_it_makes(mmtui, tmp_path):

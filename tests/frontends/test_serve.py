@@ -358,6 +358,10 @@ def test_only_llama_cpp_answers_several_requests_together(mmtui):
     run = mmtui("serve", "--port", 0, "--engine", "torch", "--parallel", 2)
     assert (run.code, run.out) == (2, "")
     assert run.err == "error: torch answers one request at a time\nhint: --engine llamacpp\n"
+    run = mmtui("serve", "--port", 0, "--endpoint", "http://127.0.0.1:1/v1", "--parallel", 2)
+    assert (run.code, run.out) == (2, "")
+    hint = "pass --endpoint ''"
+    assert run.err == f"error: --parallel needs a model on this machine\nhint: {hint}\n"
     for number in (0, 33):
         run = mmtui("serve", "--port", 0, "--parallel", number)
         assert (run.code, run.out) == (2, "") and "'--parallel'" in run.err

@@ -106,7 +106,10 @@ def explain_blindness(files: GgufFiles) -> MissingError:
     if files.download is None:
         candidates = filter(mmproj.can_see, mmproj.find_candidates(read_header(files.shards[0])))
         if names := ", ".join(header.path.name for header in candidates):
-            hint = f"pass --mmproj FILE; beside it, named after others: {names}"
+            hint = (
+                f"these are beside it, but are named after other models: {names};"
+                " --mmproj FILE uses one of them"
+            )
     return MissingError(f"{files.name} can't see: no mmproj of this model is beside it", hint)
 
 

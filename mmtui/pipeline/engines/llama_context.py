@@ -280,20 +280,20 @@ class LlamaContext:
                 self._evict(sequence)
         needed = sum(self._lengths) + count
         if needed > self._capacity or batch_size > self._batch_size:
-            self._batch_size = max(self._batch_size, batch_size)
+            batch_size = max(self._batch_size, batch_size)
             first, most = FIRST_CONTEXT, self.language.context_length
             capacity = max(first * self.sequences, self._capacity, 1 << (needed - 1).bit_length())
             # A text to score may be longer than the model's context.
-            self._move(max(min(capacity, most * self.sequences), needed))
+            self._move(max(min(capacity, most * self.sequences), needed), batch_size)
 
-    def _move(self, capacity: int) -> None:
-        """Move the cache to a new context."""
+    def _move(self, capacity: int, batch_size: int) -> None:
+        """Move the cache to a new context; after an error, the old one is used as before."""
         if self.sequences > 1 and self._estimate_size(capacity) > machine.get_free_memory():
             raise _make_memory_error(capacity, "close other programs, or lower `parallel`")
         functions, old = self._functions, self._handle
         options = functions.llama_context_default_params()
         options.n_ctx = capacity
-        options.n_batch = options.n_ubatch = self._batch_size
+        options.n_batch = options.n_ubatch = batch_size
         options.n_threads = options.n_threads_batch = self.threads.value
         if self.sequences > 1:
             options.n_seq_max = self.sequences
@@ -316,7 +316,7 @@ class LlamaContext:
                             "llama.cpp could not move its cache", "pass --engine torch"
                         )
             functions.llama_free(old)
-        self._handle, self._capacity = handle, capacity
+        self._handle, self._capacity, self._batch_size = handle, capacity, batch_size
 
     def _estimate_size(self, capacity: int) -> int:
         """Return the bytes of the keys and values of a context."""

@@ -75,10 +75,13 @@ def make_placeholder(sha256: str, names: str = "", text: str | None = None) -> P
 
 
 def find_format(data: bytes) -> str:
-    """Return the format of a picture that can be decoded, as a suffix such as "jpg"."""
-    formats = [name for name in FORMATS if name in Image.OPEN]
-    format_ = (Image.open(io.BytesIO(data), formats=formats).format or "").lower()
-    return {"jpeg": "jpg", "": "png"}.get(format_, format_)
+    """Return the format of a picture that `decode` accepts, as a suffix such as "jpg".
+
+    Only the first bytes are read: Pillow can't open every damaged file that `decode` repairs.
+    """
+    _register_formats()
+    format_ = (_find_signature(data) or "TGA").lower()  # the only format without a signature
+    return "jpg" if format_ == "jpeg" else format_
 
 
 def decode(data: bytes) -> Picture:
@@ -112,7 +115,7 @@ def decode(data: bytes) -> Picture:
             _SCALE_DOWN_HINT,
         ) from error
     except UnidentifiedImageError as error:
-        if _has_image_signature(data):
+        if _find_signature(data) is not None:
             raise InputError("the picture is cut off or damaged", incomplete.HINT) from error
         raise UnsupportedImageError(
             "this is not a picture that mmtui can read",
@@ -139,9 +142,14 @@ def _register_formats() -> None:
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
 
 
-def _has_image_signature(data: bytes) -> bool:
-    checks = (Image.OPEN[name][1] for name in FORMATS if name in Image.OPEN)
-    return any(check is not None and check(data[:16]) is True for check in checks)
+def _find_signature(data: bytes) -> str | None:
+    """Return the name of the format whose signature a file starts with; None if it has none."""
+    for name in FORMATS:
+        check = Image.OPEN[name][1] if name in Image.OPEN else None
+        # A check returns a text if Pillow was built without the format.
+        if check is not None and check(data[:16]) is True:
+            return name
+    return None
 
 
 def _load(data: bytes) -> tuple[Image.Image, str | None]:

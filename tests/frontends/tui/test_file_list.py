@@ -7,6 +7,7 @@ from user import get_staged_names, open_chat, run_async
 
 from mmtui.chat.file_finder import FileRanking
 from mmtui.frontends.tui.screens.picker import FileTree, Picker
+from mmtui.frontends.tui.widgets import file_list
 from mmtui.frontends.tui.widgets.file_list import FileList, find_typed_mention, format_mention
 
 
@@ -93,6 +94,32 @@ async def test_a_file_is_chosen_from_the_list_of_what_is_typed(folder, store, mo
             is_typed.set()
         await wait_until(user, lambda: user.composer.text != "@no")
         assert user.composer.text == "@docs/notes.md " and not user.model.asked
+
+
+@run_async
+async def test_a_file_that_replaces_another_is_found(folder, store, monkeypatch):
+    """While it is typed, the folder is searched again, and has as many files as before."""
+    can_end, walk_files = threading.Event(), file_list.walk_files
+
+    def walk_slowly(*arguments):
+        yield from walk_files(*arguments)
+        can_end.wait()
+
+    monkeypatch.setattr(file_list, "walk_files", walk_slowly)
+    monkeypatch.setattr(file_list, "SEARCH_AGAIN_AFTER_S", -1.0)
+    async with open_chat(store) as user:
+        can_end.set()
+        await user.type("@rep")
+        await wait_until(user, lambda: listed(user) == ["docs/report.md"])
+        await user.press("enter")
+        (folder / "docs" / "report.md").rename(folder / "docs" / "repair.md")
+        can_end.clear()
+        try:
+            await user.type("and @rep")
+            await wait_until(user, lambda: files(user).display)
+        finally:
+            can_end.set()
+        await wait_until(user, lambda: listed(user) == ["docs/repair.md"])
 
 
 @run_async

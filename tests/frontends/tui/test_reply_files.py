@@ -126,6 +126,18 @@ async def test_a_sound_is_played_at_once_if_answers_are_read_aloud(store):
         assert synthesizer.spoken == []
 
 
+@run_async
+async def test_a_spoken_answer_without_its_sound_is_read_aloud(store):
+    speaker, synthesizer = FakeSpeaker(), FakeSynthesizer()
+    async with open_chat(store, speaker=speaker, synthesizer=synthesizer, speak="always") as user:
+        await user.type("Hi", "enter")
+        await user.receive_event(Piece(user.model.number, "Good morning.", is_spoken=True))
+        await user.receive_event(FileLeftOut(user.model.number, "the sound is damaged"))
+        await user.answer()
+        await wait_until(user, lambda: speaker.played)
+        assert synthesizer.spoken == ["Good morning."]
+
+
 @pytest.mark.parametrize("name", ["report.md", "a cat.png"])
 def test_a_file_is_attached_at_the_start(store, cat, tmp_path, name):
     (tmp_path / "report.md").write_text("# Report\nThe trip starts on Friday.\n")

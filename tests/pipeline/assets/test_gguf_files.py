@@ -159,4 +159,5 @@ def test_the_choice_is_shown_where_no_name_matches(mmtui, tmp_path, cat):
         write_mmproj(tmp_path / f"mmproj-{name}-f16.gguf")
     run = mmtui("ask", "--model", file, "--image", cat, "What is it?")
     assert run.code == 3 and "mine-Q4_0 can't see: no mmproj of this model is beside it" in run.err
-    assert "hint: pass --mmproj FILE; beside it, named after others: mmproj-a-f16.gguf, " in run.err
+    hint = "hint: these are beside it, but are named after other models: mmproj-a-f16.gguf, "
+    assert hint in run.err and "; --mmproj FILE uses one of them" in run.err

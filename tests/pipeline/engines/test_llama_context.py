@@ -15,13 +15,13 @@ from mmtui.pipeline.engine_pool import EnginePool
 from mmtui.pipeline.engines import llama_context, llama_language, prompt_lookup
 from mmtui.pipeline.engines.batch_speed import BatchSpeed
 from mmtui.pipeline.engines.engine import Engine
-from mmtui.pipeline.engines.llama_context import LlamaContext
+from mmtui.pipeline.engines.llama_context import LlamaContext, Step
 from mmtui.pipeline.engines.llama_language import LlamaLanguage
 from mmtui.pipeline.engines.llama_library import LlamaLibrary, find_packages, load_library
 from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler, Sampling
 from mmtui.pipeline.prompt_memory import PromptMemory
-from mmtui.pipeline.sequence import Position
+from mmtui.pipeline.sequence import PREFILL_CHUNK, Position
 
 pytestmark = pytest.mark.skipif(not find_packages(), reason="llama.cpp is not installed")
 ENGINES = 4
@@ -278,6 +278,25 @@ def test_without_memory_for_a_larger_context_only_the_long_prompt_fails(model, m
     with pytest.raises(MmtuiError, match="not enough memory for a context of 512 tokens"):
         answer_together(engines, [kept, long])
     assert answer_together(engines, [kept]) == [answer_alone(model, short, {}, 30)]
+
+
+def test_a_picture_that_needs_too_much_memory_can_be_tried_again(model, monkeypatch):
+    context, count = LlamaContext(model, sequences=2), PREFILL_CHUNK + 50
+    features = np.full((count, model.hidden_size), 0.1, np.float32)
+
+    def compute(inputs: list[int] | np.ndarray, *, is_causal: bool = True) -> Exception | None:
+        step = Step(1, inputs, np.arange(len(inputs)), last_only=True, is_causal=is_causal)
+        context.submit(step)
+        context.compute()
+        return step.error
+
+    assert compute([5, 6, 7]) is None
+    context.crop(1, 0, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr("mmtui.machine.get_free_memory", lambda: 1000)
+        for _ in range(2):
+            assert "not enough memory" in str(compute(features, is_causal=False))
+    assert compute(features, is_causal=False) is None
 
 
 @pytest.mark.parametrize("sampling", [Sampling(0.7, seed=3), Sampling(1.5, seed=4)])

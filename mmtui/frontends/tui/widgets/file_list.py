@@ -177,6 +177,7 @@ class FileList(Horizontal):
                 self.post_message(self._Walked())
         if not worker.is_cancelled:
             self._files = found
+            self._ranking = FileRanking()  # the last one knows only how many files there were
             self.post_message(self._Walked())
 
     @on(_Walked)
@@ -186,8 +187,9 @@ class FileList(Horizontal):
 
     @work(thread=True, exclusive=True, group="rank", name="rank")
     def _rank(self, query: str) -> None:
-        files = self._files[:]  # the search may add to it
-        self.post_message(self._Ranked(query, self._ranking.rank(files, query, MAX_SHOWN)))
+        # The ranking first: a search that ends meanwhile replaces the files, then the ranking.
+        ranking, files = self._ranking, self._files[:]
+        self.post_message(self._Ranked(query, ranking.rank(files, query, MAX_SHOWN)))
 
     @on(_Ranked)
     def _show_matches(self, event: _Ranked) -> None:
