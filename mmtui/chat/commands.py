@@ -83,7 +83,7 @@ COMMANDS = (
     Command("system", "TEXT", "edit the system prompt; /system - removes it", "f9"),
     Command("model", "[NAME]", "switch to another model; NAME is as after --model", "ctrl+l"),
     Command("sampling", "[KEY=VALUE ...]", "set temperature, top_p and max_tokens"),
-    Command("theme", "[dark|light|contrast|terminal]", "choose the dark or light theme, ..."),
+    Command("theme", "[dark|light|contrast|terminal]", "choose a dark or light theme"),
     Command("details", "[on|off]", "show who wrote each message, when, and its speed"),
     Command("settings", "", "change model, theme, voice and microphone, and save them", "f11"),
     Command("screenshot", "[PATH]", "save the screen as an .svg file"),

@@ -15,6 +15,8 @@ MAX_NAME_LENGTH = 40
 def update_details(reply: Message, model: str, completed: Completed | None) -> None:
     """Note what is known about a reply that has ended.
 
+    The length of an interrupted reply is unknown, also after it was continued.
+
     Args:
         reply: The reply.
         model: The name of its model.
@@ -22,10 +24,11 @@ def update_details(reply: Message, model: str, completed: Completed | None) -> N
     """
     before = reply.details
     if completed is None:
-        reply.details = replace(before, model=model)
-    else:
-        tokens = before.tokens + completed.completion_tokens
-        reply.details = ReplyDetails(model, tokens, completed.tokens_per_s)
+        reply.details = replace(before, model=model, tokens=0)
+        return
+    was_interrupted = bool(before.model) and before.tokens == 0
+    tokens = 0 if was_interrupted else before.tokens + completed.completion_tokens
+    reply.details = ReplyDetails(model, tokens, completed.tokens_per_s)
 
 
 def describe(message: Message) -> str:

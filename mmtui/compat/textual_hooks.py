@@ -11,7 +11,7 @@ from textual.drivers.web_driver import WebDriver
 from textual.geometry import Size
 from textual.message import Message
 from textual.messages import ExitApp
-from textual.widgets import Static
+from textual.widgets import Markdown, Static
 from textual.widgets._markdown import (
     MarkdownBlock,
     MarkdownBullet,
@@ -39,6 +39,7 @@ __all__ = [
     "MarkdownTableCellContents",
     "MarkdownTableContent",
     "XTermParser",
+    "append_markdown",
     "expire_escape",
     "get_parts",
     "keep_latest_notifications",
@@ -91,6 +92,20 @@ def get_parts(block: MarkdownBlock) -> Sequence[MarkdownBlock]:
 async def update_from(shown: MarkdownBlock, block: MarkdownBlock) -> None:
     """Show the contents of a block in another one of the same kind."""
     await shown._update_from_block(block)
+
+
+async def append_markdown(markdown: Markdown, text: str) -> None:
+    """Add a text to a Markdown widget, whose last block is parsed again.
+
+    `Markdown.append` alone would parse only the last line of that block if `Markdown.update` has
+    shown it.
+    """
+    async with markdown.lock:  # an update may be in progress
+        children = reversed(markdown.children)
+        last = next((child for child in children if isinstance(child, MarkdownBlock)), None)
+        markdown._last_parsed_line = 0 if last is None else last.source_range[0]
+        added = markdown.append(text)
+    await added
 
 
 def update_in_place(widget: Static, content: Content) -> None:

@@ -170,7 +170,7 @@ class PlainChat:
         reply = self.session.reply
         assert reply is not None
         printed = len(reply.text)
-        files_before = len(reply.attachments)
+        files_before, tools_before = len(reply.attachments), len(reply.tools)
         self._step = ""
         with catch_interrupts() as is_interrupted:
             while self.session.is_answering:
@@ -183,7 +183,7 @@ class PlainChat:
                 print(printable(reply.text[printed:]), end="", flush=True)
                 printed = len(reply.text)
             print(flush=True)
-            self._print_tools(reply)
+            self._print_tools(reply.tools[tools_before:])
             for file in reply.attachments[files_before:]:
                 print_note(_describe_file(file))
             self._print_details(reply)
@@ -258,15 +258,15 @@ class PlainChat:
             if message.role == "user":
                 print_note(f"> {printable(message.text)}")
             else:
-                self._print_tools(message)
+                self._print_tools(message.tools)
                 print(printable(message.text), flush=True)
 
     def _print_details(self, message: Message) -> None:
         if self.session.config.details:
             print_note(describe(message))
 
-    def _print_tools(self, message: Message) -> None:
-        for line in message.tools.splitlines():
+    def _print_tools(self, tools: str) -> None:
+        for line in tools.splitlines():
             print_note(f"tool: {line}")
 
     # The model

@@ -189,3 +189,15 @@ async def test_three_notices_are_shown_at_once(store):
             f"no such file: {name}" for name in ("b.png", "c.png", "d.png")
         ]
         assert "d.png" in user.screen and "file: a.png" not in user.screen
+
+
+@run_async
+async def test_a_copy_of_a_picture_with_brackets_in_its_name_is_saved(store, cat):
+    picture = cat.rename(cat.parent / "a cat [1] [=].png")
+    async with open_chat(store) as user:
+        await user.paste(str(picture))
+        user.chat.query_one(Chip).focus()
+        await user.press("ctrl+s")
+        assert "Folder for a copy of a cat [1] [=].png" in user.screen
+        await user.press("escape")
+        assert get_staged_names(user) == [picture.name]

@@ -45,10 +45,22 @@ async def test_an_answer_without_figures_shows_what_is_known(store):
         await user.press("escape")
         (reply,) = [line for line in user.screen.splitlines() if "fake · " in line]
         assert "tokens" not in reply
-        await user.press("f7")
+        await user.press("f5")
         await user.receive_event(Completed(user.model.number, "stop", 20, 8, 1, 0.1, None))
         (reply,) = [line for line in user.screen.splitlines() if "fake · " in line]
         assert "1 token" in reply and "tokens/s" not in reply
+
+
+@run_async
+async def test_the_length_of_a_stopped_answer_is_unknown_also_after_it_is_continued(store):
+    async with open_chat(store, details=True) as user:
+        await user.load_model()
+        await user.type("What?", "enter")
+        await user.answer("A ca", stop=None)
+        await user.press("escape", "f7")
+        await user.answer("t.")
+        (reply,) = [line for line in user.screen.splitlines() if "fake · " in line]
+        assert "token ·" not in reply and "50 tokens/s" in reply
 
 
 @run_async

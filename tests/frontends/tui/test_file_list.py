@@ -123,6 +123,28 @@ async def test_a_file_that_replaces_another_is_found(folder, store, monkeypatch)
 
 
 @run_async
+async def test_enter_sends_what_turns_out_to_match_no_file(folder, store, monkeypatch):
+    is_typed, rank = threading.Event(), FileRanking.rank
+
+    def rank_slowly(self, files, query, limit):
+        if query == "noz":
+            is_typed.wait()
+        return rank(self, files, query, limit)
+
+    monkeypatch.setattr(FileRanking, "rank", rank_slowly)
+    async with open_chat(store) as user:
+        try:
+            await user.type("@no")
+            await wait_until(user, lambda: listed(user) == ["docs/notes.md"])
+            await user.type("z", "enter")
+            assert user.composer.text == "@noz" and not user.model.asked
+        finally:
+            is_typed.set()
+        await wait_until(user, lambda: user.model.asked)
+        assert user.model.asked[0][-1].text == "@noz" and user.composer.text == ""
+
+
+@run_async
 async def test_a_path_that_is_complete_and_text_that_was_not_typed_open_no_list(folder, store):
     async with open_chat(store) as user:
         await user.load_model()

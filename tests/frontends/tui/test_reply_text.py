@@ -12,6 +12,9 @@ TEXTS = {
     "code": "- run\n  ```python\n  x = 1\n  y = 2\n  ```\n- then\n\n"
     "  | a | b |\n  |---|---|\n  | 1 | 2 |\n",
     "table": "| a | **b** |\n|---|---|\n| 1 | 2 |\n| three and more | `4` |\n|5|\n\nEnd.",
+    "table before a list": "| a | b |\n|---|---|\n| 1 | 2 |\n1. one\n2. two\n\nEnd.",
+    "rules": "- a\n\n  ---\n\n  b\n- c\n\n> d\n>\n> ---\n>\n> e\n\n---\n\nEnd.",
+    "html": "A vector<int>.\n\n<div>\ninside\n</div>\n\nA <b>word</b>, <!-- and a comment -->.",
     "changes": "- a\n---\n1. b\n-\n- c\n* d\n2) e\n\n> - f\n> - g\n",
     "all": "# Title\n\nText with [a link][1].\n\n1. a\n\n```\ncode\n```\n\n- b\n\n[1]: https://example.org\n",
 }
@@ -75,3 +78,49 @@ def test_a_line_that_grows_needs_no_layout(tmp_path, monkeypatch, start):
             assert not layouts and f"{start.split()[-1]}xxy" in user.screen
 
     chat()
+
+
+@run_async
+async def test_html_is_shown_as_text(store):
+    async with open_chat(store) as user:
+        await user.type("Go", "enter")
+        await user.answer("A vector<int>.\n\n<div>inside</div>\n", "\nA <b>word</b>.")
+        for text in ("A vector<int>.", "<div>inside</div>", "A <b>word</b>."):
+            assert text in user.screen
+
+
+@pytest.mark.parametrize(
+    ("start", "rest"),
+    [
+        ("- one\n- two\n- three", "\n- four"),
+        ("| a | b |\n|---|---|\n| 1 | 2 |", "\n| 3 | 4 |"),
+        ("Text.\n\n```\nfirst\nsecond", "\nthird\n```\n\nEnd."),
+    ],
+)
+def test_an_answer_that_is_continued_after_it_was_opened_again_stays_complete(store, start, rest):
+    @run_async
+    async def chat():
+        async with open_chat(store) as user:
+            await user.type("Go", "enter")
+            await user.answer(start, stop=None)
+            await user.press("escape")
+        async with open_chat(store, resume="latest") as user:
+            await user.press("f7")
+            await user.answer(rest)
+            streamed = user.screen
+            await user.chat.show_thread()
+            await user.settle()
+            assert streamed == user.screen and user.texts[-1] == start + rest
+
+    chat()
+
+
+@run_async
+async def test_tooltips_of_cells_follow_their_text_and_have_no_markup(store):
+    async with open_chat(store) as user:
+        await user.type("Go", "enter")
+        for piece in ("| a [/b] | c |\n|---|---|\n| one | t", "wo |\n| thr", "ee |"):
+            await user.answer(piece, stop=None)
+        cells = user.messages[-1].query("MarkdownTableContent > *")
+        tooltips = [getattr(cell.tooltip, "plain", None) for cell in cells]
+        assert tooltips == ["a [/b]", "c", "one", "two", "three", ""]

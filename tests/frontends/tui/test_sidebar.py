@@ -203,3 +203,28 @@ async def test_settings_that_can_t_be_written_are_reported_and_the_sidebar_is_sh
         await user.press("ctrl+b")
         assert "No conversations yet" in user.screen and not settings.exists()
         assert user.notices[-1].startswith("the settings can't be written")
+
+
+@run_async
+async def test_the_sidebar_is_filled_when_the_window_becomes_wide_enough(store):
+    history = History(store)
+    save_conversation(history, "First")
+    history.close()
+    async with open_chat(store, size=(70, 24), sidebar=True) as user:
+        assert "First" not in user.screen
+        await user.pilot.resize_terminal(100, 24)
+        await user.settle()
+        assert get_rows(user) == ["  First"] and "First" in user.screen
+
+
+@run_async
+async def test_a_conversation_that_another_program_deleted_disappears_when_it_is_chosen(store):
+    history = History(store)
+    first, _ = (save_conversation(history, title) for title in ("First", "Second"))
+    async with open_chat(store, size=SIZE, sidebar=True) as user:
+        assert get_rows(user) == ["  Second", "  First"]
+        history.delete(first.id)
+        history.close()
+        await user.pilot.click(SidebarList, offset=(5, 2))
+        await user.settle()
+        assert get_rows(user) == ["  Second"] and len(user.notices) == 1

@@ -6,6 +6,7 @@ from user import open_chat, run_async
 from mmtui.chat.conversation import Conversation
 from mmtui.chat.history.history import History
 from mmtui.frontends.tui.widgets.transcript import PAGE_SIZE, Transcript
+from mmtui.frontends.tui.widgets.waiting_line import WaitingLine
 
 
 @pytest.fixture
@@ -128,3 +129,18 @@ async def test_hiding_items_of_a_long_list_does_not_change_the_height(store):
         transcript._culling.show_all()
         await user.settle()
         assert transcript.virtual_size.height == folded
+
+
+@run_async
+async def test_a_continued_answer_waits_below_its_text_for_the_next_piece(store):
+    async with open_chat(store) as user:
+        await user.type("Go", "enter")
+        await user.answer("One, ", stop=None)
+        await user.press("escape")
+        assert "F7 continues" in user.screen
+        await user.press("f7")
+        waiting = user.messages[-1].query_one(WaitingLine)
+        assert "F7 continues" not in user.screen and waiting.display
+        assert waiting.region.y > user.messages[-1].blocks[-1].region.y
+        await user.answer("two", stop=None)
+        assert not waiting.display and "One, two" in user.screen

@@ -107,6 +107,8 @@ async def test_the_hints_follow_what_the_user_does(store, cat):
         user.chat.chips.children[0].focus()
         await user.settle()
         assert "Enter open" in hints() and "Delete remove" in hints()
+        assert "Ctrl+X text" in hints() and "Ctrl+S save" in hints()
+        assert "transcribe" not in hints()
 
 
 @run_async
@@ -117,7 +119,7 @@ async def test_the_hints_follow_the_find_field_the_queue_and_a_talk(store):
             return get_text(user, HintBar)
 
         await user.press("ctrl+f")
-        assert "Up hit before" in hints() and "Esc close" in hints()
+        assert "Up previous hit" in hints() and "Esc close" in hints()
         await user.press("escape")
         await user.type("one", "enter")
         await user.type("two", "enter")

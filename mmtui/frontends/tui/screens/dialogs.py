@@ -40,7 +40,7 @@ class TextDialog(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical() as dialog:
-            dialog.border_title = self._title
+            dialog.border_title = Content(one_line(self._title))
             dialog.border_subtitle = "Enter accepts, Esc cancels"
             yield TextField(self._text, soft_wrap=True, compact=True)
 
@@ -78,7 +78,7 @@ class ChoiceDialog(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical() as dialog:
-            dialog.border_title = self._title
+            dialog.border_title = Content(one_line(self._title))
             dialog.border_subtitle = "Enter selects, Esc cancels"
             width = max(len(one_line(name)) for name, _ in self._choices)
             options = [Option(_format_choice(*choice, width)) for choice in self._choices]

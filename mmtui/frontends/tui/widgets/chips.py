@@ -105,20 +105,27 @@ class Chip(Horizontal, can_focus=True):
         transcript = f"\n“{one_line(file.transcript)}”" if file.transcript else ""
         return Content(f"{icon}{one_line(file.name)}\n{file.detail} · {size}{transcript}")
 
+    def check_action(self, action: str, _: tuple[object, ...]) -> bool | None:
+        """Return whether an action is possible with this attachment; the hints follow this."""
+        possible = {
+            "read": self.attachment.kind == "image",
+            "transcribe": self.attachment.kind == "audio",
+            "save": self.attachment.kind != "document",  # of which only the text is stored
+            "remove": self._removable,
+        }
+        return possible.get(action, True)
+
     def action_transcribe(self) -> None:
         """Request a new transcript."""
-        if self.attachment.kind == "audio":
-            self.post_message(self.TranscribeAgain(self))
+        self.post_message(self.TranscribeAgain(self))
 
     def action_read(self) -> None:
         """Request the text in a picture."""
-        if self.attachment.kind == "image":
-            self.post_message(self.ReadRequested(self.attachment))
+        self.post_message(self.ReadRequested(self.attachment))
 
     def action_save(self) -> None:
         """Request to save a copy of a picture or a sound."""
-        if self.attachment.kind != "document":  # of which only the text is stored
-            self.post_message(self.SaveRequested(self.attachment))
+        self.post_message(self.SaveRequested(self.attachment))
 
     def action_open(self) -> None:
         """Request to open the attachment."""
@@ -126,8 +133,7 @@ class Chip(Horizontal, can_focus=True):
 
     def action_remove(self) -> None:
         """Request to remove the chip."""
-        if self._removable:
-            self.post_message(self.Removed(self))
+        self.post_message(self.Removed(self))
 
     @on(Click)
     def _handle_click(self, event: Click) -> None:

@@ -144,9 +144,12 @@ class Composer(TextField):
     def action_send(self) -> None:
         """Request to send the text, or choose the file that is highlighted after an @."""
         if self._files.display:
-            self._files.choose()
+            self._files.choose(otherwise=self._post_sent)
         else:
-            self.post_message(self.Sent())
+            self._post_sent()
+
+    def _post_sent(self) -> None:
+        self.post_message(self.Sent())
 
     def action_newline(self) -> None:
         """Insert a line break."""

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Container
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import ClassVar
 
@@ -105,7 +105,8 @@ class FileList(Horizontal):
         self._walked_at: float | None = None
         self._typed: str | None = None  # None while the list is closed
         self._listed: str | None = None  # what was typed for the list that is shown
-        self._is_choosing = False  # once the list is that of what is typed
+        # Set to choose once the list is that of what is typed; called if nothing matches.
+        self._otherwise: Callable[[], object] | None = None
         self._ranking = FileRanking()
         self._is_dismissed = False
         self._options, self._preview = FileOptions(markup=False), Vertical(id="file-preview")
@@ -118,7 +119,7 @@ class FileList(Horizontal):
         """Show the files that match what is typed, unless the user closed the list."""
         if query == self._typed or self._is_dismissed:
             return
-        is_new, self._typed, self._is_choosing = self._typed is None, query, False
+        is_new, self._typed, self._otherwise = self._typed is None, query, None
         if is_new and (
             self._walked_at is None or time.monotonic() - self._walked_at > SEARCH_AGAIN_AFTER_S
         ):
@@ -132,7 +133,7 @@ class FileList(Horizontal):
 
     def reset(self) -> None:
         """Hide the list until something else is typed."""
-        self._typed, self._is_dismissed, self._is_choosing = None, False, False
+        self._typed, self._is_dismissed, self._otherwise = None, False, None
         self.display = False
 
     def move(self, direction: int) -> None:
@@ -142,12 +143,16 @@ class FileList(Horizontal):
         else:
             self._options.action_cursor_down()
 
-    def choose(self) -> None:
-        """Choose the match that is highlighted, once the list is that of what is typed."""
+    def choose(self, otherwise: Callable[[], object] = lambda: None) -> None:
+        """Choose the match that is highlighted, once the list is that of what is typed.
+
+        Args:
+            otherwise: Called if nothing matches what is typed, or if it is a file already.
+        """
         if self._listed == self._typed:
             self._options.action_select()
         else:
-            self._is_choosing = True
+            self._otherwise = otherwise
 
     @property
     def highlighted(self) -> Path | None:
@@ -205,9 +210,10 @@ class FileList(Horizontal):
             self._options.add_options([Option(self._format(path), path) for path in matches])
             self._options.highlighted = 0 if matches else None
         self._listed = event.query_text
-        if self._is_choosing:
-            self._is_choosing = False
-            self._options.action_select()
+        if self._otherwise is not None:
+            choose = self._options.action_select if matches else self._otherwise
+            self._otherwise = None
+            choose()
 
     @on(OptionList.OptionHighlighted)
     def _preview_later(self, event: OptionList.OptionHighlighted) -> None:

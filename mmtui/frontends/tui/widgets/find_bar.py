@@ -26,9 +26,9 @@ class FindBar(Horizontal):
     """Finds words, from the last message on. The hits are marked until the bar is closed."""
 
     BINDINGS: ClassVar = [
-        Binding("enter,up", "move(-1)", "go to the hit before", id="find_before", priority=True),
+        Binding("enter,up", "move(-1)", "go to the previous hit", id="find_before", priority=True),
         Binding(
-            "shift+enter,down", "move(1)", "go to the hit after", id="find_after", priority=True
+            "shift+enter,down", "move(1)", "go to the next hit", id="find_after", priority=True
         ),
     ]
 

@@ -61,9 +61,20 @@ class GrowingOrderedList(MarkdownOrderedList):
 class GrowingTable(MarkdownTable):
     """A table."""
 
+    def on_mount(self) -> None:
+        for cell in self.query(MarkdownTableCellContents):
+            if isinstance(cell.content, Content):
+                _set_tooltip(cell, cell.content)
+
     async def _update_from_block(self, block: MarkdownBlock) -> None:
         if not (isinstance(block, GrowingTable) and await _grow_table(self, block)):
-            await super()._update_from_block(block)
+            # The one of MarkdownTable expects that no row disappears.
+            await MarkdownBlock._update_from_block(self, block)
+
+
+def _set_tooltip(cell: Static, content: Content) -> Static:
+    """Set the tooltip of a table cell, and return the cell. A str would be parsed as markup."""
+    return cell.with_tooltip(Content(content.plain))
 
 
 async def _grow_table(table: MarkdownTable, block: MarkdownTable) -> bool:
@@ -81,8 +92,11 @@ async def _grow_table(table: MarkdownTable, block: MarkdownTable) -> bool:
     for child, cell in list(zip(shown, cells, strict=False))[-len(headers) :]:
         if isinstance(child, Static):
             update_in_place(child, cell)
+            _set_tooltip(child, cell)
     await grid.mount_all(
-        MarkdownTableCellContents(cell, classes=f"row{index // len(headers)} cell")
+        _set_tooltip(
+            MarkdownTableCellContents(cell, classes=f"row{index // len(headers)} cell"), cell
+        )
         for index, cell in enumerate(cells[len(shown) :], len(shown))
     )
     return True

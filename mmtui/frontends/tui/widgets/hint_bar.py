@@ -29,15 +29,18 @@ TALKING: Hints = {"stop": "stop the answer, or end the talk", "talk": "end the t
 WAITING: Hints = {"stop": "stop the answer", "queue": "take the last message back"}
 HELD: Hints = {"send": "send the waiting messages", "queue": "take the last one back"}
 BY_WIDGET: dict[type[DOMNode], Hints] = {
-    FindBar: {"find_before": "hit before", "find_after": "hit after", "stop": "close"},
+    FindBar: {"find_before": "previous hit", "find_after": "next hit", "stop": "close"},
     QueuedMessage: {"send_queue": "send", "edit_queued": "edit", "remove_queued": "remove"},
     SidebarList: {"open_conversation": "open", "sidebar": "hide the list", "stop": "back"},
-    Chip: {"open_chip": "open", "hear_chip": "transcribe again", "remove_chip": "remove"},
+    Chip: {
+        "open_chip": "open", "read_chip": "text", "hear_chip": "transcribe again",
+        "save_chip": "save", "remove_chip": "remove",
+    },
     MessageView: {"edit_message": "edit", "copy_message": "copy", "next_version": "next version"},
     Example: {"choose_example": "use this question"},
     Earlier: {"earlier": "show them"},
     Later: {"later": "show them"},
-}
+}  # fmt: skip
 
 
 class HintBar(Static):

@@ -159,6 +159,13 @@ class MessageView(Vertical, can_focus=True):
         self._details.update(describe(self.message))
         self.show_note()
 
+    def resume(self) -> None:
+        """Show that a reply is being written again, until its next piece arrives."""
+        if self._body is not None and self._body.is_attached:
+            self.move_child(self._waiting, after=self._body)
+            self._waiting.start()
+            self.show_note()
+
     def show_note(self, activity: str = "") -> None:
         """Show the state of the message, and the number of its version.
 

@@ -8,8 +8,10 @@ from functools import cache
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
+from markdown_it.token import Token
 from textual.widgets import Markdown
 
+from mmtui.compat.textual_hooks import MarkdownBlock, append_markdown
 from mmtui.frontends.tui.widgets.code_block import CodeBlock
 from mmtui.frontends.tui.widgets.growing_blocks import (
     GrowingBulletList,
@@ -21,6 +23,7 @@ from mmtui.text import printable
 
 MAX_WAIT_S = 0.1  # for a frame; none is drawn while the terminal is suspended
 _LINK_DEFINITION = re.compile(r"^ {0,3}\[[^\]]+\]:", re.MULTILINE)
+_NESTED_RULE = "nested_hr"  # the type of a horizontal rule inside another block
 
 
 class ReplyText(Markdown):
@@ -64,10 +67,14 @@ class ReplyText(Markdown):
         if self.source != text or _LINK_DEFINITION.search(text):
             await self.update(text)
 
+    def unhandled_token(self, token: Token) -> MarkdownBlock | None:
+        """Return the block of a horizontal rule inside another block."""
+        return self.get_block_class("hr")(self, token) if token.type == _NESTED_RULE else None
+
     async def _write_pending(self) -> None:
         while self._pending and self.is_attached:
             piece, self._pending = self._pending, ""
-            await self.append(piece)
+            await append_markdown(self, piece)
             await self._wait_for_frame()
 
     async def _wait_for_frame(self) -> None:
@@ -83,9 +90,10 @@ class _Parser(MarkdownIt):
     """Textual's Markdown parser, without control characters from entities."""
 
     def __init__(self) -> None:
-        super().__init__("gfm-like")
+        super().__init__("gfm-like", {"html": False})  # Textual would leave HTML out
         self.core.ruler.push("printable", _remove_controls)
         self.core.ruler.push("language", _normalize_language)
+        self.core.ruler.push("nested_rules", _rename_nested_rules)
 
     def normalizeLink(self, url: str) -> str:
         """Escape percent signs, because Textual unquotes a link when it is clicked."""
@@ -119,6 +127,13 @@ def _normalize_language(state: StateCore) -> None:
         if block.type in ("fence", "code_block"):
             name = block.info.lower().partition(" ")[0]
             block.info = name if name in _list_languages() else "text"
+
+
+def _rename_nested_rules(state: StateCore) -> None:
+    """Rename horizontal rules inside other blocks, which Textual would put after these blocks."""
+    for block in state.tokens:
+        if block.type == "hr" and block.level > 0:
+            block.type = _NESTED_RULE
 
 
 @cache

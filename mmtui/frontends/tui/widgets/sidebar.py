@@ -72,9 +72,13 @@ class Sidebar(Vertical):
 
     def open(self) -> None:
         """Read the history, which another program may have changed, and focus the list."""
+        self.reload()
+        self._list.focus()
+
+    def reload(self) -> None:
+        """Read the history again, because another program has changed it."""
         self._shown = None
         self.follow()
-        self._list.focus()
 
     @work(exclusive=True, name="list_conversations", group="sidebar")
     async def _load(self) -> None:

@@ -9,6 +9,7 @@ from mmtui.chat.conversation import Attachment
 from mmtui.chat.session import Session
 from mmtui.errors import NoSpeechError
 from mmtui.frontends.tui.screens.base import BaseScreen
+from mmtui.frontends.tui.screens.chat.open_draft import OpenDraft
 from mmtui.frontends.tui.screens.chat.speech import Speech
 from mmtui.frontends.tui.screens.chat.staging import Staging
 from mmtui.pipeline.documents.conversion import ConversionCancelledError
@@ -23,16 +24,22 @@ class Mentions:
     """Reads the files that a message mentions, transcribes recordings, and sends it with them."""
 
     def __init__(
-        self, screen: BaseScreen, session: Session, staging: Staging, speech: Speech, send: Send
+        self,
+        screen: BaseScreen,
+        session: Session,
+        draft: OpenDraft,
+        staging: Staging,
+        speech: Speech,
+        send: Send,
     ) -> None:
-        self._screen, self._session, self._staging = screen, session, staging
-        self._speech, self._send = speech, send
+        self._screen, self._session, self._draft = screen, session, draft
+        self._staging, self._speech, self._send = staging, speech, send
 
     def send(self, text: str, files: Sequence[Path]) -> None:
         """Send a message once its files are read.
 
         The text goes back to the prompt if one of them can't be read or has no speech, or if the
-        user cancels the reading.
+        user cancels the reading. Nothing happens if another conversation is opened meanwhile.
         """
 
         def load() -> list[tuple[Attachment, "Clip | None"]] | None:
@@ -49,7 +56,8 @@ class Mentions:
                 await self._transcribe_and_send(text, (), loaded)
 
         names = ", ".join(file.name for file in files)
-        self._screen.run_in_thread(load, send, text, description=f"reading {names}")
+        then = self._draft.bind(send)
+        self._screen.run_in_thread(load, then, text, description=f"reading {names}")
 
     async def _transcribe_and_send(
         self,
@@ -76,4 +84,4 @@ class Mentions:
                 transcribed = attachment.with_transcript(transcript)
                 await self._transcribe_and_send(text, (*ready, transcribed), rest)
 
-        self._speech.transcribe(clip, continue_with, text)
+        self._speech.transcribe(clip, self._draft.bind(continue_with), text)

@@ -23,6 +23,7 @@ from mmtui.frontends.tui.messages import ModelEventReceived
 from mmtui.frontends.tui.screens.chat.commands import Commands
 from mmtui.frontends.tui.screens.chat.frame import Frame
 from mmtui.frontends.tui.screens.chat.mentions import Mentions
+from mmtui.frontends.tui.screens.chat.open_draft import OpenDraft
 from mmtui.frontends.tui.screens.chat.opening import OpeningScreen
 from mmtui.frontends.tui.screens.chat.sending import Sending
 from mmtui.frontends.tui.screens.chat.speech import Speech
@@ -103,12 +104,14 @@ class ChatScreen(OpeningScreen):
         self._files = FileList()
         self.chips = Chips(session.file, removable=True)
         self.composer = Composer(sent, self._files, self.chips.restore)
-        self.speech = Speech(self, session, self.composer, self.chips)
-        self._staging = Staging(self, session, self.speech, self.chips)
+        self._open_draft = OpenDraft()
+        parts = self, session, self._open_draft
+        self.speech = Speech(*parts, self.composer, self.chips)
+        self._staging = Staging(*parts, self.speech, self.chips)
         self.sending = Sending(
             self, session, self._staging, self.composer, self.chips, self._queue, self._transcript
         )
-        self._mentions = Mentions(self, session, self._staging, self.speech, self.sending.send)
+        self._mentions = Mentions(*parts, self._staging, self.speech, self.sending.send)
         self.talking = Talking(
             self, session, microphone, self.player, self.speech, self.sending.send
         )
@@ -158,6 +161,9 @@ class ChatScreen(OpeningScreen):
 
     async def _load_draft(self, draft: Draft) -> None:
         self._saved_draft = None
+        self._open_draft.replace()
+        self._staging.cancel()
+        self.sending.pending = ""
         self.composer.replace_all(draft.text)
         await self.sending.clear_queue()
         await self.chips.clear()
@@ -173,6 +179,7 @@ class ChatScreen(OpeningScreen):
 
     def on_resize(self) -> None:
         self.view.update()
+        self.view.follow()
 
     def action_scroll_page(self, direction: int) -> None:
         self._transcript.scroll_page(direction)
@@ -300,6 +307,11 @@ class ChatScreen(OpeningScreen):
         self.sending.hold()
         if answer is not None and (view := self._transcript.find_view(answer)):
             self.run_worker(view.finish())
+
+    def show_continued(self) -> None:
+        """Show that an answer that was stopped is being written again."""
+        if view := self._transcript.find_view(self.session.reply):
+            view.resume()
 
     def stop_audio(self) -> None:
         """Discard the recording and stop the playback."""

@@ -9,6 +9,7 @@ from mmtui.chat.notice import Notice
 from mmtui.chat.session import Session
 from mmtui.errors import MmtuiError, NoSpeechError, UsageError
 from mmtui.frontends.tui.screens.base import BaseScreen
+from mmtui.frontends.tui.screens.chat.open_draft import OpenDraft
 from mmtui.frontends.tui.widgets.chips import Chip, Chips
 from mmtui.frontends.tui.widgets.composer import Composer
 from mmtui.frontends.tui.widgets.message_view import MessageView
@@ -24,9 +25,14 @@ class Speech:
     """Transcribes recordings for the chat screen; nothing is sent."""
 
     def __init__(
-        self, screen: BaseScreen, session: Session, composer: Composer, chips: Chips
+        self,
+        screen: BaseScreen,
+        session: Session,
+        draft: OpenDraft,
+        composer: Composer,
+        chips: Chips,
     ) -> None:
-        self._screen, self._session = screen, session
+        self._screen, self._session, self._draft = screen, session, draft
         self._composer, self._chips = composer, chips
 
     def receive_recording(self, clip: "Clip", error: MmtuiError | None) -> None:
@@ -63,7 +69,7 @@ class Speech:
             self._insert_transcript(text)
             await self._chips.add(attachment.with_transcript(text or ""))
 
-        self.transcribe(clip, stage)
+        self.transcribe(clip, self._draft.bind(stage))
 
     def transcribe_again(self, chip: Chip) -> None:
         """Transcribe the recording of a chip again, in a sent message or in the next one."""

@@ -1,7 +1,9 @@
 """Attach files to the next message, and send it once its documents are fitted to the context."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ from mmtui.chat.notice import Notice
 from mmtui.chat.session import Session
 from mmtui.errors import MmtuiError, TooLongError, UsageError
 from mmtui.frontends.tui.screens.base import BaseScreen
+from mmtui.frontends.tui.screens.chat.open_draft import OpenDraft
 from mmtui.frontends.tui.screens.chat.speech import STAGING, Speech
 from mmtui.frontends.tui.screens.dialogs import ChoiceDialog, TextDialog
 from mmtui.frontends.tui.widgets.chips import Chips
@@ -46,11 +49,17 @@ class Staging:
         step: What is being read, with its progress; "" if nothing reports any.
     """
 
-    def __init__(self, screen: BaseScreen, session: Session, speech: Speech, chips: Chips) -> None:
-        self._screen, self._session = screen, session
+    def __init__(
+        self,
+        screen: BaseScreen,
+        session: Session,
+        draft: OpenDraft,
+        speech: Speech,
+        chips: Chips,
+    ) -> None:
+        self._screen, self._session, self._draft = screen, session, draft
         self._speech, self._chips = speech, chips
-        self._readings = 0
-        self._is_cancelled = False
+        self._readings: list[threading.Event] = []  # each is set to cancel its reading
         self.step = ""
 
     # Reading
@@ -87,21 +96,22 @@ class Staging:
             InputError, UsageError: As of `attachments.load`.
             ConversionCancelledError: The user does not want the files any more.
         """
-        self._start_reading()
-        reading = Reading(self._report, lambda: self._is_cancelled)
-        try:
+        with self._track_reading() as cancelled:
+            reading = Reading(self._report, cancelled.is_set)
             loaded: list[LoadedFile] = []
-            for path in paths:
-                if pages_as_pictures:
-                    loaded += attachments.load_pages(path, reading)
-                else:
-                    loaded.append(attachments.load(path, reading))
-                if self._is_cancelled:  # not all files can be stopped while they are read
-                    raise ConversionCancelledError
+            try:
+                for path in paths:
+                    if pages_as_pictures:
+                        loaded += attachments.load_pages(path, reading)
+                    else:
+                        loaded.append(attachments.load(path, reading))
+                    if cancelled.is_set():  # not all files can be stopped while they are read
+                        raise ConversionCancelledError
+            except MmtuiError as error:
+                if cancelled.is_set():
+                    raise ConversionCancelledError from error
+                raise
             return loaded
-        finally:
-            self._readings -= 1
-            self.step = ""
 
     def require_ready(self) -> None:
         """Raise UsageError while a file is being read."""
@@ -113,12 +123,13 @@ class Staging:
 
     @property
     def is_reading(self) -> bool:
-        """Whether a file is being read."""
-        return self._readings > 0
+        """Whether a file is being read that the user still wants."""
+        return not all(cancelled.is_set() for cancelled in self._readings)
 
     def cancel(self) -> None:
-        """Stop reading."""
-        self._is_cancelled = True
+        """Stop reading the files that are being read now."""
+        for cancelled in list(self._readings):  # threads change the list
+            cancelled.set()
 
     def _load_and_stage(
         self, load: Callable[[], list[LoadedFile]], source: str, typed: str = ""
@@ -127,7 +138,8 @@ class Staging:
             return [(self._session.store_attachment(loaded), loaded.clip) for loaded in load()]
 
         run = self._screen.run_in_thread
-        return run(store, self._stage, typed, STAGING, f"reading {source}")
+        stage = self._draft.bind(self._stage)
+        return run(store, stage, typed, STAGING, f"reading {source}")
 
     async def _stage(self, files: list[tuple[Attachment, "Clip | None"]]) -> None:
         for attachment, clip in files:
@@ -153,7 +165,8 @@ class Staging:
     ) -> None:
         """Fit the documents among `files`, and send the message with all of them.
 
-        A dialog asks what to use of documents that are too long.
+        A dialog asks what to use of documents that are too long. Nothing happens if another
+        conversation is opened meanwhile.
 
         Args:
             text: The text of the message.
@@ -162,9 +175,12 @@ class Staging:
             restore: Called if the message is not sent, because the user cancels the dialog or a
                 document can't be read.
         """
+        is_open = self._draft.make_check()
 
         async def fit_and_send() -> None:
             fitted = await self._screen.attempt(self._fit, text, tuple(files))
+            if not is_open():
+                return
             is_sent = False
             if fitted is not None:
                 for note in fitted.notes:
@@ -196,18 +212,21 @@ class Staging:
 
     async def _is_cancelled_while_loading(self) -> bool:
         """Wait until the model is loaded, since its context is not known before."""
-        self._start_reading()
-        try:
-            while self._session.status.state == "loading" and not self._is_cancelled:
+        with self._track_reading() as cancelled:
+            while self._session.status.state == "loading" and not cancelled.is_set():
                 await asyncio.sleep(POLL_S)
-            return self._is_cancelled
-        finally:
-            self._readings -= 1
+            return cancelled.is_set()
 
-    def _start_reading(self) -> None:
-        if not self._readings:
-            self._is_cancelled = False
-        self._readings += 1
+    @contextmanager
+    def _track_reading(self) -> Iterator[threading.Event]:
+        """Let the user cancel what is read in this context; the event is set then."""
+        cancelled = threading.Event()
+        self._readings.append(cancelled)
+        try:
+            yield cancelled
+        finally:
+            self._readings.remove(cancelled)
+            self.step = ""
 
     async def _fit_in_thread(self, text: str, files: tuple[Attachment, ...], fit: Fit) -> Fitted:
         session = self._session

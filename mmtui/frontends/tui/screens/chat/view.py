@@ -98,3 +98,5 @@ class View:
         self._composer.focus()
         if id != self._session.conversation.id:
             await self._open_conversation(id)
+            if id != self._session.conversation.id:  # it can't be opened, as if it was deleted
+                self.sidebar.reload()
