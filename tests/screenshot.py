@@ -6,10 +6,12 @@ van der Walt, and a cup of coffee, by Rachel Michetti (both CC0), from scikit-im
 
 import asyncio
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import skimage
 from textual.pilot import Pilot
+from textual.worker import WorkerCancelled
 from textual_image import widget
 
 from mmtui.chat.config import Config
@@ -47,9 +49,10 @@ async def main() -> None:
             for photo, question in CHAT:
                 await ask(app, pilot, photo, question)
             await pilot.press(*"And")
-            await app.workers.wait_for_complete(
-                [worker for worker in app.workers if worker.name == "decode"]
-            )
+            with suppress(WorkerCancelled):  # that of a picture which scrolled out of view
+                await app.workers.wait_for_complete(
+                    [worker for worker in app.workers if worker.name == "decode"]
+                )
             await pilot.pause()
             (HERE.parent / "docs/images/chat.svg").write_text(
                 app.export_screenshot(title="mmtui"), "utf-8"
