@@ -1,7 +1,6 @@
 """What rapidocr does not document. See `mmtui.compat` for the versions."""
 
 from pathlib import Path
-from unittest.mock import patch
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -17,7 +16,10 @@ def import_rapidocr() -> None:
     def load_without_table(file: str | Path) -> object:
         return DictConfig({}) if Path(file).name == "default_models.yaml" else load(file)
 
-    with patch.object(OmegaConf, "load", load_without_table):
+    setattr(OmegaConf, "load", staticmethod(load_without_table))  # noqa: B010
+    try:
         import rapidocr
 
         _ = rapidocr.RapidOCR  # is imported only when it is used
+    finally:
+        setattr(OmegaConf, "load", staticmethod(load))  # noqa: B010

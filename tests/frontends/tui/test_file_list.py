@@ -36,6 +36,19 @@ def listed(user) -> list[str]:
     return [option.id for option in files(user).query_one("FileOptions").options]
 
 
+def delay_ranking(monkeypatch: pytest.MonkeyPatch, delayed: str) -> threading.Event:
+    """Have the files for a query ranked only once the event that this returns is set."""
+    can_end, rank = threading.Event(), FileRanking.rank
+
+    def rank_slowly(self, files, query, limit):
+        if query == delayed:
+            can_end.wait()
+        return rank(self, files, query, limit)
+
+    monkeypatch.setattr(FileRanking, "rank", rank_slowly)
+    return can_end
+
+
 @run_async
 async def test_a_file_is_chosen_while_a_message_is_typed(folder, store):
     async with open_chat(store) as user:
@@ -76,14 +89,7 @@ async def test_the_arrows_move_in_the_list_a_click_chooses_and_escape_closes_it(
 @run_async
 async def test_a_file_is_chosen_from_the_list_of_what_is_typed(folder, store, monkeypatch):
     """A person who types faster than a large folder is searched."""
-    is_typed, rank = threading.Event(), FileRanking.rank
-
-    def rank_slowly(self, files, query, limit):
-        if query == "no":
-            is_typed.wait()
-        return rank(self, files, query, limit)
-
-    monkeypatch.setattr(FileRanking, "rank", rank_slowly)
+    is_typed = delay_ranking(monkeypatch, "no")
     async with open_chat(store) as user:
         try:
             await user.type("@")
@@ -124,14 +130,7 @@ async def test_a_file_that_replaces_another_is_found(folder, store, monkeypatch)
 
 @run_async
 async def test_enter_sends_what_turns_out_to_match_no_file(folder, store, monkeypatch):
-    is_typed, rank = threading.Event(), FileRanking.rank
-
-    def rank_slowly(self, files, query, limit):
-        if query == "noz":
-            is_typed.wait()
-        return rank(self, files, query, limit)
-
-    monkeypatch.setattr(FileRanking, "rank", rank_slowly)
+    is_typed = delay_ranking(monkeypatch, "noz")
     async with open_chat(store) as user:
         try:
             await user.type("@no")
