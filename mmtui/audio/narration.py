@@ -12,7 +12,7 @@ from mmtui.pipeline.speech.spoken_text import SpokenText
 from mmtui.pipeline.speech.synthesis import RATE, Synthesizer
 from mmtui.pipeline.speech.voices import DEFAULT_VOICE
 
-POLL_S = 0.1  # how often a failure of the speaker is noticed while no text arrives
+POLL_S = 0.1  # how often a failure of the speaker or Ctrl-C is noticed while nothing else happens
 
 
 class Sink(Protocol):
@@ -108,8 +108,8 @@ class Narration(Generic[SinkType]):
         self._pieces: queue.Queue[str | LoadSamples | None] = queue.Queue()  # None is the end
         self._is_stopped = False
         self._error: MmtuiError | None = None
-        self._thread = threading.Thread(target=self._run, name="narration", daemon=True)
-        self._thread.start()
+        self._is_over = threading.Event()
+        threading.Thread(target=self._run, name="narration", daemon=True).start()
 
     def write(self, piece: str) -> None:
         """Add a piece of the text, which is Markdown. Does not block."""
@@ -136,16 +136,25 @@ class Narration(Generic[SinkType]):
             self.sink.stop()
 
     def wait(self) -> None:
-        """Wait until everything is read or the narration was stopped.
+        """Wait until everything is read, or until the sink is closed after `stop`.
 
         Raises:
             MmtuiError: Not everything could be read.
         """
-        self._thread.join()
+        # A signal that arrives just before the main thread blocks is handled only after it has
+        # blocked. `Thread.join` also returns at once after a join that Ctrl-C has interrupted.
+        while not self._is_over.wait(POLL_S):
+            pass
         if self._error is not None and not self._is_stopped:
             raise self._error
 
     def _run(self) -> None:
+        try:
+            self._narrate()
+        finally:
+            self._is_over.set()
+
+    def _narrate(self) -> None:
         try:
             if self._loads_voice:
                 self._synthesizer.start()

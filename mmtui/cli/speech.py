@@ -18,6 +18,7 @@ from mmtui.pipeline.speech.voices import check_voice
 
 if TYPE_CHECKING:
     from mmtui.audio.narration import Narration, Sink
+    from mmtui.pipeline.speech.synthesis import SynthesizerProcess
 
 SpeakOption = Annotated[
     bool,
@@ -153,7 +154,11 @@ def read_aloud(config: Config, *, speak: bool, speak_to: Path | None) -> Iterato
     narrations: list[Narration[Sink]] = []
     synthesizer = SynthesizerProcess()
     with ExitStack() as stack:
-        stack.callback(synthesizer.close)
+        if speak_to:
+            # It is removed last: a narration could create it again.
+            file = stack.enter_context(replacing(speak_to))
+        # At the end, no process of a player is left, even if Ctrl-C came while it started.
+        stack.callback(_stop, narrations, synthesizer)
         if speak:
             device, volume = config.speaker or None, config.volume
             narrations.append(
@@ -165,12 +170,16 @@ def read_aloud(config: Config, *, speak: bool, speak_to: Path | None) -> Iterato
                 )
             )
         if speak_to:
-            file = stack.enter_context(replacing(speak_to))
-            written: Narration[Sink] = Narration(
-                synthesizer, lambda: FileSink(file), config.voice, config.speaking_rate
+            narrations.append(
+                Narration(synthesizer, lambda: FileSink(file), config.voice, config.speaking_rate)
             )
-            stack.callback(written.wait)  # it would create the file again after its removal
-            narrations.append(written)
-        for narration in narrations:
-            stack.callback(narration.stop)
         yield Speech(narrations)
+
+
+def _stop(narrations: "Sequence[Narration[Sink]]", synthesizer: "SynthesizerProcess") -> None:
+    """Be silent at once, and wait until the sound device and the files are closed."""
+    for narration in narrations:
+        narration.stop()
+    synthesizer.close()  # a sentence in progress would take seconds
+    for narration in narrations:
+        narration.wait()

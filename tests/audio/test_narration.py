@@ -1,5 +1,6 @@
 """Reading aloud with fakes of the synthesizer and the speaker."""
 
+import _thread
 import threading
 from pathlib import Path
 
@@ -78,6 +79,25 @@ def test_a_stopped_narration_reads_nothing_more():
     narration.write(". Three.")
     narration.wait()
     assert sink.samples == [b"One."] and sink.is_stopped
+
+
+def test_ctrl_c_ends_the_waiting_for_a_narration_that_can_be_stopped_then():
+    """The signal does not interrupt the system call in which the main thread waits."""
+
+    class Playing(FakeSink):
+        def wait(self) -> None:
+            _thread.interrupt_main()
+            assert stopped.wait(60)
+
+    sink, stopped = Playing(), threading.Event()
+    narration = Narration(FakeSynthesizer(), lambda: sink)
+    with pytest.raises(KeyboardInterrupt):
+        narration.finish()
+        narration.wait()
+    assert not narration.has_ended
+    stopped.set()
+    narration.wait()
+    assert narration.has_ended
 
 
 @pytest.mark.parametrize("has_failed", [True, False])

@@ -3,13 +3,19 @@
 import json
 import signal
 import subprocess
+import threading
+from typing import Any
 
 import av
 import pytest
 from command_line import COMMAND, assert_error
+from fake_audio import FakePlayback, FakeSpeaker, FakeSynthesizer
 from fake_sound import install_fake_sound
 from reply_media import stream, to_delta
 from scripted_server import ScriptedServer, hang, reply, to_part
+
+from mmtui.chat.config import Config
+from mmtui.cli.speech import read_aloud
 
 ANSWER = ("The **sky** is blue. ", "```\ncode\n```\n", "The grass is green.")
 
@@ -88,6 +94,26 @@ def test_ctrl_c_while_the_rest_is_played(tmp_path, monkeypatch):
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and err == b"interrupted\n"
+
+
+def test_a_player_that_is_opened_after_ctrl_c_is_stopped(monkeypatch):
+    is_silent = threading.Event()
+
+    class Speaker(FakeSpeaker):
+        def open(self, *arguments: Any) -> FakePlayback:
+            assert is_silent.wait(60)
+            return super().open(*arguments)
+
+    class Synthesizer(FakeSynthesizer):
+        def close(self) -> None:
+            is_silent.set()
+
+    speaker = Speaker()
+    monkeypatch.setattr("mmtui.audio.player.SystemSpeaker", lambda: speaker)
+    monkeypatch.setattr("mmtui.pipeline.speech.synthesis.SynthesizerProcess", Synthesizer)
+    with pytest.raises(KeyboardInterrupt), read_aloud(Config(), speak=True, speak_to=None):
+        raise KeyboardInterrupt
+    assert speaker.stopped.is_set() and len(speaker.played) == 1
 
 
 def test_wrong_files_and_voices_are_refused_before_the_answer(mmtui, tmp_path):
