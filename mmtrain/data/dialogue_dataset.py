@@ -27,7 +27,7 @@ from mmtui.pipeline.sequence import Position, to_positions
 from mmtui.pipeline.vision.images import Picture, make_placeholder
 
 MAX_TEMPLATE_TOKENS = 64  # an upper bound of what a chat template adds to a dialogue
-MAX_PICTURE_NAME_BYTES = 160  # an upper bound of the class names that follow a picture
+MAX_PICTURE_NAME_BYTES = 176  # an upper bound of the number and the class names of a picture
 
 
 @dataclass

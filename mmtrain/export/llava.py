@@ -126,6 +126,11 @@ def _make_processor(components: Components, tower: Vit, spec: VisionSpec) -> Any
             " LLaVA",
             'leave "after_picture" out of spec.json, and train the model further',
         )
+    if prompt.number_pictures:
+        raise InputError(
+            "the numbers in front of pictures have no place in the prompts of LLaVA",
+            'leave "number_pictures" out of spec.json, and train the model further',
+        )
     token = prompt.picture_token
     template = prompt.template or tokenizer.chat_template
     if not token:

@@ -1,7 +1,8 @@
 """Chat templates: encode the turns of a conversation as token ids and pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 
 from mmtui.errors import InputError, MmtuiError
@@ -37,6 +38,10 @@ BREAK = "\u200b"  # zero-width space: follows the first character of a special t
 # Characters for private use, which are removed from texts:
 _SLOT = "\ue000"  # replaces a picture while a template is rendered
 _MARK = "\ue001"  # replaces a text, to find out what a template writes around it
+
+_ORDINALS = (
+    "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth",
+)  # fmt: skip
 
 # For models without a chat template: the question-answer form that Phi-2 was trained on.
 PLAIN_TEMPLATE = """\
@@ -76,6 +81,7 @@ class ChatFormat:
         if isinstance(template, dict):  # several templates, by name
             template = template.get("default")
         self._template = template or PLAIN_TEMPLATE
+        self._number_pictures = spec.number_pictures
         self._after_picture = self._tokenize(spec.after_picture) if spec.after_picture else []
         renders = template and spec.picture_token and self._renders_pictures(spec.picture_token)
         self._picture_token = spec.picture_token if renders else ""
@@ -211,17 +217,26 @@ class ChatFormat:
         return prompt
 
     def _to_messages(self, turns: Sequence[Turn]) -> list[dict[str, str]]:
-        return [{"role": turn.role, "content": self._join_content(turn)} for turn in turns]
+        numbers = count(1)
+        return [{"role": turn.role, "content": self._join_content(turn, numbers)} for turn in turns]
 
-    def _join_content(self, turn: Turn) -> str:
+    def _join_content(self, turn: Turn, numbers: Iterator[int]) -> str:
         """Join the parts of a turn by line breaks; class names and text follow their picture."""
         lines = [
             self._escape(part).strip()
             if isinstance(part, str)
-            else f"{_SLOT} {self._describe(part)}".rstrip()
+            else f"{self._write_number(part, numbers)}{_SLOT} {self._describe(part)}".rstrip()
             for part in turn.content
         ]
         return "\n".join(line for line in lines if line)
+
+    def _write_number(self, medium: Medium, numbers: Iterator[int]) -> str:
+        """Return what a prompt writes in front of a picture, such as "first picture:"."""
+        if not self._number_pictures or isinstance(medium, Recording):
+            return ""
+        number = next(numbers)
+        is_named = number <= len(_ORDINALS)
+        return f"{_ORDINALS[number - 1]} picture:" if is_named else f"picture {number}:"
 
     def _describe(self, picture: Medium) -> str:
         """Return what a prompt says about a picture: its class names and the text in it."""

@@ -194,3 +194,13 @@ def test_averaged_patches_and_wide_projectors_are_refused(tiny_llama, tiny_visio
     save_run(tmp_path / "b", tiny_llama, tiny_vision, projector=build("mlp", 128, 64))
     with pytest.raises(InputError, match="inner layer of 128 units, LLaVA one of 64"):
         export_llava(str(tmp_path / "b" / "run"), tmp_path / "out")
+
+
+def test_numbers_of_pictures_are_refused(tiny_llama, tiny_vision, tmp_path):
+    found = save_run(tmp_path, tiny_llama, tiny_vision, projector=torch.nn.Linear(128, 64))
+    prompt = dataclasses.replace(found.spec.language.prompt, number_pictures=True)
+    language = dataclasses.replace(found.spec.language, prompt=prompt)
+    spec = dataclasses.replace(found.spec, language=language)
+    (tmp_path / "run" / "spec.json").write_text(json.dumps(spec.to_json()))
+    with pytest.raises(InputError, match="numbers in front of pictures"):
+        export_llava(str(tmp_path / "run"), tmp_path / "out")

@@ -47,6 +47,21 @@ def test_without_a_template_the_question_answer_form_of_phi_is_used(plain):
     )
 
 
+def test_pictures_are_numbered_through_the_conversation(chatml, picture):
+    turns = [
+        Turn("user", (picture, dataclasses.replace(picture, names="tabby 61"), "Compare.")),
+        Turn("assistant", ("Same.",)),
+        Turn("user", (picture,) * 9),
+    ]
+    prompt = decode(chatml, ChatFormat(chatml, PromptSpec(number_pictures=True)).encode(turns))
+    assert prompt.startswith(
+        "<|im_start|>user\nfirst picture:[P]\nsecond picture:[P] tabby 61\nCompare.<|im_end|>\n"
+        "<|im_start|>assistant\nSame.<|im_end|>\n"
+        "<|im_start|>user\nthird picture:[P]\n"
+    )
+    assert "\ntenth picture:[P]\npicture 11:[P]<|im_end|>" in prompt
+
+
 def test_pictures_keep_their_places_in_a_turn(chatml, picture):
     turns = [
         Turn("user", (picture, picture, "Compare.")),

@@ -100,11 +100,14 @@ class PromptSpec:
         picture_token: What the chat template writes for each picture, such as "<image>"; "" for a
             template that knows text only. There, a picture takes a line of the text.
         after_picture: A text after each picture, which is tokenized apart from what follows.
+        number_pictures: Whether the model was trained with a number in front of each picture, such
+            as "first picture:", counted through the prompt.
     """
 
     template: str = ""
     picture_token: str = ""
     after_picture: str = ""
+    number_pictures: bool = False
 
 
 @dataclass(frozen=True)
