@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as Core
-from tokenizers.decoders import DecodeStream
+from tokenizers.decoders import ByteLevel, DecodeStream
 
 from mmtui import files
 from mmtui.errors import InputError
@@ -24,6 +24,7 @@ FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja",
     "chat_template.json", "processor_config.json", "config.json", "generation_config.json",
 )  # fmt: skip
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"  # decoded from the bytes of a part of a character
 # The special tokens that a chat template can use.
 _SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token")
 
@@ -87,18 +88,38 @@ class StreamDecoder:
     The bytes of a character that is not complete are returned with the token that completes it.
     """
 
-    def __init__(self, tokenizer: Core) -> None:
-        """Start a text."""
+    def __init__(self, tokenizer: Core, texts: dict[int, str] | None = None) -> None:
+        """Start a text.
+
+        Args:
+            tokenizer: The tokenizer.
+            texts: Remembers the texts of tokens, where these do not depend on the tokens before
+                them; None remembers them only in this text.
+        """
         self._tokenizer = tokenizer
+        self._texts = {} if texts is None else texts
         self._stream = DecodeStream(skip_special_tokens=True)
+        # A byte-level tokenizer decodes every token to the same bytes in all places.
+        self._is_byte_level = isinstance(tokenizer.decoder, ByteLevel)
+        self._is_complete = True  # whether the bytes so far end with a character
 
     def __call__(self, token: int) -> str:
         """Return the text of a token."""
+        if not (self._is_byte_level and self._is_complete):
+            return self._decode_next(token)
+        text = self._texts.get(token)
+        if text is None:
+            text = self._texts[token] = self._tokenizer.decode([token])
+        return self._decode_next(token) if _REPLACEMENT in text else text
+
+    def _decode_next(self, token: int) -> str:
+        """Return the text of a token after those before it."""
         try:
             piece = self._stream.step(self._tokenizer, token)
         except Exception:  # a private class: invalid bytes changed text that it has returned
             self._stream = DecodeStream(skip_special_tokens=True)
             piece = self._stream.step(self._tokenizer, token)
+        self._is_complete = piece is not None
         return piece or ""
 
 
@@ -131,6 +152,7 @@ class Tokenizer:
             raise InputError(f"the tokenizer in {folder} can't be read: {error}") from error
         special = {name: _get_text(settings.get(name)) for name in _SPECIAL_TOKENS}
         self._special_tokens = special
+        self._texts: dict[int, str] = {}  # of tokens of answers
         self.bos_token, self.eos_token = special["bos_token"], special["eos_token"]
 
     def __call__(self, text: str, add_special_tokens: bool = True) -> TextEncoding:
@@ -163,7 +185,7 @@ class Tokenizer:
 
     def make_decoder(self) -> StreamDecoder:
         """Return what decodes an answer, one token after the other."""
-        return StreamDecoder(self.backend_tokenizer)
+        return StreamDecoder(self.backend_tokenizer, self._texts)
 
     def decode(self, ids: list[int]) -> str:
         """Decode tokens, including special ones."""

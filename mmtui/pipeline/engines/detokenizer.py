@@ -33,7 +33,8 @@ class Detokenizer:
             if found:
                 self._buffer, self.is_stopped = before, True
                 return self.flush()
-        return self._take(len(self._buffer) - self._count_stop_prefix())
+        kept = self._count_stop_prefix() if self._stops else 0
+        return self._take(len(self._buffer) - kept)
 
     def flush(self) -> str:
         """Return the rest of the buffer, at the end of the answer."""

@@ -46,6 +46,16 @@ class Batch:
         self.struct.pos = self._allocated
         self._functions.llama_batch_free(self.struct)
 
+    def fill(self, token: int, place: int) -> None:
+        """Contain one token of the first sequence, in a batch that `append` never fills.
+
+        Args:
+            token: The token.
+            place: Its position.
+        """
+        self.struct.n_tokens = self._needs_logits[0] = 1
+        self._inputs[0], self._places[0] = token, place
+
     def clear(self) -> None:
         """Remove all positions."""
         self.struct.n_tokens = 0

@@ -97,6 +97,10 @@ class LlamaContext:
         self._idle = dict.fromkeys(range(sequences))  # the one that was used longest ago is first
         self._pending: list[Step] = []
         self._batches: dict[int, Batch] = {}  # by the width of their inputs
+        self._token_batch = Batch(self._functions, 1)  # for `decode_token`
+        self._logits = np.empty((0, self._vocabulary), np.float32)
+        self._logits_address = 0
+        self._thread_count = 0  # threads that `_handle` uses, if that is known
         self._capacity = 0  # positions for which `_handle` has room
         self._batch_size = PREFILL_CHUNK  # positions that it can compute at once
         self._has_decoded = False  # a model with invalid sizes crashes in the first batch
@@ -137,6 +141,29 @@ class LlamaContext:
         for steps in _group(pending):
             if len(steps) == 1 or not self._compute_together(steps):
                 self._compute_each(steps)
+
+    def decode_token(self, token: int, place: int) -> np.ndarray:
+        """Append a token to the only sequence, of which a part is computed already.
+
+        Args:
+            token: The token.
+            place: Its position.
+
+        Returns:
+            The logits (1, vocabulary) after it, which the next call overwrites.
+
+        Raises:
+            MmtuiError: It could not be computed, or there is not enough memory.
+        """
+        if self._lengths[0] >= self._capacity:
+            self._reserve(1, {0})
+        self._update_threads()
+        self._token_batch.fill(token, place)
+        code = self._functions.llama_decode(self._handle, self._token_batch.struct)
+        if code:
+            raise _make_decoding_error(code)
+        self._lengths[0] += 1
+        return self._get_logits(1)
 
     def crop(self, sequence: int, length: int, end: int) -> None:
         """Remove the last positions of a sequence.
@@ -208,9 +235,7 @@ class LlamaContext:
         count = sum(len(step.inputs) for step in steps)
         sequences = {step.sequence for step in steps}
         self._reserve(count, sequences, batch_size=0 if is_causal else count)
-        self.threads.update()
-        threads = self.threads.value
-        self._functions.llama_set_n_threads(self._handle, threads, threads)
+        self._update_threads()
         start = time.perf_counter()
         batch = self._get_batch(count, width)
         batch.clear()
@@ -224,7 +249,7 @@ class LlamaContext:
         if not is_causal:
             self._functions.llama_set_causal_attn(self._handle, True)
         if code:
-            raise MmtuiError(f"llama.cpp could not decode (code {code})", "pass --engine torch")
+            raise _make_decoding_error(code)
         self._read_logits(steps)
         if decoding := _count_decoding(steps):
             self._speed.add(decoding, time.perf_counter() - start)
@@ -232,8 +257,7 @@ class LlamaContext:
     def _read_logits(self, steps: Sequence[Step]) -> None:
         """Give each step of a batch its logits."""
         counts = [1 if step.last_only else len(step.inputs) for step in steps]
-        first = self._functions.llama_get_logits(self._handle)
-        logits = np.ctypeslib.as_array(first, (sum(counts), self._vocabulary))
+        logits = self._get_logits(sum(counts))
         if self.sequences > 1:  # other batches may follow before they are read
             logits = logits.copy()
         end = 0
@@ -241,6 +265,23 @@ class LlamaContext:
             start, end = end, end + count
             step.logits = logits[start:end]
             self._lengths[step.sequence] += len(step.inputs)
+
+    def _get_logits(self, count: int) -> np.ndarray:
+        """Return the logits (count, vocabulary) of the last batch, in llama.cpp's memory."""
+        first = self._functions.llama_get_logits(self._handle)
+        address = ctypes.addressof(first.contents)
+        if address != self._logits_address or len(self._logits) != count:
+            self._logits = np.ctypeslib.as_array(first, (count, self._vocabulary))
+            self._logits_address = address
+        return self._logits
+
+    def _update_threads(self) -> None:
+        """Have as many threads compute as other processes leave free."""
+        self.threads.update()
+        count = self.threads.value
+        if count != self._thread_count:
+            self._functions.llama_set_n_threads(self._handle, count, count)
+            self._thread_count = count
 
     def _get_batch(self, size: int, width: int) -> Batch:
         batch = self._batches.get(width)
@@ -317,6 +358,7 @@ class LlamaContext:
                         )
             functions.llama_free(old)
         self._handle, self._capacity, self._batch_size = handle, capacity, batch_size
+        self._thread_count = 0
 
     def _estimate_size(self, capacity: int) -> int:
         """Return the bytes of the keys and values of a context."""
@@ -342,6 +384,10 @@ def _group(steps: Sequence[Step]) -> list[list[Step]]:
 def _count_decoding(steps: Sequence[Step]) -> int:
     """Return the number of steps, or 0 unless each of them decodes a single token."""
     return len(steps) if all(len(step.inputs) == 1 for step in steps) else 0
+
+
+def _make_decoding_error(code: int) -> MmtuiError:
+    return MmtuiError(f"llama.cpp could not decode (code {code})", "pass --engine torch")
 
 
 def _make_memory_error(capacity: int, hint: str) -> MmtuiError:

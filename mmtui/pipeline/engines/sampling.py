@@ -1,5 +1,6 @@
 """Sampling of the next token: greedy, or by temperature and top-p."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,15 +54,16 @@ class Sampler:
         Raises:
             InputError: A logit is not a number, because weights are damaged.
         """
-        best = logits.argmax(-1)
-        if np.isnan(logits[np.arange(len(best)), best]).any():  # NaN is the largest to `argmax`
+        return np.array([self._sample(row) for row in logits])
+
+    def _sample(self, logits: np.ndarray) -> int:
+        best = int(logits.argmax())
+        if math.isnan(logits.item(best)):  # NaN is the largest to `argmax`
             raise InputError(
                 "the model computes no numbers: its weights are damaged",
                 "download or copy the model again",
             )
-        if self._sampling.temperature == 0:
-            return np.asarray(best)
-        return np.array([self._draw(row) for row in logits])
+        return best if self._sampling.temperature == 0 else self._draw(logits)
 
     def _draw(self, logits: np.ndarray) -> int:
         temperature, top_p = self._sampling.temperature, self._sampling.top_p

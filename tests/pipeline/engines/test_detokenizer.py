@@ -1,5 +1,8 @@
+import random
+
 import pytest
 from tokenizers import Tokenizer, decoders, models
+from tokenizers.decoders import DecodeStream
 from transformers import AutoTokenizer
 
 from mmtui.pipeline.engines.detokenizer import Detokenizer
@@ -71,3 +74,19 @@ def test_bytes_that_make_no_character_do_not_end_the_answer():
     stream = Detokenizer(StreamDecoder(core), ())
     texts = "".join(stream.push(token) for token in (0, 2, 3, 4, 1)) + stream.flush()
     assert texts.startswith("a") and texts.endswith("b")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_texts_that_are_remembered_do_not_change_an_answer(tokenizer, seed):
+    """Parts of characters, in any order, are among the tokens."""
+    core = tokenizer.backend_tokenizer
+    ids = [*core.encode("naïve 👩‍👩‍👧 日本 ok" * 3).ids]
+    ids += random.Random(seed).choices(range(core.get_vocab_size()), k=300)
+    random.Random(seed).shuffle(ids)
+    expected = DecodeStream(skip_special_tokens=True)
+    texts: dict[int, str] = {}
+    first, second = StreamDecoder(core, texts), StreamDecoder(core, texts)
+    pieces = [expected.step(core, token) or "" for token in ids]
+    assert [first(token) for token in ids] == pieces
+    assert texts
+    assert [second(token) for token in ids] == pieces
