@@ -1,9 +1,11 @@
 """What Textual does not document. See `mmtui.compat` for the versions."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from textual._compositor import Compositor
 from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.content import Content
@@ -11,9 +13,13 @@ from textual.drivers.web_driver import WebDriver
 from textual.geometry import Size
 from textual.message import Message
 from textual.messages import ExitApp
+from textual.screen import Screen
+from textual.strip import Strip
+from textual.widget import Widget
 from textual.widgets import Markdown, Static
 from textual.widgets._markdown import (
     MarkdownBlock,
+    MarkdownBlockQuote,
     MarkdownBullet,
     MarkdownBulletList,
     MarkdownFence,
@@ -28,6 +34,7 @@ from textual.widgets._markdown import (
 
 __all__ = [
     "MarkdownBlock",
+    "MarkdownBlockQuote",
     "MarkdownBullet",
     "MarkdownBulletList",
     "MarkdownFence",
@@ -40,11 +47,14 @@ __all__ = [
     "MarkdownTableContent",
     "XTermParser",
     "append_markdown",
+    "clear_parts",
     "expire_escape",
     "get_parts",
     "keep_latest_notifications",
     "post_exit",
+    "render_widget",
     "replace_parser",
+    "single_layout",
     "update_from",
     "update_in_place",
     "write_meta",
@@ -89,6 +99,11 @@ def get_parts(block: MarkdownBlock) -> Sequence[MarkdownBlock]:
     return block._blocks
 
 
+def clear_parts(block: MarkdownBlock) -> None:
+    """Forget the blocks in a block of Markdown, which are mounted now."""
+    block._blocks.clear()
+
+
 async def update_from(shown: MarkdownBlock, block: MarkdownBlock) -> None:
     """Show the contents of a block in another one of the same kind."""
     await shown._update_from_block(block)
@@ -120,6 +135,33 @@ def update_in_place(widget: Static, content: Content) -> None:
         is_same = width == widget.get_content_width(Size(container_width, 0), Size(0, 0))
     if not is_same:
         widget.refresh(layout=True)
+
+
+@contextmanager
+def single_layout(screen: Screen[Any]) -> Iterator[None]:
+    """Have a screen laid out only once.
+
+    Textual would lay it out again if a new widget was refreshed before, and again because the
+    virtual sizes of containers, which the layout finds, have changed.
+    """
+    compositor = screen._compositor
+    compositor.update_widgets(screen._dirty_widgets)
+    screen._dirty_widgets.clear()
+    if screen.outer_size:
+        compositor._full_map_invalidated = False
+    virtual_size = vars(Widget)["virtual_size"]
+    virtual_size._layout = virtual_size._repaint = False
+    try:
+        yield
+    finally:
+        virtual_size._layout = virtual_size._repaint = True
+
+
+def render_widget(widget: Widget) -> list[Strip]:
+    """Return what a widget and its children look like, one strip for each line."""
+    compositor = Compositor()
+    compositor.reflow(widget, widget.outer_size)
+    return compositor.render_strips()
 
 
 def write_to_terminal(app: App[Any], data: str) -> None:

@@ -7,6 +7,7 @@ from textual.widgets import Label
 from textual.widgets.markdown import MarkdownFence
 
 from mmtui.compat.textual_hooks import update_in_place
+from mmtui.frontends.tui.widgets.snapshot import Snapshot
 
 
 class _PlainHighlightTheme(HighlightTheme):
@@ -22,7 +23,7 @@ class _PlainHighlightTheme(HighlightTheme):
     }
 
 
-class CodeBlock(MarkdownFence):
+class CodeBlock(Snapshot, MarkdownFence):
     """A code block that leaves the colours of a terminal alone, if the theme uses those."""
 
     @classmethod

@@ -155,6 +155,8 @@ class FindBar(Horizontal):
         self._transcript.scroll_to_line(widget, widget.size.height * start // length)
 
     def _remove_marks(self) -> None:
+        if self._marked:
+            self._transcript.thaw()
         for widget, (text, marked) in self._marked.items():
             if widget.is_attached and widget.content is marked:  # else it was rewritten
                 widget.update(text, layout=False)

@@ -7,6 +7,7 @@ all widgets of a list or of the last row of a table again.
 from collections.abc import Sequence
 from itertools import chain
 
+from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widget import Widget
@@ -14,6 +15,7 @@ from textual.widgets import Static
 
 from mmtui.compat.textual_hooks import (
     MarkdownBlock,
+    MarkdownBlockQuote,
     MarkdownBullet,
     MarkdownBulletList,
     MarkdownFence,
@@ -24,10 +26,12 @@ from mmtui.compat.textual_hooks import (
     MarkdownTable,
     MarkdownTableCellContents,
     MarkdownTableContent,
+    clear_parts,
     get_parts,
     update_from,
     update_in_place,
 )
+from mmtui.frontends.tui.widgets.snapshot import Snapshot
 
 
 class GrowingParagraph(MarkdownParagraph):
@@ -42,23 +46,41 @@ class GrowingParagraph(MarkdownParagraph):
             super().set_content(content)
 
 
-class GrowingBulletList(MarkdownBulletList):
+class Quotation(Snapshot, MarkdownBlockQuote):
+    """A quotation. It does not grow in place."""
+
+
+class ListRow(Snapshot, Horizontal):
+    """A bullet or number, and an item of a list."""
+
+
+class GrowingBulletList(Snapshot, MarkdownBulletList):
     """A list with bullets."""
 
+    def compose(self) -> ComposeResult:
+        items = _list_items(self)
+        yield from map(_make_row, _list_bullets(items), items)
+        clear_parts(self)
+
     async def _update_from_block(self, block: MarkdownBlock) -> None:
         if not await _grow(self, block):
             await super()._update_from_block(block)
 
 
-class GrowingOrderedList(MarkdownOrderedList):
+class GrowingOrderedList(Snapshot, MarkdownOrderedList):
     """A list with numbers."""
 
+    def compose(self) -> ComposeResult:
+        items = _list_items(self)
+        yield from map(_make_row, _make_numbers(items), items)
+        clear_parts(self)
+
     async def _update_from_block(self, block: MarkdownBlock) -> None:
         if not await _grow(self, block):
             await super()._update_from_block(block)
 
 
-class GrowingTable(MarkdownTable):
+class GrowingTable(Snapshot, MarkdownTable):
     """A table."""
 
     def on_mount(self) -> None:
@@ -114,11 +136,11 @@ async def _grow(shown: MarkdownList, block: MarkdownBlock) -> bool:
     """
     if type(block) is not type(shown):
         return False
-    items = [part for part in get_parts(block) if isinstance(part, MarkdownListItem)]
+    items = _list_items(block)
     symbols = (
         _make_numbers(items) if isinstance(shown, GrowingOrderedList) else _list_bullets(items)
     )
-    rows = list(shown.query_children(Horizontal))
+    rows = list(shown.query_children(ListRow))
     if not rows or symbols[: len(rows)] != [row.query_one(MarkdownBullet).symbol for row in rows]:
         return False
     last = len(rows) - 1
@@ -126,6 +148,10 @@ async def _grow(shown: MarkdownList, block: MarkdownBlock) -> bool:
     added = zip(symbols[len(rows) :], items[len(rows) :], strict=True)
     await shown.mount_all(_make_row(symbol, item) for symbol, item in added)
     return True
+
+
+def _list_items(block: MarkdownBlock) -> list[MarkdownListItem]:
+    return [part for part in get_parts(block) if isinstance(part, MarkdownListItem)]
 
 
 def _list_bullets(items: Sequence[MarkdownListItem]) -> list[str]:
@@ -140,10 +166,10 @@ def _make_numbers(items: Sequence[MarkdownListItem]) -> list[str]:
     return [number.rjust(width) for number in numbers]
 
 
-def _make_row(symbol: str, item: MarkdownListItem) -> Horizontal:
+def _make_row(symbol: str, item: MarkdownListItem) -> ListRow:
     bullet = MarkdownBullet()
     bullet.symbol = symbol
-    return Horizontal(bullet, Vertical(*get_parts(item)))
+    return ListRow(bullet, Vertical(*get_parts(item)))
 
 
 async def _update_parts(container: Vertical, parts: Sequence[MarkdownBlock]) -> None:

@@ -159,6 +159,11 @@ class MessageView(Vertical, can_focus=True):
         self._details.update(describe(self.message))
         self.show_note()
 
+    def thaw(self) -> None:
+        """Let the mouse and marks reach all of a reply that is being written."""
+        if self._body is not None:
+            self._body.thaw()
+
     def resume(self) -> None:
         """Show that a reply is being written again, until its next piece arrives."""
         if self._body is not None and self._body.is_attached:

@@ -3,12 +3,22 @@
 import asyncio
 import re
 import threading
+import time
 from contextlib import suppress
 from functools import cache
 
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
+from textual import on
+from textual.events import (
+    MouseDown,
+    MouseMove,
+    MouseScrollDown,
+    MouseScrollLeft,
+    MouseScrollRight,
+    MouseScrollUp,
+)
 from textual.widgets import Markdown
 
 from mmtui.compat.textual_hooks import MarkdownBlock, append_markdown
@@ -18,10 +28,13 @@ from mmtui.frontends.tui.widgets.growing_blocks import (
     GrowingOrderedList,
     GrowingParagraph,
     GrowingTable,
+    Quotation,
 )
+from mmtui.frontends.tui.widgets.snapshot import freeze_complete, thaw_all
 from mmtui.text import printable
 
 MAX_WAIT_S = 0.1  # for a frame; none is drawn while the terminal is suspended
+MIN_THAWED_S = 2.0  # after the mouse was used
 _LINK_DEFINITION = re.compile(r"^ {0,3}\[[^\]]+\]:", re.MULTILINE)
 _NESTED_RULE = "nested_hr"  # the type of a horizontal rule inside another block
 
@@ -35,8 +48,11 @@ class ReplyText(Markdown):
         "paragraph_open": GrowingParagraph,
         "bullet_list_open": GrowingBulletList,
         "ordered_list_open": GrowingOrderedList,
+        "blockquote_open": Quotation,
         "table_open": GrowingTable,
     }
+
+    BLANK = True  # the blocks are drawn
 
     def __init__(self, text: str) -> None:
         """Create the widget for a printable text in Markdown."""
@@ -45,6 +61,7 @@ class ReplyText(Markdown):
         self._writing: asyncio.Task[None] | None = None
         self._is_drawn = asyncio.Event()
         self._is_finishing = False
+        self._thawed_at = -MIN_THAWED_S
 
     def write(self, piece: str) -> None:
         """Add a piece soon: pieces that arrive before the next frame are added together."""
@@ -58,6 +75,7 @@ class ReplyText(Markdown):
         Args:
             text: The text, of which pieces may be missing.
         """
+        self.thaw()
         if self._writing is not None:
             # No frame is drawn while the screen waits for this.
             self._is_finishing = True
@@ -66,6 +84,25 @@ class ReplyText(Markdown):
             self._is_finishing = False
         if self.source != text or _LINK_DEFINITION.search(text):
             await self.update(text)
+
+    def thaw(self) -> None:
+        """Let the mouse and marks reach the blocks again that were complete; see `snapshot`."""
+        self._thawed_at = time.monotonic()
+        thaw_all(self)
+
+    def _can_freeze(self) -> bool:
+        """Return whether nobody selects text, and the mouse was not used for a while."""
+        is_used = time.monotonic() - self._thawed_at < MIN_THAWED_S or self.screen.selections
+        return not (is_used or self._is_finishing)
+
+    @on(MouseMove)
+    @on(MouseDown)
+    @on(MouseScrollUp)
+    @on(MouseScrollDown)
+    @on(MouseScrollLeft)
+    @on(MouseScrollRight)
+    def _handle_mouse(self) -> None:
+        self.thaw()
 
     def unhandled_token(self, token: Token) -> MarkdownBlock | None:
         """Return the block of a horizontal rule inside another block."""
@@ -76,6 +113,8 @@ class ReplyText(Markdown):
             piece, self._pending = self._pending, ""
             await append_markdown(self, piece)
             await self._wait_for_frame()
+            if self._can_freeze():
+                freeze_complete(self)
 
     async def _wait_for_frame(self) -> None:
         if self._is_finishing:

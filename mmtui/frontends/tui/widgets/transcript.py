@@ -69,6 +69,8 @@ class Transcript(VerticalScroll, can_focus=False):
     layout grows with all displayed widgets, and streaming would not be smooth.
     """
 
+    BLANK = True  # the messages cover it
+
     def __init__(self, find: FindFile) -> None:
         """Create an empty transcript. `find` returns the file of an attachment."""
         super().__init__(id="transcript")
@@ -103,7 +105,13 @@ class Transcript(VerticalScroll, can_focus=False):
             view = next(view for view in self._views if view.message is message)
         self.release_anchor()
         self._culling.show_all()
+        self.thaw()
         return view
+
+    def thaw(self) -> None:
+        """Let marks in a reply that is being written be seen at once."""
+        for view in self._views:
+            view.thaw()
 
     def scroll_to_line(self, widget: Widget, line: int) -> None:
         """Scroll until a line of a widget is in the middle of the view."""
