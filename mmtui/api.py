@@ -18,6 +18,7 @@ from mmtui.pipeline.assistant import Assistant
 from mmtui.pipeline.documents.fitting import Fit
 from mmtui.pipeline.documents.used_document import UsedDocument
 from mmtui.pipeline.engines.sampling import Sampling
+from mmtui.pipeline.prompt import find_pictures
 from mmtui.pipeline.reading.picture_text import PictureText, read_text
 from mmtui.pipeline.reading.reader import TextLine
 from mmtui.pipeline.reply import Reply
@@ -120,6 +121,7 @@ class ReplyStream:
         self.recordings, self.notes = self._reader.recordings, self._reader.notes
         self.documents = self._reader.documents
         self._turns = self._reader.read(turns, max_tokens, fit)
+        model.assistant.start_reading(find_pictures(self._turns))  # while the model is loaded
         self._pieces = self._generate()
 
     @property

@@ -64,11 +64,11 @@ class PictureCache:
             pictures are replaced by text.
         """
         turns = list(turns)
-        if self._texts is not None:
+        encoded = self.encode(find_media(turns), encode)
+        if self._texts is not None:  # in another thread, they were read meanwhile
             turns = self._texts.add_texts(turns)
         if not self._can_see:
             turns = [_replace_pictures(turn, count_tokens) for turn in turns]
-        encoded = self.encode(find_media(turns), encode)
         named = [_add_names(turn, encoded) for turn in turns]
         return named, {sha256: picture.features for sha256, picture in encoded.items()}
 

@@ -1,10 +1,10 @@
-"""Text recognition with PP-OCRv6 (DBNet, arXiv:1911.08947, and SVTR), by RapidOCR on ONNX Runtime.
+"""Text recognition with PP-OCRv6 (SVTR, arXiv:2205.00159), by RapidOCR on ONNX Runtime.
 
 The models are files of the package `rapidocr`, so nothing is downloaded.
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mmtui import machine
+from mmtui.pipeline.reading.detector import STRIDE, Boxes, Pixels, TextDetector, find_models
 from mmtui.pipeline.reading.layout import Piece, order_pieces
 
 READER_VERSION = 1  # raised when the same picture may give another text
@@ -20,7 +21,6 @@ READER_VERSION = 1  # raised when the same picture may give another text
 MAX_DETECTION_SIDE = 1280
 MAX_SIDE = 3072
 MIN_SIDE = 8  # no letter can be recognized in a picture that is smaller
-_STRIDE = 32  # the sides of the detector's input are multiples of it
 _MARGIN = 16  # around the picture, so that text at its edge is found
 _MIN_CONFIDENCE = 0.6
 # If the mean confidence is lower, the picture may be upside down: some pieces are read that way,
@@ -31,9 +31,6 @@ _PROBE_MARGIN = 0.03
 # Pieces of text that are read for a prompt. More do not fit it, and would cost seconds.
 MAX_PROMPT_PIECES = 80
 _TALL = 1.5  # ratio of height to width from which a piece is taken for rotated text
-
-Boxes = NDArray[np.float32]  # (pieces, 4 corners, x and y)
-Pixels = NDArray[np.uint8]  # (height, width, 3), in the order B, G, R
 
 
 @dataclass(frozen=True)
@@ -55,33 +52,16 @@ class TextReader:
     """Finds and recognizes text; can be used by several threads at once."""
 
     def __init__(self, threads: int | None = None) -> None:
-        """Load the models.
+        """Load the network that finds text; the others are loaded with the first text.
 
         Args:
             threads: The threads that read one picture; by default half of the cores, which leaves
                 the others to a language model that is being loaded.
         """
-        from mmtui.compat.rapidocr_hooks import import_rapidocr
-
-        import_rapidocr()
-        import rapidocr
-
-        models = Path(rapidocr.__file__).parent / "models"
-        threads = threads or max(1, machine.count_cores() // 2)
-        self._ocr: Any = rapidocr.RapidOCR(
-            params={
-                "Global.log_level": "critical",
-                "Global.use_cls": False,  # `_recognize_upright` finds pictures upside down
-                "Global.use_vertical_padding": False,
-                "Det.limit_type": "max",
-                "Det.limit_side_len": MAX_DETECTION_SIDE + 2 * _MARGIN + _STRIDE,  # as it comes
-                # Paths, because rapidocr would otherwise download a file that is missing.
-                "Det.model_path": str(models / "PP-OCRv6_det_small.onnx"),
-                "Rec.model_path": str(models / "PP-OCRv6_rec_small.onnx"),
-                "EngineConfig.onnxruntime.intra_op_num_threads": threads,
-                "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-            }
-        )
+        self._threads = threads or max(1, machine.count_cores() // 2)
+        self._detector = TextDetector(self._threads)
+        self._recognizer: Any = None
+        self._lock = Lock()  # of the recognizer's loading
 
     def read(self, image: Image.Image, max_pieces: int | None = None) -> tuple[TextLine, ...]:
         """Return the lines of text in an upright RGB picture, in reading order.
@@ -112,23 +92,37 @@ class TextReader:
 
     def _detect(self, image: Image.Image) -> Boxes:
         """Return the boxes of pieces of text; their first corner is the top left of the text."""
-        from rapidocr.main import RapidOCRError
-
         small = _scale_down(image, MAX_DETECTION_SIDE)
         width, height = small.size
-        right, bottom = (-(side + 2 * _MARGIN) % _STRIDE for side in small.size)
+        right, bottom = (-(side + 2 * _MARGIN) % STRIDE for side in small.size)
         margins = ((_MARGIN, _MARGIN + bottom), (_MARGIN, _MARGIN + right), (0, 0))
         pixels = np.pad(np.asarray(small)[:, :, ::-1], margins, mode="edge")
-        try:
-            _, found = self._ocr.detect_and_crop(pixels, {})
-        except RapidOCRError:  # no text
-            return np.empty((0, 4, 2), np.float32)
-        boxes: Boxes = np.asarray(found.boxes, np.float32) - _MARGIN
+        boxes = self._detector.detect(pixels) - _MARGIN
         limits = np.array([width, height], np.float32)
         boxes = boxes.clip(0, limits) * (np.array(image.size, np.float32) / limits)
         sides = np.linalg.norm(boxes - np.roll(boxes, -1, axis=1), axis=2)
         kept: Boxes = boxes[sides.min(axis=1) >= 2]
         return kept
+
+    def _load_recognizer(self) -> Any:
+        """Return RapidOCR, which recognizes text; its network is loaded with the first text."""
+        from mmtui.compat.rapidocr_hooks import import_rapidocr
+
+        with self._lock:
+            if self._recognizer is None:
+                import_rapidocr()
+                import rapidocr
+
+                self._recognizer = rapidocr.RapidOCR(
+                    params={
+                        "Global.log_level": "critical",
+                        # A path, because rapidocr would otherwise download a file that is missing.
+                        "Rec.model_path": str(find_models() / "PP-OCRv6_rec_small.onnx"),
+                        "EngineConfig.onnxruntime.intra_op_num_threads": self._threads,
+                        "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+                    }
+                )
+        return self._recognizer
 
     def _recognize_upright(
         self, pixels: Pixels, boxes: Boxes, turns: int, max_pieces: int | None
@@ -152,7 +146,7 @@ class TextReader:
         lines = order_pieces(_to_pieces(upright))
         order = [piece.index for line in lines for piece in line][:max_pieces]
         crops = [get_rotate_crop_image(turned, upright[index].copy()) for index in order]
-        found = self._ocr.recognize_txt(crops)
+        found = self._load_recognizer().recognize_txt(crops)
         texts = dict(zip(order, zip(found.txts, found.scores, strict=True), strict=True))
         recognized = (
             [(*texts[piece.index], boxes[piece.index]) for piece in line if piece.index in texts]
