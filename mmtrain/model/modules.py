@@ -1,5 +1,6 @@
 """The modules that are trained. Their forward pass returns the summed loss of a batch."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from mmtrain.data.dialogue_dataset import Batch
 from mmtrain.data.shared_prefix import branch_attention_mask
 from mmtrain.model import row_attention
+from mmtrain.options import LossWeights
 from mmtui.pipeline.multimodal import embed
 from mmtui.pipeline.prompt import IGNORE_INDEX
 from mmtui.pipeline.vision.projector import Projector
@@ -25,22 +27,32 @@ class VisionLanguage(nn.Module):
     The architecture is that of LLaVA (arXiv:2304.08485).
     """
 
-    def __init__(self, language: Any, projector: Projector, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        language: Any,
+        projector: Projector,
+        dropout: float = 0.0,
+        loss_weights: LossWeights = "token",
+    ) -> None:
         """Combine the two modules.
 
         Args:
             language: A causal language model of transformers, with or without PEFT.
             projector: Maps features (pictures, patches, width) to (pictures, patches, hidden).
             dropout: Dropout probability on patch features in training.
+            loss_weights: How much a token of a long answer counts in training.
         """
         super().__init__()
         _fuse_activations(language)
         self.language = language
         self.projector = projector
-        self._dropout = dropout
+        self._dropout, self._loss_weights = dropout, loss_weights
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return the cross-entropy in nats, summed over the labels of a batch."""
+        """Return the cross-entropy in nats, summed over the labels of a batch.
+
+        In training, the labels have weights, whose mean over the batch is 1.
+        """
         weight = next(self.projector.parameters())
         features = batch.features.to(weight.device, weight.dtype, non_blocking=True)
         pictures = self.projector(nn.functional.dropout(features, self._dropout, self.training))
@@ -52,6 +64,9 @@ class VisionLanguage(nn.Module):
         total: Tensor = loss + 0.0 * pictures.sum()
         return total
 
+    def _weigh(self, slots: Tensor) -> Tensor | None:
+        return weigh_answers(slots, self._loss_weights) if self.training else None
+
     def _compute_flat_loss(self, batch: Batch, pictures: Tensor) -> Tensor:
         embedding = self.language.get_input_embeddings()
         flat = batch.flat.to(pictures.device)
@@ -62,6 +77,7 @@ class VisionLanguage(nn.Module):
             self.language,
             flat.label_slots,
             flat.labels,
+            self._weigh(batch.flat.label_slots),
             inputs_embeds=inputs[None],
             **row_attention.arguments(flat, _make_mask(batch, inputs.device)),
         )
@@ -79,7 +95,7 @@ class VisionLanguage(nn.Module):
         if mask is not None:
             arguments["attention_mask"] = mask
             arguments["position_ids"] = batch.position_ids.to(inputs.device)
-        return compute_summed_loss(self.language, batch.labels, **arguments)
+        return compute_summed_loss(self.language, batch.labels, self._weigh, **arguments)
 
 
 def _make_mask(batch: Batch, device: torch.device) -> Tensor | None:
@@ -105,13 +121,41 @@ class CausalText(nn.Module):
         return compute_summed_loss(self.language, blocks[:, 1:], input_ids=inputs)
 
 
-def compute_summed_loss(language: Any, labels: Tensor, **inputs: Tensor) -> Tensor:
+def weigh_answers(slots: Tensor, loss_weights: LossWeights) -> Tensor | None:
+    """Return weights for the losses of labels, whose mean is 1; None if all are 1.
+
+    A label of an answer of n tokens has the weight 1 / sqrt(n) with "square", and 1 / n with
+    "answer", up to a common factor (InternVL 2.5, arXiv:2412.05271).
+
+    Args:
+        slots: (K,) the positions of the labels in ascending order; those of an answer follow each
+            other without a gap.
+        loss_weights: How much a token of a long answer counts.
+    """
+    if loss_weights == "token" or not len(slots):
+        return None
+    is_first = torch.ones(len(slots), dtype=torch.long)
+    is_first[1:] = slots.diff() != 1
+    answers = is_first.cumsum(0) - 1
+    lengths = answers.bincount()[answers].float()
+    weights = lengths ** (-0.5 if loss_weights == "square" else -1.0)
+    return weights / weights.mean()
+
+
+def compute_summed_loss(
+    language: Any,
+    labels: Tensor,
+    weigh: Callable[[Tensor], Tensor | None] = lambda _: None,
+    **inputs: Tensor,
+) -> Tensor:
     """Return the cross-entropy in nats, summed over the positions that have a label.
 
     Args:
         language: A causal language model of transformers.
         labels: Token ids (batch, length) that follow each position, or IGNORE_INDEX. On the CPU,
             they are read without waiting for the device.
+        weigh: Returns the weights of labels (K,) at these positions, counted over all rows; None
+            for weights of 1.
         inputs: The arguments of the model, such as `input_ids` (batch, length).
     """
     # Gradient checkpointing would recompute the layers outside of the context below.
@@ -120,13 +164,16 @@ def compute_summed_loss(language: Any, labels: Tensor, **inputs: Tensor) -> Tens
     is_unfused = is_short_on_cpu and not is_checkpointing
     labels = labels.flatten()
     slots = (labels != IGNORE_INDEX).nonzero().squeeze(1)
+    weights = weigh(slots)
     labels = labels[slots].to(language.device, non_blocking=True)
     slots = slots.to(language.device, non_blocking=True)
     with sdpa_kernel(SDPBackend.MATH) if is_unfused else nullcontext():
-        return compute_loss_at(language, slots, labels, **inputs)
+        return compute_loss_at(language, slots, labels, weights, **inputs)
 
 
-def compute_loss_at(language: Any, slots: Tensor, labels: Tensor, **inputs: Any) -> Tensor:
+def compute_loss_at(
+    language: Any, slots: Tensor, labels: Tensor, weights: Tensor | None = None, **inputs: Any
+) -> Tensor:
     """Return the cross-entropy in nats, summed over some positions.
 
     A hook keeps only these positions before the output layer, so that no memory goes to the logits
@@ -136,6 +183,7 @@ def compute_loss_at(language: Any, slots: Tensor, labels: Tensor, **inputs: Any)
         language: A causal language model of transformers.
         slots: (K,) the positions, counted over all rows.
         labels: (K,) the token ids that follow them.
+        weights: (K,) the factors of their losses; None for 1.
         inputs: The arguments of the model.
     """
     head = language.get_output_embeddings()
@@ -146,7 +194,10 @@ def compute_loss_at(language: Any, slots: Tensor, labels: Tensor, **inputs: Any)
         logits = language(**inputs, use_cache=False).logits
     finally:
         hook.remove()
-    return nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
+    if weights is None:
+        return nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
+    losses = nn.functional.cross_entropy(logits.float(), labels, reduction="none")
+    return losses.dot(weights.to(losses.device, non_blocking=True))
 
 
 def _fuse_activations(language: Any) -> None:

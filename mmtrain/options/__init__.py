@@ -5,7 +5,7 @@ command line, in the code and in run.json, its help text, its default and its ra
 """
 
 from mmtrain.options.align import AlignOptions, ProjectorInit, ProjectorKind
-from mmtrain.options.finetune import FinetuneOptions, Quantize
+from mmtrain.options.finetune import FinetuneOptions, LossWeights, Quantize
 from mmtrain.options.pretrain import PretrainOptions
 from mmtrain.options.run import (
     CHANGEABLE_ON_RESUME,
@@ -22,6 +22,7 @@ __all__ = [
     "CHANGEABLE_ON_RESUME",
     "AlignOptions",
     "FinetuneOptions",
+    "LossWeights",
     "OptimizerName",
     "Precision",
     "PretrainOptions",

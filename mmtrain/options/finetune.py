@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mmtrain.data.features import View
 
 Quantize = Literal["nf4", "none"]
+LossWeights = Literal["token", "square", "answer"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +96,14 @@ class FinetuneOptions(RunOptions):
             " validation loss rises.",
         ),
     ] = 0.0
+    loss_weights: Annotated[
+        LossWeights,
+        choice_option(
+            "Weight of a token of an answer of n tokens in the loss. token: 1, so that captions"
+            " outweigh answers of a word. square: 1/sqrt(n), for data with answers of very"
+            " different lengths. answer: 1/n, so that all answers count the same."
+        ),
+    ] = "token"
     checkpointing: Checkpointing = False
     steps: Steps = 2000
     batch: Batch = 8

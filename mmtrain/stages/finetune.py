@@ -101,7 +101,9 @@ def build(
     assert options.rank and options.alpha and options.dropout is not None  # filled in
     lora = Lora(options.rank, options.alpha, options.dropout)
     adapted = adapt(components, lora, options.checkpointing)
-    module = VisionLanguage(components.language.model, trained_projector, options.patch_dropout)
+    module = VisionLanguage(
+        components.language.model, trained_projector, options.patch_dropout, options.loss_weights
+    )
     spec = components.checkpoint.spec
 
     def export(folder: Path, state: dict[str, Tensor]) -> None:

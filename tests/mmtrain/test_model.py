@@ -15,8 +15,13 @@ from mmtrain.data.dataset import Example
 from mmtrain.data.dialogue_dataset import DialogueDataset
 from mmtrain.data.features import FeatureStore
 from mmtrain.data.shared_prefix import supports_branches
-from mmtrain.model import projector_init
-from mmtrain.model.modules import VisionLanguage, compute_summed_loss, count_trained_tokens
+from mmtrain.model import projector_init, row_attention
+from mmtrain.model.modules import (
+    VisionLanguage,
+    compute_summed_loss,
+    count_trained_tokens,
+    weigh_answers,
+)
 from mmtrain.run.optimizers import build_optimizer, set_learning_rates
 from mmtrain.run.sharding import gather_state, load_state
 from mmtui.errors import InputError
@@ -177,6 +182,36 @@ def test_patch_features_are_dropped_only_while_it_trains(dialogues, tiny_llama):
         assert module.train()(batch) != module(batch)
         whole = VisionLanguage(model.model, module.projector)
         assert module.eval()(batch) == whole(batch)
+
+
+@pytest.mark.parametrize("is_flat", [True, False])
+@pytest.mark.parametrize(("loss_weights", "power"), [("square", 0.5), ("answer", 1)])
+def test_tokens_of_long_answers_weigh_less_while_it_trains(
+    loss_weights, power, is_flat, dialogues, tiny_llama
+):
+    model, data = dialogues(tiny_llama)
+    if is_flat:
+        row_attention.enable(model.model)
+    torch.manual_seed(0)
+    module = VisionLanguage(
+        model.model, nn.Linear(128, model.hidden_size), loss_weights=loss_weights
+    )
+    with torch.no_grad():
+        losses = [module.eval()(data.batch([index])).item() for index in (0, 1)]
+        sizes = [count_trained_tokens(data.batch([index])) for index in (0, 1)]
+        found = module.train()(data.batch([0, 1])).item()
+    weights = [size**-power for size in sizes]
+    mean = sum(s * w for s, w in zip(sizes, weights, strict=True)) / sum(sizes)
+    expected = sum(loss * w for loss, w in zip(losses, weights, strict=True)) / mean
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert found != pytest.approx(sum(losses), rel=1e-2)
+
+
+def test_each_answer_of_a_dialogue_has_its_own_weight():
+    slots = torch.tensor([3, 4, 5, 9])
+    weights = weigh_answers(slots, "answer")
+    assert weights.tolist() == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2])
+    assert weigh_answers(slots, "token") is None
 
 
 @pytest.mark.parametrize("name", FOLDERS)
