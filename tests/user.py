@@ -25,7 +25,14 @@ from mmtui.frontends.tui.widgets.transcript import Earlier
 from mmtui.pipeline.assets.spec import Asset, VisionSpec
 
 # Names of the workers that end without an action of the user.
-FINITE_WORKERS = ("run_in_thread", "copy_with_program", "decode", "find", "list_conversations")
+FINITE_WORKERS = (
+    "run_in_thread",
+    "copy_with_program",
+    "decode",
+    "find",
+    "list_conversations",
+    "draw_picture",
+)
 
 
 class FakeRecording:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from mmtui.chat.conversation import Attachment, Conversation, Draft, Message
+from mmtui.chat.conversation import Attachment, Conversation, Draft, Message, join_drafts
 from mmtui.chat.history.conversation_index import Summary
 from mmtui.chat.history.failover import FailoverHistory, Write, WriteFailure
 from mmtui.chat.history.history import History
@@ -77,6 +77,16 @@ class Store:
             lambda history: history.save_draft(outline, draft),
             ("draft", conversation.id),
         )
+
+    def add_to_draft(self, conversation: Conversation, added: Draft) -> None:
+        """Add to the draft of a conversation that is not open."""
+        outline = conversation.outline()
+        self.revision += 1
+
+        def add(history: History) -> None:
+            history.save_draft(outline, join_drafts([history.draft(outline.id), added]))
+
+        self._write(conversation.snapshot(), add)
 
     def retract(self, conversation: Conversation, id: str, draft: Draft) -> None:
         """Delete a message with its replies and save its content as a draft."""

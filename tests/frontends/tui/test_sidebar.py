@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 from history_data import save_conversation
+from PIL import Image
+from textual.content import Content
+from textual.style import Style
 from user import open_chat, run_async
 
 from mmtui.chat.config import get_path
@@ -119,6 +122,34 @@ async def test_the_first_picture_of_the_highlighted_conversation_is_shown(store,
         assert not sidebar.query(Thumbnail)
         await user.press("ctrl+b", "ctrl+b", "down")
         assert len(sidebar.query(Thumbnail)) == 1
+
+
+@run_async
+async def test_each_conversation_with_a_picture_has_a_small_one(store, tmp_path):
+    history = History(store)
+    for name in ("red", "broken", "blue"):
+        picture = tmp_path / f"{name}.png"
+        Image.new("RGB", (40, 30), name if name != "broken" else "green").save(picture)
+        conversation = save_conversation(history, f"The {name} one, with a long title")
+        data = picture.read_bytes() if name != "broken" else b"no picture"
+        file = Attachment(history.add_attachment(data), "image", picture.name, 1)
+        history.save(conversation, conversation.say("Look", (file,)))
+    save_conversation(history, "No picture")
+    history.close()
+    async with open_chat(store, size=SIZE, sidebar=True) as user:
+        options = user.chat.query_one(SidebarList).options
+        for _ in range(3):  # one after the other
+            await user.settle()
+        pictures = [get_colors(option.prompt) for option in options]
+        assert pictures == [set(), {"#0000FF"}, set(), {"#FF0000"}]
+        assert str(options[1].prompt).splitlines()[0] == "  The blue one, with …▀▀▀▀▀▀▀"
+        assert [str(option.prompt).count("\n") for option in options] == [1, 2, 2, 2]
+
+
+def get_colors(prompt: Content) -> set[str]:
+    """Return the colours of the picture in a row."""
+    styles = (span.style for span in prompt.spans)
+    return {style.foreground.hex for style in styles if isinstance(style, Style)}
 
 
 @run_async

@@ -99,6 +99,54 @@ async def test_transcripts_of_files_are_not_put_into_another_conversation(store,
         assert user.composer.text == "" and get_staged_names(user) == []
 
 
+@pytest.mark.parametrize("kind", ["microphone", "file"])
+def test_a_recording_waits_in_the_conversation_in_which_it_was_made(store, memo, kind):
+    @run_async
+    async def chat():
+        async with open_chat(store) as user:
+            await user.type("One", "enter")
+            await user.answer("1.")
+            await user.type("Please:")
+            if kind == "file":
+                await user.paste(str(memo))
+            else:
+                await user.press("f4", "f4")
+            await user.press("ctrl+n")
+            await user.type("Two")
+            await user.receive_event(Transcribed(user.model.number, "a cat"))
+            await user.settle()
+            assert user.composer.text == "Two" and get_staged_names(user) == []
+            assert user.notices == ["the recording waits in the conversation One"]
+            await user.press("f3", "down", "enter")
+            assert user.composer.text == "Please:\na cat" and len(get_staged_names(user)) == 1
+
+    chat()
+
+
+@run_async
+async def test_a_recording_without_words_is_not_put_into_another_conversation(store):
+    async with open_chat(store) as user:
+        await user.type("One", "enter")
+        await user.answer("1.")
+        await user.press("f4", "f4", "ctrl+n")
+        await user.receive_event(Transcribed(user.model.number, ""))
+        assert "no speech" in user.notices[-1]
+        await user.press("f3", "down", "enter")
+        assert user.composer.text == "" and get_staged_names(user) == []
+
+
+@run_async
+async def test_a_recording_returns_to_its_conversation_that_is_open_again(store):
+    async with open_chat(store) as user:
+        await user.type("One", "enter")
+        await user.answer("1.")
+        await user.press("f4", "f4", "ctrl+n")
+        await user.press("f3", "down", "enter")
+        await user.receive_event(Transcribed(user.model.number, "a cat"))
+        await user.settle()
+        assert user.composer.text == "a cat" and len(get_staged_names(user)) == 1
+
+
 @run_async
 async def test_escape_stops_only_the_files_that_are_being_read(store, cat, tmp_path, monkeypatch):
     reading, read = threading.Event(), attachments.load

@@ -24,6 +24,9 @@ class ConversationList(OptionList):
     class EndReached(Message):
         """The end of the list is in sight."""
 
+    class Moved(Message):
+        """Other conversations are in sight."""
+
     def __init__(self, id: str, format_row: Callable[[Summary], Content]) -> None:
         """Create an empty list.
 
@@ -47,6 +50,18 @@ class ConversationList(OptionList):
         at = self.highlighted
         return None if at is None or at >= len(self._summaries) else self._summaries[at]
 
+    @property
+    def summaries_in_sight(self) -> list[Summary]:
+        """The conversations that are visible, and about as many above and below."""
+        top, height, line = self.scroll_offset.y, self.size.height, 0
+        found = []
+        for summary, row in zip(self._summaries, self._rows, strict=True):
+            end = line + row.plain.count("\n") + 1
+            if end > top - height and line < top + 2 * height:
+                found.append(summary)
+            line = end
+        return found
+
     def show(self, summaries: Sequence[Summary]) -> None:
         """Replace the conversations. The same one stays highlighted, or else the same row."""
         before, place = self.highlighted_summary, self.highlighted
@@ -67,9 +82,11 @@ class ConversationList(OptionList):
 
     def on_resize(self) -> None:
         self.scroll_to_highlight()
+        self.post_message(self.Moved())
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
+        self.post_message(self.Moved())
         if new_value > old_value and new_value + 2 * self.size.height > self.virtual_size.height:
             self.post_message(self.EndReached())
 

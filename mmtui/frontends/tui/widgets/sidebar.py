@@ -10,8 +10,10 @@ from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
 from textual.geometry import Size
+from textual.message import Message
 from textual.widgets import OptionList, Static
 
+from mmtui.chat.conversation import Attachment
 from mmtui.chat.details import format_time
 from mmtui.chat.history.conversation_index import Summary
 from mmtui.chat.session import Session
@@ -21,10 +23,12 @@ from mmtui.frontends.tui.widgets.conversation_list import (
     PictureStrip,
     format_marks,
 )
+from mmtui.frontends.tui.widgets.tiny_picture import LINES, draw_tiny_picture
 from mmtui.text import one_line
 
 FIRST_PAGE = 100  # conversations that are read at first; twice as many at the end of the list
 OPEN_MARK = "▸ "
+TEXT_WIDTH = 22  # of a row with a picture
 
 
 class SidebarList(ConversationList):
@@ -36,7 +40,7 @@ class SidebarList(ConversationList):
 
 
 class Sidebar(Vertical):
-    """Lists conversations, and shows the first picture of the one that is highlighted.
+    """Lists conversations with small pictures, and shows the one that is highlighted larger.
 
     Nothing is read from the history before the sidebar is shown for the first time.
     """
@@ -56,6 +60,8 @@ class Sidebar(Vertical):
         self._note.display = False
         self._limit = FIRST_PAGE
         self._shown: tuple[int, str] | None = None  # revision of the history, open conversation
+        self._drawn: dict[str, list[Content]] = {}  # pictures by their SHA-256; [] if unreadable
+        self._is_drawing = False
 
     def compose(self) -> ComposeResult:
         yield Static("Conversations", id="sidebar-title", markup=False)
@@ -88,6 +94,7 @@ class Sidebar(Vertical):
             self._show_note(str(error))
             return
         self._list.show(found)
+        self.call_after_refresh(self._draw_next)
         self._show_note("" if found else "No conversations yet")
         if not self._list.has_focus or self._list.highlighted is None:
             self._highlight_open()
@@ -109,6 +116,39 @@ class Sidebar(Vertical):
             self._limit *= 2
             self._load()
 
+    class PictureDrawn(Message):
+        """The small picture of a conversation was drawn."""
+
+        def __init__(self, sha256: str, lines: list[Content]) -> None:
+            super().__init__()
+            self.sha256, self.lines = sha256, lines
+
+    @on(ConversationList.Moved)
+    def _draw_next(self) -> None:
+        """Draw a picture in sight that was not drawn before, unless one is being drawn."""
+        if self._is_drawing:
+            return
+        firsts = (each.pictures[0] for each in self._list.summaries_in_sight if each.pictures)
+        if missing := next((sha256 for sha256 in firsts if sha256 not in self._drawn), None):
+            self._is_drawing = True
+            self._draw_in_thread(missing)
+
+    @work(thread=True, name="draw_picture", group="sidebar_pictures")
+    def _draw_in_thread(self, sha256: str) -> None:
+        try:
+            lines = draw_tiny_picture(self._session.file(Attachment(sha256, "image", "", 0)))
+        except (MmtuiError, OSError):
+            lines = []
+        self.post_message(self.PictureDrawn(sha256, lines))
+
+    @on(PictureDrawn)
+    def _show_drawn(self, event: PictureDrawn) -> None:
+        event.stop()
+        self._is_drawing = False
+        self._drawn[event.sha256] = event.lines
+        self._list.show(self._list.summaries)
+        self._draw_next()
+
     @on(OptionList.OptionHighlighted)
     def _show_picture(self) -> None:
         self._picture.show(self._list.highlighted_summary)
@@ -125,4 +165,12 @@ class Sidebar(Vertical):
         # The draft of the open conversation is in the prompt.
         marks = format_marks(summary, with_draft=not is_open)
         first = Content.assemble(OPEN_MARK if is_open else "  ", (title, "bold" if is_open else ""))
-        return Content("\n").join([first, Content(f"  {format_time(summary.updated)}{marks}")])
+        date = format_time(summary.updated)
+        if not summary.pictures:
+            return Content("\n").join([first, Content(f"  {date}{marks}")])
+        lines = [first, Content(f"  {date}"), Content(marks)]
+        picture = self._drawn.get(summary.pictures[0]) or [Content("")] * LINES
+        return Content("\n").join(
+            line.truncate(TEXT_WIDTH, ellipsis=True, pad=True) + drawn
+            for line, drawn in zip(lines, picture, strict=True)
+        )

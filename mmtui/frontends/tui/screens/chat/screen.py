@@ -106,7 +106,7 @@ class ChatScreen(OpeningScreen):
         self.composer = Composer(sent, self._files, self.chips.restore)
         self._open_draft = OpenDraft()
         parts = self, session, self._open_draft
-        self.speech = Speech(*parts, self.composer, self.chips)
+        self.speech = Speech(self, session, self.composer, self.chips)
         self._staging = Staging(*parts, self.speech, self.chips)
         self.sending = Sending(
             self, session, self._staging, self.composer, self.chips, self._queue, self._transcript

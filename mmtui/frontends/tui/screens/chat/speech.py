@@ -4,16 +4,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mmtui.chat.conversation import Attachment, Message
+from mmtui.chat.conversation import Attachment, Conversation, Draft, Message
 from mmtui.chat.notice import Notice
 from mmtui.chat.session import Session
 from mmtui.errors import MmtuiError, NoSpeechError, UsageError
 from mmtui.frontends.tui.screens.base import BaseScreen
-from mmtui.frontends.tui.screens.chat.open_draft import OpenDraft
 from mmtui.frontends.tui.widgets.chips import Chip, Chips
 from mmtui.frontends.tui.widgets.composer import Composer
 from mmtui.frontends.tui.widgets.message_view import MessageView
 from mmtui.pipeline import input_files
+from mmtui.text import one_line
 
 if TYPE_CHECKING:
     from mmtui.pipeline.speech.sound import Clip
@@ -22,17 +22,19 @@ STAGING = "staging"  # the group of the workers that attach something to the nex
 
 
 class Speech:
-    """Transcribes recordings for the chat screen; nothing is sent."""
+    """Transcribes recordings for the chat screen; nothing is sent.
+
+    A recording stays with the conversation that was open when it was made.
+    """
 
     def __init__(
         self,
         screen: BaseScreen,
         session: Session,
-        draft: OpenDraft,
         composer: Composer,
         chips: Chips,
     ) -> None:
-        self._screen, self._session, self._draft = screen, session, draft
+        self._screen, self._session = screen, session
         self._composer, self._chips = composer, chips
 
     def receive_recording(self, clip: "Clip", error: MmtuiError | None) -> None:
@@ -48,12 +50,15 @@ class Speech:
 
         A model that gets recordings hears it instead.
         """
+        conversation = self._session.conversation
 
         def stage(text: str | None) -> None:
-            self._insert_transcript(text)
+            self._require_words(text)
+            if self._is_open(conversation):
+                self._composer.insert_words(text or "")
             self._screen.run_in_thread(
                 partial(self._session.store_clip, clip, text or ""),
-                self._chips.add,
+                partial(self._attach, conversation),
                 group=STAGING,
             )
 
@@ -64,12 +69,33 @@ class Speech:
 
     def transcribe_file(self, clip: "Clip", attachment: Attachment) -> None:
         """Transcribe a sound file that is stored already into the prompt, and attach it."""
+        conversation = self._session.conversation
 
         async def stage(text: str | None) -> None:
-            self._insert_transcript(text)
-            await self._chips.add(attachment.with_transcript(text or ""))
+            self._require_words(text)
+            if self._is_open(conversation):
+                self._composer.insert_words(text or "")
+            await self._attach(conversation, attachment.with_transcript(text or ""))
 
-        self.transcribe(clip, self._draft.bind(stage))
+        self.transcribe(clip, stage)
+
+    def _is_open(self, conversation: Conversation) -> bool:
+        """Return whether a recording of a conversation belongs into the prompt.
+
+        That of a conversation without messages follows the user, because nobody could find it.
+        """
+        return conversation.head is None or conversation.id == self._session.conversation.id
+
+    async def _attach(self, conversation: Conversation, attachment: Attachment) -> None:
+        """Attach a recording to the next message of the conversation for which it was made."""
+        if self._is_open(conversation):
+            await self._chips.add(attachment)
+            return
+        self._session.store.add_to_draft(conversation, Draft(attachment.transcript, (attachment,)))
+        title = one_line(conversation.title)
+        self._screen.show_notice(
+            Notice(f"the recording waits in the conversation {title}", is_error=False)
+        )
 
     def transcribe_again(self, chip: Chip) -> None:
         """Transcribe the recording of a chip again, in a sent message or in the next one."""
@@ -106,17 +132,16 @@ class Speech:
         )
         screen.show_status()
 
-    def _insert_transcript(self, text: str | None) -> None:
+    def _require_words(self, text: str | None) -> None:
+        """Raise NoSpeechError if a transcript has no words; None is no transcript."""
         if text == "":
             raise NoSpeechError
-        self._composer.insert_words(text or "")
 
     def _replace_transcript(self, chip: Chip, clip: "Clip") -> None:
         message = _find_message(chip)
 
         async def replace(text: str | None) -> None:
-            if text == "":
-                raise NoSpeechError
+            self._require_words(text)
             if text is not None and message is not None:
                 chip.update_attachment(
                     self._session.update_transcript(message, chip.attachment, text)
