@@ -1,6 +1,5 @@
 """The Python interface: load a model once, and have it reply to conversations."""
 
-import asyncio
 import os
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -170,6 +169,8 @@ class ReplyStream:
         return next(self._pieces)
 
     async def __aiter__(self) -> AsyncIterator[str]:
+        import asyncio  # takes as long as a tenth of the start, and few use it
+
         loop = asyncio.get_running_loop()
         try:
             while True:

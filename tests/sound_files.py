@@ -6,7 +6,7 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from mmtui.pipeline.speech.sound import RATE
+from mmtui.pipeline.speech.clip import RATE
 
 
 def make_tone(seconds: float, rate: int, channels: int, hertz: float = 440) -> np.ndarray:

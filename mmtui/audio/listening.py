@@ -12,7 +12,7 @@ from mmtui.audio.samples import to_clip
 from mmtui.errors import MissingError, MmtuiError
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.speech.sound import Clip
+    from mmtui.pipeline.speech.clip import Clip
 
 
 class Listening(Protocol):

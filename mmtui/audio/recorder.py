@@ -11,7 +11,7 @@ from mmtui.audio.samples import SAMPLE_BYTES, to_clip
 from mmtui.errors import MissingError, MmtuiError
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.speech.sound import Clip
+    from mmtui.pipeline.speech.clip import Clip
 
 LIMIT_S = 15.0
 MUTED_LEVEL = 1e-4  # a recording with a lower peak level (0 to 1) comes from a muted microphone

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.speech.sound import Clip
+    from mmtui.pipeline.speech.clip import Clip
 
 SAMPLE_BYTES = 2
 

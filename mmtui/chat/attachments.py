@@ -17,7 +17,7 @@ from mmtui.pipeline.documents.recognition import find_recognizer
 from mmtui.pipeline.input_files import decode_picture, open_file, prefix_notes, read_bytes
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.speech.sound import Clip
+    from mmtui.pipeline.speech.clip import Clip
 
 
 _HEAD_BYTES = 1024
@@ -182,9 +182,9 @@ def load_picture(data: bytes, name: str, origin: str) -> LoadedFile:
 
 def format_length(clip: "Clip") -> str:
     """Return the length of a recording, such as "3.2 s"."""
-    from mmtui.pipeline.speech import sound
+    from mmtui.pipeline.speech.clip import RATE
 
-    return f"{len(clip) / sound.RATE:.1f} s"
+    return f"{len(clip) / RATE:.1f} s"
 
 
 def list_transcripts(attachments: Iterable[Attachment]) -> list[str]:

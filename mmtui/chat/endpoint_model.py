@@ -40,7 +40,7 @@ from mmtui.pipeline.assets.spec import SpeechChoice
 from mmtui.pipeline.input_files import encode_wav
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.speech.sound import Clip
+    from mmtui.pipeline.speech.clip import Clip
 
 Work = Callable[[int, Cancellation], None]
 

@@ -20,7 +20,7 @@ from mmtui.chat.status import ModelStatus
 from mmtui.pipeline.speech.languages import describe_mismatch
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.speech.sound import Clip
+    from mmtui.pipeline.speech.clip import Clip
 
 OnTranscript = Callable[[str | None], object]
 

@@ -33,7 +33,7 @@ from mmtui.errors import MmtuiError, explain_death
 from mmtui.pipeline.assets.spec import EngineChoice, SpeechChoice
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.speech.sound import Clip
+    from mmtui.pipeline.speech.clip import Clip
 
 TERMINATE_TIMEOUT_S = 1.0  # after which the process is killed
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from mmtui.pipeline.assets.spec import VisionSpec
-    from mmtui.pipeline.speech.sound import Clip
+    from mmtui.pipeline.speech.clip import Clip
 
 StopReason = Literal["stop", "length", "cancelled"]
 

@@ -27,7 +27,7 @@ from mmtui.errors import MmtuiError, UsageError
 from mmtui.pipeline import input_files
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.speech.sound import Clip
+    from mmtui.pipeline.speech.clip import Clip
 
 SAVE_EVERY_S = 0.5  # while a reply is written: a crash loses at most this much of it
 

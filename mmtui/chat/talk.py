@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from mmtui.audio.listening import Listening
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.speech.sound import Clip
+    from mmtui.pipeline.speech.clip import Clip
 
 TalkState = Literal["starting", "listening", "hearing", "thinking", "speaking"]
 

@@ -36,7 +36,7 @@ from mmtui.pipeline.vision.loading import load_vision
 
 if TYPE_CHECKING:
     from mmtui.pipeline.engines.mtmd_encoder import MtmdEncoder
-    from mmtui.pipeline.speech.sound import Clip
+    from mmtui.pipeline.speech.clip import Clip
     from mmtui.pipeline.speech.transcription import Transcript
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from mmtui.pipeline.assets.spec import VisionSpec
-    from mmtui.pipeline.speech.sound import Clip, Sound
+    from mmtui.pipeline.speech.clip import Clip
+    from mmtui.pipeline.speech.sound import Sound
     from mmtui.pipeline.vision.images import Picture
 
 # Decoders are imported where they are used, so that the app starts without them.
@@ -135,13 +136,13 @@ def encode_wav(clip: "Clip") -> bytes:
     """Encode samples, mono float32 at 16 kHz (samples,), as a WAV file with 16 bits."""
     import numpy as np
 
-    from mmtui.pipeline.speech import sound
+    from mmtui.pipeline.speech.clip import RATE
 
     stream = io.BytesIO()
     with wave.open(stream, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
-        file.setframerate(sound.RATE)
+        file.setframerate(RATE)
         file.writeframes((np.clip(clip, -1, 1) * 32767).astype("<i2").tobytes())
     return stream.getvalue()
 

@@ -20,7 +20,7 @@ from mmtui.errors import InputError
 from mmtui.server.errors import ApiError
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.speech.sound import Clip
+    from mmtui.pipeline.speech.clip import Clip
 
 MAX_PICTURES = 32  # in a request
 MAX_PICTURE_BYTES = 20_000_000

@@ -23,7 +23,7 @@ from mmtui.server.errors import make_queue_error
 from mmtui.server.fair_queue import FairQueue
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.speech.sound import Clip
+    from mmtui.pipeline.speech.clip import Clip
 
 MAX_WAITING = 64  # requests
 PREPARED_TOKENS = 512  # the usual length of a reply

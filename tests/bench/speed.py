@@ -36,6 +36,7 @@ from mmtui.pipeline.assets.checkpoint import Checkpoint
 from mmtui.pipeline.assets.spec import EngineName
 from mmtui.pipeline.assistant import Assistant
 from mmtui.pipeline.engines import loading, selection
+from mmtui.pipeline.engines.llama_library import find_packages
 from mmtui.pipeline.prompt import Turn
 from mmtui.pipeline.reply import Reply
 from mmtui.pipeline.vision.images import Picture
@@ -145,7 +146,9 @@ def _decoders(smol: Checkpoint) -> dict[str, Measure]:
     """Return what measures the tokens per second of each way to decode."""
     torch = Assistant(smol, engine="torch")
     cases = {"torch, ours": lambda: _decode(torch, STORY), "transformers": _transformers(smol)}
-    return (_on_llamacpp(smol) if "llamacpp" in _engines() else {}) | cases
+    if "llamacpp" in _engines():
+        cases = _on_llamacpp(smol) | _llama_cpp_python(smol) | cases
+    return cases
 
 
 def _on_llamacpp(model: Checkpoint, question: str = STORY) -> dict[str, Measure]:
@@ -157,6 +160,31 @@ def _on_llamacpp(model: Checkpoint, question: str = STORY) -> dict[str, Measure]
         "llama.cpp": partial(llama.measure, llama.generate),
         "llama.cpp, bare loop": partial(llama.measure, llama.decode_only),
     }
+
+
+def _llama_cpp_python(smol: Checkpoint) -> dict[str, Measure]:
+    """Return what measures `Llama.create_completion` of llama-cpp-python, if it is installed."""
+    if "llama-cpp-python" not in find_packages():
+        return {}
+    import llama_cpp
+
+    language = smol.spec.language
+    file = loading.prepare_weights(
+        "llamacpp",
+        fetch.fetch(language.weights),
+        precision=language.precision,
+        adapter=smol.adapter,
+    )
+    llama = llama_cpp.Llama(str(file), n_ctx=2048, n_threads=count_cores(), verbose=False)
+    prompt = f"<|im_start|>user\n{STORY}<|im_end|>\n<|im_start|>assistant\n"
+
+    def measure() -> float:
+        pieces = llama.create_completion(prompt, max_tokens=TOKENS, temperature=0, stream=True)
+        times = [time.perf_counter() for _ in pieces]
+        # The last piece says why the text ends, and has no token.
+        return (len(times) - 2) / (times[-2] - times[0])
+
+    return {"create_completion": measure}
 
 
 def _decode(assistant: Assistant, question: str) -> float:
@@ -347,6 +375,7 @@ def table(found: Mapping[str, Any]) -> str:
         for peer, what in (
             ("llama.cpp", "llama.cpp called directly, with its greedy sampler"),
             ("llama.cpp, bare loop", "its `llama_decode` in a loop, without sampling and text"),
+            ("create_completion", "`Llama.create_completion` of llama-cpp-python"),
         ):
             row(
                 f"smol, llama.cpp{state}; instead: {what}",

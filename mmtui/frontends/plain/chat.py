@@ -26,7 +26,7 @@ from mmtui.pipeline.speech.synthesis import Synthesizer
 from mmtui.text import one_line, printable
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.speech.sound import Clip
+    from mmtui.pipeline.speech.clip import Clip
 
 POLL_S = 0.1  # how often Ctrl+C and the limit of a recording are checked
 

@@ -11,7 +11,7 @@ from mmtui.frontends.plain.console import catch_interrupts, print_note
 from mmtui.frontends.stdin import LineReader
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.speech.sound import Clip
+    from mmtui.pipeline.speech.clip import Clip
 
 
 def talk(chat: PlainChat, microphone: Microphone, stdin: LineReader) -> None:

@@ -17,7 +17,7 @@ from mmtui.pipeline.engines.llama_library import record_errors
 from mmtui.pipeline.engines.mtmd_library import load_mtmd
 from mmtui.pipeline.engines.tiles import Tile
 from mmtui.pipeline.prompt import Medium
-from mmtui.pipeline.speech.sound import RATE
+from mmtui.pipeline.speech.clip import RATE
 from mmtui.pipeline.vision.encoder import EncodedPicture
 from mmtui.pipeline.vision.images import Picture
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -46,7 +47,6 @@ class Sampler:
 
     def __init__(self, sampling: Sampling) -> None:
         self._sampling = sampling
-        self._generator = np.random.default_rng(sampling.seed)
 
     def __call__(self, logits: np.ndarray) -> np.ndarray:
         """Sample a token (batch,) from each row of logits (batch, vocabulary).
@@ -55,6 +55,11 @@ class Sampler:
             InputError: A logit is not a number, because weights are damaged.
         """
         return np.array([self._sample(row) for row in logits])
+
+    @cached_property
+    def _generator(self) -> np.random.Generator:
+        """The random numbers; greedy sampling saves the time that importing them takes."""
+        return np.random.default_rng(self._sampling.seed)
 
     def _sample(self, logits: np.ndarray) -> int:
         best = int(logits.argmax())

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmtui.errors import MissingError
-from mmtui.pipeline.speech.sound import RATE, Clip
+from mmtui.pipeline.speech.clip import RATE, Clip
 
 WINDOW = 512  # samples for which the model gives a probability, 32 ms
 _CONTEXT = 64  # samples before a window that the model gets, too

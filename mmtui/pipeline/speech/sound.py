@@ -14,8 +14,8 @@ from av.stream import Disposition
 from numpy.typing import NDArray
 
 from mmtui.errors import InputError
+from mmtui.pipeline.speech.clip import RATE, Clip
 
-RATE = 16_000  # Hz, the sampling rate of Whisper
 LIMIT_S = 15.0
 # RMS of the loudest 50 ms below which a clip is silent: -60 dB of full scale, the level of a muted
 # microphone in a quiet room.
@@ -32,8 +32,6 @@ _FORMATS = "wav,w64,aiff,flac,mp3,mov,mp4,m4a,ogg,matroska,webm,aac,amr,caf,au,a
 av.logging.set_level(av.logging.PANIC)  # decoders print to stderr otherwise
 # Accept tags in other encodings than UTF-8, as PyAV does since version 19.
 _LENIENT = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
-
-Clip = NDArray[np.float32]
 
 
 class UnsupportedAudioError(InputError):

@@ -10,7 +10,7 @@ from mmtui.pipeline.assets.spec import ModelSpec, SpeechChoice, SpeechSpec
 from mmtui.pipeline.speech.languages import refuse_language
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.speech.sound import Clip
+    from mmtui.pipeline.speech.clip import Clip
     from mmtui.pipeline.speech.transcription import SpeechModel, Transcript
 
 
@@ -54,7 +54,8 @@ class Transcriber:
             MissingError: The model has no speech model, or its weights can't be fetched.
             UsageError: The speech model does not know the language.
         """
-        from mmtui.pipeline.speech.sound import RATE, is_silent
+        from mmtui.pipeline.speech.clip import RATE
+        from mmtui.pipeline.speech.sound import is_silent
         from mmtui.pipeline.speech.transcription import Transcript
 
         if self._spec is None:

@@ -15,8 +15,8 @@ from mmtui import machine
 from mmtui.errors import InputError
 from mmtui.pipeline.assets.spec import SpeechSpec
 from mmtui.pipeline.speech import voice
+from mmtui.pipeline.speech.clip import RATE, Clip
 from mmtui.pipeline.speech.languages import refuse_language
-from mmtui.pipeline.speech.sound import RATE, Clip
 
 # Whisper transcribes windows of 30 s, and was trained on clips that are padded with silence.
 # faster-whisper pads the spectrum with zeros, which do not stand for silence and cause errors.

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mmtui.pipeline.speech.sound import RATE, Clip
+from mmtui.pipeline.speech.clip import RATE, Clip
 
 MIN_DURATION_S = 0.1  # the word "go" takes 0.3 s
 # Similarity of the spectra of a sound, 0 to 1: that of hums and tones is at least 0.96, that of

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mmtui.pipeline.speech.activity import UtteranceDetector, VoiceActivity
-from mmtui.pipeline.speech.sound import RATE
+from mmtui.pipeline.speech.clip import RATE
 from mmtui.pipeline.speech.spoken_text import Sentence
 from mmtui.pipeline.speech.synthesis import RATE as VOICE_RATE
 from mmtui.pipeline.speech.synthesis import SynthesizerProcess

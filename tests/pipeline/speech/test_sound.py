@@ -9,8 +9,9 @@ import pytest
 from sound_files import encode, encode_tracks, make_tone
 
 from mmtui.errors import InputError
-from mmtui.pipeline.speech.sound import RATE, Clip, is_silent
+from mmtui.pipeline.speech.clip import RATE, Clip
 from mmtui.pipeline.speech.sound import decode as decode_sound
+from mmtui.pipeline.speech.sound import is_silent
 
 
 def decode(file: io.BytesIO) -> Clip:

@@ -11,7 +11,7 @@ from mmtui.pipeline.assets import checkpoint, fetch, speech_models
 from mmtui.pipeline.assets.fetch import ignore_progress
 from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec, SpeechChoice, SpeechSpec
 from mmtui.pipeline.speech import transcription
-from mmtui.pipeline.speech.sound import RATE
+from mmtui.pipeline.speech.clip import RATE
 from mmtui.pipeline.speech.transcriber import Transcriber
 from mmtui.pipeline.speech.transcription import Transcript
 

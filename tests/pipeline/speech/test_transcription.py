@@ -12,7 +12,8 @@ from mmtrain.evaluation.speech import error_rate
 from mmtui.pipeline.assets import fetch
 from mmtui.pipeline.assistant import Assistant
 from mmtui.pipeline.input_files import read_clip
-from mmtui.pipeline.speech.sound import RATE, is_silent
+from mmtui.pipeline.speech.clip import RATE
+from mmtui.pipeline.speech.sound import is_silent
 
 
 @pytest.fixture(scope="module")

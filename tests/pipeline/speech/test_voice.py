@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmtui.pipeline.speech.sound import RATE, Clip
+from mmtui.pipeline.speech.clip import RATE, Clip
 from mmtui.pipeline.speech.voice import detect_change
 
 

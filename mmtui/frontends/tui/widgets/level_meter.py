@@ -10,7 +10,7 @@ from mmtui.audio.recorder import LIMIT_S, Microphone, Recording
 from mmtui.errors import MmtuiError
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.speech.sound import Clip
+    from mmtui.pipeline.speech.clip import Clip
 
 WIDTH = 24
 UPDATES_PER_S = 20

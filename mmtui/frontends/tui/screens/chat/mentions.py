@@ -15,7 +15,7 @@ from mmtui.frontends.tui.screens.chat.staging import Staging
 from mmtui.pipeline.documents.conversion import ConversionCancelledError
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.speech.sound import Clip
+    from mmtui.pipeline.speech.clip import Clip
 
 Send = Callable[[str, tuple[Attachment, ...]], Awaitable[None]]
 

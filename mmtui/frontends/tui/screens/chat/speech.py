@@ -16,7 +16,7 @@ from mmtui.pipeline import input_files
 from mmtui.text import one_line
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.speech.sound import Clip
+    from mmtui.pipeline.speech.clip import Clip
 
 STAGING = "staging"  # the group of the workers that attach something to the next message
 

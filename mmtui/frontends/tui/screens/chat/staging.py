@@ -26,7 +26,7 @@ from mmtui.pipeline.documents.conversion import ConversionCancelledError
 from mmtui.pipeline.documents.fitting import Fit
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.speech.sound import Clip
+    from mmtui.pipeline.speech.clip import Clip
 
 POLL_S = 0.1  # while the model is loaded, whose context is not known before
 

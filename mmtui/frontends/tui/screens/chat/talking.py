@@ -13,7 +13,7 @@ from mmtui.frontends.tui.widgets.player import Player
 from mmtui.frontends.tui.widgets.talk_line import TalkLine
 
 if TYPE_CHECKING:
-    from mmtui.pipeline.speech.sound import Clip
+    from mmtui.pipeline.speech.clip import Clip
 
 
 class Screen(Protocol):
