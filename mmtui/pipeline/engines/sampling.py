@@ -54,21 +54,21 @@ class Sampler:
         Raises:
             InputError: A logit is not a number, because weights are damaged.
         """
-        return np.array([self._sample(row) for row in logits])
+        best = logits.argmax(-1)
+        for row, token in enumerate(best.tolist()):
+            if math.isnan(logits.item(row, token)):  # NaN is the largest to `argmax`
+                raise InputError(
+                    "the model computes no numbers: its weights are damaged",
+                    "download or copy the model again",
+                )
+        if self._sampling.temperature == 0:
+            return np.asarray(best)
+        return np.array([self._draw(row) for row in logits])
 
     @cached_property
     def _generator(self) -> np.random.Generator:
         """The random numbers; greedy sampling saves the time that importing them takes."""
         return np.random.default_rng(self._sampling.seed)
-
-    def _sample(self, logits: np.ndarray) -> int:
-        best = int(logits.argmax())
-        if math.isnan(logits.item(best)):  # NaN is the largest to `argmax`
-            raise InputError(
-                "the model computes no numbers: its weights are damaged",
-                "download or copy the model again",
-            )
-        return best if self._sampling.temperature == 0 else self._draw(logits)
 
     def _draw(self, logits: np.ndarray) -> int:
         temperature, top_p = self._sampling.temperature, self._sampling.top_p
