@@ -15,6 +15,6 @@ def show_hints(dialog: Widget, *hints: str) -> None:
     joined, *others = hints
     for hint in others:
         if len(joined) + len(hint) + 2 > dialog.outer_size.width - BORDER:
-            break
+            continue
         joined += f", {hint}"
     dialog.border_subtitle = joined

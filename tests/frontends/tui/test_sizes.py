@@ -4,6 +4,7 @@ import pytest
 from user import open_chat, run_async
 
 from mmtui.frontends.tui.widgets.status_bar import StatusBar
+from mmtui.frontends.tui.widgets.thumbnail import Thumbnail
 from mmtui.frontends.tui.widgets.transcript import Transcript
 
 SMALL = [(7, 4), (6, 10), (5, 3), (3, 3), (2, 2), (1, 1), (1, 50), (100, 1), (40, 12)]
@@ -65,3 +66,36 @@ async def test_a_notification_does_not_cover_the_prompt(tmp_path):
         assert user.notices
         rack = user.chat.query_one("ToastRack").region
         assert not rack.overlaps(user.composer.region)
+
+
+@run_async
+async def test_hints_and_the_status_are_left_out_rather_than_cut(tmp_path):
+    async with open_chat(tmp_path, size=(40, 12)) as user:
+        assert "Ask something (F1 for help)" in user.screen
+        await user.type("Hello", "enter")
+        await user.answer("Hi.")
+        assert "ready" in user.screen and "tokens/s" not in user.screen
+        await user.press("f3")
+        assert "Esc back  Delete delete  F2 rename" in user.screen
+        assert "Ctrl+Z" not in user.screen
+        await user.pilot.resize_terminal(80, 24)
+        await user.settle()
+        assert "F2 rename  Ctrl+Z undo delete" in user.screen
+        await user.press("escape")
+        await user.settle()
+        assert "tokens/s" in user.screen and "/ for commands" in user.screen
+
+
+@run_async
+async def test_a_large_window_has_pictures_beside_the_list_of_conversations(tmp_path, cat):
+    async with open_chat(tmp_path, size=(120, 40), images=(cat,)) as user:
+        await user.type("What?", "enter")
+        await user.answer("A cat.")
+        await user.press("f3", "down")
+        strip, results = (user.app.screen.query_one(id) for id in ("#pictures", "#results"))
+        assert strip.region.x == results.region.right and strip.region.y == results.region.y
+        large = user.app.screen.query_one(Thumbnail).size
+        await user.pilot.resize_terminal(80, 24)
+        await user.settle()
+        assert strip.region.y == results.region.bottom
+        assert user.app.screen.query_one(Thumbnail).size.height < large.height

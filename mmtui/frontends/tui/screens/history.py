@@ -8,10 +8,11 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding
+from textual.containers import Container
 from textual.content import Content
 from textual.geometry import Size
 from textual.screen import Screen
-from textual.widgets import Footer, Input, OptionList, Static
+from textual.widgets import Input, OptionList, Static
 from textual.worker import Worker, WorkerError
 
 from mmtui.chat.details import format_time
@@ -26,17 +27,22 @@ from mmtui.frontends.tui.widgets.conversation_list import (
     PictureStrip,
     format_marks,
 )
+from mmtui.frontends.tui.widgets.hint_bar import SEARCHING, HintBar
 from mmtui.frontends.tui.widgets.text_fields import LineField
 from mmtui.text import one_line, remove_marks
 
 MAX_RESULTS = 200
+# Columns from which a row is one line, and from which pictures are beside the list.
+MIN_WIDE, MIN_ROOMY = 60, 100
 
 
 class HistoryScreen(Screen[str | None]):
     """Lists conversations. The result is the id of the one to open, or None."""
 
     CSS_PATH = "history.tcss"
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-wide")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012
+        (0, "-narrow"), (MIN_WIDE, "-wide"), (MIN_ROOMY, "-roomy"),
+    ]  # fmt: skip
     VERTICAL_BREAKPOINTS = [(0, "-low"), (16, "-high")]  # noqa: RUF012
     BINDINGS: ClassVar = [
         Binding("escape", "dismiss(None)", "back"),
@@ -56,7 +62,7 @@ class HistoryScreen(Screen[str | None]):
         super().__init__()
         self._session, self._words = session, words
         self._search_worker: Worker[None] | None = None
-        self._results = ConversationList("results", _format_result)
+        self._results = ConversationList("results", self._format_result)
         self._pictures = PictureStrip("pictures", session.file, 3, Size(40, 5))
         self._deleted: list[str] = []
 
@@ -66,13 +72,23 @@ class HistoryScreen(Screen[str | None]):
             select_on_focus=False,
         )  # fmt: skip
         yield Static("", id="empty", markup=False)
-        yield self._results
-        yield self._pictures
-        yield Footer()
+        with Container(id="found"):
+            yield self._results
+            yield self._pictures
+        yield HintBar(SEARCHING)
 
     def on_mount(self) -> None:
         self._search()
         self.query_one("#words").focus()
+
+    def on_resize(self) -> None:
+        if self.app.size.width < MIN_ROOMY:
+            self._pictures.resize(3, Size(40, 5))
+        else:
+            self._pictures.resize(
+                2, Size(self.app.size.width * 2 // 5, self.app.size.height // 2 - 4)
+            )
+        self._results.show(self._results.summaries)
 
     @on(Input.Changed)
     def _search_again(self) -> None:
@@ -162,11 +178,13 @@ class HistoryScreen(Screen[str | None]):
                 empty.display = not results
                 empty.update("No conversation found" if words else "No conversations yet")
 
-
-def _format_result(result: Summary) -> Content:
-    line = Content.assemble(
-        f"{format_time(result.updated)}  ", (one_line(result.title), "bold"), format_marks(result)
-    )
-    if not result.snippet:
-        return line
-    return Content("\n").join([line, Content(f"    {one_line(remove_marks(result.snippet))}")])
+    def _format_result(self, result: Summary) -> Content:
+        date, marks = format_time(result.updated), format_marks(result)
+        title = Content.styled(one_line(result.title), "bold")
+        if self.app.size.width < MIN_WIDE:
+            lines = [title, Content(f"  {date}{marks}")]
+        else:
+            lines = [Content.assemble(f"{date}  ", title, marks)]
+        if result.snippet:
+            lines.append(Content(f"    {one_line(remove_marks(result.snippet))}"))
+        return Content("\n").join(lines)

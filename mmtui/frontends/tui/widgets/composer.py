@@ -19,6 +19,12 @@ from mmtui.frontends.tui.widgets.text_fields import TextField
 from mmtui.text import one_line, printable
 
 MAX_CANDIDATES = 20  # completions that are listed
+# The first one that fits is shown.
+PLACEHOLDERS = (
+    "Ask something (/ for commands, F1 for help)",
+    "Ask something (F1 for help)",
+    "Ask something",
+)
 ATTACH_COMMANDS = ("/image", "/audio", "/file")  # superfluous if files are dropped
 
 
@@ -79,13 +85,18 @@ class Composer(TextField):
         """
         super().__init__(
             id="composer", soft_wrap=True, show_line_numbers=False, compact=True,
-            placeholder="Ask something (/ for commands, F1 for help)",
+            placeholder=PLACEHOLDERS[0],
         )  # fmt: skip
         self._lines = [*map(_make_line, map(printable, sent)), Line("", "")]  # the draft is last
         self._current = self._lines[-1]
         self._files = files
         self._shown_text = ""  # which was not typed, and has no list of files
         self._undo_elsewhere = undo
+
+    def on_resize(self) -> None:
+        width = self.content_size.width
+        fitting = (text for text in PLACEHOLDERS if len(text) <= width)
+        self.placeholder = next(fitting, PLACEHOLDERS[-1])
 
     async def action_undo(self) -> None:  # type: ignore[override]
         before = self.text

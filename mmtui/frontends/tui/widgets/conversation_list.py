@@ -105,10 +105,18 @@ class PictureStrip(Horizontal):
         """
         super().__init__(id=id)
         self._find, self._count, self._box = find, count, box
+        self._summary: Summary | None = None
         self._shown: tuple[str, ...] = ()
+
+    def resize(self, count: int, box: Size) -> None:
+        """Show up to `count` pictures, each in a box of cells."""
+        if (count, box) != (self._count, self._box):
+            self._count, self._box, self._shown = count, box, ()
+            self.show(self._summary)
 
     def show(self, summary: Summary | None) -> None:
         """Show the pictures of a conversation; None shows nothing."""
+        self._summary = summary
         pictures = () if summary is None else summary.pictures[: self._count]
         if pictures != self._shown:
             self._shown = pictures

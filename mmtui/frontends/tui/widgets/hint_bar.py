@@ -16,7 +16,8 @@ from mmtui.frontends.tui.widgets.sidebar import SidebarList
 from mmtui.frontends.tui.widgets.transcript import Earlier, Later
 from mmtui.frontends.tui.widgets.welcome import Example
 
-# The ids of bindings, each with a short description, by what the user is doing.
+# The ids of bindings, or their actions if they have none, each with a short description, by what
+# the user is doing. The first ones are the most important: a narrow window does not show all.
 Hints = Mapping[str, str]
 EMPTY: Hints = {
     "image": "picture", "record": "speak", "history": "history", "palette": "commands",
@@ -28,6 +29,10 @@ RECORDING: Hints = {"record": "finish", "stop": "discard"}
 TALKING: Hints = {"stop": "stop the answer, or end the talk", "talk": "end the talk"}
 WAITING: Hints = {"stop": "stop the answer", "queue": "take the last message back"}
 HELD: Hints = {"send": "send the waiting messages", "queue": "take the last one back"}
+SEARCHING: Hints = {
+    "dismiss(None)": "back", "delete_chat": "delete", "rename_chat": "rename",
+    "restore_chat": "undo delete",
+}  # fmt: skip
 BY_WIDGET: dict[type[DOMNode], Hints] = {
     FindBar: {"find_before": "previous hit", "find_after": "next hit", "stop": "close"},
     QueuedMessage: {"send_queue": "send", "edit_queued": "edit", "remove_queued": "remove"},
@@ -46,13 +51,17 @@ BY_WIDGET: dict[type[DOMNode], Hints] = {
 class HintBar(Static):
     """A line with keys. It follows the focus of the screen and the latest call of `show`."""
 
-    def __init__(self) -> None:
+    def __init__(self, hints: Hints = EMPTY) -> None:
+        """Create the line with the hints to show at first."""
         super().__init__("", id="hints", markup=False)
-        self._hints: Hints = EMPTY
-        self._shown: tuple[Hints, Widget | None] | None = None
+        self._hints = hints
+        self._shown: tuple[Hints, Widget | None, int] | None = None
 
     def on_mount(self) -> None:
         self.watch(self.screen, "focused", self._update)
+
+    def on_resize(self) -> None:
+        self._update()
 
     def show(self, hints: Hints) -> None:
         """Show hints, unless a widget that has hints of its own has the focus."""
@@ -60,20 +69,31 @@ class HintBar(Static):
         self._update()
 
     def _update(self) -> None:
-        focused = self.screen.focused
+        focused, width = self.screen.focused, self.content_size.width
         nodes = focused.ancestors_with_self if focused else []
         found = (BY_WIDGET[type(node)] for node in nodes if type(node) in BY_WIDGET)
         hints = next(found, self._hints)
-        if (hints, focused) == self._shown:
+        if (hints, focused, width) == self._shown:
             return
-        self._shown = hints, focused
-        keys: dict[str | None, str] = {}
+        self._shown = hints, focused, width
+        keys: dict[str, str] = {}
         for active in self.screen.active_bindings.values():
             if active.enabled:
-                keys.setdefault(active.binding.id, format_keys(active.binding.key))
+                id = active.binding.id or active.binding.action
+                keys.setdefault(id, format_keys(active.binding.key))
         parts = [
             Content.assemble((keys[id], "bold $text-accent"), f" {description}")
             for id, description in hints.items()
             if id in keys
         ]
-        self.update(Content("  ").join(parts), layout=False)
+        self.update(_join_fitting(parts, width), layout=False)
+
+
+def _join_fitting(parts: list[Content], width: int) -> Content:
+    """Return the parts that fit in a line, at least the first."""
+    line = Content("")
+    for part in parts:
+        joined = Content("  ").join([line, part]) if line else part
+        if not line or joined.cell_length <= width:
+            line = joined
+    return line

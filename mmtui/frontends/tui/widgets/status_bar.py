@@ -17,6 +17,8 @@ class StatusBar(Static):
     def __init__(self) -> None:
         super().__init__("", id="status", markup=False)
         self._shown = ""
+        self._parts: list[str] = []
+        self._least = 0  # how many parts are shown in any case
 
     def show(self, status: ModelStatus, note: str = "", unsaved: str = "") -> None:
         """Update the line.
@@ -45,6 +47,17 @@ class StatusBar(Static):
             parts.append(f"oldest {status.dropped} turns left out")
         if speed := status.tokens_per_s:
             parts.append(format_speed(speed))
+        self._parts, self._least = parts, 3 if unsaved else 2
+        self._update()
+
+    def on_resize(self) -> None:
+        self._update()
+
+    def _update(self) -> None:
+        """Show the first parts, and those of the others that fit."""
+        parts = list(self._parts)
+        while len(parts) > self._least and len(SEPARATOR.join(parts)) > self.content_size.width:
+            parts.pop()
         if (text := SEPARATOR.join(parts)) != self._shown:  # this is called for every token
             self._shown = text
             self.update(Content(text), layout=False)  # always one line
