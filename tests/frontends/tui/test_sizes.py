@@ -75,7 +75,7 @@ async def test_hints_and_the_status_are_left_out_rather_than_cut(tmp_path):
         await user.type("Hello", "enter")
         await user.answer("Hi.")
         assert "ready" in user.screen and "tokens/s" not in user.screen
-        await user.press("f3")
+        await user.press("f3", "down")
         assert "Esc back  Delete delete  F2 rename" in user.screen
         assert "Ctrl+Z" not in user.screen
         await user.pilot.resize_terminal(80, 24)
