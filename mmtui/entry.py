@@ -38,22 +38,35 @@ def run(
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # nothing has to be cleaned up yet
     signal.signal(signal.SIGTERM, _terminate)
     command = load()
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        code = run_command(command)
+    except BrokenPipeError:  # `mmtui ask ... | head` ends quietly
+        os._exit(1)
+    _leave(code)
+
+
+def run_command(command: Callable[[], int | None]) -> int:
+    """Run a command, print the error if it fails, and return its exit code.
+
+    Raises:
+        BrokenPipeError: The reader of its output has ended.
+    """
     from mmtui.errors import MmtuiError
 
-    signal.signal(signal.SIGINT, _interrupt)
     try:
         code = command() or 0
     except MmtuiError as error:
         code = _fail(error)
     except KeyboardInterrupt:
         code = 130
-    except BrokenPipeError:  # `mmtui ask ... | head` ends quietly
-        os._exit(1)
+    except BrokenPipeError:
+        raise
     except Exception as error:  # a bug; --debug shows its traceback
         code = 130 if _interrupted else _fail_unexpectedly(error)
     if code == 130:
         print("interrupted", file=sys.stderr)
-    _leave(code)
+    return code
 
 
 def load_command_line(package: str) -> Callable[[], int]:

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from command_line import Run, run_here, run_installed
 from PIL import Image
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -47,7 +46,7 @@ TINY = {"vocab_size": 320, "hidden_size": 64, "intermediate_size": 128, "num_hid
 
 
 # A test that uses one of these starts a command, loads the weights of smol or trains.
-SLOW_FIXTURES = {"mmtui", "mmtrain", "smol", "train"}
+SLOW_FIXTURES = {"mmtui", "mmtui_here", "mmtrain", "installed_mmtrain", "smol", "train"}
 USER_INTERFACES = Path(__file__).with_name("frontends")
 
 
@@ -221,40 +220,28 @@ def smol() -> checkpoint.Checkpoint:
     return found
 
 
-class Run:
-    """The result of a finished command."""
-
-    def __init__(self, process: "subprocess.CompletedProcess[bytes]") -> None:
-        self.code = process.returncode
-        self.out = process.stdout.decode()
-        self.err = process.stderr.decode()
-
-    @property
-    def json(self) -> dict:
-        return json.loads(self.out)
-
-
 @pytest.fixture
 def mmtui() -> Callable[..., Run]:
     """Return a function that runs the installed command `mmtui`."""
-    return partial(_run, "mmtui")
+    return partial(run_installed, "mmtui")
 
 
 @pytest.fixture
-def mmtrain() -> Callable[..., Run]:
+def mmtui_here(capfd: pytest.CaptureFixture[str]) -> Callable[..., Run]:
+    """Return a function that runs the command `mmtui` in this process, which can be patched."""
+    return partial(run_here, "mmtui", capfd)
+
+
+@pytest.fixture
+def installed_mmtrain() -> Callable[..., Run]:
     """Return a function that runs the installed command `mmtrain`."""
-    return partial(_run, "mmtrain")
+    return partial(run_installed, "mmtrain")
 
 
-def _run(
-    command: str, *arguments: object, stdin: bytes | None = b"", env: dict | None = None
-) -> Run:
-    process = subprocess.run(
-        [Path(sys.executable).with_name(command), *map(os.fspath, map(str, arguments))],
-        input=stdin,
-        capture_output=True,
-        env={**os.environ, **(env or {})},
-        timeout=300,
-        check=False,
-    )
-    return Run(process)
+@pytest.fixture
+def mmtrain(capfd: pytest.CaptureFixture[str]) -> Callable[..., Run]:
+    """Return a function that runs the command `mmtrain` in this process.
+
+    A process of its own would import torch and transformers, which takes three seconds.
+    """
+    return partial(run_here, "mmtrain", capfd)

@@ -154,10 +154,10 @@ def test_formats_of_browsers_phones_and_recorders_can_be_dropped(tmp_path):
         assert paths.find_dropped(str(file)) == [file]
 
 
-def test_commands_resolve_paths_in_the_same_way(mmtui, mmtrain, tmp_path):
+def test_commands_resolve_paths_in_the_same_way(mmtui, installed_mmtrain, tmp_path):
     """Names in every command go through `resolve`; here at the ends of two of them."""
     home = {"HOME": str(tmp_path)}
-    made = mmtrain("data", "shapes", "--out", "~/my shapes", "--images", 2, env=home)
+    made = installed_mmtrain("data", "shapes", "--out", "~/my shapes", "--images", 2, env=home)
     assert (made.code, made.out) == (0, f"{tmp_path / 'my shapes'}\n"), made.err
     (tmp_path / "é #1.wav").write_bytes(b"no sound")
     uri = (tmp_path / unicodedata.normalize("NFD", "é #1.wav")).as_uri()

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from mmtui.bench import random_weights
+from mmtui.bench import busy, random_weights
 from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assistant import Assistant
 from mmtui.pipeline.engines.llama_library import find_packages
@@ -58,8 +58,10 @@ def test_the_table_shows_results_for_llama_cpp_and_a_picture(mmtui, smol, tmp_pa
         assert re.search(rf"{row}\W+{value}", run.out), run.out
 
 
-def test_bench_measures_decoding_beside_busy_processes(mmtui, smol):
-    run = mmtui("bench", "--model", "smol", "--busy", "--json")
+def test_bench_measures_decoding_beside_busy_processes(mmtui_here, smol, monkeypatch):
+    monkeypatch.setattr(busy, "ROUNDS", 2)
+    monkeypatch.setattr(busy, "DECODED_S", 0.1)
+    run = mmtui_here("bench", "--model", "smol", "--busy", "--json")
     assert run.code == 0, run.err
     speeds = run.json["busy"]
     assert [speed["processes"] for speed in speeds] == [1, 2]

@@ -153,8 +153,9 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
 
 
 def test_without_data_generated_shapes_are_used_with_a_warning(
-    mmtrain, tiny_model, session_cache, tmp_path
+    mmtrain, tiny_model, session_cache, tmp_path, monkeypatch
 ):
+    monkeypatch.setattr("mmtrain.data.loading.SYNTHETIC_IMAGES", 60)
     arguments = ("--model", tiny_model, "--init", "random", "--dry-run", "--out", tmp_path / "out")
     run = mmtrain("align", *arguments, env=session_cache)
     assert run.code == 0 and "NO REAL DATA" in run.err, run.err
@@ -197,12 +198,12 @@ def test_gradient_checkpointing_does_not_change_the_losses(
 
 
 def test_an_exported_run_is_about_half_as_large_and_answers(
-    mmtrain, mmtui, tiny_model, shapes_data, session_cache, tmp_path
+    mmtrain, installed_mmtrain, mmtui, tiny_model, shapes_data, session_cache, tmp_path
 ):
     out, exported = tmp_path / "out", tmp_path / "model"
     arguments = ("--model", tiny_model, "--data", shapes_data, "--init", "random", "--steps", 2)
     assert mmtrain("align", *arguments, "--out", out, env=session_cache).code == 0
-    assert mmtrain("export", out, exported).code == 0
+    assert installed_mmtrain("export", out, exported).code == 0
     assert {path.name for path in exported.iterdir()} == {"spec.json", "projector.safetensors"}
     sizes = [(folder / "projector.safetensors").stat().st_size for folder in (out, exported)]
     assert sizes[1] < 0.6 * sizes[0]
@@ -213,7 +214,7 @@ def test_an_exported_run_is_about_half_as_large_and_answers(
 
 
 def test_the_curves_of_several_runs_are_drawn_in_one_plot(
-    mmtrain, tiny_model, shapes_data, session_cache, tmp_path
+    mmtrain, installed_mmtrain, tiny_model, shapes_data, session_cache, tmp_path
 ):
     arguments = ("--model", tiny_model, "--data", shapes_data, "--steps", 2)
     for kind in ("linear", "mlp"):
@@ -222,6 +223,6 @@ def test_the_curves_of_several_runs_are_drawn_in_one_plot(
         run = mmtrain("align", *arguments, *more, env=session_cache)
         assert run.code == 0, run.err
     drawn = tmp_path / "both.png"
-    run = mmtrain("plot", tmp_path / "linear", tmp_path / "mlp", "--out", drawn)
+    run = installed_mmtrain("plot", tmp_path / "linear", tmp_path / "mlp", "--out", drawn)
     assert run.code == 0 and Image.open(drawn).size[0] > 500
     assert_error(mmtrain("plot", tmp_path), 4, "has no readable metrics.jsonl")

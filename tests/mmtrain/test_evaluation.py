@@ -172,8 +172,8 @@ def test_recordings_that_are_not_transcribed_completely_are_counted(tmp_path):
     assert note.startswith("2 recordings not transcribed completely") and "b.wav" in note
 
 
-def test_speech_is_scored_through_the_command(mmtrain, smol, shared):
-    run = mmtrain(
+def test_speech_is_scored_through_the_command(installed_mmtrain, smol, shared):
+    run = installed_mmtrain(
         "eval", "speech", "--model", "smol", "--data", shared / "speech", "--limit", 4, "--json"
     )
     assert run.code == 0, run.err

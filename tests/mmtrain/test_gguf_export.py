@@ -44,10 +44,12 @@ def generate_answer(model: checkpoint.Checkpoint, engine: str, *content) -> str:
 
 
 def test_an_exported_gguf_has_the_weights_and_answers_of_the_model(
-    trained, mmtrain, session_cache, tmp_path
+    trained, installed_mmtrain, session_cache, tmp_path
 ):
     out = tmp_path / "out"
-    run = mmtrain("export", "gguf", tmp_path / "run", out, "--quantize", "f16", env=session_cache)
+    run = installed_mmtrain(
+        "export", "gguf", tmp_path / "run", out, "--quantize", "f16", env=session_cache
+    )
     assert run.code == 0, run.err
     files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     assert {"spec.json", "projector.safetensors", "language/model.gguf"} < files

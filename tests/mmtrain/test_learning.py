@@ -15,9 +15,9 @@ def folders(tmp_path_factory, smol):
     return data, out
 
 
-def test_a_minute_of_align_beats_the_model_before_it(mmtrain, smol, folders, tmp_path):
+def test_a_minute_of_align_beats_the_model_before_it(installed_mmtrain, smol, folders, tmp_path):
     data, out = folders
-    run = mmtrain(
+    run = installed_mmtrain(
         "align", "--model", "smol", "--data", data, "--steps", 24, "--batch", 8, "--lr", 2e-3,
         "--val-limit", 24, "--out", out,
     )  # fmt: skip
@@ -31,7 +31,7 @@ def test_a_minute_of_align_beats_the_model_before_it(mmtrain, smol, folders, tmp
     checkpoint.write(untrained, smol.spec, torch.nn.Linear(1280, 576).state_dict())
     scores = []
     for model in (untrained, out):
-        scored = mmtrain(
+        scored = installed_mmtrain(
             "eval", "captions", "--model", model, "--data", data, "--limit", 8, "--json",
             "--sheet", tmp_path / "sheet.png",
         )  # fmt: skip

@@ -162,9 +162,11 @@ def test_a_llava_checkpoint_is_exported_again(tower, layer, pictures, tmp_path):
     assert_same_answers(found, out, pictures)
 
 
-def test_the_command_writes_bf16(mmtrain, tiny_phi, tiny_vision, pictures, tmp_path):
+def test_the_command_writes_bf16(
+    mmtrain, installed_mmtrain, tiny_phi, tiny_vision, pictures, tmp_path
+):
     save_run(tmp_path, tiny_phi, tiny_vision, projector=torch.nn.Linear(128, 64))
-    run = mmtrain("export", "hf", tmp_path / "run", tmp_path / "out")
+    run = installed_mmtrain("export", "hf", tmp_path / "run", tmp_path / "out")
     assert (run.code, run.out.strip()) == (0, str(tmp_path / "out"))
     turns = [Turn("user", (pictures[0], "What is it?"))]
     assert len(answer_with_transformers(tmp_path / "out", turns)) == TOKENS

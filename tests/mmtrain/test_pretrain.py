@@ -28,7 +28,7 @@ def nano(tmp_path: Path) -> Path:
 
 
 def test_every_format_in_a_folder_is_read_and_the_model_answers(
-    mmtrain, mmtui, text, nano, session_cache, tmp_path
+    installed_mmtrain, mmtui, text, nano, session_cache, tmp_path
 ):
     data = tmp_path / "data" / "c4"
     data.mkdir(parents=True)
@@ -39,14 +39,14 @@ def test_every_format_in_a_folder_is_read_and_the_model_answers(
     )
     out = tmp_path / "out"
     arguments = ("--size", nano, "--data", tmp_path / "data", "--out", out, "--lr", 0.01)
-    run = mmtrain("pretrain", *arguments, *RUN, env=session_cache)
+    run = installed_mmtrain("pretrain", *arguments, *RUN, env=session_cache)
     assert run.code == 0, run.err
     assert "note: 1 line skipped: not JSON (first: c.jsonl.zst:" in run.err
     first = read_metrics(out)[0]
     assert first["validation_loss"] == pytest.approx(math.log(400), rel=0.02)
     assert read_metrics(out)[-1]["validation_loss"] < 0.9 * first["validation_loss"]
 
-    scored = mmtrain(
+    scored = installed_mmtrain(
         "eval", "text", "--model", out, "--data", data / "a.jsonl", "--json", env=session_cache
     )
     assert scored.json["perplexity_per_token"] < 400

@@ -197,7 +197,7 @@ def test_eight_batches_of_one_are_one_batch_of_eight_and_two_processes(
 
 
 def test_a_full_disk_is_reported_and_the_previous_state_is_intact(
-    mmtrain, tiny_model, shapes_data, session_cache, tmp_path
+    mmtrain, installed_mmtrain, tiny_model, shapes_data, session_cache, tmp_path
 ):
     """The file system of the run has room for its first steps, then for no more."""
     out = tmp_path / "out"
@@ -209,11 +209,11 @@ def test_a_full_disk_is_reported_and_the_previous_state_is_intact(
     if mounted.returncode:
         pytest.skip("a small file system can only be mounted by root")
     try:
-        run = mmtrain("align", *arguments, env=session_cache)
+        run = installed_mmtrain("align", *arguments, env=session_cache)
         assert run.code == 1, run.err
         assert "the disk is full" in run.err and "Traceback" not in run.err, run.err
         subprocess.run(["mount", "-o", "remount,size=50m", out], check=True)
-        run = mmtrain("align", *arguments, "--resume", "auto", env=session_cache)
+        run = installed_mmtrain("align", *arguments, "--resume", "auto", env=session_cache)
         assert run.code == 0, run.err
         assert losses(out) == losses(whole)
     finally:
