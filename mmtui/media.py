@@ -12,7 +12,7 @@ from mmtui.pipeline import input_files
 from mmtui.pipeline.documents import reading
 from mmtui.pipeline.documents.document import DocumentText
 from mmtui.pipeline.documents.page_ranges import parse_ranges
-from mmtui.pipeline.documents.recognition import find_recognizer
+from mmtui.pipeline.documents.recognition import recognize_page
 
 if TYPE_CHECKING:
     import numpy as np
@@ -173,7 +173,6 @@ class Document:
         return self._content
 
     def _decode(self, file: BinaryIO, report: "Report") -> DocumentText:
-        recognize = find_recognizer()
         return reading.decode_document(
-            file, self.name, self.path, self._ranges, recognize=recognize, report=report
+            file, self.name, self.path, self._ranges, recognize=recognize_page, report=report
         )

@@ -18,6 +18,16 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+PictureSeedOption = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        metavar="N",
+        min=0,
+        help="Random seed. The same seed draws the same pictures; change it for other ones.",
+    ),
+]
+
 
 @app.command()
 def shapes(
@@ -34,15 +44,7 @@ def shapes(
             help="Number of pictures to draw; a tenth of them is for validation.",
         ),
     ] = 2000,
-    seed: Annotated[
-        int,
-        typer.Option(
-            "--seed",
-            metavar="N",
-            min=0,
-            help="Random seed. The same seed draws the same pictures; change it for other ones.",
-        ),
-    ] = 0,
+    seed: PictureSeedOption = 0,
 ) -> None:
     """Generate a small data set of coloured shapes.
 
@@ -202,15 +204,7 @@ def reading(
             " repeated.",
         ),
     ] = None,
-    seed: Annotated[
-        int,
-        typer.Option(
-            "--seed",
-            metavar="N",
-            min=0,
-            help="Random seed. The same seed draws the same pictures; change it for other ones.",
-        ),
-    ] = 0,
+    seed: PictureSeedOption = 0,
 ) -> None:
     """Generate a data set that teaches to read the text in pictures.
 

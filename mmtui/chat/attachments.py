@@ -13,7 +13,7 @@ from mmtui.paths import PICTURE_SUFFIXES, RECORDING_SUFFIXES
 from mmtui.pipeline.documents.formats import detect_format
 from mmtui.pipeline.documents.page_ranges import split_ranges
 from mmtui.pipeline.documents.reading import draw_pages, is_pdf, read_document
-from mmtui.pipeline.documents.recognition import find_recognizer
+from mmtui.pipeline.documents.recognition import recognize_page
 from mmtui.pipeline.input_files import decode_picture, open_file, prefix_notes, read_bytes
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def load_document(path: Path, reading: Reading = NO_PROGRESS) -> LoadedFile:
     document = read_document(
         Path(name),
         ranges,
-        recognize=find_recognizer(),
+        recognize=recognize_page,
         report=reading.report,
         is_cancelled=reading.is_cancelled,
     )

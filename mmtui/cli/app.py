@@ -235,15 +235,14 @@ def serve_(
     The API is under /v1, with the token as its key. One model process answers all chats and
     programs, one after the other unless --parallel lets it answer several together.
     """
-    from mmtui.cli.chat import configure
+    from mmtui.cli.chat import configure, refuse_local_options
     from mmtui.cli.pages import make_starter
     from mmtui.frontends.page_process import ChatOptions
     from mmtui.frontends.serve import serve
 
     config = configure(model, endpoint, engine, mmproj, listen, language, read)
+    refuse_local_options(config, {"--parallel": parallel})
     if parallel is not None:
-        if config.endpoint.strip():
-            raise UsageError("--parallel needs a model on this machine", "pass --endpoint ''")
         config = config.replace(parallel=parallel)
     if parallel and parallel > 1 and config.engine == "torch":
         raise UsageError("torch answers one request at a time", "--engine llamacpp")

@@ -10,6 +10,7 @@ from mmtui.chat.backend import find_endpoint
 from mmtui.chat.config import Config
 from mmtui.cli.answer_files import SaveMediaOption, check_save_media
 from mmtui.cli.answers import print_answer, print_notes, print_transcript
+from mmtui.cli.chat import refuse_local_options
 from mmtui.cli.files import check_stdin, open_documents, open_pictures
 from mmtui.cli.options import (
     EndpointOption,
@@ -26,7 +27,7 @@ from mmtui.cli.options import (
 )
 from mmtui.cli.question import read_question
 from mmtui.cli.speech import SpeakOption, SpeakToOption, check_speech, read_aloud
-from mmtui.errors import NoSpeechError, UsageError
+from mmtui.errors import NoSpeechError
 from mmtui.media import Document, Image, Sound
 from mmtui.paths import resolve
 from mmtui.pipeline.documents.fitting import Fit
@@ -158,11 +159,10 @@ def ask(
     print_notes(shown)
     config = Config.load().with_endpoint(endpoint).with_language(language)
     config = config.with_reading(read)
+    refuse_local_options(config, {"--mmproj": mmproj, "--engine": engine})
     check_speech(config, speak_to)
     check_save_media(save_media, find_endpoint(config))
     if (server := find_endpoint(config)) is not None:
-        if mmproj is not None:
-            raise UsageError("--mmproj needs a model on this machine", "pass --endpoint ''")
         from mmtui.cli.ask_server import ServerQuestion, ask_server
 
         server_question = ServerQuestion(

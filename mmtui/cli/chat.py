@@ -2,10 +2,12 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmtui.chat.config import Config, Listener
+from mmtui.errors import UsageError
 from mmtui.text import one_line
 
 if TYPE_CHECKING:
@@ -79,8 +81,12 @@ def configure(
         listen: What listens to recordings.
         language: Language of recordings.
         read: Whether the model gets the text in pictures.
+
+    Raises:
+        UsageError: A server runs the model, and an option is for models on this machine.
     """
     config = Config.load().with_endpoint(endpoint).with_language(language)
+    refuse_local_options(config, {"--mmproj": mmproj, "--engine": engine})
     config = config.with_reading(read)
     if model:
         config = config.replace(model=model)
@@ -91,6 +97,23 @@ def configure(
     if engine:
         config = config.replace(engine=engine)
     return config.with_listener(listen)
+
+
+def refuse_local_options(config: Config, options: Mapping[str, object]) -> None:
+    """Raise an error if a server runs the model, and an option is for models on this machine.
+
+    Args:
+        config: The settings.
+        options: The values of such options by name; None if they are not used.
+
+    Raises:
+        UsageError: A server would ignore one of the options.
+    """
+    if not config.endpoint.strip():
+        return
+    for name, value in options.items():
+        if value is not None:
+            raise UsageError(f"{name} needs a model on this machine", "pass --endpoint ''")
 
 
 def can_move_cursor() -> bool:

@@ -103,7 +103,7 @@ def decode_document(uri: str, name: str, param: str) -> str:
     from mmtui.pipeline.documents.chunks import write_document
     from mmtui.pipeline.documents.framing import frame
     from mmtui.pipeline.documents.reading import decode_document
-    from mmtui.pipeline.documents.recognition import find_recognizer
+    from mmtui.pipeline.documents.recognition import recognize_page
 
     if (start := _DOCUMENT_URI.match(uri)) is None:
         message = "files are accepted as data URIs only, such as data:application/pdf;base64,..."
@@ -111,7 +111,7 @@ def decode_document(uri: str, name: str, param: str) -> str:
     data = decode_base64(unquote(uri[start.end() :]), param)
     name = Path(name).name or "document"
     try:
-        document = decode_document(io.BytesIO(data), name, name, recognize=find_recognizer())
+        document = decode_document(io.BytesIO(data), name, name, recognize=recognize_page)
     except InputError as error:
         raise ApiError(str(error), param=param, code="invalid_file") from None
     return frame(name, write_document(document))

@@ -1,11 +1,8 @@
 """Messages that mention files or web addresses."""
 
 import threading
-import wave
 from pathlib import Path
 
-import numpy as np
-import pytest
 from textual import events
 from user import get_staged_names, open_chat, run_async
 
@@ -14,16 +11,6 @@ from mmtui.chat.documents import Reading
 from mmtui.chat.history.history import History
 from mmtui.chat.protocol import Transcribed
 from mmtui.pipeline.documents.conversion import ConversionCancelledError
-
-
-@pytest.fixture
-def memo(tmp_path: Path) -> Path:
-    file = tmp_path / "my memo.wav"
-    with wave.open(str(file), "wb") as sound:
-        sound.setparams((1, 2, 16_000, 0, "NONE", ""))
-        tone = np.sin(np.arange(16_000) / 20) * 20_000
-        sound.writeframes(tone.astype("<i2").tobytes())
-    return file
 
 
 def asked(user) -> tuple[str, int]:

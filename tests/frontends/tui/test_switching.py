@@ -1,10 +1,8 @@
 """Another conversation is opened while a message or a file is being prepared."""
 
 import threading
-import wave
 from pathlib import Path
 
-import numpy as np
 import pytest
 from textual.events import Paste
 from user import User, get_staged_names, open_chat, run_async
@@ -13,16 +11,6 @@ from mmtui.chat import attachments
 from mmtui.chat.documents import Reading
 from mmtui.chat.protocol import Transcribed
 from mmtui.errors import InputError
-
-
-@pytest.fixture
-def memo(tmp_path: Path) -> Path:
-    file = tmp_path / "memo.wav"
-    with wave.open(str(file), "wb") as sound:
-        sound.setparams((1, 2, 16_000, 0, "NONE", ""))
-        tone = np.sin(np.arange(16_000) / 20) * 20_000
-        sound.writeframes(tone.astype("<i2").tobytes())
-    return file
 
 
 async def wait_until(user: User, is_true) -> None:
