@@ -33,8 +33,8 @@ def coco_set(root: Path, captions: list[list[str]], split: str = "train2017") ->
         "images": [{"id": n, "file_name": f"{n}.png"} for n in range(len(captions))],
         "annotations": [
             {"image_id": n, "caption": caption}
-            for n, said in enumerate(captions)
-            for caption in said
+            for n, described in enumerate(captions)
+            for caption in described
         ],
     }
     (root / "annotations" / f"captions_{split}.json").write_text(json.dumps(document))
@@ -72,22 +72,30 @@ def mixed(tmp_path: Path) -> Path:
 def test_a_mix_is_read_as_it_was_held_out(mixed):
     split = llava.load_examples(mixed)
     assert split.notes == []
-    held = {picture.name for example in split.validation for picture in example.pictures}
-    trained = {picture.name for example in split.train for picture in example.pictures}
-    assert not held & trained
-    assert len(trained) == 20 + 36 + 9 and len(held) == 3 + 4 + 1
-    asked = Counter(str(e.turns[0][1][-1]).strip() for e in split.train)
-    assert asked["Describe this picture."] > 5 and asked["What is this?"] > 10
-    said = {str(turn[0]) for e in split.train for role, turn in e.turns if role == "assistant"}
-    assert {"A samoyed.", "Pants.", "A royal gala.", "Books.", "Yes.", "No.", "The first."} <= said
-    continued = next(e for e in split.train if "Continue" in str(e.turns[0][1]))
-    assert not continued.pictures
-    assert continued.turns[0][1][0].split()[-1] == "word59"
-    assert continued.turns[1][1][0].split()[0] == "word60"
+    validation = {picture.name for example in split.validation for picture in example.pictures}
+    training = {picture.name for example in split.train for picture in example.pictures}
+    assert not validation & training
+    assert len(training) == 20 + 36 + 9 and len(validation) == 3 + 4 + 1
+    questions = Counter(str(e.turns[0][1][-1]).strip() for e in split.train)
+    assert questions["Describe this picture."] > 5 and questions["What is this?"] > 10
+    answers = {str(turn[0]) for e in split.train for role, turn in e.turns if role == "assistant"}
+    assert {
+        "A samoyed.",
+        "Pants.",
+        "A royal gala.",
+        "Books.",
+        "Yes.",
+        "No.",
+        "The first.",
+    } <= answers
+    continuation = next(e for e in split.train if "Continue" in str(e.turns[0][1]))
+    assert not continuation.pictures
+    assert continuation.turns[0][1][0].split()[-1] == "word59"
+    assert continuation.turns[1][1][0].split()[0] == "word60"
 
 
 def test_questions_with_short_answers_are_rows_of_their_own(tmp_path):
-    """In one dialogue a model would learn to lean on earlier answers, which nobody gives later."""
+    """In one dialogue, a model would learn to rely on earlier answers."""
     short = ("Two.", "A lamp, and a book.")
     long = ("Two.", "They stand there as if nobody had ever sat on them.")
     Image.new("RGB", (9, 9)).save(tmp_path / "0.png")
@@ -103,8 +111,8 @@ def test_questions_with_short_answers_are_rows_of_their_own(tmp_path):
     (tmp_path / "rows_val.json").write_text(json.dumps(rows[:1]))
     mix([], [tmp_path / "rows.json"], [], tmp_path / "mix", seed=0)
     split = llava.load_examples(tmp_path / "mix")
-    said = sorted([turn[-1].strip() for _, turn in e.turns] for e in split.train)
-    assert said == [
+    contents = sorted([turn[-1].strip() for _, turn in e.turns] for e in split.train)
+    assert contents == [
         ["How many chairs?", "Two."],
         ["How many chairs?", "Two.", "What about them?", long[1]],
         ["What about them?", "A lamp, and a book."],
@@ -120,7 +128,7 @@ def test_the_same_seed_gives_the_same_mix(mixed, tmp_path):
         assert (again / name).read_bytes() == (mixed / name).read_bytes()
 
 
-def test_tests_stay_the_same_whatever_text_is_taught(mixed, tmp_path):
+def test_tests_do_not_depend_on_the_text_for_training(mixed, tmp_path):
     text = tmp_path / "text.jsonl"
     text.write_bytes(50 * text.read_bytes())
     sets = [tmp_path / "photos", tmp_path / "labels"]
@@ -131,10 +139,10 @@ def test_tests_stay_the_same_whatever_text_is_taught(mixed, tmp_path):
 
 
 def test_tests_ask_about_held_out_pictures_only(mixed):
-    held = {p.name for e in llava.load_examples(mixed).validation for p in e.pictures}
+    validation = {p.name for e in llava.load_examples(mixed).validation for p in e.pictures}
     for name in ("name", "present", "answer"):
         questions = json.loads((mixed / name / "questions.json").read_bytes())
-        assert {question["image"] for question in questions} <= held
+        assert {question["image"] for question in questions} <= validation
         assert all((mixed / name / "images" / q["image"]).is_file() for q in questions)
     answers = json.loads((mixed / "answer" / "questions.json").read_bytes())
     assert answers == [
@@ -168,18 +176,18 @@ def test_the_things_of_a_kind_are_not_asked_for_as_absent():
                 assert not {format_presence_question(thing) for thing in people} & absent
 
 
-def test_presence_is_learnt_in_several_words_and_tested_in_one():
+def test_presence_is_trained_in_several_words_and_tested_in_one():
     photos = [Photo(label, (f"A photo of {label}.",)) for label in ("a cup", "a cat", "shoes")]
     tested = list(generate_presence_rows(photos, 1, Random(0)))
     assert all(q.endswith("Answer yes or no.") for row in tested for q, _ in row.turns)
-    said = set()
+    templates = set()
     for seed in range(50):
         for row in generate_presence_rows(photos, 1, Random(seed), paraphrase=True):
             for question, answer in row.turns:
                 assert (answer == "Yes.") == (row.images[0] in question)
                 (thing,) = (photo.image for photo in photos if photo.image in question)
-                said.add(question.replace(thing, "X"))
-    assert said >= {
+                templates.add(question.replace(thing, "X"))
+    assert templates >= {
         format_presence_question("X"),
         "Is there X?",
         "Do you see X?",
@@ -202,19 +210,19 @@ def test_answers_about_two_pictures_refer_to_the_right_one():
 
 
 def test_labels_are_things_with_their_articles():
-    said = {
+    expected = {
         "A photo of a carrots in a grocery store.": "carrots",
         "A photo of an espresso maker.": "an espresso maker",
         "A photo of a dress.": "a dress",
         "a photo of pants": "pants",
         "A dog in the snow.": None,
     }
-    for caption, label in said.items():
+    for caption, label in expected.items():
         assert Photo("x", (caption,)).label == label
     assert Photo("x", ("A photo of a cat.", "A cat.")).label is None
 
 
-def test_nothing_to_ask_about_and_a_full_folder_are_told(mmtrain, tmp_path):
+def test_nothing_to_ask_about_and_a_full_folder_are_reported(mmtrain, tmp_path):
     run = mmtrain("data", "mix", "--out", tmp_path / "x")
     assert (run.code, "pass --captions DIR or --dialogues" in run.err) == (2, True)
     (tmp_path / "file").touch()
@@ -223,7 +231,7 @@ def test_nothing_to_ask_about_and_a_full_folder_are_told(mmtrain, tmp_path):
 
 
 def test_plain_answers_are_those_of_the_model(mmtrain, mmtui, tmp_path):
-    """The real smol, without what it learnt about pictures."""
+    """The real smol, without its adapter for pictures."""
     out = tmp_path / "chats.json"
     run = mmtrain("data", "chats", "--model", "smol", "--limit", 4, "--out", out)
     assert run.code == 0, run.err
@@ -235,42 +243,44 @@ def test_plain_answers_are_those_of_the_model(mmtrain, mmtui, tmp_path):
         assert len(str(question)) > 3 and len(str(answer)) > 3
 
 
-USUAL = {
+ANSWERS = {
     "What colour is the door?": "Red.", "What colour is the sky?": "Blue.",
     "How many are there?": "2.", "What is on the table?": ("A lamp.", "A cup."),
 }  # fmt: skip
 
 
-def usual(question, number):
-    """Cups are on the tables of odd pictures."""
-    answer = USUAL[question]
+def get_answer(question, number):
+    """Return the answer; cups are on the tables of odd pictures."""
+    answer = ANSWERS[question]
     return answer if isinstance(answer, str) else answer[number % 2]
 
 
-def test_questions_are_asked_of_other_pictures_with_what_is_likely_there():
-    kinds = list(USUAL)
+def test_questions_are_asked_about_other_pictures_with_the_most_probable_answers():
+    kinds = list(ANSWERS)
     rows = [
         {"image": [f"{n}.png"], "conversations": llava.format_exchange(f"<image>\n{asked}", answer)}
         for n in range(40)
         for asked in (kinds[n // 2 % 4], kinds[(n // 2 + 1) % 4])
-        for answer in [usual(asked, n) if n else "17."]
+        for answer in [get_answer(asked, n) if n else "17."]
     ]
     features = {f"{n}.png": np.eye(8)[n % 2] + 0.1 * np.eye(8)[n % 7] for n in range(39)}
-    own = {(row["image"][0], row["conversations"][0]["value"]) for row in rows}
+    known = {(row["image"][0], row["conversations"][0]["value"]) for row in rows}
 
-    def look(names):
+    def load_features(names):
         return {name: features[name] for name in names if name in features}
 
-    made = list(pseudo_labels.generate_pseudo_labels(rows, 3, look, Random(0), ignore_progress))
-    asked = [(row["image"][0], row["conversations"][0]["value"]) for row in made]
-    assert not own & set(asked)  # of those the answers are known
+    labelled = list(
+        pseudo_labels.generate_pseudo_labels(rows, 3, load_features, Random(0), ignore_progress)
+    )
+    asked = [(row["image"][0], row["conversations"][0]["value"]) for row in labelled]
+    assert not known & set(asked)
     assert 30 < len({picture for picture, _ in asked} & set(features)) == len(dict(asked))
-    assert 60 < len(made) < 2 * len(rows)
-    for row in made:
+    assert 60 < len(labelled) < 2 * len(rows)
+    for row in labelled:
         question, answer = (
             part["value"].removeprefix("<image>\n") for part in row["conversations"]
         )
-        assert answer == usual(question, int(row["image"][0].removesuffix(".png")))
+        assert answer == get_answer(question, int(row["image"][0].removesuffix(".png")))
 
 
 def test_a_mix_asks_elsewhere_only_on_demand(mmtrain, tmp_path):
@@ -278,8 +288,12 @@ def test_a_mix_asks_elsewhere_only_on_demand(mmtrain, tmp_path):
     rows = []
     for n in range(40):
         Image.new("RGB", (9, 9), (0, 0, 6 * n)).save(tmp_path / "rows" / "images" / f"{n}.png")
-        said = [part for asked in list(USUAL)[n % 2 :: 2] for part in (asked, usual(asked, n))]
-        talk = llava.format_exchange(*said[:2]) + llava.format_exchange(*said[2:])
+        exchanges = [
+            part
+            for question in list(ANSWERS)[n % 2 :: 2]
+            for part in (question, get_answer(question, n))
+        ]
+        talk = llava.format_exchange(*exchanges[:2]) + llava.format_exchange(*exchanges[2:])
         rows.append({"id": str(n), "image": f"{n}.png", "conversations": talk})
     (tmp_path / "rows" / "images" / "40.png").write_text("no picture")
     rows.append({"id": "40", "image": "40.png", "conversations": talk})
@@ -290,11 +304,11 @@ def test_a_mix_asks_elsewhere_only_on_demand(mmtrain, tmp_path):
         run = mmtrain("data", "mix", "--dialogues", tmp_path / "rows", option, times, "--out", out)
         assert run.code == 0, run.err
         mixed.append(json.loads((out / "llava_instruct.json").read_text()))
-    again = mixed[1][len(mixed[0]) :]
-    assert mixed[1] == mixed[2] == mixed[0] + again
-    assert len(mixed[0]) / 3 < len(again) <= 2 * len(mixed[0])
-    pictures = {row["image"][0] for row in again}
-    assert len(pictures) > 20 and "000040.png" not in pictures  # which is none
+    added = mixed[1][len(mixed[0]) :]
+    assert mixed[1] == mixed[2] == mixed[0] + added
+    assert len(mixed[0]) / 3 < len(added) <= 2 * len(mixed[0])
+    pictures = {row["image"][0] for row in added}
+    assert len(pictures) > 20 and "000040.png" not in pictures  # which is no picture
     tests = [tmp_path / f"--pseudo-labels{n}" / "answer" / "questions.json" for n in (0, 2)]
     assert tests[0].read_bytes() == tests[1].read_bytes()
 

@@ -1,4 +1,4 @@
-"""The numbers: losses as transformers computes them, and projectors that begin as promised."""
+"""Losses are those of transformers, and projectors are initialized as documented."""
 
 import copy
 import re
@@ -36,7 +36,7 @@ FOLDERS = ("tiny_llama", "tiny_phi")
 
 @pytest.fixture
 def dialogues(request, cache, tiny_vision, tiny_clip, tmp_path):
-    """Makes a model's language part and a data set of three dialogues of different length."""
+    """Return a function that loads a language model and three dialogues of different lengths."""
 
     def make(folder: Path, limit: int = 400) -> tuple:
         model = torch_language.load(folder, precision="fp32")
@@ -58,15 +58,15 @@ def dialogues(request, cache, tiny_vision, tiny_clip, tmp_path):
                 ),
             ),
         ]
-        form = ChatFormat(model.tokenizer)
-        return model, DialogueDataset(examples, form, store, (16, 128), limit)
+        chat = ChatFormat(model.tokenizer)
+        return model, DialogueDataset(examples, chat, store, (16, 128), limit)
 
     return make
 
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_the_loss_is_that_of_transformers(name, dialogues, request):
-    """Of each dialogue alone, with all logits; ours runs the three padded, and skips most."""
+    """The reference runs each dialogue alone with all logits; ours pads a batch of three."""
     model, data = dialogues(request.getfixturevalue(name))
     torch.manual_seed(0)
     module = VisionLanguage(model.model, nn.Linear(128, model.hidden_size))
@@ -100,10 +100,14 @@ def test_questions_about_a_picture_share_it_and_the_loss_is_that_of_each_alone(
 ):
     model, data = dialogues(request.getfixturevalue(name))
     (picture,) = data.rows[0][0].pictures
-    asked = [("What is it?", "A cat."), ("What is it?", "Grey."), ("And its colour, please?", "A")]
+    questions = [
+        ("What is it?", "A cat."),
+        ("What is it?", "Grey."),
+        ("And its colour, please?", "A"),
+    ]
     examples = [
         Example(question, (("user", (picture, question)), ("assistant", (answer,))))
-        for question, answer in asked
+        for question, answer in questions
     ]
 
     def loss_and_gradient(*rows: list[Example]) -> tuple[float, torch.Tensor, int]:
@@ -117,18 +121,18 @@ def test_questions_about_a_picture_share_it_and_the_loss_is_that_of_each_alone(
         ]
         loss = sum(module(batch) for batch in batches)
         loss.backward()
-        read = sum(batch.labels.numel() for batch in batches)
-        return loss.item(), module.projector.weight.grad, read
+        size = sum(batch.labels.numel() for batch in batches)
+        return loss.item(), module.projector.weight.grad, size
 
-    together, its_gradient, shared = loss_and_gradient(examples)
-    apart, gradient, alone = loss_and_gradient(*([example] for example in examples))
-    assert shared < 0.7 * alone
-    assert together == pytest.approx(apart, rel=1e-5)
-    assert torch.allclose(its_gradient, gradient, atol=1e-4)
+    packed, packed_gradient, packed_size = loss_and_gradient(examples)
+    separate, gradient, separate_size = loss_and_gradient(*([example] for example in examples))
+    assert packed_size < 0.7 * separate_size
+    assert packed == pytest.approx(separate, rel=1e-5)
+    assert torch.allclose(packed_gradient, gradient, atol=1e-4)
 
 
-def test_a_row_has_room_for_what_it_gathers(dialogues, tiny_llama):
-    """Whatever its script, and wherever its pictures stand."""
+def test_packed_examples_fit_into_a_row(dialogues, tiny_llama):
+    """This holds for any script and any position of the pictures."""
     _, data = dialogues(tiny_llama)
     (picture,) = data.rows[0][0].pictures
 
@@ -137,40 +141,40 @@ def test_a_row_has_room_for_what_it_gathers(dialogues, tiny_llama):
             Example(str(n), (("user", content), ("assistant", ("Yes.",))))
             for n, content in enumerate(contents)
         ]
-        made = DialogueDataset(
+        dataset = DialogueDataset(
             examples, data._chat, data._store, (16, 128), limit, pack_examples=pack_examples
         )
-        for index, row in enumerate(made.rows):
-            batch = made.batch([index])
+        for index, row in enumerate(dataset.rows):
+            batch = dataset.batch([index])
             answers = (batch.labels[0] != IGNORE_INDEX).sum() / len(row)
             assert answers == answers.round() > 1, "an answer was cut"
-        return [len(row) for row in made.rows]
+        return [len(row) for row in dataset.rows]
 
-    asked = [(picture, f"Is it {n}?") for n in range(10)]
-    assert rows(*asked) == [5, 5]
-    assert rows(*asked, pack_examples=False) == [1] * 10
-    assert rows(*asked, limit=60) == [1] * 10
+    contents = [(picture, f"Is it {n}?") for n in range(10)]
+    assert rows(*contents) == [5, 5]
+    assert rows(*contents, pack_examples=False) == [1] * 10
+    assert rows(*contents, limit=60) == [1] * 10
     assert rows(*((picture, "Что это такое, скажи? " * 2) for _ in range(4)), limit=600) == [3, 1]
     assert rows(*((f"Is it {n}?", picture) for n in range(3))) == [1] * 3
 
 
-def test_a_mirrored_picture_is_told_with_left_for_right(dialogues, tiny_llama):
+def test_left_and_right_are_swapped_in_the_text_of_a_mirrored_picture(dialogues, tiny_llama):
     model, data = dialogues(tiny_llama)
     (picture,) = data.rows[0][0].pictures
-    asked = "What is left of it? Left or right, upright, right next to it?"
+    question = "What is left of it? Left or right, upright, right next to it?"
 
-    def told(*content: object) -> str:
+    def encode_and_decode(*content: object) -> str:
         example = Example("one", (("user", content), ("assistant", ("The leftmost, all right.",))))
-        made = DialogueDataset(
+        dataset = DialogueDataset(
             [example], data._chat, data._store, (16, 128), 400, views=["mirrored"]
         )
-        (sequence,) = made.batch([0]).sequences
+        (sequence,) = dataset.batch([0]).sequences
         return model.tokenizer.decode([part for part in sequence if isinstance(part, int)])
 
-    mirrored = told(picture, asked)
+    mirrored = encode_and_decode(picture, question)
     assert "What is right of it? Right or left, upright, right next to it?" in mirrored
     assert "The rightmost, all right." in mirrored
-    assert asked in told(asked)  # there is no picture
+    assert question in encode_and_decode(question)  # there is no picture
 
 
 def test_patch_features_are_dropped_only_while_it_trains(dialogues, tiny_llama):
@@ -180,8 +184,8 @@ def test_patch_features_are_dropped_only_while_it_trains(dialogues, tiny_llama):
     batch = data.batch([0, 2])
     with torch.no_grad():
         assert module.train()(batch) != module(batch)
-        whole = VisionLanguage(model.model, module.projector)
-        assert module.eval()(batch) == whole(batch)
+        without_dropout = VisionLanguage(model.model, module.projector)
+        assert module.eval()(batch) == without_dropout(batch)
 
 
 @pytest.mark.parametrize("is_flat", [True, False])
@@ -215,7 +219,7 @@ def test_each_answer_of_a_dialogue_has_its_own_weight():
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_attention_over_branches_is_tried_before_it_is_used(name, request):
+def test_support_for_attention_over_branches_is_detected(name, request):
     model = torch_language.load(request.getfixturevalue(name), precision="fp32").model
     assert supports_branches(model)
     model.set_attn_implementation("eager")  # adds the mask to its scores: True is 1
@@ -231,65 +235,71 @@ def test_text_has_the_loss_that_transformers_gives_with_labels(name, request):
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_a_text_only_batch_trains_and_leaves_the_projector_alone(dialogues, tiny_llama):
+def test_a_text_only_batch_does_not_change_the_projector(dialogues, tiny_llama):
     model, data = dialogues(tiny_llama)
     module = VisionLanguage(model.model, nn.Linear(128, model.hidden_size))
     module(data.batch([1])).backward()
     assert module.projector.weight.grad.abs().max() == 0
 
 
-def test_what_is_too_long_loses_its_last_turns_never_its_question(dialogues, tiny_llama):
+def test_a_dialogue_that_is_too_long_loses_its_last_turns_never_its_question(dialogues, tiny_llama):
     _, data = dialogues(tiny_llama)
-    whole = data.batch([2])
-    _, short = dialogues(tiny_llama, limit=whole.labels.shape[1] - 1)
+    full = data.batch([2])
+    _, short = dialogues(tiny_llama, limit=full.labels.shape[1] - 1)
     cut = short.batch([2])
-    assert 0 < count_trained_tokens(cut) < count_trained_tokens(whole)
-    assert cut.sequences[0] == whole.sequences[0][: len(cut.sequences[0])]
-    _, none = dialogues(tiny_llama, limit=20)
+    assert 0 < count_trained_tokens(cut) < count_trained_tokens(full)
+    assert cut.sequences[0] == full.sequences[0][: len(cut.sequences[0])]
+    _, shorter = dialogues(tiny_llama, limit=20)
     with pytest.raises(InputError, match="two has no trained token within 20"):
-        none.batch([2])
+        shorter.batch([2])
 
 
-@pytest.mark.parametrize("start", ["random", "ridge"])
-def test_every_start_has_the_length_of_the_model_s_embeddings(start, tiny_vision, tiny_llama):
+@pytest.mark.parametrize("initialization", ["random", "ridge"])
+def test_every_initialization_has_the_norm_of_the_model_s_embeddings(
+    initialization, tiny_vision, tiny_llama
+):
     model = torch_language.load(tiny_llama, precision="fp32")
     features = torch.randn(30, 16, 128) + 2
     captions = [f"A cat and {n} dogs" for n in range(30)]
     torch.manual_seed(0)
-    made = projector_init.init_projector(start, "linear", tiny_vision, model, features, captions)
+    projection = projector_init.init_projector(
+        initialization, "linear", tiny_vision, model, features, captions
+    )
     table = model.embedding.weight.detach()
-    said = made(features).detach().flatten(0, 1) - table.mean(0)
-    assert said.norm(dim=1).mean() == pytest.approx(table.norm(dim=1).mean().item(), rel=0.01)
+    centered = projection(features).detach().flatten(0, 1) - table.mean(0)
+    assert centered.norm(dim=1).mean() == pytest.approx(table.norm(dim=1).mean().item(), rel=0.01)
 
 
-def test_an_mlp_begins_as_the_linear_map(tiny_vision, tiny_llama):
+def test_an_mlp_is_initialized_as_the_linear_map(tiny_vision, tiny_llama):
     model = torch_language.load(tiny_llama, precision="fp32")
     features = torch.randn(8, 16, 128)
-    made = []
+    projections = []
     for kind in ("linear", "mlp"):
         torch.manual_seed(0)
-        made.append(
+        projections.append(
             projector_init.init_projector("random", kind, tiny_vision, model, features, ["x"] * 8)
         )
-    assert torch.allclose(made[0](features), made[1](features), atol=1e-4)
+    assert torch.allclose(projections[0](features), projections[1](features), atol=1e-4)
 
 
-def test_ridge_finds_a_map_that_is_there(tiny_vision, tiny_llama):
+def test_ridge_regression_finds_an_existing_map(tiny_vision, tiny_llama):
     model = torch_language.load(tiny_llama, precision="fp32")
     words = ["cat", "dog", "picture", "a", "in", "this", "What", "and"] * 8
     torch.manual_seed(1)
-    seen = dict(zip(words, torch.randn(len(words), 128), strict=True))
-    features = torch.stack([seen[word].expand(16, 128) for word in words])
-    made = projector_init.init_projector("ridge", "linear", tiny_vision, model, features, words)
+    patches = dict(zip(words, torch.randn(len(words), 128), strict=True))
+    features = torch.stack([patches[word].expand(16, 128) for word in words])
+    projection = projector_init.init_projector(
+        "ridge", "linear", tiny_vision, model, features, words
+    )
     ids = [model.tokenizer(f" {word}").input_ids for word in words]
-    meant = torch.stack([model.embedding.weight[row].mean(0) for row in ids])
-    said = made(features[:, 0]) - made(features[:, 0]).mean(0)
-    likeness = nn.functional.cosine_similarity(said, meant - meant.mean(0))
-    assert likeness.min() > 0.95
+    embeddings = torch.stack([model.embedding.weight[row].mean(0) for row in ids])
+    projected = projection(features[:, 0]) - projection(features[:, 0]).mean(0)
+    similarity = nn.functional.cosine_similarity(projected, embeddings - embeddings.mean(0))
+    assert similarity.min() > 0.95
 
 
-def test_concepts_say_what_the_classifier_sees(smol, shared):
-    """A photo's mean output is nearest to the name of its class, far more often than by chance."""
+def test_concepts_are_close_to_the_classes_of_the_classifier(smol, shared):
+    """The mean output of a photo is mostly closest to the name of its class."""
     from mmtrain.data import coco
     from mmtrain.model import loading
 
@@ -299,32 +309,34 @@ def test_concepts_say_what_the_classifier_sees(smol, shared):
     ]
     loaded.store.ensure([item.image for item in items])
     features = torch.stack([loaded.store[loaded.store.get_key(item.image)] for item in items])
-    made = projector_init.init_projector(
+    projection = projector_init.init_projector(
         "concepts", "linear", smol.spec.vision, loaded.language, features, []
     )
     names = [item.captions[0].removesuffix(".").removeprefix("A photo of ") for item in items]
     ids = [loaded.language.tokenizer(f" {name}").input_ids for name in names]
-    meant = torch.stack([loaded.language.embedding.weight[row].mean(0) for row in ids]).float()
-    said = made(features.float()).mean(1)
-    said, meant = said - said.mean(0), meant - meant.mean(0)
-    likeness = nn.functional.normalize(said, dim=1) @ nn.functional.normalize(meant, dim=1).T
-    right = (likeness.argmax(1) == torch.arange(60)).float().mean()
-    print(f"nearest to its own class name: {right:.0%}")
-    assert right > 0.3
+    embeddings = torch.stack([loaded.language.embedding.weight[row].mean(0) for row in ids]).float()
+    projected = projection(features.float()).mean(1)
+    projected, embeddings = projected - projected.mean(0), embeddings - embeddings.mean(0)
+    similarity = (
+        nn.functional.normalize(projected, dim=1) @ nn.functional.normalize(embeddings, dim=1).T
+    )
+    accuracy = (similarity.argmax(1) == torch.arange(60)).float().mean()
+    print(f"closest to the name of its class: {accuracy:.0%}")
+    assert accuracy > 0.3
 
 
 def test_projectors_are_read_as_they_were_written(tmp_path):
     from mmtui.pipeline.assets.fetch import save_tensors
 
     for kind in ("linear", "mlp"):
-        made = projector.build(kind, 12, 6)
-        save_tensors(made.state_dict(), tmp_path / kind)
+        written = projector.build(kind, 12, 6)
+        save_tensors(written.state_dict(), tmp_path / kind)
         loaded = projector.load(tmp_path / kind, 12, 6)
         features = torch.randn(2, 3, 12)
-        assert torch.equal(loaded(features), made(features))
-        with pytest.raises(InputError) as told:
+        assert torch.equal(loaded(features), written(features))
+        with pytest.raises(InputError) as raised:
             projector.load(tmp_path / kind, 13, 6)
-        assert "another model" in told.value.hint
+        assert "another model" in raised.value.hint
 
 
 @pytest.mark.parametrize("name", ["adamw", "adam8bit"])
@@ -347,7 +359,7 @@ def test_each_part_has_its_rate_and_the_schedule_ends_at_a_tenth(name):
 
 @pytest.mark.parametrize("is_fused", [False, True])
 def test_a_state_is_loaded_with_fused_adamw_and_without(is_fused):
-    """As on a GPU and on a CPU: each keeps its own form."""
+    """A GPU uses the fused form and a CPU the other; each keeps its form."""
     accelerator = Accelerator(cpu=True)
 
     def build(fused: bool) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -370,7 +382,7 @@ def test_a_state_is_loaded_with_fused_adamw_and_without(is_fused):
         assert torch.allclose(left, right, atol=1e-6)
 
 
-def test_a_tokenizer_of_another_form_trains_on_its_own_end(tiny_phi):
+def test_a_tokenizer_without_a_template_trains_on_its_end_token(tiny_phi):
     tokenizer = AutoTokenizer.from_pretrained(tiny_phi)
     from mmtui.pipeline.prompt import Turn
 
@@ -380,7 +392,7 @@ def test_a_tokenizer_of_another_form_trains_on_its_own_end(tiny_phi):
 
 
 def test_the_hint_for_phi2_names_the_memory_that_is_planned():
-    """In its order: align, finetune with checkpointing, finetune without, at 4 rows."""
+    """The order is that of the hint: align, finetune with checkpointing, finetune with 4 rows."""
     from mmtrain.options import AlignOptions, FinetuneOptions
     from mmtrain.run import plan
     from mmtui.pipeline.assets import checkpoint

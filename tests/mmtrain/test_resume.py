@@ -30,67 +30,67 @@ def options(tiny_model, shapes_data) -> AlignOptions:
 
 
 @pytest.fixture
-def begun(options, train, tmp_path) -> Path:
+def finished(options, train, tmp_path) -> Path:
     """A run that is finished."""
     train(options, tmp_path / "run")
     return tmp_path / "run"
 
 
-def record_of(run: Path) -> dict:
+def read_record(run: Path) -> dict:
     return json.loads((run / folder.RECORD).read_bytes())
 
 
-def lines_of(run: Path) -> list[str]:
+def read_lines(run: Path) -> list[str]:
     return (run / "metrics.jsonl").read_text().splitlines()
 
 
-def states_of(run: Path) -> list[int]:
+def list_states(run: Path) -> list[int]:
     return sorted(int(path.name) for path in (run / "state").glob("[0-9]*"))
 
 
 def stop_after(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if the process were killed: nothing is saved, nothing cleared."""
-    take = loop.Loop._step
+    """Stop as if the process were killed: nothing is saved or removed."""
+    original = loop.Loop._step
 
     def step_or_die(self, number: int, *arguments) -> tuple:
         if number == step:
             raise ConnectionResetError("killed")
-        return take(self, number, *arguments)
+        return original(self, number, *arguments)
 
     monkeypatch.setattr(loop.Loop, "_step", step_or_die)
 
 
-def test_the_record_has_the_origin_of_a_run(begun, options, tiny_model):
-    record = record_of(begun)
+def test_the_record_has_the_origin_of_a_run(finished, options, tiny_model):
+    record = read_record(finished)
     assert record["command"].split()[0] == "mmtrain"
     assert datetime.fromisoformat(record["date"]).utcoffset().total_seconds() == 0
     assert {"mmtui", "python", "torch", "transformers", "peft", "bitsandbytes"} <= set(
         record["versions"]
     )
     assert len(record["checkpoint_sha256"]) == 64
-    told = record["options"]
-    assert told["optimizer"] == "adamw" and told["model"] == str(tiny_model)
-    assert told == folder.options_to_json(replace(options, optimizer="adamw"))
+    recorded = record["options"]
+    assert recorded["optimizer"] == "adamw" and recorded["model"] == str(tiny_model)
+    assert recorded == folder.options_to_json(replace(options, optimizer="adamw"))
 
 
-def test_resuming_a_finished_run_reports_that_it_is_finished(begun, train, monkeypatch, capsys):
+def test_resuming_a_finished_run_reports_that_it_is_finished(finished, train, monkeypatch, capsys):
     monkeypatch.setattr(launch, "_build", None)
-    train(AlignOptions(), begun, resume="auto")
+    train(AlignOptions(), finished, resume="auto")
     assert (
         "is finished: 3 of 3 steps are taken; a larger --steps prolongs it"
         in capsys.readouterr().err
     )
 
 
-def test_a_longer_run_keeps_its_other_options(begun, options, train, monkeypatch, tmp_path):
-    """Nothing but --steps is explicit; a kill on the way changes nothing."""
-    before = lines_of(begun)
-    killed = shutil.copytree(begun, tmp_path / "killed")
-    train(AlignOptions(steps=7, batch=16), begun, resume="auto", explicit=("steps",))
-    assert lines_of(begun)[: len(before)] == before
-    assert record_of(begun)["options"]["steps"] == 7
-    assert record_of(begun)["options"]["batch"] == 4
-    assert len(record_of(begun)["resumed"]) == 1
+def test_a_longer_run_keeps_its_other_options(finished, options, train, monkeypatch, tmp_path):
+    """Only --steps is explicit; being killed in between changes nothing."""
+    before = read_lines(finished)
+    killed = shutil.copytree(finished, tmp_path / "killed")
+    train(AlignOptions(steps=7, batch=16), finished, resume="auto", explicit=("steps",))
+    assert read_lines(finished)[: len(before)] == before
+    assert read_record(finished)["options"]["steps"] == 7
+    assert read_record(finished)["options"]["batch"] == 4
+    assert len(read_record(finished)["resumed"]) == 1
 
     with monkeypatch.context() as patched, pytest.raises(ConnectionResetError):
         stop_after(5, patched)
@@ -99,31 +99,31 @@ def test_a_longer_run_keeps_its_other_options(begun, options, train, monkeypatch
             explicit=("steps", "save_every"),
         )  # fmt: skip
     train(AlignOptions(), killed, resume=str(killed))
-    assert lines_of(killed) == lines_of(begun)
-    weights = [(run / "projector.safetensors").read_bytes() for run in (begun, killed)]
+    assert read_lines(killed) == read_lines(finished)
+    weights = [(run / "projector.safetensors").read_bytes() for run in (finished, killed)]
     assert weights[0] == weights[1]
 
 
-def test_a_run_can_not_be_made_shorter(begun, train):
+def test_a_run_can_not_be_made_shorter(finished, train):
     with pytest.raises(UsageError, match="has taken 3 steps already"):
-        train(AlignOptions(steps=2), begun, resume="auto", explicit=("steps",))
+        train(AlignOptions(steps=2), finished, resume="auto", explicit=("steps",))
 
 
-def test_options_that_change_training_are_refused_by_name(begun, train):
+def test_options_that_change_training_are_refused_by_name(finished, train):
     changed = AlignOptions(lr=0.5, batch=2, mirror=True, eval_every=7, seed=0)
     explicit = ("lr", "batch", "mirror", "eval_every", "seed")
     with pytest.raises(UsageError) as raised:
-        train(changed, begun, resume="auto", explicit=explicit)
-    said = str(raised.value)
+        train(changed, finished, resume="auto", explicit=explicit)
+    message = str(raised.value)
     for part in ("--lr was 0.001, is 0.5", "--batch was 4, is 2", "--mirror was off, is on"):
-        assert part in said
-    assert "eval" not in said and "seed" not in said
+        assert part in message
+    assert "eval" not in message and "seed" not in message
 
 
 def test_options_that_do_not_change_training_can_change(
-    begun, train, tmp_path, shapes_data, tiny_model
+    finished, train, tmp_path, shapes_data, tiny_model
 ):
-    """The data and the model may lie elsewhere, too."""
+    """The data and the model may be in other folders as well."""
     data = shutil.copytree(shapes_data, tmp_path / "elsewhere" / "data")
     model = shutil.copytree(tiny_model, tmp_path / "elsewhere" / "model")
     changed = AlignOptions(
@@ -131,24 +131,24 @@ def test_options_that_do_not_change_training_can_change(
         model=str(model),
     )  # fmt: skip
     explicit = ("steps", "eval_every", "save_every", "val_limit", "save_minutes", "data", "model")
-    train(changed, begun, resume="auto", explicit=explicit)
-    assert states_of(begun)[-1] == 4
-    assert record_of(begun)["options"]["data"] == [str(data)]
+    train(changed, finished, resume="auto", explicit=explicit)
+    assert list_states(finished)[-1] == 4
+    assert read_record(finished)["options"]["data"] == [str(data)]
 
 
-def test_another_model_or_stage_is_refused(begun, train, tiny_seeing_phi):
+def test_another_model_or_stage_is_refused(finished, train, tiny_seeing_phi):
     other = AlignOptions(model=str(tiny_seeing_phi), steps=5)
     with pytest.raises(UsageError, match="is not the model that the run in"):
-        train(other, begun, resume="auto", explicit=("model", "steps"))
+        train(other, finished, resume="auto", explicit=("model", "steps"))
     with pytest.raises(UsageError, match="is a run of align, not of finetune"):
-        train(FinetuneOptions(), begun, resume="auto")
+        train(FinetuneOptions(), finished, resume="auto")
 
 
 @pytest.mark.parametrize("damaged", ["{", "[]", '{"stage": "align", "options": {"steps": "x"}}'])
-def test_a_damaged_record_is_reported(begun, train, damaged):
-    (begun / folder.RECORD).write_text(damaged)
+def test_a_damaged_record_is_reported(finished, train, damaged):
+    (finished / folder.RECORD).write_text(damaged)
     with pytest.raises(InputError, match=r"run\.json"):
-        train(AlignOptions(), begun, resume="auto")
+        train(AlignOptions(), finished, resume="auto")
 
 
 def test_a_model_is_saved_before_the_first_step(options, train, monkeypatch, tmp_path):
@@ -156,14 +156,14 @@ def test_a_model_is_saved_before_the_first_step(options, train, monkeypatch, tmp
     with pytest.raises(ConnectionResetError):
         train(options, tmp_path / "run")
     assert checkpoint.read(tmp_path / "run").can_see
-    assert states_of(tmp_path / "run") == [0]
+    assert list_states(tmp_path / "run") == [0]
 
 
 def test_a_run_is_also_saved_after_some_minutes(options, train, monkeypatch, tmp_path):
     stop_after(2, monkeypatch)
     with pytest.raises(ConnectionResetError):
         train(replace(options, save_minutes=1e-9), tmp_path / "run")
-    assert states_of(tmp_path / "run") == [1, 2]
+    assert list_states(tmp_path / "run") == [1, 2]
 
 
 def test_an_adapter_is_trained_further_with_its_rank(tiny_seeing_phi, shapes_data, train, tmp_path):
@@ -175,22 +175,22 @@ def test_an_adapter_is_trained_further_with_its_rank(tiny_seeing_phi, shapes_dat
     first, second = tmp_path / "first", tmp_path / "second"
     train(options, first)
     assert stat.S_IMODE((first / "adapter").stat().st_mode) & 0o055 == 0o055
-    on = replace(options, model=str(first), rank=None, alpha=None, dropout=0.25)
-    train(on, second)
+    further = replace(options, model=str(first), rank=None, alpha=None, dropout=0.25)
+    train(further, second)
     adapter = json.loads((second / "adapter" / "adapter_config.json").read_bytes())
     assert (adapter["r"], adapter["lora_alpha"], adapter["lora_dropout"]) == (3, 5, 0.25)
-    told = record_of(second)["options"]
-    assert (told["rank"], told["alpha"], told["dropout"]) == (3, 5, 0.25)
-    for changed, says in (
+    recorded = read_record(second)["options"]
+    assert (recorded["rank"], recorded["alpha"], recorded["dropout"]) == (3, 5, 0.25)
+    for changed, message in (
         ({"rank": 128}, "--rank 128 does not fit: the adapter of this model has 3"),
         ({"alpha": 16}, "--alpha 16 does not fit: the adapter of this model has 5"),
     ):
-        with pytest.raises(UsageError, match=says):
-            train(replace(on, **changed), tmp_path / "third")
+        with pytest.raises(UsageError, match=message):
+            train(replace(further, **changed), tmp_path / "third")
 
 
 def test_the_speed_counts_only_tokens_and_time_of_training(options, train, monkeypatch, tmp_path):
-    """By a clock that stands still but for a second in each step, and hours in validation."""
+    """Use a clock that only advances by a second in each step and by an hour in validation."""
     now, speeds = [0.0], []
 
     class Clock:
@@ -209,20 +209,22 @@ def test_the_speed_counts_only_tokens_and_time_of_training(options, train, monke
     advance("_step", 1.0)
     advance("_evaluate", 3600.0)
     monkeypatch.setattr(loop, "time", Clock)
-    monkeypatch.setattr(loop.RunConsole, "show_step", lambda *shown: speeds.append(shown[2]))
-    read = []
+    monkeypatch.setattr(loop.RunConsole, "show_step", lambda *values: speeds.append(values[2]))
+    batches = []
     counted = loop.count_tokens
     monkeypatch.setattr(
-        loop, "count_tokens", lambda batch: read.append((batch, counted(batch))) or read[-1][1]
+        loop,
+        "count_tokens",
+        lambda batch: batches.append((batch, counted(batch))) or batches[-1][1],
     )
     train(replace(options, eval_every=1), tmp_path / "run")
-    assert speeds == [count for _, count in read]
-    for batch, count in read:
+    assert speeds == [count for _, count in batches]
+    for batch, count in batches:
         assert count == sum(len(row) for row in batch.sequences) <= batch.labels.numel()
 
 
-def test_steps_launched_ahead_are_the_same_steps(begun, options, train, monkeypatch, tmp_path):
-    """As beside a GPU: batches come from another process, losses are read one step later."""
+def test_steps_launched_ahead_are_the_same_steps(finished, options, train, monkeypatch, tmp_path):
+    """As with a GPU, batches come from another process, and losses are read one step later."""
     monkeypatch.setattr(loop, "is_asynchronous", lambda _: True)
     options = replace(options, save_every=2)
     with monkeypatch.context() as patch:
@@ -230,4 +232,4 @@ def test_steps_launched_ahead_are_the_same_steps(begun, options, train, monkeypa
         with pytest.raises(ConnectionResetError):
             train(options, tmp_path / "ahead")
     train(options, tmp_path / "ahead", resume="auto")
-    assert lines_of(tmp_path / "ahead") == lines_of(begun)
+    assert read_lines(tmp_path / "ahead") == read_lines(finished)

@@ -47,7 +47,7 @@ def finetune_arguments(tiny_seeing_phi: Path, shapes_data: Path) -> list[str]:
 def uninterrupted(
     finetune_arguments: list[str], session_cache: dict, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "whole"
+    out = tmp_path_factory.mktemp("runs") / "run"
     run = start([*finetune_arguments, "--out", str(out)], session_cache)
     assert run.wait(timeout=200) == 0, run.stderr.read()
     return out
@@ -65,19 +65,19 @@ def start(arguments: list[str], environment: dict) -> subprocess.Popen:
 
 
 def wait_for_step(run: subprocess.Popen, out: Path, step: int) -> None:
-    """Until metrics.jsonl has the step, or the run has ended."""
+    """Wait until metrics.jsonl has the step, or the run has ended."""
     path = out / "metrics.jsonl"
     pause = threading.Event()
     while run.poll() is None:
-        if path.exists() and any(f'"step": {step}, "loss"' in x for x in path.open()):
+        if path.exists() and any(f'"step": {step}, "loss"' in line for line in path.open()):
             return
         pause.wait(0.005)
 
 
-def same(a: Path, b: Path) -> None:
-    assert (a / "metrics.jsonl").read_bytes() == (b / "metrics.jsonl").read_bytes()
+def assert_same_results(first: Path, second: Path) -> None:
+    assert (first / "metrics.jsonl").read_bytes() == (second / "metrics.jsonl").read_bytes()
     for name in ("projector.safetensors", "adapter/adapter_model.safetensors"):
-        assert (a / name).read_bytes() == (b / name).read_bytes()
+        assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
 def test_a_killed_run_resumes_with_identical_results(
@@ -92,7 +92,7 @@ def test_a_killed_run_resumes_with_identical_results(
     assert not (out / "state" / "00000012").exists()
     run = start([*finetune_arguments, "--out", str(out), "--resume", "auto"], session_cache)
     assert run.wait(timeout=200) == 0, run.stderr.read()
-    same(out, uninterrupted)
+    assert_same_results(out, uninterrupted)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -109,7 +109,7 @@ def test_a_stopped_run_saves_and_resumes(
     assert read_metrics(out)[-1]["step"] == saved < 12
     run = start([*finetune_arguments, "--resume", str(out)], session_cache)
     assert run.wait(timeout=200) == 0, run.stderr.read()
-    same(out, uninterrupted)
+    assert_same_results(out, uninterrupted)
 
 
 @pytest.mark.parametrize("damaged", ["trained.safetensors", "optimizer.pt", "seal.json"])
@@ -123,7 +123,7 @@ def test_a_damaged_state_falls_back_to_the_one_before(
     run = start([*finetune_arguments, "--out", str(out), "--resume", "auto"], session_cache)
     assert run.wait(timeout=200) == 0
     assert "00000012 is damaged; the state before it is used" in run.stderr.read()
-    same(out, uninterrupted)
+    assert_same_results(out, uninterrupted)
 
 
 def test_a_run_belongs_to_one_process(finetune_arguments, uninterrupted, session_cache):
@@ -146,7 +146,7 @@ def test_a_finished_run_has_the_documented_files(uninterrupted, mmtui):
     assert steps == list(range(1, 13))
     evaluated = [line["step"] for line in read_metrics(uninterrupted) if "validation_loss" in line]
     assert evaluated == [0, 5, 10, 12]
-    samples = [json.loads(x) for x in (uninterrupted / "samples" / "00000012.jsonl").open()]
+    samples = [json.loads(line) for line in (uninterrupted / "samples" / "00000012.jsonl").open()]
     assert samples and {"question", "answer", "reference"} <= samples[0].keys()
     assert (uninterrupted / "samples" / "00000012.png").read_bytes().startswith(b"\x89PNG")
     picture = next((uninterrupted / "samples").glob("*.png"))
@@ -170,7 +170,7 @@ def test_eight_batches_of_one_are_one_batch_of_eight_and_two_processes(
     assert losses(one_by_one) == pytest.approx(losses(at_once), rel=1e-5)
     assert losses(at_once)[-1] < losses(at_once)[0]
 
-    shared = tmp_path / "2 processes"
+    distributed = tmp_path / "2 processes"
     command = [BIN / "accelerate", "launch", "--multi_gpu", "--num_processes", "2"]
     command += [
         "--num_machines",
@@ -183,17 +183,17 @@ def test_eight_batches_of_one_are_one_batch_of_eight_and_two_processes(
         "mmtrain",
         "align",
     ]
-    command += ["--model", tiny_model, "--data", shapes_data, "--out", shared, "--batch", "2"]
+    command += ["--model", tiny_model, "--data", shapes_data, "--out", distributed, "--batch", "2"]
     command += ["--accumulation", "2", *map(str, ALIGN)]
     environment = {**os.environ, **session_cache, "MASTER_PORT": "29613"}
     run = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=200, check=False
     )
     assert run.returncode == 0, run.stderr
-    assert losses(shared) == pytest.approx(losses(at_once), rel=1e-5)
-    ours = load_file(at_once / "projector.safetensors")
-    for name, tensor in load_file(shared / "projector.safetensors").items():
-        assert (tensor - ours[name]).abs().max() < 1e-4
+    assert losses(distributed) == pytest.approx(losses(at_once), rel=1e-5)
+    expected = load_file(at_once / "projector.safetensors")
+    for name, tensor in load_file(distributed / "projector.safetensors").items():
+        assert (tensor - expected[name]).abs().max() < 1e-4
 
 
 def test_a_full_disk_is_reported_and_the_previous_state_is_intact(
@@ -202,8 +202,8 @@ def test_a_full_disk_is_reported_and_the_previous_state_is_intact(
     """The file system of the run has room for its first steps, then for no more."""
     out = tmp_path / "out"
     arguments = ["--model", tiny_model, "--data", shapes_data, "--out", out, *ALIGN]
-    whole = tmp_path / "whole"
-    align(mmtrain, tiny_model, shapes_data, whole, session_cache)
+    complete = tmp_path / "complete"
+    align(mmtrain, tiny_model, shapes_data, complete, session_cache)
     subprocess.run(["mkdir", out], check=True)
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=620k", "tmpfs", out], check=False)
     if mounted.returncode:
@@ -215,6 +215,6 @@ def test_a_full_disk_is_reported_and_the_previous_state_is_intact(
         subprocess.run(["mount", "-o", "remount,size=50m", out], check=True)
         run = installed_mmtrain("align", *arguments, "--resume", "auto", env=session_cache)
         assert run.code == 0, run.err
-        assert losses(out) == losses(whole)
+        assert losses(out) == losses(complete)
     finally:
         subprocess.run(["umount", out], check=True)

@@ -12,6 +12,8 @@ Format = Literal["pdf", "docx", "html", "text"]
 _HEAD_BYTES = 1024  # a PDF may have other bytes before its mark
 _HTML_SUFFIXES = (".html", ".htm", ".xhtml")
 _HTML_STARTS = (b"<!doctype html", b"<html")
+_ZIP_ENTRY = b"PK\x01\x02"  # precedes each file in the list of a zip archive
+MAX_ZIP_ENTRIES = 100_000  # each takes memory and time
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 # Files in a zip archive, by which other formats are recognized.
 _ARCHIVES = {
@@ -47,6 +49,8 @@ def detect_format(data: bytes, name: str) -> Format:
 
 
 def _detect_in_archive(data: bytes, name: str) -> Format:
+    if data.count(_ZIP_ENTRY) > MAX_ZIP_ENTRIES:
+        raise InputError(f"{name} contains more than {MAX_ZIP_ENTRIES:,} files, the limit")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             names = set(archive.namelist())

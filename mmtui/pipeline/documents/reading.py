@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Recognize = Callable[[bytes], str]  # returns the text in a picture, given as PNG
 MAX_RECOGNIZED_PAGES = 50  # pages without text that are read from their pictures
 MAX_PICTURE_PAGES = 20  # pages that are attached as pictures
+_SAMPLE_BYTES = 1_000_000  # of a text that is too long, by which other files are recognized
+_MAX_CHARACTER_BYTES = 4  # in any encoding
 
 
 def ignore_progress(step: str, done: int, total: int) -> None:
@@ -85,9 +87,7 @@ def decode_document(
             f"{origin} has no pages to choose from", "only those of a PDF are numbered"
         )
     if format_ == "text":
-        text = decode(data, origin)
-        _check_length(len(text), origin)
-        document = DocumentText(name, (clean(text),))
+        document = DocumentText(name, (clean(_decode_text(data, origin)),))
     else:
         with _open_stored(data) as stored:
             pictures = "textless" if recognize is not None and format_ == "pdf" else "none"
@@ -203,6 +203,14 @@ def _read_bytes(file: BinaryIO, origin: str) -> bytes:
     if not data:
         raise InputError(f"{origin}: the file is empty")
     return data
+
+
+def _decode_text(data: bytes, origin: str) -> str:
+    """Decode text. If it is too long in any encoding, only its start is, which takes no seconds."""
+    is_too_long = len(data) > MAX_CHARACTERS * _MAX_CHARACTER_BYTES
+    text = decode(data[:_SAMPLE_BYTES] if is_too_long else data, origin)
+    _check_length(len(data) if is_too_long else len(text), origin)
+    return text
 
 
 def _check_length(length: int, origin: str) -> None:

@@ -108,6 +108,7 @@ def test_text_is_decoded_and_loses_control_characters(read, encoding):
         ("a.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100), "old Office program"),
         ("a.rtf", b"{\\rtf1 text}", "Rich Text Format"),
         ("a.zip", b"PK\x03\x04 nonsense", "damaged or cut off"),
+        ("a.zip", b"PK\x03\x04" + b"PK\x01\x02" * 100_001, "more than 100,000 files, the limit"),
     ],
 )
 def test_a_hostile_file_is_an_error_of_one_line(read, name, data, error):
@@ -160,9 +161,15 @@ def test_a_pipe_and_a_folder_are_refused(tmp_path):
 
 def test_too_large_files_are_refused(read, monkeypatch):
     monkeypatch.setattr("mmtui.pipeline.documents.reading.MAX_CHARACTERS", 1000)
-    for name, data in (("a.txt", b"text\n" * 300), ("a.pdf", make_pdf(["text " * 20] * 20))):
+    for name, data in (
+        ("a.txt", b"text\n" * 300),
+        ("longer.txt", b"text\n" * 1000),
+        ("a.pdf", make_pdf(["text " * 20] * 20)),
+    ):
         with pytest.raises(InputError, match="million characters, the limit"):
             read(name, data)
+    with pytest.raises(InputError, match="is not text"):
+        read("a.bin", bytes(range(256)) * 100)
     monkeypatch.setattr("mmtui.pipeline.documents.reading.MAX_BYTES", 1000)
     with pytest.raises(InputError, match="MB, the limit of a document"):
         read("a.txt", b"text\n" * 300)
