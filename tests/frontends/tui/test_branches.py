@@ -25,7 +25,8 @@ async def test_the_tree_shows_versions_and_jumps_to_one(store):
         lines = [line.strip(" │▁▔|") for line in user.screen.splitlines()]
         assert any("● you: Capital?" in line for line in lines)
         assert any("mmtui 1/2: Paris." in line for line in lines)
-        assert any("● mmtui 2/2: Rome." in line for line in lines)
+        assert any("▼ ● mmtui 2/2: Rome." in line for line in lines)
+        assert user.screen.count("▼") == 1  # nothing follows the other version
         await user.press("home", "down", "enter")
         assert user.texts == ["Capital?", "Paris."] and user.messages[-1].has_focus
         await user.type("/tree", "enter")

@@ -142,7 +142,7 @@ async def test_each_conversation_with_a_picture_has_a_small_one(store, tmp_path)
             await user.settle()
         pictures = [get_colors(option.prompt) for option in options]
         assert pictures == [set(), {"#0000FF"}, set(), {"#FF0000"}]
-        assert str(options[1].prompt).splitlines()[0] == "  The blue one, with …▀▀▀▀▀▀▀"
+        assert str(options[1].prompt).splitlines()[0] == "  The blue one, with… ▀▀▀▀▀▀▀"
         assert [str(option.prompt).count("\n") for option in options] == [1, 2, 2, 2]
 
 

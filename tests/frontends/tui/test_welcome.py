@@ -24,6 +24,7 @@ def test_an_empty_conversation_shows_what_can_be_done(store, size):
     @run_async
     async def chat():
         async with open_chat(store, size=size) as user:
+            assert "The model is being loaded" in user.screen
             await user.receive_event(SMOL)
             text = " ".join(get_text(user, Welcome).split())
             for words in ("smol sees pictures", "reads the text", "speech", "F2", "F4", "F3"):

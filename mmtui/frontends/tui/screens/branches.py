@@ -52,15 +52,18 @@ class BranchesScreen(ModalScreen[BranchChoice | None]):
         self._messages.show_root = False
         self._messages.auto_expand = False
         parents: dict[int, TreeNode[Message]] = {0: self._messages.root}
-        current = self._messages.root
+        current, nodes = self._messages.root, []
         for row in list_tree(self._conversation):
             label, parent = _format(row), parents[row.depth]
             if row.versions > 1:
                 node = parents[row.depth + 1] = parent.add(label, row.message, expand=True)
             else:
                 node = parent.add_leaf(label, row.message)
+            nodes.append(node)
             if row.message.id == self._conversation.head:
                 current = node
+        for node in nodes:
+            node.allow_expand = bool(node.children)  # otherwise a last version had an arrow
         self._messages.root.expand()
         self._messages.focus()
         if self._messages.last_line >= 0:  # asking for it numbers the lines

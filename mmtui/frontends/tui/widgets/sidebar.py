@@ -28,7 +28,7 @@ from mmtui.text import one_line
 
 FIRST_PAGE = 100  # conversations that are read at first; twice as many at the end of the list
 OPEN_MARK = "▸ "
-TEXT_WIDTH = 22  # of a row with a picture
+TEXT_WIDTH = 21  # of a row with a picture
 
 
 class SidebarList(ConversationList):
@@ -171,6 +171,6 @@ class Sidebar(Vertical):
         lines = [first, Content(f"  {date}"), Content(marks)]
         picture = self._drawn.get(summary.pictures[0]) or [Content("")] * LINES
         return Content("\n").join(
-            line.truncate(TEXT_WIDTH, ellipsis=True, pad=True) + drawn
+            line.truncate(TEXT_WIDTH, ellipsis=True, pad=True) + " " + drawn
             for line, drawn in zip(lines, picture, strict=True)
         )

@@ -93,8 +93,11 @@ class Welcome(VerticalScroll, can_focus=False):
 
     def show(self, status: ModelStatus) -> None:
         """Show what the model can do, as far as it is known."""
-        abilities = ", ".join(_list_abilities(status, self._sends_recordings))
-        text = f"{one_line(status.model)} {abilities}."
+        if status.state == "loading" and status.can_see is None:
+            text = "The model is being loaded; you can write meanwhile."
+        else:
+            abilities = ", ".join(_list_abilities(status, self._sends_recordings))
+            text = f"{one_line(status.model)} {abilities}."
         if text != self._shown:
             self._shown = text
             self._model.update(text)
