@@ -1,5 +1,6 @@
 """Small GGUFs with random weights and their own tokenizers."""
 
+import struct
 from pathlib import Path
 from typing import NamedTuple
 
@@ -295,14 +296,17 @@ def write_qwen_mmproj(path: Path, seed: int = 1) -> Path:
     return path
 
 
-def write_audio_mmproj(path: Path, seed: int = 1, projector: str = "qwen2a") -> Path:
+def write_audio_mmproj(
+    path: Path, seed: int = 1, projector: str = "qwen2a", stack: int = 8
+) -> Path:
     """Write an audio tower, an encoder like Whisper's.
 
     Args:
         path: The file to write.
         seed: Seed of the weights.
-        projector: "qwen2a" of Qwen2-Audio, or "ultravox", which stacks frames. The latter aborts
-            llama.cpp: its normalization is missing.
+        projector: "qwen2a" of Qwen2-Audio, or "ultravox" or "voxtral", which stack frames.
+        stack: How many frames are stacked. If the 1500 frames of 30 seconds (750 of "voxtral") are
+            no multiple of it, llama.cpp expects one less than it computes, and aborts.
     """
     size, hidden, inner, mel = 2, 32, 64, 80
     writer = GGUFWriter(path, "clip")
@@ -310,7 +314,7 @@ def write_audio_mmproj(path: Path, seed: int = 1, projector: str = "qwen2a") -> 
     writer.add_bool("clip.has_vision_encoder", False)
     writer.add_string("clip.projector_type", projector)
     writer.add_uint32("clip.audio.num_mel_bins", mel)
-    writer.add_uint32("clip.audio.projector.stack_factor", 8)
+    writer.add_uint32("clip.audio.projector.stack_factor", stack)
     writer.add_uint32("clip.audio.embedding_length", hidden)
     writer.add_uint32("clip.audio.feed_forward_length", inner)
     writer.add_uint32("clip.audio.projection_dim", WIDTH)
@@ -346,12 +350,15 @@ def write_audio_mmproj(path: Path, seed: int = 1, projector: str = "qwen2a") -> 
     add("mm.a.fc.bias", WIDTH)
     if projector == "ultravox":
         for name, shape in {
-            "mlp.1.weight": (2 * inner, 8 * hidden),
+            "mlp.1.weight": (2 * inner, stack * hidden),
             "mlp.2.weight": (WIDTH, inner),
-            "norm_pre.weight": (8 * hidden,),
+            "norm_pre.weight": (stack * hidden,),
             "norm_mid.weight": (inner,),
         }.items():
             add(f"mm.a.{name}", *shape)
+    elif projector == "voxtral":
+        add("mm.a.mlp.1.weight", inner, stack * hidden)
+        add("mm.a.mlp.2.weight", WIDTH, inner)
     finish(writer)
     return path
 
@@ -361,3 +368,11 @@ def finish(writer: GGUFWriter) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def change_number(file: Path, key: str, value: int) -> None:
+    """Replace a 32-bit number in the metadata of a GGUF."""
+    data = bytearray(file.read_bytes())
+    start = data.index(key.encode()) + len(key) + 4  # behind the number of its type
+    data[start : start + 4] = struct.pack("<I", value)
+    file.write_bytes(data)

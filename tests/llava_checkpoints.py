@@ -56,6 +56,7 @@ def save_llava(
     *,
     side: int = SIDE,
     patch: int = 14,
+    heads: int = 2,
     **changed: Any,
 ) -> LlavaForConditionalGeneration:
     """Save a LLaVA checkpoint with its processor, and return the model.
@@ -66,13 +67,14 @@ def save_llava(
         language: A key of LANGUAGES.
         side: The side of the pictures that the tower reads, in pixels.
         patch: The side of a patch, in pixels.
+        heads: The attention heads of the tower.
         changed: Fields of LlavaConfig that differ from those of LLaVA 1.5.
     """
     torch.manual_seed(len(tower) + len(language))
     tokenizer = _train_tokenizer(bos=language in ("llama", "mistral", "phi3"))
     vision: dict[str, Any] = {
         "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3,
-        "num_attention_heads": 2, "image_size": side, "patch_size": patch,
+        "num_attention_heads": heads, "image_size": side, "patch_size": patch,
     }  # fmt: skip
     if tower == "siglip":
         vision["vision_use_head"] = False

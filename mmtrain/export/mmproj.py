@@ -3,6 +3,7 @@
 The layout is that of `clip.cpp` in llama.cpp for the projector type "mlp".
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mmtrain.export import projector_layers
+from mmtrain.export.class_token import PIXEL_SCALE, shift_class_token
 from mmtrain.export.projector_layers import TwoLayers
 from mmtrain.export.vit import Vit, load_vit
 from mmtui.errors import InputError
@@ -59,9 +61,16 @@ def write_mmproj(
 
     vit = load_vit(spec, weights)
     layers = projector_layers.to_llama_cpp(projector, activation)
+    _check(vit, spec)
+    std = list(spec.std)
+    if vit.has_class_token:
+        shifted = shift_class_token(vit, spec)
+        std = [each / PIXEL_SCALE for each in std]
+        vit, layers = shifted.vit, replace(layers, first=shifted.widen(layers.first))
     depth = vit.config.num_hidden_layers
     selected = [layer if layer >= 0 else depth + 1 + layer for layer in vit.layers]
-    _check(vit, spec, selected)
+    if not min(selected):
+        raise InputError("llama.cpp has no features before the first layer")
     writer = GGUFWriter(path, "clip")
     writer.add_bool("clip.has_vision_encoder", True)
     writer.add_string("clip.projector_type", "mlp")
@@ -76,10 +85,13 @@ def write_mmproj(
     writer.add_float32("clip.vision.attention.layer_norm_epsilon", vit.config.layer_norm_eps)
     writer.add_array("clip.vision.feature_layer", selected)
     writer.add_array("clip.vision.image_mean", list(spec.mean))
-    writer.add_array("clip.vision.image_std", list(spec.std))
+    writer.add_array("clip.vision.image_std", std)
+    fp32_names = {"v.position_embd.weight"}
+    if vit.has_class_token:  # all other weights of this layer are rounded in the same way
+        fp32_names.add("v.blk.0.attn_out.weight")
     for name, tensor in _list_tensors(vit, layers, max(selected)).items():
-        is_matrix = tensor.ndim > 1 and "position" not in name
-        dtype = np.float16 if is_matrix and not in_fp32 else np.float32
+        is_halved = tensor.ndim > 1 and name not in fp32_names and not in_fp32
+        dtype = np.float16 if is_halved else np.float32
         writer.add_tensor(name, tensor.detach().numpy().astype(dtype))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -87,23 +99,23 @@ def write_mmproj(
     writer.close()
 
 
-def _check(vit: Vit, spec: VisionSpec, selected: list[int]) -> None:
-    is_last = selected == [vit.config.num_hidden_layers]
-    if vit.has_class_token:  # it is appended, but indices count as if it was the first token
-        raise InputError("llama.cpp confuses the class token of CLIP towers with the first patch")
-    if spec.select == "default":
+def _check(vit: Vit, spec: VisionSpec) -> None:
+    is_last = vit.layers in ((-1,), (vit.config.num_hidden_layers,))
+    if vit.has_class_token and spec.select == "full":
+        raise InputError("llama.cpp leaves out the class token of CLIP towers")
+    if not vit.has_class_token and spec.select == "default":
         raise InputError("llama.cpp does not leave out a patch of a tower without a class token")
     if vit.final_norm and not is_last:
         raise InputError("llama.cpp applies the final norm of a tower to its last layer only")
-    if not min(selected):
-        raise InputError("llama.cpp has no features before the first layer")
 
 
 def _list_tensors(vit: Vit, layers: TwoLayers, depth: int) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for name, tensor in vit.state.items():
         module, _, leaf = name.removeprefix("vision_model.").rpartition(".")
-        if module.startswith("encoder.layers."):
+        if leaf == "class_embedding":
+            tensors["v.class_embd"] = tensor
+        elif module.startswith("encoder.layers."):
             number, _, part = module.removeprefix("encoder.layers.").partition(".")
             if int(number) < depth:
                 tensors[f"v.blk.{number}.{_MODULES[part]}.{leaf}"] = tensor

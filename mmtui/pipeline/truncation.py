@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import NamedTuple
 
-from mmtui.errors import TooLongError
+from mmtui.errors import InputError, TooLongError
 from mmtui.pipeline.prompt import Turn
 from mmtui.pipeline.sequence import Position, count_common
 
@@ -46,8 +46,11 @@ def fit_prompt(
 
     Raises:
         TooLongError: Even the last turn is longer than the context.
+        InputError: The prompt is empty.
     """
     sequence = encode(turns)
+    if not sequence:
+        raise InputError(f"the chat template of {model} gives an empty prompt", "use another model")
     limit = context_length - min(max_tokens, context_length // 4)
     if len(sequence) > limit:
         turns = truncate_turns(turns, lambda part: len(encode(part)), limit)
@@ -56,7 +59,7 @@ def fit_prompt(
     if room < 1:
         raise TooLongError(
             f"the conversation is {len(sequence)} tokens long, {1 - room} too many for {model}",
-            f"shorten it to {context_length - 1} tokens",
+            f"shorten it to {context_length - 1} tokens, or use a model with a longer context",
         )
     return FittedPrompt(turns, sequence, room)
 

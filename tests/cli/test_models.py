@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from gguf_models import write_gguf, write_mmproj
+from gguf_models import change_number, write_gguf, write_mmproj
 
 from mmtui.pipeline.engines.llama_library import find_packages
 
@@ -100,3 +100,28 @@ def test_a_problem_of_a_file_is_reported_in_one_line(mmtui, tmp_path):
     assert_fails(ask(), 4, "chat template of this model fails: division by zero", "another model")
     refused = mmtui("ask", "What?", "--model", file, "--engine", "torch")
     assert_fails(refused, 2, "torch", "llamacpp")
+    write_gguf(file, "qwen2", "{{ '' }}")
+    assert_fails(ask(), 4, "chat template of x gives an empty prompt", "another model")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("embedding_length", 2**32 - 1),
+        ("attention.head_count_kv", 2**20),
+        ("context_length", 0),
+        ("context_length", 2**32 - 1),
+    ],
+)
+def test_sizes_that_are_wrong_are_reported_as_damage(mmtui, tmp_path, key, value):
+    file = write_gguf(tmp_path / "x.gguf", "qwen2")
+    change_number(file, f"qwen2.{key}", value)
+    run = mmtui("ask", "What?", "--model", file)
+    assert_fails(run, 4, "header .*is damaged", "download or copy it again")
+
+
+def test_an_mmproj_that_can_t_encode_a_picture_is_reported(mmtui, tmp_path, cat):
+    file = write_gguf(tmp_path / "x.gguf", "qwen2")
+    change_number(write_mmproj(tmp_path / "mmproj.gguf"), "clip.vision.image_size", 0)
+    run = mmtui("ask", "What?", "--model", file, "--image", cat)
+    assert_fails(run, 4, r"mmproj\.gguf can't encode a picture of \d+ x \d+ pixels", "another one")

@@ -9,12 +9,14 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
+from llava_checkpoints import save_llava
 from PIL import Image
 from siglip_run import write_run
+from torch import nn
 
 from mmtrain.export.gguf import export_gguf
 from mmtui.pipeline.assets import checkpoint
-from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
+from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec, VisionSpec
 from mmtui.pipeline.assistant import Assistant
 from mmtui.pipeline.engines.llama_library import find_packages
 from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine
@@ -144,15 +146,90 @@ def test_fused_attention_is_what_rounds_the_logits_of_an_export_in_f16(
     np.testing.assert_allclose(logits[0], expected[0], atol=limit)
 
 
-def test_a_clip_tower_has_no_mmproj_and_the_reason_is_given(
-    tiny_llama, tiny_vision, tmp_path, cache
+def encode(found: checkpoint.Checkpoint, engine: str, picture: Picture) -> np.ndarray:
+    """Return the projected features of a picture."""
+    encoded = Assistant(found, engine=engine).encode_pictures([picture])
+    return np.asarray(encoded[picture.sha256].features)
+
+
+def write_clip_run(
+    language: Path, vision: VisionSpec, folder: Path, projector: torch.nn.Module | None = None
+) -> None:
+    """Write a checkpoint with a CLIP tower to `folder / "run"`."""
+    spec = ModelSpec("tiny", LanguageSpec(Asset(str(language)), "fp32"), vision)
+    torch.manual_seed(1)
+    projector = projector or torch.nn.Linear(vision.width, 64)
+    for parameter in projector.parameters():
+        torch.nn.init.normal_(parameter, std=0.02)
+    checkpoint.write(folder / "run", spec, projector.state_dict())
+
+
+@pytest.mark.skipif(not find_packages(), reason="llama.cpp is not installed")
+@pytest.mark.parametrize("quantization", ["f32", "f16"])
+def test_mtmd_answers_with_a_clip_tower_as_torch_does(
+    tiny_llama, save_clip, tmp_path, cache, quantization
 ):
-    spec = ModelSpec("tiny", LanguageSpec(Asset(str(tiny_llama)), "fp32"), tiny_vision)
-    checkpoint.write(tmp_path / "run", spec, torch.nn.Linear(128, 64).state_dict())
+    (tmp_path / "tower").mkdir()
+    shape = {"image_size": 224, "layers": 3, "width": 128, "patch_size": 32}
+    save_clip(tmp_path / "tower", vision_cfg=shape)
+    weights, half = Asset(str(tmp_path / "tower")), (0.5, 0.5, 0.5)
+    write_clip_run(tiny_llama, VisionSpec(weights, "open_clip", 224, half, half, 49, 128), tmp_path)
+    run = checkpoint.read(tmp_path / "run")
+    turns = [Turn("user", (draw_picture(224), "What is in this picture?"))]
+    expected, expected_logits = answer(run, "torch", turns)
+    out = export_gguf(str(tmp_path / "run"), tmp_path / "out", quantization)
+    found = checkpoint.find(str(out / "language" / "model.gguf"))
+    tokens, _ = answer(found, "llamacpp", turns)
+    if quantization == "f32":
+        assert tokens == expected
+    _, logits = answer(found, "llamacpp", turns, "plain")
+    np.testing.assert_allclose(logits[0], expected_logits[0], atol=1e-2)
+    assert (out / "Modelfile").exists()
+
+
+@pytest.mark.skipif(not find_packages(), reason="llama.cpp is not installed")
+@pytest.mark.parametrize(
+    ("side", "changed", "has_two_layers"),
+    [
+        (224, {}, False),  # hidden states before the last layer, without the final norm
+        (112, {}, True),
+        (56, {"vision_feature_layer": [0, 1, -2]}, False),
+    ],
+)
+def test_mtmd_has_the_features_of_a_clip_tower(
+    tiny_llama, tmp_path, cache, side, changed, has_two_layers
+):
+    save_llava(tmp_path / "tower", "clip", "qwen2", side=side, **changed)
+    vision = checkpoint.find(str(tmp_path / "tower")).spec.vision
+    layers = (nn.Linear(vision.width, 64), nn.GELU(), nn.Linear(64, 64))
+    projector = nn.Sequential(*layers) if has_two_layers else None
+    write_clip_run(tiny_llama, vision, tmp_path, projector)
+    run, picture = checkpoint.read(tmp_path / "run"), draw_picture(side)
+    out = export_gguf(str(tmp_path / "run"), tmp_path / "out", "f32")
+    features = encode(checkpoint.find(str(out / "language" / "model.gguf")), "llamacpp", picture)
+    expected = encode(run, "torch", picture)
+    assert expected.std() > 0.01
+    np.testing.assert_allclose(features, expected, atol=5e-3 * float(np.abs(expected).max()))
+
+
+def test_a_clip_tower_with_its_class_token_among_the_features_has_no_mmproj(
+    tiny_llama, tmp_path, cache
+):
+    save_llava(tmp_path / "tower", "clip", "qwen2", vision_feature_select_strategy="full")
+    write_clip_run(tiny_llama, checkpoint.find(str(tmp_path / "tower")).spec.vision, tmp_path)
     notes: list[str] = []
     out = export_gguf(str(tmp_path / "run"), tmp_path / "out", "f16", notify=notes.append)
-    assert notes == [
-        "there is no mmproj: llama.cpp confuses the class token of CLIP towers with the first patch"
-    ]
+    assert notes == ["there is no mmproj: llama.cpp leaves out the class token of CLIP towers"]
     assert not (out / "language" / "mmproj.gguf").exists()
     assert not (out / "Modelfile").exists()
+
+
+def test_a_clip_tower_with_narrow_attention_heads_has_no_mmproj(tiny_llama, tmp_path, cache):
+    save_llava(tmp_path / "tower", "clip", "qwen2", side=56, heads=8)
+    write_clip_run(tiny_llama, checkpoint.find(str(tmp_path / "tower")).spec.vision, tmp_path)
+    notes: list[str] = []
+    export_gguf(str(tmp_path / "run"), tmp_path / "out", "f16", notify=notes.append)
+    assert notes == [
+        "there is no mmproj: the attention heads of this CLIP tower have 4 channels, which are too"
+        " few to number 16 patches for llama.cpp"
+    ]

@@ -190,6 +190,16 @@ def test_a_model_of_another_architecture_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("part", ["text_config", "vision_config"])
+@pytest.mark.parametrize("layers", [0, 10**9])
+def test_a_config_with_a_wrong_number_of_layers_is_refused(copy, part, layers):
+    config = json.loads((copy / "config.json").read_text())
+    config[part]["num_hidden_layers"] = layers
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=f"{layers} layers"):
+        Ours(copy)
+
+
+@pytest.mark.parametrize("part", ["text_config", "vision_config"])
 def test_a_config_with_a_wrong_width_is_refused(copy, part):
     config = json.loads((copy / "config.json").read_text())
     config[part]["hidden_size"] *= 2

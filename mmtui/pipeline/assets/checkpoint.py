@@ -186,7 +186,10 @@ def read(folder: Path) -> Checkpoint:
         spec = huggingface.make_spec(folder.name, folder, Asset(str(folder.resolve())))
         return Checkpoint(dataclasses.replace(spec, speech=_get_speech()))
     if not path.exists():
-        raise InputError(f"{folder} is not a checkpoint: {SPEC_FILE} is missing")
+        raise InputError(
+            f"{folder} is not a checkpoint: {SPEC_FILE} is missing",
+            "pass the folder of a checkpoint, a folder in Hugging Face's layout, or a GGUF file",
+        )
     try:
         text = read_text(path)
     except InputError as error:

@@ -12,6 +12,7 @@ from mmtui.pipeline.assets.spec import Asset
 
 SUFFIX = ".gguf"
 _USUAL_SIDE = 336  # pixels; assumed until an mmproj is downloaded
+_ASK_OLLAMA = "use a GGUF with an mmproj of the same model, or ask Ollama by --endpoint"
 MMPROJ_OPTION = " --mmproj "  # between two files, in the name of a model
 
 
@@ -72,6 +73,8 @@ def find(model: str) -> GgufFiles | None:
     if name.startswith("ollama:"):
         file: Path | None
         file, projector = stores.find_in_ollama(name.removeprefix(stores.OLLAMA_PREFIX))
+        if not _is_gguf(file):
+            raise InputError(f"{name} is not a GGUF, so only Ollama can read it", _ASK_OLLAMA)
     else:
         file = _resolve(name)
     if file is None or not _is_gguf(file):
@@ -178,7 +181,7 @@ def _check_tensors(name: str, header: Header) -> None:
     if any(tensor.startswith("v.") for tensor in header.tensors):
         raise InputError(
             f"{name} has its vision tower in the same file, which only Ollama can read",
-            "use a GGUF with an mmproj of the same model, or ask Ollama by --endpoint",
+            _ASK_OLLAMA,
         )
 
 

@@ -25,7 +25,7 @@ _CODES = {
 }  # fmt: skip
 _STRING, _ARRAY = 8, 9
 _KEPT_ITEMS = 64  # longer arrays are skipped
-_HINT = "it may be cut off or damaged: download or copy it again"
+DAMAGED_HINT = "it may be cut off or damaged: download or copy it again"
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Header:
             raise InputError(
                 f"{self.path} is cut off: {self.size / 1e6:,.1f} of {expected / 1e6:,.1f} MB are"
                 " here",
-                _HINT,
+                DAMAGED_HINT,
             )
 
 
@@ -127,9 +127,9 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: The file can't be read, is not a GGUF, or has a damaged header.
     """
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path} is not a file", "pass a GGUF file")
     try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is not a file", "pass a GGUF file")
         with path.open("rb") as file:
             if file.read(4) != MAGIC:
                 raise InputError(
@@ -138,9 +138,9 @@ def read_header(path: Path) -> Header:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return _Reader(path, data).read()
     except OSError as error:
-        raise InputError(f"{path} can't be read: {error.strerror}") from error
+        raise InputError(f"{path} can't be read: {error.strerror}", "check the name") from error
     except (struct.error, ValueError, OverflowError, MemoryError) as error:
-        raise InputError(f"the header of {path} is damaged", _HINT) from error
+        raise InputError(f"the header of {path} is damaged", DAMAGED_HINT) from error
 
 
 class _Reader:

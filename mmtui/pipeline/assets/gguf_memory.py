@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmtui.pipeline.assets.gguf_header import Header, read_header
+from mmtui.errors import InputError
+from mmtui.pipeline.assets.gguf_header import DAMAGED_HINT, Header, read_header
 
 FIRST_CONTEXT = 2048  # positions of a new KV cache, which grows with the conversation
 _CACHE_BYTES = 2  # of a number in the KV cache, which has 16 bits
@@ -19,9 +20,12 @@ def estimate_memory(files: Sequence[Path], mmproj: Path | None) -> int:
     Raises:
         InputError: A file is damaged.
     """
-    towers = [mmproj] if mmproj else []
-    weights = sum(file.stat().st_size for file in [*files, *towers])
-    return weights + estimate_cache(read_header(files[0]))
+    header = read_header(files[0])
+    model = sum(file.stat().st_size for file in files)
+    # Each number of a position is computed with several weights.
+    if estimate_position(header) > model:
+        raise InputError(f"the header of {files[0]} is damaged: its sizes are wrong", DAMAGED_HINT)
+    return model + (mmproj.stat().st_size if mmproj else 0) + estimate_cache(header)
 
 
 def estimate_cache(model: Header) -> int:

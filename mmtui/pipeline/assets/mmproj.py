@@ -89,7 +89,11 @@ def read_mmproj(file: Path, model: Header) -> Header:
         MissingError: It does not exist.
         InputError: It is no mmproj, is damaged, or is for another model.
     """
-    if not file.exists():
+    try:
+        is_missing = not file.exists()
+    except OSError:  # reading it reports why: the name may be too long
+        is_missing = False
+    if is_missing:
         raise MissingError(f"no such file: {file}", "check the name after --mmproj")
     header = read_header(file)
     if not is_mmproj(header):

@@ -42,6 +42,19 @@ class WeightFiles:
         """The names of all tensors, and of those that are zero where they are not stored."""
         return self._stored.keys() | self._zeros
 
+    def check_depth(self, layers: int) -> None:
+        """Check that a configuration has not more layers than there are tensors.
+
+        Raises:
+            InputError: It has more, which would take forever to build, or none.
+        """
+        if not 0 < layers <= len(self.names):
+            raise InputError(
+                f"the configuration in {self._path} names {layers} layers, which the weights do not"
+                " have",
+                "fetch it again",
+            )
+
     def count_bytes(self) -> int:
         """Return the size of the files that hold the tensors."""
         return sum(file.stat().st_size for file in {file for file, _ in self._stored.values()})
@@ -73,7 +86,8 @@ class WeightFiles:
             raise InputError(f"{file} is damaged: {error}", "fetch it again") from error
         if shape is not None and tensor.shape != shape:
             raise InputError(
-                f"{stored} in {self._path} is {tuple(tensor.shape)}, not {tuple(shape)}"
+                f"{stored} in {self._path} is {tuple(tensor.shape)}, not {tuple(shape)}",
+                "its config.json belongs to other weights: fetch both again",
             )
         return tensor
 

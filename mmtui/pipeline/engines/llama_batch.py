@@ -65,7 +65,7 @@ class Batch:
         inputs: Sequence[int] | np.ndarray,
         places: np.ndarray,
         sequence: int,
-        last_only: bool,
+        output_count: int,
     ) -> None:
         """Append positions of a sequence.
 
@@ -73,14 +73,14 @@ class Batch:
             inputs: Token ids, or embeddings (n, width).
             places: The positions (n); or (sections, n), if the batch has no others.
             sequence: The number of the sequence.
-            last_only: Whether only the logits of the last position are needed.
+            output_count: How many of the last positions need logits.
         """
         start = self.struct.n_tokens
         end = self.struct.n_tokens = start + len(inputs)
         self._inputs[start:end] = inputs
         self._places[start : start + places.size] = places.ravel()
-        self._needs_logits[start:end] = not last_only
-        self._needs_logits[end - 1] = 1
+        self._needs_logits[start : end - output_count] = 0
+        self._needs_logits[end - output_count : end] = 1
         for index in range(start, end):
             if self._sequence_ids[index] != sequence:
                 self._sequence_ids[index] = sequence

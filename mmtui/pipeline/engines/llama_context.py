@@ -8,7 +8,6 @@ import ctypes
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,42 +19,8 @@ from mmtui.pipeline.assets.gguf_memory import FIRST_CONTEXT, estimate_position
 from mmtui.pipeline.engines.batch_speed import BatchSpeed
 from mmtui.pipeline.engines.llama_batch import Batch
 from mmtui.pipeline.engines.llama_language import LlamaLanguage
+from mmtui.pipeline.engines.llama_steps import Step, count_decoding, group_steps
 from mmtui.pipeline.engines.threads import ThreadCount
-from mmtui.pipeline.sequence import PREFILL_CHUNK
-
-
-@dataclass(eq=False)
-class Step:
-    """Positions to compute and append to a sequence.
-
-    Attributes:
-        sequence: The number of the sequence.
-        inputs: Token ids, or the features (n, hidden_size) of patches.
-        places: Their positions (n) or (sections, n).
-        last_only: Whether only the logits of the last position are needed.
-        is_causal: Whether each position attends only to those before it.
-        logits: The logits (n or 1, vocabulary), once they are computed. Unless the context has
-            several sequences, the next step overwrites them.
-        error: Why they can't be computed.
-    """
-
-    sequence: int
-    inputs: Sequence[int] | np.ndarray
-    places: np.ndarray
-    last_only: bool
-    is_causal: bool = True
-    logits: np.ndarray | None = None
-    error: Exception | None = None
-
-    @property
-    def is_pending(self) -> bool:
-        """Whether it has not been computed."""
-        return self.logits is None and self.error is None
-
-    @property
-    def width(self) -> int:
-        """The size of an embedding; 0 for token ids."""
-        return self.inputs.shape[1] if isinstance(self.inputs, np.ndarray) else 0
 
 
 class LlamaContext:
@@ -102,7 +67,7 @@ class LlamaContext:
         self._logits_address = 0
         self._thread_count = 0  # threads that `_handle` uses, if that is known
         self._capacity = 0  # positions for which `_handle` has room
-        self._batch_size = PREFILL_CHUNK  # positions that it can compute at once
+        self._chunk = self._batch_size = language.chunk  # positions that it can compute at once
         self._has_decoded = False  # a model with invalid sizes crashes in the first batch
         self._speed = BatchSpeed()
         self._handle: Any = None  # llama_context_p
@@ -138,7 +103,7 @@ class LlamaContext:
     def compute(self) -> None:
         """Compute the steps that are pending. Those that fail have an error, and no effect."""
         pending, self._pending = self._pending, []
-        for steps in _group(pending):
+        for steps in group_steps(pending, self._chunk):
             if len(steps) == 1 or not self._compute_together(steps):
                 self._compute_each(steps)
 
@@ -205,7 +170,7 @@ class LlamaContext:
 
         If it fails, they are as before, so that only those that are the cause fail alone.
         """
-        if _count_decoding(steps) and not self._speed.is_faster_together(len(steps)):
+        if count_decoding(steps) and not self._speed.is_faster_together(len(steps)):
             return False
         try:
             self._decode(steps)
@@ -240,7 +205,7 @@ class LlamaContext:
         batch = self._get_batch(count, width)
         batch.clear()
         for step in steps:
-            batch.append(step.inputs, step.places, step.sequence, step.last_only)
+            batch.append(step.inputs, step.places, step.sequence, step.output_count)
         if not is_causal:
             self._functions.llama_set_causal_attn(self._handle, False)
         with nullcontext() if self._has_decoded else crashes.reading(self.language.files[0]):
@@ -251,12 +216,12 @@ class LlamaContext:
         if code:
             raise _make_decoding_error(code)
         self._read_logits(steps)
-        if decoding := _count_decoding(steps):
+        if decoding := count_decoding(steps):
             self._speed.add(decoding, time.perf_counter() - start)
 
     def _read_logits(self, steps: Sequence[Step]) -> None:
         """Give each step of a batch its logits."""
-        counts = [1 if step.last_only else len(step.inputs) for step in steps]
+        counts = [step.output_count for step in steps]
         logits = self._get_logits(sum(counts))
         if self.sequences > 1:  # other batches may follow before they are read
             logits = logits.copy()
@@ -268,6 +233,8 @@ class LlamaContext:
 
     def _get_logits(self, count: int) -> np.ndarray:
         """Return the logits (count, vocabulary) of the last batch, in llama.cpp's memory."""
+        if not count:
+            return np.empty((0, self._vocabulary), np.float32)
         first = self._functions.llama_get_logits(self._handle)
         address = ctypes.addressof(first.contents)
         if address != self._logits_address or len(self._logits) != count:
@@ -286,7 +253,7 @@ class LlamaContext:
     def _get_batch(self, size: int, width: int) -> Batch:
         batch = self._batches.get(width)
         if batch is None or batch.size < size:
-            batch = Batch(self._functions, max(size, PREFILL_CHUNK), width)
+            batch = Batch(self._functions, max(size, self._chunk), width)
             self._batches[width] = batch
         return batch
 
@@ -364,26 +331,6 @@ class LlamaContext:
         """Return the bytes of the keys and values of a context."""
         size = capacity * estimate_position(read_header(self.language.files[0]))
         return 2 * size if self.language.precision == "fp32" else size
-
-
-def _group(steps: Sequence[Step]) -> list[list[Step]]:
-    """Divide steps into batches: tokens together, and the patches of each picture alone."""
-    groups, tokens, count = [], list[Step](), 0
-    for step in steps:
-        if step.width or not step.is_causal:
-            groups.append([step])
-            continue
-        if count and count + len(step.inputs) > PREFILL_CHUNK:
-            groups.append(tokens)
-            tokens, count = [], 0
-        tokens.append(step)
-        count += len(step.inputs)
-    return [*groups, tokens] if tokens else groups
-
-
-def _count_decoding(steps: Sequence[Step]) -> int:
-    """Return the number of steps, or 0 unless each of them decodes a single token."""
-    return len(steps) if all(len(step.inputs) == 1 for step in steps) else 0
 
 
 def _make_decoding_error(code: int) -> MmtuiError:

@@ -12,7 +12,7 @@ from mmtui import crashes, machine
 from mmtui.errors import InputError, MmtuiError
 from mmtui.files import read_optional_json
 from mmtui.pipeline.assets.fetch import Report, ignore_progress
-from mmtui.pipeline.assets.gguf_header import read_header
+from mmtui.pipeline.assets.gguf_header import DAMAGED_HINT, read_header
 from mmtui.pipeline.assets.gguf_memory import estimate_memory
 from mmtui.pipeline.assets.spec import Precision
 from mmtui.pipeline.engines.llama_library import LlamaLibrary, ProgressCallback, record_errors
@@ -20,6 +20,7 @@ from mmtui.pipeline.engines.llama_tokenizer import LlamaTokenizer
 from mmtui.pipeline.engines.llguidance import GrammarCompiler
 from mmtui.pipeline.engines.tiles import Tile
 from mmtui.pipeline.gguf import conversion
+from mmtui.pipeline.sequence import PREFILL_CHUNK
 from mmtui.pipeline.tokenizer import Tokenizer, find_end_tokens
 
 _LOADING = "loading the language model"
@@ -33,6 +34,7 @@ class LlamaLanguage:
     """A language model that llama.cpp has loaded.
 
     Attributes:
+        chunk: How many positions of a prompt are computed in a batch.
         tiles: Where the patches of encoded pictures are placed, if not one after the other.
     """
 
@@ -43,6 +45,7 @@ class LlamaLanguage:
     stop_ids: frozenset[int]
     files: tuple[Path, ...]
     device_name: str = "cpu"
+    chunk: int = PREFILL_CHUNK
     tiles: dict[str, tuple[Tile, ...]] = field(default_factory=dict)
 
     def make_decoder(self) -> Callable[[int], str]:
@@ -190,6 +193,8 @@ def _check_can_chat(library: LlamaLibrary, handle: Any) -> None:
         raise InputError("mmtui can't run models with an encoder", "use a model that chats")
     if functions.llama_model_is_diffusion(handle):
         raise InputError("mmtui can't run diffusion models", "use a model that chats")
+    if (context := int(functions.llama_model_n_ctx_train(handle))) < 1:
+        raise InputError(f"its header is damaged: a context of {context} tokens", DAMAGED_HINT)
 
 
 def open_model(

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from mmtui.pipeline.engines.engine import CacheCopy, Engine, PictureFeatures
-from mmtui.pipeline.engines.llama_context import LlamaContext, Step
+from mmtui.pipeline.engines.llama_context import LlamaContext
 from mmtui.pipeline.engines.llama_language import LlamaLanguage
+from mmtui.pipeline.engines.llama_steps import Step
 from mmtui.pipeline.engines.llguidance import JsonGrammar
 from mmtui.pipeline.engines.prompt_lookup import PromptLookup
 from mmtui.pipeline.engines.sampling import Sampler
@@ -143,7 +144,7 @@ class LlamaEngine:
                 self._crop(count if self.language.can_forget or count == len(self._cached) else 0)
             while rest := sequence[len(self._cached) :]:
                 chunk = split_chunk(self.language.tiles, rest, AHEAD_CHUNK)
-                self._finish(self._prefill(chunk, features))
+                self._finish(self._prefill(chunk, features, needs_logits=False))
                 yield len(self._cached)
 
     def stream(
@@ -187,11 +188,13 @@ class LlamaEngine:
     ) -> Generator[None, None, None]:
         """Compute the rest of a prompt in chunks; those that are read together share a batch."""
         while rest := sequence[len(self._cached) :]:
-            size = PREFILL_CHUNK // max(self._context.in_use, 1)
+            size = self.language.chunk // max(self._context.in_use, 1)
             chunk = split_chunk(self.language.tiles, rest, size)
-            logits = yield from self._prefill(chunk, features)
-            self._prompt, self._logits = list(self._cached), logits.copy()
-            if len(rest) > len(chunk) and self._context.sequences == 1:
+            is_last = len(chunk) == len(rest)
+            logits = yield from self._prefill(chunk, features, needs_logits=is_last)
+            if is_last:
+                self._prompt, self._logits = list(self._cached), logits.copy()
+            elif self._context.sequences == 1:
                 yield
 
     def _decode_one(self, token: int, sampler: Sampler) -> int:
@@ -225,8 +228,10 @@ class LlamaEngine:
         self._crop(start + len(tokens))
         return tokens
 
-    def _prefill(self, chunk: Sequence[Position], features: PictureFeatures) -> Logits:
-        """Append a chunk of the prompt; return the logits (1, vocabulary) after it."""
+    def _prefill(
+        self, chunk: Sequence[Position], features: PictureFeatures, *, needs_logits: bool
+    ) -> Logits:
+        """Append a chunk of the prompt; return the logits (1, vocabulary) after it if needed."""
         tiles = self.language.tiles
 
         def find_run(position: Position) -> tuple[str, Tile | None] | None:
@@ -234,15 +239,17 @@ class LlamaEngine:
                 return None
             return position[0], find_tile(tiles, position)
 
-        for picture, run in groupby(chunk, find_run):
-            positions = list(run)
-            if picture is None:
-                logits = yield from self._feed(positions, None, last_only=True)
-                continue
-            sha256, tile = picture
-            patches = [position[1] for position in positions if not isinstance(position, int)]
-            embeddings = features[sha256][patches]
-            logits = yield from self._feed(positions, embeddings, last_only=True, tile=tile)
+        runs = [(picture, list(run)) for picture, run in groupby(chunk, find_run)]
+        for index, (picture, positions) in enumerate(runs):
+            embeddings, tile = None, None
+            if picture is not None:
+                sha256, tile = picture
+                patches = [position[1] for position in positions if not isinstance(position, int)]
+                embeddings = features[sha256][patches]
+            needs = needs_logits and index == len(runs) - 1
+            logits = yield from self._feed(
+                positions, embeddings, last_only=True, tile=tile, needs_logits=needs
+            )
         return logits
 
     def _feed(
@@ -251,6 +258,7 @@ class LlamaEngine:
         embeddings: np.ndarray | None,
         last_only: bool = False,
         tile: Tile | None = None,
+        needs_logits: bool = True,
     ) -> Logits:
         """Append positions to the cache, which is lost if this fails.
 
@@ -259,12 +267,13 @@ class LlamaEngine:
             embeddings: The features (n, hidden_size) of these patches; None for tokens.
             last_only: Whether only the logits of the last position are needed.
             tile: The tile that the patches belong to, if they are not placed one after the other.
+            needs_logits: Whether any logits are needed.
 
         Yields:
             None until they are computed; nothing if the engine has its context for itself.
 
         Returns:
-            Logits (n or 1, vocabulary), which the next call overwrites.
+            Logits (n, 1 or 0, vocabulary), which the next call overwrites.
         """
         cached, start = self._cached, self._end
         self._cached, self._end = [], 0  # until it has succeeded
@@ -274,7 +283,7 @@ class LlamaEngine:
             places = tile.get_positions(start, [patch for _, patch in positions])
         inputs = positions if embeddings is None else embeddings
         is_causal = tile is None or tile.is_causal
-        step = Step(self._sequence, inputs, places, last_only, is_causal)
+        step = Step(self._sequence, inputs, places, last_only, is_causal, needs_logits)
         self._context.submit(step)
         try:
             while step.is_pending:

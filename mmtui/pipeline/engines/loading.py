@@ -1,6 +1,7 @@
 """Load an engine with its language model. Libraries are imported when they are needed."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,15 @@ from mmtui.pipeline.engines import probe
 from mmtui.pipeline.engines.engine import Engine, Language
 from mmtui.pipeline.engines.threads import ThreadCount
 from mmtui.pipeline.gguf import conversion
+from mmtui.pipeline.sequence import PREFILL_CHUNK
 from mmtui.pipeline.vision.encoder import VisionEncoder
 
 if TYPE_CHECKING:
     from mmtui.pipeline.engines.llama_language import LlamaLanguage
     from mmtui.pipeline.engines.mtmd_encoder import MtmdEncoder
+
+_LARGE_MODEL = 600_000_000  # bytes of weights; smaller models compute larger batches of a prompt
+_MAX_CHUNK = 512  # positions in a batch
 
 
 def load_engine(
@@ -121,7 +126,18 @@ def load_gguf(
         mmproj=located.mmproj or located.audio_tower,
         report=report,
     )
-    return LlamaEngine(language, prompt_lookup, threads)
+    chunk = _choose_chunk(sum(file.stat().st_size for file in located.shards))
+    return LlamaEngine(replace(language, chunk=chunk), prompt_lookup, threads)
+
+
+def _choose_chunk(weight_bytes: int) -> int:
+    """Return how many positions of a prompt are computed in a batch, after which it can be stopped.
+
+    A picture of a few hundred patches is computed faster in one batch, but a large model needs
+    seconds for 128 positions.
+    """
+    chunk = PREFILL_CHUNK * _LARGE_MODEL // max(weight_bytes, 1)
+    return min(max(chunk, PREFILL_CHUNK), _MAX_CHUNK)
 
 
 def load_mmproj(

@@ -102,7 +102,10 @@ class MtmdEncoder:
         )
         bitmaps = (ctypes.c_void_p * 1)(bitmap)
         if functions.mtmd_tokenize(self._context, chunks, ctypes.byref(text), bitmaps, 1):
-            raise MmtuiError(f"{self._mmproj} can't encode {_describe(medium)}")
+            raise InputError(
+                f"{self._mmproj} can't encode {_describe(medium)}",
+                "try another one; the mmproj may also be damaged",
+            )
         for index in range(functions.mtmd_input_chunks_size(chunks)):
             yield functions.mtmd_input_chunks_get(chunks, index)
 

@@ -122,6 +122,7 @@ def load(
     if not tokenizer.is_fast:
         raise InputError(f"the tokenizer in {folder} has no tokenizer.json")
     files = WeightFiles(folder, part)
+    files.check_depth(getattr(config, "num_hidden_layers", 1))
     if precision == "auto":
         precision = _choose_precision(files.count_bytes(), device)
     if precision == "fp16" and config.model_type == "phi":
@@ -134,7 +135,8 @@ def load(
     model = _create_empty(auto, config, precision)
     _load_weights(model, files, _DTYPES[precision], device, report)
     if missing := [name for name, weight in model.named_parameters() if weight.is_meta]:
-        raise InputError(f"{folder} lacks the weights {', '.join(missing[:3])}")
+        names = ", ".join(missing[:3])
+        raise InputError(f"{folder} lacks the weights {names}", "fetch it again")
     model.to(device)
     if adapter is not None:
         model = torch_adapter.apply(model, adapter)

@@ -103,6 +103,8 @@ def test_an_mmproj_that_can_t_be_used_is_reported(tmp_path):
         find(file)
     with pytest.raises(MissingError, match="no such file"):
         find(tmp_path / "x.gguf")
+    with pytest.raises(InputError, match="can't be read: File name too long"):
+        find(tmp_path / f"{'x' * 300}.gguf")
     mmproj.write_bytes(mmproj.read_bytes()[:-100])
     with pytest.raises(InputError, match="is cut off"):
         find(mmproj)

@@ -1,6 +1,7 @@
 """Models that other programs have stored."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -121,6 +122,36 @@ def test_a_model_with_its_tower_in_the_same_file_is_refused(ollama):
     pull(ollama, "registry.ollama.ai/library/gemma3/latest", model=4)
     with pytest.raises(InputError, match=r"ollama:gemma3 has its vision tower in the same file"):
         checkpoint.find("ollama:gemma3")
+
+
+def test_a_model_of_another_format_is_refused(ollama):
+    blob(ollama, 4).write_bytes(b"PK\3\4 no GGUF")
+    pull(ollama, "registry.ollama.ai/library/new/latest", model=4)
+    with pytest.raises(InputError, match=r"ollama:new is not a GGUF") as error:
+        checkpoint.find("ollama:new")
+    assert "--endpoint" in error.value.hint
+
+
+def test_links_and_names_that_lead_nowhere_are_left_out(home):
+    folder = home / ".lmstudio/models/publisher/repository"
+    write_gguf(folder / "model-Q4_0.gguf")
+    (folder / "self").symlink_to(folder)
+    (folder.parent / "up").symlink_to("..")
+    (folder / "a.gguf").symlink_to("b.gguf")
+    (folder / "b.gguf").symlink_to("a.gguf")
+    (folder / "gone.gguf").symlink_to("nowhere")
+    (folder / "gone-mmproj.gguf").symlink_to("nowhere")
+    (folder / "folder.gguf").mkdir()
+    os.mkfifo(folder / "pipe.gguf")
+    write_gguf(folder / "split.gguf", tensors_per_file=10)
+    (folder / "split-00002-of-00003.gguf").unlink()
+    snapshots = home / ".cache/huggingface/hub/models--owner--name/snapshots"
+    (snapshots / "abc").mkdir(parents=True)
+    (snapshots / "abc/loop").symlink_to("..")
+    (snapshots / "abc/gone-Q4_0.gguf").symlink_to("../../blobs/nowhere")
+    (snapshots.parent / "refs").mkdir()
+    (snapshots.parent / "refs/main").write_text("abc")
+    assert [model.files for model in list_stored_models()] == [(folder / "model-Q4_0.gguf",)]
 
 
 def test_models_of_lm_studio_are_listed(home):

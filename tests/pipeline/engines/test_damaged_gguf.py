@@ -1,12 +1,11 @@
 """GGUFs with sizes that llama.cpp does not check: it crashes, and the file is named."""
 
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from command_line import assert_error
-from gguf_models import write_audio_mmproj, write_gguf, write_mmproj
+from gguf_models import change_number, write_audio_mmproj, write_gguf, write_mmproj
 from model_events import ModelEvents
 from PIL import Image
 
@@ -29,14 +28,6 @@ def model(tmp_path: Path) -> Path:
 @pytest.fixture
 def mmproj(tmp_path: Path) -> Path:
     return write_mmproj(tmp_path / "mmproj.gguf")
-
-
-def change_number(file: Path, key: str, value: int) -> None:
-    """Replace a 32-bit number in the metadata of a GGUF."""
-    data = bytearray(file.read_bytes())
-    start = data.index(key.encode()) + len(key) + 4  # behind the number of its type
-    data[start : start + 4] = struct.pack("<I", value)
-    file.write_bytes(data)
 
 
 @needs_llama_cpp

@@ -31,6 +31,7 @@ from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler
 from mmtui.pipeline.prompt import ChatFormat, Turn
 from mmtui.pipeline.reply import Reply
+from mmtui.pipeline.sequence import PREFILL_CHUNK
 
 NEW = 24
 QUESTIONS = (
@@ -180,6 +181,17 @@ def test_the_parts_of_the_facade_work_together(file):
     assert again.text == reply.text
     long = [Turn("user", ("What is it? " * 2000,)), Turn("assistant", ("A dog.",)), *ask("And?")]
     assert list(assistant.reply(long, max_tokens=8))[-1].dropped == 2
+
+
+def test_small_models_compute_larger_batches(file, monkeypatch):
+    def find_chunk() -> int:
+        return Assistant(checkpoint.find(str(file))).language.chunk
+
+    assert find_chunk() == 512
+    monkeypatch.setattr(loading, "_LARGE_MODEL", file.stat().st_size * 2)
+    assert find_chunk() == 2 * PREFILL_CHUNK
+    monkeypatch.setattr(loading, "_LARGE_MODEL", 1)
+    assert find_chunk() == PREFILL_CHUNK
 
 
 def test_torch_can_t_run_a_gguf_file(file):

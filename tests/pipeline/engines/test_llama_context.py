@@ -15,9 +15,10 @@ from mmtui.pipeline.engine_pool import EnginePool
 from mmtui.pipeline.engines import llama_context, llama_language, prompt_lookup
 from mmtui.pipeline.engines.batch_speed import BatchSpeed
 from mmtui.pipeline.engines.engine import Engine
-from mmtui.pipeline.engines.llama_context import LlamaContext, Step
+from mmtui.pipeline.engines.llama_context import LlamaContext
 from mmtui.pipeline.engines.llama_language import LlamaLanguage
 from mmtui.pipeline.engines.llama_library import LlamaLibrary, find_packages, load_library
+from mmtui.pipeline.engines.llama_steps import Step
 from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler, Sampling
 from mmtui.pipeline.prompt_memory import PromptMemory

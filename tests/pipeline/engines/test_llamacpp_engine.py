@@ -19,7 +19,6 @@ from mmtui.pipeline.assistant import Assistant
 from mmtui.pipeline.engines import (
     llama_context,
     llama_language,
-    llamacpp_engine,
     prompt_lookup,
     torch_language,
 )
@@ -124,12 +123,11 @@ def test_a_prompt_that_comes_again_has_the_same_logits_to_the_last_bit(model):
     assert np.array_equal(logits(), first)
 
 
-def test_a_prompt_read_in_pieces_is_the_same_and_may_be_left_between_them(model, monkeypatch):
+def test_a_prompt_read_in_pieces_is_the_same_and_may_be_left_between_them(model):
     sequence = encode_conversations(model, 3)[5]
     features = random_features([sequence], model.hidden_size)
     expected = generate(LlamaEngine(model), sequence, features)
-    monkeypatch.setattr(llamacpp_engine, "PREFILL_CHUNK", 7)
-    engine = LlamaEngine(model)
+    engine = LlamaEngine(dataclasses.replace(model, chunk=7))
     stream = engine.stream(sequence, features, Sampler(GREEDY))
     assert [next(stream) for _ in range(3)] == [None] * 3
     stream.close()

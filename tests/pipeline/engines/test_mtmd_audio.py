@@ -41,9 +41,11 @@ def model(request: pytest.FixtureRequest, file: Path) -> LlamaLanguage:
     return llama_language.load_gguf([file], load_library(request.param), extra_buffers=extra)
 
 
-@pytest.fixture(scope="module")
-def mmproj(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_audio_mmproj(tmp_path_factory.mktemp("mmproj") / "mmproj.gguf")
+@pytest.fixture(scope="module", params=[("qwen2a", 8), ("ultravox", 4), ("voxtral", 2)])
+def mmproj(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    projector, stack = request.param
+    file = tmp_path_factory.mktemp("mmproj") / "mmproj.gguf"
+    return write_audio_mmproj(file, projector=projector, stack=stack)
 
 
 def make_noise(seed: int, seconds: float) -> Recording:
