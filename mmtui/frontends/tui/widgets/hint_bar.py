@@ -21,7 +21,7 @@ from mmtui.frontends.tui.widgets.welcome import Example
 Hints = Mapping[str, str]
 EMPTY: Hints = {
     "image": "picture", "record": "speak", "history": "history", "palette": "commands",
-    "settings": "settings", "help": "help",
+    "help": "help", "settings": "settings",
 }  # fmt: skip
 TYPING: Hints = {"send": "send", "newline": "new line", "complete": "complete"}
 ANSWERING: Hints = {"stop": "stop the answer", "page_up": "scroll up", "page_down": "down"}

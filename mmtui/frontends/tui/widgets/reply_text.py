@@ -62,6 +62,7 @@ class ReplyText(Markdown):
         self._is_drawn = asyncio.Event()
         self._is_finishing = False
         self._thawed_at = -MIN_THAWED_S
+        self._has_frozen = False
 
     def write(self, piece: str) -> None:
         """Add a piece soon: pieces that arrive before the next frame are added together."""
@@ -88,7 +89,9 @@ class ReplyText(Markdown):
     def thaw(self) -> None:
         """Let the mouse and marks reach the blocks again that were complete; see `snapshot`."""
         self._thawed_at = time.monotonic()
-        thaw_all(self)
+        if self._has_frozen:
+            self._has_frozen = False
+            thaw_all(self)
 
     def _can_freeze(self) -> bool:
         """Return whether nobody selects text, and the mouse was not used for a while."""
@@ -114,6 +117,7 @@ class ReplyText(Markdown):
             await append_markdown(self, piece)
             await self._wait_for_frame()
             if self._can_freeze():
+                self._has_frozen = True
                 freeze_complete(self)
 
     async def _wait_for_frame(self) -> None:

@@ -1,5 +1,6 @@
 """The status bar: the model, what it does, how much of its context is used, and its speed."""
 
+from rich.cells import cell_len
 from textual.content import Content
 from textual.widgets import Static
 
@@ -56,7 +57,8 @@ class StatusBar(Static):
     def _update(self) -> None:
         """Show the first parts, and those of the others that fit."""
         parts = list(self._parts)
-        while len(parts) > self._least and len(SEPARATOR.join(parts)) > self.content_size.width:
+        width = self.content_size.width
+        while len(parts) > self._least and cell_len(SEPARATOR.join(parts)) > width:
             parts.pop()
         if (text := SEPARATOR.join(parts)) != self._shown:  # this is called for every token
             self._shown = text
