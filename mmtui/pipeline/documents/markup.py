@@ -8,6 +8,7 @@ from bs4 import BeautifulSoup
 from markdownify import MarkdownConverter
 
 from mmtui.errors import InputError
+from mmtui.pipeline.documents.html_tree import HtmlTree
 
 MAX_XML_BYTES = 50_000_000  # of all XML files in a Word document; pictures are not read
 # Elements without text for readers; pictures are left out.
@@ -35,12 +36,12 @@ def convert_docx(file: BinaryIO) -> str:
         raise
     except Exception as error:  # mammoth has no error of its own for damaged files
         raise damaged from error
-    return _convert(BeautifulSoup(html, "html.parser"))
+    return _convert(HtmlTree(html))
 
 
 def convert_html(file: BinaryIO) -> str:
     """Return the text of an HTML page as Markdown, without scripts, styles and pictures."""
-    soup = BeautifulSoup(file.read(), "html.parser")
+    soup = HtmlTree(file.read())
     for element in soup(_LEFT_OUT):
         element.decompose()
     return _convert(soup)

@@ -78,6 +78,16 @@ def test_an_html_page_becomes_markdown_without_scripts(read):
     assert read("renamed.txt", b"\n <!DOCTYPE html><p>text").pages == ("text",)
 
 
+def test_end_tags_that_html_lets_authors_leave_out_are_implied(read):
+    page = "<html><body><p>One<p>Two <b>bold</b><ul><li>a<ul><li>inner</ul><li>b</ul><h2>Head</h2>"
+    table = "<table><tr><th>x<th>y<tr><td><p>1<p>2<td>3</table><dl><dt>t<dd>d<dt>u</dl>"
+    (found,) = read("a.html", f"{page}{table}".encode()).pages
+    assert found.startswith("One\n\nTwo **bold**\n\n* a\n  + inner\n* b\n\n## Head\n\n")
+    assert "| x | y |\n| --- | --- |\n| 1  2 | 3 |" in found
+    many = "<html><ul>" + "<li>item\n" * 5000 + "</ul>" + "<p>text\n" * 5000
+    assert read("b.html", many.encode()).pages[0].count("item\n") == 5000
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
 def test_text_is_decoded_and_loses_control_characters(read, encoding):
     found = read("a.csv", "größe;\x1b[31mred\r\n\n\n\n1;2  \n".encode(encoding))
