@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mmtui.errors import MissingError
+
 STRIDE = 32  # the sides of the network's input are multiples of it
 _MIN_PROBABILITY = 0.3  # of a pixel of a text; this and the following are RapidOCR's defaults
 _MIN_BOX_PROBABILITY = 0.5  # the mean of a box
@@ -32,6 +34,9 @@ class TextDetector:
 
         Args:
             threads: How many threads compute.
+
+        Raises:
+            MissingError: RapidOCR, which contains the network, is not installed.
         """
         import onnxruntime
 
@@ -62,9 +67,14 @@ class TextDetector:
 
 
 def find_models() -> Path:
-    """Return the folder of RapidOCR's networks, without importing it."""
+    """Return the folder of RapidOCR's networks, without importing it.
+
+    Raises:
+        MissingError: It is not installed.
+    """
     spec = find_spec("rapidocr")
-    assert spec is not None and spec.origin is not None
+    if spec is None or spec.origin is None:
+        raise MissingError("rapidocr is not installed", "pip install rapidocr")
     return Path(spec.origin).parent / "models"
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from mmtui.errors import MissingError
 from mmtui.pipeline.reading.detector import STRIDE, TextDetector, find_models
 
 
@@ -37,6 +38,12 @@ def test_boxes_are_those_of_rapidocr(rapidocr_detector):
         boxes = detector.detect(pixels)
         assert boxes.tolist() == np.asarray(expected.boxes, np.float32).tolist()
         assert len(boxes) >= 10
+
+
+def test_a_missing_rapidocr_is_named(monkeypatch):
+    monkeypatch.setattr("mmtui.pipeline.reading.detector.find_spec", lambda _: None)
+    with pytest.raises(MissingError, match="rapidocr is not installed"):
+        TextDetector(threads=1)
 
 
 def test_rapidocr_is_not_imported_for_a_picture_without_text():
