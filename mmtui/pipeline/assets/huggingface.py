@@ -1,6 +1,8 @@
 """Models in Hugging Face's layout that have no spec.json: their spec follows from config.json."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mmtui.errors import InputError
 from mmtui.files import read_optional_json
@@ -14,6 +16,7 @@ FILES = (
     CONFIG_FILE, "tokenizer.json", WEIGHTS_PATTERN, "*.json", "*.jinja", "*.txt",
 )  # fmt: skip
 _LANGUAGE_CLASSES = ("ForCausalLM", "LMHeadModel")
+_MAX_LAYERS = 1000  # the largest models have about 150
 
 
 def make_spec(name: str, folder: Path, weights: Asset) -> ModelSpec:
@@ -28,6 +31,7 @@ def make_spec(name: str, folder: Path, weights: Asset) -> ModelSpec:
         InputError: A file is damaged, or the model is of another kind.
     """
     config = read_optional_json(folder / CONFIG_FILE)
+    _check_depth(name, config)
     if config.get("model_type") == "llava":
         return llava.read_spec(name, folder, weights)
     architectures = config.get("architectures") or ["ForCausalLM"]
@@ -39,3 +43,18 @@ def make_spec(name: str, folder: Path, weights: Asset) -> ModelSpec:
             "a GGUF of this model may run: --model FILE.gguf, with its mmproj beside it",
         )
     return ModelSpec(name, LanguageSpec(weights))
+
+
+def _check_depth(name: str, config: Mapping[str, Any]) -> None:
+    """Check the number of layers, because transformers builds any number of them.
+
+    Raises:
+        InputError: There are none, or far more than models have.
+    """
+    for part in (config, *config.values()):
+        layers = part.get("num_hidden_layers") if isinstance(part, Mapping) else None
+        if isinstance(layers, int) and not 0 < layers <= _MAX_LAYERS:
+            raise InputError(
+                f"the config.json of {name} is damaged: a model with {layers} layers",
+                "download it again",
+            )

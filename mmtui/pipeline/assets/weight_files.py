@@ -42,19 +42,6 @@ class WeightFiles:
         """The names of all tensors, and of those that are zero where they are not stored."""
         return self._stored.keys() | self._zeros
 
-    def check_depth(self, layers: int) -> None:
-        """Check that a configuration has not more layers than there are tensors.
-
-        Raises:
-            InputError: It has more, which would take forever to build, or none.
-        """
-        if not 0 < layers <= len(self.names):
-            raise InputError(
-                f"the configuration in {self._path} names {layers} layers, which the weights do not"
-                " have",
-                "fetch it again",
-            )
-
     def count_bytes(self) -> int:
         """Return the size of the files that hold the tensors."""
         return sum(file.stat().st_size for file in {file for file, _ in self._stored.values()})

@@ -122,7 +122,6 @@ def load(
     if not tokenizer.is_fast:
         raise InputError(f"the tokenizer in {folder} has no tokenizer.json")
     files = WeightFiles(folder, part)
-    files.check_depth(getattr(config, "num_hidden_layers", 1))
     if precision == "auto":
         precision = _choose_precision(files.count_bytes(), device)
     if precision == "fp16" and config.model_type == "phi":

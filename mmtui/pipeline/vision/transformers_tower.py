@@ -54,10 +54,9 @@ def load(folder: Path, spec: VisionSpec) -> SelectedLayers:
     layers = tuple(layer if layer >= 0 else depth + 1 + layer for layer in spec.layers)
     if not layers or not all(0 <= layer <= depth for layer in layers):
         raise InputError(f"the tower in {folder} has {depth} layers, and not {list(spec.layers)}")
-    files = WeightFiles(folder, part)
-    files.check_depth(depth)
     config.num_hidden_layers = max(layers)
     config.vision_use_head = False  # of SigLIP, which pools the patches
+    files = WeightFiles(folder, part)
     return SelectedLayers(_fill(_build(folder, config, spec.final_norm), files), layers, spec)
 
 
