@@ -213,6 +213,9 @@ def test_a_missing_shard_is_named(copy):
     (copy / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(MissingError, match=r"model-00002-of-00002\.safetensors"):
         Ours(copy)
+    (copy / "model.safetensors").unlink()  # all files are missing
+    with pytest.raises(MissingError, match=r"model-00002-of-00002\.safetensors"):
+        Ours(copy)
 
 
 def test_a_template_that_fails_is_reported(copy):

@@ -84,7 +84,8 @@ def _list_stored(path: Path) -> dict[str, Path]:
     from safetensors import SafetensorError, safe_open
 
     shards = [path] if path.is_file() else sorted(path.glob(WEIGHTS_PATTERN))
-    if not shards:
+    expected = _read_index(path)
+    if not shards and not expected:
         raise InputError(f"{path} has no safetensors weights", "pickled weights are never loaded")
     names: dict[str, Path] = {}
     for shard in shards:
@@ -93,7 +94,6 @@ def _list_stored(path: Path) -> dict[str, Path]:
                 names |= dict.fromkeys(tensors.keys(), shard)
         except (SafetensorError, OSError) as error:
             raise InputError(f"{shard} is damaged: {error}", "fetch it again") from error
-    expected = _read_index(path)
     if missing := expected.keys() - names.keys():
         file = expected[min(missing)]
         raise MissingError(f"{path} lacks {len(missing)} tensors of {file}", "fetch it again")
