@@ -218,6 +218,12 @@ def test_a_missing_shard_is_named(copy):
         Ours(copy)
 
 
+def test_a_missing_tokenizer_is_reported(copy):
+    (copy / "tokenizer.json").unlink()
+    with pytest.raises(InputError, match=r"can't be read: tokenizer\.json is missing"):
+        Ours(copy)
+
+
 def test_a_template_that_fails_is_reported(copy):
     (copy / "chat_template.jinja").write_text("{{ raise_exception('no') }}")
     with pytest.raises(InputError, match="the chat template of this model fails: no"):

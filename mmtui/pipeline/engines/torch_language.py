@@ -118,9 +118,13 @@ def load(
     try:
         tokenizer = load_tokenizer(folder)
     except Exception as error:  # transformers raises nearly anything on damaged files
-        raise InputError(f"the tokenizer in {folder} can't be read: {error}") from error
+        exists = (folder / "tokenizer.json").exists()
+        reason = error if exists else "tokenizer.json is missing"
+        raise InputError(
+            f"the tokenizer in {folder} can't be read: {reason}", _TOKENIZER_HINT
+        ) from error
     if not tokenizer.is_fast:
-        raise InputError(f"the tokenizer in {folder} has no tokenizer.json")
+        raise InputError(f"the tokenizer in {folder} has no tokenizer.json", _TOKENIZER_HINT)
     files = WeightFiles(folder, part)
     if precision == "auto":
         precision = _choose_precision(files.count_bytes(), device)
@@ -182,6 +186,7 @@ def _load_config(folder: Path, part: Part | None) -> Any:
 # Without an explicit `trust_remote_code`, transformers asks the user in the terminal whether to run
 # code that comes with a model.
 _LOCAL_ONLY = {"local_files_only": True, "trust_remote_code": False}
+_TOKENIZER_HINT = "download the model again, with its tokenizer.json"
 _DTYPES = {
     "fp32": torch.float32,
     "bf16": torch.bfloat16,
