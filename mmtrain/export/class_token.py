@@ -221,8 +221,7 @@ class _Shift:
                 column += 2 * self._bits
                 query[row, column], query[row, column + 1] = gain / 2, -gain / 2
             row = first + self._bits
-            key[row, constant], key[row, constant + 1] = gain * threshold, 0
-            query[row, constant], query[row, constant + 1] = -gain * threshold, 0
+            key[row, constant], query[row, constant] = gain * threshold, -gain * threshold
         return query, key
 
     def _bound_embeddings(self) -> float:

@@ -80,7 +80,10 @@ def read_spec(name: str, folder: Path, weights: Asset) -> ModelSpec:
             ),
         )
     except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
-        raise InputError(f"the config.json of {name} is malformed: {error!r}") from error
+        raise InputError(
+            f"config.json or preprocessor_config.json of {name} is malformed: {error!r}",
+            "fetch the checkpoint again",
+        ) from error
 
 
 def _read_vision(folder: Path, config: Mapping[str, Any], weights: Asset) -> VisionSpec:
