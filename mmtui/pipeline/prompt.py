@@ -106,8 +106,7 @@ class ChatFormat:
         """Encode a prompt for an answer. If the last turn is the assistant's, it is continued.
 
         Raises:
-            InputError: The chat template fails.
-            MmtuiError: The chat template drops pictures.
+            InputError: The chat template fails, or drops pictures.
         """
         messages = self._to_messages(_merge_adjacent(turns))
         prefix = messages[-1]["content"] if messages[-1]["role"] == "assistant" else ""
@@ -201,7 +200,7 @@ class ChatFormat:
         """Tokenize a rendered text, and replace its slots by pictures and recordings."""
         pieces = text.split(_SLOT)
         if len(pieces) != len(media) + 1:
-            raise MmtuiError(
+            raise InputError(
                 "the chat template of this model drops pictures",
                 "use another model, or ask without a picture",
             )

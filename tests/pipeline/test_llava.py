@@ -172,6 +172,10 @@ def test_a_template_without_pictures_puts_them_on_a_line(copy, pictures):
         ("config.json", {"vision_config": {"image_size": "x"}}, "is malformed"),
         ("preprocessor_config.json", {"crop_size": {"height": 50, "width": 50}}, "56 x 56 pixels"),
         ("preprocessor_config.json", {"do_resize": False}, "56 x 56 pixels"),
+        ("preprocessor_config.json", {"size": {"shortest_edge": 10**7}}, "56 x 56 pixels"),
+        ("preprocessor_config.json", {"resample": 99}, "is malformed"),
+        ("preprocessor_config.json", {"image_mean": [0.5]}, "is malformed"),
+        ("preprocessor_config.json", {"image_std": [0, 0, 0]}, "is malformed"),
     ],
 )
 def test_what_is_not_supported_is_refused_in_a_line(copy, file, fields, message):
@@ -216,6 +220,12 @@ def test_a_missing_shard_is_named(copy):
     (copy / "model.safetensors").unlink()  # all files are missing
     with pytest.raises(MissingError, match=r"model-00002-of-00002\.safetensors"):
         Ours(copy)
+
+
+def test_a_template_that_drops_pictures_is_reported(copy, pictures):
+    (copy / "chat_template.jinja").write_text("Hello")
+    with pytest.raises(InputError, match="drops pictures"):
+        Ours(copy).chat.encode([Turn("user", (pictures[0], "Hello"))])
 
 
 def test_a_missing_tokenizer_is_reported(copy):

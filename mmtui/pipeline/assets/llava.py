@@ -50,6 +50,7 @@ _TOWER_DEFAULTS: dict[str, dict[str, int]] = {
     _SIGLIP: {"hidden_size": 768, "image_size": 224, "patch_size": 16, "num_hidden_layers": 12},
 }
 _MEANS = {_CLIP: [0.48145466, 0.4578275, 0.40821073], _SIGLIP: [0.5, 0.5, 0.5]}
+_MAX_RESIZE = 4  # times the side that a tower reads; pictures are resized to it before they are cut
 _STDS = {_CLIP: [0.26862954, 0.26130258, 0.27577711], _SIGLIP: [0.5, 0.5, 0.5]}
 
 
@@ -79,7 +80,7 @@ def read_spec(name: str, folder: Path, weights: Asset) -> ModelSpec:
                 dataclasses.replace(weights, part=_PROJECTOR),
             ),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         raise InputError(
             f"config.json or preprocessor_config.json of {name} is malformed: {error!r}",
             "fetch the checkpoint again",
@@ -132,6 +133,8 @@ def _read_processor(folder: Path, kind: str, side: int) -> dict[str, Any]:
     mean, std = settings.get("image_mean") or _MEANS[kind], settings.get("image_std") or _STDS[kind]
     if not settings.get("do_normalize", True):
         mean, std = [0.0] * 3, [1.0] * 3
+    if len(mean) != 3 or len(std) != 3 or not all(std):
+        raise ValueError(f"image_mean {mean} and image_std {std}")
     fields: dict[str, Any] = {
         "mean": tuple(float(value) / factor for value in mean),
         "std": tuple(float(value) / factor for value in std),
@@ -159,7 +162,7 @@ def _read_resize(settings: Mapping[str, Any], kind: str, side: int) -> dict[str,
         is_right = size.get("shortest_edge", size.get("height")) == side
     elif (shorter := size.get("shortest_edge")) is not None:
         fields = {"resize": "shorter side", "resize_to": None if shorter == side else int(shorter)}
-        is_right = does_crop and side <= shorter
+        is_right = does_crop and side <= shorter <= _MAX_RESIZE * side
     else:
         fields = {"resize": "stretch"}
         is_right = size["height"] == size["width"] == side
