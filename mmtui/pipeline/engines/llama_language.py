@@ -3,6 +3,7 @@
 import ctypes
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -138,11 +139,17 @@ def load(
         report: Called as the weights are converted and loaded.
 
     Raises:
-        InputError: llama.cpp can't load these weights.
+        InputError: llama.cpp can't load these weights, or the tokenizer is damaged.
     """
     converted = conversion.to_gguf(weights, adapter, precision, report)
-    tokenizer = Tokenizer(converted.folder)
-    handle = open_model(library, converted.model, extra_buffers=extra_buffers, report=report)
+    with ThreadPoolExecutor(1) as pool:  # both take as long, and leave Python to the other
+        loading = pool.submit(Tokenizer, converted.folder)
+        handle = open_model(library, converted.model, extra_buffers=extra_buffers, report=report)
+    try:
+        tokenizer = loading.result()
+    except InputError:
+        library.functions.llama_model_free(handle)
+        raise
     configured = read_optional_json(converted.folder / "config.json").get("eos_token_id")
     stop_ids = find_end_tokens(converted.folder, configured, tokenizer.eos_token_id)
     return LlamaLanguage(library, handle, tokenizer, precision, stop_ids, (converted.model,))
