@@ -3,7 +3,7 @@
 import ctypes
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from mmtui.pipeline.sequence import PREFILL_CHUNK
 from mmtui.pipeline.tokenizer import Tokenizer, find_end_tokens
 
 _LOADING = "loading the language model"
+_POLL_S = 0.1  # how often Ctrl-C is noticed that arrives just before the main thread waits
 _FAILURE_HINT = (
     "it may be damaged, or newer than this llama.cpp: download it again, or update mmtui"
 )
@@ -240,9 +241,19 @@ def open_model(
 
     options.progress_callback = ProgressCallback(show_progress)
     report(_LOADING, 0, 100)
-    with crashes.reading(file):
-        handle = functions.llama_model_load_from_file(os.fsencode(file), options)
+    load = functions.llama_model_load_from_file
+    # In a thread, because Ctrl-C in the callback would be lost where it is not caught.
+    with crashes.reading(file), ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(load, os.fsencode(file), options)
+        try:
+            while not wait([loading], _POLL_S).done:
+                pass
+        except KeyboardInterrupt as interruption:
+            interruptions.append(interruption)
+        handle = loading.result()
     if interruptions:
+        if handle:
+            functions.llama_model_free(handle)
         raise interruptions[0]
     if not handle:
         raise InputError(_explain_failure(library, file, options), _FAILURE_HINT)

@@ -1,5 +1,6 @@
 """GGUFs with their own tokenizers and chat templates, against llama.cpp called directly."""
 
+import _thread
 import ctypes
 import os
 from itertools import islice
@@ -274,13 +275,18 @@ def test_a_recurrent_model_has_no_kv_cache(tmp_path):
     assert estimate_memory([file], None) == file.stat().st_size
 
 
-def test_a_ctrl_c_while_a_model_loads_is_not_lost(file, library):
-    def interrupt(step: str, done: int, total: int) -> None:
+def raise_interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("interrupt", [raise_interrupt, _thread.interrupt_main])
+def test_a_ctrl_c_while_a_model_loads_is_not_lost(interrupt, file, library):
+    def report(step: str, done: int, total: int) -> None:
         if done:
-            raise KeyboardInterrupt
+            interrupt()
 
     with pytest.raises(KeyboardInterrupt):
-        llama_language.load_gguf([file], library, report=interrupt)
+        llama_language.load_gguf([file], library, report=report)
 
 
 def test_the_best_library_is_chosen(file):
