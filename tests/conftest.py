@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from pathlib import Path
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import idle
 import numpy as np
 import open_clip
 import pytest
@@ -84,6 +85,14 @@ def isolated_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
     for display in ("DISPLAY", "WAYLAND_DISPLAY"):
         os.environ.pop(display, None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def exact_idling() -> Iterator[None]:
+    """Have pilots of Textual wait for what an app does, instead of for the clock."""
+    with pytest.MonkeyPatch.context() as patch:
+        idle.install(patch)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -26,12 +26,14 @@ from mmtui.pipeline.assets.spec import Asset, VisionSpec
 
 # Names of the workers that end without an action of the user.
 FINITE_WORKERS = (
-    "run_in_thread",
+    "action_delete",
+    "action_undo",
     "copy_with_program",
     "decode",
+    "draw_picture",
     "find",
     "list_conversations",
-    "draw_picture",
+    "run_in_thread",
 )
 
 
@@ -115,10 +117,8 @@ class User:
 
     async def type(self, text: str, *keys: str) -> None:
         """Type a text, then press keys."""
-        for character in text:
-            await self.pilot.press("space" if character == " " else character)
-        await self.pilot.press(*keys)
-        await self.settle()
+        typed = ("space" if character == " " else character for character in text)
+        await self.press(*typed, *keys)
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
@@ -159,14 +159,18 @@ class User:
 
     async def settle(self) -> None:
         """Wait until all messages are handled, all workers are done and everything is stored."""
-        await self.pilot.pause()
-        if self.app.is_running:
-            await self.app.input_queue.wait_until_empty()
-        await self.pilot.pause()
-        if working := [worker for worker in self.app.workers if worker.name in FINITE_WORKERS]:
-            await self.app.workers.wait_for_complete(working)
-        await asyncio.wrap_future(self.app.session.store.flush())
-        await self.pilot.pause()
+        is_settled = False
+        while not is_settled:
+            await self.pilot.pause()
+            if self.app.is_running:
+                await self.app.input_queue.wait_until_empty()
+            await self.pilot.pause()
+            working = [worker for worker in self.app.workers if worker.name in FINITE_WORKERS]
+            if working:
+                await self.app.workers.wait_for_complete(working)
+            await asyncio.wrap_future(self.app.session.store.flush())
+            await self.pilot.pause()
+            is_settled = not working  # what a worker has done may start another one
 
 
 @asynccontextmanager

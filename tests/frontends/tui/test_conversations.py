@@ -55,7 +55,8 @@ async def test_a_conversation_is_found_renamed_deleted_restored_and_opened(store
         assert "About volcanoes!" in user.screen
         await user.press("delete")
         assert "No conversation found" in user.screen
-        await user.press("ctrl+z", "down", "enter")
+        await user.press("ctrl+z")
+        await user.press("down", "enter")
         assert user.texts == ["About volcanoes", "Hot."] and user.composer.text == "draft"
 
 
