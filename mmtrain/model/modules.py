@@ -51,7 +51,7 @@ class VisionLanguage(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Return the cross-entropy in nats, summed over the labels of a batch.
 
-        In training, the labels have weights, whose mean over the batch is 1.
+        In training, the labels have weights, whose sum `count_weight` returns.
         """
         weight = next(self.projector.parameters())
         features = batch.features.to(weight.device, weight.dtype, non_blocking=True)
@@ -63,6 +63,11 @@ class VisionLanguage(nn.Module):
         # In a batch without pictures the projector has a gradient too, of zero: DDP waits for it.
         total: Tensor = loss + 0.0 * pictures.sum()
         return total
+
+    def count_weight(self, batch: Batch) -> float:
+        """Return the sum of the weights of a batch's labels in training."""
+        weights = weigh_answers(batch.flat.label_slots, self._loss_weights)
+        return count_trained_tokens(batch) if weights is None else float(weights.sum())
 
     def _weigh(self, slots: Tensor) -> Tensor | None:
         return weigh_answers(slots, self._loss_weights) if self.training else None
@@ -122,10 +127,10 @@ class CausalText(nn.Module):
 
 
 def weigh_answers(slots: Tensor, loss_weights: LossWeights) -> Tensor | None:
-    """Return weights for the losses of labels, whose mean is 1; None if all are 1.
+    """Return the weights of the losses of labels; None if all are 1.
 
     A label of an answer of n tokens has the weight 1 / sqrt(n) with "square", and 1 / n with
-    "answer", up to a common factor (InternVL 2.5, arXiv:2412.05271).
+    "answer" (InternVL 2.5, arXiv:2412.05271).
 
     Args:
         slots: (K,) the positions of the labels in ascending order; those of an answer follow each
@@ -138,8 +143,7 @@ def weigh_answers(slots: Tensor, loss_weights: LossWeights) -> Tensor | None:
     is_first[1:] = slots.diff() != 1
     answers = is_first.cumsum(0) - 1
     lengths = answers.bincount()[answers].float()
-    weights = lengths ** (-0.5 if loss_weights == "square" else -1.0)
-    return weights / weights.mean()
+    return lengths ** (-0.5 if loss_weights == "square" else -1.0)
 
 
 def compute_summed_loss(

@@ -37,7 +37,8 @@ class _Step:
 
     Attributes:
         number: The step, counted from 0.
-        loss_and_norm: (2,) the loss per token and the norm of the gradient, on the device.
+        loss_and_norm: (2,) the weighted mean of the tokens' losses, and the norm of the gradient,
+            on the device.
         tokens: Labels that were trained on.
         read: Tokens that were read, without padding.
         rates: The learning rate of each part.
@@ -196,9 +197,13 @@ class Loop:
             int(interrupted),
             int(due),
         ]
+        weight = sum(map(self._stage.count_weight, batches))
         if accelerator.num_processes > 1:
-            counted = torch.tensor(counts, device=accelerator.device)
-            counts = accelerator.reduce(counted, "sum").tolist()
+            counted = torch.tensor(
+                [*counts, weight], dtype=torch.float64, device=accelerator.device
+            )
+            *numbers, weight = accelerator.reduce(counted, "sum").tolist()
+            counts = [int(number) for number in numbers]
         tokens, read, stops, saves = counts
         if not tokens:
             raise self._make_error(number, "no label in this step")
@@ -210,7 +215,7 @@ class Loop:
             with nullcontext() if position == len(batches) else accelerator.no_sync(module):
                 loss = module(batch)
                 # DDP averages gradients over processes, but the loss is the mean over all tokens.
-                accelerator.backward(loss * (accelerator.num_processes / tokens))
+                accelerator.backward(loss * (accelerator.num_processes / weight))
             summed += loss.detach()
         norm = sharding.to_full(
             accelerator.clip_grad_norm_(module.parameters(), self._options.clip or math.inf)
@@ -218,7 +223,7 @@ class Loop:
         self._optimizer.step()
         self._optimizer.zero_grad()
         rates = {group["name"]: group["lr"] for group in self._optimizer.param_groups}
-        loss_and_norm = torch.stack([accelerator.reduce(summed, "sum") / tokens, norm.double()])
+        loss_and_norm = torch.stack([accelerator.reduce(summed, "sum") / weight, norm.double()])
         return _Step(number, loss_and_norm, tokens, read, rates, bool(stops), bool(saves))
 
     def _finish(self, step: "_Step") -> None:

@@ -125,6 +125,7 @@ def build(
         train=train,
         validation=validation,
         export=export,
+        count_weight=module.count_weight,
         samples=vision_language.make_sampler(components, trained_projector, validation),
         prepare=vision_language.make_encoder(
             components, train, validation, options.views, accelerator, notify

@@ -1,12 +1,10 @@
 """Losses are those of transformers, and projectors are initialized as documented."""
 
-import copy
 import re
 from pathlib import Path
 
 import pytest
 import torch
-from accelerate import Accelerator
 from PIL import Image
 from torch import nn
 from transformers import AutoTokenizer
@@ -22,8 +20,6 @@ from mmtrain.model.modules import (
     count_trained_tokens,
     weigh_answers,
 )
-from mmtrain.run.optimizers import build_optimizer, set_learning_rates
-from mmtrain.run.sharding import gather_state, load_state
 from mmtui.errors import InputError
 from mmtui.pipeline.assets.fetch import ignore_progress
 from mmtui.pipeline.engines import torch_language
@@ -205,16 +201,16 @@ def test_tokens_of_long_answers_weigh_less_while_it_trains(
         sizes = [count_trained_tokens(data.batch([index])) for index in (0, 1)]
         found = module.train()(data.batch([0, 1])).item()
     weights = [size**-power for size in sizes]
-    mean = sum(s * w for s, w in zip(sizes, weights, strict=True)) / sum(sizes)
-    expected = sum(loss * w for loss, w in zip(losses, weights, strict=True)) / mean
+    expected = sum(loss * w for loss, w in zip(losses, weights, strict=True))
     assert found == pytest.approx(expected, rel=1e-5)
-    assert found != pytest.approx(sum(losses), rel=1e-2)
+    total = sum(size * w for size, w in zip(sizes, weights, strict=True))
+    assert module.count_weight(data.batch([0, 1])) == pytest.approx(total)
 
 
 def test_each_answer_of_a_dialogue_has_its_own_weight():
     slots = torch.tensor([3, 4, 5, 9])
     weights = weigh_answers(slots, "answer")
-    assert weights.tolist() == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2])
+    assert weights.tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 1])
     assert weigh_answers(slots, "token") is None
 
 
@@ -337,49 +333,6 @@ def test_projectors_are_read_as_they_were_written(tmp_path):
         with pytest.raises(InputError) as raised:
             projector.load(tmp_path / kind, 13, 6)
         assert "another model" in raised.value.hint
-
-
-@pytest.mark.parametrize("name", ["adamw", "adam8bit"])
-def test_each_part_has_its_rate_and_the_schedule_ends_at_a_tenth(name):
-    module = nn.ModuleDict({"projector": nn.Linear(4096, 4), "language": nn.Linear(4, 4)})
-    module["language"].bias.requires_grad_(False)
-    rates = {"projector": 1e-3, "language": 1e-4}
-    optimizer = build_optimizer(name, module, rates, 0.1)
-    assert sum(len(group["params"]) for group in optimizer.param_groups) == 3
-    for step, factor in ((0, 0.25), (3, 1.0), (4, 1.0), (104, 0.1)):
-        set_learning_rates(optimizer, step, steps=104, warmup=4)
-        for group in optimizer.param_groups:
-            assert group["lr"] == pytest.approx(rates[group["name"]] * factor)
-    set_learning_rates(optimizer, 3, steps=104, warmup=4)
-    before = module["projector"].weight.clone()
-    module["language"](module["projector"](torch.ones(2, 4096))).sum().backward()
-    optimizer.step()
-    assert not torch.equal(before, module["projector"].weight)
-
-
-@pytest.mark.parametrize("is_fused", [False, True])
-def test_a_state_is_loaded_with_fused_adamw_and_without(is_fused):
-    """A GPU uses the fused form and a CPU the other; each keeps its form."""
-    accelerator = Accelerator(cpu=True)
-
-    def build(fused: bool) -> tuple[nn.Module, torch.optim.Optimizer]:
-        module = nn.ModuleDict({"projector": nn.Linear(4, 4)})
-        rates = {"projector": 1e-2}
-        return module, build_optimizer("adamw", module, rates, 0.1, is_fused=fused)
-
-    def step(module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        module["projector"](torch.ones(2, 4)).square().sum().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    saved, other = build(is_fused), build(not is_fused)
-    step(*saved)
-    load_state(accelerator, *other, *copy.deepcopy(gather_state(accelerator, *saved)))
-    assert [group["fused"] for group in other[1].param_groups] == [None if is_fused else True] * 2
-    for trained in (saved, other):
-        step(*trained)
-    for left, right in zip(saved[0].parameters(), other[0].parameters(), strict=True):
-        assert torch.allclose(left, right, atol=1e-6)
 
 
 def test_a_tokenizer_without_a_template_trains_on_its_end_token(tiny_phi):

@@ -244,13 +244,14 @@ def open_model(
     load = functions.llama_model_load_from_file
     # In a thread, because Ctrl-C in the callback would be lost where it is not caught.
     with crashes.reading(file), ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(load, os.fsencode(file), options)
+        loading = None
         try:
+            loading = pool.submit(load, os.fsencode(file), options)
             while not wait([loading], _POLL_S).done:
                 pass
-        except KeyboardInterrupt as interruption:
+        except BaseException as interruption:  # Ctrl-C, or SystemExit after SIGTERM
             interruptions.append(interruption)
-        handle = loading.result()
+        handle = loading.result() if loading else None
     if interruptions:
         if handle:
             functions.llama_model_free(handle)

@@ -3,6 +3,7 @@
 import _thread
 import ctypes
 import os
+import signal
 from itertools import islice
 from pathlib import Path
 
@@ -275,18 +276,26 @@ def test_a_recurrent_model_has_no_kv_cache(tmp_path):
     assert estimate_memory([file], None) == file.stat().st_size
 
 
-def raise_interrupt() -> None:
-    raise KeyboardInterrupt
+@pytest.mark.parametrize("interrupts_main_thread", [False, True])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interruption_while_a_model_loads_is_not_lost(
+    interrupts_main_thread, error, file, library
+):
+    def fail(*_: object) -> None:
+        raise error
 
-
-@pytest.mark.parametrize("interrupt", [raise_interrupt, _thread.interrupt_main])
-def test_a_ctrl_c_while_a_model_loads_is_not_lost(interrupt, file, library):
     def report(step: str, done: int, total: int) -> None:
-        if done:
-            interrupt()
+        if done and interrupts_main_thread:
+            _thread.interrupt_main(signal.SIGUSR1)
+        elif done:
+            fail()
 
-    with pytest.raises(KeyboardInterrupt):
-        llama_language.load_gguf([file], library, report=report)
+    before = signal.signal(signal.SIGUSR1, fail)
+    try:
+        with pytest.raises(error):
+            llama_language.load_gguf([file], library, report=report)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_the_best_library_is_chosen(file):
