@@ -66,8 +66,8 @@ class Sampler:
         return np.array([self._draw(row) for row in logits])
 
     @cached_property
-    def _generator(self) -> np.random.Generator:
-        """The random numbers; greedy sampling saves the time that importing them takes."""
+    def _generator(self) -> "np.random.Generator":
+        """The random numbers; greedy sampling does not import numpy.random."""
         return np.random.default_rng(self._sampling.seed)
 
     def _draw(self, logits: np.ndarray) -> int:
