@@ -185,6 +185,8 @@ class Narration(Generic[SinkType]):
                 try:
                     sink.write(self._synthesizer.synthesize(sentence, self.voice, self.speed))
                 except MissingError as error:
+                    if self._is_stopped:  # the voice may have been closed during the sentence
+                        break
                     if sentence.language == "en":
                         raise
                     self._error = self._error or error  # the rest may be in English

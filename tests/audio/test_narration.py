@@ -122,6 +122,19 @@ def test_a_failing_speaker_ends_the_narration_before_the_text_ends(has_failed):
         narration.wait()
 
 
+def test_a_voice_that_is_closed_after_the_stop_does_not_leave_the_sink_open():
+    class Closed(FakeSynthesizer):
+        def synthesize(self, sentence: Sentence, voice: str, speed: float = 1.0) -> bytes:
+            narration.stop()
+            raise MissingError("the voice was closed")
+
+    sink, ends = FakeSink(), []
+    narration = Narration(Closed(), lambda: sink, on_end=ends.append)
+    narration.write("One. Two")
+    narration.wait()
+    assert sink.is_stopped and sink.is_finished and ends == [None]
+
+
 def test_a_missing_language_is_reported_and_english_is_still_read():
     sink = FakeSink()
     error = MissingError("German is read aloud by espeak-ng", "install it")

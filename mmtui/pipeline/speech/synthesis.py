@@ -41,7 +41,7 @@ class Synthesizer(Protocol):
         ...
 
     def close(self) -> None:
-        """End the process; a sentence in progress fails."""
+        """End the process; a sentence in progress fails, and so do all later ones."""
         ...
 
 
@@ -50,10 +50,13 @@ class SynthesizerProcess:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
+        self._is_closed = False
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with self._lock:
+            if self._is_closed:
+                return
             if self._process is None or self._process.poll() is not None:
                 self._process = subprocess.Popen(
                     [sys.executable, "-P", "-m", "mmtui.pipeline.speech.synthesis_worker"],
@@ -62,6 +65,8 @@ class SynthesizerProcess:
                     stderr=subprocess.DEVNULL,
                     start_new_session=True,  # Ctrl+C is handled by this process
                 )
+                if self._is_closed:  # meanwhile: `close` does not wait for the lock
+                    _kill(self._process)
 
     def synthesize(self, sentence: Sentence, voice: str, speed: float = 1.0) -> bytes:
         check_voice(voice)
@@ -71,6 +76,8 @@ class SynthesizerProcess:
         request = {**vars(sentence), "voice": voice, "speed": speed}
         with self._lock:
             self.start()
+            if self._is_closed:
+                raise MissingError("the voice was closed")
             process = self._process
             assert process and process.stdin and process.stdout
             try:
@@ -79,15 +86,19 @@ class SynthesizerProcess:
                 reply = json.loads(process.stdout.readline())
                 samples = process.stdout.read(reply.get("bytes", 0))
             except (OSError, ValueError):
-                process.kill()
-                process.wait()
+                _kill(process)
                 raise MissingError("the voice has crashed", "try again") from None
         return _check_reply(reply, samples)
 
     def close(self) -> None:
+        self._is_closed = True
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+            _kill(self._process)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
 
 
 def _check_reply(reply: dict[str, Any], samples: bytes) -> bytes:

@@ -64,6 +64,15 @@ def test_a_crash_is_reported_and_the_next_sentence_starts_another_process(synthe
     assert synthesizer.synthesize(HELLO, "heart")
 
 
+def test_nothing_is_started_after_the_end():
+    process = SynthesizerProcess()
+    process.close()
+    process.start()
+    with pytest.raises(MissingError, match="the voice was closed"):
+        process.synthesize(HELLO, "heart")
+    assert process._process is None
+
+
 def test_espeak_reads_other_languages(synthesizer):
     if shutil.which("espeak-ng") is None:
         pytest.skip("espeak-ng is not installed")
