@@ -5,6 +5,7 @@ with which they were seen to work; a test compares them with what is installed.
 """
 
 TESTED = {
+    "beautifulsoup4": ">=4.13,<5",
     "rapidocr": ">=3.10,<3.11",
     "textual": ">=8,<9",
     "textual-image": ">=0.12,<0.13",

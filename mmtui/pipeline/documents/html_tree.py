@@ -1,12 +1,10 @@
 """The tree of an HTML page. Beautiful Soup with Python's own parser does not add end tags."""
 
-from typing import Any
+from mmtui.compat.bs4_hooks import OpenElements
 
-from bs4 import BeautifulSoup, Tag
-
-MAX_DEPTH = 1000  # of nested elements; the conversion to Markdown ends before
 _CELLS = {"td", "th"}
 _ROWS = _CELLS | {"tr"}
+_RUBY = {"rt", "rp"}
 _SECTIONS = _ROWS | {"thead", "tbody", "tfoot"}
 # The elements that end where an element starts, because their end tag may be left out (HTML
 # Standard, 13.1.2.4).
@@ -21,53 +19,33 @@ _ENDS = {
     "tbody": _SECTIONS,
     "tfoot": _SECTIONS,
     "option": {"option"},
+    "optgroup": {"option", "optgroup"},
+    "rt": _RUBY,
+    "rp": _RUBY,
 }
 _PARAGRAPH = {"p"}
 _BLOCKS = (
-    "address", "article", "aside", "blockquote", "details", "div", "dl", "fieldset", "figure",
-    "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "main", "nav", "ol", "p",
-    "pre", "section", "table", "ul",
+    "address", "article", "aside", "blockquote", "details", "dialog", "div", "dl", "fieldset",
+    "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header",
+    "hgroup", "hr", "main", "menu", "nav", "ol", "p", "pre", "search", "section", "table", "ul",
 )  # fmt: skip
 _ENDS |= dict.fromkeys(_BLOCKS, _PARAGRAPH)
 # The elements around them that do not end.
 _CONTAINERS = {"ul", "ol", "menu", "dl", "table", "select", "template", "button"}
+_CONTAINERS_OF_RUBY = _CONTAINERS | {"ruby"}
 _CONTAINERS_OF_PARAGRAPHS = _CONTAINERS | _CELLS | {"li", "dd", "caption"}
 
 
-class HtmlTree(BeautifulSoup):
-    """A page in which an element ends where the HTML standard implies it.
+class HtmlTree(OpenElements):
+    """A page in which an element ends where the HTML standard implies it."""
 
-    Raises:
-        RecursionError: Elements are nested too deeply.
-    """
-
-    def __init__(self, page: str | bytes) -> None:
-        """Parse a page."""
-        super().__init__(page, "html.parser")
-
-    def handle_starttag(self, name: str, *arguments: Any, **named: Any) -> Tag | None:
-        """Start an element, after the end of those that it ends."""
+    def before_start(self, name: str) -> None:
+        """End the elements that an element with this name ends."""
         if (ended := _ENDS.get(name)) is not None:
-            self._end(ended)
-        return super().handle_starttag(name, *arguments, **named)
+            self.end_elements(ended, _find_containers(ended))
 
-    def pushTag(self, tag: Tag) -> None:
-        """Make an element the innermost one that is open."""
-        if len(self.tagStack) > MAX_DEPTH:
-            raise RecursionError
-        super().pushTag(tag)
 
-    def _end(self, names: set[str]) -> None:
-        """End the open elements with these names in the innermost container, and those in them."""
-        containers = _CONTAINERS_OF_PARAGRAPHS if names is _PARAGRAPH else _CONTAINERS
-        kept = len(self.tagStack)
-        for depth in range(len(self.tagStack) - 1, 0, -1):
-            name = self.tagStack[depth].name
-            if name in containers:
-                break
-            if name in names:
-                kept = depth
-        if kept < len(self.tagStack):
-            self.endData()
-            while len(self.tagStack) > kept:
-                self.popTag()
+def _find_containers(names: set[str]) -> set[str]:
+    if names is _PARAGRAPH:
+        return _CONTAINERS_OF_PARAGRAPHS
+    return _CONTAINERS_OF_RUBY if names is _RUBY else _CONTAINERS

@@ -15,8 +15,6 @@ from mmtui.errors import MissingError
 STRIDE = 32  # the sides of the network's input are multiples of it
 _MIN_PROBABILITY = 0.3  # of a pixel of a text; this and the following are RapidOCR's defaults
 _MIN_BOX_PROBABILITY = 0.5  # the mean of a box
-_MAX_BOXES = 1000
-_UNCLIP_RATIO = 1.6  # how much larger a text is than its core, which the network finds
 # The input of the network for each value of a pixel, rounded as RapidOCR rounds it.
 _INPUTS = ((np.arange(256).astype(np.float32) * (1 / 255.0) - np.full(1, 0.5)) / 0.5).astype(
     np.float32
@@ -63,7 +61,9 @@ class TextDetector:
         (probabilities,) = self._session.run(None, inputs, self._run_options)
         if probabilities.max() < _MIN_BOX_PROBABILITY:
             return np.empty((0, 4, 2), np.float32)
-        return _find_boxes(probabilities)
+        from mmtui.compat.rapidocr_hooks import find_boxes
+
+        return find_boxes(probabilities, _MIN_PROBABILITY, _MIN_BOX_PROBABILITY)
 
 
 def find_models() -> Path:
@@ -76,20 +76,3 @@ def find_models() -> Path:
     if spec is None or spec.origin is None:
         raise MissingError("rapidocr is not installed", "pip install rapidocr")
     return Path(spec.origin).parent / "models"
-
-
-def _find_boxes(probabilities: NDArray[np.float32]) -> Boxes:
-    """Return the boxes in probabilities (1, 1, height, width), from top to bottom."""
-    from mmtui.compat.rapidocr_hooks import import_rapidocr
-
-    import_rapidocr()
-    from rapidocr.ch_ppocr_det import TextDetector as Detector
-    from rapidocr.ch_ppocr_det.utils import DBPostProcess
-
-    find = DBPostProcess(
-        _MIN_PROBABILITY, _MIN_BOX_PROBABILITY, _MAX_BOXES, _UNCLIP_RATIO, use_dilation=True
-    )
-    boxes, _ = find(probabilities, probabilities.shape[2:])
-    boxes = np.asarray(boxes, np.float32).reshape(-1, 4, 2)
-    sorted_boxes: Boxes = Detector.sorted_boxes(boxes)
-    return sorted_boxes

@@ -61,7 +61,7 @@ class TextReader:
         self._threads = threads or max(1, machine.count_cores() // 2)
         self._detector = TextDetector(self._threads)
         self._recognizer: Any = None
-        self._lock = Lock()  # of the recognizer's loading
+        self._lock = Lock()  # held while the recognizer is loaded
 
     def read(self, image: Image.Image, max_pieces: int | None = None) -> tuple[TextLine, ...]:
         """Return the lines of text in an upright RGB picture, in reading order.
@@ -139,13 +139,13 @@ class TextReader:
         self, pixels: Pixels, boxes: Boxes, turns: int, max_pieces: int | None
     ) -> list[TextLine]:
         """Recognize the text of a picture that is turned counterclockwise by quarter turns."""
-        from rapidocr.utils.process_img import get_rotate_crop_image
+        from mmtui.compat.rapidocr_hooks import crop_box
 
         turned = np.ascontiguousarray(np.rot90(pixels, turns))
         upright = _sort_corners(_turn(boxes, pixels.shape[1], pixels.shape[0], turns))
         lines = order_pieces(_to_pieces(upright))
         order = [piece.index for line in lines for piece in line][:max_pieces]
-        crops = [get_rotate_crop_image(turned, upright[index].copy()) for index in order]
+        crops = [crop_box(turned, upright[index]) for index in order]
         found = self._load_recognizer().recognize_txt(crops)
         texts = dict(zip(order, zip(found.txts, found.scores, strict=True), strict=True))
         recognized = (

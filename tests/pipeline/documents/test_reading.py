@@ -11,6 +11,7 @@ from PIL import Image
 from mmtui.errors import InputError, UsageError
 from mmtui.pipeline.documents import conversion, document
 from mmtui.pipeline.documents.document import DocumentText
+from mmtui.pipeline.documents.html_tree import HtmlTree
 from mmtui.pipeline.documents.page_ranges import parse_ranges
 from mmtui.pipeline.documents.reading import draw_pages, read_document
 
@@ -84,6 +85,9 @@ def test_end_tags_that_html_lets_authors_leave_out_are_implied(read):
     (found,) = read("a.html", f"{page}{table}".encode()).pages
     assert found.startswith("One\n\nTwo **bold**\n\n* a\n  + inner\n* b\n\n## Head\n\n")
     assert "| x | y |\n| --- | --- |\n| 1  2 | 3 |" in found
+    others = "<p>a<menu><li>b</menu><p>c<dialog>d</dialog><ruby>e<rp>(<rt>f<rp>)</ruby>"
+    tree = HtmlTree(f"{others}<select><optgroup><option>g<optgroup><option>h</select>")
+    assert not tree.select("p menu, p dialog, rt rp, rp rt, optgroup optgroup, option optgroup")
     many = "<html><ul>" + "<li>item\n" * 5000 + "</ul>" + "<p>text\n" * 5000
     assert read("b.html", many.encode()).pages[0].count("item\n") == 5000
 
