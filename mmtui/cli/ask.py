@@ -150,6 +150,11 @@ def ask(
     for mentioned in request.mentioned:
         print_note(f"attached: {mentioned}")
     audio = request.recording
+    config = Config.load().with_endpoint(endpoint).with_language(language)
+    config = config.with_reading(read)
+    refuse_local_options(config, {"--mmproj": mmproj, "--engine": engine})
+    check_speech(config, speak_to)
+    check_save_media(save_media, find_endpoint(config))
     with reporting() as report:
         pictures = list(open_pictures(request.pictures, report))
         documents = open_documents(request.documents, pages, report)
@@ -157,11 +162,6 @@ def ask(
     files: list[Image | Sound | Document] = [*documents, *pictures, *recordings]
     shown = [note for attached in files for note in attached.notes]
     print_notes(shown)
-    config = Config.load().with_endpoint(endpoint).with_language(language)
-    config = config.with_reading(read)
-    refuse_local_options(config, {"--mmproj": mmproj, "--engine": engine})
-    check_speech(config, speak_to)
-    check_save_media(save_media, find_endpoint(config))
     if (server := find_endpoint(config)) is not None:
         from mmtui.cli.ask_server import ServerQuestion, ask_server
 

@@ -120,6 +120,8 @@ def test_wrong_files_and_voices_are_refused_before_the_answer(mmtui, tmp_path):
     with ScriptedServer(reply("Hi")) as server:
         ask = ("ask", "--endpoint", server.url, "Hi")
         assert_error(mmtui(*ask, "--speak-to", tmp_path / "a.txt"), 2, "a.txt", "use .wav")
+        pictured = mmtui(*ask, "--image", "missing.png", "--speak-to", tmp_path / "a.txt")
+        assert_error(pictured, 2, "a.txt", "use .wav")
         run = mmtui(*ask, "--speak-to", tmp_path / "no" / "a.wav")
         assert_error(run, 4, "is not a folder", "create it")
         run = mmtui(*ask, "--speak", env={"MMTUI_VOICE": "loud"})
