@@ -17,9 +17,9 @@ from mmtui.errors import MmtuiError
 from mmtui.pipeline.assets.gguf_header import read_header
 from mmtui.pipeline.assets.gguf_memory import FIRST_CONTEXT, estimate_position
 from mmtui.pipeline.engines.batch_speed import BatchSpeed
+from mmtui.pipeline.engines.context_steps import Step, count_decoding, group_steps
 from mmtui.pipeline.engines.llama_batch import Batch
 from mmtui.pipeline.engines.llama_language import LlamaLanguage
-from mmtui.pipeline.engines.llama_steps import Step, count_decoding, group_steps
 from mmtui.pipeline.engines.threads import ThreadCount
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from mmtui.pipeline.engines.context_steps import Step
 from mmtui.pipeline.engines.engine import CacheCopy, Engine, PictureFeatures
 from mmtui.pipeline.engines.llama_context import LlamaContext
 from mmtui.pipeline.engines.llama_language import LlamaLanguage
-from mmtui.pipeline.engines.llama_steps import Step
 from mmtui.pipeline.engines.llguidance import JsonGrammar
 from mmtui.pipeline.engines.prompt_lookup import PromptLookup
 from mmtui.pipeline.engines.sampling import Sampler
@@ -181,7 +181,8 @@ class LlamaEngine:
         """
         self._crop(0)
         for start in range(0, len(tokens), PREFILL_CHUNK):
-            yield self._finish(self._feed(list(tokens[start : start + PREFILL_CHUNK]), None))
+            chunk = list(tokens[start : start + PREFILL_CHUNK])
+            yield self._finish(self._feed(chunk, None, output_count=len(chunk)))
 
     def _read(
         self, sequence: Sequence[Position], features: PictureFeatures
@@ -219,7 +220,7 @@ class LlamaEngine:
         room = self.language.context_length - len(self._cached) - 1
         draft = draft[: max(room, 0)]
         start = len(self._cached)
-        logits = yield from self._feed([token, *draft], None)
+        logits = yield from self._feed([token, *draft], None, output_count=1 + len(draft))
         tokens: list[int] = []
         for row, drafted in zip(logits, [*draft, None], strict=True):
             tokens.append(int(sampler(row[None])[0]))
@@ -246,34 +247,30 @@ class LlamaEngine:
                 sha256, tile = picture
                 patches = [position[1] for position in positions if not isinstance(position, int)]
                 embeddings = features[sha256][patches]
-            needs = needs_logits and index == len(runs) - 1
-            logits = yield from self._feed(
-                positions, embeddings, last_only=True, tile=tile, needs_logits=needs
-            )
+            output_count = int(needs_logits and index == len(runs) - 1)
+            logits = yield from self._feed(positions, embeddings, output_count, tile)
         return logits
 
     def _feed(
         self,
         positions: list[Any],
         embeddings: np.ndarray | None,
-        last_only: bool = False,
+        output_count: int,
         tile: Tile | None = None,
-        needs_logits: bool = True,
     ) -> Logits:
         """Append positions to the cache, which is lost if this fails.
 
         Args:
             positions: Token ids, or patches of a picture.
             embeddings: The features (n, hidden_size) of these patches; None for tokens.
-            last_only: Whether only the logits of the last position are needed.
+            output_count: How many of the last positions need logits.
             tile: The tile that the patches belong to, if they are not placed one after the other.
-            needs_logits: Whether any logits are needed.
 
         Yields:
             None until they are computed; nothing if the engine has its context for itself.
 
         Returns:
-            Logits (n, 1 or 0, vocabulary), which the next call overwrites.
+            Logits (output_count, vocabulary), which the next call overwrites.
         """
         cached, start = self._cached, self._end
         self._cached, self._end = [], 0  # until it has succeeded
@@ -283,7 +280,7 @@ class LlamaEngine:
             places = tile.get_positions(start, [patch for _, patch in positions])
         inputs = positions if embeddings is None else embeddings
         is_causal = tile is None or tile.is_causal
-        step = Step(self._sequence, inputs, places, last_only, is_causal, needs_logits)
+        step = Step(self._sequence, inputs, places, output_count, is_causal)
         self._context.submit(step)
         try:
             while step.is_pending:

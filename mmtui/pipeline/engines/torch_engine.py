@@ -14,10 +14,10 @@ from mmtui.pipeline.engines import attention
 from mmtui.pipeline.engines.cuda_graph import CudaGraphDecoder
 from mmtui.pipeline.engines.decoder import Decoder, PlainDecoder
 from mmtui.pipeline.engines.engine import CacheCopy, PictureFeatures
-from mmtui.pipeline.engines.llama_step import LlamaStepDecoder
 from mmtui.pipeline.engines.sampling import Sampler
 from mmtui.pipeline.engines.threads import ThreadCount
 from mmtui.pipeline.engines.torch_language import TorchLanguage
+from mmtui.pipeline.engines.torch_llama import LlamaStepDecoder
 from mmtui.pipeline.multimodal import embed
 from mmtui.pipeline.sequence import (
     AHEAD_CHUNK,

@@ -14,11 +14,11 @@ from mmtui.errors import MmtuiError
 from mmtui.pipeline.engine_pool import EnginePool
 from mmtui.pipeline.engines import llama_context, llama_language, prompt_lookup
 from mmtui.pipeline.engines.batch_speed import BatchSpeed
+from mmtui.pipeline.engines.context_steps import Step
 from mmtui.pipeline.engines.engine import Engine
 from mmtui.pipeline.engines.llama_context import LlamaContext
 from mmtui.pipeline.engines.llama_language import LlamaLanguage
 from mmtui.pipeline.engines.llama_library import LlamaLibrary, find_packages, load_library
-from mmtui.pipeline.engines.llama_steps import Step
 from mmtui.pipeline.engines.llamacpp_engine import LlamaEngine
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler, Sampling
 from mmtui.pipeline.prompt_memory import PromptMemory
@@ -286,7 +286,7 @@ def test_a_picture_that_needs_too_much_memory_can_be_tried_again(model, monkeypa
     features = np.full((count, model.hidden_size), 0.1, np.float32)
 
     def compute(inputs: list[int] | np.ndarray, *, is_causal: bool = True) -> Exception | None:
-        step = Step(1, inputs, np.arange(len(inputs)), last_only=True, is_causal=is_causal)
+        step = Step(1, inputs, np.arange(len(inputs)), output_count=1, is_causal=is_causal)
         context.submit(step)
         context.compute()
         return step.error

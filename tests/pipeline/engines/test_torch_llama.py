@@ -7,7 +7,7 @@ import torch
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
 from mmtui.pipeline.engines import torch_language
-from mmtui.pipeline.engines.llama_step import LlamaStep, LlamaStepDecoder
+from mmtui.pipeline.engines.torch_llama import LlamaStep, LlamaStepDecoder
 
 SHAPES = {
     "plain": {},

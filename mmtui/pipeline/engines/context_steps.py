@@ -14,20 +14,19 @@ class Step:
         sequence: The number of the sequence.
         inputs: Token ids, or the features (n, hidden_size) of patches.
         places: Their positions (n) or (sections, n).
-        last_only: Whether only the logits of the last position are needed.
+        output_count: How many of the last positions need logits, which take as long as several
+            layers.
         is_causal: Whether each position attends only to those before it.
-        needs_logits: Whether any logits are needed: they take as long as several layers.
-        logits: The logits (n, 1 or 0, vocabulary), once they are computed. Unless the context has
-            several sequences, the next step overwrites them.
+        logits: The logits (output_count, vocabulary), once they are computed. The next step
+            overwrites them, unless the context has several sequences.
         error: Why they can't be computed.
     """
 
     sequence: int
     inputs: Sequence[int] | np.ndarray
     places: np.ndarray
-    last_only: bool
+    output_count: int
     is_causal: bool = True
-    needs_logits: bool = True
     logits: np.ndarray | None = None
     error: Exception | None = None
 
@@ -40,13 +39,6 @@ class Step:
     def width(self) -> int:
         """The size of an embedding; 0 for token ids."""
         return self.inputs.shape[1] if isinstance(self.inputs, np.ndarray) else 0
-
-    @property
-    def output_count(self) -> int:
-        """How many of the last positions need logits."""
-        if not self.needs_logits:
-            return 0
-        return 1 if self.last_only else len(self.inputs)
 
 
 def group_steps(steps: Sequence[Step], limit: int) -> list[list[Step]]:
