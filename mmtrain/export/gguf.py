@@ -45,7 +45,7 @@ def export_gguf(
         place: The folder to write.
         quantization: The number format of the weight matrices.
         report: Called with the progress of downloads and of the conversion.
-        notify: Called with the reason why there is no mmproj.
+        notify: Called with the reason why there is no mmproj, and with what Ollama does otherwise.
 
     Raises:
         InputError: llama.cpp does not support this language model.
@@ -76,6 +76,8 @@ def export_gguf(
         )
     if has_mmproj:
         (place / "Modelfile").write_text(_make_modelfile(has_template))
+        if found.spec.language.prompt.number_pictures:
+            notify("Ollama does not number the pictures, so the model may mix up several of them")
     return place
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -210,6 +211,17 @@ def test_mtmd_has_the_features_of_a_clip_tower(
     expected = encode(run, "torch", picture)
     assert expected.std() > 0.01
     np.testing.assert_allclose(features, expected, atol=5e-3 * float(np.abs(expected).max()))
+
+
+def test_pictures_that_ollama_does_not_number_are_noted(run, tmp_path, cache):
+    prompt = dataclasses.replace(run.spec.language.prompt, number_pictures=True)
+    language = dataclasses.replace(run.spec.language, prompt=prompt)
+    spec = dataclasses.replace(run.spec, language=language)
+    (tmp_path / "run" / "spec.json").write_text(json.dumps(spec.to_json()))
+    notes: list[str] = []
+    out = export_gguf(str(tmp_path / "run"), tmp_path / "out", "f16", notify=notes.append)
+    note = "Ollama does not number the pictures, so the model may mix up several of them"
+    assert notes == [note] and (out / "Modelfile").exists()
 
 
 def test_a_clip_tower_with_its_class_token_among_the_features_has_no_mmproj(
