@@ -1,17 +1,17 @@
 """CLIP towers in a form that llama.cpp computes correctly.
 
 llama.cpp appends the class token to the patches, but then takes the rows from the second one on as
-their features, as if it was the first token. So the tower is changed so that it is: a first layer
-moves each token to the next row, and the last one, the class token, to the first row.
+their features, as if the class token came first. The exported tower therefore gets an additional
+first layer, which moves each token to the next row and the last one, the class token, to the first.
 
 The attention of this layer is one-hot. Its queries and keys are the binary numbers of rows, which
 are in additional channels of the embeddings. Its first norm is the tower's norm before the layers.
 Its inputs are so small that they vanish in the sum with its outputs: their share is 2**-16, and
 llama.cpp computes the embeddings of patches in 16 bits anyway.
 
-The additional channels must not change the layer norms behind. So the other channels are centered:
+The additional channels must not change the later layer norms. So the other channels are centered:
 what is added to them has no mean. The additional channels come in pairs of opposite values, and
-their sum of squares is that which the epsilon of the norms adds.
+their sum of squares equals what epsilon would add in the norms.
 """
 
 import math

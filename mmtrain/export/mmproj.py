@@ -87,7 +87,9 @@ def write_mmproj(
     writer.add_array("clip.vision.image_mean", list(spec.mean))
     writer.add_array("clip.vision.image_std", std)
     fp32_names = {"v.position_embd.weight"}
-    if vit.has_class_token:  # all other weights of this layer are rounded in the same way
+    if vit.has_class_token:
+        # The layer that moves the class token copies the embeddings with this matrix. Rounding it
+        # would change them; the other matrices of the layer are exact or only tell rows apart.
         fp32_names.add("v.blk.0.attn_out.weight")
     for name, tensor in _list_tensors(vit, layers, max(selected)).items():
         is_halved = tensor.ndim > 1 and name not in fp32_names and not in_fp32

@@ -152,7 +152,7 @@ class Tokenizer:
             raise InputError(f"the tokenizer in {folder} can't be read: {error}") from error
         special = {name: _get_text(settings.get(name)) for name in _SPECIAL_TOKENS}
         self._special_tokens = special
-        self._texts: dict[int, str] = {}  # of tokens of answers
+        self._texts: dict[int, str] = {}  # text by token id, shared by all answers
         self.bos_token, self.eos_token = special["bos_token"], special["eos_token"]
 
     def __call__(self, text: str, add_special_tokens: bool = True) -> TextEncoding:

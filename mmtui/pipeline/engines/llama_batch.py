@@ -47,7 +47,7 @@ class Batch:
         self._functions.llama_batch_free(self.struct)
 
     def fill(self, token: int, place: int) -> None:
-        """Contain one token of the first sequence, in a batch that `append` never fills.
+        """Replace the content by one token of sequence 0. Not to be mixed with `append`.
 
         Args:
             token: The token.

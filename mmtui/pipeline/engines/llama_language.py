@@ -143,7 +143,8 @@ def load(
         InputError: llama.cpp can't load these weights, or the tokenizer is damaged.
     """
     converted = conversion.to_gguf(weights, adapter, precision, report)
-    with ThreadPoolExecutor(1) as pool:  # both take as long, and leave Python to the other
+    # Both take about as long, and neither holds Python's lock for long.
+    with ThreadPoolExecutor(1) as pool:
         loading = pool.submit(Tokenizer, converted.folder)
         handle = open_model(library, converted.model, extra_buffers=extra_buffers, report=report)
     try:

@@ -104,7 +104,7 @@ class MtmdEncoder:
         if functions.mtmd_tokenize(self._context, chunks, ctypes.byref(text), bitmaps, 1):
             raise InputError(
                 f"{self._mmproj} can't encode {_describe(medium)}",
-                "try another one; the mmproj may also be damaged",
+                "try another file; if others fail too, the mmproj may be damaged",
             )
         for index in range(functions.mtmd_input_chunks_size(chunks)):
             yield functions.mtmd_input_chunks_get(chunks, index)
