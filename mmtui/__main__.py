@@ -10,7 +10,7 @@ from mmtui.entry import load_command_line, run, silence_libraries
 
 def main() -> NoReturn:
     """Run the command line, or open the chat if there are no arguments."""
-    sys.argv[1:] = _add_resume_value(sys.argv[1:])
+    sys.argv[1:] = add_resume_value(sys.argv[1:])
     run("mmtui", _load_chat if _has_no_arguments() else lambda: load_command_line("mmtui"))
 
 
@@ -29,7 +29,7 @@ def _load_chat() -> Callable[[], None]:
     return chat
 
 
-def _add_resume_value(arguments: list[str]) -> list[str]:
+def add_resume_value(arguments: list[str]) -> list[str]:
     """Add "latest" to `--resume` without a value; Typer has no options with optional values."""
     completed: list[str] = []
     for argument, following in zip(arguments, [*arguments[1:], "-"], strict=False):

@@ -10,7 +10,7 @@ import typer
 
 import mmtrain.cli.app
 import mmtui.cli.app
-from mmtui.__main__ import _add_resume_value
+from mmtui.__main__ import add_resume_value
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
@@ -56,7 +56,12 @@ def parse(name: str, arguments: list[str]) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_in_blocks_of_code_can_be_parsed(page: Path) -> None:
     for name, *arguments in find_commands(page.read_text("utf-8")):
-        parse(name, _add_resume_value(arguments))
+        parse(name, add_resume_value(arguments))
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/chatting.md"])
+def test_pages_have_commands(page: str) -> None:
+    assert list(find_commands((ROOT / page).read_text("utf-8")))
 
 
 def test_wrong_commands_are_found() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from textual._compositor import Compositor
 from textual._xterm_parser import XTermParser
@@ -45,6 +45,7 @@ __all__ = [
     "MarkdownTable",
     "MarkdownTableCellContents",
     "MarkdownTableContent",
+    "SingleLayoutScreen",
     "XTermParser",
     "append_markdown",
     "clear_parts",
@@ -54,12 +55,13 @@ __all__ = [
     "post_exit",
     "render_widget",
     "replace_parser",
-    "single_layout",
     "update_from",
     "update_in_place",
     "write_meta",
     "write_to_terminal",
 ]
+
+ResultT = TypeVar("ResultT")  # what a screen returns when it is dismissed
 
 
 def replace_parser(parser: type[XTermParser]) -> None:
@@ -137,24 +139,32 @@ def update_in_place(widget: Static, content: Content) -> None:
         widget.refresh(layout=True)
 
 
-@contextmanager
-def single_layout(screen: Screen[Any]) -> Iterator[None]:
-    """Have a screen laid out only once.
+class SingleLayoutScreen(Screen[ResultT]):
+    """Lay a screen out only once.
 
-    Textual would lay it out again if a new widget was refreshed before, and again because the
-    virtual sizes of containers, which the layout finds, have changed.
+    Textual would do it twice if a new widget was refreshed before the layout, or if the layout
+    changes the virtual size of a container.
     """
-    compositor = screen._compositor
-    compositor.update_widgets(screen._dirty_widgets)
-    screen._dirty_widgets.clear()
-    if screen.outer_size:
-        compositor._full_map_invalidated = False
-    virtual_size = vars(Widget)["virtual_size"]
-    virtual_size._layout = virtual_size._repaint = False
-    try:
-        yield
-    finally:
-        virtual_size._layout = virtual_size._repaint = True
+
+    def _refresh_layout(self, size: Size | None = None, scroll: bool = False) -> None:
+        with self._single_layout():
+            super()._refresh_layout(size, scroll)
+
+    @contextmanager
+    def _single_layout(self) -> Iterator[None]:
+        """Have no other layout requested while this one is in progress."""
+        compositor = self._compositor
+        compositor.update_widgets(self._dirty_widgets)
+        self._dirty_widgets.clear()
+        if self.outer_size:
+            compositor._full_map_invalidated = False
+        virtual_size = vars(Widget)["virtual_size"]
+        flags = virtual_size._layout, virtual_size._repaint
+        virtual_size._layout = virtual_size._repaint = False
+        try:
+            yield
+        finally:
+            virtual_size._layout, virtual_size._repaint = flags
 
 
 def render_widget(widget: Widget) -> list[Strip]:

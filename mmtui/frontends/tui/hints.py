@@ -6,7 +6,7 @@ BORDER = 6  # columns of the border and of the space beside the hints
 
 
 def show_hints(dialog: Widget, *hints: str) -> None:
-    """Show as many hints as fit at the bottom of a dialog, at least the first.
+    """Show the hints that fit at the bottom of a dialog, at least the first.
 
     Args:
         dialog: The dialog, which has its size already.

@@ -138,8 +138,7 @@ async def test_each_conversation_with_a_picture_has_a_small_one(store, tmp_path)
     history.close()
     async with open_chat(store, size=SIZE, sidebar=True) as user:
         options = user.chat.query_one(SidebarList).options
-        for _ in range(3):  # one after the other
-            await user.settle()
+        await user.settle()
         pictures = [get_colors(option.prompt) for option in options]
         assert pictures == [set(), {"#0000FF"}, set(), {"#FF0000"}]
         assert str(options[1].prompt).splitlines()[0] == "  The blue one, with… ▀▀▀▀▀▀▀"

@@ -60,6 +60,17 @@ def test_the_prompt_and_a_chip_leave_room_for_the_transcript(tmp_path, cat, size
 
 
 @run_async
+async def test_the_end_of_an_answer_stays_visible_in_a_lower_window(tmp_path):
+    async with open_chat(tmp_path, size=(60, 24)) as user:
+        await user.type("Count", "enter")
+        await user.answer(*[f"line {number}\n\n" for number in range(15)])
+        assert "line 14" in user.screen
+        await user.pilot.resize_terminal(60, 18)
+        await user.settle()
+        assert "line 14" in user.screen
+
+
+@run_async
 async def test_a_notification_does_not_cover_the_prompt(tmp_path):
     async with open_chat(tmp_path, size=(40, 12)) as user:
         await user.type("/copy " + "all " * 20, "enter")

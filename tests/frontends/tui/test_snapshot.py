@@ -5,6 +5,7 @@ from rich.segment import Segment
 from textual.widget import Widget
 from user import User, open_chat, run_async
 
+from mmtui.frontends.tui.widgets import reply_text
 from mmtui.frontends.tui.widgets.snapshot import Snapshot
 
 TEXT = """- one, which is **long enough** to be wrapped in a terminal that is not wide
@@ -100,9 +101,10 @@ async def test_the_mouse_reaches_a_link_while_the_reply_is_written(tmp_path, mon
 
 
 @run_async
-async def test_text_is_selected_while_the_reply_is_written(tmp_path):
+async def test_text_is_selected_while_the_reply_is_written(tmp_path, monkeypatch):
     async with open_chat(tmp_path, size=(60, 50)) as user:
         await stream(user)
+        monkeypatch.setattr(reply_text, "MIN_THAWED_S", 600.0)  # the test may be slow
         await user.pilot.hover("GrowingBulletList")
         await user.settle()
         await user.pilot.mouse_down("GrowingBulletList", offset=(2, 0))
@@ -124,3 +126,20 @@ async def test_words_are_marked_while_the_reply_is_written(tmp_path):
         await user.press("escape")
         await user.settle()
         assert get_reply_lines(user) == plain
+
+
+@run_async
+async def test_what_is_written_while_another_screen_is_open_is_seen_later(tmp_path, monkeypatch):
+    monkeypatch.setattr(reply_text, "MAX_WAIT_S", 0.0)  # no frame is drawn in time
+    async with open_chat(tmp_path, size=(60, 50)) as user:
+        await user.type("Go", "enter")
+        user.stream_piece("- a\n")
+        await user.settle()
+        await user.press("f3")
+        user.stream_piece("- b\n- c\n- d\n\nEnd")
+        await user.settle()
+        await user.press("escape")
+        await user.settle()
+        reply = ["".join(part.text for part in line) for line in get_reply_lines(user)]
+        assert [line.split()[-1] for line in reply if line.split()] == ["a", "b", "c", "d", "End"]
+        await user.answer()

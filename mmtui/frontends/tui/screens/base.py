@@ -5,20 +5,18 @@ from inspect import isawaitable
 from typing import Any
 
 from textual import on
-from textual.geometry import Size
 from textual.notifications import SeverityLevel
-from textual.screen import Screen
 from textual.worker import Worker
 
 from mmtui.chat.notice import Notice
-from mmtui.compat.textual_hooks import single_layout
+from mmtui.compat.textual_hooks import SingleLayoutScreen
 from mmtui.errors import MmtuiError
 from mmtui.frontends.tui.messages import CallFinished, NoticePosted
 
 NOTE_TIMEOUT_S, ERROR_TIMEOUT_S = 4.0, 8.0
 
 
-class BaseScreen(Screen[None]):
+class BaseScreen(SingleLayoutScreen[None]):
     """Calls functions and shows their errors as notifications."""
 
     def restore_text(self, text: str) -> None:
@@ -35,10 +33,6 @@ class BaseScreen(Screen[None]):
         timeout = ERROR_TIMEOUT_S if notice.is_error else NOTE_TIMEOUT_S
         self.notify(notice.lines, severity=severity, markup=False, timeout=timeout)
         self.show_status()
-
-    def _refresh_layout(self, size: Size | None = None, scroll: bool = False) -> None:
-        with single_layout(self):
-            super()._refresh_layout(size, scroll)
 
     async def attempt(self, function: Callable[..., Any], *args: Any, typed: str = "") -> Any:
         """Call a function, which may be async, and show its error if it raises MmtuiError.

@@ -63,7 +63,8 @@ class BranchesScreen(ModalScreen[BranchChoice | None]):
             if row.message.id == self._conversation.head:
                 current = node
         for node in nodes:
-            node.allow_expand = bool(node.children)  # otherwise a last version had an arrow
+            # else the last message of a version has an arrow
+            node.allow_expand = bool(node.children)
         self._messages.root.expand()
         self._messages.focus()
         if self._messages.last_line >= 0:  # asking for it numbers the lines

@@ -32,8 +32,8 @@ from mmtui.frontends.tui.widgets.text_fields import LineField
 from mmtui.text import one_line, remove_marks
 
 MAX_RESULTS = 200
-# Columns from which a row is one line, and from which pictures are beside the list.
-MIN_WIDE, MIN_ROOMY = 60, 100
+MIN_WIDE = 60  # columns from which a row is one line
+MIN_ROOMY = 100  # columns from which pictures are beside the list
 
 
 class HistoryScreen(Screen[str | None]):

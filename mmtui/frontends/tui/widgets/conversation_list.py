@@ -80,6 +80,13 @@ class ConversationList(OptionList):
             id = before.id if before is not None else ""
             self.highlighted = ids.index(id) if id in ids else min(place, len(summaries) - 1)
 
+    def update_rows(self, is_changed: Callable[[Summary], bool]) -> None:
+        """Format the rows of some conversations again."""
+        for at, summary in enumerate(self._summaries):
+            if is_changed(summary):
+                self._rows[at] = self._format_row(summary)
+                self.replace_option_prompt_at_index(at, self._rows[at])
+
     def on_resize(self) -> None:
         self.scroll_to_highlight()
         self.post_message(self.Moved())

@@ -117,12 +117,11 @@ class FindBar(Horizontal):
         by_id = {message.id: message for message in self._get_conversation().thread}
         if (message := by_id.get(current.message)) is None:
             return  # the conversation has changed, and is searched again
-        is_displayed = self._transcript.find_view(message) is not None
         await self._transcript.reveal(message)
         phrase = fold(self._field.value)
         for id in {hit.message for hit in self._hits} & by_id.keys():
             place = self._mark(by_id[id], phrase, current.number if id == current.message else None)
-            if place is not None and is_displayed:
+            if place is not None and place[0].region:
                 self._scroll(*place)
             elif place is not None:
                 self.call_after_refresh(self._scroll, *place)

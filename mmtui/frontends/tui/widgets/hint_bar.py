@@ -90,7 +90,7 @@ class HintBar(Static):
 
 
 def _join_fitting(parts: list[Content], width: int) -> Content:
-    """Return the parts that fit in a line, at least the first."""
+    """Return the parts that fit in a line, in their order, at least the first."""
     line = Content("")
     for part in parts:
         joined = Content("  ").join([line, part]) if line else part

@@ -52,7 +52,7 @@ class ReplyText(Markdown):
         "table_open": GrowingTable,
     }
 
-    BLANK = True  # the blocks are drawn
+    BLANK = True  # only its blocks draw something
 
     def __init__(self, text: str) -> None:
         """Create the widget for a printable text in Markdown."""
@@ -87,16 +87,19 @@ class ReplyText(Markdown):
             await self.update(text)
 
     def thaw(self) -> None:
-        """Let the mouse and marks reach the blocks again that were complete; see `snapshot`."""
+        """Draw complete blocks from their widgets again, so that the mouse and marks reach them."""
         self._thawed_at = time.monotonic()
         if self._has_frozen:
             self._has_frozen = False
             thaw_all(self)
 
     def _can_freeze(self) -> bool:
-        """Return whether nobody selects text, and the mouse was not used for a while."""
-        is_used = time.monotonic() - self._thawed_at < MIN_THAWED_S or self.screen.selections
-        return not (is_used or self._is_finishing)
+        """Return whether the text is laid out, and neither selected nor under a moving mouse."""
+        is_drawn = self._is_drawn.is_set() and self.screen.is_current
+        if self._is_finishing or not is_drawn:
+            return False
+        is_used = time.monotonic() - self._thawed_at < MIN_THAWED_S
+        return not (is_used or self.screen.selections)
 
     @on(MouseMove)
     @on(MouseDown)

@@ -146,7 +146,7 @@ class Sidebar(Vertical):
         event.stop()
         self._is_drawing = False
         self._drawn[event.sha256] = event.lines
-        self._list.show(self._list.summaries)
+        self._list.update_rows(lambda summary: summary.pictures[:1] == (event.sha256,))
         self._draw_next()
 
     @on(OptionList.OptionHighlighted)

@@ -69,7 +69,7 @@ class Transcript(VerticalScroll, can_focus=False):
     layout grows with all displayed widgets, and streaming would not be smooth.
     """
 
-    BLANK = True  # the messages cover it
+    BLANK = True  # it draws only its background
 
     def __init__(self, find: FindFile) -> None:
         """Create an empty transcript. `find` returns the file of an attachment."""
@@ -120,6 +120,8 @@ class Transcript(VerticalScroll, can_focus=False):
 
     def on_resize(self) -> None:
         self._culling.show_all()
+        if self.is_anchored:
+            self.refresh(layout=True)  # the layout used the height before
 
     def watch_virtual_size(self) -> None:
         if self.virtual_size.height > self._culling.bottom + 2 * self.size.height:

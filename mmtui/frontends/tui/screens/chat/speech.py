@@ -24,7 +24,8 @@ STAGING = "staging"  # the group of the workers that attach something to the nex
 class Speech:
     """Transcribes recordings for the chat screen; nothing is sent.
 
-    A recording stays with the conversation that was open when it was made.
+    A recording stays with the conversation that was open when the recording ended. One in a
+    conversation without messages follows the user to the conversation that is opened next.
     """
 
     def __init__(
@@ -54,8 +55,6 @@ class Speech:
 
         def stage(text: str | None) -> None:
             self._require_words(text)
-            if self._is_open(conversation):
-                self._composer.insert_words(text or "")
             self._screen.run_in_thread(
                 partial(self._session.store_clip, clip, text or ""),
                 partial(self._attach, conversation),
@@ -73,22 +72,27 @@ class Speech:
 
         async def stage(text: str | None) -> None:
             self._require_words(text)
-            if self._is_open(conversation):
-                self._composer.insert_words(text or "")
             await self._attach(conversation, attachment.with_transcript(text or ""))
 
         self.transcribe(clip, stage)
 
     def _is_open(self, conversation: Conversation) -> bool:
-        """Return whether a recording of a conversation belongs into the prompt.
+        """Return whether a recording belongs into the prompt.
 
-        That of a conversation without messages follows the user, because nobody could find it.
+        Args:
+            conversation: The conversation that was open when the recording ended. If it has no
+                messages, the recording follows the user, because nobody could find it there.
         """
         return conversation.head is None or conversation.id == self._session.conversation.id
 
     async def _attach(self, conversation: Conversation, attachment: Attachment) -> None:
-        """Attach a recording to the next message of the conversation for which it was made."""
+        """Attach a recording to the next message, and put its transcript into the prompt.
+
+        If the user has opened another conversation, both go to the draft of the one that was open
+        when the recording ended, unless it has no messages.
+        """
         if self._is_open(conversation):
+            self._composer.insert_words(attachment.transcript)
             await self._chips.add(attachment)
             return
         self._session.store.add_to_draft(conversation, Draft(attachment.transcript, (attachment,)))
