@@ -320,7 +320,8 @@ class Commands:
         self._session.start_conversation()
         await self._chat.show_conversation()
 
-    def do_history(self, words: str) -> None:
+    async def do_history(self, words: str) -> None:
+        await self._chat.save_draft()  # the list marks conversations with drafts
         self._ask(HistoryScreen(self._session, words), self.do_resume)
 
     async def do_resume(self, id: str) -> None:
@@ -329,7 +330,7 @@ class Commands:
             found = await wrap_future(self._session.store.find(id))
             await self._chat.show_conversation(self._session.open_conversation(*found))
         else:
-            self.do_history("")
+            await self.do_history("")
 
     def do_find(self, words: str) -> None:
         self._chat.find_bar.open(words)
