@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,12 @@ USER_INTERFACES = Path(__file__).with_name("frontends")
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_configure() -> None:
+    """Restore Ctrl-C, which a shell ignores in what it runs in the background."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the slow tests, so that `pytest -m "not slow"` runs the others, and run them first.
 
