@@ -58,20 +58,26 @@ def run_here(
     env: Mapping[str, str] | None = None,
 ) -> Run:
     """Run the command of a package in this process, whose settings are restored afterwards."""
-    from accelerate.state import AcceleratorState
-
-    with unchanged_process(), pytest.MonkeyPatch.context() as patch:
+    with unchanged_process(), fresh_accelerator(), pytest.MonkeyPatch.context() as patch:
         for name, value in (env or {}).items():
             patch.setenv(name, value)
         patch.setattr("sys.argv", [package, *map(str, arguments)])
         capture.readouterr()
-        AcceleratorState._reset_state(True)  # else the precision of an earlier run stays in force
-        try:
-            code = run_command(load_command_line(package))
-        finally:
-            AcceleratorState._reset_state(True)
+        code = run_command(load_command_line(package))
         out, err = capture.readouterr()
     return Run(code, out, err)
+
+
+@contextmanager
+def fresh_accelerator() -> Iterator[None]:
+    """Forget the state of accelerate, or the precision of an earlier run would stay in force."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(True)
+    try:
+        yield
+    finally:
+        AcceleratorState._reset_state(True)
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """Fixtures for training: a small model, small data in real formats, and runs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
+from command_line import fresh_accelerator
 
 from mmtrain.data import shapes
 from mmtui.pipeline.assets import checkpoint
@@ -57,7 +57,7 @@ def shapes_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def train(session_cache: dict, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+def train(session_cache: dict, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return a function that runs a stage in this process, as its command does.
 
     `explicit` has the names of the options that are on the command line.
@@ -69,9 +69,8 @@ def train(session_cache: dict, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
     monkeypatch.setenv("XDG_CACHE_HOME", session_cache["XDG_CACHE_HOME"])
 
     def run(options, out: Path, explicit: tuple = (), **start: object) -> None:
-        AcceleratorState._reset_state(True)  # else the precision of the previous run stays in force
         start_options = StartOptions(out=out, explicit=frozenset(explicit), **start)
-        launch(options, start_options, ignore_progress)
+        with fresh_accelerator():
+            launch(options, start_options, ignore_progress)
 
-    yield run
-    AcceleratorState._reset_state(True)
+    return run
