@@ -95,6 +95,16 @@ def mix(
             " May be repeated.",
         ),
     ] = None,
+    captions_per_photo: Annotated[
+        int,
+        typer.Option(
+            "--captions-per-photo",
+            metavar="N",
+            min=0,
+            help="Teach as descriptions only the N captions of a photo that agree most with its"
+            " other captions, by CIDEr-D. 0 teaches all.",
+        ),
+    ] = 0,
     pseudo_labels: Annotated[
         int,
         typer.Option(
@@ -148,7 +158,7 @@ def mix(
 
             look = loading.load_feature_store(loading.find_checkpoint(model), report).compute_means
         sources = captions or [], dialogues or [], text or []
-        notes = make(*sources, out, seed, factor, look, report)
+        notes = make(*sources, out, seed, captions_per_photo, factor, look, report)
     for note in notes:
         print(one_line(f"note: {note}"), file=sys.stderr)
     print(one_line(str(out)))

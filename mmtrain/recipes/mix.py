@@ -17,6 +17,7 @@ from typing import Any
 
 from mmtrain.data import llava, redpajama
 from mmtrain.recipes import (
+    consensus,
     held_out,
     material,
     pseudo_labels,
@@ -42,6 +43,7 @@ def mix(
     texts: Sequence[Path],
     out: Path,
     seed: int,
+    captions_per_photo: int = 0,
     pseudo_label_factor: int = 0,
     load_features: FeatureLoader | None = None,
     report: Report = ignore_progress,
@@ -54,6 +56,8 @@ def mix(
         texts: RedPajama files.
         out: The folder to write.
         seed: Decides what is asked, and the order of the rows.
+        captions_per_photo: How many captions are taught as descriptions, those that agree most
+            with the others; 0 teaches all. Questions about things are made from all of them.
         pseudo_label_factor: How many pseudo-labelled rows to add for each short question.
         load_features: Features for the pseudo-labels; None adds none.
         report: Called with the progress.
@@ -67,6 +71,8 @@ def mix(
     images = material.ImageFolder(out / "images")
     sources = material.load_sources(captions, dialogues, images)
     train, validation, notes = sources.train, sources.validation, sources.notes
+    if captions_per_photo:
+        train.captioned = consensus.choose_consensus(train.captioned, captions_per_photo)
     finder = PropertyFinder([*train.captioned, *validation.captioned])
     knowledge = held_out.Knowledge(
         list(finder.find(train.captioned)), list(finder.find(validation.captioned))

@@ -13,6 +13,7 @@ from random import Random
 from mmtrain.recipes.properties import Property
 from mmtrain.recipes.question_templates import QuestionRow, to_sentence
 
+_MATCHES = 3  # of every property: a "brown dog" is also compared with a black one
 _OPEN_SHARE = 0.5  # of the colours that are also asked for without choices
 _YES_NO_SHARE = 0.35  # of the matches that are also asked with yes or no
 _SENTENCE_SHARE = 0.25  # of the answers that are sentences
@@ -73,7 +74,10 @@ def match_choices(
 
 def generate_property_rows(properties: Sequence[Property], rng: Random) -> Iterator[QuestionRow]:
     """Yield rows that each ask about one property."""
-    for choice in match_choices(properties, properties, rng):
+    choices = [
+        choice for _ in range(_MATCHES) for choice in match_choices(properties, properties, rng)
+    ]
+    for choice in choices:
         asked, value = choice.asked, choice.asked.values[0]
         yield _make_row(asked, choice.question, _answer(asked, value, rng))
         if rng.random() < _YES_NO_SHARE:

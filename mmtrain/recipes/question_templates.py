@@ -37,10 +37,21 @@ class Photo:
     """An image, by its name in the set, and its captions.
 
     A labelled photo has one caption, "A photo of LABEL.".
+
+    Attributes:
+        image: Its name in the set.
+        captions: All captions; questions about things are made from them.
+        consensus: The captions that are taught as descriptions; empty if all are.
     """
 
     image: str
     captions: tuple[str, ...]
+    consensus: tuple[str, ...] = ()
+
+    @property
+    def descriptions(self) -> tuple[str, ...]:
+        """The captions that are taught as descriptions of the photo."""
+        return self.consensus or self.captions
 
     @property
     def label(self) -> str | None:
@@ -109,9 +120,9 @@ _BY_NAME = {object_class.name: object_class for object_class in OBJECT_CLASSES}
 
 
 def generate_caption_rows(photos: Iterable[Photo], rng: Random) -> Iterator["QuestionRow"]:
-    """Yield a row for each caption."""
+    """Yield a row for each description."""
     for photo in photos:
-        for caption in photo.captions:
+        for caption in photo.descriptions:
             question = CAPTION_QUESTION if rng.random() < 0.5 else rng.choice(_CAPTION_PARAPHRASES)
             yield QuestionRow((photo.image,), ((question, caption),))
 
@@ -170,7 +181,7 @@ def generate_pair_rows(photos: list[Photo], count: int, rng: Random) -> Iterator
     """
     for number in range(count):
         pair = rng.sample(photos, 2)
-        things = [photo.label or rng.choice(photo.captions).rstrip(".") for photo in pair]
+        things = [photo.label or rng.choice(photo.descriptions).rstrip(".") for photo in pair]
         if things[0] == things[1]:
             continue
         images = tuple(photo.image for photo in pair)

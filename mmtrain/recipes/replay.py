@@ -25,7 +25,16 @@ _TOPICS = (
     "the ocean", "music", "painting", "chess", "football", "gardening", "computers", "books",
     "trains", "bridges", "electricity", "history", "sleep", "friendship", "money", "language",
     "mathematics", "mountains", "winter", "cities", "islands", "dinosaurs", "glass", "paper",
-    "clocks", "maps", "democracy", "photography", "cooking", "dreams", "water",
+    "clocks", "maps", "democracy", "photography", "cooking", "dreams", "water", "cats", "dogs",
+    "elephants", "whales", "birds", "spiders", "roses", "forests", "deserts", "rivers", "snow",
+    "thunder", "stars", "comets", "gravity", "magnets", "iron", "gold", "salt", "sugar", "rice",
+    "cheese", "apples", "tea", "breakfast", "running", "swimming", "tennis", "bicycles", "cars",
+    "ships", "airplanes", "robots", "phones", "the internet", "television", "films", "theatre",
+    "dancing", "poetry", "newspapers", "schools", "teachers", "doctors", "hospitals", "medicine",
+    "the heart", "the brain", "teeth", "exercise", "holidays", "birthdays", "families", "children",
+    "neighbours", "markets", "shops", "taxes", "banks", "jobs", "farms", "villages", "castles",
+    "museums", "libraries", "letters", "numbers", "geometry", "statistics", "chemistry",
+    "philosophy", "religion", "laws", "elections", "Africa", "Japan", "France", "Brazil",
 )  # fmt: skip
 _TOPIC_QUESTIONS = (
     "What is interesting about {}?", "Tell me something about {} in two sentences.",

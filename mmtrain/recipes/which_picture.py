@@ -184,7 +184,7 @@ def _ask_which(group: Group, at: int, template: str, rng: Random) -> tuple[str, 
 
 
 def _describe(photo: Photo, rng: Random) -> str:
-    return to_sentence(photo.label or rng.choice(photo.captions).rstrip("."))
+    return to_sentence(photo.label or rng.choice(photo.descriptions).rstrip("."))
 
 
 def _find_unique(

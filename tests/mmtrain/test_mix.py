@@ -313,6 +313,22 @@ def test_a_mix_asks_elsewhere_only_on_demand(mmtrain, tmp_path):
     assert tests[0].read_bytes() == tests[1].read_bytes()
 
 
+def test_a_mix_teaches_only_captions_that_agree(mmtrain, tmp_path):
+    """Held-out captions are all kept, because they are what descriptions are scored against."""
+    dog = ["Sheer joy.", "A dog runs on grass.", "A dog runs on the grass.", "A dog runs fast."]
+    car = ["A red car.", "A red car on a road.", "My first one.", "There is a red car."]
+    photos = coco_set(tmp_path / "photos", [dog, car] * 10)
+    run = mmtrain(
+        "data", "mix", "--captions", photos, "--captions-per-photo", 1, "--out", tmp_path / "mix"
+    )
+    assert run.code == 0, run.err
+    rows = json.loads((tmp_path / "mix" / "llava_instruct.json").read_text())
+    answers = {row["conversations"][1]["value"] for row in rows if len(row["image"]) == 1}
+    assert answers & {*dog, *car} == {"A dog runs on grass.", "A red car."}
+    kept = json.loads((tmp_path / "mix/captions/annotations/captions_val2017.json").read_text())
+    assert len(kept["annotations"]) == 4 * len(kept["images"])
+
+
 def test_a_mix_of_one_picture_holds_nothing_out_and_keeps_written_tags(tmp_path):
     (tmp_path / "images").mkdir()
     Image.new("RGB", (9, 9)).save(tmp_path / "images" / "a.png")
