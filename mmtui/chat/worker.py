@@ -1,5 +1,6 @@
 """The model process: reads requests and sends events until the chat closes the connection."""
 
+import importlib
 import os
 import signal
 import threading
@@ -101,6 +102,9 @@ class _Worker:
         self._preparing: int | None = None  # the number of the request that gives way to others
 
     def run(self) -> None:
+        # Reading a request with a recording imports NumPy too, which fails if two threads do so at
+        # the same time.
+        importlib.import_module("numpy")
         threading.Thread(target=self._listen, daemon=True).start()
         while True:
             if not self._replies or (self._can_start_reply() and not self._requests.empty()):
