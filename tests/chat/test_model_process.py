@@ -1,6 +1,7 @@
 """The process of the model: answers, cancellation, crashes, and its end."""
 
 import errno
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from fakes import ignore_requests
 from model_events import TIMEOUT_S, ModelEvents
 
 from mmtui import logs
+from mmtui.chat import worker
 from mmtui.chat.model_process import ModelProcess
 from mmtui.chat.protocol import (
     ChatTurn,
@@ -27,6 +29,7 @@ from mmtui.chat.protocol import (
     Ready,
     Transcribed,
 )
+from mmtui.crashes import Dump
 from mmtui.pipeline.assets import checkpoint
 from mmtui.pipeline.assets.spec import Asset, LanguageSpec, ModelSpec
 
@@ -213,3 +216,24 @@ def test_the_process_ends_when_the_chat_is_killed(tiny, tmp_path):
     os.kill(chat.pid, signal.SIGKILL)
     chat.wait()
     child.wait(timeout=TIMEOUT_S)
+
+
+class _ExitCode:
+    """Ends the process that unpickles it: with 0 if NumPy is imported there, else with 3."""
+
+    def __reduce__(self):
+        code = "import os, sys; os._exit(0 if 'numpy' in sys.modules else 3)"
+        return exec, (code,)
+
+
+def test_numpy_is_imported_before_requests_are_read():
+    """A request with a recording imports it too, which fails if two threads do so at once."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    arguments = (theirs, "smol", "auto", Dump(), 0, "auto", None, 1)
+    process = context.Process(target=worker.main, args=arguments)
+    process.start()
+    theirs.close()
+    ours.send(_ExitCode())
+    process.join(TIMEOUT_S)
+    assert process.exitcode == 0
