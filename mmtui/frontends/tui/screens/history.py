@@ -60,18 +60,20 @@ class HistoryScreen(Screen[str | None]):
             words: The initial search text.
         """
         super().__init__()
-        self._session, self._words = session, words
+        self._session = session
         self._search_worker: Worker[None] | None = None
+        # Kept here, because a search may end when the screen has lost its widgets and is closing.
+        self._field = LineField(
+            words, placeholder="Search conversations", id="words", select_on_focus=False
+        )
+        self._empty = Static("", id="empty", markup=False)
         self._results = ConversationList("results", self._format_result)
         self._pictures = PictureStrip("pictures", session.file, 3, Size(40, 5))
         self._deleted: list[str] = []
 
     def compose(self) -> ComposeResult:
-        yield LineField(
-            self._words, placeholder="Search conversations", id="words",
-            select_on_focus=False,
-        )  # fmt: skip
-        yield Static("", id="empty", markup=False)
+        yield self._field
+        yield self._empty
         with Container(id="found"):
             yield self._results
             yield self._pictures
@@ -79,7 +81,7 @@ class HistoryScreen(Screen[str | None]):
 
     def on_mount(self) -> None:
         self._search()
-        self.query_one("#words").focus()
+        self._field.focus()
 
     def on_resize(self) -> None:
         if self.app.size.width < MIN_ROOMY:
@@ -161,7 +163,7 @@ class HistoryScreen(Screen[str | None]):
         self.notify(notice.lines, severity="error", markup=False)
 
     def _search(self) -> None:
-        self._search_worker = self.find(self.query_one(Input).value)
+        self._search_worker = self.find(self._field.value)
 
     @work
     async def find(self, words: str) -> None:
@@ -171,12 +173,11 @@ class HistoryScreen(Screen[str | None]):
         except MmtuiError as error:
             self._show_error(error)
         else:
-            if words == self.query_one(Input).value:
+            if words == self._field.value:
                 self._results.show(results)
                 self._show_pictures()
-                empty = self.query_one("#empty", Static)
-                empty.display = not results
-                empty.update("No conversation found" if words else "No conversations yet")
+                self._empty.display = not results
+                self._empty.update("No conversation found" if words else "No conversations yet")
 
     def _format_result(self, result: Summary) -> Content:
         date, marks = format_time(result.updated), format_marks(result)
