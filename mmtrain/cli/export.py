@@ -1,5 +1,6 @@
-"""`mmtrain export`: copy, convert or interpolate trained models."""
+"""`mmtrain export`: copy, convert or merge trained models."""
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -130,16 +131,27 @@ def hf(
     print(one_line(str(written)))
 
 
+def _parse_weighted(text: str) -> tuple[str, float]:
+    name, _, weight = text.rpartition("=")
+    try:
+        number = float(weight)
+    except ValueError:
+        number = math.nan
+    if not name or not math.isfinite(number):
+        raise typer.BadParameter(f"{text!r} is not MODEL=WEIGHT")
+    return name, number
+
+
 @app.command()
-def between(
-    base: Annotated[
-        str,
+def merge(
+    models: Annotated[
+        list[Any],
         typer.Argument(
-            metavar="BASE", help="Checkpoint folder or preset that TRAINED started from."
+            metavar="MODEL=WEIGHT...",
+            parser=_parse_weighted,
+            help="Runs, checkpoint folders or presets, and how much each counts. The weights sum to"
+            " 1, and may be negative.",
         ),
-    ],
-    trained: Annotated[
-        str, typer.Argument(metavar="TRAINED", help="Folder of a run that started from BASE.")
     ],
     out: Annotated[
         Path,
@@ -149,24 +161,14 @@ def between(
             help="Folder to write, new or an earlier export. `mmtui --model DIR` uses it.",
         ),
     ],
-    share: Annotated[
-        float,
-        typer.Option(
-            "--share",
-            metavar="X",
-            min=0,
-            max=1,
-            help="Position between the two: 0 is BASE, 1 is TRAINED. Lower it if the trained model"
-            " has forgotten what BASE could do.",
-        ),
-    ] = 0.5,
 ) -> None:
-    """Interpolate between the weights of a model and of a run that started from it.
+    """Merge models that were trained from the same one: a weighted sum of what was trained.
 
-    The result often keeps more of the old abilities than the trained model, and most of the new
-    ones (WiSE-FT, arXiv:2109.01903). If only one of the two has an adapter, the other one counts as
-    a model whose adapter changes nothing.
+    `smol=0.5 runs/a=0.5` averages a model and a run that started from it; the result often keeps
+    more of the old abilities than the run (arXiv:2109.01903). `runs/a=1 runs/b=1 smol=-1` adds what
+    two runs have learned from smol (arXiv:2212.04089). A model without an adapter counts as one
+    whose adapter changes nothing.
     """
-    from mmtrain.export.checkpoint import export_between
+    from mmtrain.export.merge import export_merged
 
-    print(one_line(str(export_between(base, trained, out, share))))
+    print(one_line(str(export_merged(models, out))))

@@ -236,20 +236,21 @@ def present_objects(photo: Photo) -> list[str]:
     """Return the things, with their articles, that a photo certainly shows."""
     if photo.label:
         return [photo.label]
-    words = _words(" ".join(photo.captions))
+    words = split_words(" ".join(photo.captions))
     return [object_class.name for object_class in OBJECT_CLASSES if words & object_class.words]
 
 
 def may_contain(photo: Photo, thing: str) -> bool:
     """Return whether the captions allow that an object is in a photo."""
-    words = _words(" ".join(photo.captions))
+    words = split_words(" ".join(photo.captions))
     if photo.label is None:
         object_class = _BY_NAME[thing]
         return bool(words & (object_class.words | object_class.possible_words))
-    return bool(words & (_words(thing) - {"a", "an"}))
+    return bool(words & (split_words(thing) - {"a", "an"}))
 
 
-def _words(text: str) -> set[str]:
+def split_words(text: str) -> set[str]:
+    """Return the words of a text in lower case."""
     return set(re.findall(r"[a-z]+", text.lower()))
 
 

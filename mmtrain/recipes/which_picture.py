@@ -4,6 +4,7 @@ Every photo of a group is asked for, so that no position in the message is more 
 is asked for only if it is in one photo, and the captions of the others leave no doubt.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -18,6 +19,7 @@ from mmtrain.recipes.question_templates import (
     QuestionRow,
     may_contain,
     present_objects,
+    split_words,
     strip_article,
     to_sentence,
 )
@@ -31,6 +33,7 @@ _DESCRIBE = (
     "What can you see in the {} picture?",
 )  # fmt: skip
 _WHICH = ("Which picture shows {}?", "Which picture has {}?", "In which picture is there {}?")
+_MIN_AGREEING_CAPTIONS = 2  # that have a word which tells the photo from others in a test
 _NEXT = ("And this one?", "And this?", "What about this picture?", "And here?")
 _RECALL = (
     "What was in the {} picture?", "What did the {} picture show?",
@@ -97,6 +100,8 @@ def generate_group_tests(
 
     They have two or three photos, in one message or across turns, and ask which picture shows a
     thing or what is in a picture, all equally often; every position is asked for equally often.
+    A description counts if it has a word that only the captions of the picture have, and nothing
+    that only another picture shows.
     """
     tests: list[dict[str, Any]] = []
     for number in range(count):
@@ -134,7 +139,9 @@ def _make_test(group: Group, at: int, *, asks_which: bool, in_turns: bool) -> di
         item["wrong"] = [word for word in ORDINALS if word != ORDINALS[at]]
     else:
         item["question"] = f"What {'was' if in_turns else 'is'} in the {ORDINALS[at]} picture?"
-        item["answers"] = _find_words(things)
+        item["answers"] = list(
+            dict.fromkeys([*_find_words(things), *_find_agreed_words(at, group.photos)])
+        )
         others = [thing for n, part in enumerate(group.things) if n != at for thing in part]
         item["wrong"] = _find_words(others)
     return item
@@ -203,6 +210,24 @@ def _find_unique(
             article = "" if found.verb == "are" else "an " if found.values[0][0] == "o" else "a "
             things.append(f"{article}{found.values[0]} {found.noun}")
     return tuple(things)
+
+
+def _find_agreed_words(at: int, photos: Sequence[Photo]) -> list[str]:
+    """Return words of several captions of the photo at a position, and of no other photo's."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    counts = Counter(
+        word for caption in photos[at].captions for word in split_words(caption) if len(word) > 2
+    )
+    elsewhere = {
+        word
+        for n, photo in enumerate(photos)
+        if n != at
+        for caption in photo.captions
+        for word in split_words(caption)
+    }
+    agreed = {word for word, count in counts.items() if count >= _MIN_AGREEING_CAPTIONS}
+    return sorted(agreed - elsewhere - ENGLISH_STOP_WORDS)
 
 
 def _find_words(things: Sequence[str]) -> list[str]:

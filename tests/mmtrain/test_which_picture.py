@@ -88,6 +88,20 @@ def test_group_tests_ask_for_every_position_and_refuse_the_other_pictures(captio
     assert set(kinds.values()) == {6} and len(kinds) == 8
 
 
+def test_a_description_counts_by_what_several_captions_of_only_that_picture_say():
+    beach = ("A dog runs at the beach.", "A brown dog at the beach by the water.", "A wet animal.")
+    road = ("A car on a road by the water.", "A brown car on the road.", "A vehicle.")
+    photos = [Photo("beach", beach), Photo("road", road)]
+    tests = generate_group_tests(photos, [], 80, Random(0))
+    answers = {
+        tuple(item["answers"]) for item in tests if "answers" in item and "dog" in item["answers"]
+    }
+    (words,) = answers
+    assert "beach" in words
+    # In captions of both, in one caption only, or in any text.
+    assert not {"brown", "water", "wet", "runs", "the"} & {*words}
+
+
 def test_groups_of_labels_name_them():
     rows = list(generate_group_rows(LABELLED, [], 20, Random(0)))
     answers = {answer for row in rows for _, answer in row.turns}
