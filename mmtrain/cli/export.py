@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+from mmtui.errors import UsageError
 from mmtui.paths import resolve
 from mmtui.progress import reporting
 from mmtui.text import one_line
@@ -25,8 +26,8 @@ class _ModelByDefault(TyperGroup):
 
 app = typer.Typer(
     cls=_ModelByDefault,
-    help="Export a trained model: `export RUN DIR`, `export gguf` for llama.cpp, or `export hf` for"
-    " transformers.",
+    help="Export a trained model: `export RUN DIR`, `export gguf` for llama.cpp, `export hf` for"
+    " transformers, or `export merge` to average models.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
@@ -138,17 +139,16 @@ def _parse_weighted(text: str) -> tuple[str, float]:
     except ValueError:
         number = math.nan
     if not name or not math.isfinite(number):
-        raise typer.BadParameter(f"{text!r} is not MODEL=WEIGHT")
+        raise UsageError(f"{text!r} is not MODEL=WEIGHT", "write, for example, smol=0.5")
     return name, number
 
 
 @app.command()
 def merge(
     models: Annotated[
-        list[Any],
+        list[str],
         typer.Argument(
-            metavar="MODEL=WEIGHT...",
-            parser=_parse_weighted,
+            metavar="MODEL=WEIGHT",
             help="Runs, checkpoint folders or presets, and how much each counts. The weights sum to"
             " 1, and may be negative.",
         ),
@@ -166,9 +166,9 @@ def merge(
 
     `smol=0.5 runs/a=0.5` averages a model and a run that started from it; the result often keeps
     more of the old abilities than the run (arXiv:2109.01903). `runs/a=1 runs/b=1 smol=-1` adds what
-    two runs have learned from smol (arXiv:2212.04089). A model without an adapter counts as one
-    whose adapter changes nothing.
+    two runs that started from smol have learned (arXiv:2212.04089). A model without an adapter
+    counts as one whose adapter changes nothing. The settings are those of the first model.
     """
     from mmtrain.export.merge import export_merged
 
-    print(one_line(str(export_merged(models, out))))
+    print(one_line(str(export_merged([_parse_weighted(text) for text in models], out))))

@@ -17,6 +17,7 @@ from mmtui.pipeline.assets.file_names import (
     LANGUAGE_FOLDER,
     SPEC_FILE,
 )
+from mmtui.pipeline.assets.spec import ModelSpec
 
 
 def export(run: Path, target: str) -> Path:
@@ -35,13 +36,8 @@ def export(run: Path, target: str) -> Path:
     is_preset = target in checkpoint.PRESETS
     place = checkpoint.get_user_models_folder() / target if is_preset else resolve(target)
     destination.check(place, marker=SPEC_FILE)
-    language = Path(found.spec.language.weights.uri)
     place.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=place, prefix=".new-") as name:
-        copied = None
-        if language.name == LANGUAGE_FOLDER and language.is_dir():
-            copied = Path(name) / LANGUAGE_FOLDER
-            shutil.copytree(language, copied)
         adapter = Path(name) / ADAPTER_FOLDER if found.adapter else None
         if found.adapter and adapter:
             shutil.copytree(found.adapter, adapter)
@@ -53,9 +49,21 @@ def export(run: Path, target: str) -> Path:
             found.spec,
             projector=_load_bf16(found.projector) if found.projector else None,
             adapter=adapter,
-            language=copied,
+            language=copy_language(found.spec, Path(name)),
         )
     return place
+
+
+def copy_language(spec: ModelSpec, folder: Path) -> Path | None:
+    """Copy the language model that a checkpoint contains into a folder.
+
+    Returns:
+        The copy; None if the language model is an asset elsewhere.
+    """
+    language = Path(spec.language.weights.uri)
+    if language.name != LANGUAGE_FOLDER or not language.is_dir():
+        return None
+    return Path(shutil.copytree(language, folder / LANGUAGE_FOLDER))
 
 
 def _load_bf16(file: Path) -> dict[str, Tensor]:

@@ -1,8 +1,7 @@
 """Merge models that were trained from the same one: a weighted sum of what was trained."""
 
-import math
-import shutil
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,27 +12,44 @@ from torch import Tensor
 from torch.nn import functional
 
 from mmtrain.export import destination
+from mmtrain.export.checkpoint import copy_language
 from mmtui.errors import InputError, UsageError
+from mmtui.files import read_optional_json
 from mmtui.pipeline.assets import checkpoint, fetch
-from mmtui.pipeline.assets.checkpoint import Checkpoint
-from mmtui.pipeline.assets.file_names import ADAPTER_FOLDER, ADAPTER_WEIGHTS_FILE, SPEC_FILE
+from mmtui.pipeline.assets.file_names import (
+    ADAPTER_CONFIG_FILE,
+    ADAPTER_FOLDER,
+    ADAPTER_WEIGHTS_FILE,
+    SPEC_FILE,
+)
+from mmtui.pipeline.assets.spec import ModelSpec
 from mmtui.pipeline.gguf import lora
 
+_TOLERANCE = 1e-3  # of the sum of the weights, so that three thirds may be written 0.333
 _SAME_START_HINT = "merge models that were trained from the same model"
 
 
 @dataclass(frozen=True)
-class _Adapter:
-    """A plain LoRA adapter and its share of the sum."""
+class _Source:
+    """A model and its weight in the sum.
 
-    folder: Path
+    Attributes:
+        name: The model, as `--model` takes it.
+        weight: Its weight in the sum.
+        spec: Its specification.
+        folder: Where its trained weights are.
+        projector: The tensors of its projector.
+        lora_a: The factors (rank, in) of its adapter, by their names; empty without one.
+        lora_b: The scaled factors (out, rank), by the names of those that they belong to.
+    """
+
+    name: str
     weight: float
-    scale: float
-    tensors: dict[str, Tensor]
-
-    @property
-    def rank(self) -> int:
-        return next(tensor.shape[0] for name, tensor in self.tensors.items() if ".lora_A." in name)
+    spec: ModelSpec
+    folder: Path
+    projector: dict[str, Tensor]
+    lora_a: dict[str, Tensor]
+    lora_b: dict[str, Tensor]
 
 
 def export_merged(models: Sequence[tuple[str, float]], place: Path) -> Path:
@@ -48,7 +64,8 @@ def export_merged(models: Sequence[tuple[str, float]], place: Path) -> Path:
     changes nothing.
 
     Args:
-        models: Names of models, as `--model` takes them, and their weights, whose sum is 1.
+        models: Names of models, as `--model` takes them, and their weights in the sum, which
+            sum to 1. The settings of the first model are kept.
         place: The folder to write.
 
     Returns:
@@ -56,91 +73,108 @@ def export_merged(models: Sequence[tuple[str, float]], place: Path) -> Path:
 
     Raises:
         InputError: The models do not belong together, or an adapter is not a plain LoRA.
-        UsageError: The weights do not sum to 1, or the folder holds a run or other files.
+        UsageError: The weights do not sum to 1, or the folder is one of the models, or holds a run
+            or other files.
     """
     total = sum(weight for _, weight in models)
-    if not math.isclose(total, 1, abs_tol=1e-6):
-        raise UsageError(
-            f"the weights of the models sum to {total:g}", "choose weights that sum to 1"
-        )
-    found = [(checkpoint.find(name), weight) for name, weight in models]
-    projector = _sum_projectors(models, found)
-    adapters = [
-        _load_adapter(model.adapter, weight) for model, weight in found if model.adapter is not None
-    ]
+    if abs(total - 1) > _TOLERANCE:
+        raise UsageError(f"the weights sum to {total:.6g}", "choose weights that sum to 1")
+    sources = [_open(name, weight) for name, weight in models]
+    for source in sources:
+        _check_same_start(sources[0], source)
+        if source.folder.resolve() == place.resolve():
+            raise UsageError(f"{place} is one of the models", "choose another folder")
     destination.check(place, marker=SPEC_FILE)
+    projector = {
+        name: torch.stack([source.projector[name] * source.weight for source in sources])
+        .sum(0)
+        .to(torch.bfloat16)
+        for name in sources[0].projector
+    }
+    adapted = [source for source in sources if source.lora_a]
+    adapter = _sum_adapters(adapted) if adapted else None
     place.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=place, prefix=".new-") as name:
+        spec = sources[0].spec
         folder = None
-        if adapters:
-            largest = max(adapters, key=lambda adapter: adapter.rank)
+        if adapter:
             folder = Path(name) / ADAPTER_FOLDER
-            shutil.copytree(largest.folder, folder)
-            fetch.save_tensors(_sum_adapters(adapters, largest), folder / ADAPTER_WEIGHTS_FILE)
-        checkpoint.write(place, found[0][0].spec, projector=projector, adapter=folder)
+            _write_adapter(folder, adapter, like=adapted[0].folder / ADAPTER_FOLDER)
+        checkpoint.write(place, spec, projector, folder, copy_language(spec, Path(name)))
     return place
 
 
-def _sum_projectors(
-    models: Sequence[tuple[str, float]], found: Sequence[tuple[Checkpoint, float]]
-) -> dict[str, Tensor]:
-    """Return the weighted sum of the projectors in bf16.
+def _open(name: str, weight: float) -> _Source:
+    """Load the trained weights of a model.
 
     Raises:
-        InputError: The models differ in their parts, or have no projector.
+        InputError: It has no trained projector, its adapter is not a plain LoRA, or it is damaged.
     """
-    first, first_name = found[0][0], models[0][0]
-    loaded: list[tuple[dict[str, Tensor], float]] = []
-    for (name, _), (model, weight) in zip(models, found, strict=True):
-        if model.spec.language.weights != first.spec.language.weights or not model.projector:
-            raise InputError(f"{first_name} and {name} are different models", _SAME_START_HINT)
-        loaded.append((load_file(model.projector), weight))
-        if _get_shapes(loaded[-1][0]) != _get_shapes(loaded[0][0]):
-            raise InputError(
-                f"the projectors of {first_name} and {name} differ in shape", _SAME_START_HINT
-            )
-    return {
-        name: _sum((tensors[name], weight) for tensors, weight in loaded) for name in loaded[0][0]
-    }
-
-
-def _load_adapter(folder: Path, weight: float) -> _Adapter:
-    """Load a LoRA adapter.
-
-    Raises:
-        InputError: It is damaged, or not a plain LoRA.
-    """
-    scale = lora.read_scale(folder)
-    if scale is None:
+    found = checkpoint.find(name)
+    if not found.projector:
         raise InputError(
-            f"the adapter in {folder} is not a plain LoRA", "only plain LoRA adapters can be merged"
+            f"{name} has no trained projector", "merge runs, or checkpoint folders with a projector"
         )
-    return _Adapter(folder, weight, scale, load_file(folder / ADAPTER_WEIGHTS_FILE))
+    projector = {key: tensor.float() for key, tensor in load_file(found.projector).items()}
+    lora_a: dict[str, Tensor] = {}
+    lora_b: dict[str, Tensor] = {}
+    if found.adapter:
+        scale = lora.read_scale(found.adapter)
+        if scale is None:
+            raise InputError(
+                f"the adapter of {name} is not a plain LoRA", "only plain LoRA can be merged"
+            )
+        tensors = load_file(found.adapter / ADAPTER_WEIGHTS_FILE)
+        lora_a = {key: tensors[key].float() for key in sorted(tensors) if ".lora_A." in key}
+        lora_b = {key: tensors[_name_lora_b(key)].float() * scale for key in lora_a}
+    loaded = [*projector.values(), *lora_a.values(), *lora_b.values()]
+    if not all(tensor.isfinite().all() for tensor in loaded) or not all(
+        a.ndim == lora_b[key].ndim == 2 and a.shape[0] == lora_b[key].shape[1]
+        for key, a in lora_a.items()
+    ):
+        raise InputError(f"the weights of {name} are damaged", "train or fetch the model anew")
+    return _Source(name, weight, found.spec, found.projector.parent, projector, lora_a, lora_b)
 
 
-def _sum_adapters(adapters: Sequence[_Adapter], largest: _Adapter) -> dict[str, Tensor]:
-    """Return the tensors of an adapter with the rank and scale of `largest`, in bf16.
+def _check_same_start(first: _Source, other: _Source) -> None:
+    """Check that two models differ in nothing but the values of their trained weights.
 
     Raises:
-        InputError: The adapters differ in shape.
+        InputError: They have other parts, or weights of other shapes.
     """
+    parts, other_parts = (
+        (source.spec.language.weights, source.spec.vision) for source in (first, other)
+    )
+    shapes, other_shapes = (
+        {name: tensor.shape for name, tensor in source.projector.items()}
+        for source in (first, other)
+    )
+    if parts != other_parts or shapes != other_shapes:
+        raise InputError(f"{first.name} and {other.name} are different models", _SAME_START_HINT)
+
+
+def _sum_adapters(sources: Sequence[_Source]) -> dict[str, Tensor]:
+    """Return the tensors of the weighted sum of adapters, in bf16 and for a scale of 1.
+
+    Raises:
+        InputError: The adapters change different layers.
+    """
+    sides, *others = (
+        {name: (a.shape[1], source.lora_b[name].shape[0]) for name, a in source.lora_a.items()}
+        for source in sources
+    )
+    for source, other_sides in zip(sources[1:], others, strict=True):
+        if other_sides != sides:
+            raise InputError(
+                f"the adapters of {sources[0].name} and {source.name} change different layers",
+                _SAME_START_HINT,
+            )
+    rank = max(a.shape[0] for source in sources for a in source.lora_a.values())
     summed: dict[str, Tensor] = {}
-    for name_a in sorted({name for adapter in adapters for name in adapter.tensors}):
-        if ".lora_A." not in name_a:
-            continue
-        name_b = name_a.replace(".lora_A.", ".lora_B.")
-        having = [adapter for adapter in adapters if name_a in adapter.tensors]
-        if len({(a.tensors[name_a].shape[1], a.tensors[name_b].shape[0]) for a in having}) > 1:
-            raise InputError("the adapters differ in shape", _SAME_START_HINT)
-        lora_a = torch.cat([adapter.tensors[name_a].float() for adapter in having])
-        lora_b = torch.cat(
-            [
-                adapter.tensors[name_b].float() * (adapter.weight * adapter.scale / largest.scale)
-                for adapter in having
-            ],
-            dim=1,
-        )
-        summed[name_a], summed[name_b] = _cut_rank(lora_a, lora_b, largest.rank)
+    for name in sides:
+        lora_a = torch.cat([source.lora_a[name] for source in sources])
+        lora_b = torch.cat([source.lora_b[name] * source.weight for source in sources], dim=1)
+        summed[name], summed[_name_lora_b(name)] = _cut_rank(lora_a, lora_b, rank)
     return summed
 
 
@@ -158,21 +192,24 @@ def _cut_rank(lora_a: Tensor, lora_b: Tensor, rank: int) -> tuple[Tensor, Tensor
     # The product is (out, in), but its singular values are those of a matrix as small as the rank.
     q_a, r_a = torch.linalg.qr(lora_a.T)
     q_b, r_b = torch.linalg.qr(lora_b)
-    left, values, right = torch.linalg.svd(r_b @ r_a.T)
+    left, values, right = torch.linalg.svd(r_b @ r_a.T, full_matrices=False)
     roots = values[:rank].sqrt()
     cut_a = roots[:, None] * (right[:rank] @ q_a.T)
     cut_b = (q_b @ left[:, :rank]) * roots
-    # A weight that is smaller than the rank leaves factors without use.
+    # A weight with a side below the rank needs fewer factors; the others are zero.
     missing = rank - len(roots)
     cut_a, cut_b = functional.pad(cut_a, (0, 0, 0, missing)), functional.pad(cut_b, (0, missing))
     return cut_a.to(torch.bfloat16), cut_b.to(torch.bfloat16)
 
 
-def _sum(weighted: Iterable[tuple[Tensor, float]]) -> Tensor:
-    total = sum(tensor.float() * weight for tensor, weight in weighted)
-    assert isinstance(total, Tensor)
-    return total.to(torch.bfloat16)
+def _write_adapter(folder: Path, tensors: dict[str, Tensor], like: Path) -> None:
+    """Write an adapter with a scale of 1 and otherwise the settings of another."""
+    rank = max(tensor.shape[0] for name, tensor in tensors.items() if ".lora_A." in name)
+    settings = read_optional_json(like / ADAPTER_CONFIG_FILE) | {"r": rank, "lora_alpha": rank}
+    folder.mkdir()
+    (folder / ADAPTER_CONFIG_FILE).write_text(json.dumps(settings, indent=2), "utf-8")
+    fetch.save_tensors(tensors, folder / ADAPTER_WEIGHTS_FILE)
 
 
-def _get_shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in tensors.items()}
+def _name_lora_b(name: str) -> str:
+    return name.replace(".lora_A.", ".lora_B.")

@@ -33,7 +33,7 @@ _DESCRIBE = (
     "What can you see in the {} picture?",
 )  # fmt: skip
 _WHICH = ("Which picture shows {}?", "Which picture has {}?", "In which picture is there {}?")
-_MIN_AGREEING_CAPTIONS = 2  # that have a word which tells the photo from others in a test
+_MIN_AGREEING_CAPTIONS = 2  # that share a word, for it to count in a test
 _NEXT = ("And this one?", "And this?", "What about this picture?", "And here?")
 _RECALL = (
     "What was in the {} picture?", "What did the {} picture show?",
@@ -100,8 +100,8 @@ def generate_group_tests(
 
     They have two or three photos, in one message or across turns, and ask which picture shows a
     thing or what is in a picture, all equally often; every position is asked for equally often.
-    A description counts if it has a word that only the captions of the picture have, and nothing
-    that only another picture shows.
+    A description counts if it has a word that only the captions of the picture have, and names no
+    object that only another picture shows.
     """
     tests: list[dict[str, Any]] = []
     for number in range(count):
@@ -213,20 +213,13 @@ def _find_unique(
 
 
 def _find_agreed_words(at: int, photos: Sequence[Photo]) -> list[str]:
-    """Return words of several captions of the photo at a position, and of no other photo's."""
+    """Return the words that several captions of a photo share and no caption of the others has."""
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-    counts = Counter(
-        word for caption in photos[at].captions for word in split_words(caption) if len(word) > 2
-    )
-    elsewhere = {
-        word
-        for n, photo in enumerate(photos)
-        if n != at
-        for caption in photo.captions
-        for word in split_words(caption)
-    }
+    counts = Counter(word for caption in photos[at].captions for word in split_words(caption))
     agreed = {word for word, count in counts.items() if count >= _MIN_AGREEING_CAPTIONS}
+    others = (photo for n, photo in enumerate(photos) if n != at)
+    elsewhere = split_words(" ".join(caption for other in others for caption in other.captions))
     return sorted(agreed - elsewhere - ENGLISH_STOP_WORDS)
 
 

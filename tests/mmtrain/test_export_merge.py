@@ -1,11 +1,14 @@
 """`mmtrain export merge` sums what models have learned that were trained from the same one."""
 
+import json
+import shutil
+import zlib
 from pathlib import Path
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mmtui.pipeline.assets import checkpoint
@@ -23,12 +26,12 @@ def write_model(place: Path, like: Path, projector: float, adapter: Path | None 
 
 @pytest.fixture
 def save_lora(tiny_llama: Path, tmp_path: Path):
-    """Return a function that saves a LoRA adapter of the tiny Llama, of other weights each time."""
+    """Return a function that saves a LoRA adapter of the tiny Llama with weights of its own."""
 
-    def save(name: str, rank: int = 2, **settings: object) -> Path:
-        torch.manual_seed(len(name))
+    def save(name: str, rank: int = 2, layers: object = "all-linear", **settings: object) -> Path:
+        torch.manual_seed(zlib.crc32(name.encode()))
         config = LoraConfig(
-            task_type="CAUSAL_LM", r=rank, lora_alpha=4, target_modules="all-linear", **settings
+            task_type="CAUSAL_LM", r=rank, lora_alpha=4, target_modules=layers, **settings
         )
         model = get_peft_model(torch_language.load(tiny_llama, precision="fp32").model, config)
         for parameter, weight in model.named_parameters():
@@ -53,7 +56,7 @@ def load_weights(tiny_llama: Path):
 def test_what_two_runs_have_learned_is_added(
     mmtrain, save_lora, load_weights, tiny_model, tmp_path
 ):
-    # The second adapter has the rank of the sum of both, so nothing is cut off.
+    # The sum has rank 8, and is cut to that of the second adapter.
     adapters = {"first": save_lora("first"), "longer": save_lora("longer", rank=6)}
     first = write_model(tmp_path / "a", tiny_model, 3.0, adapters["first"])
     longer = write_model(tmp_path / "b", tiny_model, 4.0, adapters["longer"])
@@ -100,6 +103,37 @@ def test_the_rank_is_cut_to_that_of_the_adapters(
     assert (merged[name] - plain[name] - mean).norm() < 1.05 * nearest
 
 
+@pytest.mark.parametrize("sides", [(4, 16), (16, 4), (4, 4), (16, 16)])
+def test_a_weight_may_be_smaller_than_the_rank(sides, mmtrain, tiny_model, tmp_path):
+    into, out_of = sides
+    torch.manual_seed(0)
+    changes, models = [], []
+    for name in ("one", "other"):
+        factors = {
+            "m.lora_A.weight": torch.randn(6, into),
+            "m.lora_B.weight": torch.randn(out_of, 6),
+        }
+        adapter = tmp_path / name
+        adapter.mkdir()
+        (adapter / "adapter_config.json").write_text(
+            '{"peft_type": "LORA", "r": 6, "lora_alpha": 12}'
+        )
+        save_file(factors, adapter / FILE)
+        changes.append(2 * factors["m.lora_B.weight"] @ factors["m.lora_A.weight"])
+        models.append(write_model(tmp_path / f"model-{name}", tiny_model, 1.0, adapter))
+    run = mmtrain("export", "merge", f"{models[0]}=2", f"{models[1]}=-1", tmp_path / "out")
+    assert run.code == 0, run.err
+    written = checkpoint.read(tmp_path / "out").adapter
+    config = json.loads((written / "adapter_config.json").read_text())
+    merged = {name: tensor.float() for name, tensor in load_file(written / FILE).items()}
+    assert merged["m.lora_A.weight"].shape == (config["r"], into) == (6, into)
+    change = merged["m.lora_B.weight"] @ merged["m.lora_A.weight"]
+    change *= config["lora_alpha"] / config["r"]
+    left, values, right = torch.linalg.svd(2 * changes[0] - changes[1], full_matrices=False)
+    expected = left[:, :6] * values[:6] @ right[:6]
+    assert torch.allclose(change, expected, rtol=0, atol=0.02 * expected.abs().max())
+
+
 @pytest.mark.parametrize("adapted", [0, 1])
 def test_a_model_without_an_adapter_counts_as_one_that_changes_nothing(
     adapted, mmtrain, save_lora, load_weights, tiny_model, tmp_path
@@ -119,22 +153,52 @@ def test_a_model_without_an_adapter_counts_as_one_that_changes_nothing(
         assert torch.allclose(part[name], expected, rtol=0, atol=0.02 * full[name].abs().max())
 
 
-def test_models_that_do_not_belong_together_are_refused(mmtrain, save_lora, tiny_model, tmp_path):
-    model = write_model(tmp_path / "model", tiny_model, 1.0)
-    dora = write_model(tmp_path / "d", tiny_model, 1.0, save_lora("dora", use_dora=True))
+def test_models_that_can_not_be_merged_are_refused(mmtrain, save_lora, tiny_model, tmp_path):
+    model = write_model(tmp_path / "model", tiny_model, 1.0, save_lora("lora"))
     out = tmp_path / "out"
 
-    def refuse(*models: str) -> tuple[int, str]:
-        run = mmtrain("export", "merge", *models, out)
-        assert run.out == "" and not (out / "spec.json").exists()
+    def refuse(*models: object, folder: Path = out) -> tuple[int, str]:
+        run = mmtrain("export", "merge", *models, folder)
+        assert run.out == "" and not out.exists()
         return run.code, run.err
 
-    code, error = refuse(f"{model}=0.5", f"{tiny_model}=0.5")
-    assert code == 4 and f"{model} and {tiny_model}" in error and "\nhint: merge models" in error
-    code, error = refuse(f"{model}=0.5", f"{dora}=0.5")
-    assert code == 4 and "is not a plain LoRA" in error
+    def pair(other: Path) -> tuple[int, str]:
+        return refuse(f"{model}=0.5", f"{other}=0.5")
+
+    other = tmp_path / "other"
+    checkpoint.write(other, checkpoint.read(tiny_model).spec, {"weight": torch.ones(4, 3)})
+    code, error = pair(other)
+    assert code == 4 and f"{model} and {other} are different models\nhint: merge" in error
+    blind = tmp_path / "blind"
+    checkpoint.write(blind, checkpoint.read(tiny_model).spec)
+    code, error = pair(blind)
+    assert code == 4 and f"{blind} has no trained projector" in error
+    dora = write_model(tmp_path / "d", tiny_model, 1.0, save_lora("dora", use_dora=True))
+    code, error = pair(dora)
+    assert code == 4 and f"the adapter of {dora} is not a plain LoRA" in error
+    fewer = write_model(tmp_path / "f", tiny_model, 1.0, save_lora("fewer", layers=["q_proj"]))
+    code, error = pair(fewer)
+    assert code == 4 and f"the adapters of {model} and {fewer} change different layers" in error
+    damaged = write_model(tmp_path / "nan", tiny_model, float("nan"))
+    code, error = pair(damaged)
+    assert code == 4 and f"the weights of {damaged} are damaged" in error
+
     code, error = refuse(f"{model}=0.5", f"{model}=0.6")
     assert code == 2 and "sum to 1.1" in error
-    for wrong in (str(model), f"{model}=", f"{model}=half", "=1"):
+    for wrong in (model, f"{model}=", f"{model}=half", f"{model}=nan", "=1"):
         code, error = refuse(wrong)
         assert code == 2 and "MODEL=WEIGHT" in error
+    code, error = refuse(f"{model}=1", folder=model)
+    assert code == 2 and f"{model} is one of the models" in error
+    assert checkpoint.read(model).adapter
+
+
+def test_a_language_model_beside_the_projector_is_copied(mmtrain, tiny_model, tiny_llama, tmp_path):
+    model, out = tmp_path / "model", tmp_path / "out"
+    language = Path(shutil.copytree(tiny_llama, tmp_path / "copy"))
+    weights = {"weight": torch.ones(4, 4)}
+    checkpoint.write(model, checkpoint.read(tiny_model).spec, weights, language=language)
+    assert mmtrain("export", "merge", f"{model}=1", out).code == 0
+    shutil.rmtree(model)
+    copy = Path(checkpoint.read(out).spec.language.weights.uri)
+    assert torch_language.load(copy, precision="fp32")
