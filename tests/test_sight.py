@@ -31,10 +31,11 @@ def test_the_object_in_a_photo_is_named(mmtui, smol, photo, names, question):
 
 
 @pytest.mark.parametrize("pair", [(CAT, COFFEE), (COFFEE, CAT)])
-def test_each_of_two_pictures_is_recognized(mmtui, smol, pair):
+@pytest.mark.parametrize("question", ["What is in the {} picture?", "Describe the {} picture."])
+def test_each_of_two_pictures_is_recognized(mmtui, smol, pair, question):
     both = [part for photo, _ in pair for part in ("--image", PHOTOS / photo)]
     for place, (_, names) in zip(("first", "second"), pair, strict=True):
-        run = mmtui("ask", "--model", SHIPPED, *both, f"What is in the {place} picture?")
+        run = mmtui("ask", "--model", SHIPPED, *both, question.format(place))
         print(f"{place}: {run.out}")
         assert any(name in run.out.lower() for name in names)
 

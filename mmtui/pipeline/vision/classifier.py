@@ -36,7 +36,8 @@ class Classifier:
         """Return the most probable classes with percentages, such as "tabby 61, tiger cat 20".
 
         The probabilities are the mean of those for the whole picture and those for its middle,
-        where its subject often is.
+        where its subject often is. The names are in lower case, as answers are taught: a small
+        language model copies them token by token, and "Egyptian" has other tokens than "egyptian".
 
         Args:
             features: Patch features (patches, width); the patches form a square.
@@ -47,7 +48,7 @@ class Classifier:
         probabilities = (exponentials / exponentials.sum(axis=1, keepdims=True)).mean(axis=0)
         best = np.argsort(-probabilities, kind="stable")[: self._max_names]
         return ", ".join(
-            f"{self.classes[index]} {100 * probabilities[index]:.0f}"
+            f"{self.classes[index].lower()} {100 * probabilities[index]:.0f}"
             for rank, index in enumerate(best)
             if rank == 0 or probabilities[index] >= _MIN_PROBABILITY
         )

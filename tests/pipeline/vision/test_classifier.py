@@ -49,6 +49,8 @@ def test_a_certain_class_is_named_alone_and_others_by_probability(classifier):
     """Features in the direction of a class make only this class probable."""
     features = np.tile(make_features(classifier, 207, 40), (25, 1))
     assert classifier.classify(features) == "golden retriever 100"
+    features = np.tile(make_features(classifier, 285, 40), (25, 1))
+    assert classifier.classify(features) == "egyptian cat 100"
     percentages = [int(n) for n in re.findall(r"\d+", classifier.classify(features / 8))]
     assert percentages == sorted(percentages, reverse=True)
 
