@@ -159,23 +159,25 @@ def _sum_adapters(sources: Sequence[_Source]) -> dict[str, Tensor]:
     Raises:
         InputError: The adapters change different layers.
     """
-    sides, *others = (
-        {name: (a.shape[1], source.lora_b[name].shape[0]) for name, a in source.lora_a.items()}
-        for source in sources
-    )
-    for source, other_sides in zip(sources[1:], others, strict=True):
-        if other_sides != sides:
+    first = sources[0]
+    for source in sources:
+        if _get_sides(source) != _get_sides(first):
             raise InputError(
-                f"the adapters of {sources[0].name} and {source.name} change different layers",
+                f"the adapters of {first.name} and {source.name} change different layers",
                 _SAME_START_HINT,
             )
     rank = max(a.shape[0] for source in sources for a in source.lora_a.values())
     summed: dict[str, Tensor] = {}
-    for name in sides:
+    for name in first.lora_a:
         lora_a = torch.cat([source.lora_a[name] for source in sources])
         lora_b = torch.cat([source.lora_b[name] * source.weight for source in sources], dim=1)
         summed[name], summed[_name_lora_b(name)] = _cut_rank(lora_a, lora_b, rank)
     return summed
+
+
+def _get_sides(source: _Source) -> dict[str, tuple[int, int]]:
+    """Return the sides (in, out) of the weights that an adapter changes."""
+    return {name: (a.shape[1], source.lora_b[name].shape[0]) for name, a in source.lora_a.items()}
 
 
 def _cut_rank(lora_a: Tensor, lora_b: Tensor, rank: int) -> tuple[Tensor, Tensor]:
