@@ -284,6 +284,76 @@ def chats(
 
 
 @app.command()
+def captions(
+    out: Annotated[
+        Path,
+        typer.Option("--out", parser=resolve, metavar="DIR", help="Folder to write, new or empty."),
+    ],
+    captions: Annotated[
+        list[Path],
+        typer.Option(
+            "--captions",
+            parser=resolve,
+            metavar="DIR",
+            help="Folder in the layout of COCO, with several captions for each photo. May be"
+            " repeated.",
+        ),
+    ],
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", metavar="MODEL", help="Preset or checkpoint folder that captions the photos."
+        ),
+    ] = "smol",
+    photos: Annotated[
+        int,
+        typer.Option(
+            "--photos", metavar="N", min=2, help="Maximum number of photos, drawn at random."
+        ),
+    ] = 2000,
+    samples: Annotated[
+        int,
+        typer.Option("--samples", metavar="N", min=2, help="Captions to sample for each photo."),
+    ] = 5,
+    temperature: Annotated[
+        float,
+        typer.Option(
+            "--temperature",
+            metavar="T",
+            min=0.01,
+            help="Sampling temperature. Higher ones give more varied captions.",
+        ),
+    ] = 0.5,
+    batch: Annotated[
+        int,
+        typer.Option(
+            "--batch", metavar="N", min=1, help="Photos per batch. Lower it if memory runs out."
+        ),
+    ] = 32,
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed", metavar="N", min=0, help="Random seed of the photos and of the captions."
+        ),
+    ] = 0,
+) -> None:
+    """Record captions that a model samples, those that agree most with the captions of people.
+
+    Finetuning on them teaches the model to choose among what it would say anyway (rejection
+    sampling). Of the captions of a photo, up to two are kept, by CIDEr-D.
+    """
+    _check_new(out)
+    with reporting() as report:
+        from mmtrain.recipes.sampled_captions import SamplingOptions, write_sampled_captions
+
+        options = SamplingOptions(photos, samples, temperature, batch, seed)
+        count, notes = write_sampled_captions(model, captions, out, options, report)
+    for note in notes:
+        print(one_line(f"note: {note}"), file=sys.stderr)
+    print(one_line(f"{out}: {count} captions"))
+
+
+@app.command()
 def check(
     path: Annotated[
         Path,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ Question = Sequence[tuple[Role, Content]]  # a dialogue whose next turn is the a
 
 @dataclass
 class AnswerGenerator:
-    """Generates answers greedily, in batches.
+    """Generates answers in batches.
 
     Attributes:
         language: The language model.
@@ -39,7 +40,6 @@ class AnswerGenerator:
     store: FeatureStore | None
     patches: int
 
-    @torch.no_grad()
     def generate(
         self,
         questions: Sequence[Question],
@@ -47,19 +47,35 @@ class AnswerGenerator:
         max_tokens: int = MAX_TOKENS,
         report: Report = ignore_progress,
     ) -> list[str]:
-        """Return the answers to questions, in their order.
+        """Return the greedy answers to questions, in their order; see `sample`."""
+        answers = self.sample(questions, batch, 1, Sampler(GREEDY), max_tokens, report)
+        return [answer for (answer,) in answers]
+
+    @torch.no_grad()
+    def sample(
+        self,
+        questions: Sequence[Question],
+        batch: int,
+        count: int,
+        sampler: Sampler,
+        max_tokens: int = MAX_TOKENS,
+        report: Report = ignore_progress,
+    ) -> list[list[str]]:
+        """Return several answers to each question, in the order of the questions.
 
         Questions of similar length share a batch, which saves padding.
 
         Args:
             questions: The dialogues to continue.
             batch: Questions per batch.
+            count: Answers to each question.
+            sampler: Chooses the next tokens.
             max_tokens: Maximum length of an answer in tokens.
             report: Called with the number of answered questions.
         """
         prompts = [self._encode(question) for question in questions]
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-        answers = [""] * len(prompts)
+        answers: list[list[str]] = [[]] * len(prompts)
         engine = TorchEngine(self.language)
         stops = self.language.stop_ids | self.chat.stop_ids
         for start in range(0, len(order), batch):
@@ -68,9 +84,10 @@ class AnswerGenerator:
             sequences = [prompts[index] for index in chosen]
             keys = {slot[0] for row in sequences for slot in row if isinstance(slot, tuple)}
             features = self._project(sorted(keys))
-            tokens = engine.generate(sequences, features, Sampler(GREEDY), max_tokens, stops)
-            for index, answer in zip(chosen, tokens, strict=True):
-                answers[index] = self._decode(answer)
+            tokens = engine.generate(sequences, features, sampler, max_tokens, stops, count)
+            decoded = map(self._decode, tokens)
+            for index in chosen:
+                answers[index] = list(islice(decoded, count))
         report("answering", len(order), len(order))
         return answers
 

@@ -126,16 +126,7 @@ def _question_rows(
             groups = int(GROUPS_PER_PICTURE * len(similar))
             rows += question_templates.generate_pair_rows(similar, pairs, rng)
             rows += which_picture.generate_group_rows(similar, properties, groups, rng)
-    for row in rows:
-        conversation = []
-        for number, (question, answer) in enumerate(row.turns):
-            missing_tags = len(row.images) - _count_tags(row) if number == 0 else 0
-            conversation += llava.format_exchange("<image>\n" * missing_tags + question, answer)
-        yield {"image": list(row.images), "conversations": conversation}
-
-
-def _count_tags(row: QuestionRow) -> int:
-    return sum(question.count("<image>") for question, _ in row.turns)
+    yield from (row.to_llava() for row in rows)
 
 
 def _passage_rows(texts: Sequence[Path]) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
+from mmtrain.data import llava
 from mmtrain.data.coco import CAPTION_QUESTION
 
 _CAPTION_PARAPHRASES = (
@@ -215,6 +217,15 @@ class QuestionRow:
 
     images: tuple[str, ...]
     turns: tuple[tuple[str, str], ...]
+
+    def to_llava(self) -> dict[str, Any]:
+        """Return the row in LLaVA-Instruct's layout."""
+        tags = sum(question.count("<image>") for question, _ in self.turns)
+        missing_tags = "<image>\n" * (len(self.images) - tags)
+        (first, answer), *others = self.turns
+        turns = [(missing_tags + first, answer), *others]
+        conversation = [part for turn in turns for part in llava.format_exchange(*turn)]
+        return {"image": list(self.images), "conversations": conversation}
 
 
 def format_presence_question(thing: str) -> str:

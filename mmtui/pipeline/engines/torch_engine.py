@@ -145,8 +145,9 @@ class TorchEngine:
         sampler: Sampler,
         max_tokens: int,
         stop_ids: frozenset[int],
+        answers_per_prompt: int = 1,
     ) -> list[list[int]]:
-        """Generate an answer to each prompt of a batch, in a cache that is discarded.
+        """Generate answers to each prompt of a batch, in a cache that is discarded.
 
         Args:
             sequences: The prompts.
@@ -155,17 +156,25 @@ class TorchEngine:
             sampler: Chooses the next token of each row.
             max_tokens: Length limit of each answer.
             stop_ids: Tokens that end an answer.
+            answers_per_prompt: How many answers to generate to each prompt, which is read once.
 
         Returns:
-            The tokens of each answer, without the stop token.
+            The tokens of each answer, without the stop token; the answers to a prompt follow each
+            other.
         """
         embedding = self.language.embedding
         inputs, mask = embed(sequences, embedding, features, side="left")
         position_ids = (mask.cumsum(-1) - 1).clamp(min=0)
         decoder = PlainDecoder(self.language)
         logits = decoder.forward(inputs, mask, position_ids)
-        answers: list[list[int]] = [[] for _ in sequences]
-        unfinished = set(range(len(sequences)))
+        if answers_per_prompt > 1:
+            decoder.cache.batch_repeat_interleave(answers_per_prompt)
+            logits, mask, position_ids = (
+                tensor.repeat_interleave(answers_per_prompt, dim=0)
+                for tensor in (logits, mask, position_ids)
+            )
+        answers: list[list[int]] = [[] for _ in logits]
+        unfinished = set(range(len(answers)))
         for number in range(1, max_tokens + 1):
             tokens = sampler(_to_array(logits))
             for row in list(unfinished):
