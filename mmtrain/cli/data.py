@@ -337,10 +337,10 @@ def captions(
         ),
     ] = 0,
 ) -> None:
-    """Record captions that a model samples, those that agree most with the captions of people.
+    """Let a model caption photos, and keep the captions that agree most with those of people.
 
     Finetuning on them teaches the model to choose among what it would say anyway (rejection
-    sampling). Of the captions of a photo, up to two are kept, by CIDEr-D.
+    sampling). Up to two captions of a photo are kept, by CIDEr-D.
     """
     _check_new(out)
     with reporting() as report:

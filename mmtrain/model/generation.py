@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import torch
@@ -56,7 +55,7 @@ class AnswerGenerator:
         self,
         questions: Sequence[Question],
         batch: int,
-        count: int,
+        answers_per_question: int,
         sampler: Sampler,
         max_tokens: int = MAX_TOKENS,
         report: Report = ignore_progress,
@@ -68,14 +67,14 @@ class AnswerGenerator:
         Args:
             questions: The dialogues to continue.
             batch: Questions per batch.
-            count: Answers to each question.
+            answers_per_question: How many answers to generate to each question.
             sampler: Chooses the next tokens.
             max_tokens: Maximum length of an answer in tokens.
             report: Called with the number of answered questions.
         """
         prompts = [self._encode(question) for question in questions]
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-        answers: list[list[str]] = [[]] * len(prompts)
+        answers: list[list[str]] = [[] for _ in prompts]
         engine = TorchEngine(self.language)
         stops = self.language.stop_ids | self.chat.stop_ids
         for start in range(0, len(order), batch):
@@ -84,10 +83,11 @@ class AnswerGenerator:
             sequences = [prompts[index] for index in chosen]
             keys = {slot[0] for row in sequences for slot in row if isinstance(slot, tuple)}
             features = self._project(sorted(keys))
-            tokens = engine.generate(sequences, features, sampler, max_tokens, stops, count)
-            decoded = map(self._decode, tokens)
-            for index in chosen:
-                answers[index] = list(islice(decoded, count))
+            tokens = engine.generate(
+                sequences, features, sampler, max_tokens, stops, answers_per_question
+            )
+            for row, answer in enumerate(tokens):
+                answers[chosen[row // answers_per_question]].append(self._decode(answer))
         report("answering", len(order), len(order))
         return answers
 

@@ -1,4 +1,4 @@
-"""Captions that a model samples for photos, of which those are kept that people agree with.
+"""Captions that a model samples for photos; those that agree most with people's are kept.
 
 Finetuning on them teaches the model to choose well among what it would say anyway (rejection
 sampling, as in RAFT, arXiv:2304.06767). The reward is CIDEr-D against the captions of people, as in
@@ -65,23 +65,29 @@ def write_sampled_captions(
         InputError: Data is in another layout, fewer than two photos have several captions, or no
             sampled caption is good enough.
     """
+    sampler = Sampler(Sampling(options.temperature, seed=options.seed))
     found = loading.find_vision_checkpoint(model)
     items, notes = _choose_photos(captions, options)
     store = loading.load_feature_store(found, report)
     items, broken = drop_broken_images(items, lambda item: [item.image], store)
-    _, generator = loading.load_generator(found, store, report)
+    components, generator = loading.load_generator(found, store, report)
     sampled = generator.sample(
         [[("user", (item.image, CAPTION_QUESTION))] for item in items],
         options.batch,
         options.captions_per_photo,
-        Sampler(Sampling(options.temperature, seed=options.seed)),
+        sampler,
         MAX_TOKENS,
         report,
     )
+    tokenizer = components.language.tokenizer
+    complete = [
+        [answer for answer in answers if len(tokenizer(answer).input_ids) < MAX_TOKENS - 1]
+        for answers in sampled
+    ]
     images = ImageFolder(out / "images")
     photos = [
         Photo(images.add(item.image), kept)
-        for item, kept in zip(items, _choose_best(items, sampled), strict=True)
+        for item, kept in zip(items, _choose_best(items, complete), strict=True)
         if kept
     ]
     if not photos:
@@ -99,7 +105,11 @@ def _choose_photos(
 ) -> tuple[list[CaptionedImage], list[str]]:
     splits = [coco.load_split(folder) for folder in folders]
     notes = [note for split in splits for note in split.notes]
-    items = [item for split in splits for item in split.train if len(item.captions) > 1]
+    held_out = {item.image.resolve() for split in splits for item in split.validation}
+    by_file = {item.image.resolve(): item for split in splits for item in split.train}
+    items = [
+        item for file, item in by_file.items() if file not in held_out and len(item.captions) > 1
+    ]
     if len(items) < 2:
         raise InputError(
             "fewer than two photos have several captions",
@@ -111,20 +121,19 @@ def _choose_photos(
 def _choose_best(
     items: Sequence[CaptionedImage], sampled: Sequence[Sequence[str]]
 ) -> Iterator[tuple[str, ...]]:
-    """Yield the captions of each photo that score well, and at least as well as its average."""
-    pairs = [
-        (number, answer)
-        for number, answers in enumerate(sampled)
-        for answer in answers
-        if words(answer)
-    ]
+    """Yield the captions of each photo that score well, and at least as well as its average.
+
+    Of captions that differ only in punctuation and case, one counts.
+    """
+    distinct = [{words(answer): answer for answer in answers} for answers in sampled]
+    pairs = [(number, text) for number, answers in enumerate(distinct) for text in answers if text]
     _, scores = cider_d(
-        [answer for _, answer in pairs], [list(items[number].captions) for number, _ in pairs]
+        [text for _, text in pairs], [list(items[number].captions) for number, _ in pairs]
     )
     scored: list[dict[str, float]] = [{} for _ in items]
-    for (number, answer), score in zip(pairs, scores, strict=True):
-        scored[number][answer] = score or 0.0
-    for of_photo in scored:
+    for (number, text), score in zip(pairs, scores, strict=True):
+        scored[number][text] = score or 0.0
+    for answers, of_photo in zip(distinct, scored, strict=True):
         mean = sum(of_photo.values()) / max(len(of_photo), 1)
         best = sorted(of_photo, key=of_photo.__getitem__, reverse=True)[:MAX_KEPT]
-        yield tuple(answer for answer in best if of_photo[answer] >= max(mean, MIN_SCORE))
+        yield tuple(answers[text] for text in best if of_photo[text] >= max(mean, MIN_SCORE))

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from mmtrain.data import coco
-from mmtrain.data.coco import CAPTION_QUESTION
-from mmtrain.evaluation.captions import cider_d
+from mmtrain.data.coco import CAPTION_QUESTION, CaptionedImage
+from mmtrain.evaluation.captions import words
 from mmtrain.model import loading
 from mmtrain.recipes import sampled_captions
+from mmtui.pipeline.assets.fetch import ignore_progress
 from mmtui.pipeline.engines.sampling import GREEDY, Sampler, Sampling
 
 
@@ -31,30 +32,58 @@ def read_captions(out: Path) -> dict[str, list[str]]:
 
 def test_the_best_of_several_samples_are_kept(mmtrain, smol, shapes_data, tmp_path):
     """The real smol describes drawn shapes."""
-    options = ("--photos", 6, "--samples", 4, "--batch", 4, "--seed", 1)
-    run = sample(mmtrain, shapes_data, tmp_path / "a", *options)
+    run = sample(mmtrain, shapes_data, tmp_path / "out", "--photos", 6, "--samples", 4)
     assert run.code == 0, run.err
-    captions = read_captions(tmp_path / "a")
-    photos = {item.image.read_bytes().hex(): item for item in coco.load_split(shapes_data).train}
-    assert captions.keys() <= photos.keys()  # those held out are not used
+    captions = read_captions(tmp_path / "out")
+    drawn = {item.image.read_bytes().hex() for item in coco.load_split(shapes_data).train}
+    assert captions.keys() <= drawn
     assert all(len(set(each)) == len(each) <= 2 for each in captions.values())
     assert f"{sum(map(len, captions.values()))} captions" in run.out
-    answers = [answer for each in captions.values() for answer in each]
-    references = [list(photos[key].captions) for key, each in captions.items() for _ in each]
-    assert cider_d(answers, references)[0] > sampled_captions.MIN_SCORE
-    sample(mmtrain, shapes_data, tmp_path / "b", *options)
-    assert read_captions(tmp_path / "b") == captions
+
+
+def test_captions_are_chosen_by_their_score():
+    dog = ("A brown dog runs through the grass.", "A brown dog runs on grass.")
+    cat = ("A white cat sleeps on a sofa.", "A white cat is on the sofa.")
+    sea = ("Waves break at a beach.", "The sea at a beach.")
+    items = [CaptionedImage(Path(f"{n}.jpg"), each) for n, each in enumerate((dog, cat, sea))]
+    sampled = [
+        ["A red car.", dog[0], dog[0].rstrip("."), dog[1], "A brown dog.", ""],
+        ["A cow.", cat[0], "A plate."],
+        ["", "A man with a phone."],
+    ]
+    best = list(sampled_captions._choose_best(items, sampled))
+    assert [{words(caption) for caption in each} for each in best] == [
+        {words(dog[0]), words(dog[1])},
+        {words(cat[0])},
+        set(),
+    ]
+    assert [len(each) for each in best] == [2, 1, 0]
+
+
+def test_held_out_photos_and_doubles_are_not_captioned(shapes_data, tmp_path):
+    """A second folder has the same photos, but holds out others."""
+    (tmp_path / "annotations").mkdir()
+    for source, name in (("train2017", "train_a"), ("val2017", "train_b")):
+        (tmp_path / name).symlink_to(shapes_data / source)
+        annotations = shapes_data / "annotations" / f"captions_{source}.json"
+        shutil.copyfile(annotations, tmp_path / "annotations" / f"captions_{name}.json")
+    options = sampled_captions.SamplingOptions(1000, 2, 1.0, 1, 0)
+    chosen, _ = sampled_captions._choose_photos([shapes_data, tmp_path], options)
+    files = [item.image.resolve() for item in chosen]
+    train = {item.image.resolve() for item in coco.load_split(shapes_data).train}
+    assert len(files) == len(set(files)) > len(train) / 2 and train.issuperset(files)
 
 
 def test_each_question_gets_as_many_answers_as_asked_for(smol, shapes_data):
     photos = [item.image for item in coco.load_split(shapes_data).train[:3]]
-    store = loading.load_feature_store(smol, print)
+    store = loading.load_feature_store(smol, ignore_progress)
     store.require(photos)
-    _, generator = loading.load_generator(smol, store, print)
+    _, generator = loading.load_generator(smol, store, ignore_progress)
     questions = [[("user", (photo, CAPTION_QUESTION))] for photo in photos]
-    greedy = generator.sample(questions, 3, 2, Sampler(GREEDY))
-    assert greedy == [[answer, answer] for answer in generator.generate(questions, 3)]
-    varied = generator.sample(questions, 3, 4, Sampler(Sampling(1.0, seed=0)))
+    single = generator.generate(questions, 3)
+    assert len(set(single)) > 1
+    assert generator.sample(questions, 3, 2, Sampler(GREEDY)) == [[each, each] for each in single]
+    varied = generator.sample(questions, 3, 4, Sampler(Sampling(3.0, seed=0)))
     assert all(len(answers) == 4 and len(set(answers)) > 1 for answers in varied)
 
 
@@ -83,6 +112,7 @@ def test_a_model_whose_captions_are_all_bad_is_reported(
     [
         (("--samples", 1), "--samples"),
         (("--temperature", 0), "--temperature"),
+        (("--temperature", "inf"), "temperature"),
         (("--model", "nothing"), "nothing"),
     ],
 )
