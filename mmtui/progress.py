@@ -1,11 +1,16 @@
-"""Progress of long steps on stderr: a bar in a terminal, else a line for each step."""
+"""What commands print beside their results: the progress of long steps, notes, and JSON.
+
+Progress is a bar in a terminal, else a line for each step.
+"""
 
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from mmtui.text import one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -76,6 +81,12 @@ def reporting() -> "Iterator[Report]":
         yield bar
     finally:
         bar.stop()
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Print notes to standard error, each in one line."""
+    for note in notes:
+        print(one_line(f"note: {note}"), file=sys.stderr, flush=True)
 
 
 def print_json(document: Any) -> None:

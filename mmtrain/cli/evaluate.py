@@ -11,7 +11,7 @@ from mmtui.errors import UsageError
 from mmtui.files import check_destination
 from mmtui.paths import resolve
 from mmtui.pipeline.assets.spec import EngineName, SpeechChoice
-from mmtui.progress import print_json, reporting
+from mmtui.progress import print_json, print_notes, reporting
 from mmtui.text import one_line
 
 if TYPE_CHECKING:
@@ -232,8 +232,7 @@ def _report(
     """Print the notes and the scores, and write the requested files."""
     from mmtrain.evaluation.scores import write_predictions, write_sheet
 
-    for note in [*notes, *scores.notes]:
-        print(one_line(f"note: {note}"), file=sys.stderr)
+    print_notes([*notes, *scores.notes])
     if as_json:
         print_json(scores.values)
     else:

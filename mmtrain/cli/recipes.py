@@ -1,6 +1,5 @@
 """Commands of `mmtrain data` that make data sets."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +8,7 @@ import typer
 from mmtui.errors import UsageError
 from mmtui.files import check_destination
 from mmtui.paths import resolve
-from mmtui.progress import reporting
+from mmtui.progress import print_notes, reporting
 from mmtui.text import one_line
 
 OutFolder = Annotated[
@@ -149,8 +148,7 @@ def mix(
             look = loading.load_feature_store(loading.find_checkpoint(model), report).compute_means
         sources = captions or [], dialogues or [], text or []
         notes = make(*sources, out, seed, captions_per_photo, factor, look, report)
-    for note in notes:
-        print(one_line(f"note: {note}"), file=sys.stderr)
+    print_notes(notes)
     print(one_line(str(out)))
 
 
@@ -219,8 +217,7 @@ def reading(
         notes = write_reading(
             locations, out, images, seed, lambda files: read_files(files, report), report
         )
-    for note in notes:
-        print(one_line(f"note: {note}"), file=sys.stderr)
+    print_notes(notes)
     print(one_line(str(out)))
 
 
@@ -330,8 +327,7 @@ def captions(
 
         options = SamplingOptions(photos, samples, temperature, batch, seed)
         count, notes = write_sampled_captions(model, captions, out, options, report)
-    for note in notes:
-        print(one_line(f"note: {note}"), file=sys.stderr)
+    print_notes(notes)
     print(one_line(f"{out}: {count} captions"))
 
 

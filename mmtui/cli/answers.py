@@ -1,7 +1,7 @@
-"""Printing an answer as it is generated, and the notes about its files."""
+"""Printing an answer as it is generated."""
 
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
 from mmtui.cli.options import print_note
@@ -48,9 +48,3 @@ def print_transcript(text: str, language: str | None) -> None:
     """Print a transcript as a note, with the name of its language if it is not English."""
     spoken = "" if language in (None, "en") else f" ({get_name(language)})"
     print_note(f"heard{spoken}: {text}")
-
-
-def print_notes(notes: Iterable[str]) -> None:
-    """Print notes about files to standard error."""
-    for note in notes:
-        print_note(f"note: {note}")

@@ -9,7 +9,7 @@ import mmtui
 from mmtui.chat.backend import find_endpoint
 from mmtui.chat.config import Config
 from mmtui.cli.answer_files import SaveMediaOption, check_save_media
-from mmtui.cli.answers import print_answer, print_notes, print_transcript
+from mmtui.cli.answers import print_answer, print_transcript
 from mmtui.cli.chat import refuse_local_options
 from mmtui.cli.files import check_stdin, open_documents, open_pictures
 from mmtui.cli.options import (
@@ -33,7 +33,7 @@ from mmtui.paths import resolve
 from mmtui.pipeline.documents.fitting import Fit
 from mmtui.pipeline.limits import MAX_TEMPERATURE
 from mmtui.pipeline.speech.languages import get_name
-from mmtui.progress import print_json, reporting
+from mmtui.progress import print_json, print_notes, reporting
 from mmtui.text import printable
 
 

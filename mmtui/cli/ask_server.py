@@ -11,7 +11,7 @@ from mmtui.chat.attachments import LoadedFile
 from mmtui.chat.config import LOCAL_MODEL
 from mmtui.chat.reply_files import load_reply_file
 from mmtui.cli.answer_files import keep_files
-from mmtui.cli.answers import print_answer, print_notes, print_transcript
+from mmtui.cli.answers import print_answer, print_transcript
 from mmtui.cli.options import print_note
 from mmtui.cli.speech import Speech
 from mmtui.endpoint import speech
@@ -39,7 +39,7 @@ from mmtui.pipeline.documents.framing import frame
 from mmtui.pipeline.documents.used_document import UsedDocument
 from mmtui.pipeline.input_files import encode_wav
 from mmtui.pipeline.speech.languages import DETECTED, describe_mismatch
-from mmtui.progress import print_json, reporting
+from mmtui.progress import print_json, print_notes, reporting
 
 if TYPE_CHECKING:
     from mmtui.pipeline.assets.fetch import Report

@@ -4,12 +4,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmtui.cli.answers import print_notes
 from mmtui.cli.files import check_stdin, open_pictures
 from mmtui.cli.options import JsonOption, print_note
 from mmtui.errors import InputError, NoTextError
 from mmtui.media import Image
-from mmtui.progress import print_json, reporting
+from mmtui.progress import print_json, print_notes, reporting
 from mmtui.text import one_line, printable
 
 if TYPE_CHECKING:
