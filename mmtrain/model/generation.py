@@ -91,6 +91,10 @@ class AnswerGenerator:
         report("answering", len(order), len(order))
         return answers
 
+    def is_complete(self, answer: str, max_tokens: int) -> bool:
+        """Return whether an answer ended by itself, before the length limit in tokens."""
+        return len(self.language.tokenizer(answer).input_ids) < max_tokens - 1
+
     def _project(self, keys: list[str]) -> dict[str, torch.Tensor]:
         if not keys:
             return {}

@@ -79,11 +79,10 @@ def write_replay(model: str, out: Path, limit: int, batch: int, report: Report) 
     answers = generator.generate(
         [[("user", (question,))] for question in questions], batch, MAX_TOKENS, report
     )
-    tokenizer = components.language.tokenizer
     rows = [
         {"conversations": format_exchange(question, answer)}
         for question, answer in zip(questions, answers, strict=True)
-        if answer and len(tokenizer(answer).input_ids) < MAX_TOKENS - 1
+        if answer and generator.is_complete(answer, MAX_TOKENS)
     ]
     with replacing(out) as temporary:
         text = json.dumps(rows, indent=1, ensure_ascii=False)

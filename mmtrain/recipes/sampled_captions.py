@@ -70,7 +70,7 @@ def write_sampled_captions(
     items, notes = _choose_photos(captions, options)
     store = loading.load_feature_store(found, report)
     items, broken = drop_broken_images(items, lambda item: [item.image], store)
-    components, generator = loading.load_generator(found, store, report)
+    _, generator = loading.load_generator(found, store, report)
     sampled = generator.sample(
         [[("user", (item.image, CAPTION_QUESTION))] for item in items],
         options.batch,
@@ -79,9 +79,8 @@ def write_sampled_captions(
         MAX_TOKENS,
         report,
     )
-    tokenizer = components.language.tokenizer
     complete = [
-        [answer for answer in answers if len(tokenizer(answer).input_ids) < MAX_TOKENS - 1]
+        [answer for answer in answers if generator.is_complete(answer, MAX_TOKENS)]
         for answers in sampled
     ]
     images = ImageFolder(out / "images")
